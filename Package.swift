@@ -1,0 +1,105 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+
+/// The targets in the order of the architecture: a target depends only on targets above it.
+let package = Package(
+    name: "turnpike",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "turnpike", targets: ["turnpike"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: settings),
+        .target(name: "BillingCore", swiftSettings: settings),
+        .target(
+            name: "Web",
+            dependencies: [
+                "Postgres", "BillingCore", hummingbird, logging, metrics, lifecycle, crypto, nioCore, httpTypes,
+            ],
+            swiftSettings: settings
+        ),
+        .target(name: "Identity", dependencies: ["Web", crypto], swiftSettings: settings),
+        .target(
+            name: "Catalog",
+            dependencies: [
+                "Identity", .product(name: "OrderedCollections", package: "swift-collections"), lifecycle,
+            ],
+            swiftSettings: settings
+        ),
+        .target(name: "Limits", dependencies: ["Catalog"], swiftSettings: settings),
+        .target(
+            name: "Usage",
+            dependencies: [
+                "Limits", crypto, nioCore, metrics, .product(name: "DequeModule", package: "swift-collections"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(name: "Invoicing", dependencies: ["Usage"], swiftSettings: settings),
+        .target(
+            name: "TurnpikeServer",
+            dependencies: [
+                "Invoicing", hummingbird, lifecycle, logging, metrics,
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "turnpike",
+            dependencies: [
+                "TurnpikeServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "TestSupport",
+            dependencies: ["TurnpikeServer", .product(name: "HummingbirdTesting", package: "hummingbird")],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
+    ]
+        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing"].map { room in
+            .testTarget(
+                name: "\(room)Tests",
+                dependencies: [.init(stringLiteral: room), "TestSupport"],
+                swiftSettings: settings
+            )
+        }
+        + [
+            .testTarget(name: "ScenariosTests", dependencies: ["TestSupport"], swiftSettings: settings),
+            .testTarget(
+                name: "ContractTests",
+                dependencies: ["TestSupport", .product(name: "Yams", package: "Yams")],
+                swiftSettings: settings
+            ),
+        ]
+)

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct Turnpike: AsyncParsableCommand {
+    func run() async throws {}
+}

@@ -1,0 +1,32 @@
+-- The two roles the service works under. Neither owns a table and neither may log in: a connection
+-- takes turnpike_service right after login, and a tenant-scoped transaction takes turnpike_tenant.
+DO $$
+BEGIN
+    CREATE ROLE turnpike_service NOLOGIN;
+EXCEPTION
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+DO $$
+BEGIN
+    CREATE ROLE turnpike_tenant NOLOGIN;
+EXCEPTION
+    WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
+DO $$
+BEGIN
+    IF NOT pg_has_role(current_user, 'turnpike_service', 'MEMBER') THEN
+        EXECUTE format('GRANT turnpike_service TO %I', current_user);
+    END IF;
+    IF NOT pg_has_role(current_user, 'turnpike_tenant', 'MEMBER') THEN
+        EXECUTE format('GRANT turnpike_tenant TO %I', current_user);
+    END IF;
+END
+$$;
+
+GRANT USAGE ON SCHEMA public TO turnpike_service, turnpike_tenant;
+
+CREATE EXTENSION IF NOT EXISTS btree_gist;
