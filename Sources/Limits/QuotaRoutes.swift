@@ -1,0 +1,122 @@
+package import BillingCore
+package import Catalog
+package import Postgres
+package import Web
+
+/// `GET /tenants/{key}/quotas` and `/quotas/{feature}`: what is left of each quota of the tenant's plan.
+package struct QuotaRoutes: Sendable {
+    let catalog: Catalog.Catalog
+    let pool: PostgresPool
+
+    package init(catalog: Catalog.Catalog, pool: PostgresPool) {
+        self.catalog = catalog
+        self.pool = pool
+    }
+
+    package func register(on operations: Operations) {
+        operations.get("/tenants/{key}/quotas", "listQuotas", scope: .quotasRead, isQuiet: true, handler: list)
+        operations.get("/tenants/{key}/quotas/{feature}", "getQuota", scope: .quotasRead, isQuiet: true, handler: get)
+    }
+
+    @Sendable
+    private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let page = query.page()
+        try query.finish()
+        let tenant = try await tenant(request, context)
+        let quotas = try await quotas(of: tenant, at: context.clock.now())
+            .sorted { $0.position.lexicographicallyPrecedes($1.position) }
+        let rest = quotas.filter { (page.after ?? []).lexicographicallyPrecedes($0.position) }
+        return try Answer.json(page.page(Array(rest.prefix(page.fetchCount)), position: \.position))
+    }
+
+    /// A feature may have quotas over several windows; without `window` the one with the least remaining is answered.
+    @Sendable
+    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let window = query.oneOf("window", WindowKind.self)
+        try query.finish()
+        let feature = try request.parameter("feature")
+        let tenant = try await tenant(request, context)
+        let quotas = try await quotas(of: tenant, at: context.clock.now()).filter { quota in
+            quota.feature == feature && (window.map { $0.rawValue == quota.window.kind } ?? true)
+        }
+        guard let tightest = quotas.min(by: { $0.remaining < $1.remaining }) else {
+            throw Problem.notFound("quota", feature)
+        }
+        return try Answer.json(tightest)
+    }
+
+    private func tenant(_ request: APIRequest, _ context: RequestContext) async throws -> TenantSnapshot {
+        let key = try context.tenantKey(in: request)
+        guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
+        return tenant
+    }
+
+    /// The quotas in force, each with its current window.
+    private func quotas(of tenant: TenantSnapshot, at now: Instant) async throws -> [QuotaBody] {
+        let shared = catalog.current
+        let windows = CalendarWindows(zone: tenant.zone)
+        let period = tenant.subscription(covering: now)?.period(containing: now)?.interval
+        let current = tenant.limits.filter(\.isActive).compactMap { limit -> (UsageLimit, Feature, Interval)? in
+            let window = limit.window == .billingPeriod ? period : windows.window(limit.window, containing: now)
+            guard let window, let feature = shared.features[limit.featureID] else { return nil }
+            return (limit, feature, window)
+        }
+        guard !current.isEmpty else { return [] }
+        let states = try await pool.query(
+            .interactive,
+            as: .tenant(tenant.id.rawValue),
+            LimitStateStore.states(
+                tenant: tenant.id,
+                limits: current.map(\.0.id),
+                windowStarts: current.map(\.2.start)
+            ),
+            LimitStateStore.decode
+        )
+        let byLimit = Dictionary(states.map { ($0.limit, $0) }) { first, _ in first }
+        return current.map { limit, feature, window in
+            QuotaBody(limit, feature: feature, window: window, state: byLimit[limit.id])
+        }
+    }
+}
+
+/// A quota as it is answered.
+struct QuotaBody: Encodable, Sendable {
+    struct Window: Encodable, Sendable {
+        let kind: String
+        /// Absent for `lifetime`.
+        let start: Instant?
+        let end: Instant?
+    }
+
+    let feature: String
+    let unit: String
+    let limit: FixedDecimal
+    let used: FixedDecimal
+    let held: FixedDecimal
+    let remaining: FixedDecimal
+    let mode: String
+    let overage: String
+    let window: Window
+
+    var position: [String] { [feature, window.kind] }
+
+    init(_ limit: UsageLimit, feature: Feature, window: Interval, state: LimitState?) {
+        self.feature = feature.key
+        unit = feature.unit
+        self.limit = limit.amount
+        used = state?.used ?? .zero
+        held = state?.held ?? .zero
+        let left = (try? limit.amount.subtracting(used).subtracting(held)) ?? .zero
+        remaining = max(.zero, left)
+        mode = limit.mode.rawValue
+        overage = limit.overage.rawValue
+        let isLifetime = limit.window == .lifetime
+        self.window = Window(
+            kind: limit.window.rawValue,
+            start: isLifetime ? nil : window.start,
+            end: isLifetime ? nil : window.end
+        )
+    }
+}

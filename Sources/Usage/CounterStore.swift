@@ -1,0 +1,161 @@
+package import BillingCore
+package import Postgres
+
+/// A counter to be stored: its key, its new state, and the unrounded charge of that state.
+package struct CounterRow: Sendable {
+    package let key: CounterKey
+    package let state: CounterState
+    /// The unrounded charge of `state.quantity` under the period's plan, to 12 digits.
+    package let charge: FixedDecimal
+}
+
+/// All SQL over `usage_counter`.
+package enum CounterStore {
+    /// The counters named, as they stand. Read under the tenant's ledger lock they can be changed and written back.
+    package static func counters(_ keys: [CounterKey]) -> SQL {
+        """
+        SELECT counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.quantity,
+            counter.event_count, counter.winner_time, counter.winner_id, counter.winner_key, counter.charge
+        FROM unnest(
+            \(keys.map(\.tenant.rawValue))::bigint[], \(keys.map(\.period.rawValue))::bigint[],
+            \(keys.map(\.feature.rawValue))::bigint[]
+        ) AS wanted (tenant_id, billing_period_id, feature_id)
+        JOIN usage_counter AS counter
+            ON counter.tenant_id = wanted.tenant_id
+            AND counter.billing_period_id = wanted.billing_period_id
+            AND counter.feature_id = wanted.feature_id
+            AND counter.cell = ''
+        """
+    }
+
+    /// Every counter of a billing period, by feature.
+    package static func counters(tenant: TenantID, period: BillingPeriodID) -> SQL {
+        """
+        SELECT tenant_id, billing_period_id, feature_id, quantity, event_count, winner_time, winner_id, winner_key,
+            charge
+        FROM usage_counter
+        WHERE tenant_id = \(tenant.rawValue) AND billing_period_id = \(period.rawValue) AND cell = ''
+        ORDER BY feature_id
+        """
+    }
+
+    /// Every counter of a tenant, for `verify`.
+    package static func counters(tenant: TenantID) -> SQL {
+        """
+        SELECT tenant_id, billing_period_id, feature_id, quantity, event_count, winner_time, winner_id, winner_key,
+            charge
+        FROM usage_counter
+        WHERE tenant_id = \(tenant.rawValue) AND cell = ''
+        ORDER BY billing_period_id, feature_id
+        """
+    }
+
+    /// Writes counters whole. Rows are locked in key order.
+    package static func store(_ rows: [CounterRow]) -> SQL {
+        """
+        INSERT INTO usage_counter (
+            tenant_id, billing_period_id, feature_id, cell, quantity, event_count, charge, winner_time, winner_id,
+            winner_key
+        )
+        SELECT tenant_id, billing_period_id, feature_id, '', quantity, event_count, charge, winner_time, winner_id,
+            winner_key
+        FROM unnest(
+            \(rows.map(\.key.tenant.rawValue))::bigint[], \(rows.map(\.key.period.rawValue))::bigint[],
+            \(rows.map(\.key.feature.rawValue))::bigint[], \(rows.map(\.state.quantity))::numeric[],
+            \(rows.map(\.state.eventCount))::bigint[], \(rows.map(\.charge))::numeric[],
+            \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
+            \(rows.map(\.state.winner?.key.postgres))::uuid[]
+        ) AS counted (
+            tenant_id, billing_period_id, feature_id, quantity, event_count, charge, winner_time, winner_id,
+            winner_key
+        )
+        ORDER BY tenant_id, billing_period_id, feature_id
+        ON CONFLICT ON CONSTRAINT usage_counter_pk DO UPDATE
+        SET quantity = excluded.quantity, event_count = excluded.event_count, charge = excluded.charge,
+            winner_time = excluded.winner_time, winner_id = excluded.winner_id, winner_key = excluded.winner_key
+        """
+    }
+
+    @Sendable
+    package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> CounterRow {
+        let key = CounterKey(
+            tenant: TenantID(rawValue: try row.next()),
+            period: BillingPeriodID(rawValue: try row.next()),
+            feature: FeatureID(rawValue: try row.next())
+        )
+        var state = CounterState(quantity: try row.next(), eventCount: try row.next())
+        let time = try row.next(Instant?.self)
+        let id = try row.next(String?.self)
+        let winnerKey = try row.next(PostgresUUID?.self)
+        if let time, let id, let winnerKey {
+            state.winner = CounterWinner(time: time, id: id, key: EventKey(postgres: winnerKey))
+        }
+        return CounterRow(key: key, state: state, charge: try row.next())
+    }
+}
+
+/// One distinct value of a `unique_count` feature in a period, and by how many more or fewer events it is carried.
+package struct DistinctChange: Sendable {
+    package let counter: CounterKey
+    package let value: EventKey
+    package let references: Int64
+}
+
+/// All SQL over `usage_distinct`.
+package enum DistinctStore {
+    /// Changes reference counts and answers them as they are then, with the change that was made, so that a value
+    /// is new where the count equals the change and gone where it is zero.
+    package static func change(_ changes: [DistinctChange]) -> SQL {
+        """
+        INSERT INTO usage_distinct AS seen (
+            tenant_id, billing_period_id, feature_id, cell, value_key, reference_count
+        )
+        SELECT tenant_id, billing_period_id, feature_id, '', value_key, added
+        FROM unnest(
+            \(changes.map(\.counter.tenant.rawValue))::bigint[], \(changes.map(\.counter.period.rawValue))::bigint[],
+            \(changes.map(\.counter.feature.rawValue))::bigint[], \(changes.map(\.value.postgres))::uuid[],
+            \(changes.map(\.references))::bigint[]
+        ) AS change (tenant_id, billing_period_id, feature_id, value_key, added)
+        ORDER BY tenant_id, billing_period_id, feature_id, value_key
+        ON CONFLICT ON CONSTRAINT usage_distinct_pk DO UPDATE
+        SET reference_count = seen.reference_count + excluded.reference_count
+        RETURNING seen.tenant_id, seen.billing_period_id, seen.feature_id, seen.value_key, seen.reference_count
+        """
+    }
+
+    /// Takes one reference of a value away and answers how many are left.
+    package static func release(_ value: EventKey, of counter: CounterKey) -> SQL {
+        """
+        UPDATE usage_distinct
+        SET reference_count = reference_count - 1
+        WHERE tenant_id = \(counter.tenant) AND billing_period_id = \(counter.period)
+            AND feature_id = \(counter.feature) AND cell = '' AND value_key = \(value.postgres)
+        RETURNING reference_count
+        """
+    }
+
+    @Sendable
+    package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> DistinctChange {
+        DistinctChange(
+            counter: CounterKey(
+                tenant: TenantID(rawValue: try row.next()),
+                period: BillingPeriodID(rawValue: try row.next()),
+                feature: FeatureID(rawValue: try row.next())
+            ),
+            value: EventKey(postgres: try row.next()),
+            references: try row.next()
+        )
+    }
+
+    /// Per counter: how many distinct values it has and how many events carry them, for `verify`.
+    package static func totals(tenant: TenantID) -> SQL {
+        """
+        SELECT tenant_id, billing_period_id, feature_id, count(*) FILTER (WHERE reference_count > 0),
+            coalesce(sum(reference_count), 0)::bigint
+        FROM usage_distinct
+        WHERE tenant_id = \(tenant.rawValue) AND cell = ''
+        GROUP BY tenant_id, billing_period_id, feature_id
+        ORDER BY tenant_id, billing_period_id, feature_id
+        """
+    }
+}

@@ -1,0 +1,135 @@
+import BillingCore
+import Catalog
+import Postgres
+
+/// The claims of a flush on its events' keys: which are fresh, which were sent before, and which were sent before
+/// with other content.
+struct EventClaims {
+    private struct Identity: Hashable {
+        let tenant: Int64
+        let key: EventKey
+
+        /// The key is already a hash.
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(key.low)
+        }
+    }
+
+    private enum Verdict {
+        case fresh
+        case duplicate
+        case conflict
+    }
+
+    /// How many ledger sequences each tenant needs at most.
+    let ledgerCounts: [TenantID: Int64]
+    private let starts: [Int]
+    private var verdicts: [Verdict]
+    private let firstClaims: [(identity: Identity, hash: Int64, position: Int)]
+    private let repeats: [(identity: Identity, hash: Int64, position: Int)]
+    private let times: [PostgresTimestamp]
+
+    init(_ groups: [TenantGroup]) {
+        var starts: [Int] = []
+        var counts: [TenantID: Int64] = [:]
+        var firstClaims: [(identity: Identity, hash: Int64, position: Int)] = []
+        var repeats: [(identity: Identity, hash: Int64, position: Int)] = []
+        var times: [PostgresTimestamp] = []
+        var seen: Set<Identity> = []
+        var position = 0
+        for group in groups {
+            starts.append(position)
+            counts[group.tenant.id, default: 0] += Int64(group.events.count)
+            for pending in group.events {
+                let identity = Identity(tenant: group.tenant.id.rawValue, key: pending.event.key)
+                if seen.insert(identity).inserted {
+                    firstClaims.append((identity, pending.event.contentHash, position))
+                    times.append(pending.time.postgres)
+                } else {
+                    repeats.append((identity, pending.event.contentHash, position))
+                }
+                position += 1
+            }
+        }
+        self.starts = starts
+        self.ledgerCounts = counts
+        self.firstClaims = firstClaims
+        self.repeats = repeats
+        self.times = times
+        verdicts = Array(repeating: .fresh, count: position)
+    }
+
+    var claim: SQL {
+        DedupStore.claim(
+            tenants: firstClaims.map(\.identity.tenant),
+            keys: firstClaims.map(\.identity.key.postgres),
+            hashes: firstClaims.map(\.hash),
+            times: times
+        )
+    }
+
+    /// Judges every event from the keys that were free, reading the content hashes of the others.
+    mutating func settle(claimed: PostgresResult, in transaction: borrowing Transaction) throws {
+        var taken: [(identity: Identity, hash: Int64, position: Int)] = []
+        if claimed.count < firstClaims.count {
+            let free = Set(
+                try claimed.map { row throws(PostgresError) in
+                    Identity(tenant: try row.next(), key: EventKey(postgres: try row.next()))
+                }
+            )
+            taken = firstClaims.filter { !free.contains($0.identity) }
+        }
+        let sentBefore = taken + repeats
+        guard !sentBefore.isEmpty else { return }
+
+        var firstHashes: [Identity: Int64] = [:]
+        for claim in firstClaims {
+            firstHashes[claim.identity] = claim.hash
+        }
+        if !taken.isEmpty {
+            let existing = try transaction.query(
+                DedupStore.existing(
+                    tenants: taken.map(\.identity.tenant),
+                    keys: taken.map(\.identity.key.postgres)
+                )
+            ) { row throws(PostgresError) in
+                (Identity(tenant: try row.next(), key: EventKey(postgres: try row.next())), try row.next(Int64.self))
+            }
+            for (identity, hash) in existing {
+                firstHashes[identity] = hash
+            }
+        }
+        for event in sentBefore {
+            verdicts[event.position] = firstHashes[event.identity] == event.hash ? .duplicate : .conflict
+        }
+    }
+
+    func isFresh(group: Int, event: Int) -> Bool {
+        verdicts[starts[group] + event] == .fresh
+    }
+
+    /// What the senders are told of the events that were not plainly accepted.
+    func notices(_ groups: [TenantGroup]) -> [EventNotice] {
+        var notices: [EventNotice] = []
+        for (groupIndex, group) in groups.enumerated() {
+            for (eventIndex, pending) in group.events.enumerated() {
+                let status: EventStatus? =
+                    switch verdicts[starts[groupIndex] + eventIndex] {
+                    case .fresh: pending.remark
+                    case .duplicate: .duplicate
+                    case .conflict: .conflict
+                    }
+                guard let status else { continue }
+                notices.append(
+                    EventNotice(
+                        submission: group.submission,
+                        index: pending.index,
+                        id: pending.event.id,
+                        status: status
+                    )
+                )
+            }
+        }
+        return notices
+    }
+}

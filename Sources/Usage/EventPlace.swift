@@ -1,0 +1,54 @@
+import BillingCore
+import Catalog
+
+/// Finds, for the events of one tenant, the billing period each falls in. Events come mostly in order, so the last
+/// answer is kept and compared as integers before any calendar is asked.
+struct PeriodLocator {
+    private let tenant: TenantSnapshot
+    private var last: (interval: Interval, place: EventPlace)?
+
+    init(tenant: TenantSnapshot) {
+        self.tenant = tenant
+    }
+
+    /// - Returns: `nil` when no subscription covers the time.
+    mutating func place(of time: Instant) -> EventPlace? {
+        if let last, last.interval.contains(time) { return last.place }
+        guard let subscription = tenant.subscription(covering: time),
+            let period = subscription.period(containing: time)
+        else { return nil }
+        let place = EventPlace(subscription: subscription, periodIndex: period.index, period: period.interval)
+        let covered = Interval(
+            start: max(period.interval.start, subscription.startsAt),
+            end: min(period.interval.end, subscription.endsAt ?? period.interval.end)
+        )
+        last = (covered, place)
+        return place
+    }
+}
+
+/// Where an event counts: the subscription that covers its time, and that subscription's billing period.
+struct EventPlace: Sendable {
+    let subscription: SubscriptionSnapshot
+    let periodIndex: Int
+    let period: Interval
+
+    var billingPeriodID: BillingPeriodID? { subscription.billingPeriodIDs[periodIndex] }
+}
+
+/// Keeps the last calendar window per kind of one tenant's zone, so that an event costs two integer comparisons.
+struct WindowCache {
+    private let windows: CalendarWindows
+    private var last: [WindowKind: Interval] = [:]
+
+    init(zone: Zone) {
+        windows = CalendarWindows(zone: zone)
+    }
+
+    mutating func window(_ kind: WindowKind, containing time: Instant) -> Interval {
+        if let known = last[kind], known.contains(time) { return known }
+        let window = windows.window(kind, containing: time)
+        last[kind] = window
+        return window
+    }
+}

@@ -1,0 +1,145 @@
+package import BillingCore
+package import Catalog
+import HTTPTypes
+import Identity
+import NIOCore
+package import Postgres
+package import Web
+
+/// `POST /events`, `GET /events` and `POST /events/void`.
+package struct EventRoutes: Sendable {
+    private static let mediaTypes = [
+        "application/json", "application/cloudevents+json", "application/cloudevents-batch+json",
+    ]
+    private static let bodyLimitBytes = 8 * 1024 * 1024
+
+    let ingest: IngestService
+    let catalog: Catalog.Catalog
+    let pool: PostgresPool
+    let writes: IdempotentWrites
+
+    package init(ingest: IngestService, catalog: Catalog.Catalog, pool: PostgresPool, writes: IdempotentWrites) {
+        self.ingest = ingest
+        self.catalog = catalog
+        self.pool = pool
+        self.writes = writes
+    }
+
+    package func register(on operations: Operations) {
+        operations.post(
+            "/events",
+            "ingestEvents",
+            scope: .eventsWrite,
+            bodyLimitBytes: Self.bodyLimitBytes,
+            mediaTypes: Self.mediaTypes,
+            isQuiet: true,
+            handler: post
+        )
+        operations.get("/events", "listEvents", scope: .eventsRead, handler: list)
+        operations.post("/events/void", "voidEvent", scope: .eventsWrite, handler: void)
+    }
+
+    @Sendable
+    private func post(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let isLenient = request.headers[.prefer].map(Preference.isLenient) ?? false
+        let batch = try EventDecoder(limits: .init(maximumEvents: ingest.limits.batchEvents)).decode(request)
+        do {
+            let report = try await ingest.ingest(batch, by: context.principal, isLenient: isLenient)
+            var answer = Answer(contentType: "application/json", bytes: report.json)
+            if isLenient { answer.headers[.preferenceApplied] = "handling=lenient" }
+            return answer
+        } catch let refusal as IngestRefusal {
+            throw refusal.problem
+        } catch let overflow as CounterOverflow {
+            throw overflow.problem
+        }
+    }
+
+    @Sendable
+    private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let asked = query.string("tenant")
+        let page = query.page()
+        let user = query.string("user")
+        let model = query.string("model")
+        let type = query.string("type")
+        let source = query.string("source")
+        let from = query.instant("from")
+        let to = query.instant("to")
+        if asked == nil, context.principal.isOperatorWide {
+            query.fault("tenant", code: "required", detail: "Name the tenant whose events are wanted.")
+        }
+        try query.finish()
+        guard let key = try context.tenantFilter(asked), let tenant = try await catalog.tenant(key: key) else {
+            throw Problem.notFound("tenant", asked ?? "")
+        }
+        let filter = EventLogFilter(
+            tenant: tenant.id,
+            user: user,
+            model: model,
+            type: type,
+            source: source,
+            from: from,
+            to: to
+        )
+        let events = try await pool.query(
+            .interactive,
+            as: .tenant(tenant.id.rawValue),
+            EventLogStore.newest(filter, before: EventPosition(cursor: page.after), limit: page.fetchCount),
+            EventLogStore.decode
+        )
+        let result = page.page(events) { [String($0.time.microseconds), String($0.ledgerSequence)] }
+        return try Answer.json(result.map { EventBody($0, tenant: tenant.key) })
+    }
+
+    @Sendable
+    private func void(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let void = try EventVoid(request.fields())
+        try context.requireAccess(toTenant: void.tenantKey)
+        let now = context.clock.now()
+        for _ in 0..<ingest.limits.preparationAttempts {
+            guard let tenant = try await catalog.tenant(key: void.tenantKey) else {
+                throw Problem.notFound("tenant", void.tenantKey)
+            }
+            let voiding = EventVoiding(void: void, tenant: tenant, catalog: catalog.current, now: now)
+            do {
+                return try await writes.perform(request, context) { transaction in
+                    let voided = try voiding.run(in: transaction)
+                    if voided.status == .voided {
+                        try AuditLog.record(
+                            in: transaction,
+                            by: context,
+                            action: "event.voided",
+                            resource: ("event", void.id),
+                            tenant: tenant.id,
+                            after: voided
+                        )
+                    }
+                    return try Answer.json(voided)
+                }
+            } catch let stale as StaleCatalog {
+                try await ingest.refresh(stale)
+            }
+        }
+        throw IngestRefusal.catalogBusy.problem
+    }
+}
+
+/// The `Prefer` header of RFC 7240, as far as ingest knows it.
+enum Preference {
+    static func isLenient(_ header: String) -> Bool {
+        header.split(separator: ",").contains { preference in
+            let main = preference.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\"" && $0 != "\t" }
+            return main.lowercased() == "handling=lenient"
+        }
+    }
+}
+
+extension EventPosition {
+    fileprivate init?(cursor: [String]?) {
+        guard let cursor, cursor.count == 2, let time = Int64(cursor[0]), let sequence = Int64(cursor[1]) else {
+            return nil
+        }
+        self.init(time: Instant(microseconds: time), ledgerSequence: sequence)
+    }
+}

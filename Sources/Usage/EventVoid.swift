@@ -1,0 +1,195 @@
+package import BillingCore
+import Catalog
+package import HTTPTypes
+import Identity
+import Limits
+package import Postgres
+package import Web
+
+/// What `POST /events/void` asks: to take one event back.
+package struct EventVoid: Sendable {
+    package let source: String
+    package let id: String
+    package let tenantKey: String
+    package let reason: String
+
+    init(_ fields: JSONObjectReader) throws {
+        source = fields.string("source", maximumLength: 512)
+        id = fields.string("id", maximumLength: 512)
+        tenantKey = fields.string("tenant", maximumLength: 63)
+        reason = fields.string("reason", maximumLength: 500)
+        try fields.finish()
+    }
+}
+
+/// What became of it; voiding twice voids once.
+package struct VoidedEvent: Encodable, Sendable {
+    enum Status: String, Encodable, Sendable {
+        case voided
+        case alreadyVoided = "already_voided"
+    }
+
+    let status: Status
+    let tenant: String
+    let source: String
+    let id: String
+    let time: Instant
+    let reason: String?
+}
+
+/// Takes events back: a linked reversal is stored with a key of its own and counted at the original's time.
+struct EventVoiding {
+    let void: EventVoid
+    let tenant: TenantSnapshot
+    let catalog: CatalogSnapshot
+    let now: Instant
+
+    /// - Throws: `Problem` 404 when no such event was stored; `StaleCatalog` when the snapshots are out of date.
+    func run(in transaction: borrowing Transaction) throws -> VoidedEvent {
+        let ledger = try TenantLedger.allocate([tenant.id: 1], in: transaction)[tenant.id]
+        let version = try CatalogVersion.read(in: transaction)
+        guard let ledger, ledger.catalogVersion == tenant.catalogVersion, version == catalog.version else {
+            throw StaleCatalog(tenants: [tenant.id], shared: version != catalog.version)
+        }
+        let key = EventKey(source: void.source, id: void.id)
+        let claim = try transaction.first(
+            DedupStore.existing(tenants: [tenant.id.rawValue], keys: [key.postgres])
+        ) { row throws(PostgresError) in
+            _ = (try row.next(TenantID.self), try row.next(PostgresUUID.self), try row.next(Int64.self))
+            return try row.next(Instant.self)
+        }
+        guard let claim,
+            let original = try transaction.first(
+                EventLogStore.event(tenant: tenant.id, key: key, time: claim),
+                EventLogStore.decode
+            ), original.reversalOf == nil
+        else {
+            throw Problem(
+                .notFound,
+                code: "event_not_found",
+                detail: "The tenant has no event '\(void.id)' from source '\(void.source)'."
+            )
+        }
+        guard try claimReversal(of: original, in: transaction) else {
+            return answer(.alreadyVoided, original)
+        }
+        try store(reversalOf: original, sequence: ledger.ledgerSequence, in: transaction)
+        try uncount(original, in: transaction)
+        return answer(.voided, original)
+    }
+
+    private func answer(_ status: VoidedEvent.Status, _ original: StoredEvent) -> VoidedEvent {
+        VoidedEvent(
+            status: status,
+            tenant: tenant.key,
+            source: void.source,
+            id: void.id,
+            time: original.time,
+            reason: status == .voided ? void.reason : nil
+        )
+    }
+
+    private func claimReversal(of original: StoredEvent, in transaction: borrowing Transaction) throws -> Bool {
+        let claimed = try transaction.query(
+            DedupStore.claim(
+                tenants: [tenant.id.rawValue],
+                keys: [EventKey(reversalOf: original.key).postgres],
+                hashes: [original.event.contentHash],
+                times: [original.time.postgres]
+            )
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
+        return !claimed.isEmpty
+    }
+
+    private func store(
+        reversalOf original: StoredEvent,
+        sequence: Int64,
+        in transaction: borrowing Transaction
+    ) throws {
+        var columns = EventColumns()
+        columns.append(
+            StoredEvent(
+                event: original.event,
+                key: EventKey(reversalOf: original.key),
+                reversalOf: original.key,
+                time: original.time,
+                receivedAt: now,
+                ledgerSequence: sequence,
+                catalogVersion: original.catalogVersion
+            ),
+            tenant: tenant.id
+        )
+        transaction.enqueue(columns.insert)
+    }
+
+    private func uncount(_ original: StoredEvent, in transaction: borrowing Transaction) throws {
+        let measurements = Metering.measureStored(
+            original.event,
+            features: catalog.features(of: original.event.type, at: original.catalogVersion)
+        )
+        var locator = PeriodLocator(tenant: tenant)
+        let place = locator.place(of: original.time)
+        if let place, let period = place.billingPeriodID {
+            try uncount(measurements, of: original, in: place, period: period, transaction)
+        }
+        var windows = WindowCache(zone: tenant.zone)
+        var usage: [LimitUsage] = []
+        for measurement in measurements {
+            guard let amount = measurement.value.additive else { continue }
+            for limit in tenant.limits where limit.featureID == measurement.feature {
+                guard let window = limit.window(at: original.time, place: place, windows: &windows) else { continue }
+                usage.append(
+                    LimitUsage(
+                        tenant: tenant.id,
+                        limit: limit.id,
+                        window: window,
+                        amount: amount.negated,
+                        limitAmount: limit.amount,
+                        limitRevision: limit.revision
+                    )
+                )
+            }
+        }
+        if !usage.isEmpty { transaction.enqueue(LimitStateStore.add(usage)) }
+    }
+
+    private func uncount(
+        _ measurements: [Measurement],
+        of original: StoredEvent,
+        in place: EventPlace,
+        period: BillingPeriodID,
+        _ transaction: borrowing Transaction
+    ) throws {
+        let keys = measurements.map { CounterKey(tenant: tenant.id, period: period, feature: $0.feature) }
+        let stored = try transaction.query(CounterStore.counters(keys), CounterStore.decode)
+        var states = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
+        var recount: UsageRecount?
+        for (key, measurement) in zip(keys, measurements) {
+            var state = states[key] ?? CounterState()
+            if try !state.remove(measurement.value, of: original.key) {
+                if recount == nil {
+                    var counted = UsageRecount(tenant: tenant, catalog: catalog)
+                    try counted.add(eventsOf: place.period, in: transaction)
+                    recount = counted
+                }
+                state = recount?.counters[key] ?? CounterState()
+            }
+            if case .unique(let value) = measurement.value {
+                let gone = try transaction.first(DistinctStore.release(value, of: key)) {
+                    row throws(PostgresError) in try row.next(Int64.self) == 0
+                }
+                if gone == true { state.quantity = try state.quantity.subtracting(.one) }
+            }
+            states[key] = state
+        }
+        let rows = try keys.map { key in
+            let state = states[key] ?? CounterState()
+            return CounterRow(
+                key: key,
+                state: state,
+                charge: try state.charge(place.subscription.planVersion.charges[key.feature])
+            )
+        }
+        if !rows.isEmpty { transaction.enqueue(CounterStore.store(rows)) }
+    }
+}

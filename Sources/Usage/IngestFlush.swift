@@ -1,0 +1,152 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+
+/// One group commit: the events of many requests, stored, deduplicated and counted in one transaction.
+///
+/// Order of locks: tenant ledger, deduplication, counters, limits (each in key order). Everything that is decided
+/// is decided from rows read after the ledger lock.
+struct IngestFlush: Sendable {
+    /// The version of the shared catalogue that measured every event of the flush.
+    let catalogVersion: Int64
+    /// In the order of their tenants, so that ledgers are locked in one order everywhere.
+    let groups: [TenantGroup]
+    let unmatched: [UnmatchedEvent]
+
+    /// Merges what several requests submitted; a notice names its request by its position.
+    /// - Throws: `StaleCatalog` when they were prepared with different versions of the shared catalogue.
+    init(merging submissions: [IngestPreparation.Prepared]) throws(StaleCatalog) {
+        var groups: [TenantGroup] = []
+        var unmatched: [UnmatchedEvent] = []
+        for (position, prepared) in submissions.enumerated() {
+            guard prepared.catalogVersion == submissions[0].catalogVersion else {
+                throw StaleCatalog(tenants: [], shared: true)
+            }
+            for var group in prepared.groups {
+                group.submission = position
+                groups.append(group)
+            }
+            for var event in prepared.unmatched {
+                event.submission = position
+                unmatched.append(event)
+            }
+        }
+        catalogVersion = submissions.first?.catalogVersion ?? 0
+        self.groups = groups.sorted { $0.tenant.id < $1.tenant.id }
+        self.unmatched = unmatched
+    }
+
+    var eventCount: Int { groups.reduce(unmatched.count) { $0 + $1.events.count } }
+
+    /// Runs in its transaction.
+    /// - Returns: the events that were not plainly accepted.
+    /// - Throws: `StaleCatalog` when the snapshots it was prepared with are out of date: nothing is stored, and the
+    ///   flush is prepared anew. `PostgresError`, and `CounterOverflow` when a counter leaves its range.
+    func run(in transaction: borrowing Transaction) throws -> [EventNotice] {
+        var notices: [EventNotice] = []
+        if !unmatched.isEmpty {
+            notices += try UnmatchedEventStore.insert(unmatched, in: transaction)
+        }
+        if !groups.isEmpty {
+            notices += try count(in: transaction)
+        }
+        return notices
+    }
+
+    private func count(in transaction: borrowing Transaction) throws -> [EventNotice] {
+        var claims = EventClaims(groups)
+        let results = try transaction.pipeline([
+            TenantLedger.allocation(claims.ledgerCounts),
+            CatalogVersion.current,
+            claims.claim,
+            CounterStore.counters(candidateCounters()),
+        ])
+        var sequences = try checkVersions(
+            ledgers: results[0].map(TenantLedger.entry),
+            catalog: results[1].map { row throws(PostgresError) in try row.next(Int64.self) },
+            counts: claims.ledgerCounts
+        )
+        try claims.settle(claimed: results[2], in: transaction)
+
+        var changes = UsageChanges(stored: try results[3].map(CounterStore.decode))
+        var columns = EventColumns()
+        for (groupIndex, group) in groups.enumerated() {
+            var windows = WindowCache(zone: group.tenant.zone)
+            for (eventIndex, pending) in group.events.enumerated()
+            where claims.isFresh(group: groupIndex, event: eventIndex) {
+                sequences[group.tenant.id, default: 0] += 1
+                columns.append(
+                    StoredEvent(pending, sequence: sequences[group.tenant.id, default: 0], version: catalogVersion),
+                    tenant: group.tenant.id
+                )
+                try changes.add(pending, tenant: group.tenant, windows: &windows)
+            }
+        }
+        if columns.count > 0 {
+            transaction.enqueue(columns.insert)
+            try changes.enqueue(in: transaction)
+        }
+        return claims.notices(groups)
+    }
+
+    /// The counters that the flush may change, known before it is known which events are fresh.
+    private func candidateCounters() -> [CounterKey] {
+        var keys: Set<CounterKey> = []
+        for group in groups {
+            var last: (period: BillingPeriodID, measurements: [Measurement])?
+            for pending in group.events {
+                guard let period = pending.place?.billingPeriodID else { continue }
+                if let last, last.period == period, last.measurements.sameFeatures(as: pending.measurements) {
+                    continue
+                }
+                last = (period, pending.measurements)
+                for measurement in pending.measurements {
+                    keys.insert(CounterKey(tenant: group.tenant.id, period: period, feature: measurement.feature))
+                }
+            }
+        }
+        return keys.sorted()
+    }
+
+    /// Compares the versions under which the events were prepared with those in force now that the ledgers are locked.
+    /// - Returns: per tenant the ledger sequence before the first of this flush.
+    private func checkVersions(
+        ledgers: [TenantLedger.Entry],
+        catalog: [Int64],
+        counts: [TenantID: Int64]
+    ) throws(StaleCatalog) -> [TenantID: Int64] {
+        let inForce = Dictionary(ledgers.map { ($0.tenantID, $0) }) { first, _ in first }
+        let stale = groups.filter { inForce[$0.tenant.id]?.catalogVersion != $0.tenant.catalogVersion }
+        guard stale.isEmpty, catalog.first == catalogVersion else {
+            throw StaleCatalog(tenants: Set(stale.map(\.tenant.id)), shared: catalog.first != catalogVersion)
+        }
+        return inForce.mapValues { $0.ledgerSequence - counts[$0.tenantID, default: 0] }
+    }
+}
+
+/// The snapshots that a flush was prepared with are out of date.
+struct StaleCatalog: Error {
+    let tenants: Set<TenantID>
+    let shared: Bool
+}
+
+extension [Measurement] {
+    fileprivate func sameFeatures(as other: [Measurement]) -> Bool {
+        count == other.count && zip(self, other).allSatisfy { $0.feature == $1.feature }
+    }
+}
+
+extension StoredEvent {
+    fileprivate init(_ pending: PendingEvent, sequence: Int64, version: Int64) {
+        self.init(
+            event: pending.event,
+            key: pending.event.key,
+            reversalOf: nil,
+            time: pending.time,
+            receivedAt: pending.receivedAt,
+            ledgerSequence: sequence,
+            catalogVersion: version
+        )
+    }
+}

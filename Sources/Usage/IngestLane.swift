@@ -1,0 +1,165 @@
+import BillingCore
+import Catalog
+import DequeModule
+import Logging
+import Postgres
+import Synchronization
+
+/// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
+/// A tenant's events always take the same lane of a replica, so lanes do not compete for the tenant's ledger.
+final class IngestLane: Sendable {
+    /// What one request hands to the lane.
+    struct Submission: Sendable {
+        var prepared: IngestPreparation.Prepared
+        let boundTo: TenantID?
+    }
+
+    private struct Waiting: Sendable {
+        let submission: Submission
+        let eventCount: Int
+        let answer: CheckedContinuation<Result<[EventNotice], any Error>, Never>
+    }
+
+    private struct State {
+        var queue: Deque<Waiting> = []
+        var queuedEvents = 0
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+    private let bell: AsyncStream<Void>
+    private let ring: AsyncStream<Void>.Continuation
+    private let preparation: IngestPreparation
+    private let limits: IngestLimits
+    private let metrics: IngestMetrics
+    private let logger: Logger
+
+    init(preparation: IngestPreparation, limits: IngestLimits, metrics: IngestMetrics, logger: Logger) {
+        self.preparation = preparation
+        self.limits = limits
+        self.metrics = metrics
+        self.logger = logger
+        (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// Waits until the events are committed.
+    /// - Throws: `IngestRefusal.queueFull` at once when the lane has no room, and whatever failed the flush.
+    func store(_ submission: Submission) async throws -> [EventNotice] {
+        let count = submission.prepared.eventCount
+        let result = await withCheckedContinuation { answer in
+            let refusal = state.withLock { state -> IngestRefusal? in
+                if state.isClosed { return .stopping }
+                // A lane that is empty takes any request: one larger than the queue could otherwise never pass.
+                if state.queuedEvents > 0, state.queuedEvents + count > limits.queuedEvents { return .queueFull }
+                state.queue.append(Waiting(submission: submission, eventCount: count, answer: answer))
+                state.queuedEvents += count
+                metrics.queued(by: count)
+                return nil
+            }
+            if let refusal {
+                answer.resume(returning: .failure(refusal))
+            } else {
+                ring.yield()
+            }
+        }
+        return try result.get()
+    }
+
+    /// Flushes until the lane is closed and empty.
+    func run() async {
+        for await _ in bell {
+            while true {
+                let batch = take()
+                if batch.isEmpty { break }
+                await flush(batch)
+            }
+        }
+    }
+
+    /// Takes no more requests; what waits is still stored.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        ring.finish()
+    }
+
+    private func take() -> [Waiting] {
+        let batch = state.withLock { state in
+            var batch: [Waiting] = []
+            var events = 0
+            while let next = state.queue.first, batch.isEmpty || events + next.eventCount <= limits.flushEvents {
+                batch.append(next)
+                events += next.eventCount
+                state.queue.removeFirst()
+            }
+            state.queuedEvents -= events
+            return batch
+        }
+        metrics.queued(by: -batch.reduce(0) { $0 + $1.eventCount })
+        return batch
+    }
+
+    private func flush(_ batch: [Waiting]) async {
+        do {
+            let notices = try await store(batch.map(\.submission))
+            for (position, waiting) in batch.enumerated() {
+                waiting.answer.resume(returning: .success(notices[position] ?? []))
+            }
+        } catch where batch.count > 1 && error.isDataError {
+            // One request's data must not fail its neighbours: halve until it stands alone.
+            let middle = batch.count / 2
+            await flush(Array(batch[..<middle]))
+            await flush(Array(batch[middle...]))
+        } catch {
+            logger.warning("ingest flush failed", metadata: ["requests": "\(batch.count)", "error": "\(error)"])
+            for waiting in batch {
+                waiting.answer.resume(returning: .failure(error))
+            }
+        }
+    }
+
+    /// Stores submissions in one transaction, preparing them again as long as the catalogue moves on.
+    private func store(_ submissions: [Submission]) async throws -> [Int: [EventNotice]] {
+        var submissions = submissions
+        var attempts = 0
+        while true {
+            do {
+                let flush = try IngestFlush(merging: submissions.map(\.prepared))
+                let notices = try await preparation.pool.transaction(
+                    .ingest,
+                    retries: .idempotent(attempts: 3)
+                ) { transaction in
+                    try flush.run(in: transaction)
+                }
+                metrics.flushed(events: flush.eventCount)
+                return Dictionary(grouping: notices, by: \.submission)
+            } catch let stale as StaleCatalog {
+                attempts += 1
+                guard attempts < limits.preparationAttempts else { throw IngestRefusal.catalogBusy }
+                try await preparation.refresh(stale)
+                submissions = try await preparedAnew(submissions)
+            }
+        }
+    }
+
+    private func preparedAnew(_ submissions: [Submission]) async throws -> [Submission] {
+        var result: [Submission] = []
+        for submission in submissions {
+            let prepared = try await preparation.prepare(submission.prepared.incoming, boundTo: submission.boundTo)
+            guard prepared.faults.isEmpty else { throw IngestRefusal.faults(prepared.faults) }
+            result.append(Submission(prepared: prepared, boundTo: submission.boundTo))
+        }
+        return result
+    }
+}
+
+extension Error {
+    /// Whether the data of some request is to blame, so that its neighbours can still be stored without it.
+    fileprivate var isDataError: Bool {
+        switch self {
+        case is CounterOverflow: true
+        case IngestRefusal.faults: true
+        case let error as PostgresError: error.sqlState?.isDataError ?? false
+        default: false
+        }
+    }
+}

@@ -1,0 +1,212 @@
+package import BillingCore
+package import Catalog
+package import Postgres
+
+/// Attributes decoded events to tenants and measures them, against the snapshots at hand. Whatever these get wrong
+/// because they are stale is found out inside the flush's transaction, and prepared again.
+struct IngestPreparation: Sendable {
+    let catalog: Catalog.Catalog
+    let pool: PostgresPool
+    let partitions: PartitionRegistry
+
+    /// An event on its way in, before anything is known of its tenant.
+    struct Incoming: Sendable {
+        let event: UsageEvent
+        let time: Instant
+        let receivedAt: Instant
+        /// Its position in the request.
+        let index: Int
+    }
+
+    struct Prepared: Sendable {
+        var catalogVersion: Int64
+        var groups: [TenantGroup]
+        var unmatched: [UnmatchedEvent]
+        var faults: [EventFault] = []
+
+        var eventCount: Int { groups.reduce(unmatched.count) { $0 + $1.events.count } }
+    }
+
+    /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.
+    /// - Returns: what can be stored, and the faults of what cannot.
+    func prepare(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
+        let tenants = try await tenants(of: incoming)
+        let shared = catalog.current
+        var prepared = Prepared(catalogVersion: shared.version, groups: [], unmatched: [])
+        var groupOf: [TenantID: Int] = [:]
+        var locators: [PeriodLocator] = []
+        for item in incoming {
+            guard let tenant = tenants[item.event.subject], boundTo == nil || tenant.id == boundTo else {
+                if boundTo != nil {
+                    prepared.faults.append(.unknownSubject(index: item.index))
+                } else {
+                    prepared.unmatched.append(UnmatchedEvent(item))
+                }
+                continue
+            }
+            let measurements: [Measurement]
+            do {
+                measurements = try Metering.measure(
+                    item.event,
+                    features: shared.featuresByEventType[item.event.type] ?? []
+                )
+            } catch {
+                prepared.faults.append(EventFault(error, index: item.index))
+                continue
+            }
+            let group = groupOf[tenant.id] ?? prepared.groups.count
+            if group == prepared.groups.count {
+                groupOf[tenant.id] = group
+                prepared.groups.append(TenantGroup(tenant: tenant, events: []))
+                locators.append(PeriodLocator(tenant: tenant))
+            }
+            prepared.groups[group].events.append(
+                PendingEvent(
+                    event: item.event,
+                    time: item.time,
+                    receivedAt: item.receivedAt,
+                    index: item.index,
+                    measurements: measurements,
+                    place: locators[group].place(of: item.time)
+                )
+            )
+        }
+        try await partitions.ensure(months: incoming.map(\.time), pool: pool)
+        return try await withBillingPeriods(prepared)
+    }
+
+    /// Reads what a flush found out of date.
+    func refresh(_ stale: StaleCatalog) async throws {
+        for tenant in stale.tenants {
+            catalog.invalidate(tenant: tenant)
+        }
+        if stale.shared {
+            try await catalog.reload()
+        }
+    }
+
+    private func tenants(of incoming: [Incoming]) async throws -> [String: TenantSnapshot] {
+        var known: [String: TenantSnapshot] = [:]
+        var missing: Set<String> = []
+        for item in incoming {
+            let subject = item.event.subject
+            guard known[subject] == nil, !missing.contains(subject) else { continue }
+            if let tenant = catalog.cachedTenant(subject: subject) {
+                known[subject] = tenant
+            } else {
+                missing.insert(subject)
+            }
+        }
+        if !missing.isEmpty {
+            known.merge(try await catalog.tenants(subjects: missing.sorted())) { first, _ in first }
+        }
+        return known
+    }
+
+    /// Makes the billing periods that events fall in and that have no row yet: once per subscription and month.
+    private func withBillingPeriods(_ prepared: Prepared) async throws -> Prepared {
+        var wanted: Set<BillingPeriod.Wanted> = []
+        for group in prepared.groups {
+            for pending in group.events {
+                guard let place = pending.place, place.billingPeriodID == nil else { continue }
+                wanted.insert(
+                    BillingPeriod.Wanted(
+                        tenantID: group.tenant.id,
+                        subscriptionID: place.subscription.id,
+                        index: place.periodIndex,
+                        interval: place.period
+                    )
+                )
+            }
+        }
+        guard !wanted.isEmpty else { return prepared }
+        let missing = Array(wanted)
+        let periods = try await pool.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
+            _ = try TenantLedger.allocate(
+                Dictionary(missing.map { ($0.tenantID, 0) }) { first, _ in first },
+                in: transaction
+            )
+            return try BillingPeriodStore.ensure(missing, in: transaction)
+        }
+        catalog.remember(periods)
+        return prepared.knowing(periods)
+    }
+}
+
+extension IngestPreparation.Prepared {
+    /// The events again, as they came in.
+    var incoming: [IngestPreparation.Incoming] {
+        let matched = groups.flatMap { group in
+            group.events.map { pending in
+                IngestPreparation.Incoming(
+                    event: pending.event,
+                    time: pending.time,
+                    receivedAt: pending.receivedAt,
+                    index: pending.index
+                )
+            }
+        }
+        let others = unmatched.map { item in
+            IngestPreparation.Incoming(
+                event: item.event,
+                time: item.time,
+                receivedAt: item.receivedAt,
+                index: item.index
+            )
+        }
+        return matched + others
+    }
+
+    fileprivate func knowing(_ periods: [BillingPeriod]) -> Self {
+        var result = self
+        result.groups = groups.map { group in
+            let tenant = group.tenant.remembering(periods)
+            guard tenant !== group.tenant else { return group }
+            var locator = PeriodLocator(tenant: tenant)
+            let events = group.events.map { pending in
+                PendingEvent(
+                    event: pending.event,
+                    time: pending.time,
+                    receivedAt: pending.receivedAt,
+                    index: pending.index,
+                    measurements: pending.measurements,
+                    place: locator.place(of: pending.time)
+                )
+            }
+            return TenantGroup(tenant: tenant, events: events)
+        }
+        return result
+    }
+}
+
+extension UnmatchedEvent {
+    fileprivate init(_ item: IngestPreparation.Incoming) {
+        self.init(
+            event: item.event,
+            time: item.time,
+            receivedAt: item.receivedAt,
+            index: item.index
+        )
+    }
+}
+
+extension EventFault {
+    /// The same answer whether the subject is unknown or another tenant's.
+    fileprivate static func unknownSubject(index: Int) -> EventFault {
+        EventFault(
+            index: index,
+            pointer: "/subject",
+            code: "unknown_subject",
+            detail: "The subject is not one of the tenant that this credential is bound to."
+        )
+    }
+
+    fileprivate init(_ fault: MeasurementFault, index: Int) {
+        self.init(
+            index: index,
+            pointer: "/data/" + fault.property.split(separator: ".").joined(separator: "/"),
+            code: fault.code,
+            detail: fault.detail
+        )
+    }
+}

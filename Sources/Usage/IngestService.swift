@@ -1,0 +1,164 @@
+package import BillingCore
+package import Catalog
+package import Logging
+package import Postgres
+package import ServiceLifecycle
+package import Web
+
+/// Bounds of ingest, from the configuration.
+package struct IngestLimits: Sendable {
+    /// How many events may wait in one lane before requests are refused.
+    package var queuedEvents = 50_000
+    /// How many events one flush takes at most; a single larger request is one flush of its own.
+    package var flushEvents = 2_000
+    package var lanes = 2
+    package var batchEvents = 10_000
+    package var maximumAgeDays = 35
+    package var maximumFutureSeconds = 300
+    /// How often a flush is prepared again when the catalogue changed under it.
+    package var preparationAttempts = 8
+
+    package init() {}
+}
+
+/// Why events were not taken although they were well formed.
+package enum IngestRefusal: Error {
+    case queueFull
+    case stopping
+    case catalogBusy
+    case faults([EventFault])
+}
+
+/// Takes decoded events to their tenants' lanes and reports what became of each.
+package final class IngestService: Service {
+    let limits: IngestLimits
+    private let lanes: [IngestLane]
+    let preparation: IngestPreparation
+    let clock: Web.Clock
+    private let metrics: IngestMetrics
+
+    package init(
+        catalog: Catalog.Catalog,
+        pool: PostgresPool,
+        partitions: PartitionRegistry,
+        clock: Web.Clock,
+        limits: IngestLimits,
+        logger: Logger
+    ) {
+        let preparation = IngestPreparation(catalog: catalog, pool: pool, partitions: partitions)
+        let metrics = IngestMetrics()
+        self.preparation = preparation
+        self.metrics = metrics
+        self.clock = clock
+        self.limits = limits
+        lanes = (0..<limits.lanes).map { _ in
+            IngestLane(preparation: preparation, limits: limits, metrics: metrics, logger: logger)
+        }
+    }
+
+    /// Runs the lanes until shutdown, then stores what still waits.
+    package func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            for lane in lanes {
+                group.addTask { await lane.run() }
+            }
+            await withGracefulShutdownHandler {
+                await group.waitForAll()
+            } onGracefulShutdown: { [lanes] in
+                lanes.forEach { $0.close() }
+            }
+        }
+    }
+
+    /// Stores a batch. When this returns, everything that the report counts as stored is committed.
+    /// - Parameter isLenient: whether valid events are stored although others have faults.
+    package func ingest(_ batch: DecodedBatch, by principal: Principal, isLenient: Bool) async throws -> IngestReport {
+        let now = clock.now()
+        var faults = batch.faults
+        var incoming: [IngestPreparation.Incoming] = []
+        incoming.reserveCapacity(batch.events.count)
+        let window = AcceptedTimes(now: now, limits: limits, mayBackfill: principal.scopes.contains(.eventsBackfill))
+        for (event, index) in zip(batch.events, batch.indexes) {
+            if let fault = window.fault(of: event.time) {
+                faults.append(batch.fault(fault, index: index))
+            } else {
+                incoming.append(.init(event: event, time: event.time ?? now, receivedAt: now, index: index))
+            }
+        }
+        guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
+
+        let prepared = try await preparation.prepare(incoming, boundTo: principal.tenantID)
+        faults += prepared.faults.map { batch.fault($0, index: $0.index) }
+        guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
+
+        let notices = prepared.eventCount == 0 ? [] : try await store(prepared, boundTo: principal.tenantID)
+        let report = IngestReport(stored: prepared.eventCount, notices: notices, faults: faults)
+        metrics.count(report)
+        return report
+    }
+
+    func refresh(_ stale: StaleCatalog) async throws {
+        try await preparation.refresh(stale)
+    }
+
+    private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
+        var shares: [Int: IngestPreparation.Prepared] = [:]
+        func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {
+            add(&shares[lane, default: .init(catalogVersion: prepared.catalogVersion, groups: [], unmatched: [])])
+        }
+        for group in prepared.groups {
+            share(Int(truncatingIfNeeded: group.tenant.id.rawValue) % lanes.count) { $0.groups.append(group) }
+        }
+        for event in prepared.unmatched {
+            share(Int(truncatingIfNeeded: event.event.key.low & 0xFFFF) % lanes.count) { $0.unmatched.append(event) }
+        }
+        if shares.count == 1, let (lane, share) = shares.first {
+            return try await lanes[lane].store(.init(prepared: share, boundTo: boundTo))
+        }
+        return try await withThrowingTaskGroup(of: [EventNotice].self) { group in
+            for (lane, share) in shares {
+                group.addTask { [lanes] in
+                    try await lanes[lane].store(.init(prepared: share, boundTo: boundTo))
+                }
+            }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+    }
+}
+
+/// The times that events may have, by the rules: not too old and not in the future, as seen at receipt.
+struct AcceptedTimes {
+    /// The earliest time that may be backfilled: the raw log has one partition per month.
+    private static let earliest = Instant(microseconds: 946_684_800_000_000)
+    private let oldest: Instant
+    private let newest: Instant
+    private let limits: IngestLimits
+    private let mayBackfill: Bool
+
+    init(now: Instant, limits: IngestLimits, mayBackfill: Bool) {
+        self.limits = limits
+        self.mayBackfill = mayBackfill
+        oldest = mayBackfill ? Self.earliest : now.adding(seconds: -86_400 * Int64(limits.maximumAgeDays))
+        newest = now.adding(seconds: Int64(limits.maximumFutureSeconds))
+    }
+
+    func fault(of time: Instant?) -> EventFault? {
+        guard let time else { return nil }
+        if time < oldest {
+            let bound =
+                mayBackfill
+                ? "Events before 2000 are not kept."
+                : "Events may be \(limits.maximumAgeDays) days old; older ones need the scope events:backfill."
+            return EventFault(index: 0, pointer: "/time", code: "timestamp_too_old", detail: bound)
+        }
+        if time > newest {
+            return EventFault(
+                index: 0,
+                pointer: "/time",
+                code: "timestamp_in_future",
+                detail: "Events may be at most \(limits.maximumFutureSeconds) seconds ahead of the service's clock."
+            )
+        }
+        return nil
+    }
+}

@@ -1,0 +1,34 @@
+package import BillingCore
+package import Catalog
+
+/// What one event adds to one feature, by the aggregation of the feature's meter.
+package struct Measurement: Sendable, Hashable {
+    package let feature: FeatureID
+    package let value: MeasuredValue
+}
+
+/// A measured value, before it is folded into a counter.
+package enum MeasuredValue: Sendable, Hashable {
+    case sum(FixedDecimal)
+    case count
+    case maximum(FixedDecimal)
+    case latest(FixedDecimal)
+    /// The 128-bit key of the distinct value's canonical text.
+    case unique(EventKey)
+
+    /// What the value adds to an additive measure (`sum` and `count`), the only ones that calendar windows keep.
+    package var additive: FixedDecimal? {
+        switch self {
+        case .sum(let amount): amount
+        case .count: .one
+        case .maximum, .latest, .unique: nil
+        }
+    }
+}
+
+/// Why an event cannot be measured as a meter asks: the sender is told before anything is stored.
+package struct MeasurementFault: Error, Equatable {
+    package let property: String
+    package let code: String
+    package let detail: String
+}

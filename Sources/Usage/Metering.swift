@@ -1,0 +1,118 @@
+package import BillingCore
+package import Catalog
+
+/// Measures events by the meters of the catalogue: the pure step between a decoded event and its counters.
+package enum Metering {
+    /// What an event adds to each feature that it feeds, by ascending feature.
+    ///
+    /// A feature is left out when the event's values don't pass its filters, or when the event lacks the property its
+    /// meter reads.
+    /// - Throws: `MeasurementFault` when a property that a meter reads has a value that cannot be measured.
+    package static func measure(
+        _ event: UsageEvent,
+        features: [MeteredFeature]
+    ) throws(MeasurementFault) -> [Measurement] {
+        var measurements: [Measurement] = []
+        for metered in features {
+            guard admits(metered.meter.definition, event),
+                let value = try value(of: event, for: metered)
+            else { continue }
+            measurements.append(Measurement(feature: metered.feature.id, value: value))
+        }
+        return measurements
+    }
+
+    /// The same for an event that is already stored: a property that cannot be measured feeds nothing, because the
+    /// event can no longer be refused.
+    package static func measureStored(_ event: UsageEvent, features: [MeteredFeature]) -> [Measurement] {
+        features.compactMap { metered in
+            try? measure(event, features: [metered]).first
+        }
+    }
+
+    private static func admits(_ meter: MeterDefinition, _ event: UsageEvent) -> Bool {
+        meter.filters.allSatisfy { $0.admits(event.property($0.name)?.text) }
+    }
+
+    private static func value(
+        of event: UsageEvent,
+        for metered: MeteredFeature
+    ) throws(MeasurementFault) -> MeasuredValue? {
+        let definition = metered.meter.definition
+        guard admits(metered.feature.filters, of: definition, event) else { return nil }
+        switch definition.value {
+        case .eventCount:
+            return .count
+        case .classes(let classes, let dimension):
+            let filters = metered.feature.filters.filter { $0.name == dimension }
+            return try sum(of: classes, passing: filters, in: event)
+        case .property(let path):
+            guard let property = event.property(path) else { return nil }
+            if definition.aggregation == .uniqueCount { return .unique(EventKey(distinctValue: property.text)) }
+            return .measured(try quantity(property, at: path), by: definition.aggregation)
+        }
+    }
+
+    /// Whether the event passes the feature's filters on ordinary dimensions; those on the class dimension choose
+    /// among an event's parts instead.
+    private static func admits(_ filters: [ValueFilter], of meter: MeterDefinition, _ event: UsageEvent) -> Bool {
+        filters.allSatisfy { filter in
+            guard let dimension = meter.dimensions.first(where: { $0.name == filter.name }) else { return true }
+            return filter.admits(event.property(dimension.property)?.text)
+        }
+    }
+
+    private static func sum(
+        of classes: [ValueClass],
+        passing filters: [ValueFilter],
+        in event: UsageEvent
+    ) throws(MeasurementFault) -> MeasuredValue? {
+        var total: FixedDecimal?
+        for part in classes where filters.allSatisfy({ $0.admits(part.name) }) {
+            guard let property = event.property(part.property) else { continue }
+            let amount = try quantity(property, at: part.property)
+            do {
+                total = try (total ?? .zero).adding(amount)
+            } catch {
+                throw MeasurementFault(
+                    property: part.property,
+                    code: "quantity_out_of_range",
+                    detail: "The classes of this event add up to 10^26 or more."
+                )
+            }
+        }
+        return total.map(MeasuredValue.sum)
+    }
+
+    private static func quantity(
+        _ property: EventProperty,
+        at path: String
+    ) throws(MeasurementFault) -> FixedDecimal {
+        guard let number = property.number else {
+            throw MeasurementFault(
+                property: path,
+                code: "not_a_quantity",
+                detail: "A meter reads '\(path)' as a quantity: it must be a number below 10^26."
+            )
+        }
+        guard !number.isNegative else {
+            throw MeasurementFault(
+                property: path,
+                code: "negative_quantity",
+                detail: "A meter reads '\(path)' as a quantity: it must not be negative."
+            )
+        }
+        return number
+    }
+}
+
+extension MeasuredValue {
+    fileprivate static func measured(_ amount: FixedDecimal, by aggregation: Aggregation) -> MeasuredValue {
+        switch aggregation {
+        case .sum: .sum(amount)
+        case .max: .maximum(amount)
+        case .latest: .latest(amount)
+        case .count, .uniqueCount: .count
+        }
+    }
+}

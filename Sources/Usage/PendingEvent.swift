@@ -1,0 +1,62 @@
+package import BillingCore
+package import Catalog
+
+/// An event that has been decoded, attributed to a tenant and measured, and waits to be stored.
+struct PendingEvent: Sendable {
+    let event: UsageEvent
+    /// The event's own time, or the time of receipt where it had none.
+    let time: Instant
+    let receivedAt: Instant
+    /// Its position in the request it came with.
+    let index: Int
+    let measurements: [Measurement]
+    /// `nil` when no subscription covers its time.
+    let place: EventPlace?
+}
+
+/// The events of one request that belong to one tenant, prepared against one version of the catalogue.
+struct TenantGroup: Sendable {
+    let tenant: TenantSnapshot
+    var events: [PendingEvent]
+    /// Which of the flush's submissions the events came with.
+    var submission = 0
+}
+
+/// An event whose subject names no tenant.
+struct UnmatchedEvent: Sendable {
+    let event: UsageEvent
+    let time: Instant
+    let receivedAt: Instant
+    let index: Int
+    var submission = 0
+}
+
+/// What became of an event. Every event ends in exactly one of `accepted`, `duplicate`, `conflict`, `unmatched` and
+/// `rejected`; `unmetered`, `unsubscribed` and `unpriced` are accepted events that do not count everywhere.
+package enum EventStatus: String, Sendable, CaseIterable {
+    case accepted
+    case duplicate
+    case conflict
+    case unmatched
+    case unmetered
+    case unsubscribed
+    case unpriced
+    case rejected
+}
+
+/// An event that was not plainly accepted.
+struct EventNotice: Sendable, Hashable {
+    let submission: Int
+    let index: Int
+    let id: String
+    let status: EventStatus
+}
+
+extension PendingEvent {
+    /// The remark on an event that is stored and counted, if any.
+    var remark: EventStatus? {
+        if measurements.isEmpty { return .unmetered }
+        guard let plan = place?.subscription.planVersion else { return .unsubscribed }
+        return measurements.contains { plan.mentions($0.feature) } ? nil : .unpriced
+    }
+}

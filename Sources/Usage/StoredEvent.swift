@@ -1,0 +1,155 @@
+package import BillingCore
+package import Postgres
+
+/// An event of the raw log, as `usage_event` keeps it.
+package struct StoredEvent: Sendable {
+    package let event: UsageEvent
+    /// Its own key: the event's, or for a reversal one of its own.
+    package let key: EventKey
+    /// The event that this one takes back, counted at that event's time.
+    package let reversalOf: EventKey?
+    package let time: Instant
+    package let receivedAt: Instant
+    /// The tenant's order of commits.
+    package let ledgerSequence: Int64
+    /// The shared catalogue's version that metered it.
+    package let catalogVersion: Int64
+}
+
+/// The query half of `usage_event`.
+package enum EventLogStore {
+    private static let columns: SQL = """
+        ledger_seq, event_time, received_at, event_key, reversal_of, catalog_version,
+        input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
+        source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id,
+        data, extensions
+        """
+
+    /// One page of a tenant's events in the order of their time, from `after` on, up to a ledger sequence, for a
+    /// rebuild.
+    package static func page(
+        tenant: TenantID,
+        interval: Interval,
+        after: EventPosition?,
+        throughSequence: Int64,
+        limit: Int
+    ) -> SQL {
+        let start = after?.time ?? interval.start
+        let sequence = after?.ledgerSequence ?? Int64.min
+        return """
+            SELECT \(columns)
+            FROM usage_event
+            WHERE tenant_id = \(tenant)
+                AND (event_time, ledger_seq) > (\(start), \(sequence))
+                AND event_time >= \(interval.start) AND event_time < \(interval.end)
+                AND ledger_seq <= \(throughSequence)
+            ORDER BY event_time, ledger_seq
+            LIMIT \(limit)
+            """
+    }
+
+    /// The event that claimed a key at a time.
+    package static func event(tenant: TenantID, key: EventKey, time: Instant) -> SQL {
+        """
+        SELECT \(columns)
+        FROM usage_event
+        WHERE tenant_id = \(tenant) AND event_time = \(time) AND event_key = \(key.postgres)
+        ORDER BY ledger_seq
+        LIMIT 1
+        """
+    }
+
+    /// The keys of the interval's events that were voided.
+    package static func voided(tenant: TenantID, interval: Interval, throughSequence: Int64) -> SQL {
+        """
+        SELECT reversal_of
+        FROM usage_event
+        WHERE tenant_id = \(tenant) AND event_time >= \(interval.start) AND event_time < \(interval.end)
+            AND ledger_seq <= \(throughSequence) AND reversal_of IS NOT NULL
+        """
+    }
+
+    /// The newest events first, for `GET /events`.
+    package static func newest(_ filter: EventLogFilter, before: EventPosition?, limit: Int) -> SQL {
+        var conditions: [SQL] = ["tenant_id = \(filter.tenant)"]
+        if let from = filter.from { conditions.append("event_time >= \(from)") }
+        if let to = filter.to { conditions.append("event_time < \(to)") }
+        if let user = filter.user { conditions.append("end_user = \(user)") }
+        if let model = filter.model { conditions.append("model = \(model)") }
+        if let type = filter.type { conditions.append("event_type = \(type)") }
+        if let source = filter.source { conditions.append("source = \(source)") }
+        if let before {
+            conditions.append("(event_time, ledger_seq) < (\(before.time), \(before.ledgerSequence))")
+        }
+        return """
+            SELECT \(columns)
+            FROM usage_event
+            WHERE \(SQL.joined(conditions, separator: " AND "))
+            ORDER BY event_time DESC, ledger_seq DESC
+            LIMIT \(limit)
+            """
+    }
+
+    @Sendable
+    package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> StoredEvent {
+        let sequence = try row.next(Int64.self)
+        let time = try row.next(Instant.self)
+        let received = try row.next(Instant.self)
+        let key = EventKey(postgres: try row.next())
+        let reversal = try row.next(PostgresUUID?.self).map(EventKey.init(postgres:))
+        let version = try row.next(Int64.self)
+        var usage = LLMUsage()
+        usage.inputTokens = try row.next()
+        usage.cachedInputTokens = try row.next()
+        usage.cacheWriteTokens = try row.next()
+        usage.outputTokens = try row.next()
+        usage.reasoningTokens = try row.next()
+        usage.cost = try row.next()
+        let source = try row.next(String.self)
+        let id = try row.next(String.self)
+        let type = try row.next(String.self)
+        let subject = try row.next(String.self)
+        usage.provider = try row.next()
+        usage.model = try row.next()
+        usage.user = try row.next()
+        usage.feature = try row.next()
+        usage.costCenter = try row.next()
+        usage.requestID = try row.next()
+        let event = UsageEvent(
+            source: source,
+            id: id,
+            type: type,
+            subject: subject,
+            time: time,
+            usage: usage,
+            data: try row.next(PostgresJSON?.self)?.text,
+            extensions: try row.next(PostgresJSON?.self)?.text
+        )
+        return StoredEvent(
+            event: event,
+            key: key,
+            reversalOf: reversal,
+            time: time,
+            receivedAt: received,
+            ledgerSequence: sequence,
+            catalogVersion: version
+        )
+    }
+}
+
+/// A place in a tenant's raw log.
+package struct EventPosition: Sendable, Hashable {
+    package let time: Instant
+    package let ledgerSequence: Int64
+}
+
+/// Which events of a tenant's raw log are wanted.
+package struct EventLogFilter: Sendable {
+    package let tenant: TenantID
+    package var user: String?
+    package var model: String?
+    package var type: String?
+    package var source: String?
+    package var from: Instant?
+    package var to: Instant?
+}

@@ -1,0 +1,91 @@
+package import BillingCore
+import Identity
+package import Postgres
+package import Web
+
+/// `GET /unmatched-events` and `POST /unmatched-events/replay`. Both concern events without a tenant, so a
+/// tenant-bound credential sees none of them.
+package struct UnmatchedEventRoutes: Sendable {
+    /// How many events one replay takes at most; the answer says how many still wait.
+    private static let replayLimit = 10_000
+
+    let ingest: IngestService
+    let pool: PostgresPool
+    let writes: IdempotentWrites
+
+    package init(ingest: IngestService, pool: PostgresPool, writes: IdempotentWrites) {
+        self.ingest = ingest
+        self.pool = pool
+        self.writes = writes
+    }
+
+    package func register(on operations: Operations) {
+        operations.get("/unmatched-events", "listUnmatchedEvents", scope: .eventsRead, handler: list)
+        operations.post("/unmatched-events/replay", "replayUnmatchedEvents", scope: .eventsWrite, handler: replay)
+    }
+
+    @Sendable
+    private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let subject = query.string("subject", maximumLength: 512)
+        let page = query.page()
+        try query.finish()
+        guard context.principal.isOperatorWide else {
+            return try Answer.json(Page<UnmatchedEventBody>(data: [], nextCursor: nil))
+        }
+        let after = page.after?.first.flatMap(EventKey.init(text:))
+        let records = try await pool.query(
+            .interactive,
+            UnmatchedEventStore.waiting(subject: subject, after: after, limit: page.fetchCount),
+            UnmatchedEventStore.decode
+        )
+        return try Answer.json(page.page(records) { [$0.key.text] }.map(UnmatchedEventBody.init))
+    }
+
+    @Sendable
+    private func replay(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let fields = try request.fields(emptyIsObject: true)
+        let subject = fields.optionalString("subject", maximumLength: 512)
+        try fields.finish()
+        guard context.principal.isOperatorWide else {
+            throw Problem.forbidden(
+                code: "operator_only",
+                detail: "Events without a tenant are replayed by a credential that is not bound to one."
+            )
+        }
+        let replay = try await ingest.replay(
+            subject: subject,
+            limit: Self.replayLimit,
+            audit: { transaction, report throws in
+                try AuditLog.record(
+                    in: transaction,
+                    by: context,
+                    action: "unmatched_events.replayed",
+                    resource: ("unmatched_events", subject ?? "*"),
+                    tenant: .operatorWide,
+                    after: report
+                )
+            }
+        )
+        return try Answer.json(replay)
+    }
+}
+
+/// An unmatched event as it is answered.
+struct UnmatchedEventBody: Encodable, Sendable {
+    let source: String
+    let id: String
+    let type: String
+    let subject: String
+    let time: Instant
+    let receivedAt: Instant
+
+    init(_ record: UnmatchedRecord) {
+        source = record.source
+        id = record.id
+        type = record.type
+        subject = record.subject
+        time = record.time
+        receivedAt = record.receivedAt
+    }
+}

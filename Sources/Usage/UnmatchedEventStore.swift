@@ -1,0 +1,125 @@
+package import BillingCore
+package import Postgres
+
+/// An event whose subject named no tenant, as it is kept under tenant 0 until it is replayed.
+package struct UnmatchedRecord: Sendable {
+    package let key: EventKey
+    package let receivedAt: Instant
+    package let time: Instant
+    package let hasOwnTime: Bool
+    package let subject: String
+    package let source: String
+    package let id: String
+    package let type: String
+    /// The event as CloudEvents JSON in its normalised form.
+    package let event: String
+}
+
+/// All SQL over `unmatched_event`.
+package enum UnmatchedEventStore {
+    private static let columns: SQL = """
+        event_key, received_at, event_time, time_given, subject, source, event_id, event_type, event
+        """
+
+    /// Keeps events. The key covers the subject, so the same event for two unknown subjects is two.
+    /// - Returns: a notice for every event: unmatched, or a duplicate or conflict of one kept before.
+    static func insert(_ events: [UnmatchedEvent], in transaction: borrowing Transaction) throws -> [EventNotice] {
+        var first: [EventKey: Int64] = [:]
+        var fresh: [UnmatchedEvent] = []
+        for item in events where first[item.event.unmatchedKey] == nil {
+            first[item.event.unmatchedKey] = item.event.contentHash
+            fresh.append(item)
+        }
+        let keys = fresh.map(\.event.unmatchedKey)
+        let inserted = Set(try transaction.query(insertion(of: fresh), decodeKey))
+        let taken = keys.filter { !inserted.contains($0) }
+        if !taken.isEmpty {
+            let hashes = try transaction.query(
+                """
+                SELECT event_key, content_hash
+                FROM unmatched_event
+                WHERE tenant_id = \(TenantID.operatorWide) AND event_key = ANY (\(taken.map(\.postgres)))
+                """
+            ) { row throws(PostgresError) in (EventKey(postgres: try row.next()), try row.next(Int64.self)) }
+            for (key, hash) in hashes {
+                first[key] = hash
+            }
+        }
+        var reported: Set<EventKey> = []
+        return events.map { item in
+            let key = item.event.unmatchedKey
+            let isFirst = inserted.contains(key) && reported.insert(key).inserted
+            let status: EventStatus =
+                isFirst ? .unmatched : first[key] == item.event.contentHash ? .duplicate : .conflict
+            return EventNotice(submission: item.submission, index: item.index, id: item.event.id, status: status)
+        }
+    }
+
+    private static func insertion(of events: [UnmatchedEvent]) -> SQL {
+        """
+        INSERT INTO unmatched_event (
+            tenant_id, event_key, content_hash, received_at, event_time, time_given, subject, source, event_id,
+            event_type, event
+        )
+        SELECT \(TenantID.operatorWide), event_key, content_hash, received_at, event_time, time_given, subject,
+            source, event_id, event_type, event
+        FROM unnest(
+            \(events.map(\.event.unmatchedKey.postgres))::uuid[], \(events.map(\.event.contentHash))::bigint[],
+            \(events.map(\.receivedAt))::timestamptz[], \(events.map(\.time))::timestamptz[],
+            \(events.map { $0.event.time != nil })::boolean[], \(events.map(\.event.subject))::text[],
+            \(events.map(\.event.source))::text[], \(events.map(\.event.id))::text[],
+            \(events.map(\.event.type))::text[], \(events.map { PostgresJSON(text: $0.event.json) })::jsonb[]
+        ) AS event (
+            event_key, content_hash, received_at, event_time, time_given, subject, source, event_id, event_type, event
+        )
+        ORDER BY event_key
+        ON CONFLICT ON CONSTRAINT unmatched_event_pk DO NOTHING
+        RETURNING event_key
+        """
+    }
+
+    /// The events that still wait, of one subject or of all, by key.
+    package static func waiting(subject: String?, after: EventKey?, limit: Int) -> SQL {
+        var conditions: [SQL] = ["tenant_id = \(TenantID.operatorWide)", "replayed_at IS NULL"]
+        if let subject { conditions.append("subject = \(subject)") }
+        if let after { conditions.append("event_key > \(after.postgres)") }
+        return """
+            SELECT \(columns)
+            FROM unmatched_event
+            WHERE \(SQL.joined(conditions, separator: " AND "))
+            ORDER BY event_key
+            LIMIT \(limit)
+            """
+    }
+
+    /// Marks an event as replayed for a tenant.
+    static func markReplayed(_ keys: [EventKey], tenants: [TenantID], at time: Instant) -> SQL {
+        """
+        UPDATE unmatched_event AS kept
+        SET replayed_at = \(time), replayed_tenant_id = replayed.tenant_id
+        FROM unnest(\(keys.map(\.postgres))::uuid[], \(tenants)::bigint[]) AS replayed (event_key, tenant_id)
+        WHERE kept.tenant_id = \(TenantID.operatorWide) AND kept.event_key = replayed.event_key
+            AND kept.replayed_at IS NULL
+        """
+    }
+
+    @Sendable
+    private static func decodeKey(_ row: inout PostgresRow) throws(PostgresError) -> EventKey {
+        EventKey(postgres: try row.next())
+    }
+
+    @Sendable
+    package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> UnmatchedRecord {
+        UnmatchedRecord(
+            key: EventKey(postgres: try row.next()),
+            receivedAt: try row.next(),
+            time: try row.next(),
+            hasOwnTime: try row.next(),
+            subject: try row.next(),
+            source: try row.next(),
+            id: try row.next(),
+            type: try row.next(),
+            event: try row.next(PostgresJSON.self).text
+        )
+    }
+}

@@ -1,0 +1,109 @@
+package import BillingCore
+package import Catalog
+import Limits
+package import Postgres
+
+/// Counts a tenant's usage anew from its raw events, by the same rules that counted it the first time: for `verify`,
+/// for a subscription that begins after its usage, and for voids that a running counter cannot undo.
+package struct UsageRecount: Sendable {
+    /// How many events one page of the raw log reads.
+    private static let pageSize = 5_000
+
+    private let catalog: CatalogSnapshot
+    private let tenant: TenantSnapshot
+
+    package private(set) var counters: [CounterKey: CounterState] = [:]
+    package private(set) var limits: [WindowKey: FixedDecimal] = [:]
+    package private(set) var eventCount = 0
+    private var distinct: [CounterKey: [EventKey: Int64]] = [:]
+    private var locator: PeriodLocator
+    private var windows: WindowCache
+
+    /// Names one window of one limit.
+    package struct WindowKey: Sendable, Hashable {
+        package let limit: LimitID
+        package let window: Interval
+    }
+
+    package init(tenant: TenantSnapshot, catalog: CatalogSnapshot) {
+        self.tenant = tenant
+        self.catalog = catalog
+        locator = PeriodLocator(tenant: tenant)
+        windows = WindowCache(zone: tenant.zone)
+    }
+
+    /// The distinct values of a `unique_count` counter and how many events carry each.
+    package func distinctValues(of counter: CounterKey) -> [EventKey: Int64] {
+        distinct[counter] ?? [:]
+    }
+
+    /// Folds in every event of the interval, page by page, up to a ledger sequence. Voided events are left out
+    /// together with their reversals, which stand at the same time.
+    package mutating func add(
+        eventsOf interval: Interval,
+        throughSequence: Int64 = .max,
+        in transaction: borrowing Transaction
+    ) throws {
+        let voided = Set(
+            try transaction.query(
+                EventLogStore.voided(tenant: tenant.id, interval: interval, throughSequence: throughSequence)
+            ) { row throws(PostgresError) in EventKey(postgres: try row.next()) }
+        )
+        var after: EventPosition?
+        repeat {
+            let page = try transaction.query(
+                EventLogStore.page(
+                    tenant: tenant.id,
+                    interval: interval,
+                    after: after,
+                    throughSequence: throughSequence,
+                    limit: Self.pageSize
+                ),
+                EventLogStore.decode
+            )
+            for stored in page where stored.reversalOf == nil && !voided.contains(stored.key) {
+                try add(stored)
+            }
+            after = page.count < Self.pageSize ? nil : page.last.map(\.position)
+        } while after != nil
+    }
+
+    private mutating func add(_ stored: StoredEvent) throws(DecimalError) {
+        eventCount += 1
+        let measurements = Metering.measureStored(
+            stored.event,
+            features: catalog.features(of: stored.event.type, at: stored.catalogVersion)
+        )
+        let place = locator.place(of: stored.time)
+        for measurement in measurements {
+            if let period = place?.billingPeriodID {
+                let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
+                try count(measurement.value, of: stored, in: key)
+            }
+            guard let amount = measurement.value.additive else { continue }
+            for limit in tenant.limits where limit.featureID == measurement.feature {
+                guard let window = limit.window(at: stored.time, place: place, windows: &windows) else { continue }
+                let key = WindowKey(limit: limit.id, window: window)
+                limits[key] = try (limits[key] ?? .zero).adding(amount)
+            }
+        }
+    }
+
+    private mutating func count(
+        _ value: MeasuredValue,
+        of stored: StoredEvent,
+        in key: CounterKey
+    ) throws(DecimalError) {
+        var state = counters[key] ?? CounterState()
+        try state.add(value, from: CounterWinner(time: stored.time, id: stored.event.id, key: stored.key))
+        if case .unique(let distinctValue) = value {
+            distinct[key, default: [:]][distinctValue, default: 0] += 1
+            if distinct[key]?[distinctValue] == 1 { state.quantity = try state.quantity.adding(.one) }
+        }
+        counters[key] = state
+    }
+}
+
+extension StoredEvent {
+    package var position: EventPosition { EventPosition(time: time, ledgerSequence: ledgerSequence) }
+}
