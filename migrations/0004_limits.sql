@@ -13,6 +13,7 @@ CREATE TABLE usage_limit (
     overage text NOT NULL,
     revision bigint NOT NULL,
     active boolean NOT NULL,
+    counted_from timestamptz,
     CONSTRAINT usage_limit_pk PRIMARY KEY (tenant_id, limit_id),
     CONSTRAINT usage_limit_identity UNIQUE (tenant_id, feature_id, window_kind),
     CONSTRAINT usage_limit_tenant_fk FOREIGN KEY (tenant_id) REFERENCES tenant (tenant_id),

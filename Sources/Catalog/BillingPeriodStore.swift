@@ -45,6 +45,22 @@ package enum BillingPeriodStore {
         )
     }
 
+    /// Every period of a tenant that has a row.
+    package static func all(
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [BillingPeriod] {
+        try transaction.query(
+            """
+            SELECT billing_period_id, tenant_id, subscription_id, period_index, starts_at, ends_at, status
+            FROM billing_period
+            WHERE tenant_id = \(tenant)
+            ORDER BY starts_at
+            """,
+            Self.period
+        )
+    }
+
     /// The statement that makes missing rows, for a pipeline.
     package static func insertion(_ wanted: [BillingPeriod.Wanted]) -> SQL {
         let rows = wanted.sorted {

@@ -11,6 +11,8 @@ package final class CatalogSnapshot: Sendable {
     package let featuresByKey: [String: Feature]
     /// The features an event type feeds, by ascending id. Archived ones are left out.
     package let featuresByEventType: [String: [MeteredFeature]]
+    /// Archived features too, for usage that was stored while they were in force.
+    private let allByEventType: [String: [MeteredFeature]]
     /// Event types that some meter reads, features or not. Usage of any other type is `unmetered`.
     package let meteredTypes: Set<String>
 
@@ -26,10 +28,35 @@ package final class CatalogSnapshot: Sendable {
         featuresByKey = Dictionary(features.map { ($0.key, $0) }) { first, _ in first }
         meteredTypes = Set(meters.filter { $0.archivedVersion == nil }.map(\.definition.eventType))
         var byType: [String: [MeteredFeature]] = [:]
-        for feature in features.sorted(by: { $0.id < $1.id }) where feature.archivedVersion == nil {
-            guard let meter = metersByID[feature.meterID], meter.archivedVersion == nil else { continue }
-            byType[meter.definition.eventType, default: []].append(MeteredFeature(feature: feature, meter: meter))
+        var all: [String: [MeteredFeature]] = [:]
+        for feature in features.sorted(by: { $0.id < $1.id }) {
+            guard let meter = metersByID[feature.meterID] else { continue }
+            let metered = MeteredFeature(feature: feature, meter: meter)
+            all[meter.definition.eventType, default: []].append(metered)
+            if feature.archivedVersion == nil, meter.archivedVersion == nil {
+                byType[meter.definition.eventType, default: []].append(metered)
+            }
         }
         featuresByEventType = byType
+        allByEventType = all
+    }
+
+    /// The features that an event type fed at an earlier version of the catalogue, by ascending id.
+    package func features(of eventType: String, at version: Int64) -> [MeteredFeature] {
+        (allByEventType[eventType] ?? []).filter { $0.feature.isInForce(at: version) && $0.meter.isInForce(at: version) }
+    }
+}
+
+extension Feature {
+    /// Whether usage stored at a version of the catalogue was counted by this feature.
+    fileprivate func isInForce(at version: Int64) -> Bool {
+        createdVersion <= version && (archivedVersion.map { version < $0 } ?? true)
+    }
+}
+
+extension Meter {
+    /// Whether usage stored at a version of the catalogue was measured by this meter.
+    fileprivate func isInForce(at version: Int64) -> Bool {
+        createdVersion <= version && (archivedVersion.map { version < $0 } ?? true)
     }
 }

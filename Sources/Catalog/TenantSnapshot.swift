@@ -18,7 +18,7 @@ package final class TenantSnapshot: Sendable {
     package let catalogVersion: Int64
     /// By ascending start; they never overlap.
     package let subscriptions: [SubscriptionSnapshot]
-    /// The active limits, by ascending id.
+    /// The limits the tenant has or had, by ascending id.
     package let limits: [UsageLimit]
 
     package init(

@@ -65,9 +65,9 @@ package enum TenantSnapshotStore {
 
     static func limits(_ ids: [TenantID]) -> SQL {
         """
-        SELECT tenant_id, limit_id, feature_id, window_kind, amount, mode, overage, revision
+        SELECT tenant_id, limit_id, feature_id, window_kind, amount, mode, overage, revision, active, counted_from
         FROM usage_limit
-        WHERE tenant_id = ANY(\(ids)::bigint[]) AND active
+        WHERE tenant_id = ANY(\(ids)::bigint[])
         ORDER BY tenant_id, limit_id
         """
     }

@@ -46,6 +46,11 @@ package struct UsageLimit: Sendable, Hashable {
     package let mode: LimitMode
     package let overage: Overage
     package let revision: Int64
+    /// Whether a plan in force has this quota. One that is not active still counts, so that its windows are true
+    /// when it becomes active again.
+    package let isActive: Bool
+    /// Usage from this time on counts in the limit's calendar windows; nil before the first usage was rated.
+    package let countedFrom: Instant?
 
     package init(
         id: LimitID,
@@ -54,7 +59,9 @@ package struct UsageLimit: Sendable, Hashable {
         amount: FixedDecimal,
         mode: LimitMode,
         overage: Overage,
-        revision: Int64
+        revision: Int64,
+        isActive: Bool = true,
+        countedFrom: Instant? = nil
     ) {
         self.id = id
         self.featureID = featureID
@@ -63,5 +70,7 @@ package struct UsageLimit: Sendable, Hashable {
         self.mode = mode
         self.overage = overage
         self.revision = revision
+        self.isActive = isActive
+        self.countedFrom = countedFrom
     }
 }

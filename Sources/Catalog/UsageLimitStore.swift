@@ -1,8 +1,8 @@
-import BillingCore
-import Postgres
+package import BillingCore
+package import Postgres
 
 /// The rows of `usage_limit` that a plan's quotas become.
-enum UsageLimitStore {
+package enum UsageLimitStore {
     /// A limit and whose it is.
     struct Owned: Sendable, Hashable {
         let tenantID: TenantID
@@ -49,6 +49,15 @@ enum UsageLimitStore {
         )
     }
 
+    /// Says from when on the usage of a limit's windows is complete.
+    package static func startCounting(_ limit: LimitID, of tenant: TenantID, from start: Instant) -> SQL {
+        """
+        UPDATE usage_limit
+        SET counted_from = \(start)
+        WHERE tenant_id = \(tenant) AND limit_id = \(limit)
+        """
+    }
+
     /// Decodes one row of `TenantSnapshotStore.limits`.
     static func owned(_ row: inout PostgresRow) throws(PostgresError) -> Owned {
         let tenant = try row.next(TenantID.self)
@@ -64,7 +73,9 @@ enum UsageLimitStore {
                 amount: try row.next(),
                 mode: LimitMode(rawValue: try row.next()) ?? .hard,
                 overage: Overage(rawValue: try row.next()) ?? .denied,
-                revision: try row.next()
+                revision: try row.next(),
+                isActive: try row.next(),
+                countedFrom: try row.next()
             )
         )
     }

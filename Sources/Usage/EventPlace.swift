@@ -5,10 +5,13 @@ import Catalog
 /// answer is kept and compared as integers before any calendar is asked.
 struct PeriodLocator {
     private let tenant: TenantSnapshot
+    private let periodIDs: BillingPeriodMap
     private var last: (interval: Interval, place: EventPlace)?
 
-    init(tenant: TenantSnapshot) {
+    /// - Parameter periodIDs: billing periods that the snapshot may not know.
+    init(tenant: TenantSnapshot, periodIDs: BillingPeriodMap = BillingPeriodMap([])) {
         self.tenant = tenant
+        self.periodIDs = periodIDs
     }
 
     /// - Returns: `nil` when no subscription covers the time.
@@ -17,7 +20,12 @@ struct PeriodLocator {
         guard let subscription = tenant.subscription(covering: time),
             let period = subscription.period(containing: time)
         else { return nil }
-        let place = EventPlace(subscription: subscription, periodIndex: period.index, period: period.interval)
+        let place = EventPlace(
+            subscription: subscription,
+            periodIndex: period.index,
+            period: period.interval,
+            billingPeriodID: subscription.billingPeriodIDs[period.index] ?? periodIDs[subscription.id, period.index]
+        )
         let covered = Interval(
             start: max(period.interval.start, subscription.startsAt),
             end: min(period.interval.end, subscription.endsAt ?? period.interval.end)
@@ -32,8 +40,27 @@ struct EventPlace: Sendable {
     let subscription: SubscriptionSnapshot
     let periodIndex: Int
     let period: Interval
+    /// `nil` where the period has no row yet, or none that is known here.
+    let billingPeriodID: BillingPeriodID?
+}
 
-    var billingPeriodID: BillingPeriodID? { subscription.billingPeriodIDs[periodIndex] }
+/// Ids of billing periods by subscription and index.
+struct BillingPeriodMap: Sendable {
+    private struct Key: Hashable {
+        let subscription: SubscriptionID
+        let index: Int
+    }
+
+    private let ids: [Key: BillingPeriodID]
+
+    init(_ periods: [BillingPeriod]) {
+        let pairs = periods.map { (Key(subscription: $0.subscriptionID, index: $0.index), $0.id) }
+        ids = Dictionary(pairs) { first, _ in first }
+    }
+
+    subscript(subscription: SubscriptionID, index: Int) -> BillingPeriodID? {
+        ids[Key(subscription: subscription, index: index)]
+    }
 }
 
 /// Keeps the last calendar window per kind of one tenant's zone, so that an event costs two integer comparisons.

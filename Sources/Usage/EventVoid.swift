@@ -127,10 +127,12 @@ struct EventVoiding {
             original.event,
             features: catalog.features(of: original.event.type, at: original.catalogVersion)
         )
-        var locator = PeriodLocator(tenant: tenant)
+        let periods = try BillingPeriodStore.all(of: tenant.id, in: transaction)
+        var locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         let place = locator.place(of: original.time)
-        if let place, let period = place.billingPeriodID {
-            try uncount(measurements, of: original, in: place, period: period, transaction)
+        if let place {
+            guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
+            try uncount(measurements, of: original, in: place, period: period, periods: periods, transaction)
         }
         var windows = WindowCache(zone: tenant.zone)
         var usage: [LimitUsage] = []
@@ -158,6 +160,7 @@ struct EventVoiding {
         of original: StoredEvent,
         in place: EventPlace,
         period: BillingPeriodID,
+        periods: [BillingPeriod],
         _ transaction: borrowing Transaction
     ) throws {
         let keys = measurements.map { CounterKey(tenant: tenant.id, period: period, feature: $0.feature) }
@@ -168,7 +171,7 @@ struct EventVoiding {
             var state = states[key] ?? CounterState()
             if try !state.remove(measurement.value, of: original.key) {
                 if recount == nil {
-                    var counted = UsageRecount(tenant: tenant, catalog: catalog)
+                    var counted = UsageRecount(tenant: tenant, periods: periods, catalog: catalog)
                     try counted.add(eventsOf: place.period, in: transaction)
                     recount = counted
                 }

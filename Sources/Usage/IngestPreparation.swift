@@ -128,8 +128,8 @@ struct IngestPreparation: Sendable {
             )
             return try BillingPeriodStore.ensure(missing, in: transaction)
         }
-        catalog.remember(periods)
-        return prepared.knowing(periods)
+        catalog.remember(periods: periods)
+        return prepared.knowing(BillingPeriodMap(periods))
     }
 }
 
@@ -157,12 +157,10 @@ extension IngestPreparation.Prepared {
         return matched + others
     }
 
-    fileprivate func knowing(_ periods: [BillingPeriod]) -> Self {
+    fileprivate func knowing(_ periodIDs: BillingPeriodMap) -> Self {
         var result = self
         result.groups = groups.map { group in
-            let tenant = group.tenant.remembering(periods)
-            guard tenant !== group.tenant else { return group }
-            var locator = PeriodLocator(tenant: tenant)
+            var locator = PeriodLocator(tenant: group.tenant, periodIDs: periodIDs)
             let events = group.events.map { pending in
                 PendingEvent(
                     event: pending.event,
@@ -173,7 +171,7 @@ extension IngestPreparation.Prepared {
                     place: locator.place(of: pending.time)
                 )
             }
-            return TenantGroup(tenant: tenant, events: events)
+            return TenantGroup(tenant: group.tenant, events: events)
         }
         return result
     }

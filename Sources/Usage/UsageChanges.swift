@@ -9,6 +9,9 @@ struct CounterOverflow: Error {
     let feature: FeatureID
 }
 
+/// An event reached its counters before its billing period had a row: a programmer error, never a silent omission.
+struct UnknownBillingPeriod: Error {}
+
 /// What a transaction changes in counters and limits: loaded, changed in memory by pure rules, then written once.
 struct UsageChanges {
     private struct LimitKey: Hashable {
@@ -36,7 +39,8 @@ struct UsageChanges {
     mutating func add(_ pending: PendingEvent, tenant: TenantSnapshot, windows: inout WindowCache) throws {
         let origin = CounterWinner(time: pending.time, id: pending.event.id, key: pending.event.key)
         for measurement in pending.measurements {
-            if let place = pending.place, let period = place.billingPeriodID {
+            if let place = pending.place {
+                guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
                 let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
                 do {
                     try counters[key, default: CounterState()].add(measurement.value, from: origin)
@@ -129,7 +133,7 @@ extension UsageLimit {
     /// The window of this limit that usage at `time` counts in; `nil` when it counts in none.
     func window(at time: Instant, place: EventPlace?, windows: inout WindowCache) -> Interval? {
         if window == .billingPeriod { return place?.period }
-        guard time >= countedFrom else { return nil }
+        guard let countedFrom, time >= countedFrom else { return nil }
         return windows.window(window, containing: time)
     }
 }

@@ -25,10 +25,11 @@ package struct UsageRecount: Sendable {
         package let window: Interval
     }
 
-    package init(tenant: TenantSnapshot, catalog: CatalogSnapshot) {
+    /// - Parameter periods: every billing period of the tenant's that has a row.
+    package init(tenant: TenantSnapshot, periods: [BillingPeriod], catalog: CatalogSnapshot) {
         self.tenant = tenant
         self.catalog = catalog
-        locator = PeriodLocator(tenant: tenant)
+        locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         windows = WindowCache(zone: tenant.zone)
     }
 
@@ -68,7 +69,7 @@ package struct UsageRecount: Sendable {
         } while after != nil
     }
 
-    private mutating func add(_ stored: StoredEvent) throws(DecimalError) {
+    package mutating func add(_ stored: StoredEvent) throws {
         eventCount += 1
         let measurements = Metering.measureStored(
             stored.event,
@@ -76,7 +77,8 @@ package struct UsageRecount: Sendable {
         )
         let place = locator.place(of: stored.time)
         for measurement in measurements {
-            if let period = place?.billingPeriodID {
+            if let place {
+                guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
                 let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
                 try count(measurement.value, of: stored, in: key)
             }
