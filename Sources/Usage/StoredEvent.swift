@@ -59,6 +59,15 @@ package enum EventLogStore {
         """
     }
 
+    /// The times of the first and the last event of an interval; both null without any.
+    package static func bounds(tenant: TenantID, interval: Interval) -> SQL {
+        """
+        SELECT min(event_time), max(event_time)
+        FROM usage_event
+        WHERE tenant_id = \(tenant) AND event_time >= \(interval.start) AND event_time < \(interval.end)
+        """
+    }
+
     /// The keys of the interval's events that were voided.
     package static func voided(tenant: TenantID, interval: Interval, throughSequence: Int64) -> SQL {
         """

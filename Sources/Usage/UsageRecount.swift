@@ -11,6 +11,7 @@ package struct UsageRecount: Sendable {
 
     private let catalog: CatalogSnapshot
     private let tenant: TenantSnapshot
+    private let periods: [BillingPeriod]
 
     package private(set) var counters: [CounterKey: CounterState] = [:]
     package private(set) var limits: [WindowKey: FixedDecimal] = [:]
@@ -28,9 +29,16 @@ package struct UsageRecount: Sendable {
     /// - Parameter periods: every billing period of the tenant's that has a row.
     package init(tenant: TenantSnapshot, periods: [BillingPeriod], catalog: CatalogSnapshot) {
         self.tenant = tenant
+        self.periods = periods
         self.catalog = catalog
         locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         windows = WindowCache(zone: tenant.zone)
+    }
+
+    package var tenantID: TenantID { tenant.id }
+
+    package func limit(_ id: LimitID) -> UsageLimit? {
+        tenant.limits.first { $0.id == id }
     }
 
     /// The distinct values of a `unique_count` counter and how many events carry each.
@@ -89,6 +97,13 @@ package struct UsageRecount: Sendable {
                 limits[key] = try (limits[key] ?? .zero).adding(amount)
             }
         }
+    }
+
+    /// Lets go of the distinct values of periods that ended before a time: when events come in order, no later one
+    /// can change them.
+    package mutating func forgetDistinctValues(before time: Instant) {
+        let ended = Set(periods.filter { $0.interval.end < time }.map(\.id))
+        distinct = distinct.filter { !ended.contains($0.key.period) }
     }
 
     private mutating func count(

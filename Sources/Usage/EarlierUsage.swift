@@ -1,0 +1,155 @@
+package import BillingCore
+package import Catalog
+import Limits
+package import Postgres
+
+/// Rates usage that was stored before a subscription covered it. Runs in the transaction that makes the subscription,
+/// under the tenant's ledger lock, so that every later event finds complete counters.
+package struct EarlierUsage {
+    private let tenant: TenantSnapshot
+    private let catalog: CatalogSnapshot
+    private let subscription: SubscriptionSnapshot
+
+    /// - Parameter subscription: the one that was just made.
+    package static func rate(
+        subscription: SubscriptionID,
+        of tenant: TenantID,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws {
+        let tenants = try TenantSnapshotStore.read([tenant], plans: [:], now: now, in: transaction)
+        guard let snapshot = tenants.first,
+            let subscription = snapshot.subscriptions.first(where: { $0.id == subscription })
+        else { return }
+        let earlier = EarlierUsage(
+            tenant: snapshot,
+            catalog: try CatalogSnapshotStore.read(in: transaction),
+            subscription: subscription
+        )
+        try earlier.rate(in: transaction)
+    }
+
+    private func rate(in transaction: borrowing Transaction) throws {
+        let begun = limitsThatBegin
+        for limit in begun {
+            if let start = limit.countedFrom {
+                transaction.enqueue(UsageLimitStore.startCounting(limit.id, of: tenant.id, from: start))
+            }
+        }
+        let starts = begun.compactMap(\.countedFrom) + [subscription.startsAt]
+        let interval = Interval(start: starts.min() ?? subscription.startsAt, end: .maximum)
+        let bounds = try transaction.first(EventLogStore.bounds(tenant: tenant.id, interval: interval)) {
+            row throws(PostgresError) in
+            (first: try row.next(Instant?.self), last: try row.next(Instant?.self))
+        }
+        guard let first = bounds?.first, let last = bounds?.last else { return }
+
+        var recount = UsageRecount(
+            tenant: narrowed(to: begun),
+            periods: try periods(from: first, through: last, in: transaction),
+            catalog: catalog
+        )
+        try recount.add(eventsOf: interval, in: transaction)
+        try recount.enqueue(prices: subscription.planVersion.charges, in: transaction) { window in
+            let known = tenant.limits.first { $0.id == window.limit }?.countedFrom
+            return known.map { window.window.start < $0 } ?? true
+        }
+    }
+
+    /// The calendar limits whose counting now begins, or begins earlier than it did: at the start of the window that
+    /// the subscription starts in. `countedFrom` is where it begins.
+    private var limitsThatBegin: [UsageLimit] {
+        let windows = CalendarWindows(zone: tenant.zone)
+        return tenant.limits.compactMap { limit in
+            guard limit.window != .billingPeriod else { return nil }
+            let start = windows.window(limit.window, containing: subscription.startsAt).start
+            if let countedFrom = limit.countedFrom, countedFrom <= start { return nil }
+            return limit.counting(from: start)
+        }
+    }
+
+    /// The tenant with nothing but what has to be counted now: the new subscription, the limits that begin, and those
+    /// of billing periods.
+    private func narrowed(to begun: [UsageLimit]) -> TenantSnapshot {
+        TenantSnapshot(
+            id: tenant.id,
+            key: tenant.key,
+            name: tenant.name,
+            currency: tenant.currency,
+            zone: tenant.zone,
+            catalogVersion: tenant.catalogVersion,
+            subscriptions: [subscription],
+            limits: begun + tenant.limits.filter { $0.window == .billingPeriod }
+        )
+    }
+
+    private func periods(
+        from first: Instant,
+        through last: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> [BillingPeriod] {
+        let start = max(first, subscription.startsAt)
+        let end = subscription.endsAt.map { min(last, $0.adding(microseconds: -1)) } ?? last
+        guard start <= end,
+            let firstIndex = subscription.periods.index(containing: start),
+            let lastIndex = subscription.periods.index(containing: end)
+        else { return [] }
+        let wanted = (firstIndex...lastIndex).map { index in
+            BillingPeriod.Wanted(
+                tenantID: tenant.id,
+                subscriptionID: subscription.id,
+                index: index,
+                interval: subscription.periods.interval(index)
+            )
+        }
+        return try BillingPeriodStore.ensure(wanted, in: transaction)
+    }
+}
+
+extension UsageRecount {
+    /// Writes what was counted into rows that do not exist yet.
+    /// - Parameter isNew: whether a limit's window has no row so far.
+    fileprivate func enqueue(
+        prices: [FeatureID: Price],
+        in transaction: borrowing Transaction,
+        isNew: (WindowKey) -> Bool
+    ) throws {
+        let rows = try counters.map { key, state in
+            CounterRow(key: key, state: state, charge: try state.charge(prices[key.feature]))
+        }
+        if !rows.isEmpty { transaction.enqueue(CounterStore.store(rows)) }
+        let distinct = counters.keys.flatMap { counter in
+            distinctValues(of: counter).map { DistinctChange(counter: counter, value: $0.key, references: $0.value) }
+        }
+        if !distinct.isEmpty { transaction.enqueue(DistinctStore.change(distinct)) }
+        let usage = limits.filter { isNew($0.key) }.compactMap { key, amount in
+            limit(key.limit).map { limit in
+                LimitUsage(
+                    tenant: tenantID,
+                    limit: key.limit,
+                    window: key.window,
+                    amount: amount,
+                    limitAmount: limit.amount,
+                    limitRevision: limit.revision
+                )
+            }
+        }
+        if !usage.isEmpty { transaction.enqueue(LimitStateStore.add(usage)) }
+    }
+}
+
+extension UsageLimit {
+    fileprivate func counting(from start: Instant) -> UsageLimit {
+        UsageLimit(
+            id: id,
+            featureID: featureID,
+            window: window,
+            amount: amount,
+            mode: mode,
+            overage: overage,
+            revision: revision,
+            isActive: isActive,
+            countedFrom: start
+        )
+    }
+}

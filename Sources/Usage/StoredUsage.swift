@@ -1,0 +1,114 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+
+/// What is stored of a tenant's usage as of one ledger sequence, apart from the raw events.
+struct StoredUsage: Sendable {
+    let tenant: TenantSnapshot
+    let catalog: CatalogSnapshot
+    let periods: [BillingPeriod]
+    let ledgerSequence: Int64
+    private let counters: [CounterKey: CounterRow]
+    private let limits: [LimitState]
+    private let distinct: [CounterKey: (values: Int64, references: Int64)]
+    private let claimedKeys: Int64
+
+    /// Reads it under the tenant's ledger lock; `nil` when the ledger's tenant does not exist.
+    init?(tenant id: TenantID, now: Instant, in transaction: borrowing Transaction) throws {
+        let ledger = try TenantLedger.lock(id, in: transaction)
+        guard let ledger,
+            let tenant = try TenantSnapshotStore.read([id], plans: [:], now: now, in: transaction).first
+        else { return nil }
+        self.tenant = tenant
+        catalog = try CatalogSnapshotStore.read(in: transaction)
+        ledgerSequence = ledger.ledgerSequence
+        periods = try BillingPeriodStore.all(of: id, in: transaction)
+        let results = try transaction.pipeline([
+            CounterStore.counters(tenant: id), LimitStateStore.allStates(tenant: id),
+            DistinctStore.totals(tenant: id),
+            "SELECT count(*) FROM event_dedup WHERE tenant_id = \(id)",
+        ])
+        let rows = try results[0].map(CounterStore.decode)
+        counters = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
+        limits = try results[1].map(LimitStateStore.decode)
+        let totals = try results[2].map { row throws(PostgresError) in
+            (
+                CounterKey(tenant: try row.next(), period: try row.next(), feature: try row.next()),
+                (values: try row.next(Int64.self), references: try row.next(Int64.self))
+            )
+        }
+        distinct = Dictionary(totals) { first, _ in first }
+        claimedKeys = try results[3].map { row throws(PostgresError) in try row.next(Int64.self) }.first ?? 0
+    }
+
+    /// Compares with what the raw events give.
+    /// - Parameter eventRows: how many rows the raw log has, reversals included.
+    func differences(from recount: UsageRecount, eventRows: Int) throws -> [UsageDifference] {
+        var found: [UsageDifference] = []
+        func compare(_ subject: String, _ stored: some CustomStringConvertible, _ rebuilt: some CustomStringConvertible) {
+            guard stored.description != rebuilt.description else { return }
+            found.append(
+                UsageDifference(
+                    tenant: tenant.key,
+                    subject: subject,
+                    stored: stored.description,
+                    rebuilt: rebuilt.description
+                )
+            )
+        }
+        compare("the number of event keys", claimedKeys, eventRows)
+        for key in Set(counters.keys).union(recount.counters.keys).sorted() {
+            let row = counters[key]
+            let state = row?.state ?? CounterState()
+            let rebuilt = recount.counters[key] ?? CounterState()
+            let name = "counter \(featureKey(key.feature)), period \(key.period)"
+            compare("\(name): quantity", state.quantity, rebuilt.quantity)
+            compare("\(name): event count", state.eventCount, rebuilt.eventCount)
+            compare("\(name): charge", row?.charge ?? .zero, try rebuilt.charge(price(of: key)))
+            if rebuilt.winner != nil {
+                compare("\(name): winner", state.winner?.id ?? "none", rebuilt.winner?.id ?? "none")
+            }
+            if let seen = distinct[key] {
+                compare("\(name): distinct values", seen.values, rebuilt.quantity)
+                compare("\(name): references of distinct values", seen.references, rebuilt.eventCount)
+            }
+        }
+        found += limitDifferences(from: recount)
+        return found
+    }
+
+    private func limitDifferences(from recount: UsageRecount) -> [UsageDifference] {
+        struct Window: Hashable, Comparable {
+            let limit: LimitID
+            let start: Instant
+
+            static func < (left: Self, right: Self) -> Bool { (left.limit, left.start) < (right.limit, right.start) }
+        }
+        let stored = limits.map { (Window(limit: $0.limit, start: $0.windowStart), $0.used) }
+        let rebuilt = recount.limits.map { (Window(limit: $0.key.limit, start: $0.key.window.start), $0.value) }
+        let storedUse = Dictionary(stored) { first, _ in first }
+        let rebuiltUse = Dictionary(rebuilt) { first, _ in first }
+        return Set(storedUse.keys).union(rebuiltUse.keys).sorted().compactMap { window in
+            let stored = storedUse[window] ?? .zero
+            let rebuilt = rebuiltUse[window] ?? .zero
+            guard stored != rebuilt else { return nil }
+            return UsageDifference(
+                tenant: tenant.key,
+                subject: "limit \(window.limit), window from \(window.start): used",
+                stored: stored.description,
+                rebuilt: rebuilt.description
+            )
+        }
+    }
+
+    private func featureKey(_ id: FeatureID) -> String {
+        catalog.features[id]?.key ?? "feature \(id)"
+    }
+
+    private func price(of key: CounterKey) -> Price? {
+        guard let period = periods.first(where: { $0.id == key.period }) else { return nil }
+        let subscription = tenant.subscriptions.first { $0.id == period.subscriptionID }
+        return subscription?.planVersion.charges[key.feature]
+    }
+}

@@ -1,0 +1,133 @@
+package import BillingCore
+package import Catalog
+import Limits
+package import Postgres
+package import Web
+
+/// One value that the raw events do not bear out.
+package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
+    package let tenant: String
+    /// What differs, such as `counter chat-tokens, period 12: quantity`.
+    package let subject: String
+    package let stored: String
+    package let rebuilt: String
+
+    package var description: String {
+        "tenant \(tenant): \(subject) is \(stored), its events give \(rebuilt)"
+    }
+}
+
+/// Rebuilds every counter and limit window from the raw events and compares (promise P5).
+///
+/// Each tenant is judged as of one ledger sequence: its counters are read in one short transaction under the ledger
+/// lock, and the events up to that sequence are then paged through without any lock, so that it can run beside live
+/// traffic. Memory holds one page of events and one tenant's counters.
+package struct UsageVerification: Sendable {
+    private static let tenantPage = 500
+    private static let eventPage = 5_000
+
+    let pool: PostgresPool
+    let clock: Web.Clock
+
+    /// How far a verification has come.
+    package struct Progress: Sendable {
+        package var tenants = 0
+        package var events = 0
+        package var differences = 0
+    }
+
+    package init(pool: PostgresPool, clock: Web.Clock) {
+        self.pool = pool
+        self.clock = clock
+    }
+
+    /// - Parameters:
+    ///   - difference: called for each one found.
+    ///   - progress: called after each page of events and each tenant.
+    @discardableResult
+    package func run(
+        difference: (UsageDifference) -> Void,
+        progress: (Progress) -> Void
+    ) async throws -> Progress {
+        var total = Progress()
+        var after = TenantID.operatorWide
+        while true {
+            let last = after
+            let tenants = try await pool.query(
+                .worker,
+                """
+                SELECT tenant_id FROM tenant_ledger
+                WHERE tenant_id > \(last)
+                ORDER BY tenant_id
+                LIMIT \(Self.tenantPage)
+                """
+            ) { row throws(PostgresError) in try row.next(TenantID.self) }
+            for tenant in tenants {
+                for found in try await verify(tenant, counting: &total, progress: progress) {
+                    total.differences += 1
+                    difference(found)
+                }
+                total.tenants += 1
+                progress(total)
+            }
+            guard let next = tenants.last else { return total }
+            after = next
+        }
+    }
+
+    private func verify(
+        _ tenant: TenantID,
+        counting total: inout Progress,
+        progress: (Progress) -> Void
+    ) async throws -> [UsageDifference] {
+        let now = clock.now()
+        let stored = try await pool.transaction(.worker) { transaction in
+            try StoredUsage(tenant: tenant, now: now, in: transaction)
+        }
+        guard let stored else { return [] }
+        var recount = UsageRecount(tenant: stored.tenant, periods: stored.periods, catalog: stored.catalog)
+        var rows = 0
+        var after: EventPosition?
+        var voided: Set<EventKey> = []
+        repeat {
+            let position = after
+            let page = try await pool.query(
+                .worker,
+                EventLogStore.page(
+                    tenant: tenant,
+                    interval: .allTime,
+                    after: position,
+                    throughSequence: stored.ledgerSequence,
+                    limit: Self.eventPage
+                ),
+                EventLogStore.decode
+            )
+            after = page.count < Self.eventPage ? nil : page.last?.position
+            if let first = page.first, let last = page.last {
+                voided = try await voidedKeys(tenant, from: first.time, through: last.time, stored.ledgerSequence)
+            }
+            for event in page where event.reversalOf == nil && !voided.contains(event.key) {
+                try recount.add(event)
+            }
+            if let last = page.last { recount.forgetDistinctValues(before: last.time) }
+            rows += page.count
+            total.events += page.count
+            progress(total)
+        } while after != nil
+        return try stored.differences(from: recount, eventRows: rows)
+    }
+
+    private func voidedKeys(
+        _ tenant: TenantID,
+        from first: Instant,
+        through last: Instant,
+        _ sequence: Int64
+    ) async throws -> Set<EventKey> {
+        let interval = Interval(start: first, end: last.adding(microseconds: 1))
+        let keys = try await pool.query(
+            .worker,
+            EventLogStore.voided(tenant: tenant, interval: interval, throughSequence: sequence)
+        ) { row throws(PostgresError) in EventKey(postgres: try row.next()) }
+        return Set(keys)
+    }
+}
