@@ -1,0 +1,91 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Migrations
+import Postgres
+
+/// Measures a release build of the service on a PostgreSQL of its own, beside what that PostgreSQL does by itself.
+@main
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "turnpike-bench",
+        abstract: "Measures the service beside raw PostgreSQL and prints a table."
+    )
+
+    @Option(help: "The turnpike binary to measure.")
+    var binary: String
+
+    @Option(help: "Seconds per row.")
+    var seconds: Double = 15
+
+    @Option(help: "Connections of the load generator.")
+    var connections = 32
+
+    @Option(help: "Events per request of the batched row.")
+    var batch = 100
+
+    @Option(help: "Tenants, each with a subscription.")
+    var tenants = 1_000
+
+    @Option(help: "The commit that is measured, for the table.")
+    var commit = "unknown"
+
+    func run() async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("turnpike-bench-\(getpid())")
+        let cluster = LocalCluster(directory: directory.path)
+        try await cluster.start()
+        do {
+            try await measure(cluster)
+        } catch {
+            try await cluster.stop()
+            try? FileManager.default.removeItem(at: directory)
+            throw error
+        }
+        try await cluster.stop()
+        try FileManager.default.removeItem(at: directory)
+    }
+
+    private func measure(_ cluster: LocalCluster) async throws {
+        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
+        defer { service.stop() }
+        try await service.waitUntilReady()
+        note("making \(tenants) tenants with subscriptions")
+        try DemoCatalog(port: service.port, key: service.key).make(tenants: tenants)
+
+        var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
+        note("raw PostgreSQL")
+        let raw = try await rawBaseline(cluster.url)
+        table.add("raw PostgreSQL: both inserts, batches of 1,000, 2 connections", perSecond: raw, result: nil, raw: raw)
+        for (run, events) in [batch, 1].enumerated() {
+            note("\(events) event(s) a request")
+            let template = EventTemplate(
+                events: events,
+                tenants: tenants,
+                port: service.port,
+                key: service.key,
+                time: Date().ISO8601Format()
+            )
+            let result = try ClosedLoop.run(connections: connections, seconds: seconds, port: service.port) {
+                template.request(run: run + 1, connection: $0, sequence: $1)
+            }
+            let rate = Double(result.requests * events) / result.seconds
+            let name = events == 1 ? "single-event requests" : "events in batches of \(events)"
+            table.add(name, perSecond: rate, result: result, raw: raw)
+        }
+        table.note("service resident memory", "\(service.residentMegabytes) MB")
+        table.note("bytes per event on the wire", "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))")
+        table.note("PostgreSQL", cluster.serverVersion)
+        print(table.markdown)
+    }
+
+    private func rawBaseline(_ url: String) async throws -> Double {
+        let pool = try PostgresPool.forBench(url: url)
+        let running = Task { try await pool.run() }
+        defer { running.cancel() }
+        return try await RawBaseline.eventsPerSecond(pool: pool, seconds: seconds)
+    }
+
+    private func note(_ text: String) {
+        FileHandle.standardError.write(Data("bench: \(text)\n".utf8))
+    }
+}

@@ -1,0 +1,69 @@
+/// Prepared requests of full LLM events. Only the digits of ids and subjects change from one request to the next, so
+/// that a request costs the generator a copy.
+struct EventTemplate: Sendable {
+    private let bytes: [UInt8]
+    private let idOffsets: [Int]
+    private let subjectOffsets: [Int]
+    private let tenants: Int
+
+    init(events: Int, tenants: Int, port: Int, key: String, time: String) {
+        let event = """
+            {"specversion":"1.0","id":"evt-################","source":"gateway-eu-1","type":"llm.completion",\
+            "subject":"tenant-@@@@@@","time":"\(time)","data":{"provider":"openai","model":"gpt-4o-2024-11-20",\
+            "input_tokens":1200,"cached_input_tokens":1000,"output_tokens":300,"reasoning_tokens":120,\
+            "user":"user-17","feature":"chat","cost_center":"cc-12","request_id":"req-7f3a9c"}}
+            """
+        let body = events == 1 ? event : "[" + Array(repeating: event, count: events).joined(separator: ",") + "]"
+        let request = """
+            POST /api/v1/events HTTP/1.1\r
+            Host: 127.0.0.1:\(port)\r
+            Authorization: Bearer \(key)\r
+            Content-Type: application/json\r
+            Content-Length: \(body.utf8.count)\r
+            \r
+            \(body)
+            """
+        bytes = Array(request.utf8)
+        idOffsets = Self.offsets(of: UInt8(ascii: "#"), count: 16, in: bytes)
+        subjectOffsets = Self.offsets(of: UInt8(ascii: "@"), count: 6, in: bytes)
+        self.tenants = tenants
+    }
+
+    static func bytesPerEvent(_ template: EventTemplate) -> Int { template.bytes.count / template.idOffsets.count }
+
+    /// The request in which every event has an id of its own. Ten consecutive events of a batch share a tenant.
+    func request(run: Int, connection: Int, sequence: Int) -> [UInt8] {
+        var request = bytes
+        for (position, offset) in idOffsets.enumerated() {
+            let number = ((run * 1_000 + connection) * 10_000_000 + sequence) * idOffsets.count + position
+            Self.write(number, digits: 16, at: offset, in: &request)
+        }
+        for (position, offset) in subjectOffsets.enumerated() {
+            let tenant = (connection * 131 + sequence * 17 + position / 10) % tenants
+            Self.write(tenant, digits: 6, at: offset, in: &request)
+        }
+        return request
+    }
+
+    private static func write(_ number: Int, digits: Int, at offset: Int, in bytes: inout [UInt8]) {
+        var rest = number
+        for position in stride(from: offset + digits - 1, through: offset, by: -1) {
+            bytes[position] = UInt8(ascii: "0") + UInt8(rest % 10)
+            rest /= 10
+        }
+    }
+
+    private static func offsets(of mark: UInt8, count: Int, in bytes: [UInt8]) -> [Int] {
+        var offsets: [Int] = []
+        var position = 0
+        while position < bytes.count {
+            if bytes[position] == mark {
+                offsets.append(position)
+                position += count
+            } else {
+                position += 1
+            }
+        }
+        return offsets
+    }
+}

@@ -1,0 +1,126 @@
+import Foundation
+import Synchronization
+
+/// One blocking HTTP/1.1 connection on loopback. The load generator must cost as little as possible, because it shares
+/// the machine with what it measures: requests are prepared bytes, and an answer is read no further than needed.
+final class LoadConnection {
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private let descriptor: Int32
+    private var buffer = [UInt8](repeating: 0, count: 65_536)
+
+    init(port: Int) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var yes: Int32 = 1
+        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &yes, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let connected = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard connected == 0 else { throw Failure(description: "cannot connect to port \(port): errno \(errno)") }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    /// Sends a whole request and reads its whole answer.
+    func exchange(_ request: [UInt8]) throws -> (status: Int, body: String) {
+        try request.withUnsafeBytes { bytes in
+            var sent = 0
+            while sent < bytes.count {
+                let count = send(descriptor, bytes.baseAddress?.advanced(by: sent), bytes.count - sent, 0)
+                guard count > 0 else { throw Failure(description: "send failed: errno \(errno)") }
+                sent += count
+            }
+        }
+        var answer: [UInt8] = []
+        while true {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            guard count > 0 else { throw Failure(description: "connection closed in an answer") }
+            answer.append(contentsOf: buffer[..<count])
+            if let complete = Self.complete(answer) { return complete }
+        }
+    }
+
+    private static func complete(_ answer: [UInt8]) -> (status: Int, body: String)? {
+        let text = String(decoding: answer, as: UTF8.self)
+        guard let head = text.range(of: "\r\n\r\n") else { return nil }
+        let lines = text[..<head.lowerBound].split(separator: "\r\n")
+        let status = lines.first.flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int($0) } ?? 0
+        let length = lines.first { $0.lowercased().hasPrefix("content-length:") }
+            .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
+        let body = text[head.upperBound...]
+        return body.utf8.count >= length ? (status, String(body)) : nil
+    }
+}
+
+/// What a closed-loop run measured.
+struct LoadResult {
+    var requests = 0
+    var failures: [String: Int] = [:]
+    var latenciesMicroseconds: [Int] = []
+    var seconds = 0.0
+
+    func latency(percentile: Double) -> Int {
+        let sorted = latenciesMicroseconds.sorted()
+        guard !sorted.isEmpty else { return 0 }
+        return sorted[min(sorted.count - 1, Int(Double(sorted.count) * percentile / 100))]
+    }
+}
+
+/// Drives `connections` threads, each sending its next request as soon as the last is answered.
+enum ClosedLoop {
+    static func run(
+        connections: Int,
+        seconds: Double,
+        port: Int,
+        request: @escaping @Sendable (_ connection: Int, _ sequence: Int) -> [UInt8]
+    ) throws -> LoadResult {
+        let collected = Mutex(LoadResult())
+        let start = DispatchTime.now().uptimeNanoseconds
+        let deadline = start + UInt64(seconds * 1e9)
+        let threads = DispatchGroup()
+        for number in 0..<connections {
+            threads.enter()
+            Thread.detachNewThread {
+                defer { threads.leave() }
+                var own = LoadResult()
+                do {
+                    let connection = try LoadConnection(port: port)
+                    var sequence = 0
+                    while DispatchTime.now().uptimeNanoseconds < deadline {
+                        let body = request(number, sequence)
+                        let before = DispatchTime.now().uptimeNanoseconds
+                        let answer = try connection.exchange(body)
+                        own.latenciesMicroseconds.append(Int((DispatchTime.now().uptimeNanoseconds - before) / 1_000))
+                        own.requests += 1
+                        sequence += 1
+                        if answer.status != 200 || !answer.body.hasSuffix(#""problems":[]}"#) {
+                            own.failures["\(answer.status) \(answer.body.prefix(120))", default: 0] += 1
+                        }
+                    }
+                } catch {
+                    own.failures["\(error)", default: 0] += 1
+                }
+                let result = own
+                collected.withLock { all in
+                    all.requests += result.requests
+                    all.latenciesMicroseconds += result.latenciesMicroseconds
+                    all.failures.merge(result.failures, uniquingKeysWith: +)
+                }
+            }
+        }
+        threads.wait()
+        var result = collected.withLock { $0 }
+        result.seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+        return result
+    }
+}

@@ -1,0 +1,116 @@
+import Foundation
+
+/// The service under measurement: a separate process on a free loopback port.
+final class MeasuredService {
+    struct NotReady: Error {}
+
+    let port: Int
+    let key: String
+    private let process = Process()
+
+    init(binary: String, databaseURL: String) throws {
+        port = 18_000 + Int(getpid()) % 10_000
+        key = "tpk_bench_" + (0..<43).map { _ in String("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".randomElement() ?? "A") }.joined()
+        process.executableURL = URL(fileURLWithPath: binary)
+        process.arguments = ["serve"]
+        process.environment = [
+            "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
+            "TURNPIKE_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin",
+        ]
+        try process.run()
+    }
+
+    func waitUntilReady() async throws {
+        let deadline = Date().addingTimeInterval(30)
+        while Date() < deadline {
+            let probe = "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            if let answer = try? LoadConnection(port: port).exchange(Array(probe.utf8)), answer.status == 200 { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw NotReady()
+    }
+
+    var residentMegabytes: Int {
+        let status = (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        let kilobytes = line.flatMap { Int($0.filter(\.isNumber)) } ?? 0
+        return kilobytes / 1_024
+    }
+
+    func stop() {
+        process.terminate()
+        process.waitUntilExit()
+    }
+}
+
+/// What the measured tenants are subscribed to: a plan with a graduated price, a per-unit price and two quotas.
+struct DemoCatalog {
+    struct Refused: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    let port: Int
+    let key: String
+
+    func make(tenants: Int) throws {
+        let connection = try LoadConnection(port: port)
+        try post("/meters", Self.meter, on: connection)
+        try post("/features", #"{"key":"tokens","name":"Tokens","meter":"llm-tokens","unit":"token"}"#, on: connection)
+        try post(
+            "/features",
+            """
+            {"key":"output-tokens","name":"Output tokens","meter":"llm-tokens","unit":"token",\
+            "filters":[{"dimension":"token_class","in":["output"]}]}
+            """,
+            on: connection
+        )
+        try post("/plans", #"{"key":"pro","name":"Pro","currency":"USD"}"#, on: connection)
+        try post("/plans/pro/versions", Self.version, on: connection)
+        try post("/plans/pro/versions/1/publish", "{}", on: connection)
+        let start = Date().addingTimeInterval(-86_400).ISO8601Format()
+        for tenant in 0..<tenants {
+            let name = "tenant-" + String(repeating: "0", count: 6 - String(tenant).count) + String(tenant)
+            try post(
+                "/tenants",
+                #"{"key":"\#(name)","name":"\#(name)","currency":"USD","timezone":"Europe/Berlin"}"#,
+                on: connection
+            )
+            try post(
+                "/subscriptions",
+                #"{"tenant":"\#(name)","plan":"pro","version":1,"starts_at":"\#(start)"}"#,
+                on: connection
+            )
+        }
+    }
+
+    private func post(_ path: String, _ body: String, on connection: LoadConnection) throws {
+        let request = """
+            POST /api/v1\(path) HTTP/1.1\r
+            Host: 127.0.0.1:\(port)\r
+            Authorization: Bearer \(key)\r
+            Content-Type: application/json\r
+            Content-Length: \(body.utf8.count)\r
+            \r
+            \(body)
+            """
+        let answer = try connection.exchange(Array(request.utf8))
+        guard (200..<300).contains(answer.status) else {
+            throw Refused(description: "POST \(path): \(answer.status) \(answer.body)")
+        }
+    }
+
+    private static let meter = """
+        {"key":"llm-tokens","event_type":"llm.completion","aggregation":"sum","class_dimension":"token_class",\
+        "value":{"uncached_input":"uncached_input_tokens","cached_input":"cached_input_tokens",\
+        "cache_write":"cache_write_tokens","output":"output_tokens"},"dimensions":{"model":"model"}}
+        """
+
+    private static let version = """
+        {"interval":"month","fees":[{"key":"platform","name":"Platform fee","amount":"20.00","charged":"in_advance"}],\
+        "charges":[{"feature":"tokens","price":{"model":"graduated","tiers":[\
+        {"up_to":"1000000","unit_amount":"0"},{"up_to":null,"unit_amount":"0.000002"}]}},\
+        {"feature":"output-tokens","price":{"model":"per_unit","unit_amount":"0.00001"}}],\
+        "quotas":[{"feature":"tokens","limit":"5000000000","window":"billing_period","mode":"hard","overage":"denied"},\
+        {"feature":"output-tokens","limit":"100000000","window":"day","mode":"soft","overage":"allowed"}]}
+        """
+}

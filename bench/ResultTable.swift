@@ -1,0 +1,48 @@
+import Foundation
+
+/// The table that a run prints: every rate beside the raw figure of the same run.
+struct ResultTable {
+    private var rows: [String] = []
+    private var notes: [String] = []
+    private let commit: String
+    private let connections: Int
+    private let seconds: Double
+
+    init(commit: String, connections: Int, seconds: Double) {
+        self.commit = commit
+        self.connections = connections
+        self.seconds = seconds
+    }
+
+    mutating func add(_ name: String, perSecond: Double, result: LoadResult?, raw: Double) {
+        var cells = [name, Int(perSecond).formatted(), (perSecond / raw).formatted(.number.precision(.fractionLength(2)))]
+        if let result {
+            cells += [50, 99].map { "\((Double(result.latency(percentile: $0)) / 1_000).formatted(.number.precision(.fractionLength(2)))) ms" }
+            cells.append(result.failures.isEmpty ? "0" : result.failures.map { "\($0.value) x \($0.key)" }.joined(separator: "; "))
+        } else {
+            cells += ["", "", "0"]
+        }
+        rows.append("| " + cells.joined(separator: " | ") + " |")
+    }
+
+    mutating func note(_ name: String, _ value: String) {
+        notes.append("- \(name): \(value)")
+    }
+
+    var markdown: String {
+        let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n")
+            .first { $0.hasPrefix("model name") }?.split(separator: ":").last
+            .map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown processor"
+        return """
+            | what | per second | of raw | median | p99 | failures |
+            |---|---|---|---|---|---|
+            \(rows.joined(separator: "\n"))
+
+            - commit: \(commit)
+            - \(ProcessInfo.processInfo.activeProcessorCount) cores (\(processor)) for load generator, service and \
+            PostgreSQL together; fsync on
+            - closed loop, \(connections) connections, \(Int(seconds)) s a row
+            \(notes.joined(separator: "\n"))
+            """
+    }
+}
