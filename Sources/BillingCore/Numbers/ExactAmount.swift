@@ -50,7 +50,8 @@ extension ExactAmount {
         return ExactAmount(unscaled: difference)
     }
 
-    /// The same value with the opposite sign. Throws `.outOfRange` only for the one value without a counterpart, -2^255.
+    /// The same value with the opposite sign. Throws `.outOfRange` only for the one value without a counterpart,
+    /// -2^255.
     package func negated() throws(DecimalError) -> ExactAmount {
         try ExactAmount.zero.subtracting(self)
     }

@@ -21,7 +21,8 @@ extension FixedDecimal: CustomStringConvertible {
 }
 
 /// Writes a decimal from groups of digits, most significant first: integer groups of 18 digits, fraction groups of
-/// `fractionGroupDigits`. Leading zeros of the integer are left out, trailing zeros of the fraction down to the minimum.
+/// `fractionGroupDigits`. Leading zeros of the integer are left out, trailing zeros of the fraction down to the
+/// minimum.
 func decimalText(
     isNegative: Bool,
     integer: [UInt64],
