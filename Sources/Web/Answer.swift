@@ -19,7 +19,7 @@ package struct Answer: Sendable {
         self.init(status: status, headers: [.contentType: contentType], body: ByteBuffer(bytes: bytes))
     }
 
-    /// The value as JSON, see `JSONTree.init(encoding:)`. With a revision the answer carries its ETag.
+    /// The value as JSON, see `JSONValue.init(encoding:)`. With a revision the answer carries its ETag.
     package static func json(
         _ value: some Encodable,
         status: HTTPResponse.Status = .ok,
@@ -28,7 +28,7 @@ package struct Answer: Sendable {
         var answer = Answer(
             status: status,
             contentType: "application/json",
-            bytes: try JSONTree(encoding: value).serialized()
+            bytes: try JSONValue(encoding: value).bytes
         )
         if let revision {
             answer.headers[.eTag] = ETag(revision: revision).fieldValue

@@ -1,9 +1,9 @@
 import HTTPTypes
 import Hummingbird
-package import Logging
+import Logging
 import NIOCore
 import NIOHTTPTypes
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// The HTTP side of the process: a `Service` that answers the registered operations until it is told to stop,
 /// then finishes what it has accepted.

@@ -1,7 +1,7 @@
 import BillingCore
 package import Logging
 package import Postgres
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// Removes stored answers that are older than a day. Safe on every replica: each deletes what it finds.
 package struct IdempotencyExpiryWorker: Service {
@@ -18,7 +18,7 @@ package struct IdempotencyExpiryWorker: Service {
     }
 
     package func run() async throws {
-        try await cancelWhenGracefulShutdown {
+        await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await sweep()
                 try? await Task.sleep(for: interval)

@@ -1,8 +1,9 @@
 import BillingCore
-package import Postgres
+import HTTPTypes
+import Postgres
 
 /// The table `idempotency_key`.
-package enum IdempotencyStore {
+enum IdempotencyStore {
     /// Takes the claim for this transaction, or throws 409 when another transaction holds it. Returns the stored answer,
     /// if there is one that is still valid.
     ///
@@ -52,7 +53,7 @@ package enum IdempotencyStore {
         now: Instant,
         in transaction: borrowing Transaction
     ) throws {
-        let headers = JSONTree.object(answer.headers.map { ($0.0, .string($0.1)) }).serialized()
+        let headers = JSONValue.object(answer.headers.map { JSONMember(name: $0.0, value: .string($0.1)) }).text
         transaction.enqueue(
             """
             DELETE FROM idempotency_key
@@ -66,14 +67,14 @@ package enum IdempotencyStore {
                 content_type, headers, body, encrypted, created_at)
             VALUES (\(claim.tenantID), \(claim.credentialID), \(claim.operationID),
                 \(PostgresBytes(bytes: claim.keyHash)), \(PostgresBytes(bytes: answer.requestHash)), \(answer.status),
-                \(answer.contentType), \(PostgresJSON(text: String(decoding: headers, as: UTF8.self))),
+                \(answer.contentType), \(PostgresJSON(text: headers)),
                 \(PostgresBytes(bytes: answer.body)), \(answer.isEncrypted), \(now))
             """
         )
     }
 
     /// Removes up to `maximumCount` expired rows and tells how many there were.
-    package static func removeExpired(pool: PostgresPool, now: Instant, maximumCount: Int = 1_000) async throws -> Int {
+    static func removeExpired(pool: PostgresPool, now: Instant, maximumCount: Int = 1_000) async throws -> Int {
         let cutoff = now.adding(seconds: -IdempotentWrites.retentionSeconds)
         return try await pool.execute(
             .worker,
@@ -87,7 +88,7 @@ package enum IdempotencyStore {
     }
 
     private static func headers(_ text: String) -> [(String, String)] {
-        guard case .object(let members)? = try? JSONValue(parsing: Array(text.utf8)) else { return [] }
+        guard case .object(let members)? = try? JSONValue(parsing: text) else { return [] }
         return members.compactMap { member in
             if case .string(let value) = member.value { (member.name, value) } else { nil }
         }

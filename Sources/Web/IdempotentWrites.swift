@@ -1,7 +1,7 @@
-package import BillingCore
+import BillingCore
 import Crypto
 import HTTPTypes
-package import NIOCore
+import NIOCore
 package import Postgres
 
 /// Runs the work of a mutating operation in one transaction and, under an `Idempotency-Key`, makes sure that it happens once:

@@ -1,3 +1,4 @@
+import BillingCore
 import Foundation
 package import Logging
 import Synchronization
@@ -50,22 +51,22 @@ package struct JSONLogHandler: LogHandler {
         var fields = metadata
         if let own = event.metadata { fields.merge(own) { $1 } }
         if let error = event.error { fields["error"] = .string(String(reflecting: error)) }
-        var members: [(String, JSONTree)] = [
-            ("time", .string(clock.now().description)),
-            ("level", .string(event.level.rawValue)),
-            ("logger", .string(label)),
-            ("message", .string(event.message.description)),
+        var members = [
+            JSONMember(name: "time", value: .string(clock.now().description)),
+            JSONMember(name: "level", value: .string(event.level.rawValue)),
+            JSONMember(name: "logger", value: .string(label)),
+            JSONMember(name: "message", value: .string(event.message.description)),
         ]
         let reserved: Set<String> = ["time", "level", "logger", "message"]
         for (key, value) in fields.sorted(by: { $0.key < $1.key }) {
-            members.append((reserved.contains(key) ? key + "_" : key, Self.tree(value)))
+            members.append(JSONMember(name: reserved.contains(key) ? key + "_" : key, value: Self.json(value)))
         }
-        var line = JSONTree.object(members).serialized()
+        var line = JSONValue.object(members).bytes
         line.append(UInt8(ascii: "\n"))
         sink.write(line)
     }
 
-    private static func tree(_ value: Logger.Metadata.Value) -> JSONTree {
+    private static func json(_ value: Logger.Metadata.Value) -> JSONValue {
         switch value {
         case .string(let text):
             .string(text)
@@ -76,9 +77,9 @@ package struct JSONLogHandler: LogHandler {
         case .stringConvertible(let convertible):
             .string(convertible.description)
         case .array(let elements):
-            .array(elements.map(tree))
+            .array(elements.map(json))
         case .dictionary(let members):
-            .object(members.sorted { $0.key < $1.key }.map { ($0.key, tree($0.value)) })
+            .object(members.sorted { $0.key < $1.key }.map { JSONMember(name: $0.key, value: json($0.value)) })
         }
     }
 }

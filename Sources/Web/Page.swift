@@ -8,6 +8,12 @@ package struct PageRequest: Sendable {
     package let after: [String]?
     let binding: CursorBinding
 
+    /// For a store that can't read its own position back out of a cursor.
+    package static let invalidCursor = Problem.validationFailed([
+        Problem.Fault(pointer: "?cursor", code: "invalid_cursor", detail: invalidCursorDetail)
+    ])
+    static let invalidCursorDetail = "This is no cursor of this list with these filters."
+
     /// How many rows to read: one more than asked for tells whether there is a next page.
     package var fetchCount: Int { limit + 1 }
 

@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 import Postgres
 
 extension Problem {
@@ -14,9 +15,11 @@ extension Problem {
                 failure.faults.map { Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
             )
         case let fault as JSONFault:
-            self = .malformedJSON(detail: "\(fault.reason) (at byte \(fault.offset)).", pointer: fault.pointer)
+            self = .malformedJSON(detail: "The body is not acceptable JSON: \(fault.description).", pointer: fault.pointer)
         case let failure as PostgresError:
             self = Self.mapping(failure)
+        case is HTTPParserError:
+            self = Problem(.badRequest, code: "malformed_request", detail: "The body does not arrive as HTTP/1.1 says.")
         case is NIOTooManyBytesError:
             self = Problem(.contentTooLarge, code: "content_too_large", detail: "The body is too large.")
         case let failure as HTTPError:

@@ -54,31 +54,29 @@ package struct Problem: Error, Sendable {
 extension Problem {
     /// The document of RFC 9457 with the extension members `code`, `errors` and `request_id`.
     package func answer(instance: String, requestID: String) -> Answer {
-        var members: [(String, JSONTree)] = [
-            ("code", .string(code)),
-            ("detail", .string(detail)),
+        var members = [
+            JSONMember(name: "code", value: .string(code)),
+            JSONMember(name: "detail", value: .string(detail)),
         ]
         if !errors.isEmpty {
             let faults = errors.map { fault in
-                JSONTree.object([
-                    ("code", .string(fault.code)),
-                    ("detail", .string(fault.detail)),
-                    ("pointer", .string(fault.pointer)),
+                JSONValue.members([
+                    "code": .string(fault.code), "detail": .string(fault.detail), "pointer": .string(fault.pointer),
                 ])
             }
-            members.append(("errors", .array(faults)))
+            members.append(JSONMember(name: "errors", value: .array(faults)))
         }
         members += [
-            ("instance", .string(instance)),
-            ("request_id", .string(requestID)),
-            ("status", .number(String(status.code))),
-            ("title", .string(title)),
-            ("type", .string("/problems/\(code)")),
+            JSONMember(name: "instance", value: .string(instance)),
+            JSONMember(name: "request_id", value: .string(requestID)),
+            JSONMember(name: "status", value: .number(String(status.code))),
+            JSONMember(name: "title", value: .string(title)),
+            JSONMember(name: "type", value: .string("/problems/\(code)")),
         ]
         var answer = Answer(
             status: status,
             contentType: "application/problem+json",
-            bytes: JSONTree.object(members).serialized()
+            bytes: JSONValue.object(members).bytes
         )
         answer.headers.append(contentsOf: headers)
         answer.headers[.cacheControl] = "no-store"

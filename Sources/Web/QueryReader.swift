@@ -81,7 +81,7 @@ package final class QueryReader {
             return PageRequest(limit: limit, after: nil, binding: binding)
         }
         guard let position = Cursor.decoded(text, binding: binding) else {
-            fault("cursor", code: "invalid_cursor", detail: "This is no cursor of this list with these filters.")
+            fault("cursor", code: "invalid_cursor", detail: PageRequest.invalidCursorDetail)
             return PageRequest(limit: limit, after: nil, binding: binding)
         }
         return PageRequest(limit: limit, after: position, binding: binding)

@@ -2,6 +2,7 @@ import HTTPTypes
 import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
 
 /// Watches over the arrival of requests on one connection, before any of our code sees them: what is not HTTP gets a
 /// problem instead of silence, a request that dribbles in is given up after a time, and `Expect: 100-continue` is

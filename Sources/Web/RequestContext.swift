@@ -1,4 +1,4 @@
-package import BillingCore
+import BillingCore
 package import Logging
 
 /// What surrounds a request: who calls, under which id, which operation it is, and the present.

@@ -1,6 +1,4 @@
-import BillingCore
-
-extension JSONTree {
+extension JSONValue {
     /// The tree of a response body. Property names become snake case and are sorted; an absent optional is an
     /// explicit `null`; the keys of a `[String: ...]` dictionary stay as they are; decimals, instants and
     /// identifiers become strings.
@@ -8,12 +6,10 @@ extension JSONTree {
         self = try Self.tree(of: value)
     }
 
-    fileprivate static func tree(of value: any Encodable, isDictionary: Bool = false) throws -> JSONTree {
+    fileprivate static func tree(of value: any Encodable) throws -> JSONValue {
         switch value {
-        case let tree as JSONTree:
-            return tree
-        case let json as any JSONTreeConvertible:
-            return try json.jsonTree
+        case let json as JSONValue:
+            return json
         default:
             let encoder = TreeEncoder(keepsNames: value is any StringKeyed)
             try value.encode(to: encoder)
@@ -22,16 +18,23 @@ extension JSONTree {
     }
 }
 
-/// A type that says itself how it is written in a response.
-package protocol JSONTreeConvertible {
-    var jsonTree: JSONTree { get throws }
-}
-
-extension JSONTree: Encodable {
-    /// A tree passes through this module's own encoder unchanged and is foreign to any other.
+extension JSONValue: Encodable {
+    /// A value passes through this module's own encoder unchanged and is foreign to any other.
     package func encode(to encoder: any Encoder) throws {
-        let context = EncodingError.Context(codingPath: encoder.codingPath, debugDescription: "not a JSONTree encoder")
+        let context = EncodingError.Context(codingPath: encoder.codingPath, debugDescription: "needs JSONValue's encoder")
         throw EncodingError.invalidValue(self, context)
+    }
+
+    /// An object whose members stand in the order given.
+    package static func members(_ pairs: KeyValuePairs<String, JSONValue>) -> JSONValue {
+        .object(pairs.map { JSONMember(name: $0.key, value: $0.value) })
+    }
+
+    package var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(512)
+        write(to: &bytes)
+        return bytes
     }
 }
 
@@ -42,19 +45,21 @@ extension Dictionary: StringKeyed where Key == String {}
 private final class Slot {
     enum Content {
         case empty
-        case leaf(JSONTree)
+        case leaf(JSONValue)
         case elements([Slot])
         case members([String: Slot])
     }
 
     var content: Content = .empty
 
-    var tree: JSONTree {
+    var tree: JSONValue {
         switch content {
         case .empty: .object([])
         case .leaf(let tree): tree
         case .elements(let slots): .array(slots.map(\.tree))
-        case .members(let slots): .object(slots.sorted { $0.key < $1.key }.map { ($0.key, $0.value.tree) })
+        case .members(let slots): .object(
+                slots.sorted { $0.key < $1.key }.map { JSONMember(name: $0.key, value: $0.value.tree) }
+            )
         }
     }
 
@@ -118,7 +123,7 @@ private struct MemberContainer<Key: CodingKey>: KeyedEncodingContainerProtocol {
     let keepsNames: Bool
     var codingPath: [any CodingKey] { [] }
 
-    private func set(_ tree: JSONTree, _ key: Key) {
+    private func set(_ tree: JSONValue, _ key: Key) {
         slot.member(name(key)).content = .leaf(tree)
     }
 
@@ -127,15 +132,15 @@ private struct MemberContainer<Key: CodingKey>: KeyedEncodingContainerProtocol {
     }
 
     func encodeNil(forKey key: Key) { set(.null, key) }
-    func encode<T: Encodable>(_ value: T, forKey key: Key) throws { set(try JSONTree.tree(of: value), key) }
+    func encode<T: Encodable>(_ value: T, forKey key: Key) throws { set(try JSONValue.tree(of: value), key) }
 
     func encodeIfPresent<T: Encodable>(_ value: T?, forKey key: Key) throws {
-        set(try value.map { try JSONTree.tree(of: $0) } ?? .null, key)
+        set(try value.map { try JSONValue.tree(of: $0) } ?? .null, key)
     }
-    func encodeIfPresent(_ value: Bool?, forKey key: Key) { set(value.map(JSONTree.bool) ?? .null, key) }
-    func encodeIfPresent(_ value: String?, forKey key: Key) { set(value.map(JSONTree.string) ?? .null, key) }
+    func encodeIfPresent(_ value: Bool?, forKey key: Key) { set(value.map(JSONValue.bool) ?? .null, key) }
+    func encodeIfPresent(_ value: String?, forKey key: Key) { set(value.map(JSONValue.string) ?? .null, key) }
     func encodeIfPresent(_ value: Double?, forKey key: Key) throws {
-        set(try value.map { try JSONTree.tree(of: $0) } ?? .null, key)
+        set(try value.map { try JSONValue.tree(of: $0) } ?? .null, key)
     }
     func encodeIfPresent(_ value: Float?, forKey key: Key) throws { try encodeIfPresent(value.map(Double.init), forKey: key) }
     func encodeIfPresent(_ value: Int?, forKey key: Key) { setInteger(value, key) }
@@ -174,7 +179,7 @@ private struct ElementContainer: UnkeyedEncodingContainer {
     var count: Int { slot.count }
 
     func encodeNil() { slot.element().content = .leaf(.null) }
-    func encode<T: Encodable>(_ value: T) throws { slot.element().content = .leaf(try JSONTree.tree(of: value)) }
+    func encode<T: Encodable>(_ value: T) throws { slot.element().content = .leaf(try JSONValue.tree(of: value)) }
     func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) -> KeyedEncodingContainer<Nested> {
         TreeEncoder(keepsNames: false, slot: slot.element()).container(keyedBy: type)
     }
@@ -210,7 +215,7 @@ private struct LeafContainer: SingleValueEncodingContainer {
     func encode(_ value: UInt16) { set(value) }
     func encode(_ value: UInt32) { set(value) }
     func encode(_ value: UInt64) { set(value) }
-    func encode<T: Encodable>(_ value: T) throws { slot.content = .leaf(try JSONTree.tree(of: value)) }
+    func encode<T: Encodable>(_ value: T) throws { slot.content = .leaf(try JSONValue.tree(of: value)) }
 
     private func set(_ value: some BinaryInteger) { slot.content = .leaf(.number(String(value))) }
 }
