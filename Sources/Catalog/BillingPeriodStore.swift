@@ -109,7 +109,7 @@ package enum BillingPeriodStore {
             subscriptionID: subscription,
             index: index,
             interval: interval,
-            status: try row.next(String.self) == BillingPeriodStatus.final.rawValue ? .final : .open
+            status: try row.next()
         )
     }
 }

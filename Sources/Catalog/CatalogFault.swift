@@ -14,8 +14,6 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case keyTaken(Resource, String)
     /// Subjects that belong to somebody already, with where each stands in the request.
     case subjectsTaken([SubjectInUse])
-    /// An archived meter can have no new features.
-    case archived(Resource, String)
     case meterInUse(String, features: [String])
     case featureInUse(String, planVersions: [String])
     case planVersionPublished(plan: String, version: Int)
@@ -51,8 +49,6 @@ extension CatalogFault {
                     .init(pointer: $0.pointer, code: "taken", detail: "'\($0.subject)' names a tenant already.")
                 }
             )
-        case .archived(let resource, let key):
-            .conflict(code: "\(resource.rawValue)_archived", detail: "The \(resource.rawValue) '\(key)' is archived.")
         case .meterInUse(let key, let features):
             .conflict(
                 code: "meter_in_use",

@@ -78,9 +78,9 @@ private struct TenantRow {
     let catalogVersion: Int64
     let key: String
     let name: String
-    let currency: String
+    let currency: Currency
     let timezone: String
-    let status: String
+    let status: TenantStatus
     let costCenter: String?
 
     init(row: inout PostgresRow) throws(PostgresError) {
@@ -130,9 +130,6 @@ private struct TenantAssembly {
     }
 
     mutating func snapshot(_ row: TenantRow) throws -> TenantSnapshot {
-        guard let currency = Currency(row.currency), let status = TenantStatus(rawValue: row.status) else {
-            throw CatalogFault.unreadable(table: "tenant", key: row.key)
-        }
         var snapshots: [SubscriptionSnapshot] = []
         for subscription in subscriptions[row.id] ?? [] {
             snapshots.append(try snapshot(subscription))
@@ -141,9 +138,9 @@ private struct TenantAssembly {
             id: row.id,
             key: row.key,
             name: row.name,
-            currency: currency,
+            currency: row.currency,
             zone: try zone(row.timezone),
-            status: status,
+            status: row.status,
             costCenter: row.costCenter,
             catalogVersion: row.catalogVersion,
             subscriptions: snapshots,

@@ -10,8 +10,8 @@ package enum UsageLimitStore {
     }
 
     /// Makes a tenant's limits those of the quotas. A limit that exists for the same feature and window keeps its id
-    /// and so what was used; it takes the new amount under a higher revision, also when nothing else differs, because
-    /// the plan that says so is another one. Limits that no quota names become inactive.
+    /// and so what was used; where anything differs it takes the new amount under a higher revision. Limits that no
+    /// quota names become inactive.
     static func replace(
         with quotas: [Quota],
         for tenant: TenantID,
@@ -19,7 +19,7 @@ package enum UsageLimitStore {
     ) throws(PostgresError) {
         let sorted = quotas.sorted { ($0.featureID, $0.window.rawValue) < ($1.featureID, $1.window.rawValue) }
         let features = sorted.map(\.featureID)
-        let windows = sorted.map(\.window.rawValue)
+        let windows = sorted.map(\.window)
         try transaction.execute(
             """
             INSERT INTO usage_limit AS existing (
@@ -29,12 +29,14 @@ package enum UsageLimitStore {
                 quota.overage, 1, true
             FROM unnest(
                 \(features)::bigint[], \(windows)::text[], \(sorted.map(\.limit))::numeric[],
-                \(sorted.map(\.mode.rawValue))::text[], \(sorted.map(\.overage.rawValue))::text[]
+                \(sorted.map(\.mode))::text[], \(sorted.map(\.overage))::text[]
             ) AS quota (feature_id, window_kind, amount, mode, overage)
             ORDER BY quota.feature_id, quota.window_kind
             ON CONFLICT (tenant_id, feature_id, window_kind) DO UPDATE
             SET amount = excluded.amount, mode = excluded.mode, overage = excluded.overage,
                 revision = existing.revision + 1, active = true
+            WHERE (existing.amount, existing.mode, existing.overage, existing.active)
+                IS DISTINCT FROM (excluded.amount, excluded.mode, excluded.overage, true)
             """
         )
         try transaction.execute(
@@ -63,16 +65,15 @@ package enum UsageLimitStore {
         let tenant = try row.next(TenantID.self)
         let id = try row.next(LimitID.self)
         let feature = try row.next(FeatureID.self)
-        let window = WindowKind(rawValue: try row.next()) ?? .billingPeriod
         return Owned(
             tenantID: tenant,
             limit: UsageLimit(
                 id: id,
                 featureID: feature,
-                window: window,
+                window: try row.next(),
                 amount: try row.next(),
-                mode: LimitMode(rawValue: try row.next()) ?? .hard,
-                overage: Overage(rawValue: try row.next()) ?? .denied,
+                mode: try row.next(),
+                overage: try row.next(),
                 revision: try row.next(),
                 isActive: try row.next(),
                 countedFrom: try row.next()

@@ -51,20 +51,35 @@ package enum LimitStateStore {
     /// two transactions cannot deadlock on them. Usage that no reservation held is overshoot (promise P3).
     package static func add(_ usage: [LimitUsage]) -> SQL {
         """
+        \(rows(of: usage))
+        ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
+        SET used = state.used + excluded.used, overshoot = state.overshoot + excluded.used
+        """
+    }
+
+    /// Sets what the windows' rows have used, whatever it was.
+    package static func replace(_ usage: [LimitUsage]) -> SQL {
+        """
+        \(rows(of: usage))
+        ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
+        SET used = excluded.used, overshoot = state.overshoot + excluded.used - state.used
+        """
+    }
+
+    private static func rows(of usage: [LimitUsage]) -> SQL {
+        """
         INSERT INTO limit_state AS state (
             tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
             limit_revision
         )
         SELECT tenant_id, limit_id, '', window_start, window_end, amount, 0, amount, limit_amount, limit_revision
         FROM unnest(
-            \(usage.map(\.tenant.rawValue))::bigint[], \(usage.map(\.limit.rawValue))::bigint[],
+            \(usage.map(\.tenant))::bigint[], \(usage.map(\.limit))::bigint[],
             \(usage.map(\.window.start))::timestamptz[], \(usage.map(\.window.end))::timestamptz[],
             \(usage.map(\.amount))::numeric[], \(usage.map(\.limitAmount))::numeric[],
             \(usage.map(\.limitRevision))::bigint[]
         ) AS added (tenant_id, limit_id, window_start, window_end, amount, limit_amount, limit_revision)
         ORDER BY tenant_id, limit_id, window_start
-        ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = state.used + excluded.used, overshoot = state.overshoot + excluded.overshoot
         """
     }
 
@@ -72,10 +87,10 @@ package enum LimitStateStore {
     package static func states(tenant: TenantID, limits: [LimitID], windowStarts: [Instant]) -> SQL {
         """
         SELECT state.limit_id, state.window_start, state.used, state.held
-        FROM unnest(\(limits.map(\.rawValue))::bigint[], \(windowStarts)::timestamptz[])
+        FROM unnest(\(limits.map(\))::bigint[], \(windowStarts)::timestamptz[])
             AS wanted (limit_id, window_start)
         JOIN limit_state AS state
-            ON state.tenant_id = \(tenant.rawValue)
+            ON state.tenant_id = \(tenant)
             AND state.limit_id = wanted.limit_id
             AND state.scope_value = ''
             AND state.window_start = wanted.window_start
@@ -88,7 +103,7 @@ package enum LimitStateStore {
         """
         SELECT limit_id, window_start, used, held
         FROM limit_state
-        WHERE tenant_id = \(tenant.rawValue) AND scope_value = ''
+        WHERE tenant_id = \(tenant) AND scope_value = ''
         ORDER BY limit_id, window_start
         """
     }
@@ -96,7 +111,7 @@ package enum LimitStateStore {
     @Sendable
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> LimitState {
         LimitState(
-            limit: LimitID(rawValue: try row.next()),
+            limit: try row.next(),
             windowStart: try row.next(),
             used: try row.next(),
             held: try row.next()

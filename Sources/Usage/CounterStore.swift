@@ -17,8 +17,8 @@ package enum CounterStore {
         SELECT counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.quantity,
             counter.event_count, counter.winner_time, counter.winner_id, counter.winner_key, counter.charge
         FROM unnest(
-            \(keys.map(\.tenant.rawValue))::bigint[], \(keys.map(\.period.rawValue))::bigint[],
-            \(keys.map(\.feature.rawValue))::bigint[]
+            \(keys.map(\.tenant))::bigint[], \(keys.map(\.period))::bigint[],
+            \(keys.map(\.feature))::bigint[]
         ) AS wanted (tenant_id, billing_period_id, feature_id)
         JOIN usage_counter AS counter
             ON counter.tenant_id = wanted.tenant_id
@@ -34,7 +34,7 @@ package enum CounterStore {
         SELECT tenant_id, billing_period_id, feature_id, quantity, event_count, winner_time, winner_id, winner_key,
             charge
         FROM usage_counter
-        WHERE tenant_id = \(tenant.rawValue) AND billing_period_id = \(period.rawValue) AND cell = ''
+        WHERE tenant_id = \(tenant) AND billing_period_id = \(period) AND cell = ''
         ORDER BY feature_id
         """
     }
@@ -45,7 +45,7 @@ package enum CounterStore {
         SELECT tenant_id, billing_period_id, feature_id, quantity, event_count, winner_time, winner_id, winner_key,
             charge
         FROM usage_counter
-        WHERE tenant_id = \(tenant.rawValue) AND cell = ''
+        WHERE tenant_id = \(tenant) AND cell = ''
         ORDER BY billing_period_id, feature_id
         """
     }
@@ -60,8 +60,8 @@ package enum CounterStore {
         SELECT tenant_id, billing_period_id, feature_id, '', quantity, event_count, charge, winner_time, winner_id,
             winner_key
         FROM unnest(
-            \(rows.map(\.key.tenant.rawValue))::bigint[], \(rows.map(\.key.period.rawValue))::bigint[],
-            \(rows.map(\.key.feature.rawValue))::bigint[], \(rows.map(\.state.quantity))::numeric[],
+            \(rows.map(\.key.tenant))::bigint[], \(rows.map(\.key.period))::bigint[],
+            \(rows.map(\.key.feature))::bigint[], \(rows.map(\.state.quantity))::numeric[],
             \(rows.map(\.state.eventCount))::bigint[], \(rows.map(\.charge))::numeric[],
             \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
             \(rows.map(\.state.winner?.key.postgres))::uuid[]
@@ -79,9 +79,9 @@ package enum CounterStore {
     @Sendable
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> CounterRow {
         let key = CounterKey(
-            tenant: TenantID(rawValue: try row.next()),
-            period: BillingPeriodID(rawValue: try row.next()),
-            feature: FeatureID(rawValue: try row.next())
+            tenant: try row.next(),
+            period: try row.next(),
+            feature: try row.next()
         )
         var state = CounterState(quantity: try row.next(), eventCount: try row.next())
         let time = try row.next(Instant?.self)
@@ -112,14 +112,29 @@ package enum DistinctStore {
         )
         SELECT tenant_id, billing_period_id, feature_id, '', value_key, added
         FROM unnest(
-            \(changes.map(\.counter.tenant.rawValue))::bigint[], \(changes.map(\.counter.period.rawValue))::bigint[],
-            \(changes.map(\.counter.feature.rawValue))::bigint[], \(changes.map(\.value.postgres))::uuid[],
+            \(changes.map(\.counter.tenant))::bigint[], \(changes.map(\.counter.period))::bigint[],
+            \(changes.map(\.counter.feature))::bigint[], \(changes.map(\.value.postgres))::uuid[],
             \(changes.map(\.references))::bigint[]
         ) AS change (tenant_id, billing_period_id, feature_id, value_key, added)
         ORDER BY tenant_id, billing_period_id, feature_id, value_key
         ON CONFLICT ON CONSTRAINT usage_distinct_pk DO UPDATE
         SET reference_count = seen.reference_count + excluded.reference_count
         RETURNING seen.tenant_id, seen.billing_period_id, seen.feature_id, seen.value_key, seen.reference_count
+        """
+    }
+
+    /// Sets reference counts, whatever they were.
+    package static func replace(_ counts: [DistinctChange]) -> SQL {
+        """
+        INSERT INTO usage_distinct (tenant_id, billing_period_id, feature_id, cell, value_key, reference_count)
+        SELECT tenant_id, billing_period_id, feature_id, '', value_key, counted
+        FROM unnest(
+            \(counts.map(\.counter.tenant))::bigint[], \(counts.map(\.counter.period))::bigint[],
+            \(counts.map(\.counter.feature))::bigint[], \(counts.map(\.value.postgres))::uuid[],
+            \(counts.map(\.references))::bigint[]
+        ) AS change (tenant_id, billing_period_id, feature_id, value_key, counted)
+        ORDER BY tenant_id, billing_period_id, feature_id, value_key
+        ON CONFLICT ON CONSTRAINT usage_distinct_pk DO UPDATE SET reference_count = excluded.reference_count
         """
     }
 
@@ -138,9 +153,9 @@ package enum DistinctStore {
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> DistinctChange {
         DistinctChange(
             counter: CounterKey(
-                tenant: TenantID(rawValue: try row.next()),
-                period: BillingPeriodID(rawValue: try row.next()),
-                feature: FeatureID(rawValue: try row.next())
+                tenant: try row.next(),
+                period: try row.next(),
+                feature: try row.next()
             ),
             value: EventKey(postgres: try row.next()),
             references: try row.next()
@@ -153,7 +168,7 @@ package enum DistinctStore {
         SELECT tenant_id, billing_period_id, feature_id, count(*) FILTER (WHERE reference_count > 0),
             coalesce(sum(reference_count), 0)::bigint
         FROM usage_distinct
-        WHERE tenant_id = \(tenant.rawValue) AND cell = ''
+        WHERE tenant_id = \(tenant) AND cell = ''
         GROUP BY tenant_id, billing_period_id, feature_id
         ORDER BY tenant_id, billing_period_id, feature_id
         """

@@ -3,14 +3,15 @@ package import Catalog
 import Limits
 package import Postgres
 
-/// Rates usage that was stored before a subscription covered it. Runs in the transaction that makes the subscription,
-/// under the tenant's ledger lock, so that every later event finds complete counters.
+/// Rates usage that was stored before a subscription covered it or a limit was in force. Runs in the transaction that
+/// makes the subscription or puts its limits in force, under the tenant's ledger lock, so that every later event finds
+/// complete counters. What it writes is whole, not added, so that running it again changes nothing.
 package struct EarlierUsage {
     private let tenant: TenantSnapshot
     private let catalog: CatalogSnapshot
     private let subscription: SubscriptionSnapshot
 
-    /// - Parameter subscription: the one that was just made.
+    /// - Parameter subscription: the one that was just made, or whose limits came into force.
     package static func rate(
         subscription: SubscriptionID,
         of tenant: TenantID,
@@ -50,26 +51,23 @@ package struct EarlierUsage {
             catalog: catalog
         )
         try recount.add(eventsOf: interval, in: transaction)
-        try recount.enqueue(prices: subscription.planVersion.charges, in: transaction) { window in
-            let known = tenant.limits.first { $0.id == window.limit }?.countedFrom
-            return known.map { window.window.start < $0 } ?? true
-        }
+        try recount.enqueue(prices: subscription.planVersion.charges, from: interval.start, in: transaction)
     }
 
-    /// The calendar limits whose counting now begins, or begins earlier than it did: at the start of the window that
-    /// the subscription starts in. `countedFrom` is where it begins.
+    /// The limits whose counting now begins, or begins earlier than it did: at the start of the window that the
+    /// subscription starts in. `countedFrom` is where it begins.
     private var limitsThatBegin: [UsageLimit] {
         let windows = CalendarWindows(zone: tenant.zone)
         return tenant.limits.compactMap { limit in
-            guard limit.window != .billingPeriod else { return nil }
-            let start = windows.window(limit.window, containing: subscription.startsAt).start
+            let start =
+                limit.window == .billingPeriod
+                ? subscription.startsAt : windows.window(limit.window, containing: subscription.startsAt).start
             if let countedFrom = limit.countedFrom, countedFrom <= start { return nil }
             return limit.counting(from: start)
         }
     }
 
-    /// The tenant with nothing but what has to be counted now: the new subscription, the limits that begin, and those
-    /// of billing periods.
+    /// The tenant with no subscription but this one, so that no other one's counters are touched.
     private func narrowed(to begun: [UsageLimit]) -> TenantSnapshot {
         TenantSnapshot(
             id: tenant.id,
@@ -79,7 +77,7 @@ package struct EarlierUsage {
             zone: tenant.zone,
             catalogVersion: tenant.catalogVersion,
             subscriptions: [subscription],
-            limits: begun + tenant.limits.filter { $0.window == .billingPeriod }
+            limits: begun + tenant.limits.filter { limit in !begun.contains { $0.id == limit.id } }
         )
     }
 
@@ -107,12 +105,11 @@ package struct EarlierUsage {
 }
 
 extension UsageRecount {
-    /// Writes what was counted into rows that do not exist yet.
-    /// - Parameter isNew: whether a limit's window has no row so far.
+    /// Writes what was counted, whole. Windows that began before `start` were counted in part only and are left alone.
     fileprivate func enqueue(
         prices: [FeatureID: Price],
-        in transaction: borrowing Transaction,
-        isNew: (WindowKey) -> Bool
+        from start: Instant,
+        in transaction: borrowing Transaction
     ) throws {
         let rows = try counters.map { key, state in
             CounterRow(key: key, state: state, charge: try state.charge(prices[key.feature]))
@@ -121,8 +118,8 @@ extension UsageRecount {
         let distinct = counters.keys.flatMap { counter in
             distinctValues(of: counter).map { DistinctChange(counter: counter, value: $0.key, references: $0.value) }
         }
-        if !distinct.isEmpty { transaction.enqueue(DistinctStore.change(distinct)) }
-        let usage = limits.filter { isNew($0.key) }.compactMap { key, amount in
+        if !distinct.isEmpty { transaction.enqueue(DistinctStore.replace(distinct)) }
+        let usage = limits.filter { $0.key.isWhole(from: start) }.compactMap { key, amount in
             limit(key.limit).map { limit in
                 LimitUsage(
                     tenant: tenantID,
@@ -134,8 +131,12 @@ extension UsageRecount {
                 )
             }
         }
-        if !usage.isEmpty { transaction.enqueue(LimitStateStore.add(usage)) }
+        if !usage.isEmpty { transaction.enqueue(LimitStateStore.replace(usage)) }
     }
+}
+
+extension UsageRecount.WindowKey {
+    fileprivate func isWhole(from start: Instant) -> Bool { window.start >= start }
 }
 
 extension UsageLimit {

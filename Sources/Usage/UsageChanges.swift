@@ -132,8 +132,8 @@ extension CounterState {
 extension UsageLimit {
     /// The window of this limit that usage at `time` counts in; `nil` when it counts in none.
     func window(at time: Instant, place: EventPlace?, windows: inout WindowCache) -> Interval? {
-        if window == .billingPeriod { return place?.period }
         guard let countedFrom, time >= countedFrom else { return nil }
+        if window == .billingPeriod { return place?.period }
         return windows.window(window, containing: time)
     }
 }
