@@ -40,7 +40,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-        .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: settings),
+        .target(name: "Postgres", dependencies: ["CLibPQ", logging, lifecycle], swiftSettings: settings),
         .target(name: "BillingCore", swiftSettings: settings),
         .target(
             name: "Web",
