@@ -28,7 +28,6 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0", traits: []),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
@@ -70,11 +69,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "Invoicing", dependencies: ["Usage"], swiftSettings: settings),
+        .target(name: "CEmbedded"),
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", hummingbird, lifecycle, logging, metrics,
-                .product(name: "Configuration", package: "swift-configuration"),
+                "Invoicing", "CEmbedded", lifecycle, logging, metrics,
             ],
             swiftSettings: settings
         ),

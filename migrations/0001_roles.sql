@@ -1,8 +1,11 @@
 -- The two roles the service works under. Neither owns a table and neither may log in: a connection
 -- takes turnpike_service right after login, and a tenant-scoped transaction takes turnpike_tenant.
+-- An owner that may not make roles finds them made, and granted to it, by an administrator.
 DO $$
 BEGIN
-    CREATE ROLE turnpike_service NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'turnpike_service') THEN
+        CREATE ROLE turnpike_service NOLOGIN;
+    END IF;
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;
 END
@@ -10,7 +13,9 @@ $$;
 
 DO $$
 BEGIN
-    CREATE ROLE turnpike_tenant NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'turnpike_tenant') THEN
+        CREATE ROLE turnpike_tenant NOLOGIN;
+    END IF;
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;
 END

@@ -39,7 +39,7 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
 
     package init(parsing text: some StringProtocol) throws(Fault) {
         let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.first.map(String.init) == Self.prefix else { throw .prefix }
+        guard parts[0] == Self.prefix else { throw .prefix }
         guard parts.count == 3 else { throw .parts(parts.count) }
         guard (4...32).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy(Self.isIDByte) else { throw .id }
         guard (32...128).contains(parts[2].utf8.count) else { throw .secretLength(parts[2].count) }

@@ -1,0 +1,74 @@
+# A PostgreSQL of the script's own: a temporary directory, a free loopback port, gone when the script ends.
+# shellcheck shell=bash
+
+clusterFolder=""
+clusterBin=""
+clusterURL=""
+
+# PostgreSQL refuses to run as root, so root goes through the postgres user that the Debian package makes.
+cluster_run() {
+    if [ "$(id -u)" -eq 0 ]; then
+        runuser -u postgres -- "$@"
+    else
+        "$@"
+    fi
+}
+
+free_port() {
+    python3 - <<'PYTHON'
+import socket
+
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    print(probe.getsockname()[1])
+PYTHON
+}
+
+# cluster_start: initialises and starts the server, and sets clusterURL (a superuser's). Its data is thrown
+# away afterwards, so fsync is off; tests that need durability start a cluster of their own.
+cluster_start() {
+    local port password attempt
+    clusterBin=$(postgres_bin)
+    clusterFolder=$(mktemp -d "${TMPDIR:-/tmp}/turnpike-test.XXXXXX")
+    password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    printf '%s\n' "$password" >"$clusterFolder/password"
+    if [ "$(id -u)" -eq 0 ]; then
+        chown -R postgres: "$clusterFolder"
+    fi
+    (
+        cd "$clusterFolder"
+        cluster_run "$clusterBin/initdb" --pgdata="$clusterFolder/data" --username=postgres --encoding=UTF8 \
+            --locale=C.UTF-8 --auth=scram-sha-256 --pwfile="$clusterFolder/password" --no-sync
+    ) >"$clusterFolder.log" 2>&1 || { cat "$clusterFolder.log" >&2; fail "initdb failed"; }
+    for attempt in 1 2 3 4 5; do
+        port=$(free_port)
+        if (
+            cd "$clusterFolder"
+            cluster_run "$clusterBin/pg_ctl" start --wait --timeout=60 --silent --pgdata="$clusterFolder/data" \
+                --log="$clusterFolder/server.log" --options="-p $port -c listen_addresses=127.0.0.1 \
+                -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c max_connections=400 \
+                -c shared_buffers=256MB -c max_wal_size=2GB -c timezone=UTC"
+        ) >>"$clusterFolder.log" 2>&1 </dev/null; then
+            clusterURL="postgres://postgres:$password@127.0.0.1:$port/postgres"
+            say "PostgreSQL $(cluster_run cat "$clusterFolder/data/PG_VERSION") is up on 127.0.0.1:$port"
+            return 0
+        fi
+        say "PostgreSQL did not start on port $port (attempt $attempt)"
+    done
+    cat "$clusterFolder.log" "$clusterFolder/server.log" >&2 || true
+    fail "PostgreSQL could not be started"
+}
+
+# cluster_stop: ends the server this script started, by its own process id, and removes its files. Silent.
+cluster_stop() {
+    [ -n "$clusterFolder" ] || return 0
+    if [ -f "$clusterFolder/data/postmaster.pid" ]; then
+        (
+            cd "$clusterFolder"
+            cluster_run "$clusterBin/pg_ctl" stop --wait --timeout=30 --silent --mode=immediate \
+                --pgdata="$clusterFolder/data"
+        ) >/dev/null 2>&1 </dev/null || true
+    fi
+    rm -rf "$clusterFolder" "$clusterFolder.log"
+    clusterFolder=""
+}
