@@ -14,12 +14,12 @@ package final class Catalog: Sendable {
     private let pool: PostgresPool
     private let clock: Clock
     private let shared = Mutex<CatalogSnapshot>(.empty)
-    private let tenants: Mutex<TenantDirectory>
+    private let tenants: Mutex<CachedTenants>
 
     package init(pool: PostgresPool, clock: Clock, capacity: Int = Catalog.defaultCapacity) {
         self.pool = pool
         self.clock = clock
-        tenants = Mutex(TenantDirectory(capacity: capacity))
+        tenants = Mutex(CachedTenants(capacity: capacity))
     }
 
     /// The shared catalogue as last read; empty, with version 0, before the first `reload`.
@@ -89,6 +89,12 @@ package final class Catalog: Sendable {
     /// Drops a tenant from the cache, also where a reading of it is under way.
     package func invalidate(tenant id: TenantID) {
         tenants.withLock { $0.invalidate(id) }
+    }
+
+    /// Drops a tenant by its key, if it is cached.
+    package func invalidate(tenantKey key: String) {
+        guard let tenant = cachedTenant(subject: key) else { return }
+        invalidate(tenant: tenant.id)
     }
 
     /// Drops all tenants: used when notifications may have been missed.

@@ -165,7 +165,7 @@ private struct FeatureRecord {
 extension Feature {
     /// What `filters` holds.
     var storedFilters: String {
-        JSONTree.array(filters.map { $0.tree(nameField: "dimension") }).text
+        JSONValue.array(filters.map { $0.json(nameField: "dimension") }).text
     }
 
     fileprivate static func filters(stored text: String, key: String) throws -> [ValueFilter] {

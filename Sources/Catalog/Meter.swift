@@ -17,7 +17,7 @@ package enum MeterValue: Sendable, Hashable {
     case eventCount
     /// One property of the data: a path such as `usage.seconds`, or a normalised LLM field.
     case property(String)
-    /// Several properties, each counted under its class: the event contributes one part per class, and
+    /// Several properties, sorted by the class each is counted under: the event contributes one part per class, and
     /// `dimension` tells the parts apart as any other dimension would.
     case classes([ValueClass], dimension: String)
 }

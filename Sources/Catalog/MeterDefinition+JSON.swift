@@ -35,25 +35,18 @@ extension MeterDefinition {
         )
     }
 
-    /// The definition as it is shown and stored: the members of `read`.
-    var members: [(String, JSONTree)] {
-        var members: [(String, JSONTree)] = [
-            ("aggregation", .string(aggregation.rawValue)),
-            ("event_type", .string(eventType)),
-            ("filters", .array(filters.map { $0.tree(nameField: "property") })),
-            ("dimensions", .object(dimensions.map { ($0.name, .string($0.property)) })),
-            ("ignores", .array(ignores.map { .string($0) })),
-        ]
-        switch value {
-        case .eventCount:
-            members += [("value", .null), ("class_dimension", .null)]
-        case .property(let property):
-            members += [("value", .string(property)), ("class_dimension", .null)]
-        case .classes(let classes, let dimension):
-            members.append(("value", .object(classes.map { ($0.name, .string($0.property)) })))
-            members.append(("class_dimension", .string(dimension)))
-        }
-        return members
+    /// The definition as it is shown and stored: the members that `read` reads.
+    var json: JSONValue {
+        let shownDimensions = dimensions.map { JSONMember(name: $0.name, value: .string($0.property)) }
+        return .members([
+            "aggregation": .string(aggregation.rawValue),
+            "class_dimension": value.classDimension.map { .string($0) } ?? .null,
+            "dimensions": .object(shownDimensions),
+            "event_type": .string(eventType),
+            "filters": .array(filters.map { $0.json(nameField: "property") }),
+            "ignores": .array(ignores.map { .string($0) }),
+            "value": value.json,
+        ])
     }
 
     private static func readValue(_ fields: JSONObjectReader, aggregation: Aggregation?) -> MeterValue? {
@@ -138,7 +131,8 @@ extension MeterDefinition {
             }
             return nil
         }
-        return classes.count == members.count ? .classes(classes, dimension: dimension) : nil
+        guard classes.count == members.count else { return nil }
+        return .classes(classes.sorted { $0.name < $1.name }, dimension: dimension)
     }
 
     private static func readDimensions(_ fields: JSONObjectReader, aggregation: Aggregation?) -> [MeterDimension] {
@@ -173,5 +167,21 @@ extension MeterDefinition {
         for fault in TokenTotals.faults(of: classes, ignoring: ignores) {
             fields.fault(at: fault.path, code: fault.code, detail: fault.detail)
         }
+    }
+}
+
+extension MeterValue {
+    fileprivate var json: JSONValue {
+        switch self {
+        case .eventCount: .null
+        case .property(let property): .string(property)
+        case .classes(let classes, _):
+            .object(classes.map { JSONMember(name: $0.name, value: .string($0.property)) })
+        }
+    }
+
+    fileprivate var classDimension: String? {
+        guard case .classes(_, let dimension) = self else { return nil }
+        return dimension
     }
 }

@@ -49,6 +49,17 @@ enum MeterStore {
         )?.meter()
     }
 
+    static func find(ids: [MeterID], in transaction: borrowing Transaction) throws -> [Meter] {
+        try transaction.query(
+            """
+            \(selection)
+            WHERE meter_id = ANY(\(ids)::bigint[])
+            ORDER BY meter_id
+            """,
+            MeterRecord.init(row:)
+        ).map { try $0.meter() }
+    }
+
     /// Every meter, archived ones included.
     static func all(in transaction: borrowing Transaction) throws -> [Meter] {
         try transaction.query(
@@ -124,9 +135,7 @@ private struct MeterRecord {
 
 extension MeterDefinition {
     /// What `definition` holds.
-    var storedText: String {
-        JSONTree.object(members).text
-    }
+    var storedText: String { json.text }
 
     init(stored text: String, key: String) throws {
         let fields = JSONObjectReader(try JSONValue(parsing: text))

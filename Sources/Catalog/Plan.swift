@@ -12,6 +12,12 @@ package struct Plan: Sendable {
     package var revision: Int64
 }
 
+/// A plan and the number of its latest published version.
+struct ListedPlan: Sendable {
+    var plan: Plan
+    let publishedVersion: Int?
+}
+
 /// A draft can change; a published version never does.
 package enum PlanVersionStatus: String, Sendable, Hashable, CaseIterable {
     case draft, published
@@ -40,11 +46,12 @@ package struct PlanBody: Encodable, Sendable {
     let createdAt: Instant
     let updatedAt: Instant
 
-    init(_ plan: Plan, publishedVersion: Int?) {
+    init(_ listed: ListedPlan) {
+        let plan = listed.plan
         key = plan.key
         name = plan.name
         currency = plan.currency.code
-        self.publishedVersion = publishedVersion
+        publishedVersion = listed.publishedVersion
         createdAt = plan.createdAt
         updatedAt = plan.updatedAt
     }
@@ -56,24 +63,24 @@ package struct PlanVersionBody: Encodable, Sendable {
     let version: Int
     let status: String
     let currency: String
-    let interval: JSONTree
-    let fees: JSONTree
-    let charges: JSONTree
-    let quotas: JSONTree
+    let interval: JSONValue
+    let fees: JSONValue
+    let charges: JSONValue
+    let quotas: JSONValue
     let createdAt: Instant
     let updatedAt: Instant
     let publishedAt: Instant?
 
     init(_ record: PlanVersionRecord) {
-        let members = Dictionary(record.definition.members) { first, _ in first }
+        let definition = record.definition.json
         plan = record.plan.key
         version = record.version
         status = record.status.rawValue
         currency = record.plan.currency.code
-        interval = members["interval"] ?? .null
-        fees = members["fees"] ?? .null
-        charges = members["charges"] ?? .null
-        quotas = members["quotas"] ?? .null
+        interval = definition["interval"] ?? .null
+        fees = definition["fees"] ?? .null
+        charges = definition["charges"] ?? .null
+        quotas = definition["quotas"] ?? .null
         createdAt = record.createdAt
         updatedAt = record.updatedAt
         publishedAt = record.publishedAt

@@ -47,36 +47,36 @@ extension PlanDefinition {
         self.init(fees: draft.fees, charges: charges, quotas: quotas)
     }
 
-    /// The definition as it is shown and stored: the members of `PlanDraft.read`.
-    var members: [(String, JSONTree)] {
-        [
-            ("charges", .array(charges.map(Self.tree))),
-            ("fees", .array(fees.map(Self.tree))),
-            ("interval", .string("month")),
-            ("quotas", .array(quotas.map(Self.tree))),
-        ]
-    }
-
-    private static func tree(_ charge: Charge) -> JSONTree {
-        .object([("feature", .string(charge.featureKey)), ("price", charge.price.tree)])
-    }
-
-    private static func tree(_ fee: Fee) -> JSONTree {
-        .object([
-            ("amount", .string(fee.amount.description)),
-            ("charged", .string(fee.charged.rawValue)),
-            ("key", .string(fee.key)),
-            ("name", .string(fee.name)),
+    /// The definition as it is shown and stored: the members that `PlanDraft.read` reads.
+    var json: JSONValue {
+        .members([
+            "charges": .array(charges.map(Self.json)),
+            "fees": .array(fees.map(Self.json)),
+            "interval": .string("month"),
+            "quotas": .array(quotas.map(Self.json)),
         ])
     }
 
-    private static func tree(_ quota: Quota) -> JSONTree {
-        .object([
-            ("feature", .string(quota.featureKey)),
-            ("limit", .string(quota.limit.description)),
-            ("mode", .string(quota.mode.rawValue)),
-            ("overage", .string(quota.overage.rawValue)),
-            ("window", .string(quota.window.rawValue)),
+    private static func json(_ charge: Charge) -> JSONValue {
+        .members(["feature": .string(charge.featureKey), "price": charge.price.json])
+    }
+
+    private static func json(_ fee: Fee) -> JSONValue {
+        .members([
+            "amount": .string(fee.amount.description),
+            "charged": .string(fee.charged.rawValue),
+            "key": .string(fee.key),
+            "name": .string(fee.name),
+        ])
+    }
+
+    private static func json(_ quota: Quota) -> JSONValue {
+        .members([
+            "feature": .string(quota.featureKey),
+            "limit": .string(quota.limit.description),
+            "mode": .string(quota.mode.rawValue),
+            "overage": .string(quota.overage.rawValue),
+            "window": .string(quota.window.rawValue),
         ])
     }
 }

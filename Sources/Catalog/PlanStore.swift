@@ -3,9 +3,6 @@ import Postgres
 
 /// All SQL on `plan`.
 enum PlanStore {
-    /// A plan and the number of its latest published version.
-    typealias Listed = (plan: Plan, publishedVersion: Int?)
-
     static func nextID(in transaction: borrowing Transaction) throws(PostgresError) -> PlanID {
         try transaction.identifier("SELECT nextval('plan_id_seq')")
     }
@@ -34,7 +31,7 @@ enum PlanStore {
         )
     }
 
-    static func find(key: String, in transaction: borrowing Transaction) throws(PostgresError) -> Listed? {
+    static func find(key: String, in transaction: borrowing Transaction) throws(PostgresError) -> ListedPlan? {
         try transaction.first(
             """
             \(selection)
@@ -49,7 +46,7 @@ enum PlanStore {
         after key: String?,
         limit: Int,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> [Listed] {
+    ) throws(PostgresError) -> [ListedPlan] {
         try transaction.query(
             """
             \(selection)
@@ -90,9 +87,9 @@ enum PlanStore {
         )
     }
 
-    private static func listed(_ row: inout PostgresRow) throws(PostgresError) -> Listed {
+    private static func listed(_ row: inout PostgresRow) throws(PostgresError) -> ListedPlan {
         let plan = try plan(&row)
         let version = try row.next(Int32?.self)
-        return (plan, version.map(Int.init))
+        return ListedPlan(plan: plan, publishedVersion: version.map { Int($0) })
     }
 }

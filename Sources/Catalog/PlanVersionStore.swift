@@ -121,9 +121,9 @@ enum PlanVersionStore {
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [String] {
-        let entry = JSONTree.array([.object([("feature", .string(feature))])])
-        let charged = PostgresJSON(text: JSONTree.object([("charges", entry)]).text)
-        let limited = PostgresJSON(text: JSONTree.object([("quotas", entry)]).text)
+        let entry = JSONValue.array([.members(["feature": .string(feature)])])
+        let charged = PostgresJSON(text: JSONValue.members(["charges": entry]).text)
+        let limited = PostgresJSON(text: JSONValue.members(["quotas": entry]).text)
         return try transaction.query(
             """
             SELECT plan.key || ' v' || version.version
@@ -248,13 +248,5 @@ extension PlanVersionRecord {
 
 extension PlanDefinition {
     /// What `definition` holds.
-    var storedText: String {
-        JSONTree.object(members).text
-    }
-}
-
-extension JSONTree {
-    var text: String {
-        String(decoding: serialized(), as: UTF8.self)
-    }
+    var storedText: String { json.text }
 }

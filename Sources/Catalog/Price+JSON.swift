@@ -66,20 +66,20 @@ extension Price {
     }
 
     /// The price as it is shown and stored.
-    var tree: JSONTree {
+    var json: JSONValue {
         switch self {
         case .perUnit(let unitAmount):
-            .object([("model", .string(model)), ("unit_amount", .string(unitAmount.description))])
+            .members(["model": .string(model), "unit_amount": .string(unitAmount.description)])
         case .graduated(let tiers):
-            .object([("model", .string(model)), ("tiers", .array(tiers.map(Self.tree)))])
+            .members(["model": .string(model), "tiers": .array(tiers.map(Self.json))])
         }
     }
 
-    private static func tree(_ tier: PriceTier) -> JSONTree {
-        .object([
-            ("flat_amount", .string(tier.flatAmount.description)),
-            ("unit_amount", .string(tier.unitAmount.description)),
-            ("up_to", tier.upTo.map { .string($0.description) } ?? .null),
+    private static func json(_ tier: PriceTier) -> JSONValue {
+        .members([
+            "flat_amount": .string(tier.flatAmount.description),
+            "unit_amount": .string(tier.unitAmount.description),
+            "up_to": tier.upTo.map { .string($0.description) } ?? .null,
         ])
     }
 }

@@ -29,7 +29,7 @@ package struct TenantBody: Encodable, Sendable {
     let subjects: [String]
     let costCenter: String?
     let billingEmail: String?
-    let metadata: JSONTree
+    let metadata: JSONValue
     let status: String
     let createdAt: Instant
     let updatedAt: Instant
@@ -42,7 +42,7 @@ package struct TenantBody: Encodable, Sendable {
         subjects = tenant.subjects
         costCenter = tenant.costCenter
         billingEmail = tenant.billingEmail
-        metadata = try JSONTree(JSONValue(parsing: tenant.metadata))
+        metadata = try JSONValue(parsing: tenant.metadata)
         status = tenant.status.rawValue
         createdAt = tenant.createdAt
         updatedAt = tenant.updatedAt

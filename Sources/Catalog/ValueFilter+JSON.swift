@@ -29,13 +29,17 @@ extension ValueFilter {
     }
 
     /// The filter as it is shown and stored.
-    func tree(nameField: String) -> JSONTree {
-        let member: (String, JSONTree) =
+    func json(nameField: String) -> JSONValue {
+        let member: JSONMember =
             switch condition {
-            case .among(let values): ("in", .array(values.sorted().map { .string($0) }))
-            case .notAmong(let values): ("not_in", .array(values.sorted().map { .string($0) }))
-            case .exists(let expected): ("exists", .bool(expected))
+            case .among(let values): JSONMember(name: "in", value: Self.list(values))
+            case .notAmong(let values): JSONMember(name: "not_in", value: Self.list(values))
+            case .exists(let expected): JSONMember(name: "exists", value: .bool(expected))
             }
-        return .object([(nameField, .string(name)), member])
+        return .object([JSONMember(name: nameField, value: .string(name)), member])
+    }
+
+    private static func list(_ values: Set<String>) -> JSONValue {
+        .array(values.sorted().map { .string($0) })
     }
 }

@@ -19,7 +19,7 @@ struct LoadedTenants: Sendable {
 
 /// The cached tenants, the plan versions they share, and the readings under way: a tenant invalidated while it is
 /// being read must not enter the cache with what was read before.
-struct TenantDirectory {
+struct CachedTenants {
     struct Ticket: Hashable {
         fileprivate let number: UInt64
     }
