@@ -55,6 +55,13 @@
             bind(value)
         }
 
+        /// Binds a value or NULL. Said apart for optionals, because the compiler otherwise takes an optional in a literal
+        /// for an oversight.
+        @inlinable
+        package mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value?) {
+            bind(value)
+        }
+
         /// Inserts a fragment with its parameters.
         @usableFromInline package mutating func appendInterpolation(_ fragment: SQL) {
             statement.appendFragment(fragment)
