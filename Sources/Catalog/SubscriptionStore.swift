@@ -26,7 +26,7 @@ enum SubscriptionStore {
                 )
                 """
             )
-        } catch let error as PostgresError where error.constraint == "subscription_no_overlap" {
+        } catch where error.constraint == "subscription_no_overlap" {
             throw CatalogFault.subscriptionOverlaps(tenant: subscription.tenantKey)
         }
     }
@@ -42,7 +42,7 @@ enum SubscriptionStore {
                 WHERE tenant_id = \(subscription.tenantID) AND subscription_id = \(subscription.id)
                 """
             )
-        } catch let error as PostgresError where error.constraint == "subscription_no_overlap" {
+        } catch where error.constraint == "subscription_no_overlap" {
             throw CatalogFault.subscriptionOverlaps(tenant: subscription.tenantKey)
         }
     }

@@ -64,7 +64,7 @@ package enum CounterStore {
             \(rows.map(\.key.feature))::bigint[], \(rows.map(\.state.quantity))::numeric[],
             \(rows.map(\.state.eventCount))::bigint[], \(rows.map(\.charge))::numeric[],
             \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
-            \(rows.map(\.state.winner?.key.postgres))::uuid[]
+            \(rows.map(\.state.winner?.key))::uuid[]
         ) AS counted (
             tenant_id, billing_period_id, feature_id, quantity, event_count, charge, winner_time, winner_id,
             winner_key
@@ -86,9 +86,9 @@ package enum CounterStore {
         var state = CounterState(quantity: try row.next(), eventCount: try row.next())
         let time = try row.next(Instant?.self)
         let id = try row.next(String?.self)
-        let winnerKey = try row.next(PostgresUUID?.self)
+        let winnerKey = try row.next(EventKey?.self)
         if let time, let id, let winnerKey {
-            state.winner = CounterWinner(time: time, id: id, key: EventKey(postgres: winnerKey))
+            state.winner = CounterWinner(time: time, id: id, key: winnerKey)
         }
         return CounterRow(key: key, state: state, charge: try row.next())
     }
@@ -113,7 +113,7 @@ package enum DistinctStore {
         SELECT tenant_id, billing_period_id, feature_id, '', value_key, added
         FROM unnest(
             \(changes.map(\.counter.tenant))::bigint[], \(changes.map(\.counter.period))::bigint[],
-            \(changes.map(\.counter.feature))::bigint[], \(changes.map(\.value.postgres))::uuid[],
+            \(changes.map(\.counter.feature))::bigint[], \(changes.map(\.value))::uuid[],
             \(changes.map(\.references))::bigint[]
         ) AS change (tenant_id, billing_period_id, feature_id, value_key, added)
         ORDER BY tenant_id, billing_period_id, feature_id, value_key
@@ -130,7 +130,7 @@ package enum DistinctStore {
         SELECT tenant_id, billing_period_id, feature_id, '', value_key, counted
         FROM unnest(
             \(counts.map(\.counter.tenant))::bigint[], \(counts.map(\.counter.period))::bigint[],
-            \(counts.map(\.counter.feature))::bigint[], \(counts.map(\.value.postgres))::uuid[],
+            \(counts.map(\.counter.feature))::bigint[], \(counts.map(\.value))::uuid[],
             \(counts.map(\.references))::bigint[]
         ) AS change (tenant_id, billing_period_id, feature_id, value_key, counted)
         ORDER BY tenant_id, billing_period_id, feature_id, value_key
@@ -144,7 +144,7 @@ package enum DistinctStore {
         UPDATE usage_distinct
         SET reference_count = reference_count - 1
         WHERE tenant_id = \(counter.tenant) AND billing_period_id = \(counter.period)
-            AND feature_id = \(counter.feature) AND cell = '' AND value_key = \(value.postgres)
+            AND feature_id = \(counter.feature) AND cell = '' AND value_key = \(value)
         RETURNING reference_count
         """
     }
@@ -157,7 +157,7 @@ package enum DistinctStore {
                 period: try row.next(),
                 feature: try row.next()
             ),
-            value: EventKey(postgres: try row.next()),
+            value: try row.next(),
             references: try row.next()
         )
     }

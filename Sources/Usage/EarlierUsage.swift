@@ -11,22 +11,9 @@ package struct EarlierUsage {
     private let catalog: CatalogSnapshot
     private let subscription: SubscriptionSnapshot
 
-    /// - Parameter subscription: the one that was just made, or whose limits came into force.
-    package static func rate(
-        subscription: SubscriptionID,
-        of tenant: TenantID,
-        now: Instant,
-        in transaction: borrowing Transaction
-    ) throws {
-        let tenants = try TenantSnapshotStore.read([tenant], plans: [:], now: now, in: transaction)
-        guard let snapshot = tenants.first,
-            let subscription = snapshot.subscriptions.first(where: { $0.id == subscription })
-        else { return }
-        let earlier = EarlierUsage(
-            tenant: snapshot,
-            catalog: try CatalogSnapshotStore.read(in: transaction),
-            subscription: subscription
-        )
+    /// - Parameter start: the subscription that was just made, or whose limits came into force.
+    package static func rate(_ start: SubscriptionStart, in transaction: borrowing Transaction) throws {
+        let earlier = EarlierUsage(tenant: start.tenant, catalog: start.catalog, subscription: start.subscription)
         try earlier.rate(in: transaction)
     }
 

@@ -6,7 +6,7 @@ import Postgres
 /// with other content.
 struct EventClaims {
     private struct Identity: Hashable {
-        let tenant: Int64
+        let tenant: TenantID
         let key: EventKey
 
         /// The key is already a hash.
@@ -27,24 +27,24 @@ struct EventClaims {
     private var verdicts: [Verdict]
     private let firstClaims: [(identity: Identity, hash: Int64, position: Int)]
     private let repeats: [(identity: Identity, hash: Int64, position: Int)]
-    private let times: [PostgresTimestamp]
+    private let times: [Instant]
 
     init(_ groups: [TenantGroup]) {
         var starts: [Int] = []
         var counts: [TenantID: Int64] = [:]
         var firstClaims: [(identity: Identity, hash: Int64, position: Int)] = []
         var repeats: [(identity: Identity, hash: Int64, position: Int)] = []
-        var times: [PostgresTimestamp] = []
+        var times: [Instant] = []
         var seen: Set<Identity> = []
         var position = 0
         for group in groups {
             starts.append(position)
             counts[group.tenant.id, default: 0] += Int64(group.events.count)
             for pending in group.events {
-                let identity = Identity(tenant: group.tenant.id.rawValue, key: pending.event.key)
+                let identity = Identity(tenant: group.tenant.id, key: pending.event.key)
                 if seen.insert(identity).inserted {
                     firstClaims.append((identity, pending.event.contentHash, position))
-                    times.append(pending.time.postgres)
+                    times.append(pending.time)
                 } else {
                     repeats.append((identity, pending.event.contentHash, position))
                 }
@@ -62,7 +62,7 @@ struct EventClaims {
     var claim: SQL {
         DedupStore.claim(
             tenants: firstClaims.map(\.identity.tenant),
-            keys: firstClaims.map(\.identity.key.postgres),
+            keys: firstClaims.map(\.identity.key),
             hashes: firstClaims.map(\.hash),
             times: times
         )
@@ -71,10 +71,10 @@ struct EventClaims {
     /// Judges every event from the keys that were free, reading the content hashes of the others.
     mutating func settle(claimed: PostgresResult, in transaction: borrowing Transaction) throws {
         var taken: [(identity: Identity, hash: Int64, position: Int)] = []
-        if claimed.count < firstClaims.count {
+        if claimed.rowCount < firstClaims.count {
             let free = Set(
                 try claimed.map { row throws(PostgresError) in
-                    Identity(tenant: try row.next(), key: EventKey(postgres: try row.next()))
+                    Identity(tenant: try row.next(), key: try row.next())
                 }
             )
             taken = firstClaims.filter { !free.contains($0.identity) }
@@ -90,10 +90,10 @@ struct EventClaims {
             let existing = try transaction.query(
                 DedupStore.existing(
                     tenants: taken.map(\.identity.tenant),
-                    keys: taken.map(\.identity.key.postgres)
+                    keys: taken.map(\.identity.key)
                 )
             ) { row throws(PostgresError) in
-                (Identity(tenant: try row.next(), key: EventKey(postgres: try row.next())), try row.next(Int64.self))
+                (Identity(tenant: try row.next(), key: try row.next()), try row.next(Int64.self))
             }
             for (identity, hash) in existing {
                 firstHashes[identity] = hash

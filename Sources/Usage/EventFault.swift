@@ -29,7 +29,15 @@ package struct DecodedBatch: Sendable {
     /// How many events the request holds, good and bad.
     package var count = 0
 
+    /// Whether the body is an array, so that pointers begin with the event's position.
+    package var isArray = false
+
     package init() {}
+
+    /// The pointer into the body of a place in one of its events.
+    package func pointer(_ pointer: String, inEvent index: Int) -> String {
+        isArray ? "/\(index)\(pointer)" : pointer
+    }
 
     /// A fault that leaves nothing of the request: malformed JSON, or too many events.
     package var bodyFault: EventFault? {

@@ -20,6 +20,24 @@ package struct EventKey: Sendable, Hashable, Comparable, CustomStringConvertible
         self.init(fields: [source, id, subject])
     }
 
+    /// The key of the reversal of an event: three fields again, so that no event can have it.
+    package init(reversalOf original: EventKey) {
+        self.init(fields: ["turnpike", "reversal", original.description])
+    }
+
+    /// The key of a distinct value's canonical text.
+    package init(distinctValue text: String) {
+        self.init(fields: [text])
+    }
+
+    /// Reads back `description`.
+    package init?(_ text: String) {
+        guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16),
+            let low = UInt64(text.suffix(16), radix: 16)
+        else { return nil }
+        self.init(high: high, low: low)
+    }
+
     private init(fields: [String]) {
         var bytes: [UInt8] = []
         for field in fields {

@@ -12,7 +12,6 @@ struct EventParser {
     /// The same of the extensions.
     var extensions: [UInt8] = []
     var keyBytes: [UInt8] = []
-    private var isArray = false
     private var eventStart = 0
     private var eventFaults = 0
 
@@ -23,7 +22,7 @@ struct EventParser {
 
     /// Reads an array of events; false when there are too many.
     mutating func parseArray(maximumEvents: Int) throws(JSONFault) -> Bool {
-        isArray = true
+        batch.isArray = true
         batch.events.reserveCapacity(min(maximumEvents, scanner.bytes.count / 256))
         var progress = try scanner.beginArray()
         while try scanner.nextElement(&progress) {
@@ -79,8 +78,14 @@ struct EventParser {
     private mutating func add(pointer: String, _ code: String, _ detail: String) {
         eventFaults += 1
         guard eventFaults <= EventLimits.faults else { return }
-        let prefix = isArray ? "/\(batch.count)" : ""
-        batch.faults.append(EventFault(index: batch.count, pointer: prefix + pointer, code: code, detail: detail))
+        batch.faults.append(
+            EventFault(
+                index: batch.count,
+                pointer: batch.pointer(pointer, inEvent: batch.count),
+                code: code,
+                detail: detail
+            )
+        )
     }
 }
 

@@ -42,7 +42,7 @@ package struct EventRoutes: Sendable {
     @Sendable
     private func post(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let isLenient = request.headers[.prefer].map(Preference.isLenient) ?? false
-        let batch = try EventDecoder(limits: .init(maximumEvents: ingest.limits.batchEvents)).decode(request)
+        let batch = decode(request)
         do {
             let report = try await ingest.ingest(batch, by: context.principal, isLenient: isLenient)
             var answer = Answer(contentType: "application/json", bytes: report.json)
@@ -52,6 +52,18 @@ package struct EventRoutes: Sendable {
             throw refusal.problem
         } catch let overflow as CounterOverflow {
             throw overflow.problem
+        }
+    }
+
+    private func decode(_ request: APIRequest) -> DecodedBatch {
+        let decoder = EventDecoder(maximumEvents: ingest.limits.batchEvents)
+        let contentType = request.headers[.contentType]
+        return request.body.withUnsafeReadableBytes { body in
+            if EventDecoder.isBinaryMode(headerNames: request.headers.lazy.map(\.name.canonicalName)) {
+                let headers = request.headers.map { (name: $0.name.canonicalName, value: $0.value) }
+                return decoder.decode(headers: headers, contentType: contentType, body: body)
+            }
+            return decoder.decode(body, as: contentType.flatMap(EventFormat.init(contentType:)) ?? .plain)
         }
     }
 

@@ -5,7 +5,7 @@ import Postgres
 enum DedupStore {
     /// Claims keys for their tenants. Answers `(tenant_id, event_key)` of the keys that were free, which are the
     /// events to count; a key that was claimed at any earlier time stays with whoever claimed it first.
-    static func claim(tenants: [Int64], keys: [PostgresUUID], hashes: [Int64], times: [PostgresTimestamp]) -> SQL {
+    static func claim(tenants: [TenantID], keys: [EventKey], hashes: [Int64], times: [Instant]) -> SQL {
         """
         INSERT INTO event_dedup (tenant_id, event_key, content_hash, event_time)
         SELECT tenant_id, event_key, content_hash, event_time
@@ -17,7 +17,7 @@ enum DedupStore {
     }
 
     /// The content hashes and times under which keys were first claimed.
-    static func existing(tenants: [Int64], keys: [PostgresUUID]) -> SQL {
+    static func existing(tenants: [TenantID], keys: [EventKey]) -> SQL {
         """
         SELECT dedup.tenant_id, dedup.event_key, dedup.content_hash, dedup.event_time
         FROM unnest(\(tenants)::bigint[], \(keys)::uuid[]) AS wanted (tenant_id, event_key)
@@ -30,19 +30,19 @@ enum DedupStore {
 /// The rows of one insert into `usage_event`, column by column, as PostgreSQL takes them fastest.
 struct EventColumns {
     private(set) var count = 0
-    private var tenants: [Int64] = []
+    private var tenants: [TenantID] = []
     private var sequences: [Int64] = []
-    private var times: [PostgresTimestamp] = []
-    private var received: [PostgresTimestamp] = []
-    private var keys: [PostgresUUID] = []
-    private var reversals: [PostgresUUID?] = []
+    private var times: [Instant] = []
+    private var received: [Instant] = []
+    private var keys: [EventKey] = []
+    private var reversals: [EventKey?] = []
     private var versions: [Int64] = []
     private var inputTokens: [Int64?] = []
     private var cachedInputTokens: [Int64?] = []
     private var cacheWriteTokens: [Int64?] = []
     private var outputTokens: [Int64?] = []
     private var reasoningTokens: [Int64?] = []
-    private var costs: [PostgresNumeric?] = []
+    private var costs: [FixedDecimal?] = []
     private var sources: [String] = []
     private var ids: [String] = []
     private var types: [String] = []
@@ -60,19 +60,19 @@ struct EventColumns {
         let event = stored.event
         let usage = event.usage
         count += 1
-        tenants.append(tenant.rawValue)
+        tenants.append(tenant)
         sequences.append(stored.ledgerSequence)
-        times.append(stored.time.postgres)
-        received.append(stored.receivedAt.postgres)
-        keys.append(stored.key.postgres)
-        reversals.append(stored.reversalOf?.postgres)
+        times.append(stored.time)
+        received.append(stored.receivedAt)
+        keys.append(stored.key)
+        reversals.append(stored.reversalOf)
         versions.append(stored.catalogVersion)
         inputTokens.append(usage.inputTokens)
         cachedInputTokens.append(usage.cachedInputTokens)
         cacheWriteTokens.append(usage.cacheWriteTokens)
         outputTokens.append(usage.outputTokens)
         reasoningTokens.append(usage.reasoningTokens)
-        costs.append(usage.cost?.postgres)
+        costs.append(usage.cost)
         sources.append(event.source)
         ids.append(event.id)
         types.append(event.type)

@@ -1,17 +1,17 @@
-package import BillingCore
+import BillingCore
 import Catalog
-package import HTTPTypes
+import HTTPTypes
 import Identity
 import Limits
-package import Postgres
-package import Web
+import Postgres
+import Web
 
 /// What `POST /events/void` asks: to take one event back.
-package struct EventVoid: Sendable {
-    package let source: String
-    package let id: String
-    package let tenantKey: String
-    package let reason: String
+struct EventVoid: Sendable {
+    let source: String
+    let id: String
+    let tenantKey: String
+    let reason: String
 
     init(_ fields: JSONObjectReader) throws {
         source = fields.string("source", maximumLength: 512)
@@ -23,7 +23,7 @@ package struct EventVoid: Sendable {
 }
 
 /// What became of it; voiding twice voids once.
-package struct VoidedEvent: Encodable, Sendable {
+struct VoidedEvent: Encodable, Sendable {
     enum Status: String, Encodable, Sendable {
         case voided
         case alreadyVoided = "already_voided"
@@ -53,9 +53,9 @@ struct EventVoiding {
         }
         let key = EventKey(source: void.source, id: void.id)
         let claim = try transaction.first(
-            DedupStore.existing(tenants: [tenant.id.rawValue], keys: [key.postgres])
+            DedupStore.existing(tenants: [tenant.id], keys: [key])
         ) { row throws(PostgresError) in
-            _ = (try row.next(TenantID.self), try row.next(PostgresUUID.self), try row.next(Int64.self))
+            _ = (try row.next(TenantID.self), try row.next(EventKey.self), try row.next(Int64.self))
             return try row.next(Instant.self)
         }
         guard let claim,
@@ -92,10 +92,10 @@ struct EventVoiding {
     private func claimReversal(of original: StoredEvent, in transaction: borrowing Transaction) throws -> Bool {
         let claimed = try transaction.query(
             DedupStore.claim(
-                tenants: [tenant.id.rawValue],
-                keys: [EventKey(reversalOf: original.key).postgres],
-                hashes: [original.event.contentHash],
-                times: [original.time.postgres]
+                tenants: [tenant.id],
+                keys: [EventKey(reversalOf: original.key)],
+                hashes: [0],
+                times: [original.time]
             )
         ) { row throws(PostgresError) in try row.next(Int64.self) }
         return !claimed.isEmpty

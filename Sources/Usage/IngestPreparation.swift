@@ -38,7 +38,7 @@ struct IngestPreparation: Sendable {
         for item in incoming {
             guard let tenant = tenants[item.event.subject], boundTo == nil || tenant.id == boundTo else {
                 if boundTo != nil {
-                    prepared.faults.append(.unknownSubject(index: item.index))
+                    prepared.faults.append(.unknownSubject(item))
                 } else {
                     prepared.unmatched.append(UnmatchedEvent(item))
                 }
@@ -51,7 +51,7 @@ struct IngestPreparation: Sendable {
                     features: shared.featuresByEventType[item.event.type] ?? []
                 )
             } catch {
-                prepared.faults.append(EventFault(error, index: item.index))
+                prepared.faults.append(EventFault(error, of: item))
                 continue
             }
             let group = groupOf[tenant.id] ?? prepared.groups.count
@@ -190,18 +190,20 @@ extension UnmatchedEvent {
 
 extension EventFault {
     /// The same answer whether the subject is unknown or another tenant's.
-    fileprivate static func unknownSubject(index: Int) -> EventFault {
+    fileprivate static func unknownSubject(_ item: IngestPreparation.Incoming) -> EventFault {
         EventFault(
-            index: index,
+            index: item.index,
+            id: item.event.id,
             pointer: "/subject",
             code: "unknown_subject",
             detail: "The subject is not one of the tenant that this credential is bound to."
         )
     }
 
-    fileprivate init(_ fault: MeasurementFault, index: Int) {
+    fileprivate init(_ fault: MeasurementFault, of item: IngestPreparation.Incoming) {
         self.init(
-            index: index,
+            index: item.index,
+            id: item.event.id,
             pointer: "/data/" + fault.property.split(separator: ".").joined(separator: "/"),
             code: fault.code,
             detail: fault.detail

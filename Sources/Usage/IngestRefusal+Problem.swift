@@ -12,9 +12,13 @@ extension IngestRefusal {
         case .catalogBusy:
             .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
         case .faults(let faults):
-            .validationFailed(
-                faults.map { Problem.Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
-            )
+            if let fault = faults.first, fault.code == "malformed_json" {
+                .malformedJSON(detail: fault.detail, pointer: fault.pointer)
+            } else {
+                .validationFailed(
+                    faults.map { Problem.Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
+                )
+            }
         }
     }
 }

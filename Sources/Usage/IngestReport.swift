@@ -10,7 +10,7 @@ package struct IngestReport: Sendable {
 
     /// - Parameter stored: how many events went into the transaction, duplicates included.
     init(stored: Int, notices: [EventNotice], faults: [EventFault]) {
-        var counts: [EventStatus: Int] = [.rejected: faults.isEmpty ? 0 : Set(faults.map(\.index)).count]
+        var counts: [EventStatus: Int] = [.rejected: faults.isEmpty ? 0 : Set(faults.compactMap(\.index)).count]
         for notice in notices {
             counts[notice.status, default: 0] += 1
         }
@@ -35,29 +35,35 @@ package struct IngestReport: Sendable {
             return Array(text.utf8)
         }
         let problems = (notices.map(\.problem) + faults.map(\.problem)).sorted { $0.index < $1.index }
-        return Array(text.utf8) + JSONTree.array(problems.map(\.json)).serialized() + Array("}".utf8)
+        return Array(text.utf8) + Array(JSONValue.array(problems.map(\.json)).text.utf8) + Array("}".utf8)
     }
 }
 
 extension EventNotice {
-    fileprivate var problem: (index: Int, json: JSONTree) {
+    fileprivate var problem: (index: Int, json: JSONValue) {
         (
             index,
-            .object([("index", .number(String(index))), ("id", .string(id)), ("status", .string(status.rawValue))])
+            .object([
+                JSONMember(name: "index", value: .number(String(index))),
+                JSONMember(name: "id", value: .string(id)),
+                JSONMember(name: "status", value: .string(status.rawValue)),
+            ])
         )
     }
 }
 
 extension EventFault {
-    fileprivate var problem: (index: Int, json: JSONTree) {
-        (
+    fileprivate var problem: (index: Int, json: JSONValue) {
+        let index = index ?? 0
+        return (
             index,
             .object([
-                ("index", .number(String(index))),
-                ("status", .string(EventStatus.rejected.rawValue)),
-                ("pointer", .string(pointer)),
-                ("code", .string(code)),
-                ("detail", .string(detail)),
+                JSONMember(name: "index", value: .number(String(index))),
+                JSONMember(name: "id", value: id.map(JSONValue.string) ?? .null),
+                JSONMember(name: "status", value: .string(EventStatus.rejected.rawValue)),
+                JSONMember(name: "pointer", value: .string(pointer)),
+                JSONMember(name: "code", value: .string(code)),
+                JSONMember(name: "detail", value: .string(detail)),
             ])
         )
     }

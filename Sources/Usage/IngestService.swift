@@ -34,14 +34,14 @@ package final class IngestService: Service {
     let limits: IngestLimits
     private let lanes: [IngestLane]
     let preparation: IngestPreparation
-    let clock: Web.Clock
+    let clock: Clock
     private let metrics: IngestMetrics
 
     package init(
         catalog: Catalog.Catalog,
         pool: PostgresPool,
         partitions: PartitionRegistry,
-        clock: Web.Clock,
+        clock: Clock,
         limits: IngestLimits,
         logger: Logger
     ) {
@@ -73,6 +73,7 @@ package final class IngestService: Service {
     /// Stores a batch. When this returns, everything that the report counts as stored is committed.
     /// - Parameter isLenient: whether valid events are stored although others have faults.
     package func ingest(_ batch: DecodedBatch, by principal: Principal, isLenient: Bool) async throws -> IngestReport {
+        if let fault = batch.bodyFault { throw IngestRefusal.faults([fault]) }
         let now = clock.now()
         var faults = batch.faults
         var incoming: [IngestPreparation.Incoming] = []
@@ -80,7 +81,15 @@ package final class IngestService: Service {
         let window = AcceptedTimes(now: now, limits: limits, mayBackfill: principal.scopes.contains(.eventsBackfill))
         for (event, index) in zip(batch.events, batch.indexes) {
             if let fault = window.fault(of: event.time) {
-                faults.append(batch.fault(fault, index: index))
+                faults.append(
+                    EventFault(
+                        index: index,
+                        id: event.id,
+                        pointer: batch.pointer("/time", inEvent: index),
+                        code: fault.code,
+                        detail: fault.detail
+                    )
+                )
             } else {
                 incoming.append(.init(event: event, time: event.time ?? now, receivedAt: now, index: index))
             }
@@ -88,7 +97,11 @@ package final class IngestService: Service {
         guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
 
         let prepared = try await preparation.prepare(incoming, boundTo: principal.tenantID)
-        faults += prepared.faults.map { batch.fault($0, index: $0.index) }
+        faults += prepared.faults.map { fault in
+            var located = fault
+            located.pointer = batch.pointer(fault.pointer, inEvent: fault.index ?? 0)
+            return located
+        }
         guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
 
         let notices = prepared.eventCount == 0 ? [] : try await store(prepared, boundTo: principal.tenantID)
@@ -142,21 +155,19 @@ struct AcceptedTimes {
         newest = now.adding(seconds: Int64(limits.maximumFutureSeconds))
     }
 
-    func fault(of time: Instant?) -> EventFault? {
+    func fault(of time: Instant?) -> (code: String, detail: String)? {
         guard let time else { return nil }
         if time < oldest {
             let bound =
                 mayBackfill
                 ? "Events before 2000 are not kept."
                 : "Events may be \(limits.maximumAgeDays) days old; older ones need the scope events:backfill."
-            return EventFault(index: 0, pointer: "/time", code: "timestamp_too_old", detail: bound)
+            return ("timestamp_too_old", bound)
         }
         if time > newest {
-            return EventFault(
-                index: 0,
-                pointer: "/time",
-                code: "timestamp_in_future",
-                detail: "Events may be at most \(limits.maximumFutureSeconds) seconds ahead of the service's clock."
+            return (
+                "timestamp_in_future",
+                "Events may be at most \(limits.maximumFutureSeconds) seconds ahead of the service's clock."
             )
         }
         return nil

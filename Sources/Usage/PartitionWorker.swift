@@ -14,11 +14,11 @@ package struct PartitionWorker: Service {
 
     let partitions: PartitionRegistry
     let pool: PostgresPool
-    let clock: Web.Clock
+    let clock: Clock
     let logger: Logger
     private let lag = Gauge(label: "turnpike_worker_last_success_seconds", dimensions: [("worker", "partitions")])
 
-    package init(partitions: PartitionRegistry, pool: PostgresPool, clock: Web.Clock, logger: Logger) {
+    package init(partitions: PartitionRegistry, pool: PostgresPool, clock: Clock, logger: Logger) {
         self.partitions = partitions
         self.pool = pool
         self.clock = clock

@@ -3,6 +3,7 @@ package import Postgres
 
 /// An event of the raw log, as `usage_event` keeps it.
 package struct StoredEvent: Sendable {
+    /// Without its content hash, which the deduplication keeps.
     package let event: UsageEvent
     /// Its own key: the event's, or for a reversal one of its own.
     package let key: EventKey
@@ -53,7 +54,7 @@ package enum EventLogStore {
         """
         SELECT \(columns)
         FROM usage_event
-        WHERE tenant_id = \(tenant) AND event_time = \(time) AND event_key = \(key.postgres)
+        WHERE tenant_id = \(tenant) AND event_time = \(time) AND event_key = \(key)
         ORDER BY ledger_seq
         LIMIT 1
         """
@@ -104,8 +105,8 @@ package enum EventLogStore {
         let sequence = try row.next(Int64.self)
         let time = try row.next(Instant.self)
         let received = try row.next(Instant.self)
-        let key = EventKey(postgres: try row.next())
-        let reversal = try row.next(PostgresUUID?.self).map(EventKey.init(postgres:))
+        let key = try row.next(EventKey.self)
+        let reversal = try row.next(EventKey?.self)
         let version = try row.next(Int64.self)
         var usage = LLMUsage()
         usage.inputTokens = try row.next()
@@ -132,7 +133,9 @@ package enum EventLogStore {
             time: time,
             usage: usage,
             data: try row.next(PostgresJSON?.self)?.text,
-            extensions: try row.next(PostgresJSON?.self)?.text
+            extensions: try row.next(PostgresJSON?.self)?.text,
+            key: key,
+            contentHash: 0
         )
         return StoredEvent(
             event: event,

@@ -33,13 +33,13 @@ package struct UnmatchedEventRoutes: Sendable {
         guard context.principal.isOperatorWide else {
             return try Answer.json(Page<UnmatchedEventBody>(data: [], nextCursor: nil))
         }
-        let after = page.after?.first.flatMap(EventKey.init(text:))
+        let after = page.after?.first.flatMap(EventKey.init)
         let records = try await pool.query(
             .interactive,
             UnmatchedEventStore.waiting(subject: subject, after: after, limit: page.fetchCount),
             UnmatchedEventStore.decode
         )
-        return try Answer.json(page.page(records) { [$0.key.text] }.map(UnmatchedEventBody.init))
+        return try Answer.json(page.page(records) { [$0.key.description] }.map(UnmatchedEventBody.init))
     }
 
     @Sendable

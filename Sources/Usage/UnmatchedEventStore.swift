@@ -38,9 +38,9 @@ package enum UnmatchedEventStore {
                 """
                 SELECT event_key, content_hash
                 FROM unmatched_event
-                WHERE tenant_id = \(TenantID.operatorWide) AND event_key = ANY (\(taken.map(\.postgres)))
+                WHERE tenant_id = \(TenantID.operatorWide) AND event_key = ANY (\(taken))
                 """
-            ) { row throws(PostgresError) in (EventKey(postgres: try row.next()), try row.next(Int64.self)) }
+            ) { row throws(PostgresError) in (try row.next(EventKey.self), try row.next(Int64.self)) }
             for (key, hash) in hashes {
                 first[key] = hash
             }
@@ -64,7 +64,7 @@ package enum UnmatchedEventStore {
         SELECT \(TenantID.operatorWide), event_key, content_hash, received_at, event_time, time_given, subject,
             source, event_id, event_type, event
         FROM unnest(
-            \(events.map(\.event.unmatchedKey.postgres))::uuid[], \(events.map(\.event.contentHash))::bigint[],
+            \(events.map(\.event.unmatchedKey))::uuid[], \(events.map(\.event.contentHash))::bigint[],
             \(events.map(\.receivedAt))::timestamptz[], \(events.map(\.time))::timestamptz[],
             \(events.map { $0.event.time != nil })::boolean[], \(events.map(\.event.subject))::text[],
             \(events.map(\.event.source))::text[], \(events.map(\.event.id))::text[],
@@ -82,7 +82,7 @@ package enum UnmatchedEventStore {
     package static func waiting(subject: String?, after: EventKey?, limit: Int) -> SQL {
         var conditions: [SQL] = ["tenant_id = \(TenantID.operatorWide)", "replayed_at IS NULL"]
         if let subject { conditions.append("subject = \(subject)") }
-        if let after { conditions.append("event_key > \(after.postgres)") }
+        if let after { conditions.append("event_key > \(after)") }
         return """
             SELECT \(columns)
             FROM unmatched_event
@@ -97,7 +97,7 @@ package enum UnmatchedEventStore {
         """
         UPDATE unmatched_event AS kept
         SET replayed_at = \(time), replayed_tenant_id = replayed.tenant_id
-        FROM unnest(\(keys.map(\.postgres))::uuid[], \(tenants)::bigint[]) AS replayed (event_key, tenant_id)
+        FROM unnest(\(keys)::uuid[], \(tenants)::bigint[]) AS replayed (event_key, tenant_id)
         WHERE kept.tenant_id = \(TenantID.operatorWide) AND kept.event_key = replayed.event_key
             AND kept.replayed_at IS NULL
         """
@@ -105,13 +105,13 @@ package enum UnmatchedEventStore {
 
     @Sendable
     private static func decodeKey(_ row: inout PostgresRow) throws(PostgresError) -> EventKey {
-        EventKey(postgres: try row.next())
+        try row.next()
     }
 
     @Sendable
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> UnmatchedRecord {
         UnmatchedRecord(
-            key: EventKey(postgres: try row.next()),
+            key: try row.next(),
             receivedAt: try row.next(),
             time: try row.next(),
             hasOwnTime: try row.next(),

@@ -47,16 +47,11 @@ extension IngestService {
         _ page: [UnmatchedRecord],
         audit: @escaping @Sendable (borrowing Transaction, ReplayReport) throws -> Void
     ) async throws -> ReplayReport {
-        let incoming = try page.enumerated().map { index, record in
-            IngestPreparation.Incoming(
-                event: try EventDecoder(limits: .init(maximumEvents: 1)).decodeStored(
-                    record.event,
-                    hasOwnTime: record.hasOwnTime
-                ),
-                time: record.time,
-                receivedAt: record.receivedAt,
-                index: index
-            )
+        var incoming: [IngestPreparation.Incoming] = []
+        for (index, record) in page.enumerated() {
+            let batch = EventDecoder(maximumEvents: 1).decode(Array(record.event.utf8), as: .structured)
+            guard let event = batch.events.first else { throw IngestRefusal.faults(batch.faults) }
+            incoming.append(.init(event: event, time: record.time, receivedAt: record.receivedAt, index: index))
         }
         for _ in 0..<limits.preparationAttempts {
             var prepared = try await preparation.prepare(incoming, boundTo: nil)

@@ -56,7 +56,7 @@ package struct UsageRecount: Sendable {
         let voided = Set(
             try transaction.query(
                 EventLogStore.voided(tenant: tenant.id, interval: interval, throughSequence: throughSequence)
-            ) { row throws(PostgresError) in EventKey(postgres: try row.next()) }
+            ) { row throws(PostgresError) in try row.next(EventKey.self) }
         )
         var after: EventPosition?
         repeat {

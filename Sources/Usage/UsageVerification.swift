@@ -27,7 +27,7 @@ package struct UsageVerification: Sendable {
     private static let eventPage = 5_000
 
     let pool: PostgresPool
-    let clock: Web.Clock
+    let clock: Clock
 
     /// How far a verification has come.
     package struct Progress: Sendable {
@@ -36,7 +36,7 @@ package struct UsageVerification: Sendable {
         package var differences = 0
     }
 
-    package init(pool: PostgresPool, clock: Web.Clock) {
+    package init(pool: PostgresPool, clock: Clock) {
         self.pool = pool
         self.clock = clock
     }
@@ -127,7 +127,7 @@ package struct UsageVerification: Sendable {
         let keys = try await pool.query(
             .worker,
             EventLogStore.voided(tenant: tenant, interval: interval, throughSequence: sequence)
-        ) { row throws(PostgresError) in EventKey(postgres: try row.next()) }
+        ) { row throws(PostgresError) in try row.next(EventKey.self) }
         return Set(keys)
     }
 }
