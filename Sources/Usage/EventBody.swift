@@ -1,28 +1,32 @@
 import BillingCore
 import Web
 
-/// An event of the raw log as it is answered: the normalised CloudEvent, and what the service adds.
-struct EventBody: Sendable {
-    private let stored: StoredEvent
-    private let tenant: String
+/// An event of the raw log as it is answered: normalised, with what the service adds.
+struct EventBody: Encodable, Sendable {
+    let tenant: String
+    let source: String
+    let id: String
+    let type: String
+    let subject: String
+    let time: Instant
+    let receivedAt: Instant
+    let ledgerSeq: Int64
+    /// The id of the event that this one takes back.
+    let reversalOf: JSONValue
+    let data: JSONValue
+    let extensions: JSONValue?
 
-    init(_ stored: StoredEvent, tenant: String) {
-        self.stored = stored
+    init(_ stored: StoredEvent, tenant: String) throws(JSONFault) {
         self.tenant = tenant
-    }
-}
-
-extension EventBody: Encodable {
-    private enum CodingKeys: CodingKey {
-        case tenant, ledgerSeq, receivedAt, reversal, event
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(tenant, forKey: .tenant)
-        try container.encode(stored.ledgerSequence, forKey: .ledgerSeq)
-        try container.encode(stored.receivedAt, forKey: .receivedAt)
-        try container.encode(stored.reversalOf != nil, forKey: .reversal)
-        try container.encode(JSONValue(parsing: stored.event.json), forKey: .event)
+        source = stored.event.source
+        id = stored.event.id
+        type = stored.event.type
+        subject = stored.event.subject
+        time = stored.time
+        receivedAt = stored.receivedAt
+        ledgerSeq = stored.ledgerSequence
+        reversalOf = stored.reversalOf == nil ? .null : .string(stored.event.id)
+        data = try JSONValue(parsing: stored.event.dataJSON)
+        extensions = try stored.event.extensions.map { text throws(JSONFault) in try JSONValue(parsing: text) }
     }
 }

@@ -101,17 +101,17 @@ package struct EventRoutes: Sendable {
             EventLogStore.decode
         )
         let result = page.page(events) { [String($0.time.microseconds), String($0.ledgerSequence)] }
-        return try Answer.json(result.map { EventBody($0, tenant: tenant.key) })
+        return try Answer.json(result.map { try EventBody($0, tenant: tenant.key) })
     }
 
     @Sendable
     private func void(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let void = try EventVoid(request.fields())
-        try context.requireAccess(toTenant: void.tenantKey)
+        try context.requireAccess(toTenant: void.tenant)
         let now = context.clock.now()
         for _ in 0..<ingest.limits.preparationAttempts {
-            guard let tenant = try await catalog.tenant(key: void.tenantKey) else {
-                throw Problem.notFound("tenant", void.tenantKey)
+            guard let tenant = try await catalog.tenant(key: void.tenant) else {
+                throw Problem.notFound("tenant", void.tenant)
             }
             let voiding = EventVoiding(void: void, tenant: tenant, catalog: catalog.current, now: now)
             do {
@@ -124,7 +124,7 @@ package struct EventRoutes: Sendable {
                             action: "event.voided",
                             resource: ("event", void.id),
                             tenant: tenant.id,
-                            after: voided
+                            after: void
                         )
                     }
                     return try Answer.json(voided)

@@ -6,18 +6,18 @@ import Limits
 import Postgres
 import Web
 
-/// What `POST /events/void` asks: to take one event back.
-struct EventVoid: Sendable {
+/// What `POST /events/void` asks: to take one event back. The audit log keeps it as it was asked.
+struct EventVoid: Encodable, Sendable {
     let source: String
     let id: String
-    let tenantKey: String
-    let reason: String
+    let tenant: String
+    let reason: String?
 
     init(_ fields: JSONObjectReader) throws {
         source = fields.string("source", maximumLength: 512)
         id = fields.string("id", maximumLength: 512)
-        tenantKey = fields.string("tenant", maximumLength: 63)
-        reason = fields.string("reason", maximumLength: 500)
+        tenant = fields.string("tenant", maximumLength: 63)
+        reason = fields.optionalString("reason", maximumLength: 500)
         try fields.finish()
     }
 }
@@ -29,12 +29,10 @@ struct VoidedEvent: Encodable, Sendable {
         case alreadyVoided = "already_voided"
     }
 
-    let status: Status
     let tenant: String
     let source: String
     let id: String
-    let time: Instant
-    let reason: String?
+    let status: Status
 }
 
 /// Takes events back: a linked reversal is stored with a key of its own and counted at the original's time.
@@ -71,22 +69,15 @@ struct EventVoiding {
             )
         }
         guard try claimReversal(of: original, in: transaction) else {
-            return answer(.alreadyVoided, original)
+            return answer(.alreadyVoided)
         }
         try store(reversalOf: original, sequence: ledger.ledgerSequence, in: transaction)
         try uncount(original, in: transaction)
-        return answer(.voided, original)
+        return answer(.voided)
     }
 
-    private func answer(_ status: VoidedEvent.Status, _ original: StoredEvent) -> VoidedEvent {
-        VoidedEvent(
-            status: status,
-            tenant: tenant.key,
-            source: void.source,
-            id: void.id,
-            time: original.time,
-            reason: status == .voided ? void.reason : nil
-        )
+    private func answer(_ status: VoidedEvent.Status) -> VoidedEvent {
+        VoidedEvent(tenant: tenant.key, source: void.source, id: void.id, status: status)
     }
 
     private func claimReversal(of original: StoredEvent, in transaction: borrowing Transaction) throws -> Bool {

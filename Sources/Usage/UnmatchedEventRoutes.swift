@@ -6,7 +6,7 @@ package import Web
 /// `GET /unmatched-events` and `POST /unmatched-events/replay`. Both concern events without a tenant, so a
 /// tenant-bound credential sees none of them.
 package struct UnmatchedEventRoutes: Sendable {
-    /// How many events one replay takes at most; the answer says how many still wait.
+    /// How many events one replay takes at most.
     private static let replayLimit = 10_000
 
     let ingest: IngestService
@@ -46,6 +46,7 @@ package struct UnmatchedEventRoutes: Sendable {
     private func replay(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let fields = try request.fields(emptyIsObject: true)
         let subject = fields.optionalString("subject", maximumLength: 512)
+        let limit = fields.optionalInteger("limit", in: 1...Self.replayLimit)
         try fields.finish()
         guard context.principal.isOperatorWide else {
             throw Problem.forbidden(
@@ -55,7 +56,7 @@ package struct UnmatchedEventRoutes: Sendable {
         }
         let replay = try await ingest.replay(
             subject: subject,
-            limit: Self.replayLimit,
+            limit: limit ?? Self.replayLimit,
             audit: { transaction, report throws in
                 try AuditLog.record(
                     in: transaction,
@@ -79,13 +80,15 @@ struct UnmatchedEventBody: Encodable, Sendable {
     let subject: String
     let time: Instant
     let receivedAt: Instant
+    let event: JSONValue
 
-    init(_ record: UnmatchedRecord) {
+    init(_ record: UnmatchedRecord) throws(JSONFault) {
         source = record.source
         id = record.id
         type = record.type
         subject = record.subject
         time = record.time
         receivedAt = record.receivedAt
+        event = try JSONValue(parsing: record.event)
     }
 }

@@ -32,7 +32,11 @@ extension IngestService {
         repeat {
             let page = try await preparation.pool.query(
                 .interactive,
-                UnmatchedEventStore.waiting(subject: subject, after: after, limit: Self.replayPage),
+                UnmatchedEventStore.waiting(
+                    subject: subject,
+                    after: after,
+                    limit: min(Self.replayPage, limit - seen)
+                ),
                 UnmatchedEventStore.decode
             )
             after = page.last?.key
