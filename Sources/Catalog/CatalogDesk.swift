@@ -1,5 +1,6 @@
 import BillingCore
 import Identity
+import Logging
 import Postgres
 import Web
 

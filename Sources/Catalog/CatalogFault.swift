@@ -1,4 +1,5 @@
 package import BillingCore
+import HTTPTypes
 package import Web
 
 /// Why this room refuses a request that is well formed in itself. `problem` says what the caller is told.

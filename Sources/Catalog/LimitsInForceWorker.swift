@@ -1,7 +1,7 @@
 import BillingCore
 package import Logging
 package import Postgres
-package import ServiceLifecycle
+import ServiceLifecycle
 package import Web
 
 /// Changes the limits in force when a subscription starts or ends by the passing of time. Safe on every replica: each

@@ -1,5 +1,5 @@
 package import BillingCore
-package import Web
+import Web
 
 /// A named series of versions in one currency.
 package struct Plan: Sendable {

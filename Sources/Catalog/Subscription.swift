@@ -1,5 +1,5 @@
 package import BillingCore
-package import Web
+import Web
 
 /// A tenant's use of a plan version over a span of time, as it is stored. Spans of one tenant never overlap.
 package struct Subscription: Sendable {

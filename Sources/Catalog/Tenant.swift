@@ -1,5 +1,5 @@
 package import BillingCore
-package import Web
+import Web
 
 /// A customer, as it is stored. `key` and `currency` never change: events and money refer to them.
 package struct Tenant: Sendable {
