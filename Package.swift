@@ -34,6 +34,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.30.0"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
     ],
@@ -52,7 +53,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .target(name: "Identity", dependencies: ["Web", crypto], swiftSettings: settings),
+        .target(name: "Identity", dependencies: ["Web", crypto, logging, lifecycle], swiftSettings: settings),
         .target(
             name: "Catalog",
             dependencies: [
@@ -73,7 +74,8 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", "CEmbedded", lifecycle, logging, metrics,
+                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
@@ -86,7 +88,10 @@ let package = Package(
         ),
         .target(
             name: "TestSupport",
-            dependencies: ["TurnpikeServer", .product(name: "HummingbirdTesting", package: "hummingbird")],
+            dependencies: [
+                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging, crypto,
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),

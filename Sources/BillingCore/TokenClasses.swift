@@ -9,8 +9,8 @@ package struct TokenClasses: Sendable, Hashable {
     package let plainOutput: Int64
     package let reasoning: Int64
 
-    /// Throws the first fault in the order of the parameters: a negative count, or a subset larger than what is left of its
-    /// total.
+    /// Throws the first fault in the order of the parameters: a negative count, or a subset larger than what is left of
+    /// its total.
     @inlinable
     package init(
         input: Int64,

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Web
 
 /// `/docs`: the operations the running service answers, with a link to the contract. One page without scripts and without

@@ -18,6 +18,8 @@ package struct HTTPServer: Service {
         package var readTimeoutSeconds = 30
         package var headerBytes = 32 * 1024
         package var headerCount = 100
+        /// Done in this order before connections are accepted. If one throws, the service ends with its error.
+        package var preparations: [@Sendable () async throws -> Void] = []
 
         package init(host: String, port: Int) {
             self.host = host
@@ -47,7 +49,7 @@ package struct HTTPServer: Service {
         router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
         let readTimeout = TimeAmount.seconds(Int64(configuration.readTimeoutSeconds))
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
-        application = Application(
+        var application = Application(
             responder: router.buildResponder(),
             server: .http1(
                 configuration: .init(
@@ -68,6 +70,10 @@ package struct HTTPServer: Service {
             },
             logger: pipeline.logger
         )
+        for preparation in configuration.preparations {
+            application.beforeServerStarts(perform: preparation)
+        }
+        self.application = application
     }
 
     package func run() async throws {

@@ -1,4 +1,5 @@
-/// A database identity that the service hands out as a number. Each kind is a type of its own, so they cannot be mixed up.
+/// A database identity that the service hands out as a number. Each kind is a type of its own, so they cannot be mixed
+/// up.
 package protocol IntegerIdentifier: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
 where RawValue == Int64 {
     init(rawValue: Int64)

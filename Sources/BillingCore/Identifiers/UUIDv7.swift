@@ -12,8 +12,8 @@ package struct UUIDv7: Sendable, Hashable {
         self.low = low
     }
 
-    /// A new identifier from milliseconds since 1970 (the lower 48 bits count) and the caller's random bits, of which 12 and
-    /// 62 are used.
+    /// A new identifier from milliseconds since 1970 (the lower 48 bits count) and the caller's random bits, of which
+    /// 12 and 62 are used.
     package init(milliseconds: Int64, random: (UInt16, UInt64)) {
         high = UInt64(truncatingIfNeeded: milliseconds) << 16 | 0x7000 | UInt64(random.0 & 0x0FFF)
         low = 0x8000_0000_0000_0000 | random.1 & 0x3FFF_FFFF_FFFF_FFFF

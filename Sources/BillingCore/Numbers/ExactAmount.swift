@@ -50,7 +50,8 @@ extension ExactAmount {
         return ExactAmount(unscaled: difference)
     }
 
-    /// The same value with the opposite sign. Throws `.outOfRange` only for the one value without a counterpart, -2^255.
+    /// The same value with the opposite sign. Throws `.outOfRange` only for the one value without a counterpart,
+    /// -2^255.
     package func negated() throws(DecimalError) -> ExactAmount {
         try ExactAmount.zero.subtracting(self)
     }
@@ -108,25 +109,18 @@ extension ExactAmount: CustomStringConvertible {
     }
 
     private func text(of magnitude: UInt256, minimumFractionalDigits: Int) -> String {
-        var fraction: [UInt64] = []
-        var rest = magnitude
-        for _ in 0..<2 {
-            let division = rest.quotientAndRemainder(dividingBy: PowersOfTen.narrow(12))
-            fraction.insert(division.remainder, at: 0)
-            rest = division.quotient
+        DecimalWriter.text { writer in
+            let lower = magnitude.quotientAndRemainder(dividingBy: PowersOfTen.narrow(12))
+            let upper = lower.quotient.quotientAndRemainder(dividingBy: PowersOfTen.narrow(12))
+            writer.putFraction(lower.remainder)
+            writer.putFraction(upper.remainder, minimumDigits: minimumFractionalDigits)
+            writer.putPoint()
+            var group = upper.quotient.quotientAndRemainder(dividingBy: PowersOfTen.narrow(18))
+            while !group.quotient.isZero {
+                writer.putInnerInteger(group.remainder)
+                group = group.quotient.quotientAndRemainder(dividingBy: PowersOfTen.narrow(18))
+            }
+            writer.putLeadingInteger(group.remainder, isNegative: isNegative && !magnitude.isZero)
         }
-        var integer: [UInt64] = []
-        repeat {
-            let division = rest.quotientAndRemainder(dividingBy: PowersOfTen.narrow(18))
-            integer.insert(division.remainder, at: 0)
-            rest = division.quotient
-        } while !rest.isZero
-        return decimalText(
-            isNegative: isNegative && !magnitude.isZero,
-            integer: integer,
-            fraction: fraction,
-            fractionGroupDigits: 12,
-            minimumFractionalDigits: minimumFractionalDigits
-        )
     }
 }

@@ -1,7 +1,8 @@
 /// How a feature's usage in a billing period becomes money.
 ///
-/// A charge is a function of the period's total alone, so the marginal amounts of any split of the usage add up exactly to
-/// the whole. No usage costs nothing, and a total below zero, which only negative values can cause, is charged like none.
+/// A charge is a function of the period's total alone, so the marginal amounts of any split of the usage add up exactly
+/// to the whole. No usage costs nothing, and a total below zero, which only negative values can cause, is charged like
+/// none.
 package enum Price: Sendable, Hashable {
     /// Quantity times unit amount.
     case perUnit(unitAmount: FixedDecimal)
@@ -34,6 +35,20 @@ package struct TierCharge: Sendable, Hashable {
     package let flatAmount: FixedDecimal
     /// quantity x unitAmount + flatAmount, exact.
     package let amount: ExactAmount
+
+    package init(
+        upTo: FixedDecimal?,
+        quantity: FixedDecimal,
+        unitAmount: FixedDecimal,
+        flatAmount: FixedDecimal,
+        amount: ExactAmount
+    ) {
+        self.upTo = upTo
+        self.quantity = quantity
+        self.unitAmount = unitAmount
+        self.flatAmount = flatAmount
+        self.amount = amount
+    }
 }
 
 extension Price {
@@ -59,12 +74,14 @@ extension Price {
         try charge(quantity: total.quantity, eventCount: total.eventCount)
     }
 
-    /// What usage that moves a period's total from one value to another adds to the charge; negative where it lowers it.
+    /// What usage that moves a period's total from one value to another adds to the charge; negative where it lowers
+    /// it.
     package func marginalCharge(from before: UsageTotal, to after: UsageTotal) throws(DecimalError) -> ExactAmount {
         try charge(for: after).subtracting(charge(for: before))
     }
 
-    /// The parts of the charge by tier, in order; only tiers that were entered. Their amounts add up to the charge exactly.
+    /// The parts of the charge by tier, in order; only tiers that were entered. Their amounts add up to the charge
+    /// exactly.
     package func breakdown(quantity: FixedDecimal) throws(DecimalError) -> [TierCharge] {
         var charges: [TierCharge] = []
         try forEachTier(enteredBy: quantity) { (tier) throws(DecimalError) in charges.append(tier) }

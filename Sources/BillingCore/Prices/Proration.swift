@@ -1,7 +1,7 @@
 /// The part of a period for which a fee is due, as an exact fraction of elapsed time.
 ///
-/// It counts elapsed time, not days on a calendar: a period with a change to daylight saving time is an hour shorter. Where
-/// all bounds are whole seconds the fraction is one of seconds; finer bounds are counted exactly as well.
+/// It counts elapsed time, not days on a calendar: a period with a change to daylight saving time is an hour shorter.
+/// Where all bounds are whole seconds the fraction is one of seconds; finer bounds are counted exactly as well.
 package struct Proration: Sendable, Hashable {
     /// Between 0 and the denominator; the fraction is in lowest terms.
     package let numerator: Int64

@@ -1,8 +1,9 @@
 /// The periods of a subscription, counted from its anchor. They tile time from the anchor on.
 ///
-/// Period n starts n x `months` months after the anchor: at the anchor's local time of day, on the anchor's day of the month
-/// clamped to the month's length. It is always computed from the anchor itself, so 31 January gives 28 February and then
-/// 31 March. A local time that does not exist moves to the first valid instant after the gap; an ambiguous one is the earlier.
+/// Period n starts n x `months` months after the anchor: at the anchor's local time of day, on the anchor's day of the
+/// month clamped to the month's length. It is always computed from the anchor itself, so 31 January gives 28 February
+/// and then 31 March. A local time that does not exist moves to the first valid instant after the gap; an ambiguous one
+/// is the earlier.
 package struct BillingPeriods: Sendable, Hashable {
     package let anchor: Instant
     package let zone: Zone
@@ -36,7 +37,7 @@ package struct BillingPeriods: Sendable, Hashable {
         let elapsedMonths = (date.year - anchorDate.year) * 12 + date.month - anchorDate.month
         var index = max(0, Int(elapsedMonths) / months)
         // The estimate ignores days and time of day, so it is at most one off on either side.
-        while index > 0, start(of: index) > instant { index -= 1 }
+        while index > 0, case let start = start(of: index), start > instant || start == .maximum { index -= 1 }
         while case let next = start(of: index + 1), next <= instant, next < .maximum { index += 1 }
         return index
     }
@@ -44,7 +45,9 @@ package struct BillingPeriods: Sendable, Hashable {
     private func start(of index: Int) -> Instant {
         guard index != 0 else { return anchor }
         let (elapsedMonths, overflow) = Int64(index).multipliedReportingOverflow(by: Int64(months))
-        guard !overflow, elapsedMonths.magnitude <= Self.monthsOfAllYears else { return index < 0 ? .minimum : .maximum }
+        guard !overflow, elapsedMonths.magnitude <= Self.monthsOfAllYears else {
+            return index < 0 ? .minimum : .maximum
+        }
         let day = anchorDate.adding(months: elapsedMonths).daysSince1970
         return zone.instant(localMicroseconds: day * Self.dayMicroseconds + anchorTimeOfDay)
     }

@@ -14,12 +14,12 @@ package enum WindowKind: String, Sendable, Hashable, CaseIterable {
 
 /// The calendar windows of a time zone. Windows of a kind tile time: half-open, without gap or overlap.
 ///
-/// Days, weeks and months start at local midnight: at the first valid instant after it where midnight is skipped, at the
-/// earlier one where it occurs twice. A window that has ended never reopens when clocks are set back across midnight, and a
-/// day that a zone skipped has no window.
+/// Days, weeks and months start at local midnight: at the first valid instant after it where midnight is skipped, at
+/// the earlier one where it occurs twice. A window that has ended never reopens when clocks are set back across
+/// midnight, and a day that a zone skipped has no window.
 ///
-/// Minutes and hours are those the local clock shows, cut where the zone's offset changes: an hour that clocks repeat is
-/// two windows, and a change by half an hour makes a window of 30 minutes. None is ever longer than its name says.
+/// Minutes and hours are those the local clock shows, cut where the zone's offset changes: an hour that clocks repeat
+/// is two windows, and a change by half an hour makes a window of 30 minutes. None is ever longer than its name says.
 package struct CalendarWindows: Sendable, Hashable {
     package let zone: Zone
 
@@ -29,8 +29,8 @@ package struct CalendarWindows: Sendable, Hashable {
 
     /// The window that contains an instant, in time independent of the distance to any other window.
     ///
-    /// Pure: callers on a hot path keep the interval and ask again only when it no longer contains their instant. The kind
-    /// must not be `billingPeriod`, which belongs to a subscription and not to the calendar.
+    /// Pure: callers on a hot path keep the interval and ask again only when it no longer contains their instant. The
+    /// kind must not be `billingPeriod`, which belongs to a subscription and not to the calendar.
     package func window(_ kind: WindowKind, containing instant: Instant) -> Interval {
         switch kind {
         case .minute: return clockWindow(of: 60_000_000, containing: instant)

@@ -1,7 +1,7 @@
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 ///
-/// It always lies within the years 0001...9999 (UTC), which RFC 3339 can write: values beyond are moved to the nearest end,
-/// so that arithmetic on instants is total.
+/// It always lies within the years 0001...9999 (UTC), which RFC 3339 can write: values beyond are moved to the nearest
+/// end, so that arithmetic on instants is total.
 package struct Instant: Sendable, Hashable {
     /// Microseconds since 1970-01-01T00:00:00Z.
     package let microseconds: Int64

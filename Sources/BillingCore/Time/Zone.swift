@@ -10,8 +10,13 @@ package struct Zone: Sendable {
 
     /// Nil unless the name is `UTC`, `GMT` or an `Area/Location` of the IANA database in its exact spelling.
     ///
-    /// Abbreviations and rules (`PST`, `EST5EDT`, `GMT+2`) are refused: they are ambiguous or know no daylight saving time.
+    /// Abbreviations and rules (`PST`, `EST5EDT`, `GMT+2`) are refused: they are ambiguous or know no daylight saving
+    /// time.
     package init?(identifier: String) {
+        if identifier == "UTC" {
+            self = .utc
+            return
+        }
         guard Self.hasNameOfPlace(identifier), let timeZone = TimeZone(identifier: identifier),
             timeZone.identifier == identifier
         else { return nil }
@@ -32,7 +37,7 @@ package struct Zone: Sendable {
     ]
 
     private static func hasNameOfPlace(_ identifier: String) -> Bool {
-        guard let slash = identifier.firstIndex(of: "/") else { return identifier == "UTC" || identifier == "GMT" }
+        guard let slash = identifier.firstIndex(of: "/") else { return identifier == "GMT" }
         return areas.contains(String(identifier[..<slash]))
     }
 }
@@ -50,14 +55,13 @@ extension Zone {
 
     /// The earliest instant at which the local clock shows the given wall time or a later one.
     ///
-    /// For a wall time that occurs twice this is the earlier instant; for one that is skipped, the first instant after the
-    /// gap. A later wall time never gives an earlier instant, which is what makes windows and periods tile.
+    /// For a wall time that occurs twice this is the earlier instant; for one that is skipped, the first instant after
+    /// the gap. A later wall time never gives an earlier instant, which is what makes windows and periods tile.
     package func instant(localMicroseconds local: Int64) -> Instant {
         var start = Instant(microseconds: local - Self.reachMicroseconds)
-        let last = Instant(microseconds: local + Self.reachMicroseconds)
         while true {
             let candidate = max(start, Instant(microseconds: local - offsetMicroseconds(at: start)))
-            guard let transition = nextTransition(after: start), transition <= last, transition <= candidate else {
+            guard let transition = nextTransition(after: start), transition <= candidate else {
                 return candidate
             }
             start = transition

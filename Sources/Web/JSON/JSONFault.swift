@@ -61,8 +61,10 @@ package struct JSONFault: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// What is accepted beyond the grammar of RFC 8259; all of it can be stored by PostgreSQL as `jsonb`.
 package enum JSONLimits {
-    package static let depth = 64
-    package static let numberCharacters = 400
-    package static let exponent = 400
-    package static let bytes = 8 * 1024 * 1024
+    @inlinable package static var depth: Int { 64 }
+    @inlinable package static var numberCharacters: Int { 400 }
+    /// PostgreSQL writes the numbers of `jsonb` without exponents, so an accepted one may come back longer.
+    @inlinable package static var storedNumberCharacters: Int { 2 + numberCharacters + exponent }
+    @inlinable package static var exponent: Int { 400 }
+    @inlinable package static var bytes: Int { 8 * 1024 * 1024 }
 }

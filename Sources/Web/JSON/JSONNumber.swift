@@ -72,7 +72,7 @@ extension JSONScanner {
         if position < bytes.count, bytes[position] | 0x20 == UInt8(ascii: "e") {
             exponent += try scanExponent(numberAt: start)
         }
-        guard position - start <= JSONLimits.numberCharacters else { throw fault(.numberTooLong, at: start) }
+        guard position - start <= numberCharacters else { throw fault(.numberTooLong, at: start) }
         guard digits.significantCount > 0 else {
             return JSONNumber(
                 start: start, end: position, isNegative: false, significand: 0, digitCount: 0, exponent: 0)
@@ -118,5 +118,41 @@ extension JSONScanner {
         guard position > first else { throw fault(position < bytes.count ? .invalidNumber : .unexpectedEnd) }
         guard exponent <= JSONLimits.exponent else { throw fault(.exponentTooLarge, at: start) }
         return isNegative ? -exponent : exponent
+    }
+}
+
+extension JSONNumber {
+    /// The number that the text is, whole; nil when it is anything else.
+    package init?(whole text: UnsafeRawBufferPointer) {
+        guard let first = text.first, first == UInt8(ascii: "-") || first &- UInt8(ascii: "0") <= 9 else { return nil }
+        var scanner = JSONScanner(text)
+        guard let number = try? scanner.scanNumber(), scanner.position == text.count else { return nil }
+        self = number
+    }
+
+    /// The value in plain notation, without exponent and needless zeros: the same for every spelling. `bytes` is what
+    /// was scanned.
+    package func canonicalText(in bytes: UnsafeRawBufferPointer) -> String {
+        guard digitCount > 0 else { return "0" }
+        var digits = significantDigits(in: bytes)
+        let point = digitCount + exponent
+        if exponent > 0 {
+            digits += Array(repeating: UInt8(ascii: "0"), count: exponent)
+        } else if point <= 0 {
+            digits = Array("0.".utf8) + Array(repeating: UInt8(ascii: "0"), count: -point) + digits
+        } else if exponent < 0 {
+            digits.insert(UInt8(ascii: "."), at: point)
+        }
+        return (isNegative ? "-" : "") + String(decoding: digits, as: UTF8.self)
+    }
+
+    private func significantDigits(in bytes: UnsafeRawBufferPointer) -> [UInt8] {
+        var digits: [UInt8] = []
+        for byte in bytes[start..<end] where digits.count < digitCount {
+            if byte &- UInt8(ascii: "0") <= 9, !digits.isEmpty || byte != UInt8(ascii: "0") {
+                digits.append(byte)
+            }
+        }
+        return digits
     }
 }

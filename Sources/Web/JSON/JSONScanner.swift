@@ -7,12 +7,14 @@
 package struct JSONScanner {
     package let bytes: UnsafeRawBufferPointer
     package var position = 0
+    @usableFromInline let numberCharacters: Int
     @usableFromInline var depth = 0
     /// The names of all objects that are open, innermost last.
     @usableFromInline var openKeys: [JSONKey] = []
 
-    @inlinable package init(_ bytes: UnsafeRawBufferPointer) {
+    @inlinable package init(_ bytes: UnsafeRawBufferPointer, numberCharacters: Int = JSONLimits.numberCharacters) {
         self.bytes = bytes
+        self.numberCharacters = numberCharacters
     }
 
     /// The kind of the next value, which starts at `position` afterwards.

@@ -224,6 +224,11 @@ extension JSONScanner {
         return decoded
     }
 
+    /// Whether two strings are the same, byte for byte once decoded.
+    package func equal(_ left: JSONText, _ right: JSONText) -> Bool {
+        order(left, right) == 0
+    }
+
     /// Negative, zero or positive as the first string's bytes sort before, with or after the second's.
     @usableFromInline func order(_ left: JSONText, _ right: JSONText) -> Int {
         withUTF8(left) { leftBytes in

@@ -6,7 +6,7 @@ package enum ProcessMetrics {
 
     package static func register(in registry: PrometheusRegistry) {
         let start = start
-        registry.collect { text in
+        registry.collect("process") { text in
             let status = fields(of: "/proc/self/statm")
             let pageBytes = Double(sysconf(Int32(_SC_PAGESIZE)))
             if status.count > 1, let virtual = Double(status[0]), let resident = Double(status[1]) {

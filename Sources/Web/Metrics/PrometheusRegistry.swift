@@ -16,15 +16,16 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
 
     private struct State {
         var families: [String: MetricFamily] = [:]
-        var collectors: [Collector] = []
+        var collectors: [String: Collector] = [:]
     }
 
     private let state = Mutex(State())
 
     package init() {}
 
-    package func collect(_ collector: @escaping Collector) {
-        state.withLock { $0.collectors.append(collector) }
+    /// A second collector of the same name replaces the first.
+    package func collect(_ name: String, _ collector: @escaping Collector) {
+        state.withLock { $0.collectors[name] = collector }
     }
 
     /// Everything recorded, in the text format 0.0.4, families in alphabetical order.
@@ -37,7 +38,7 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
                 series.metric.write(name: name, labels: series.labels, to: &text)
             }
         }
-        for collector in collectors { collector(&text) }
+        for (_, collector) in collectors.sorted(by: { $0.key < $1.key }) { collector(&text) }
         return text.text
     }
 
