@@ -11,7 +11,7 @@ package final class Catalog: Sendable {
     /// How many tenants stay cached unless configured otherwise.
     package static let defaultCapacity = 100_000
 
-    private let pool: PostgresPool
+    let pool: PostgresPool
     private let clock: Clock
     private let shared = Mutex<CatalogSnapshot>(.empty)
     private let tenants: Mutex<CachedTenants>
@@ -74,16 +74,33 @@ package final class Catalog: Sendable {
 
     /// The tenant with an id; nil when there is none.
     package func tenant(_ id: TenantID, lane: PostgresLane = .interactive) async throws -> TenantSnapshot? {
-        if let tenant = tenants.withLock({ $0.tenant(id) }) {
-            return tenant
-        }
-        return try await load(lane: lane) { _ in [SubjectDirectory.Entry(subject: nil, tenantID: id)] }.byID[id]
+        try await tenants(ids: [id], lane: lane)[id]
     }
 
     /// The tenant with a key; nil when there is none. A subject that is not a key does not count.
     package func tenant(key: String, lane: PostgresLane = .interactive) async throws -> TenantSnapshot? {
         guard let tenant = try await tenants(subjects: [key], lane: lane)[key], tenant.key == key else { return nil }
         return tenant
+    }
+
+    /// The tenants with these ids; those that do not exist are absent.
+    package func tenants(
+        ids: some Sequence<TenantID>,
+        lane: PostgresLane = .interactive
+    ) async throws -> [TenantID: TenantSnapshot] {
+        let asked = Set(ids)
+        var found: [TenantID: TenantSnapshot] = tenants.withLock { cached in
+            var found: [TenantID: TenantSnapshot] = [:]
+            for id in asked {
+                found[id] = cached.tenant(id)
+            }
+            return found
+        }
+        let missing = asked.filter { found[$0] == nil }.sorted()
+        guard !missing.isEmpty else { return found }
+        let entries = missing.map { SubjectDirectory.Entry(subject: nil, tenantID: $0) }
+        found.merge(try await load(lane: lane) { _ in entries }.byID) { $1 }
+        return found
     }
 
     /// Drops a tenant from the cache, also where a reading of it is under way.

@@ -6,45 +6,35 @@ extension PlanDefinition {
     /// `features` holds the features that exist, archived ones included.
     init(_ draft: PlanDraft, features: [String: MeteredFeature]) throws(ValidationFailure) {
         var faults: [FieldFault] = []
-        func feature(_ key: String, at pointer: String) -> MeteredFeature? {
-            guard let found = features[key] else {
-                let detail = "there is no feature \"\(key)\""
-                faults.append(FieldFault(pointer: pointer, code: "unknown_feature", detail: detail))
-                return nil
-            }
-            guard found.feature.archivedVersion == nil else {
-                let detail = "the feature \"\(key)\" is archived"
-                faults.append(FieldFault(pointer: pointer, code: "archived", detail: detail))
-                return nil
-            }
-            return found
-        }
         var charges: [Charge] = []
         for (index, charge) in draft.charges.enumerated() {
-            guard let found = feature(charge.feature, at: "/charges/\(index)/feature") else { continue }
-            charges.append(Charge(featureID: found.feature.id, featureKey: charge.feature, price: charge.price))
+            let pointer = "/charges/\(index)/feature"
+            faults += Self.faults(of: features[charge.feature], key: charge.feature, at: pointer)
+            guard let feature = features[charge.feature]?.feature else { continue }
+            charges.append(Charge(featureID: feature.id, featureKey: feature.key, price: charge.price))
         }
         var quotas: [Quota] = []
         for (index, quota) in draft.quotas.enumerated() {
-            guard let found = feature(quota.feature, at: "/quotas/\(index)/feature") else { continue }
+            let pointer = "/quotas/\(index)"
+            faults += Self.faults(of: features[quota.feature], key: quota.feature, at: "\(pointer)/feature")
+            guard let found = features[quota.feature] else { continue }
             let aggregation = found.meter.definition.aggregation
             if quota.mode == .hard, !aggregation.acceptsHardLimits {
-                let detail = "a hard quota needs a sum or a count; \"\(quota.feature)\" is \(aggregation.rawValue)"
-                faults.append(FieldFault(pointer: "/quotas/\(index)/mode", code: "not_applicable", detail: detail))
+                let detail = "hard limits accept sum and count only; \"\(quota.feature)\" is \(aggregation.rawValue)"
+                faults.append(FieldFault(pointer: "\(pointer)/mode", code: "not_applicable", detail: detail))
             }
-            quotas.append(
-                Quota(
-                    featureID: found.feature.id,
-                    featureKey: quota.feature,
-                    limit: quota.limit,
-                    window: quota.window,
-                    mode: quota.mode,
-                    overage: quota.overage
-                )
-            )
+            quotas.append(Quota(quota, feature: found.feature.id))
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
         self.init(fees: draft.fees, charges: charges, quotas: quotas)
+    }
+
+    private static func faults(of feature: MeteredFeature?, key: String, at pointer: String) -> [FieldFault] {
+        guard let feature else {
+            return [FieldFault(pointer: pointer, code: "unknown_feature", detail: "there is no feature \"\(key)\"")]
+        }
+        guard feature.feature.archivedVersion != nil else { return [] }
+        return [FieldFault(pointer: pointer, code: "archived", detail: "the feature \"\(key)\" is archived")]
     }
 
     /// The definition as it is shown and stored: the members that `PlanDraft.read` reads.
@@ -78,5 +68,18 @@ extension PlanDefinition {
             "overage": .string(quota.overage.rawValue),
             "window": .string(quota.window.rawValue),
         ])
+    }
+}
+
+extension Quota {
+    init(_ draft: PlanDraft.Quota, feature: FeatureID) {
+        self.init(
+            featureID: feature,
+            featureKey: draft.feature,
+            limit: draft.limit,
+            window: draft.window,
+            mode: draft.mode,
+            overage: draft.overage
+        )
     }
 }

@@ -208,14 +208,7 @@ private struct StoredVersion {
         }
         let quotas = try draft.quotas.map { quota in
             guard let feature = features[quota.feature] else { throw unreadable }
-            return Quota(
-                featureID: feature,
-                featureKey: quota.feature,
-                limit: quota.limit,
-                window: quota.window,
-                mode: quota.mode,
-                overage: quota.overage
-            )
+            return Quota(quota, feature: feature)
         }
         return PlanVersionRecord(
             id: id,

@@ -102,11 +102,11 @@ struct SubscriptionRoutes: Sendable {
         return id
     }
 
-    private static func position(_ page: PageRequest) throws -> (TenantID, SubscriptionID)? {
+    private static func position(_ page: PageRequest) throws -> SubscriptionStore.Position? {
         guard let after = page.after else { return nil }
         guard after.count == 2, let tenant = Int64(after[0]), let id = SubscriptionID(after[1]) else {
             throw PageRequest.invalidCursor
         }
-        return (TenantID(rawValue: tenant), id)
+        return SubscriptionStore.Position(tenantID: TenantID(rawValue: tenant), id: id)
     }
 }

@@ -1,5 +1,6 @@
 import BillingCore
 import Postgres
+import Web
 
 /// All SQL on `subscription`.
 enum SubscriptionStore {
@@ -10,9 +11,15 @@ enum SubscriptionStore {
         var activeAt: Instant?
     }
 
+    /// The sort key of a list: tenants in the order they were made, and within one its subscriptions.
+    struct Position: Sendable {
+        let tenantID: TenantID
+        let id: SubscriptionID
+    }
+
     /// Inserts the subscription; refuses one that shares time with another of the tenant.
     static func insert(_ subscription: Subscription, in transaction: borrowing Transaction) throws {
-        do {
+        try refusingOverlap(of: subscription) { () throws(PostgresError) in
             try transaction.execute(
                 """
                 INSERT INTO subscription (
@@ -26,14 +33,12 @@ enum SubscriptionStore {
                 )
                 """
             )
-        } catch where error.constraint == "subscription_no_overlap" {
-            throw CatalogFault.subscriptionOverlaps(tenant: subscription.tenantKey)
         }
     }
 
     /// Writes the end.
     static func update(_ subscription: Subscription, in transaction: borrowing Transaction) throws {
-        do {
+        try refusingOverlap(of: subscription) { () throws(PostgresError) in
             try transaction.execute(
                 """
                 UPDATE subscription
@@ -42,8 +47,6 @@ enum SubscriptionStore {
                 WHERE tenant_id = \(subscription.tenantID) AND subscription_id = \(subscription.id)
                 """
             )
-        } catch where error.constraint == "subscription_no_overlap" {
-            throw CatalogFault.subscriptionOverlaps(tenant: subscription.tenantKey)
         }
     }
 
@@ -63,15 +66,15 @@ enum SubscriptionStore {
     /// Subscriptions by tenant and id, which is the order of creation within a tenant.
     static func list(
         _ filter: Filter,
-        after position: (TenantID, SubscriptionID)?,
+        after position: Position?,
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [Subscription] {
         try transaction.query(
             """
             \(selection)
-            WHERE (\(position?.0)::bigint IS NULL
-                    OR (subscription.tenant_id, subscription.subscription_id) > (\(position?.0), \(position?.1)))
+            WHERE (\(position?.tenantID)::bigint IS NULL
+                    OR (subscription.tenant_id, subscription.subscription_id) > (\(position?.tenantID), \(position?.id)))
                 AND (\(filter.tenant)::text IS NULL OR tenant.key = \(filter.tenant))
                 AND (\(filter.plan)::text IS NULL OR plan.key = \(filter.plan))
                 AND (\(filter.activeAt)::timestamptz IS NULL
@@ -135,6 +138,18 @@ enum SubscriptionStore {
             LIMIT \(limit)
             """
         ) { row throws(PostgresError) in try row.next(TenantID.self) }
+    }
+
+    private static func refusingOverlap(
+        of subscription: Subscription,
+        _ write: () throws(PostgresError) -> Int
+    ) throws {
+        do {
+            _ = try write()
+        } catch {
+            guard error.constraint == "subscription_no_overlap" else { throw error }
+            throw CatalogFault.subscriptionOverlaps(tenant: subscription.tenantKey)
+        }
     }
 
     private static let selection: SQL = """

@@ -75,4 +75,25 @@ package enum TenantLedger {
         CatalogNotification.tenant(tenant).enqueue(in: transaction)
         return entry
     }
+
+    /// The catalogue versions of several tenants, without locking.
+    package static func catalogVersions(
+        of tenants: [TenantID],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [TenantID: Int64] {
+        let pairs = try transaction.query(versions(of: tenants)) { row throws(PostgresError) in
+            (try row.next(TenantID.self), try row.next(Int64.self))
+        }
+        return Dictionary(pairs) { first, _ in first }
+    }
+
+    /// The statement of `catalogVersions`, for a pipeline.
+    package static func versions(of tenants: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, catalog_version
+        FROM tenant_ledger
+        WHERE tenant_id = ANY(\(tenants)::bigint[])
+        ORDER BY tenant_id
+        """
+    }
 }

@@ -31,7 +31,11 @@ package enum TenantSnapshotStore {
         assembly.subscriptions = Dictionary(grouping: subscriptionRows, by: \.tenantID)
         assembly.periods = Dictionary(grouping: try results[2].map(BillingPeriodStore.period), by: \.subscriptionID)
         assembly.limits = Dictionary(grouping: try results[3].map(UsageLimitStore.owned), by: \.tenantID)
-        return try results[0].map(TenantRow.init(row:)).map { try assembly.snapshot($0) }
+        var snapshots: [TenantSnapshot] = []
+        for row in try results[0].map(TenantRow.init(row:)) {
+            snapshots.append(try assembly.snapshot(row))
+        }
+        return snapshots
     }
 
     static func tenants(_ ids: [TenantID]) -> SQL {

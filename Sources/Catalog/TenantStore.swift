@@ -1,5 +1,6 @@
 import BillingCore
 import Postgres
+import Web
 
 /// All SQL on `tenant`.
 enum TenantStore {
