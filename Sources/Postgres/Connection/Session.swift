@@ -40,6 +40,8 @@ final class Session {
 
     var isUsable: Bool { PQstatus(handle) == CONNECTION_OK }
 
+    var isInTransaction: Bool { PQtransactionStatus(handle) == PQTRANS_INTRANS }
+
     var errorMessage: String { Self.message(of: handle) }
 
     /// Runs any number of statements by the simple protocol and returns the result of the last one, in text format.
