@@ -104,10 +104,16 @@ let package = Package(
             )
         }
         + [
-            .testTarget(name: "ScenariosTests", dependencies: ["TestSupport"], swiftSettings: settings),
+            .testTarget(
+                name: "ScenariosTests",
+                dependencies: ["TestSupport"],
+                exclude: ["litellm"],
+                swiftSettings: settings
+            ),
             .testTarget(
                 name: "ContractTests",
                 dependencies: ["TestSupport", .product(name: "Yams", package: "Yams")],
+                exclude: ["schemathesis.toml"],
                 swiftSettings: settings
             ),
         ]
