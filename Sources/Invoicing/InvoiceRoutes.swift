@@ -6,10 +6,10 @@ package import Web
 
 /// `GET /tenants/{key}/upcoming-invoice`.
 package struct InvoiceRoutes: Sendable {
-    let catalog: Catalog.Catalog
+    let catalog: Catalog
     let pool: PostgresPool
 
-    package init(catalog: Catalog.Catalog, pool: PostgresPool) {
+    package init(catalog: Catalog, pool: PostgresPool) {
         self.catalog = catalog
         self.pool = pool
     }

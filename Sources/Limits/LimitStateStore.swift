@@ -87,7 +87,7 @@ package enum LimitStateStore {
     package static func states(tenant: TenantID, limits: [LimitID], windowStarts: [Instant]) -> SQL {
         """
         SELECT state.limit_id, state.window_start, state.used, state.held
-        FROM unnest(\(limits.map(\))::bigint[], \(windowStarts)::timestamptz[])
+        FROM unnest(\(limits)::bigint[], \(windowStarts)::timestamptz[])
             AS wanted (limit_id, window_start)
         JOIN limit_state AS state
             ON state.tenant_id = \(tenant)

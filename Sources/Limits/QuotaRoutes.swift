@@ -1,14 +1,14 @@
-package import BillingCore
+import BillingCore
 package import Catalog
 package import Postgres
 package import Web
 
 /// `GET /tenants/{key}/quotas` and `/quotas/{feature}`: what is left of each quota of the tenant's plan.
 package struct QuotaRoutes: Sendable {
-    let catalog: Catalog.Catalog
+    let catalog: Catalog
     let pool: PostgresPool
 
-    package init(catalog: Catalog.Catalog, pool: PostgresPool) {
+    package init(catalog: Catalog, pool: PostgresPool) {
         self.catalog = catalog
         self.pool = pool
     }

@@ -1,5 +1,5 @@
 package import BillingCore
-package import Catalog
+import Catalog
 
 /// Names one usage counter: what a feature counted for a tenant in a billing period.
 package struct CounterKey: Sendable, Hashable, Comparable {

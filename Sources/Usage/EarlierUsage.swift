@@ -1,4 +1,4 @@
-package import BillingCore
+import BillingCore
 package import Catalog
 import Limits
 package import Postgres

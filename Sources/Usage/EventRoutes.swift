@@ -1,4 +1,4 @@
-package import BillingCore
+import BillingCore
 package import Catalog
 import HTTPTypes
 import Identity
@@ -14,11 +14,11 @@ package struct EventRoutes: Sendable {
     private static let bodyLimitBytes = 8 * 1024 * 1024
 
     let ingest: IngestService
-    let catalog: Catalog.Catalog
+    let catalog: Catalog
     let pool: PostgresPool
     let writes: IdempotentWrites
 
-    package init(ingest: IngestService, catalog: Catalog.Catalog, pool: PostgresPool, writes: IdempotentWrites) {
+    package init(ingest: IngestService, catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
         self.ingest = ingest
         self.catalog = catalog
         self.pool = pool
@@ -41,12 +41,14 @@ package struct EventRoutes: Sendable {
 
     @Sendable
     private func post(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let isLenient = request.headers[.prefer].map(Preference.isLenient) ?? false
+        let isLenient = request.header("Prefer").map(Preference.isLenient) ?? false
         let batch = decode(request)
         do {
             let report = try await ingest.ingest(batch, by: context.principal, isLenient: isLenient)
             var answer = Answer(contentType: "application/json", bytes: report.json)
-            if isLenient { answer.headers[.preferenceApplied] = "handling=lenient" }
+            if isLenient, let applied = HTTPField.Name("Preference-Applied") {
+                answer.headers[applied] = "handling=lenient"
+            }
             return answer
         } catch let refusal as IngestRefusal {
             throw refusal.problem

@@ -1,11 +1,11 @@
-package import BillingCore
-package import Catalog
-package import Postgres
+import BillingCore
+import Catalog
+import Postgres
 
 /// Attributes decoded events to tenants and measures them, against the snapshots at hand. Whatever these get wrong
 /// because they are stale is found out inside the flush's transaction, and prepared again.
 struct IngestPreparation: Sendable {
-    let catalog: Catalog.Catalog
+    let catalog: Catalog
     let pool: PostgresPool
     let partitions: PartitionRegistry
 

@@ -1,5 +1,5 @@
 import Metrics
-package import Web
+import Web
 
 /// What became of a request's events. `accepted + duplicates + conflicts + unmatched + rejected` is their number;
 /// `unmetered`, `unsubscribed` and `unpriced` count accepted events with a remark.

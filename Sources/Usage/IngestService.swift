@@ -1,8 +1,8 @@
-package import BillingCore
+import BillingCore
 package import Catalog
 package import Logging
 package import Postgres
-package import ServiceLifecycle
+import ServiceLifecycle
 package import Web
 
 /// Bounds of ingest, from the configuration.
@@ -38,7 +38,7 @@ package final class IngestService: Service {
     private let metrics: IngestMetrics
 
     package init(
-        catalog: Catalog.Catalog,
+        catalog: Catalog,
         pool: PostgresPool,
         partitions: PartitionRegistry,
         clock: Clock,

@@ -1,5 +1,5 @@
 package import BillingCore
-package import Catalog
+import Catalog
 
 /// What one event adds to one feature, by the aggregation of the feature's meter.
 package struct Measurement: Sendable, Hashable {

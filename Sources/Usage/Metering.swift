@@ -1,4 +1,4 @@
-package import BillingCore
+import BillingCore
 package import Catalog
 
 /// Measures events by the meters of the catalogue: the pure step between a decoded event and its counters.

@@ -2,7 +2,7 @@ import BillingCore
 package import Logging
 import Metrics
 package import Postgres
-package import ServiceLifecycle
+import ServiceLifecycle
 package import Web
 
 /// Makes the raw log's partitions ahead of time, so that the first event of a month waits for nothing. Safe on every

@@ -1,5 +1,5 @@
-package import BillingCore
-package import Catalog
+import BillingCore
+import Catalog
 
 /// An event that has been decoded, attributed to a tenant and measured, and waits to be stored.
 struct PendingEvent: Sendable {

@@ -1,4 +1,4 @@
-package import BillingCore
+import BillingCore
 import Identity
 package import Postgres
 package import Web

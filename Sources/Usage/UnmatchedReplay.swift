@@ -1,4 +1,5 @@
-package import BillingCore
+import Web
+import BillingCore
 import Catalog
 package import Postgres
 

@@ -123,7 +123,7 @@ struct UsageChanges {
 
 extension CounterState {
     /// The unrounded charge of the counter's quantity, kept to 12 digits; zero where the plan has no price for it.
-    package func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
+    func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
         guard let price else { return .zero }
         return try price.charge(quantity: quantity, eventCount: eventCount).rounded(toDigits: 12)
     }

@@ -1,5 +1,5 @@
-package import BillingCore
-package import Catalog
+import BillingCore
+import Catalog
 import Limits
 package import Postgres
 package import Web
