@@ -50,7 +50,7 @@ struct PlanDraft: Sendable {
             key: key,
             name: fields.string("name", default: key, minimumLength: 1),
             amount: fields.decimal("amount", minimum: .zero),
-            charged: fields.choice("charged", default: FeeTiming.inAdvance)
+            charged: fields.choice("charged", default: Fee.Timing.inAdvance)
         )
     }
 

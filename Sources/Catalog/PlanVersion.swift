@@ -1,26 +1,5 @@
 package import BillingCore
 
-/// When a fee is put on an invoice: before the period it pays for, or after.
-package enum FeeTiming: String, Sendable, Hashable, CaseIterable {
-    case inAdvance = "in_advance"
-    case inArrears = "in_arrears"
-}
-
-/// A fixed amount per period, in the plan's currency.
-package struct Fee: Sendable, Hashable {
-    package let key: String
-    package let name: String
-    package let amount: FixedDecimal
-    package let charged: FeeTiming
-
-    package init(key: String, name: String, amount: FixedDecimal, charged: FeeTiming) {
-        self.key = key
-        self.name = name
-        self.amount = amount
-        self.charged = charged
-    }
-}
-
 /// The price of one feature in a plan version.
 package struct Charge: Sendable {
     package let featureID: FeatureID

@@ -75,7 +75,7 @@ struct InvoiceBody: Encodable, Sendable {
     init(upcoming: UpcomingInvoice, tenant: TenantSnapshot, catalog: CatalogSnapshot) {
         let invoice = upcoming.invoice
         let plan = upcoming.subscription.planVersion
-        let money = { (amount: FixedDecimal) in Money(amount: amount, currency: invoice.currency).formatted }
+        let money = { (amount: FixedDecimal) in Money(amount, invoice.currency).formatted }
         self.tenant = tenant.key
         currency = invoice.currency.code
         subscription = upcoming.subscription.id.description
@@ -83,7 +83,7 @@ struct InvoiceBody: Encodable, Sendable {
         period = Period(start: invoice.period.start, end: invoice.period.end)
         invoiceKind = invoice.kind.rawValue
         lines = invoice.lines.map { line in
-            Line(line, plan: plan, zone: upcoming.subscription.periods.zone, catalog: catalog, money: money)
+            Line(line, currency: invoice.currency, subscription: upcoming.subscription, catalog: catalog)
         }
         unpriced = upcoming.unpriced.compactMap { row in
             catalog.features[row.key.feature].map { feature in
@@ -119,13 +119,12 @@ struct InvoiceBody: Encodable, Sendable {
 extension InvoiceBody.Line {
     fileprivate init(
         _ line: InvoiceLine,
-        plan: PlanVersion,
-        zone: Zone,
-        catalog: CatalogSnapshot,
-        money: (FixedDecimal) -> String
+        currency: Currency,
+        subscription: SubscriptionSnapshot,
+        catalog: CatalogSnapshot
     ) {
         let period = InvoiceBody.Period(start: line.period.start, end: line.period.end)
-        let dates = line.period.dates(in: zone)
+        let dates = line.period.days(in: subscription.periods.zone)
         switch line.item {
         case .fee(let fee):
             self.init(
@@ -133,7 +132,7 @@ extension InvoiceBody.Line {
                 description: "\(fee.name) (\(dates))",
                 period: period,
                 fee: fee.key,
-                amount: money(line.amount),
+                amount: Money(line.amount, currency).formatted,
                 amountUnrounded: line.amountUnrounded.displayed
             )
         case .usage(let usage):
@@ -146,8 +145,8 @@ extension InvoiceBody.Line {
                 cell: [:],
                 quantity: usage.total.quantity,
                 unit: feature?.unit,
-                priceModel: usage.price.modelName,
-                planVersion: plan.version,
+                priceModel: usage.price.model,
+                planVersion: subscription.version,
                 tiers: line.tiers.map { tier in
                     InvoiceBody.Tier(
                         upTo: tier.upTo,
@@ -157,7 +156,7 @@ extension InvoiceBody.Line {
                         amount: tier.amount.description
                     )
                 },
-                amount: money(line.amount),
+                amount: Money(line.amount, currency).formatted,
                 amountUnrounded: line.amountUnrounded.displayed
             )
         }
@@ -168,5 +167,24 @@ extension ExactAmount {
     /// For display, with 12 fractional digits; the exact amount is never computed with again.
     fileprivate var displayed: String {
         (try? rounded(toDigits: 12).fixedDescription) ?? description
+    }
+}
+
+extension Interval {
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
+
+    /// The days it goes from and to on the local calendar, such as `1 Dec - 1 Jan`; the last day is not part of it.
+    fileprivate func days(in zone: Zone) -> String {
+        [start, end].map { Self.day(of: $0, in: zone) }.joined(separator: " - ")
+    }
+
+    private static func day(of instant: Instant, in zone: Zone) -> String {
+        let microsecondsPerDay: Int64 = 86_400_000_000
+        let local = zone.localMicroseconds(at: instant)
+        let days = local / microsecondsPerDay - (local % microsecondsPerDay < 0 ? 1 : 0)
+        let date = CivilDate(daysSince1970: days)
+        return "\(date.day) \(months[Int(date.month) - 1])"
     }
 }

@@ -1,3 +1,4 @@
+import HTTPTypes
 import BillingCore
 package import Catalog
 package import Postgres

@@ -28,14 +28,17 @@ package enum CounterStore {
         """
     }
 
-    /// Every counter of a billing period, by feature.
-    package static func counters(tenant: TenantID, period: BillingPeriodID) -> SQL {
+    /// Every counter of a subscription's billing period, by feature.
+    package static func counters(tenant: TenantID, subscription: SubscriptionID, periodIndex: Int) -> SQL {
         """
-        SELECT tenant_id, billing_period_id, feature_id, quantity, event_count, winner_time, winner_id, winner_key,
-            charge
-        FROM usage_counter
-        WHERE tenant_id = \(tenant) AND billing_period_id = \(period) AND cell = ''
-        ORDER BY feature_id
+        SELECT counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.quantity,
+            counter.event_count, counter.winner_time, counter.winner_id, counter.winner_key, counter.charge
+        FROM billing_period AS period
+        JOIN usage_counter AS counter
+            ON counter.tenant_id = period.tenant_id AND counter.billing_period_id = period.billing_period_id
+        WHERE period.tenant_id = \(tenant) AND period.subscription_id = \(subscription)
+            AND period.period_index = \(Int32(clamping: periodIndex)) AND counter.cell = ''
+        ORDER BY counter.feature_id
         """
     }
 

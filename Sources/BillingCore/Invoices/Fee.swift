@@ -1,7 +1,7 @@
 /// A flat amount of a plan version for each billing period.
 package struct Fee: Sendable, Hashable {
     /// When a fee is invoiced, by its name in the API.
-    package enum Timing: String, Sendable, Hashable {
+    package enum Timing: String, Sendable, Hashable, CaseIterable {
         /// On the invoice that precedes the period: the opening one, or the regular one of the period before.
         case inAdvance = "in_advance"
         /// On the regular invoice of the period itself.
