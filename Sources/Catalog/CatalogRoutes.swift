@@ -4,15 +4,15 @@ package import Web
 /// The operations of this room: tenants, meters, features, plans and their versions, subscriptions.
 package struct CatalogRoutes: Sendable {
     private let desk: CatalogDesk
-    private let rateEarlierUsage: RateEarlierUsage
+    private let usage: StoredUsageAccess
 
     package init(
         pool: PostgresPool,
         catalog: Catalog,
-        rateEarlierUsage: @escaping RateEarlierUsage
+        usage: StoredUsageAccess
     ) {
         desk = CatalogDesk(pool: pool, writes: IdempotentWrites(pool: pool), catalog: catalog)
-        self.rateEarlierUsage = rateEarlierUsage
+        self.usage = usage
     }
 
     package func register(in operations: Operations) {
@@ -21,7 +21,7 @@ package struct CatalogRoutes: Sendable {
         FeatureRoutes(desk: desk).register(in: operations)
         PlanRoutes(desk: desk).register(in: operations)
         PlanVersionRoutes(desk: desk).register(in: operations)
-        let service = SubscriptionService(catalog: desk.catalog, rateEarlierUsage: rateEarlierUsage)
+        let service = SubscriptionService(catalog: desk.catalog, usage: usage)
         SubscriptionRoutes(desk: desk, service: service).register(in: operations)
     }
 }

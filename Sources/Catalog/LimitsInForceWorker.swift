@@ -11,6 +11,7 @@ package struct LimitsInForceWorker: Service {
 
     private let pool: PostgresPool
     private let catalog: Catalog
+    private let usage: StoredUsageAccess
     private let clock: Clock
     private let interval: Duration
     private let logger: Logger
@@ -18,12 +19,14 @@ package struct LimitsInForceWorker: Service {
     package init(
         pool: PostgresPool,
         catalog: Catalog,
+        usage: StoredUsageAccess,
         clock: Clock,
         interval: Duration = .seconds(1),
         logger: Logger
     ) {
         self.pool = pool
         self.catalog = catalog
+        self.usage = usage
         self.clock = clock
         self.interval = interval
         self.logger = logger
@@ -54,6 +57,16 @@ package struct LimitsInForceWorker: Service {
             try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
                 try TenantLedger.lockAndBump(tenant, in: transaction)
                 try LimitsInForce.apply(to: tenant, at: now, in: transaction)
+                guard let covering = try SubscriptionStore.covering(now, tenant: tenant, in: transaction) else { return }
+                let start = try SubscriptionStart(
+                    covering,
+                    of: tenant,
+                    isNew: false,
+                    catalog: catalog,
+                    now: now,
+                    in: transaction
+                )
+                try usage.rate(transaction, start)
             }
             catalog.invalidate(tenant: tenant)
         }

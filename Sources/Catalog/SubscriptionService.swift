@@ -2,23 +2,10 @@ package import BillingCore
 package import Postgres
 import Web
 
-/// A subscription that has just begun to exist, as its own transaction sees it.
-package struct SubscriptionStart: Sendable {
-    /// The tenant with the new subscription and the limits in force.
-    package let tenant: TenantSnapshot
-    package let subscription: SubscriptionSnapshot
-    /// The shared catalogue at the version this transaction sees.
-    package let catalog: CatalogSnapshot
-}
-
-/// Rates the events that arrived before a subscription covered their time. It runs in the transaction that makes the
-/// subscription, under the tenant's ledger lock.
-package typealias RateEarlierUsage = @Sendable (borrowing Transaction, TenantID, SubscriptionStart) throws -> Void
-
 /// The work of subscribing and cancelling, each inside one transaction under the tenant's ledger lock.
 struct SubscriptionService: Sendable {
     let catalog: Catalog
-    let rateEarlierUsage: RateEarlierUsage
+    let usage: StoredUsageAccess
 
     /// Makes a subscription, puts its quotas in force if it starts by now, and rates earlier usage.
     func create(
@@ -56,11 +43,20 @@ struct SubscriptionService: Sendable {
         )
         try SubscriptionStore.insert(subscription, in: transaction)
         try LimitsInForce.apply(to: tenant.id, at: now, in: transaction)
-        try rate(subscription, now: now, in: transaction)
+        let started = try SubscriptionStart(
+            subscription.id,
+            of: tenant.id,
+            isNew: true,
+            catalog: catalog,
+            now: now,
+            in: transaction
+        )
+        try usage.rate(transaction, started)
         return subscription
     }
 
-    /// Ends a subscription. One that has not started then covers nothing.
+    /// Ends a subscription: at the time asked, or right after the last usage that is already rated under it, where that
+    /// is later. One that has not started then covers nothing.
     func cancel(
         _ id: SubscriptionID,
         at time: CancellationTime,
@@ -78,7 +74,10 @@ struct SubscriptionService: Sendable {
         try precondition(before)
         guard before.status(at: now) != .ended else { throw CatalogFault.subscriptionEnded(id) }
         var after = before
-        after.endsAt = max(before.startsAt, end(of: before, at: time, now: now))
+        let asked = max(before.startsAt, end(of: before, at: time, now: now))
+        let covered = Interval(start: asked, end: before.endsAt ?? .maximum)
+        let lastUsage = try usage.latest(transaction, found.tenantID, covered)
+        after.endsAt = lastUsage?.adding(microseconds: 1) ?? asked
         after.updatedAt = now
         after.revision += 1
         try SubscriptionStore.update(after, in: transaction)
@@ -134,19 +133,5 @@ struct SubscriptionService: Sendable {
             throw CatalogFault.planVersionNotPublished(plan: input.plan, version: number)
         }
         return version
-    }
-
-    private func rate(_ subscription: Subscription, now: Instant, in transaction: borrowing Transaction) throws {
-        let tenants = try TenantSnapshotStore.read([subscription.tenantID], plans: [:], now: now, in: transaction)
-        guard let tenant = tenants.first,
-            let started = tenant.subscriptions.first(where: { $0.id == subscription.id })
-        else {
-            throw CatalogFault.unreadable(table: "subscription", key: subscription.id.description)
-        }
-        let cached = catalog.current
-        let isCurrent = try CatalogVersion.read(in: transaction) == cached.version
-        let shared = isCurrent ? cached : try CatalogSnapshotStore.read(in: transaction)
-        let start = SubscriptionStart(tenant: tenant, subscription: started, catalog: shared)
-        try rateEarlierUsage(transaction, subscription.tenantID, start)
     }
 }

@@ -55,8 +55,7 @@
             bind(value)
         }
 
-        /// Binds a value or NULL. Said apart for optionals, because the compiler otherwise takes an optional in a literal
-        /// for an oversight.
+        /// Binds a value or `NULL`. An overload of its own, or the compiler warns of a description of an optional.
         @inlinable
         package mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value?) {
             bind(value)

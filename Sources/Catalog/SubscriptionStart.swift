@@ -1,0 +1,51 @@
+package import BillingCore
+package import Postgres
+
+/// A subscription that has just begun to exist, or whose limits have just come into force, as its own transaction sees
+/// it.
+package struct SubscriptionStart: Sendable {
+    /// The tenant with the subscription and the limits in force.
+    package let tenant: TenantSnapshot
+    package let subscription: SubscriptionSnapshot
+    /// The shared catalogue at the version this transaction sees.
+    package let catalog: CatalogSnapshot
+    /// Whether the subscription was made in this transaction.
+    package let isNew: Bool
+
+    init(
+        _ id: SubscriptionID,
+        of tenantID: TenantID,
+        isNew: Bool,
+        catalog: Catalog,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws {
+        let tenants = try TenantSnapshotStore.read([tenantID], plans: [:], now: now, in: transaction)
+        guard let tenant = tenants.first, let started = tenant.subscriptions.first(where: { $0.id == id }) else {
+            throw CatalogFault.unreadable(table: "subscription", key: id.description)
+        }
+        let cached = catalog.current
+        let isCurrent = try CatalogVersion.read(in: transaction) == cached.version
+        self.tenant = tenant
+        self.isNew = isNew
+        subscription = started
+        self.catalog = isCurrent ? cached : try CatalogSnapshotStore.read(in: transaction)
+    }
+}
+
+/// What this room asks of usage that is already stored; the room that owns it answers. Both run in a transaction that
+/// holds the tenant's ledger lock.
+package struct StoredUsageAccess: Sendable {
+    /// Rates the events that arrived before a subscription covered their time, or a limit was in force.
+    package let rate: @Sendable (borrowing Transaction, SubscriptionStart) throws -> Void
+    /// The time of the last event in an interval.
+    package let latest: @Sendable (borrowing Transaction, TenantID, Interval) throws -> Instant?
+
+    package init(
+        rate: @escaping @Sendable (borrowing Transaction, SubscriptionStart) throws -> Void,
+        latest: @escaping @Sendable (borrowing Transaction, TenantID, Interval) throws -> Instant?
+    ) {
+        self.rate = rate
+        self.latest = latest
+    }
+}
