@@ -56,10 +56,13 @@ final class Pipeline {
 
     var isUsable: Bool {
         guard !isBroken, session.isUsable else { return false }
-        // Between two round trips the server says nothing unless it goes away (or tells of a changed setting).
+        // Between two round trips the server says nothing unless a setting changed or it goes away; then its last words
+        // are followed by the end of the stream, at which consuming fails.
         var descriptor = pollfd(fd: PQsocket(session.handle), events: Int16(POLLIN), revents: 0)
-        guard poll(&descriptor, 1, 0) != 0 else { return true }
-        return PQconsumeInput(session.handle) == 1 && session.isUsable
+        while poll(&descriptor, 1, 0) != 0 {
+            guard PQconsumeInput(session.handle) == 1, session.isUsable else { return false }
+        }
+        return true
     }
 
     /// Declares the connection lost.
