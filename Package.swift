@@ -28,27 +28,32 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-configuration.git", from: "1.4.0", traits: []),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0", traits: []),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.30.0"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
     ],
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-        .target(name: "Postgres", dependencies: ["CLibPQ", logging], swiftSettings: settings),
+        .target(name: "Postgres", dependencies: ["CLibPQ", logging, lifecycle], swiftSettings: settings),
         .target(name: "BillingCore", swiftSettings: settings),
         .target(
             name: "Web",
             dependencies: [
                 "Postgres", "BillingCore", hummingbird, logging, metrics, lifecycle, crypto, nioCore, httpTypes,
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
             ],
             swiftSettings: settings
         ),
-        .target(name: "Identity", dependencies: ["Web", crypto], swiftSettings: settings),
+        .target(name: "Identity", dependencies: ["Web", crypto, logging, lifecycle], swiftSettings: settings),
         .target(
             name: "Catalog",
             dependencies: [
@@ -65,11 +70,12 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(name: "Invoicing", dependencies: ["Usage"], swiftSettings: settings),
+        .target(name: "CEmbedded"),
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", hummingbird, lifecycle, logging, metrics,
-                .product(name: "Configuration", package: "swift-configuration"),
+                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings
         ),
@@ -82,7 +88,10 @@ let package = Package(
         ),
         .target(
             name: "TestSupport",
-            dependencies: ["TurnpikeServer", .product(name: "HummingbirdTesting", package: "hummingbird")],
+            dependencies: [
+                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging, crypto,
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),

@@ -6,11 +6,13 @@ CREATE TABLE api_key (
     name text NOT NULL,
     secret_hash bytea NOT NULL,
     scopes text[] NOT NULL,
+    origin text NOT NULL,
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
     revoked_at timestamptz,
     CONSTRAINT api_key_pk PRIMARY KEY (tenant_id, api_key_id),
-    CONSTRAINT api_key_secret_hash_length CHECK (octet_length(secret_hash) = 32)
+    CONSTRAINT api_key_secret_hash_length CHECK (octet_length(secret_hash) = 32),
+    CONSTRAINT api_key_origin CHECK (origin IN ('api', 'environment'))
 );
 CREATE INDEX api_key_by_id ON api_key (api_key_id);
 
@@ -27,6 +29,8 @@ CREATE TABLE audit_log (
     after jsonb,
     CONSTRAINT audit_log_pk PRIMARY KEY (tenant_id, audit_id)
 );
+CREATE INDEX audit_log_by_time ON audit_log (occurred_at, audit_id);
+CREATE INDEX audit_log_by_tenant_and_time ON audit_log (tenant_id, occurred_at, audit_id);
 
 -- The key is kept as its SHA-256: an answer that bears a secret is encrypted, see ADR 0006.
 CREATE TABLE idempotency_key (

@@ -44,6 +44,7 @@ CREATE TABLE subject_directory (
     CONSTRAINT subject_directory_pk PRIMARY KEY (subject)
 );
 CREATE INDEX subject_directory_by_tenant ON subject_directory (tenant_id, subject);
+CREATE INDEX subject_directory_keys ON subject_directory (subject) WHERE is_key;
 
 CREATE TABLE meter (
     meter_id bigint NOT NULL,
@@ -118,6 +119,8 @@ CREATE TABLE tenant_ledger (
     CONSTRAINT tenant_ledger_pk PRIMARY KEY (tenant_id)
 );
 
+-- A subscription cancelled before it started ends where it starts, and covers nothing. limits_due_at is when it next
+-- changes which of the tenant's limits are in force: its start, then its end.
 CREATE TABLE subscription (
     tenant_id bigint NOT NULL,
     subscription_id uuid NOT NULL,
@@ -126,17 +129,20 @@ CREATE TABLE subscription (
     anchor timestamptz NOT NULL,
     starts_at timestamptz NOT NULL,
     ends_at timestamptz,
+    limits_due_at timestamptz,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     revision bigint NOT NULL,
     CONSTRAINT subscription_pk PRIMARY KEY (tenant_id, subscription_id),
     CONSTRAINT subscription_tenant_fk FOREIGN KEY (tenant_id) REFERENCES tenant (tenant_id),
     CONSTRAINT subscription_plan_version_fk FOREIGN KEY (plan_version_id) REFERENCES plan_version (plan_version_id),
-    CONSTRAINT subscription_order CHECK (ends_at IS NULL OR ends_at > starts_at),
+    CONSTRAINT subscription_order CHECK (ends_at IS NULL OR ends_at >= starts_at),
     CONSTRAINT subscription_no_overlap EXCLUDE USING gist (
         tenant_id WITH =, tstzrange(starts_at, ends_at, '[)') WITH &&
     )
 );
+CREATE INDEX subscription_by_id ON subscription (subscription_id);
+CREATE INDEX subscription_limits_due ON subscription (limits_due_at) WHERE limits_due_at IS NOT NULL;
 
 CREATE TABLE billing_period (
     tenant_id bigint NOT NULL,
@@ -160,5 +166,5 @@ GRANT SELECT, INSERT, UPDATE ON tenant, meter, feature, plan, plan_version, tena
     billing_period TO turnpike_service;
 GRANT SELECT, INSERT, DELETE ON subject_directory TO turnpike_service;
 GRANT DELETE ON meter, feature, plan_version TO turnpike_service;
-GRANT SELECT ON tenant, meter, feature, plan, plan_version, tenant_ledger, subscription, billing_period,
+GRANT SELECT ON tenant, subject_directory, meter, feature, plan, plan_version, tenant_ledger, subscription, billing_period,
     catalog_version TO turnpike_tenant;

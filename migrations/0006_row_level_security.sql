@@ -6,8 +6,8 @@ DECLARE
     owned text;
 BEGIN
     FOREACH owned IN ARRAY ARRAY[
-        'api_key', 'audit_log', 'idempotency_key', 'tenant', 'tenant_ledger', 'subscription', 'billing_period',
-        'usage_limit', 'limit_state', 'event_dedup', 'usage_event', 'usage_counter', 'usage_distinct',
+        'api_key', 'audit_log', 'idempotency_key', 'tenant', 'subject_directory', 'tenant_ledger', 'subscription',
+        'billing_period', 'usage_limit', 'limit_state', 'event_dedup', 'usage_event', 'usage_counter', 'usage_distinct',
         'unmatched_event'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', owned);

@@ -1,6 +1,12 @@
 import ArgumentParser
+import TurnpikeServer
 
 @main
 struct Turnpike: AsyncParsableCommand {
-    func run() async throws {}
+    static let configuration = CommandConfiguration(
+        commandName: "turnpike",
+        abstract: "Usage metering, quotas and billing on PostgreSQL.",
+        version: Version.text,
+        subcommands: [Serve.self, Migrate.self]
+    )
 }

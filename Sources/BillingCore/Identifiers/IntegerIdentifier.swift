@@ -1,0 +1,93 @@
+/// A database identity that the service hands out as a number. Each kind is a type of its own, so they cannot be mixed
+/// up.
+package protocol IntegerIdentifier: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
+where RawValue == Int64 {
+    init(rawValue: Int64)
+}
+
+extension IntegerIdentifier {
+    @inlinable
+    package init(_ rawValue: Int64) {
+        self.init(rawValue: rawValue)
+    }
+
+    @inlinable
+    package static func < (left: Self, right: Self) -> Bool {
+        left.rawValue < right.rawValue
+    }
+
+    package var description: String { String(rawValue) }
+}
+
+/// A tenant. Number 0 is reserved for what belongs to the operator.
+package struct TenantID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+
+    /// Owns operator-wide rows: limits over all tenants, unmatched events.
+    package static let operatorWide = TenantID(rawValue: 0)
+}
+
+/// A sellable measure over a meter.
+package struct FeatureID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// A rule that turns events into quantities.
+package struct MeterID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// What is sold: a named series of versions.
+package struct PlanID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// A version of a plan, immutable once published.
+package struct PlanVersionID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// A period of a subscription.
+package struct BillingPeriodID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}
+
+/// A quota, cap or budget.
+package struct LimitID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}

@@ -1,0 +1,100 @@
+/// A time-ordered identifier: RFC 9562, section 5.7. It sorts by its creation time in milliseconds.
+package struct UUIDv7: Sendable, Hashable {
+    /// The first eight bytes, most significant first: 48 bits of time, the version, 12 random bits.
+    package let high: UInt64
+    /// The last eight bytes: the variant and 62 random bits.
+    package let low: UInt64
+
+    /// Stored bytes as they are.
+    @inlinable
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// A new identifier from milliseconds since 1970 (the lower 48 bits count) and the caller's random bits, of which
+    /// 12 and 62 are used.
+    package init(milliseconds: Int64, random: (UInt16, UInt64)) {
+        high = UInt64(truncatingIfNeeded: milliseconds) << 16 | 0x7000 | UInt64(random.0 & 0x0FFF)
+        low = 0x8000_0000_0000_0000 | random.1 & 0x3FFF_FFFF_FFFF_FFFF
+    }
+
+    /// Milliseconds since 1970.
+    package var milliseconds: Int64 { Int64(high >> 16) }
+}
+
+extension UUIDv7: Comparable {
+    @inlinable
+    package static func < (left: UUIDv7, right: UUIDv7) -> Bool {
+        left.high == right.high ? left.low < right.low : left.high < right.high
+    }
+}
+
+extension UUIDv7: CustomStringConvertible {
+    /// Reads the canonical form of 36 characters, in either case. Nil for any other text, version or variant.
+    package init?(_ text: String) {
+        guard text.utf8.count == 36 else { return nil }
+        var words: (high: UInt64, low: UInt64) = (0, 0)
+        for (index, byte) in text.utf8.enumerated() {
+            if Self.hyphenPositions.contains(index) {
+                guard byte == UInt8(ascii: "-") else { return nil }
+                continue
+            }
+            guard let digit = Self.hexadecimalValue(byte) else { return nil }
+            if index < 18 { words.high = words.high << 4 | digit } else { words.low = words.low << 4 | digit }
+        }
+        guard words.high >> 12 & 0xF == 7, words.low >> 62 == 0b10 else { return nil }
+        self.init(high: words.high, low: words.low)
+    }
+
+    /// The canonical form in lower case: `018f2b6e-7c1a-7c3d-8a55-0123456789ab`.
+    package var description: String {
+        String(unsafeUninitializedCapacity: 36) { bytes in
+            var words = (high: high, low: low)
+            for index in (0..<36).reversed() {
+                if Self.hyphenPositions.contains(index) {
+                    bytes[index] = UInt8(ascii: "-")
+                    continue
+                }
+                let digit = UInt8(truncatingIfNeeded: (index < 18 ? words.high : words.low) & 0xF)
+                if index < 18 { words.high >>= 4 } else { words.low >>= 4 }
+                bytes[index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+            }
+            return 36
+        }
+    }
+
+    private static let hyphenPositions: [Int] = [8, 13, 18, 23]
+
+    private static func hexadecimalValue(_ byte: UInt8) -> UInt64? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(byte - UInt8(ascii: "0"))
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(byte - UInt8(ascii: "a") + 10)
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt64(byte - UInt8(ascii: "A") + 10)
+        default: nil
+        }
+    }
+}
+
+/// A subscription of a tenant to a plan.
+package struct SubscriptionID: RawRepresentable, Sendable, Hashable, Comparable, CustomStringConvertible {
+    package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+
+    /// Nil unless the text is a UUIDv7.
+    package init?(_ text: String) {
+        guard let rawValue = UUIDv7(text) else { return nil }
+        self.init(rawValue: rawValue)
+    }
+
+    @inlinable
+    package static func < (left: SubscriptionID, right: SubscriptionID) -> Bool {
+        left.rawValue < right.rawValue
+    }
+
+    package var description: String { rawValue.description }
+}

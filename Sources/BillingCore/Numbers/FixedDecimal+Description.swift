@@ -1,0 +1,23 @@
+extension FixedDecimal: CustomStringConvertible {
+    /// The shortest exact text: `12.5`, `0`, `-3`. Parsing it gives the value back.
+    package var description: String { text(minimumFractionalDigits: 0) }
+
+    /// The exact text with all 12 fractional digits: `20.000000000000`.
+    package var fixedDescription: String { text(minimumFractionalDigits: Self.fractionalDigits) }
+
+    /// The exact text with at least so many fractional digits (0...12), more where the value needs them.
+    package func text(minimumFractionalDigits: Int) -> String {
+        let (integer, fraction) = unscaled.magnitude.quotientAndRemainder(dividingBy: UInt128(PowersOfTen.narrow(12)))
+        return DecimalWriter.text { writer in
+            writer.putFraction(UInt64(fraction), minimumDigits: minimumFractionalDigits)
+            writer.putPoint()
+            if let small = UInt64(exactly: integer) {
+                writer.putLeadingInteger(small, isNegative: isNegative)
+            } else {
+                let groups = integer.quotientAndRemainder(dividingBy: UInt128(PowersOfTen.narrow(18)))
+                writer.putInnerInteger(UInt64(groups.remainder))
+                writer.putLeadingInteger(UInt64(groups.quotient), isNegative: isNegative)
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+#include "CEmbedded.h"
+
+// #embed is C23. The compiler records each file as a dependency, so that a change of it compiles this file again.
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+#define FILE_ENTRY(file, bytes) { file, bytes, sizeof bytes }
+
+static const unsigned char migration_0001[] = {
+#embed "../../migrations/0001_roles.sql"
+};
+static const unsigned char migration_0002[] = {
+#embed "../../migrations/0002_identity.sql"
+};
+static const unsigned char migration_0003[] = {
+#embed "../../migrations/0003_catalog.sql"
+};
+static const unsigned char migration_0004[] = {
+#embed "../../migrations/0004_limits.sql"
+};
+static const unsigned char migration_0005[] = {
+#embed "../../migrations/0005_usage.sql"
+};
+static const unsigned char migration_0006[] = {
+#embed "../../migrations/0006_row_level_security.sql"
+};
+static const unsigned char migration_0007[] = {
+#embed "../../migrations/0007_storage.sql"
+};
+static const unsigned char openapi[] = {
+#embed "../../openapi/openapi.yaml"
+};
+
+static const struct embedded_file migrations[] = {
+    FILE_ENTRY("0001_roles.sql", migration_0001),
+    FILE_ENTRY("0002_identity.sql", migration_0002),
+    FILE_ENTRY("0003_catalog.sql", migration_0003),
+    FILE_ENTRY("0004_limits.sql", migration_0004),
+    FILE_ENTRY("0005_usage.sql", migration_0005),
+    FILE_ENTRY("0006_row_level_security.sql", migration_0006),
+    FILE_ENTRY("0007_storage.sql", migration_0007),
+};
+
+size_t embedded_migration_count(void) {
+    return sizeof migrations / sizeof migrations[0];
+}
+
+struct embedded_file embedded_migration(size_t index) {
+    return migrations[index];
+}
+
+struct embedded_file embedded_openapi(void) {
+    return (struct embedded_file)FILE_ENTRY("openapi.yaml", openapi);
+}

@@ -1,0 +1,99 @@
+package import BillingCore
+package import Postgres
+
+/// All SQL on `billing_period`.
+package enum BillingPeriodStore {
+    /// Makes the rows that are missing and returns all that were asked for, whoever made them. Call it under the
+    /// tenants' ledger locks; rows are made in ascending order.
+    package static func ensure(
+        _ wanted: [BillingPeriod.Wanted],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [BillingPeriod] {
+        guard !wanted.isEmpty else { return [] }
+        let results = try transaction.pipeline([insertion(wanted), reading(wanted)])
+        guard let last = results.last else { return [] }
+        return try last.map(Self.period)
+    }
+
+    /// Reads those of the wanted rows that exist, with their status as of now.
+    package static func read(
+        _ wanted: [BillingPeriod.Wanted],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [BillingPeriod] {
+        guard !wanted.isEmpty else { return [] }
+        return try transaction.query(reading(wanted), Self.period)
+    }
+
+    /// The periods of one subscription from an index on, by ascending index.
+    package static func list(
+        of subscription: SubscriptionID,
+        tenant: TenantID,
+        from firstIndex: Int = 0,
+        limit: Int = 500,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [BillingPeriod] {
+        try transaction.query(
+            """
+            SELECT billing_period_id, tenant_id, subscription_id, period_index, starts_at, ends_at, status
+            FROM billing_period
+            WHERE tenant_id = \(tenant) AND subscription_id = \(subscription)
+                AND period_index >= \(Int32(clamping: firstIndex))
+            ORDER BY period_index
+            LIMIT \(limit)
+            """,
+            Self.period
+        )
+    }
+
+    /// The statement that makes missing rows, for a pipeline.
+    package static func insertion(_ wanted: [BillingPeriod.Wanted]) -> SQL {
+        let rows = wanted.sorted {
+            ($0.tenantID, $0.subscriptionID, $0.index) < ($1.tenantID, $1.subscriptionID, $1.index)
+        }
+        return """
+            INSERT INTO billing_period (
+                tenant_id, billing_period_id, subscription_id, period_index, starts_at, ends_at, status
+            )
+            SELECT wanted.tenant_id, nextval('billing_period_id_seq'), wanted.subscription_id, wanted.period_index,
+                wanted.starts_at, wanted.ends_at, 'open'
+            FROM unnest(
+                \(rows.map(\.tenantID))::bigint[], \(rows.map(\.subscriptionID))::uuid[],
+                \(rows.map { Int32(clamping: $0.index) })::integer[],
+                \(rows.map(\.interval.start))::timestamptz[], \(rows.map(\.interval.end))::timestamptz[]
+            ) AS wanted (tenant_id, subscription_id, period_index, starts_at, ends_at)
+            ORDER BY wanted.tenant_id, wanted.subscription_id, wanted.period_index
+            ON CONFLICT (tenant_id, subscription_id, period_index) DO NOTHING
+            """
+    }
+
+    /// The statement that reads the wanted rows, for a pipeline; its rows decode with `period`.
+    package static func reading(_ wanted: [BillingPeriod.Wanted]) -> SQL {
+        """
+        SELECT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
+            period.starts_at, period.ends_at, period.status
+        FROM unnest(
+            \(wanted.map(\.tenantID))::bigint[], \(wanted.map(\.subscriptionID))::uuid[],
+            \(wanted.map { Int32(clamping: $0.index) })::integer[]
+        ) AS wanted (tenant_id, subscription_id, period_index)
+        JOIN billing_period AS period USING (tenant_id, subscription_id, period_index)
+        ORDER BY period.tenant_id, period.subscription_id, period.period_index
+        """
+    }
+
+    /// Decodes one row of `reading`.
+    package static func period(_ row: inout PostgresRow) throws(PostgresError) -> BillingPeriod {
+        let id = try row.next(BillingPeriodID.self)
+        let tenant = try row.next(TenantID.self)
+        let subscription = try row.next(SubscriptionID.self)
+        let index = Int(try row.next(Int32.self))
+        let interval = Interval(start: try row.next(), end: try row.next())
+        return BillingPeriod(
+            id: id,
+            tenantID: tenant,
+            subscriptionID: subscription,
+            index: index,
+            interval: interval,
+            status: try row.next()
+        )
+    }
+}

@@ -1,0 +1,90 @@
+import BillingCore
+import Identity
+import Logging
+import Postgres
+import Web
+
+/// How this room's operations read and write: reads of a bound caller behind row-level security, writes in one
+/// transaction with their idempotency key, refusals as problems, and afterwards a fresh read model on this replica.
+struct CatalogDesk: Sendable {
+    let pool: PostgresPool
+    let writes: IdempotentWrites
+    let catalog: Catalog
+
+    func read<Value: Sendable>(
+        _ context: RequestContext,
+        _ body: @escaping @Sendable (borrowing Transaction) throws -> Value
+    ) async throws -> Value {
+        let scope: PostgresScope = context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
+        return try await refusing {
+            try await pool.transaction(.interactive, as: scope, retries: .idempotent(attempts: 3), body)
+        }
+    }
+
+    /// Changes something of one tenant.
+    func write(
+        _ request: APIRequest,
+        _ context: RequestContext,
+        _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
+    ) async throws -> Answer {
+        try await refusing { try await writes.perform(request, context, body) }
+    }
+
+    /// Changes the shared catalogue, which takes an operator's credential. When it has, this replica reads it again;
+    /// the others do so when they are told.
+    func writeCatalog(
+        _ request: APIRequest,
+        _ context: RequestContext,
+        _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
+    ) async throws -> Answer {
+        try requireOperator(context)
+        let answer = try await write(request, context, body)
+        do {
+            try await catalog.reload()
+        } catch {
+            context.logger.warning("the catalogue was changed but not read again", metadata: ["error": "\(error)"])
+        }
+        return answer
+    }
+
+    func requireOperator(_ context: RequestContext) throws {
+        guard context.principal.isOperatorWide else { throw CatalogFault.operatorOnly.problem }
+    }
+
+    private func refusing<Value>(_ work: () async throws -> Value) async throws -> Value {
+        do {
+            return try await work()
+        } catch let fault as CatalogFault {
+            throw fault.problem
+        }
+    }
+}
+
+extension CatalogDesk {
+    /// An audit row for what belongs to no tenant.
+    static func audit(
+        _ action: String,
+        _ resource: CatalogFault.Resource,
+        _ key: String,
+        by context: RequestContext,
+        before: (any Encodable)? = nil,
+        after: (any Encodable)? = nil,
+        tenant: TenantID = .operatorWide,
+        in transaction: borrowing Transaction
+    ) throws {
+        try AuditLog.record(
+            in: transaction,
+            by: context,
+            action: "\(resource.rawValue).\(action)",
+            resource: (resource.rawValue, key),
+            tenant: tenant,
+            before: before,
+            after: after
+        )
+    }
+}
+
+extension PageRequest {
+    /// The key to continue after, in lists that are sorted by one.
+    var afterKey: String? { after?.first }
+}

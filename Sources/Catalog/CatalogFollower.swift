@@ -1,0 +1,90 @@
+import BillingCore
+package import Logging
+package import Postgres
+import ServiceLifecycle
+
+/// Keeps this replica's read model near the database: it hears of changes by `LISTEN`, and asks for versions in turn in
+/// case a notification got lost. What it still misses costs ingest a repeated transaction, never a wrong result.
+package struct CatalogFollower: Service {
+    /// How many cached tenants are compared in each round of asking.
+    private static let pageCount = 5_000
+
+    private let catalog: Catalog
+    private let listener: PostgresListener?
+    private let interval: Duration
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - configuration: where to listen; nil only asks.
+    ///   - interval: the time between two rounds of asking.
+    package init(
+        catalog: Catalog,
+        listeningWith configuration: PostgresConfiguration?,
+        interval: Duration = .seconds(5),
+        logger: Logger
+    ) {
+        self.catalog = catalog
+        listener = configuration.map { PostgresListener($0, channels: [CatalogNotification.channel]) }
+        self.interval = interval
+        self.logger = logger
+    }
+
+    package func run() async throws {
+        try await cancelWhenGracefulShutdown {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await listen() }
+                group.addTask { await ask() }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    private func listen() async throws {
+        guard let listener else { return }
+        for try await notice in listener {
+            switch notice {
+            case .reconnected:
+                catalog.invalidateAllTenants()
+                await attempt("the catalogue could not be read") { try await catalog.reload(lane: .worker) }
+            case .notification(_, let payload):
+                await follow(payload)
+            }
+        }
+    }
+
+    private func follow(_ payload: String) async {
+        switch CatalogNotification(payload: payload) {
+        case .catalog:
+            await attempt("the catalogue could not be read") { try await catalog.reload(lane: .worker) }
+        case .tenant(let id):
+            catalog.invalidate(tenant: id)
+        case nil:
+            logger.warning("unknown notification", metadata: ["payload": "\(payload)"])
+        }
+    }
+
+    private func ask() async {
+        var position = 0
+        while !Task.isCancelled {
+            do {
+                try await Task.sleep(for: interval)
+            } catch {
+                return
+            }
+            await attempt("versions could not be compared") {
+                position = try await catalog.dropStale(from: position, limit: Self.pageCount)
+            }
+        }
+    }
+
+    /// A failure is logged; the next notification or round makes good for it.
+    private func attempt(_ failure: Logger.Message, _ work: () async throws -> Void) async {
+        do {
+            try await work()
+        } catch is CancellationError {
+            logger.debug("catalogue follower is stopping")
+        } catch {
+            logger.warning(failure, metadata: ["error": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,35 @@
+package import BillingCore
+
+/// The shared catalogue at one version: immutable, and complete (archived meters and features are found by id and
+/// key, but feed nothing). One shared instance.
+package final class CatalogSnapshot: Sendable {
+    /// The value of `catalog_version.version` that this was read at.
+    package let version: Int64
+    package let meters: [MeterID: Meter]
+    package let features: [FeatureID: Feature]
+    package let metersByKey: [String: Meter]
+    package let featuresByKey: [String: Feature]
+    /// The features an event type feeds, by ascending id. Archived ones are left out.
+    package let featuresByEventType: [String: [MeteredFeature]]
+    /// Event types that some meter reads, features or not. Usage of any other type is `unmetered`.
+    package let meteredTypes: Set<String>
+
+    /// The catalogue before anything was read: version 0 matches no stored version.
+    package static let empty = CatalogSnapshot(version: 0, meters: [], features: [])
+
+    package init(version: Int64, meters: [Meter], features: [Feature]) {
+        self.version = version
+        let metersByID = Dictionary(meters.map { ($0.id, $0) }) { first, _ in first }
+        self.meters = metersByID
+        self.features = Dictionary(features.map { ($0.id, $0) }) { first, _ in first }
+        metersByKey = Dictionary(meters.map { ($0.key, $0) }) { first, _ in first }
+        featuresByKey = Dictionary(features.map { ($0.key, $0) }) { first, _ in first }
+        meteredTypes = Set(meters.filter { $0.archivedVersion == nil }.map(\.definition.eventType))
+        var byType: [String: [MeteredFeature]] = [:]
+        for feature in features.sorted(by: { $0.id < $1.id }) where feature.archivedVersion == nil {
+            guard let meter = metersByID[feature.meterID], meter.archivedVersion == nil else { continue }
+            byType[meter.definition.eventType, default: []].append(MeteredFeature(feature: feature, meter: meter))
+        }
+        featuresByEventType = byType
+    }
+}

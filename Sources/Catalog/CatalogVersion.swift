@@ -1,0 +1,23 @@
+package import Postgres
+
+/// The version of the shared catalogue.
+package enum CatalogVersion {
+    /// The version in force, as this transaction sees it. Also a statement for a pipeline: one row, one column.
+    package static let current: SQL = "SELECT version FROM catalog_version"
+
+    package static func read(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
+        let version = try transaction.first(current) { row throws(PostgresError) in try row.next(Int64.self) }
+        return version ?? 0
+    }
+
+    /// Raises the version and tells every replica with the commit. A transaction that changes the catalogue does
+    /// this first: the row lock then makes catalogue changes take turns, so a later statement that checks whether
+    /// something is in use cannot be overtaken.
+    package static func bump(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
+        let version = try transaction.first(
+            "UPDATE catalog_version SET version = version + 1 WHERE singleton RETURNING version"
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
+        CatalogNotification.catalog.enqueue(in: transaction)
+        return version ?? 0
+    }
+}

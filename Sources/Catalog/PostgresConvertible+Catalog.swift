@@ -1,0 +1,35 @@
+package import BillingCore
+package import Postgres
+
+/// Enumerations are stored by the name they have in the API.
+extension PostgresConvertible where Self: RawRepresentable, RawValue == String {
+    package init?(postgres: String) {
+        self.init(rawValue: postgres)
+    }
+
+    package var postgres: String { rawValue }
+}
+
+extension Aggregation: PostgresConvertible {}
+extension BillingPeriodStatus: PostgresConvertible {}
+extension LimitMode: PostgresConvertible {}
+extension Overage: PostgresConvertible {}
+extension PlanVersionStatus: PostgresConvertible {}
+extension TenantStatus: PostgresConvertible {}
+extension WindowKind: PostgresConvertible {}
+
+extension Currency: PostgresConvertible {
+    package init?(postgres: String) {
+        self.init(postgres)
+    }
+
+    package var postgres: String { code }
+}
+
+extension Zone: PostgresConvertible {
+    package init?(postgres: String) {
+        self.init(identifier: postgres)
+    }
+
+    package var postgres: String { identifier }
+}

@@ -1,0 +1,121 @@
+import BillingCore
+import Web
+
+/// The body of a new tenant.
+struct TenantInput: Sendable {
+    let key: String
+    let name: String
+    let currency: Currency
+    let zone: Zone
+    let subjects: [String]
+    let costCenter: String?
+    let billingEmail: String?
+    let metadata: String
+
+    static let maximumSubjectCount = 1_000
+
+    static func read(_ fields: JSONObjectReader) throws -> TenantInput {
+        let key = fields.key("key")
+        let input = TenantInput(
+            key: key,
+            name: fields.string("name"),
+            currency: fields.currency("currency"),
+            zone: fields.value("timezone", default: .utc, expecting: zoneExpectation) { Zone(identifier: $0) },
+            subjects: readSubjects(fields, key: key),
+            costCenter: fields.optionalString("cost_center"),
+            billingEmail: readEmail(fields),
+            metadata: fields.metadata("metadata")
+        )
+        try fields.finish()
+        return input
+    }
+
+    fileprivate static let zoneExpectation = "a time zone of the IANA database such as \"Europe/Berlin\""
+
+    fileprivate static func readSubjects(_ fields: JSONObjectReader, key: String) -> [String] {
+        let subjects = fields.strings("subjects", maximumCount: maximumSubjectCount)
+        for (index, subject) in subjects.enumerated() where subject == key {
+            let detail = "the tenant's key is a subject already"
+            fields.fault(at: "subjects/\(index)", code: "duplicate", detail: detail)
+        }
+        return subjects
+    }
+
+    fileprivate static func readEmail(_ fields: JSONObjectReader) -> String? {
+        fields.optionalValue("billing_email", expecting: "an e-mail address") { text in
+            let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+            let isSound = parts.count == 2 && parts.allSatisfy { !$0.isEmpty } && text.utf8.count <= 254
+            return isSound && text.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F } ? text : nil
+        }
+    }
+}
+
+/// A change of a tenant (RFC 7396): absent members stay, null clears.
+struct TenantPatch: Sendable {
+    enum Change<Value: Sendable>: Sendable {
+        case keep
+        case set(Value?)
+
+        func applied(to current: Value?) -> Value? {
+            switch self {
+            case .keep: current
+            case .set(let value): value
+            }
+        }
+    }
+
+    let name: String?
+    let zone: Zone?
+    let subjects: [String]?
+    let costCenter: Change<String>
+    let billingEmail: Change<String>
+    let metadata: String?
+
+    static func read(_ body: JSONValue, key: String) throws -> TenantPatch {
+        let fields = JSONObjectReader(body)
+        fields.rejectImmutable(["key", "currency"], of: "a tenant")
+        fields.rejectNull(["name", "timezone"], in: body)
+        let costCenter = fields.optionalString("cost_center")
+        let billingEmail = TenantInput.readEmail(fields)
+        let subjects = TenantInput.readSubjects(fields, key: key)
+        let patch = TenantPatch(
+            name: fields.optionalString("name"),
+            zone: fields.optionalValue("timezone", expecting: TenantInput.zoneExpectation) { Zone(identifier: $0) },
+            subjects: body["subjects"] == nil ? nil : subjects,
+            costCenter: body["cost_center"] == nil ? .keep : .set(costCenter),
+            billingEmail: body["billing_email"] == nil ? .keep : .set(billingEmail),
+            metadata: body["metadata"] == nil ? nil : fields.metadata("metadata")
+        )
+        try fields.finish()
+        return patch
+    }
+
+    func applied(to tenant: Tenant, now: Instant) -> Tenant {
+        var changed = tenant
+        changed.name = name ?? tenant.name
+        changed.zone = zone ?? tenant.zone
+        changed.subjects = subjects?.sorted() ?? tenant.subjects
+        changed.costCenter = costCenter.applied(to: tenant.costCenter)
+        changed.billingEmail = billingEmail.applied(to: tenant.billingEmail)
+        changed.metadata = metadata ?? tenant.metadata
+        changed.updatedAt = now
+        changed.revision += 1
+        return changed
+    }
+}
+
+extension JSONObjectReader {
+    /// Faults for members that exist but cannot be changed.
+    func rejectImmutable(_ names: [String], of subject: String) {
+        for name in names where contains(name) {
+            fault(at: name, code: "immutable", detail: "\"\(name)\" of \(subject) cannot be changed")
+        }
+    }
+
+    /// Faults for members that a merge patch would clear and that must stay.
+    func rejectNull(_ names: [String], in body: JSONValue) {
+        for name in names where body[name] == .null {
+            fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
+        }
+    }
+}

@@ -1,0 +1,99 @@
+package import BillingCore
+package import Postgres
+
+/// The row of `tenant_ledger` that every change of a tenant's usage locks first. All statements lock tenants in
+/// ascending order, so two transactions over several tenants cannot deadlock here.
+package enum TenantLedger {
+    /// A tenant's locked row.
+    package struct Entry: Sendable, Hashable {
+        package let tenantID: TenantID
+        /// The last sequence number given out: an allocation of n owns `ledgerSequence - n + 1 ... ledgerSequence`.
+        package let ledgerSequence: Int64
+        /// Rises with every change of what `TenantSnapshot` holds.
+        package let catalogVersion: Int64
+
+        package init(tenantID: TenantID, ledgerSequence: Int64, catalogVersion: Int64) {
+            self.tenantID = tenantID
+            self.ledgerSequence = ledgerSequence
+            self.catalogVersion = catalogVersion
+        }
+    }
+
+    /// Locks the rows of several tenants, making those that are missing, and allocates `count` sequence numbers to
+    /// each; 0 only locks. The transaction must read versions and period states in later statements.
+    package static func allocate(
+        _ counts: [TenantID: Int64],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [TenantID: Entry] {
+        guard !counts.isEmpty else { return [:] }
+        let entries = try transaction.query(allocation(counts), Self.entry)
+        return Dictionary(entries.map { ($0.tenantID, $0) }) { first, _ in first }
+    }
+
+    /// The statement of `allocate`, for a caller that sends it in a pipeline; its rows decode with `entry`.
+    package static func allocation(_ counts: [TenantID: Int64]) -> SQL {
+        let sorted = counts.sorted { $0.key < $1.key }
+        return """
+            INSERT INTO tenant_ledger (tenant_id, ledger_seq, catalog_version)
+            SELECT asked.tenant_id, asked.how_many, 1
+            FROM unnest(\(sorted.map(\.key))::bigint[], \(sorted.map(\.value))::bigint[])
+                AS asked (tenant_id, how_many)
+            ORDER BY asked.tenant_id
+            ON CONFLICT (tenant_id) DO UPDATE SET ledger_seq = tenant_ledger.ledger_seq + excluded.ledger_seq
+            RETURNING tenant_id, ledger_seq, catalog_version
+            """
+    }
+
+    /// Decodes one row of `allocation`.
+    package static func entry(_ row: inout PostgresRow) throws(PostgresError) -> Entry {
+        Entry(tenantID: try row.next(), ledgerSequence: try row.next(), catalogVersion: try row.next())
+    }
+
+    /// Locks one tenant's row.
+    package static func lock(
+        _ tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Entry? {
+        try allocate([tenant: 0], in: transaction)[tenant]
+    }
+
+    /// Locks one tenant's row, raises its catalogue version, and tells every replica with the commit.
+    @discardableResult
+    package static func lockAndBump(
+        _ tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Entry? {
+        let entry = try transaction.first(
+            """
+            INSERT INTO tenant_ledger (tenant_id, ledger_seq, catalog_version)
+            VALUES (\(tenant), 0, 1)
+            ON CONFLICT (tenant_id) DO UPDATE SET catalog_version = tenant_ledger.catalog_version + 1
+            RETURNING tenant_id, ledger_seq, catalog_version
+            """,
+            Self.entry
+        )
+        CatalogNotification.tenant(tenant).enqueue(in: transaction)
+        return entry
+    }
+
+    /// The catalogue versions of several tenants, without locking.
+    package static func catalogVersions(
+        of tenants: [TenantID],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [TenantID: Int64] {
+        let pairs = try transaction.query(versions(of: tenants)) { row throws(PostgresError) in
+            (try row.next(TenantID.self), try row.next(Int64.self))
+        }
+        return Dictionary(pairs) { first, _ in first }
+    }
+
+    /// The statement of `catalogVersions`, for a pipeline.
+    package static func versions(of tenants: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, catalog_version
+        FROM tenant_ledger
+        WHERE tenant_id = ANY(\(tenants)::bigint[])
+        ORDER BY tenant_id
+        """
+    }
+}

@@ -1,0 +1,79 @@
+import BillingCore
+import Postgres
+
+/// The work on tenants that spans their row, their subjects and their ledger.
+enum TenantService {
+    /// Inserts a tenant with its key and subjects registered. `subjects` stand as in the request.
+    static func create(_ tenant: Tenant, subjects: [String], in transaction: borrowing Transaction) throws {
+        let taken = try SubjectDirectory.register([tenant.key], isKey: true, for: tenant.id, in: transaction)
+        guard taken.isEmpty else {
+            guard try TenantStore.find(key: tenant.key, in: transaction) != nil else {
+                throw CatalogFault.subjectsTaken([.init(pointer: "/key", subject: tenant.key)])
+            }
+            throw CatalogFault.keyTaken(.tenant, tenant.key)
+        }
+        try TenantLedger.lockAndBump(tenant.id, in: transaction)
+        try TenantStore.insert(tenant, in: transaction)
+        try register(subjects, among: subjects, for: tenant.id, in: transaction)
+    }
+
+    /// The tenant, its ledger row locked and its catalogue version raised.
+    static func lock(_ key: String, in transaction: borrowing Transaction) throws -> Tenant {
+        let absent = CatalogFault.notFound(.tenant, key)
+        guard let found = try TenantStore.find(key: key, in: transaction) else { throw absent }
+        try TenantLedger.lockAndBump(found.id, in: transaction)
+        guard let tenant = try TenantStore.find(key: key, in: transaction) else { throw absent }
+        return tenant
+    }
+
+    /// Writes a changed tenant and the difference of its subjects. `subjects` stand as in the request.
+    static func update(
+        _ tenant: Tenant,
+        to changed: Tenant,
+        subjects: [String],
+        in transaction: borrowing Transaction
+    ) throws {
+        let before = Set(tenant.subjects)
+        let after = Set(changed.subjects)
+        try SubjectDirectory.release(before.subtracting(after).sorted(), of: tenant.id, in: transaction)
+        try register(after.subtracting(before).sorted(), among: subjects, for: tenant.id, in: transaction)
+        try TenantStore.update(changed, in: transaction)
+    }
+
+    private static func register(
+        _ added: [String],
+        among subjects: [String],
+        for tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws {
+        let taken = try SubjectDirectory.register(added, for: tenant, in: transaction)
+        guard taken.isEmpty else {
+            throw CatalogFault.subjectsTaken(
+                taken.map { subject in
+                    let index = subjects.firstIndex(of: subject).map { "/\($0)" } ?? ""
+                    return .init(pointer: "/subjects\(index)", subject: subject)
+                }
+            )
+        }
+    }
+}
+
+extension Tenant {
+    init(_ input: TenantInput, id: TenantID, now: Instant) {
+        self.init(
+            id: id,
+            key: input.key,
+            name: input.name,
+            currency: input.currency,
+            zone: input.zone,
+            subjects: input.subjects.sorted(),
+            costCenter: input.costCenter,
+            billingEmail: input.billingEmail,
+            metadata: input.metadata,
+            status: .active,
+            createdAt: now,
+            updatedAt: now,
+            revision: 1
+        )
+    }
+}

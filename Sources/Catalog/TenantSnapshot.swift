@@ -1,0 +1,78 @@
+package import BillingCore
+
+/// Suspended tenants are refused at admission; what they use is still recorded.
+package enum TenantStatus: String, Sendable, Hashable, CaseIterable {
+    case active, suspended
+}
+
+/// A tenant as the hot paths read it: immutable, one shared instance. It was read at `catalogVersion` of the
+/// tenant's ledger row; a transaction that finds another version there must read it again.
+package final class TenantSnapshot: Sendable {
+    package let id: TenantID
+    package let key: String
+    package let name: String
+    package let currency: Currency
+    package let zone: Zone
+    package let status: TenantStatus
+    package let costCenter: String?
+    package let catalogVersion: Int64
+    /// By ascending start; they never overlap.
+    package let subscriptions: [SubscriptionSnapshot]
+    /// The active limits, by ascending id.
+    package let limits: [UsageLimit]
+
+    package init(
+        id: TenantID,
+        key: String,
+        name: String,
+        currency: Currency,
+        zone: Zone,
+        status: TenantStatus = .active,
+        costCenter: String? = nil,
+        catalogVersion: Int64,
+        subscriptions: [SubscriptionSnapshot] = [],
+        limits: [UsageLimit] = []
+    ) {
+        self.id = id
+        self.key = key
+        self.name = name
+        self.currency = currency
+        self.zone = zone
+        self.status = status
+        self.costCenter = costCenter
+        self.catalogVersion = catalogVersion
+        self.subscriptions = subscriptions
+        self.limits = limits
+    }
+
+    /// The subscription in force at an instant; nil when none covers it.
+    package func subscription(covering instant: Instant) -> SubscriptionSnapshot? {
+        subscriptions.last { $0.covers(instant) }
+    }
+
+    /// The same tenant with more billing period ids known; itself when none of them is its own or new.
+    package func remembering(_ periods: [BillingPeriod]) -> TenantSnapshot {
+        var changed = false
+        let subscriptions = subscriptions.map { subscription in
+            let own = periods.filter { period in
+                period.subscriptionID == subscription.id && subscription.billingPeriodIDs[period.index] == nil
+            }
+            guard !own.isEmpty else { return subscription }
+            changed = true
+            return subscription.remembering(own)
+        }
+        guard changed else { return self }
+        return TenantSnapshot(
+            id: id,
+            key: key,
+            name: name,
+            currency: currency,
+            zone: zone,
+            status: status,
+            costCenter: costCenter,
+            catalogVersion: catalogVersion,
+            subscriptions: subscriptions,
+            limits: limits
+        )
+    }
+}

@@ -1,0 +1,181 @@
+package import BillingCore
+package import Postgres
+
+/// Reads tenants for the read model: one pipeline for any number of them, and one statement more where a plan
+/// version is not known yet.
+package enum TenantSnapshotStore {
+    /// How far back billing periods are read with a tenant: events may be 35 days old.
+    private static let periodHorizonMicroseconds: Int64 = 40 * 86_400 * 1_000_000
+
+    /// The tenants that exist among `ids`, by ascending id. The ledger's version is read no later than everything
+    /// else, so a change in between makes the snapshot look older than it is, never newer.
+    package static func read(
+        _ ids: [TenantID],
+        plans known: [PlanVersionID: PlanVersion],
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> [TenantSnapshot] {
+        guard !ids.isEmpty else { return [] }
+        let horizon = now.adding(microseconds: -periodHorizonMicroseconds)
+        let results = try transaction.pipeline([
+            tenants(ids), subscriptions(ids), periods(ids, endingAfter: horizon), limits(ids),
+        ])
+        guard results.count == 4 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
+        let subscriptionRows = try results[1].map(SubscriptionRow.init(row:))
+        let missing = Set(subscriptionRows.map(\.planVersionID)).subtracting(known.keys)
+        var plans = known
+        for plan in try PlanVersionStore.snapshots(missing.sorted(), in: transaction) {
+            plans[plan.id] = plan
+        }
+        var assembly = TenantAssembly(now: now, plans: plans)
+        assembly.subscriptions = Dictionary(grouping: subscriptionRows, by: \.tenantID)
+        assembly.periods = Dictionary(grouping: try results[2].map(BillingPeriodStore.period), by: \.subscriptionID)
+        assembly.limits = Dictionary(grouping: try results[3].map(UsageLimitStore.owned), by: \.tenantID)
+        var snapshots: [TenantSnapshot] = []
+        for row in try results[0].map(TenantRow.init(row:)) {
+            snapshots.append(try assembly.snapshot(row))
+        }
+        return snapshots
+    }
+
+    static func tenants(_ ids: [TenantID]) -> SQL {
+        """
+        SELECT tenant.tenant_id, ledger.catalog_version, tenant.key, tenant.name, tenant.currency,
+            tenant.timezone, tenant.status, tenant.cost_center
+        FROM tenant
+        JOIN tenant_ledger AS ledger ON ledger.tenant_id = tenant.tenant_id
+        WHERE tenant.tenant_id = ANY(\(ids)::bigint[])
+        ORDER BY tenant.tenant_id
+        """
+    }
+
+    static func subscriptions(_ ids: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at, ends_at
+        FROM subscription
+        WHERE tenant_id = ANY(\(ids)::bigint[])
+        ORDER BY tenant_id, starts_at
+        """
+    }
+
+    static func periods(_ ids: [TenantID], endingAfter horizon: Instant) -> SQL {
+        """
+        SELECT billing_period_id, tenant_id, subscription_id, period_index, starts_at, ends_at, status
+        FROM billing_period
+        WHERE tenant_id = ANY(\(ids)::bigint[]) AND ends_at > \(horizon)
+        ORDER BY tenant_id, subscription_id, period_index
+        """
+    }
+
+    static func limits(_ ids: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, limit_id, feature_id, window_kind, amount, mode, overage, revision
+        FROM usage_limit
+        WHERE tenant_id = ANY(\(ids)::bigint[]) AND active
+        ORDER BY tenant_id, limit_id
+        """
+    }
+}
+
+private struct TenantRow {
+    let id: TenantID
+    let catalogVersion: Int64
+    let key: String
+    let name: String
+    let currency: Currency
+    let timezone: String
+    let status: TenantStatus
+    let costCenter: String?
+
+    init(row: inout PostgresRow) throws(PostgresError) {
+        id = try row.next()
+        catalogVersion = try row.next()
+        key = try row.next()
+        name = try row.next()
+        currency = try row.next()
+        timezone = try row.next()
+        status = try row.next()
+        costCenter = try row.next()
+    }
+}
+
+private struct SubscriptionRow {
+    let tenantID: TenantID
+    let id: SubscriptionID
+    let planVersionID: PlanVersionID
+    let timezone: String
+    let anchor: Instant
+    let startsAt: Instant
+    let endsAt: Instant?
+
+    init(row: inout PostgresRow) throws(PostgresError) {
+        tenantID = try row.next()
+        id = try row.next()
+        planVersionID = try row.next()
+        timezone = try row.next()
+        anchor = try row.next()
+        startsAt = try row.next()
+        endsAt = try row.next()
+    }
+}
+
+/// Puts the rows of one reading together. Zones are shared between the tenants of a reading.
+private struct TenantAssembly {
+    let now: Instant
+    let plans: [PlanVersionID: PlanVersion]
+    var subscriptions: [TenantID: [SubscriptionRow]] = [:]
+    var periods: [SubscriptionID: [BillingPeriod]] = [:]
+    var limits: [TenantID: [UsageLimitStore.Owned]] = [:]
+    private var zones: [String: Zone] = [:]
+
+    init(now: Instant, plans: [PlanVersionID: PlanVersion]) {
+        self.now = now
+        self.plans = plans
+    }
+
+    mutating func snapshot(_ row: TenantRow) throws -> TenantSnapshot {
+        var snapshots: [SubscriptionSnapshot] = []
+        for subscription in subscriptions[row.id] ?? [] {
+            snapshots.append(try snapshot(subscription))
+        }
+        return TenantSnapshot(
+            id: row.id,
+            key: row.key,
+            name: row.name,
+            currency: row.currency,
+            zone: try zone(row.timezone),
+            status: row.status,
+            costCenter: row.costCenter,
+            catalogVersion: row.catalogVersion,
+            subscriptions: snapshots,
+            limits: (limits[row.id] ?? []).map(\.limit)
+        )
+    }
+
+    private mutating func snapshot(_ row: SubscriptionRow) throws -> SubscriptionSnapshot {
+        guard let plan = plans[row.planVersionID] else {
+            throw CatalogFault.unreadable(table: "plan_version", key: String(row.planVersionID.rawValue))
+        }
+        let known = (periods[row.id] ?? []).map { ($0.index, $0.id) }
+        return SubscriptionSnapshot(
+            id: row.id,
+            planVersion: plan,
+            periods: BillingPeriods(anchor: row.anchor, zone: try zone(row.timezone)),
+            startsAt: row.startsAt,
+            endsAt: row.endsAt,
+            billingPeriodIDs: BillingPeriodIDs().adding(known),
+            near: max(now, row.startsAt)
+        )
+    }
+
+    private mutating func zone(_ identifier: String) throws -> Zone {
+        if let zone = zones[identifier] {
+            return zone
+        }
+        guard let zone = Zone(identifier: identifier) else {
+            throw CatalogFault.unreadable(table: "tenant", key: identifier)
+        }
+        zones[identifier] = zone
+        return zone
+    }
+}

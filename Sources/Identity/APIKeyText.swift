@@ -1,0 +1,109 @@
+import Crypto
+
+
+/// The text a caller presents: `tpk_<key id>_<secret>`. The id names the key in lists and logs; the secret is shown once
+/// and kept as its SHA-256. 256 random bits need no slow hash.
+package struct APIKeyText: Sendable, CustomStringConvertible {
+    package let id: String
+    package let secret: String
+
+    package static let prefix = "tpk"
+    /// What the format demands of keys that people make up themselves, such as `TURNPIKE_OPERATOR_KEY`.
+    package static let expectation =
+        "tpk_<key id>_<secret>: a key id of 4 to 32 lower-case letters and digits and a secret of 32 to 128 letters "
+        + "and digits"
+
+    /// A fresh key: an id of 80 and a secret of 256 random bits.
+    package init() {
+        id = Base32.random(byteCount: 10)
+        secret = Base32.random(byteCount: 32)
+    }
+
+    package enum Fault: Error, Equatable, CustomStringConvertible {
+        case parts(Int)
+        case prefix
+        case id
+        case secretLength(Int)
+        case secretCharacters
+
+        package var description: String {
+            switch self {
+            case .parts(let count): "it has \(count) parts separated by '_', not 3"
+            case .prefix: "it does not start with 'tpk_'"
+            case .id: "its key id is not 4 to 32 lower-case letters and digits"
+            case .secretLength(let count): "its secret has \(count) characters, not 32 to 128"
+            case .secretCharacters: "its secret has characters other than ASCII letters and digits"
+            }
+        }
+    }
+
+    package init(parsing text: some StringProtocol) throws(Fault) {
+        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
+        guard parts[0] == Self.prefix else { throw .prefix }
+        guard parts.count == 3 else { throw .parts(parts.count) }
+        guard (4...32).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy(Self.isIDByte) else { throw .id }
+        guard (32...128).contains(parts[2].utf8.count) else { throw .secretLength(parts[2].count) }
+        guard parts[2].utf8.allSatisfy(Self.isSecretByte) else { throw .secretCharacters }
+        id = String(parts[1])
+        secret = String(parts[2])
+    }
+
+    package var text: String { "\(Self.prefix)_\(id)_\(secret)" }
+    /// Without the secret, so that a key that is interpolated by mistake gives nothing away.
+    package var description: String { "\(Self.prefix)_\(id)_..." }
+
+    package var credentialID: String { "key:\(id)" }
+
+    package var secretHash: SecretHash {
+        SecretHash(bytes: Array(SHA256.hash(data: Array(secret.utf8))))
+    }
+
+    private static func isIDByte(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+
+    private static func isSecretByte(_ byte: UInt8) -> Bool {
+        isIDByte(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+    }
+}
+
+/// The SHA-256 of a secret.
+package struct SecretHash: Sendable {
+    package let bytes: [UInt8]
+
+    package init(bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    /// Takes the same time wherever the two differ.
+    package func matches(_ other: SecretHash) -> Bool {
+        guard bytes.count == other.bytes.count else { return false }
+        return zip(bytes, other.bytes).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+}
+
+/// Base32 of RFC 4648 in lower case, without padding: it has no underscore and survives being read aloud.
+enum Base32 {
+    private static let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
+
+    static func random(byteCount: Int) -> String {
+        var generator = SystemRandomNumberGenerator()
+        return encoded((0..<byteCount).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+    }
+
+    static func encoded(_ bytes: [UInt8]) -> String {
+        var digits: [UInt8] = []
+        var buffer: UInt32 = 0
+        var bits = 0
+        for byte in bytes {
+            buffer = buffer << 8 | UInt32(byte)
+            bits += 8
+            while bits >= 5 {
+                bits -= 5
+                digits.append(alphabet[Int(buffer >> UInt32(bits) & 31)])
+            }
+        }
+        if bits > 0 { digits.append(alphabet[Int(buffer << UInt32(5 - bits) & 31)]) }
+        return String(decoding: digits, as: UTF8.self)
+    }
+}

@@ -1,0 +1,87 @@
+import BillingCore
+import Postgres
+import Web
+
+/// `GET /api/v1/audit-log`, newest first.
+struct AuditLogRoutes: Sendable {
+    let pool: PostgresPool
+    let tenants: TenantDirectory
+
+    func register(in operations: Operations) {
+        operations.get("/audit-log", "listAuditLog", scope: .auditRead) { try await list($0, $1) }
+    }
+
+    private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let page = query.page()
+        let tenantKey = query.string("tenant")
+        var filter = AuditLogStore.Filter(
+            action: query.string("action"),
+            from: query.instant("from"),
+            to: query.instant("to")
+        )
+        if let resource = query.string("resource") {
+            let parts = resource.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            filter.resourceType = parts.first.map(String.init)
+            filter.resourceKey = parts.count > 1 ? String(parts[1]) : nil
+        }
+        try query.finish()
+        filter.tenant = try await tenant(named: tenantKey, context)
+
+        let scope: PostgresScope = context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
+        let rows = try await AuditLogStore.list(
+            filter,
+            after: try position(page),
+            count: page.fetchCount,
+            scope: scope,
+            pool: pool
+        )
+        let entries = page.page(rows) { [String($0.occurredAt.microseconds), $0.id.description] }
+        let keys = try await tenants.keys(Set(entries.data.map(\.tenantID)).subtracting([.operatorWide]))
+        return try .json(entries.map { AuditEntryBody($0, tenantKey: keys[$0.tenantID]) })
+    }
+
+    private func tenant(named key: String?, _ context: RequestContext) async throws -> TenantID? {
+        guard let key = try context.tenantFilter(key) else { return nil }
+        if let own = context.principal.tenantID { return own }
+        guard let tenant = try await tenants.tenant(key) else { throw Problem.notFound("tenant", key) }
+        return tenant
+    }
+
+    private func position(_ page: PageRequest) throws(Problem) -> AuditLogStore.Position? {
+        guard let after = page.after else { return nil }
+        guard after.count == 2, let microseconds = Int64(after[0]), let id = UUIDv7(after[1]) else {
+            throw PageRequest.invalidCursor
+        }
+        return AuditLogStore.Position(occurredAt: Instant(microseconds: microseconds), id: id)
+    }
+}
+
+private struct AuditEntryBody: Encodable, Sendable {
+    struct Resource: Encodable, Sendable {
+        let type: String
+        let key: String
+    }
+
+    let id: UUIDv7
+    let occurredAt: Instant
+    let tenant: String?
+    let credentialID: String
+    let requestID: String
+    let action: String
+    let resource: Resource
+    let before: JSONValue?
+    let after: JSONValue?
+
+    init(_ entry: AuditEntry, tenantKey: String?) {
+        id = entry.id
+        occurredAt = entry.occurredAt
+        tenant = tenantKey
+        credentialID = entry.credentialID
+        requestID = entry.requestID
+        action = entry.action
+        resource = Resource(type: entry.resourceType, key: entry.resourceKey)
+        before = entry.before
+        after = entry.after
+    }
+}

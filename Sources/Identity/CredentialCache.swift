@@ -1,0 +1,80 @@
+import BillingCore
+import Web
+
+/// What is known of presented keys: a bounded value, without a lock and without a clock of its own.
+///
+/// Unknown ids are kept apart from known ones, so that guessing ids can't push the valid keys out.
+struct CredentialCache {
+    struct Entry {
+        let stored: APIKeyStore.Stored
+        let tenantKey: String?
+        /// Tells this entry from a later one of the same key.
+        let number: UInt64
+    }
+
+    enum Finding {
+        case hit(Entry, Principal?)
+        case absent
+        case miss(generation: UInt64)
+    }
+
+    static let capacity = 10_000
+    /// While one request reads an aged entry afresh, the others keep using it for this long.
+    static let graceMicroseconds: Int64 = 1_000_000
+
+    private struct Known {
+        let entry: Entry
+        var principal: Principal?
+        var freshUntil: Instant
+    }
+
+    private var known: [String: Known] = [:]
+    private var absent: [String: Instant] = [:]
+    private var counter: UInt64 = 0
+    /// Rises with every removal: a row read before it must not be kept after it.
+    private var generation: UInt64 = 0
+
+    mutating func find(_ keyID: String, now: Instant) -> Finding {
+        if let found = known[keyID] {
+            if now < found.freshUntil { return .hit(found.entry, found.principal) }
+            known[keyID]?.freshUntil = now.adding(microseconds: Self.graceMicroseconds)
+            return .miss(generation: generation)
+        }
+        if let until = absent[keyID], now < until { return .absent }
+        return .miss(generation: generation)
+    }
+
+    mutating func insert(
+        _ keyID: String,
+        _ stored: APIKeyStore.Stored?,
+        tenantKey: String?,
+        now: Instant,
+        generation: UInt64
+    ) -> Entry? {
+        counter += 1
+        let until = now.adding(seconds: Authentication.cacheSeconds)
+        guard let stored else {
+            known[keyID] = nil
+            if absent.count >= Self.capacity { absent.removeAll(keepingCapacity: true) }
+            if generation == self.generation { absent[keyID] = until }
+            return nil
+        }
+        let entry = Entry(stored: stored, tenantKey: tenantKey, number: counter)
+        if generation == self.generation {
+            if known.count >= Self.capacity { known.removeAll(keepingCapacity: true) }
+            known[keyID] = Known(entry: entry, principal: nil, freshUntil: until)
+        }
+        return entry
+    }
+
+    mutating func setPrincipal(_ principal: Principal, of keyID: String, _ number: UInt64) {
+        guard known[keyID]?.entry.number == number else { return }
+        known[keyID]?.principal = principal
+    }
+
+    mutating func remove(_ keyID: String) {
+        generation += 1
+        known[keyID] = nil
+        absent[keyID] = nil
+    }
+}

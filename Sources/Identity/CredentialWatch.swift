@@ -1,0 +1,7 @@
+package import Logging
+import ServiceLifecycle
+
+package struct CredentialWatch: Service {
+    package init(url: String, authentication: Authentication, logger: Logger) {}
+    package func run() async throws { try? await gracefulShutdown() }
+}

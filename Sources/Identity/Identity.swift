@@ -1,0 +1,20 @@
+package import Postgres
+package import Web
+
+/// The room of credentials and of the audit log, put together.
+package struct Identity: Sendable {
+    package let authentication: Authentication
+    private let apiKeys: APIKeyRoutes
+    private let auditLog: AuditLogRoutes
+
+    package init(pool: PostgresPool, writes: IdempotentWrites, tenants: TenantDirectory, clock: Clock) {
+        authentication = Authentication(pool: pool, tenants: tenants, clock: clock)
+        apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: authentication)
+        auditLog = AuditLogRoutes(pool: pool, tenants: tenants)
+    }
+
+    package func register(in operations: Operations) {
+        apiKeys.register(in: operations)
+        auditLog.register(in: operations)
+    }
+}

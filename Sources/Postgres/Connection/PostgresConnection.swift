@@ -1,0 +1,199 @@
+import Synchronization
+
+/// One connection: an actor whose executor is a thread of its own, because libpq blocks.
+///
+/// It connects when it is first used and again after the connection was lost. A transaction's body is synchronous and
+/// runs on this thread, so two transactions can't interleave and none can be left half-way. The pool hands a connection
+/// to one caller at a time.
+package actor PostgresConnection {
+    private let executor: ThreadExecutor
+    private let configuration: PostgresConfiguration
+    private let gate: ReconnectGate
+    private nonisolated let cancellation = CancelSwitch()
+    private var wire: Wire?
+
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// A connection of its own, outside any pool. Throws when there is no thread for it; it connects later.
+    package init(_ configuration: PostgresConfiguration, name: String = "postgres") throws(PostgresError) {
+        try self.init(configuration, name: name, gate: ReconnectGate())
+    }
+
+    init(_ configuration: PostgresConfiguration, name: String, gate: ReconnectGate) throws(PostgresError) {
+        executor = try ThreadExecutor(name: name)
+        self.configuration = configuration
+        self.gate = gate
+    }
+
+    /// Runs `body` in a transaction and commits. When the body throws, the transaction is rolled back and the body's
+    /// error rethrown; failures of the driver are ``PostgresError``. Cancelling the task cancels the running statement.
+    package nonisolated func transaction<R: Sendable>(
+        as scope: PostgresScope = .service,
+        _ body: @Sendable (borrowing Transaction) throws -> R
+    ) async throws -> R {
+        let ticket = CancelTicket()
+        return try await withTaskCancellationHandler {
+            try await perform(scope, ticket, body)
+        } onCancel: {
+            cancellation.cancel(ticket)
+        }
+    }
+
+    /// Runs one statement in a transaction of its own, in one round trip, and passes its result on.
+    package nonisolated func query<R: Sendable>(
+        as scope: PostgresScope = .service,
+        _ statement: SQL,
+        _ read: @Sendable (PostgresResult) throws(PostgresError) -> R
+    ) async throws -> R {
+        let ticket = CancelTicket()
+        return try await withTaskCancellationHandler {
+            try await perform(scope, ticket, statement, read)
+        } onCancel: {
+            cancellation.cancel(ticket)
+        }
+    }
+
+    /// Connects now, so that the first request needn't wait for it.
+    package func connect() throws(PostgresError) {
+        _ = try readyWire()
+    }
+
+    /// Closes the connection; the next use opens it again.
+    package func disconnect() {
+        wire = nil
+        cancellation.retarget(nil)
+    }
+
+    private func perform<R: Sendable>(
+        _ scope: PostgresScope,
+        _ ticket: CancelTicket,
+        _ body: @Sendable (borrowing Transaction) throws -> R
+    ) throws -> R {
+        let wire = try readyWire()
+        wire.begin(scope, ticket: ticket)
+        do {
+            let result = try body(Transaction(wire: wire))
+            try wire.commit()
+            return result
+        } catch {
+            leave(wire)
+            throw error
+        }
+    }
+
+    private func perform<R: Sendable>(
+        _ scope: PostgresScope,
+        _ ticket: CancelTicket,
+        _ statement: SQL,
+        _ read: @Sendable (PostgresResult) throws(PostgresError) -> R
+    ) throws(PostgresError) -> R {
+        let wire = try readyWire()
+        do throws(PostgresError) {
+            guard let result = try wire.alone(statement, as: scope, ticket: ticket) else {
+                throw PostgresError(.connection, "a statement without a result", statement: statement.text)
+            }
+            return try read(result)
+        } catch {
+            leave(wire)
+            throw error
+        }
+    }
+
+    /// Leaves no transaction behind before anybody else gets the connection.
+    private func leave(_ wire: Wire) {
+        wire.abandon()
+        if !wire.isUsable {
+            disconnect()
+        }
+    }
+
+    private func readyWire() throws(PostgresError) -> Wire {
+        if let wire, wire.isUsable {
+            return wire
+        }
+        disconnect()
+        try gate.admit()
+        do throws(PostgresError) {
+            let fresh = try Wire(configuration, cancellation: cancellation)
+            gate.succeeded()
+            wire = fresh
+            return fresh
+        } catch {
+            gate.failed()
+            throw error
+        }
+    }
+}
+
+/// A transaction under way: READ COMMITTED, on the connection's thread.
+///
+/// It is lent to a synchronous body and can be neither kept nor copied nor made by anybody else, so it can't be used
+/// after its end and a transaction can't be opened inside another. `BEGIN` travels with the first statement. After a
+/// statement failed, every further one throws that failure, and the transaction is rolled back even if the body returns.
+package struct Transaction: ~Copyable {
+    private let wire: Wire
+
+    fileprivate init(wire: Wire) {
+        self.wire = wire
+    }
+
+    /// Runs a statement and decodes its rows.
+    package func query<R>(
+        _ sql: SQL,
+        _ row: (inout PostgresRow) throws(PostgresError) -> R
+    ) throws(PostgresError) -> [R] {
+        try result(sql).map(row)
+    }
+
+    /// Runs a statement and decodes its first row; `nil` when there is none.
+    package func first<R>(
+        _ sql: SQL,
+        _ row: (inout PostgresRow) throws(PostgresError) -> R
+    ) throws(PostgresError) -> R? {
+        try result(sql).first(row)
+    }
+
+    /// Runs a statement and returns the number of rows it affected.
+    @discardableResult
+    package func execute(_ sql: SQL) throws(PostgresError) -> Int {
+        try result(sql).affectedRows
+    }
+
+    /// Runs statements in one round trip, none of which depends on another's result.
+    @discardableResult
+    package func pipeline(_ statements: [SQL]) throws(PostgresError) -> [PostgresResult] {
+        try wire.roundTrip(statements)
+    }
+
+    /// Runs a statement and returns its result as it is.
+    package func result(_ sql: SQL) throws(PostgresError) -> PostgresResult {
+        guard let result = try wire.roundTrip([sql]).first else {
+            throw PostgresError(.connection, "a statement without a result", statement: sql.text)
+        }
+        return result
+    }
+
+    /// Sends a statement with the next round trip, or with COMMIT. Its failure is the failure of that; its result is
+    /// discarded.
+    package func enqueue(_ sql: SQL) {
+        wire.enqueue(sql)
+    }
+
+    /// Reads a large result in pages through a cursor, so that only one page is in memory.
+    package func pages<R>(
+        of size: Int,
+        _ sql: SQL,
+        _ row: (inout PostgresRow) throws(PostgresError) -> R,
+        _ page: ([R]) throws -> Void
+    ) throws {
+        precondition(size > 0, "a page has at least one row")
+        let declare: SQL = "DECLARE turnpike_page NO SCROLL CURSOR FOR \(sql)"
+        let fetch = SQL(trusted: "FETCH FORWARD \(size) FROM turnpike_page")
+        var next = try wire.roundTrip([declare, fetch]).last
+        while let current = next, current.rowCount > 0 {
+            try page(current.map(row))
+            next = current.rowCount < size ? nil : try result(fetch)
+        }
+        enqueue("CLOSE turnpike_page")
+    }
+}

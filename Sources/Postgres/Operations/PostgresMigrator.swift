@@ -1,0 +1,125 @@
+package import Logging
+
+/// One step of the schema: a file `NNNN_topic.sql`, forward only.
+package struct Migration: Hashable, Sendable {
+    /// Its name without the ending. Names are applied in their order, which the leading number decides.
+    package let name: String
+    /// One or more statements, executed in one transaction.
+    package let sql: String
+
+    package init(name: String, sql: String) {
+        self.name = name
+        self.sql = sql
+    }
+}
+
+/// Brings a database to the state the migrations describe.
+///
+/// It connects as its configuration's login role, which owns the schema, and takes no other. An advisory lock lets one
+/// migrator work at a time; the others wait and then find nothing to do. Each migration and its row in
+/// `schema_migration` are one transaction. It grants nothing itself.
+package struct PostgresMigrator: Sendable {
+    private let configuration: PostgresConfiguration
+    private let migrations: [Migration]
+    private let logger: Logger
+
+    /// How long a migration waits for a lock that the running service holds, so that its own queue doesn't stop it.
+    package var lockTimeoutMilliseconds = 10_000
+    /// How long to wait for another migrator.
+    package var turnTimeoutMilliseconds = 300_000
+
+    /// "turnpike" as a number, known to nobody else's advisory locks.
+    private static let advisoryLock = 8_391_171_884_412_367_717
+
+    package init(
+        _ configuration: PostgresConfiguration,
+        migrations: [Migration],
+        logger: Logger = Logger(label: "turnpike.migrator")
+    ) {
+        self.configuration = configuration.asOwner()
+        self.migrations = migrations.sorted { $0.name < $1.name }
+        self.logger = logger
+    }
+
+    /// Applies what is pending and returns the names, in order. Throws ``MigrationFailure`` when the history doesn't
+    /// match; a migration that fails leaves the database as the one before it left it.
+    @discardableResult
+    package func migrate() async throws -> [String] {
+        try await DedicatedThread.run("pg-migrate") { try applyPending() }
+    }
+
+    /// Every migration known here or recorded there, in order. Changes nothing.
+    package func status() async throws -> [MigrationStatus] {
+        try await DedicatedThread.run("pg-migrate") {
+            let session = try Session(configuration)
+            return MigrationHistory(
+                migrations: try checksummed(session),
+                records: try records(session)
+            ).statuses
+        }
+    }
+
+    private func applyPending() throws -> [String] {
+        let session = try Session(configuration)
+        try session.run("SET lock_timeout = \(turnTimeoutMilliseconds)")
+        try session.run("SELECT pg_advisory_lock(\(Self.advisoryLock))")
+        try session.run(
+            """
+            SET lock_timeout = \(lockTimeoutMilliseconds);
+            CREATE TABLE IF NOT EXISTS schema_migration (
+                name text CONSTRAINT schema_migration_pkey PRIMARY KEY,
+                checksum text NOT NULL,
+                applied_at timestamptz NOT NULL
+            )
+            """
+        )
+        let history = MigrationHistory(migrations: try checksummed(session), records: try records(session))
+        let pending = try history.pending()
+        for migration in pending {
+            try apply(migration, session)
+            logger.info("migration applied", metadata: ["migration": "\(migration.name)"])
+        }
+        return pending.map(\.name)
+    }
+
+    private func apply(_ migration: ChecksummedMigration, _ session: Session) throws {
+        do {
+            try session.run("BEGIN")
+            try session.run(migration.sql)
+            guard session.isInTransaction else {
+                throw MigrationFailure.endsItsTransaction(name: migration.name)
+            }
+            try session.run(
+                "INSERT INTO schema_migration (name, checksum, applied_at) VALUES ($1, $2, clock_timestamp())",
+                [migration.name, migration.checksum]
+            )
+            try session.run("COMMIT")
+        } catch let error as PostgresError {
+            throw MigrationFailure.failed(name: migration.name, error.with(statement: nil))
+        }
+    }
+
+    /// The server computes the SHA-256, so that the driver needs no cryptography of its own.
+    private func checksummed(_ session: Session) throws(PostgresError) -> [ChecksummedMigration] {
+        var checksummed: [ChecksummedMigration] = []
+        for migration in migrations {
+            let checksum = try session.run(
+                "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", [migration.sql]
+            ).first { row throws(PostgresError) in try row.next(String.self) }
+            checksummed.append(
+                ChecksummedMigration(name: migration.name, sql: migration.sql, checksum: checksum ?? "")
+            )
+        }
+        return checksummed
+    }
+
+    private func records(_ session: Session) throws(PostgresError) -> [MigrationRecord] {
+        let exists = try session.run("SELECT to_regclass('schema_migration') IS NOT NULL", [])
+            .first { row throws(PostgresError) in try row.next(Bool.self) }
+        guard exists == true else { return [] }
+        return try session.run("SELECT name, checksum, applied_at FROM schema_migration ORDER BY name COLLATE \"C\"", [])
+            .map { row throws(PostgresError) in
+                MigrationRecord(name: try row.next(), checksum: try row.next(), appliedAt: try row.next())
+            }
+    }
+}

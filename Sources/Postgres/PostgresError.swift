@@ -1,0 +1,142 @@
+/// A failure of the driver, of the connection, or of a statement.
+///
+/// A reference to immutable details, so that throwing it costs one word on the path that succeeds.
+@usableFromInline package struct PostgresError: Error, CustomStringConvertible {
+    package enum Kind: String, Sendable {
+        /// The connection could not be made, or was lost.
+        case connection
+        /// The server refused a statement; see `sqlState`.
+        case server
+        /// A statement, or the wait for its answer, took longer than allowed.
+        case timeout
+        /// The task was cancelled.
+        case cancelled
+        /// No connection of the lane became free in time, or too many were already waiting for one.
+        case poolExhausted
+        /// A field was not what the reader of the row expected.
+        case decoding
+    }
+
+    private final class Details: Sendable {
+        let kind: Kind
+        let message: String
+        let detail: String?
+        let sqlState: SQLState?
+        let constraint: String?
+        let statement: String?
+        let outcomeUnknown: Bool
+
+        init(
+            kind: Kind, message: String, detail: String?, sqlState: SQLState?, constraint: String?, statement: String?,
+            outcomeUnknown: Bool
+        ) {
+            self.kind = kind
+            self.message = message
+            self.detail = detail
+            self.sqlState = sqlState
+            self.constraint = constraint
+            self.statement = statement
+            self.outcomeUnknown = outcomeUnknown
+        }
+    }
+
+    private let details: Details
+
+    package init(
+        _ kind: Kind,
+        _ message: String,
+        detail: String? = nil,
+        sqlState: SQLState? = nil,
+        constraint: String? = nil,
+        statement: String? = nil,
+        outcomeUnknown: Bool = false
+    ) {
+        details = Details(
+            kind: kind, message: message, detail: detail, sqlState: sqlState, constraint: constraint,
+            statement: statement, outcomeUnknown: outcomeUnknown
+        )
+    }
+
+    package var kind: Kind { details.kind }
+    package var message: String { details.message }
+    /// The server's detail. It may quote stored values: never show it to a caller.
+    package var detail: String? { details.detail }
+    package var sqlState: SQLState? { details.sqlState }
+    /// The name of the violated constraint.
+    package var constraint: String? { details.constraint }
+    /// The text of the statement, without its parameters.
+    package var statement: String? { details.statement }
+    /// The connection was lost after COMMIT was sent: the transaction may or may not have happened.
+    package var outcomeUnknown: Bool { details.outcomeUnknown }
+
+    /// Whether the same work, if it is idempotent, may succeed when done again.
+    package var isRetryable: Bool {
+        switch kind {
+        case .connection: true
+        case .server: sqlState.map(SQLState.retryable.contains) ?? false
+        case .timeout, .cancelled, .poolExhausted, .decoding: false
+        }
+    }
+
+    /// Whether the database could not be reached or had no room, as opposed to having refused the work.
+    package var isUnavailable: Bool {
+        switch kind {
+        case .connection, .timeout, .poolExhausted: true
+        case .server: sqlState == .tooManyConnections
+        case .cancelled, .decoding: false
+        }
+    }
+
+    @usableFromInline package var description: String {
+        var text = "\(kind.rawValue): \(message)"
+        if let sqlState { text += " [\(sqlState.rawValue)]" }
+        if let constraint { text += " constraint \(constraint)" }
+        if outcomeUnknown { text += " (outcome unknown)" }
+        if let statement { text += " in: \(statement)" }
+        return text
+    }
+
+    /// The same failure with what was learned about its transaction.
+    func with(kind: Kind? = nil, outcomeUnknown: Bool? = nil, statement: String? = nil) -> PostgresError {
+        PostgresError(
+            kind ?? self.kind, message, detail: detail, sqlState: sqlState, constraint: constraint,
+            statement: statement ?? self.statement, outcomeUnknown: outcomeUnknown ?? self.outcomeUnknown
+        )
+    }
+}
+
+/// A five-character SQLSTATE (PostgreSQL documentation, Appendix A).
+package struct SQLState: RawRepresentable, Hashable, Sendable {
+    package let rawValue: String
+
+    package init(rawValue: String) {
+        self.rawValue = rawValue
+    }
+
+    package static let featureNotSupported = SQLState(rawValue: "0A000")
+    package static let notNullViolation = SQLState(rawValue: "23502")
+    package static let foreignKeyViolation = SQLState(rawValue: "23503")
+    package static let uniqueViolation = SQLState(rawValue: "23505")
+    package static let checkViolation = SQLState(rawValue: "23514")
+    package static let exclusionViolation = SQLState(rawValue: "23P01")
+    package static let noActiveTransaction = SQLState(rawValue: "25P01")
+    package static let inFailedTransaction = SQLState(rawValue: "25P02")
+    package static let idleInTransactionTimeout = SQLState(rawValue: "25P03")
+    package static let invalidStatementName = SQLState(rawValue: "26000")
+    package static let serializationFailure = SQLState(rawValue: "40001")
+    package static let deadlockDetected = SQLState(rawValue: "40P01")
+    package static let insufficientPrivilege = SQLState(rawValue: "42501")
+    package static let undefinedTable = SQLState(rawValue: "42P01")
+    package static let tooManyConnections = SQLState(rawValue: "53300")
+    package static let lockNotAvailable = SQLState(rawValue: "55P03")
+    package static let queryCanceled = SQLState(rawValue: "57014")
+
+    /// The class, which is the first two characters: `22` is every data exception.
+    package var errorClass: String { String(rawValue.prefix(2)) }
+
+    /// Failures that come from concurrency, not from the work. A prepared statement that went stale after a migration
+    /// (the last two) is prepared afresh the next time.
+    static let retryable: Set<SQLState> = [
+        .serializationFailure, .deadlockDetected, .featureNotSupported, .invalidStatementName,
+    ]
+}

@@ -1,0 +1,113 @@
+package import BillingCore
+package import Identity
+package import Logging
+package import Postgres
+
+/// Everything the service is told from outside, checked.
+package struct Configuration: Sendable {
+    package var databaseURL: String
+    package var migrationURL: String
+    package var migratesOnStart = true
+    package var zone: Zone
+    package var host = "127.0.0.1"
+    package var port = 8080
+    package var operatorKey: APIKeyText?
+    package var logLevel = Logger.Level.info
+    package var ingestConnections = 2
+    package var admissionConnections = 2
+    package var interactiveConnections = 4
+    package var workerConnections = 2
+    package var ingestQueueEvents = 50_000
+    package var ingestFlushEvents = 2_000
+    package var eventMaxAgeDays = 35
+    package var eventMaxFutureSeconds = 300
+    package var batchEvents = 10_000
+    package var eventBodyBytes = 8 * 1024 * 1024
+    package var bodyBytes = 256 * 1024
+    package var shutdownSeconds = 30
+
+    /// The defaults with a database.
+    package init(databaseURL: String, zone: Zone) {
+        self.databaseURL = databaseURL
+        migrationURL = databaseURL
+        self.zone = zone
+    }
+
+    /// Reads environment and flags; throws every fault at once.
+    package init(environment: [String: String], arguments: [String] = []) throws(ConfigurationFault) {
+        var reader = SettingsReader(environment: environment, arguments: arguments)
+        databaseURL = reader.required(.databaseURL)
+        if !databaseURL.isEmpty { Self.checkURL(databaseURL, .databaseURL, &reader) }
+        migrationURL = reader.text(.migrationURL) ?? databaseURL
+        if reader.text(.migrationURL) != nil { Self.checkURL(migrationURL, .migrationURL, &reader) }
+        migratesOnStart = reader.value(.migrate, fallback: true, expecting: "true or false", Bool.init)
+        let zone: Zone? = reader.value(
+            .timezone,
+            fallback: nil,
+            expecting: "an IANA time zone such as Europe/Berlin"
+        ) { Zone(identifier: $0) }
+        host = reader.required(.host)
+        port = reader.integer(.port, in: 0...65_535)
+        operatorKey = Self.operatorKey(&reader)
+        logLevel = reader.value(
+            .logLevel,
+            fallback: .info,
+            expecting: "one of " + Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+        ) { Logger.Level(rawValue: $0) }
+        ingestConnections = reader.integer(.ingestConnections, in: 1...64)
+        admissionConnections = reader.integer(.admissionConnections, in: 1...64)
+        interactiveConnections = reader.integer(.interactiveConnections, in: 1...256)
+        workerConnections = reader.integer(.workerConnections, in: 1...64)
+        ingestQueueEvents = reader.integer(.ingestQueueEvents, in: 100...5_000_000)
+        ingestFlushEvents = reader.integer(.ingestFlushEvents, in: 1...20_000)
+        eventMaxAgeDays = reader.integer(.eventMaxAgeDays, in: 1...3_650)
+        eventMaxFutureSeconds = reader.integer(.eventMaxFutureSeconds, in: 0...86_400)
+        batchEvents = reader.integer(.batchEvents, in: 1...100_000)
+        eventBodyBytes = reader.integer(.eventBodyBytes, in: 1_024...(256 * 1024 * 1024))
+        bodyBytes = reader.integer(.bodyBytes, in: 1_024...(64 * 1024 * 1024))
+        shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
+        if batchEvents > ingestQueueEvents {
+            reader.fault(.batchEvents, "must not be above TURNPIKE_INGEST_QUEUE_EVENTS (\(ingestQueueEvents))")
+        }
+        guard reader.faults.isEmpty, let zone else { throw ConfigurationFault(faults: reader.faults) }
+        self.zone = zone
+    }
+
+    /// How the pool is to be built.
+    package var postgres: PostgresConfiguration {
+        var postgres = PostgresConfiguration(url: databaseURL)
+        postgres.ingest.connections = ingestConnections
+        postgres.admission.connections = admissionConnections
+        postgres.interactive.connections = interactiveConnections
+        postgres.worker.connections = workerConnections
+        return postgres
+    }
+
+    private static func checkURL(_ url: String, _ setting: Setting, _ reader: inout SettingsReader) {
+        let isURL = url.hasPrefix("postgres://") || url.hasPrefix("postgresql://")
+        guard isURL || url.contains("=") else {
+            reader.fault(setting, "must be a PostgreSQL URL such as postgres://user@host:5432/name")
+            return
+        }
+    }
+
+    private static func operatorKey(_ reader: inout SettingsReader) -> APIKeyText? {
+        guard let text = reader.text(.operatorKey) else { return nil }
+        do {
+            return try APIKeyText(parsing: text)
+        } catch {
+            reader.fault(.operatorKey, "must be \(APIKeyText.expectation); \(error)")
+            return nil
+        }
+    }
+}
+
+/// What is wrong with the configuration, all of it.
+package struct ConfigurationFault: Error, CustomStringConvertible {
+    package let faults: [String]
+
+    package var description: String {
+        let subject = faults.count == 1 ? "The configuration has a fault:" : "The configuration has \(faults.count) faults:"
+        return ([subject] + faults.map { "  - \($0)" }).joined(separator: "\n")
+    }
+}

@@ -1,0 +1,57 @@
+package import BillingCore
+
+/// One usage event, normalised: the CloudEvents attributes, the LLM fields under their own names whichever alias they
+/// came by, and everything else that was sent as raw JSON. Made by `EventDecoder`, or from the columns of the raw log.
+package struct UsageEvent: Sendable, Hashable {
+    package var source: String
+    package var id: String
+    package var type: String
+    package var subject: String
+    /// As the sender gave it; nil means the time of receipt.
+    package var time: Instant?
+    /// The reservation that this event settles: the CloudEvents extension `reservationid`.
+    package var reservationID: UUIDv7?
+    /// Whether more events will settle the same reservation: the extension `reservationpartial`.
+    package var reservationPartial: Bool
+    package var usage: LLMUsage
+    /// The members of `data` that are no LLM fields, as the text of a JSON object; nil when there are none.
+    package var data: String?
+    /// The CloudEvents extension attributes and `dataschema`, as the text of a JSON object; nil when there are none.
+    package var extensions: String?
+    package var key: EventKey
+    /// See `EventContentHash`.
+    package var contentHash: Int64
+
+    package init(
+        source: String,
+        id: String,
+        type: String,
+        subject: String,
+        time: Instant? = nil,
+        reservationID: UUIDv7? = nil,
+        reservationPartial: Bool = false,
+        usage: LLMUsage = LLMUsage(),
+        data: String? = nil,
+        extensions: String? = nil,
+        key: EventKey,
+        contentHash: Int64
+    ) {
+        self.source = source
+        self.id = id
+        self.type = type
+        self.subject = subject
+        self.time = time
+        self.reservationID = reservationID
+        self.reservationPartial = reservationPartial
+        self.usage = usage
+        self.data = data
+        self.extensions = extensions
+        self.key = key
+        self.contentHash = contentHash
+    }
+
+    /// The key while the subject names nobody; it covers the subject too.
+    package var unmatchedKey: EventKey {
+        EventKey(source: source, id: id, subject: subject)
+    }
+}

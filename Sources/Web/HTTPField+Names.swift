@@ -1,0 +1,14 @@
+package import HTTPTypes
+
+extension HTTPField.Name {
+    package static let xRequestID = Self(constant: "X-Request-Id")
+    package static let xAPIKey = Self(constant: "X-Api-Key")
+    package static let idempotencyKey = Self(constant: "Idempotency-Key")
+    package static let idempotencyReplayed = Self(constant: "Idempotency-Replayed")
+
+    /// A name written in the source; a name that is no token is a programmer's error.
+    package init(constant: StaticString) {
+        guard let name = Self("\(constant)") else { preconditionFailure("\(constant) is no field name") }
+        self = name
+    }
+}

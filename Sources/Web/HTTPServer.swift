@@ -1,0 +1,138 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import NIOHTTPTypes
+import ServiceLifecycle
+
+/// The HTTP side of the process: a `Service` that answers the registered operations until it is told to stop,
+/// then finishes what it has accepted.
+package struct HTTPServer: Service {
+    package struct Configuration: Sendable {
+        package var host: String
+        /// 0 lets the system choose a free port.
+        package var port: Int
+        /// How long a connection may stay silent between requests.
+        package var idleTimeoutSeconds = 75
+        /// How long one request may take to arrive completely.
+        package var readTimeoutSeconds = 30
+        package var headerBytes = 32 * 1024
+        package var headerCount = 100
+        /// Done in this order before connections are accepted. If one throws, the service ends with its error.
+        package var preparations: [@Sendable () async throws -> Void] = []
+
+        package init(host: String, port: Int) {
+            self.host = host
+            self.port = port
+        }
+    }
+
+    private let application: Application<RouterResponder<HTTPContext>>
+
+    /// - Parameter onListening: called with the port once connections are accepted.
+    package init(
+        operations: Operations,
+        pipeline: RequestPipeline,
+        configuration: Configuration,
+        onListening: @escaping @Sendable (Int) async -> Void = { _ in }
+    ) {
+        let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
+        for route in operations.routes {
+            let endpoint = Endpoint(
+                pipeline: pipeline,
+                route: route,
+                metrics: OperationMetrics(operation: route.operation)
+            )
+            router.on(RouterPath(route.operation.path), method: route.operation.method, responder: endpoint)
+        }
+        // A middleware added after the routes concerns only what no route has answered.
+        router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
+        let readTimeout = TimeAmount.seconds(Int64(configuration.readTimeoutSeconds))
+        let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
+        var application = Application(
+            responder: router.buildResponder(),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [
+                        RequestArrivalHandler(timeout: readTimeout, continueUpToBytes: bodyLimitBytes)
+                    ],
+                    idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: configuration.headerBytes,
+                        maxHeaderListSize: configuration.headerBytes,
+                        maxHeaderFieldCount: configuration.headerCount
+                    )
+                )
+            ),
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
+            onServerRunning: { channel in
+                await onListening(channel.localAddress?.port ?? configuration.port)
+            },
+            logger: pipeline.logger
+        )
+        for preparation in configuration.preparations {
+            application.beforeServerStarts(perform: preparation)
+        }
+        self.application = application
+    }
+
+    package func run() async throws {
+        try await application.run()
+    }
+}
+
+struct HTTPContext: Hummingbird.RequestContext {
+    var coreContext: CoreRequestContextStorage
+
+    init(source: Source) {
+        coreContext = .init(source: source)
+    }
+}
+
+private struct Endpoint: HTTPResponder {
+    let pipeline: RequestPipeline
+    let route: Operations.Route
+    let metrics: OperationMetrics
+
+    func respond(to request: Request, context: HTTPContext) async throws -> Response {
+        await pipeline.respond(to: request, parameters: context.parameters, route: route, metrics: metrics)
+    }
+}
+
+/// Answers what no route matches: 405 with `Allow` where another method would have, else 404.
+private struct Unrouted: RouterMiddleware {
+    typealias Context = HTTPContext
+
+    let pipeline: RequestPipeline
+    let operations: [Operation]
+    let route: Operations.Route
+    let metrics: OperationMetrics
+
+    init(pipeline: RequestPipeline, operations: [Operation]) {
+        let operation = Operation(
+            id: "unrouted",
+            method: .get,
+            path: "unrouted",
+            access: .open,
+            bodyLimitBytes: 0,
+            mediaTypes: [],
+            isQuiet: false
+        )
+        self.pipeline = pipeline
+        self.operations = operations
+        metrics = OperationMetrics(operation: operation)
+        route = Operations.Route(operation: operation) { request, _ in
+            let allowed = PathTemplate.methods(matching: request.path, among: operations)
+            guard allowed.isEmpty else { throw Problem.methodNotAllowed(request.method, allowed: allowed) }
+            throw Problem.routeNotFound(request.path)
+        }
+    }
+
+    func handle(
+        _ request: Request,
+        context: HTTPContext,
+        next: (Request, HTTPContext) async throws -> Response
+    ) async throws -> Response {
+        await pipeline.respond(to: request, parameters: context.parameters, route: route, metrics: metrics)
+    }
+}

@@ -1,0 +1,30 @@
+package import HTTPTypes
+
+/// One entry of the contract: what may be called, by whom, with how large a body.
+package struct Operation: Sendable {
+    package enum Access: Sendable, Equatable {
+        /// Without a credential: probes, metrics and documents.
+        case open
+        /// With a credential that has at least one of these scopes.
+        case anyOf(ScopeSet)
+    }
+
+    /// `operationId` in the contract.
+    package let id: String
+    package let method: HTTPRequest.Method
+    /// The path template as the contract writes it, `/api/v1/tenants/{key}`.
+    package let path: String
+    package let access: Access
+    package let bodyLimitBytes: Int
+    /// Media types a body may have.
+    package let mediaTypes: [String]
+    /// A busy operation: its successes are in the metrics, and in the log at level debug.
+    package let isQuiet: Bool
+
+    package static let defaultBodyLimitBytes = 256 * 1024
+    package static let json = ["application/json"]
+
+    var takesBody: Bool {
+        method == .post || method == .put || method == .patch || method == .delete
+    }
+}

@@ -1,0 +1,51 @@
+package import BillingCore
+package import Postgres
+
+extension FixedDecimal: PostgresConvertible {
+    package var postgres: PostgresNumeric { PostgresNumeric(unscaled: unscaled) }
+
+    package init?(postgres: PostgresNumeric) {
+        guard let value = try? FixedDecimal(validating: postgres.unscaled) else { return nil }
+        self = value
+    }
+}
+
+extension Instant: PostgresConvertible {
+    package var postgres: PostgresTimestamp { PostgresTimestamp(microseconds: microseconds) }
+
+    package init?(postgres: PostgresTimestamp) {
+        self.init(microseconds: postgres.microseconds)
+    }
+}
+
+extension UUIDv7: PostgresConvertible {
+    package var postgres: PostgresUUID { PostgresUUID(high: high, low: low) }
+
+    package init?(postgres: PostgresUUID) {
+        self.init(high: postgres.high, low: postgres.low)
+    }
+}
+
+extension SubscriptionID: PostgresConvertible {
+    package var postgres: UUIDv7 { rawValue }
+
+    package init?(postgres: UUIDv7) {
+        self.init(rawValue: postgres)
+    }
+}
+
+extension IntegerIdentifier where Self: PostgresConvertible {
+    package var postgres: Int64 { rawValue }
+
+    package init?(postgres: Int64) {
+        self.init(rawValue: postgres)
+    }
+}
+
+extension TenantID: PostgresConvertible {}
+extension FeatureID: PostgresConvertible {}
+extension MeterID: PostgresConvertible {}
+extension PlanID: PostgresConvertible {}
+extension PlanVersionID: PostgresConvertible {}
+extension BillingPeriodID: PostgresConvertible {}
+extension LimitID: PostgresConvertible {}

@@ -1,0 +1,53 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import NIOHTTP1
+import Postgres
+
+extension Problem {
+    /// The one place where an error that no room has turned into a problem becomes one.
+    package init(mapping error: any Error) {
+        switch error {
+        case let problem as Problem:
+            self = problem
+        case let failure as ValidationFailure:
+            self = .validationFailed(
+                failure.faults.map { Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
+            )
+        case let fault as JSONFault:
+            self = .malformedJSON(detail: "The body is not acceptable JSON: \(fault.description).", pointer: fault.pointer)
+        case let failure as PostgresError:
+            self = Self.mapping(failure)
+        case is HTTPParserError:
+            self = Problem(.badRequest, code: "malformed_request", detail: "The body does not arrive as HTTP/1.1 says.")
+        case is NIOTooManyBytesError:
+            self = Problem(.contentTooLarge, code: "content_too_large", detail: "The body is too large.")
+        case let failure as HTTPError:
+            self = Self.mapping(failure)
+        default:
+            self = .internalError(error)
+        }
+    }
+
+    private static func mapping(_ failure: PostgresError) -> Problem {
+        if failure.outcomeUnknown || failure.isUnavailable {
+            return .databaseUnavailable(outcomeUnknown: failure.outcomeUnknown, underlying: failure)
+        }
+        switch failure.kind {
+        case .timeout, .poolExhausted, .connection:
+            return .databaseUnavailable(outcomeUnknown: false, underlying: failure)
+        default:
+            return .internalError(failure)
+        }
+    }
+
+    private static func mapping(_ failure: HTTPError) -> Problem {
+        guard failure.status.kind == .clientError else { return .internalError(failure) }
+        return Problem(
+            failure.status,
+            code: failure.status == .notFound ? "route_not_found" : "bad_request",
+            detail: failure.body ?? failure.status.reasonPhrase,
+            headers: failure.headers
+        )
+    }
+}

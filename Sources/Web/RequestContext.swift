@@ -1,0 +1,49 @@
+import BillingCore
+package import Logging
+
+/// What surrounds a request: who calls, under which id, which operation it is, and the present.
+package struct RequestContext: Sendable {
+    package let requestID: String
+    package let operation: Operation
+    package let principal: Principal
+    /// Bears the request id.
+    package let logger: Logger
+    package let clock: Clock
+    package let ids: IDSource
+
+    package init(
+        requestID: String,
+        operation: Operation,
+        principal: Principal,
+        logger: Logger,
+        clock: Clock,
+        ids: IDSource
+    ) {
+        self.requestID = requestID
+        self.operation = operation
+        self.principal = principal
+        self.logger = logger
+        self.clock = clock
+        self.ids = ids
+    }
+
+    /// The tenant key in the path, if the caller may know of it. A caller bound to another tenant gets the very
+    /// answer that an absent tenant gives: rooms throw the same `Problem.notFound("tenant", key)`.
+    package func tenantKey(in request: APIRequest, parameter: String = "key") throws(Problem) -> String {
+        let key = try request.parameter(parameter)
+        try requireAccess(toTenant: key)
+        return key
+    }
+
+    package func requireAccess(toTenant key: String) throws(Problem) {
+        guard principal.mayAccess(tenantKey: key) else { throw .notFound("tenant", key) }
+    }
+
+    /// The tenant a list is narrowed to: a bound caller sees its own whatever it asks for, and asking for another
+    /// gives the 404 of an absent one.
+    package func tenantFilter(_ asked: String?) throws(Problem) -> String? {
+        guard let asked else { return principal.tenantKey }
+        try requireAccess(toTenant: asked)
+        return asked
+    }
+}

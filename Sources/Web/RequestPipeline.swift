@@ -1,0 +1,164 @@
+import BillingCore
+import HTTPTypes
+import Hummingbird
+package import Logging
+import NIOCore
+
+/// What a caller shows to say who it is.
+package enum PresentedCredential: Sendable {
+    case bearer(String)
+    case apiKey(String)
+}
+
+/// Turns what was presented into a principal, or throws the 401.
+package typealias Authenticator = @Sendable (PresentedCredential) async throws -> Principal
+
+/// What happens around every handler: request id, authentication, scope, media type, body limit; afterwards the
+/// rendering of problems, security headers, log and metrics. It is one function in one order, so that no operation can
+/// be registered without it.
+package struct RequestPipeline: Sendable {
+    let authenticate: Authenticator
+    let clock: Clock
+    let ids: IDSource
+    let logger: Logger
+
+    package init(authenticate: @escaping Authenticator, clock: Clock, ids: IDSource, logger: Logger) {
+        self.authenticate = authenticate
+        self.clock = clock
+        self.ids = ids
+        self.logger = logger
+    }
+
+    func respond(
+        to request: Request,
+        parameters: Parameters,
+        route: Operations.Route,
+        metrics: OperationMetrics
+    ) async -> Response {
+        let start = ContinuousClock.now
+        let operation = route.operation
+        var record = RequestRecord(requestID: requestID(of: request), operation: operation, method: request.method)
+        var answer: Answer
+        do {
+            let principal = try await principal(of: request, for: operation)
+            record.credentialID = principal.credentialID
+            let incoming = APIRequest(
+                method: request.method,
+                path: request.uri.path,
+                queryString: request.uri.query ?? "",
+                headers: request.headers,
+                body: try await body(of: request, for: operation),
+                parameters: parameters,
+                operationID: operation.id
+            )
+            var logger = logger
+            logger[metadataKey: "request_id"] = .string(record.requestID)
+            let context = RequestContext(
+                requestID: record.requestID,
+                operation: operation,
+                principal: principal,
+                logger: logger,
+                clock: clock,
+                ids: ids
+            )
+            answer = try await route.handler(incoming, context)
+        } catch {
+            let problem = Problem(mapping: error)
+            record.problem = problem
+            answer = problem.answer(instance: request.uri.path, requestID: record.requestID)
+        }
+        record.status = answer.status
+        record.duration = ContinuousClock.now - start
+        metrics.record(status: answer.status, duration: record.duration)
+        record.log(to: logger)
+        return Self.response(answer, requestID: record.requestID)
+    }
+
+    private func requestID(of request: Request) -> String {
+        if let given = request.headers[.xRequestID], Self.isSane(requestID: given) { return given }
+        return ids.next().description
+    }
+
+    /// A foreign id is taken over only if it can do no harm in a log line or a header.
+    static func isSane(requestID: String) -> Bool {
+        (1...128).contains(requestID.utf8.count)
+            && requestID.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default:
+                    "-_.:/+=@".utf8.contains(byte)
+                }
+            }
+    }
+
+    private func principal(of request: Request, for operation: Operation) async throws -> Principal {
+        guard case .anyOf(let needed) = operation.access else { return .anonymous }
+        let principal = try await authenticate(try Self.credential(in: request.headers))
+        guard !principal.scopes.isDisjoint(with: needed) else { throw Problem.insufficientScope(needed: needed) }
+        return principal
+    }
+
+    static func credential(in headers: HTTPFields) throws(Problem) -> PresentedCredential {
+        if let field = headers[.authorization] {
+            let parts = field.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
+            guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+                throw .unauthenticated("The Authorization field must be 'Bearer' and a key or token.")
+            }
+            return .bearer(String(parts[1].trimmingSpaces()))
+        }
+        if let key = headers[.xAPIKey] {
+            return .apiKey(key)
+        }
+        throw .unauthenticated("Send an API key as 'Authorization: Bearer ...' or 'X-Api-Key: ...'.")
+    }
+
+    private func body(of request: Request, for operation: Operation) async throws -> ByteBuffer {
+        guard operation.takesBody else { return ByteBuffer() }
+        let limit = operation.bodyLimitBytes
+        let announced = request.headers[.contentLength].flatMap { Int($0) }
+        guard announced ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
+        let body: ByteBuffer
+        do {
+            body = try await request.body.collect(upTo: limit)
+        } catch is NIOTooManyBytesError {
+            throw Problem.contentTooLarge(limitBytes: limit)
+        }
+        if body.readableBytes > 0 || request.headers[.contentType] != nil {
+            try Self.checkMediaType(of: request, accepted: operation.mediaTypes)
+        }
+        return body
+    }
+
+    private static func checkMediaType(of request: Request, accepted: [String]) throws(Problem) {
+        let given = request.headers[.contentType]
+        let type = given.map { String($0.prefix { $0 != ";" }[...].trimmingSpaces()).lowercased() }
+        guard let type, accepted.contains(type) || accepted.contains("*/*") else {
+            throw .unsupportedMediaType(given, accepted: accepted)
+        }
+    }
+
+    private static func response(_ answer: Answer, requestID: String) -> Response {
+        var headers = answer.headers
+        headers[.xRequestID] = requestID
+        headers[.xContentTypeOptions] = "nosniff"
+        if headers[.cacheControl] == nil { headers[.cacheControl] = "no-store" }
+        if headers[.contentSecurityPolicy] == nil {
+            headers[.contentSecurityPolicy] = "default-src 'none'; frame-ancestors 'none'"
+        }
+        let body = answer.body.readableBytes == 0 ? ResponseBody() : ResponseBody(byteBuffer: answer.body)
+        return Response(status: answer.status, headers: headers, body: body)
+    }
+}
+
+extension Principal {
+    /// Nobody: what an open operation is called by. It may access no tenant.
+    package static let anonymous = Principal(
+        credentialID: "anonymous",
+        tenantID: TenantID(rawValue: -1),
+        tenantKey: nil,
+        scopes: [],
+        answerKey: AnswerKey(derivedFromSecret: "")
+    )
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Foundation
+import Logging
+import TurnpikeServer
+import Web
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Answer requests until SIGTERM or SIGINT.",
+        discussion: """
+            Every option may be given as an environment variable instead; an option wins.
+
+            \(Setting.help)
+            """
+    )
+
+    @Argument(parsing: .captureForPassthrough, help: "Options, as listed above.")
+    var options: [String] = []
+
+    func run() async throws {
+        let configuration = try Options.configuration(options, of: Self.self)
+        let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: configuration.logLevel) }
+        do {
+            if configuration.migratesOnStart {
+                let applied = try await Migrations.migrate(configuration, logger: logger)
+                logger.info("migrated", metadata: ["applied": .array(applied.map { .string($0) })])
+            }
+            try await Server.build(configuration, logger: logger) { port in
+                logger.info("listening", metadata: ["host": .string(configuration.host), "port": "\(port)"])
+            }.run()
+        } catch {
+            logger.critical("stopped", metadata: ["error": .string(String(describing: error))])
+            throw ExitCode.failure
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import Foundation
+
+/// The worked examples of `docs/rules.md`, in the form of `docs/rules-examples.json`.
+struct RulesExamples: Decodable {
+    struct Number: Decodable {
+        let name, text: String
+        let value, error: String?
+    }
+
+    struct Rounding: Decodable {
+        let name, quantity, unitAmount, currency, exact, amount: String
+    }
+
+    struct Instants: Decodable {
+        let name, text: String
+        let instant, error: String?
+    }
+
+    struct Window: Decodable {
+        let name, zone, kind, instant, start, end: String
+    }
+
+    struct Period: Decodable {
+        let name, anchor, zone: String
+        let months: Int
+        let starts: [String]
+    }
+
+    struct PriceList: Decodable {
+        struct Tier: Decodable {
+            let upTo: String?
+            let unitAmount: String
+            let flatAmount: String?
+        }
+        let unitAmount: String?
+        let tiers: [Tier]?
+    }
+
+    struct Charge: Decodable {
+        let name, price, quantity, charge: String
+        let tiers: [String]
+    }
+
+    struct Marginal: Decodable {
+        let name, price: String
+        let totals, marginals: [String]
+    }
+
+    struct Prorated: Decodable {
+        let name, fee, currency: String
+        let period, active: [String]
+        let exact, amount: String
+    }
+
+    struct Tokens: Decodable {
+        let name: String
+        let input, cachedInput, cacheWrite, output, reasoning: Int64
+        let classes: [Int64]?
+        let fault: String?
+    }
+
+    let numbers: [Number]
+    let rounding: [Rounding]
+    let instants: [Instants]
+    let windows: [Window]
+    let periods: [Period]
+    let priceLists: [String: PriceList]
+    let charges: [Charge]
+    let marginals: [Marginal]
+    let proration: [Prorated]
+    let tokenClasses: [Tokens]
+
+    static func load() throws -> RulesExamples {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(RulesExamples.self, from: Data(contentsOf: documents("rules-examples.json")))
+    }
+
+    static func document() throws -> String {
+        try String(contentsOf: documents("rules.md"), encoding: .utf8)
+    }
+
+    /// All examples as plain values, to look their parts up in the document.
+    static func plain() throws -> [[String: Any]] {
+        let data = try Data(contentsOf: documents("rules-examples.json"))
+        let sections = try JSONSerialization.jsonObject(with: data) as? [String: Any] ?? [:]
+        return sections.values.flatMap { $0 as? [[String: Any]] ?? [] }
+    }
+
+    private static func documents(_ name: String) -> URL {
+        URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../docs/\(name)").standardized
+    }
+}

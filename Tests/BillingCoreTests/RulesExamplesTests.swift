@@ -1,0 +1,150 @@
+import BillingCore
+import Testing
+
+/// The worked examples that `docs/rules.md` shows to users.
+@Suite struct RulesExamplesTests {
+    private let examples: RulesExamples
+
+    init() throws { examples = try RulesExamples.load() }
+
+    private func decimal(_ text: String) throws -> FixedDecimal { try FixedDecimal(parsing: text) }
+
+    private func interval(_ bounds: [String]) throws -> Interval {
+        try Interval(start: Instant(parsing: #require(bounds.first)), end: Instant(parsing: #require(bounds.last)))
+    }
+
+    private func price(_ name: String) throws -> Price {
+        let list = try #require(examples.priceLists[name])
+        if let unitAmount = list.unitAmount { return .perUnit(unitAmount: try decimal(unitAmount)) }
+        let tiers = try #require(list.tiers).map { tier in
+            try PriceTier(
+                upTo: tier.upTo.map(decimal),
+                unitAmount: decimal(tier.unitAmount),
+                flatAmount: decimal(tier.flatAmount ?? "0")
+            )
+        }
+        #expect(PriceTier.faults(in: tiers).isEmpty)
+        return .graduated(tiers)
+    }
+
+    @Test func `numbers`() throws {
+        let errors: [DecimalError: String] = [.malformed: "malformed", .outOfRange: "out of range"]
+        for example in examples.numbers {
+            do throws(DecimalError) {
+                let value = try FixedDecimal(parsing: example.text)
+                #expect(value.description == example.value, "\(example.name)")
+            } catch {
+                #expect(errors[error] == example.error, "\(example.name)")
+            }
+        }
+    }
+
+    @Test func `rounding`() throws {
+        for example in examples.rounding {
+            let exact = try decimal(example.quantity).multiplied(by: decimal(example.unitAmount))
+            #expect(exact.description == example.exact, "\(example.name)")
+            let money = try Money(rounding: exact, #require(Currency(example.currency)))
+            #expect(money.formatted == example.amount, "\(example.name)")
+        }
+    }
+
+    @Test func `instants`() throws {
+        for example in examples.instants {
+            do throws(InstantError) {
+                let instant = try Instant(parsing: example.text)
+                #expect(instant.description == example.instant, "\(example.name)")
+            } catch {
+                #expect(error.description == example.error, "\(example.name)")
+            }
+        }
+    }
+
+    @Test func `windows`() throws {
+        for example in examples.windows {
+            let windows = try CalendarWindows(zone: #require(Zone(identifier: example.zone)))
+            let kind = try #require(WindowKind(rawValue: example.kind))
+            let window = try windows.window(kind, containing: Instant(parsing: example.instant))
+            #expect(try window == interval([example.start, example.end]), "\(example.name)")
+        }
+    }
+
+    @Test func `billing periods`() throws {
+        for example in examples.periods {
+            let periods = try BillingPeriods(
+                anchor: Instant(parsing: example.anchor),
+                zone: #require(Zone(identifier: example.zone)),
+                months: example.months
+            )
+            let starts = example.starts.indices.map { periods.interval($0).start }
+            #expect(try starts == example.starts.map { try Instant(parsing: $0) }, "\(example.name)")
+        }
+    }
+
+    @Test func `charges`() throws {
+        for example in examples.charges {
+            let price = try price(example.price)
+            let quantity = try decimal(example.quantity)
+            #expect(
+                try price.charge(quantity: quantity, eventCount: 1).description == example.charge,
+                "\(example.name)"
+            )
+            let tiers = try price.breakdown(quantity: quantity).map(\.amount.description)
+            #expect(tiers == example.tiers, "\(example.name)")
+        }
+    }
+
+    @Test func `marginal charges`() throws {
+        for example in examples.marginals {
+            let price = try price(example.price)
+            let totals = try example.totals.map { UsageTotal(quantity: try decimal($0), eventCount: 1) }
+            let marginals = try zip(totals, totals.dropFirst()).map { try price.marginalCharge(from: $0, to: $1) }
+            #expect(marginals.map(\.description) == example.marginals, "\(example.name)")
+        }
+    }
+
+    @Test func `proration`() throws {
+        for example in examples.proration {
+            let proration = try Proration(of: interval(example.period), within: interval(example.active))
+            let exact = try proration.amount(of: decimal(example.fee))
+            #expect(exact.description == example.exact, "\(example.name)")
+            let money = try Money(rounding: exact, #require(Currency(example.currency)))
+            #expect(money.formatted == example.amount, "\(example.name)")
+        }
+    }
+
+    @Test func `token classes`() throws {
+        for example in examples.tokenClasses {
+            do throws(TokenClassFault) {
+                let classes = try TokenClasses(
+                    input: example.input,
+                    cachedInput: example.cachedInput,
+                    cacheWrite: example.cacheWrite,
+                    output: example.output,
+                    reasoning: example.reasoning
+                )
+                let values = [
+                    classes.uncachedInput, classes.cachedInput, classes.cacheWrite, classes.plainOutput,
+                    classes.reasoning,
+                ]
+                #expect(values == example.classes, "\(example.name)")
+            } catch {
+                #expect(error.field.rawValue == example.fault, "\(example.name)")
+            }
+        }
+    }
+
+    @Test func `the document shows every example with all its values in one row`() throws {
+        let rows = try RulesExamples.document().split(separator: "\n").filter { $0.hasPrefix("| `") }
+        let examples = try RulesExamples.plain()
+        #expect(examples.count == rows.count)
+        for example in examples {
+            let name = try #require(example["name"] as? String)
+            let row = try #require(rows.first { $0.hasPrefix("| `\(name)` |") }, "\(name)")
+            for value in example.values {
+                for part in value as? [Any] ?? [value] {
+                    #expect(row.contains("\(part)"), "\(name) lacks \(part)")
+                }
+            }
+        }
+    }
+}

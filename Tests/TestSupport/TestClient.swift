@@ -1,0 +1,65 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+import Web
+
+/// Speaks HTTP to a server under test, with one credential or none.
+package struct TestClient: Sendable {
+    package let port: Int
+    package let key: String?
+
+    package init(port: Int, key: String?) {
+        self.port = port
+        self.key = key
+    }
+
+    package func with(key: String?) -> TestClient {
+        TestClient(port: port, key: key)
+    }
+
+    package func get(_ path: String, headers: [String: String] = [:]) async throws -> TestResponse {
+        try await send("GET", path, body: nil, headers: headers)
+    }
+
+    package func delete(_ path: String, headers: [String: String] = [:]) async throws -> TestResponse {
+        try await send("DELETE", path, body: nil, headers: headers)
+    }
+
+    package func post(_ path: String, _ json: String = "", headers: [String: String] = [:]) async throws -> TestResponse {
+        try await send("POST", path, body: Array(json.utf8), headers: headers)
+    }
+
+    package func put(_ path: String, _ json: String, headers: [String: String] = [:]) async throws -> TestResponse {
+        try await send("PUT", path, body: Array(json.utf8), headers: headers)
+    }
+
+    package func patch(_ path: String, _ json: String, headers: [String: String] = [:]) async throws -> TestResponse {
+        try await send("PATCH", path, body: Array(json.utf8), headers: headers)
+    }
+
+    /// A body that is not empty is `application/json` unless the headers say otherwise.
+    package func send(
+        _ method: String,
+        _ path: String,
+        body: [UInt8]?,
+        headers: [String: String] = [:]
+    ) async throws -> TestResponse {
+        var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
+        request.method = HTTPMethod(rawValue: method)
+        if let key { request.headers.add(name: "Authorization", value: "Bearer \(key)") }
+        for (name, value) in headers { request.headers.replaceOrAdd(name: name, value: value) }
+        if let body, !body.isEmpty {
+            if !request.headers.contains(name: "Content-Type") {
+                request.headers.add(name: "Content-Type", value: "application/json")
+            }
+            request.body = .bytes(ByteBuffer(bytes: body))
+        }
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
+        let bytes = try await response.body.collect(upTo: 64 * 1024 * 1024)
+        return TestResponse(
+            status: Int(response.status.code),
+            headers: response.headers.map { ($0.name, $0.value) },
+            body: Array(bytes.readableBytesView)
+        )
+    }
+}

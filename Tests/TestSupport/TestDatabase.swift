@@ -1,0 +1,26 @@
+import Foundation
+import Postgres
+
+/// A database of its own, cloned from one that was migrated once for this run.
+package struct TestDatabase: Sendable {
+    package let name: String
+    /// As the cluster's superuser; the pool takes the service's role after login, like in production.
+    package let url: String
+    private let clusterURL: String
+
+    package static func create() async throws -> TestDatabase {
+        let cluster = try await TestCluster.shared.prepared()
+        let name = "turnpike_test_\(ProcessInfo.processInfo.processIdentifier)_\(UInt32.random(in: .min ... .max))"
+        let url = try await PostgresDatabase.create(name, template: cluster.template, at: cluster.url)
+        return TestDatabase(name: name, url: url, clusterURL: cluster.url)
+    }
+
+    package func drop() async throws {
+        try await PostgresDatabase.drop(name, at: clusterURL)
+    }
+
+    /// Runs statements as the owner, past row-level security: for arranging what no operation can arrange yet.
+    package func run(_ statements: String) async throws {
+        try await PostgresDatabase.run(statements, at: url)
+    }
+}
