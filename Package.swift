@@ -112,7 +112,7 @@ let package = Package(
             ),
             .testTarget(
                 name: "ContractTests",
-                dependencies: ["TestSupport", .product(name: "Yams", package: "Yams")],
+                dependencies: ["TestSupport", "Web", .product(name: "Yams", package: "Yams")],
                 exclude: ["check_document.py", "schemathesis.toml"],
                 swiftSettings: settings
             ),
