@@ -52,7 +52,7 @@ extension Rooms {
             ],
             services: [
                 CredentialWatch(
-                    url: dependencies.configuration.databaseURL,
+                    dependencies.configuration.postgres,
                     authentication: identity.authentication,
                     logger: dependencies.logger
                 ),
