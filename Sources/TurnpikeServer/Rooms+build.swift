@@ -1,3 +1,4 @@
+import Catalog
 import Identity
 import Logging
 import Postgres
@@ -37,6 +38,9 @@ extension Rooms {
         )
         identity.register(in: operations)
 
+        let catalog = Catalog(pool: dependencies.pool, clock: dependencies.clock)
+        CatalogRoutes(pool: dependencies.pool, catalog: catalog) { _, _, _ in }.register(in: operations)
+
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0) },
             preparations: [
@@ -48,9 +52,21 @@ extension Rooms {
                         clock: dependencies.clock,
                         ids: dependencies.ids
                     )
-                }
+                },
+                { try await catalog.reload() },
             ],
             services: [
+                CatalogFollower(
+                    catalog: catalog,
+                    listeningWith: dependencies.configuration.postgres,
+                    logger: dependencies.logger
+                ),
+                LimitsInForceWorker(
+                    pool: dependencies.pool,
+                    catalog: catalog,
+                    clock: dependencies.clock,
+                    logger: dependencies.logger
+                ),
                 CredentialWatch(
                     dependencies.configuration.postgres,
                     authentication: identity.authentication,

@@ -1,0 +1,103 @@
+import BillingCore
+import Testing
+import Web
+
+@testable import Catalog
+
+@Suite struct PlanDraftTests {
+    static let faulty: [(String, [String])] = [
+        (#"{"interval":"year"}"#, ["/interval not_supported"]),
+        (
+            #"{"fees":[{"key":"a","amount":"-1"},{"key":"a","amount":"1","charged":"later"}]}"#,
+            ["/fees/0/amount out_of_range", "/fees/1/charged invalid_value", "/fees/1/key duplicate"]
+        ),
+        (#"{"charges":[{"feature":"f"}]}"#, ["/charges/0/price required"]),
+        (
+            #"{"charges":[{"feature":"f","price":{"model":"volume","tiers":[]}}]}"#,
+            ["/charges/0/price/model not_supported"]
+        ),
+        (#"{"charges":[{"feature":"f","price":{"model":"magic"}}]}"#, ["/charges/0/price/model invalid_value"]),
+        (
+            #"{"charges":[{"feature":"f","price":{"model":"per_unit","unit_amount":0.5}}]}"#,
+            ["/charges/0/price/unit_amount invalid_type"]
+        ),
+        (#"{"charges":[{"feature":"f","price":{"model":"graduated"}}]}"#, ["/charges/0/price/tiers required"]),
+        (
+            #"{"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"up_to":"10","unit_amount":"1"},{"up_to":"5","unit_amount":"1"},{"up_to":null,"unit_amount":"1"}]}}]}"#,
+            ["/charges/0/price/tiers/1/up_to not_ascending"]
+        ),
+        (
+            #"{"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"unit_amount":"1"},{"up_to":"5","unit_amount":"-1"}]}}]}"#,
+            [
+                "/charges/0/price/tiers/0/up_to open_before_last", "/charges/0/price/tiers/1/up_to last_not_open",
+                "/charges/0/price/tiers/1/unit_amount out_of_range",
+            ]
+        ),
+        (
+            #"{"charges":[{"feature":"f","price":{"model":"per_unit","unit_amount":"1"}},{"feature":"f","price":{"model":"per_unit","unit_amount":"1"}}]}"#,
+            ["/charges/1/feature duplicate"]
+        ),
+        (
+            #"{"quotas":[{"feature":"f","limit":"1","window":"day"},{"feature":"f","limit":"2","window":"day"},{"feature":"f","limit":"2","window":"month"}]}"#,
+            ["/quotas/1/window duplicate"]
+        ),
+        (
+            #"{"quotas":[{"feature":"f","limit":"-1","window":"year","mode":"firm","overage":"x"}]}"#,
+            [
+                "/quotas/0/limit out_of_range", "/quotas/0/window invalid_value", "/quotas/0/mode invalid_value",
+                "/quotas/0/overage invalid_value",
+            ]
+        ),
+        (
+            #"{"spend_cap":{"amount":"1"},"minimum_commitment":"1","included_credit":"1","trial_days":0}"#,
+            [
+                "/spend_cap not_supported", "/minimum_commitment not_supported", "/included_credit not_supported",
+                "/trial_days not_supported",
+            ]
+        ),
+        (#"{"charge":[]}"#, ["/charge unknown_field"]),
+    ]
+
+    @Test(arguments: faulty)
+    func pointsAtEveryFault(text: String, expected: [String]) throws {
+        #expect(faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text))) } == expected)
+    }
+
+    @Test func anUnsupportedModelNamesTheSupportedOnes() throws {
+        let text = #"{"charges":[{"feature":"f","price":{"model":"cost_plus","markup_percent":"20"}}]}"#
+        let failure = #expect(throws: ValidationFailure.self) {
+            try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)))
+        }
+        #expect(failure?.faults.count == 1)
+        #expect(failure?.faults.first?.detail.contains("\"per_unit\" and \"graduated\"") == true)
+    }
+
+    @Test func anUnsupportedFieldNamesTheSupportedOnes() throws {
+        let failure = #expect(throws: ValidationFailure.self) {
+            try PlanDraft.read(JSONObjectReader(JSONValue(parsing: #"{"trial_days":14}"#)))
+        }
+        #expect(failure?.faults.first?.detail.contains("\"charges\"") == true)
+    }
+
+    @Test func definitionsSurviveStorage() throws {
+        let text = """
+            {"interval":"month","fees":[{"key":"platform","name":"Platform fee","amount":"20.00"}],
+             "charges":[{"feature":"f","price":{"model":"graduated","tiers":[
+                {"up_to":"1000000","unit_amount":"0"},{"up_to":null,"unit_amount":"0.000002","flat_amount":"0"}]}}],
+             "quotas":[{"feature":"f","limit":"5000000","window":"billing_period"}]}
+            """
+        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)))
+        let definition = PlanDefinition(
+            fees: draft.fees,
+            charges: draft.charges.map {
+                Charge(featureID: FeatureID(1), featureKey: $0.feature, price: $0.price)
+            },
+            quotas: draft.quotas.map { Quota($0, feature: FeatureID(1)) }
+        )
+        let again = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: definition.storedText)))
+        #expect(again.fees == draft.fees)
+        #expect(again.charges.map(\.price) == draft.charges.map(\.price))
+        #expect(again.quotas.map(\.limit) == draft.quotas.map(\.limit))
+        #expect(draft.quotas.map(\.overage) == [.denied])
+    }
+}
