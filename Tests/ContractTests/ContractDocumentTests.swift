@@ -5,15 +5,16 @@ import Yams
 
 struct ContractDocumentTests {
     @Test(
-        "the document is valid OpenAPI 3.1",
+        "the document is valid OpenAPI 3.1, and its examples fit their schemas",
         .enabled(if: TestTools.isCI || TestTools.installed("python") != nil, "the virtual environment is not there")
     )
     func isValid() async throws {
         let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
+        let script = TestTools.packageRoot.appendingPathComponent("Tests/ContractTests/check_document.py")
         try await withTemporaryDirectory { directory in
             try await withChildProcess(
                 python,
-                arguments: ["-m", "openapi_spec_validator", "--errors", "all", ContractDocument.file.path],
+                arguments: [script.path, ContractDocument.file.path],
                 environment: ["PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"],
                 directory: directory
             ) { child in

@@ -2,11 +2,14 @@ import TestSupport
 
 /// The tenants and the catalogue that the examples of the document speak of.
 enum DemoCatalogue {
-    static func make(_ caller: HTTPCaller) async throws {
+    static func make(_ client: TestClient) async throws {
         let created = [
             (
                 "/api/v1/tenants",
-                #"{"key": "acme", "name": "Acme GmbH", "currency": "USD", "timezone": "Europe/Berlin", "subjects": ["acme-prod", "org_123"]}"#
+                """
+                {"key": "acme", "name": "Acme GmbH", "currency": "USD", "timezone": "Europe/Berlin",
+                 "subjects": ["acme-prod", "org_123"]}
+                """
             ),
             ("/api/v1/tenants", #"{"key": "initech", "name": "Initech", "currency": "EUR"}"#),
             (
@@ -25,15 +28,12 @@ enum DemoCatalogue {
             ("/api/v1/plans", #"{"key": "pro", "name": "Pro", "currency": "USD"}"#),
             ("/api/v1/plans/pro/versions", version),
         ]
-        for (path, body) in created { try await caller.post(path, json: body, expecting: 201) }
-        try await caller.post("/api/v1/plans/pro/versions/1/publish", expecting: 200)
-        try await caller.post("/api/v1/plans/pro/versions", json: version, expecting: 201)
-        try await caller.post(
-            "/api/v1/subscriptions",
-            json: #"{"tenant": "acme", "plan": "pro", "version": 1}"#,
-            expecting: 201
-        )
-        try await caller.post("/api/v1/events", json: events, expecting: 200)
+        for (path, body) in created { try await client.post(path, body).expecting(201) }
+        try await client.post("/api/v1/plans/pro/versions/1/publish").expecting(200)
+        try await client.post("/api/v1/plans/pro/versions", version).expecting(201)
+        let subscription = #"{"tenant": "acme", "plan": "pro", "version": 1}"#
+        try await client.post("/api/v1/subscriptions", subscription).expecting(201)
+        try await client.post("/api/v1/events", events).expecting(200)
     }
 
     private static let version = """

@@ -1,47 +1,38 @@
 import Foundation
 import TestSupport
 import Testing
+import Web
 
 /// The running service, held to the document from outside.
 @Suite(.timeLimit(.minutes(15)))
 struct RunningServiceTests {
-    @Test("the service has the operations of the document, and asks for the same scopes")
-    func operationsAreServed() async throws {
+    @Test("the service has the operations of the document and no others, under the same scopes")
+    func operationsAreThoseOfTheDocument() async throws {
+        let documented = Set(try ContractDocument().operations())
+        try await TestServer.run { server in
+            let registered = Set(server.operations.map(ContractDocument.Operation.init))
+            #expect(registered.subtracting(documented) == [], "not in the document")
+            #expect(documented.subtracting(registered) == [], "not in the service")
+        }
+    }
+
+    @Test("a credential without the scopes of an operation is refused, and told which they are")
+    func scopesAreEnforced() async throws {
         let operations = try ContractDocument().operations()
-        try await TurnpikeProcess.run { turnpike in
-            let outsider = try await Self.key(scopes: ["reports:read"], turnpike)
-            let nobody = HTTPCaller(baseURL: turnpike.baseURL)
-            let caller = nobody.with(bearer: outsider)
+        try await TestServer.run { server in
+            let outsider = try await server.client([.reportsRead])
             for operation in operations {
                 let path = Self.examplePath(operation.path)
-                let anonymous = try await nobody.call(operation.method, path)
+                let anonymous = try await server.anonymous.send(operation.method, path, body: nil)
                 if operation.isOpen {
                     #expect(anonymous.status == 200, "\(operation): \(anonymous)")
                     continue
                 }
                 #expect(anonymous.status == 401, "\(operation): \(anonymous)")
-                let refused = try await caller.call(operation.method, path)
+                let refused = try await outsider.send(operation.method, path, body: nil)
                 #expect(refused.status == 403, "\(operation): \(refused)")
-                let challenge = refused.headers["www-authenticate"] ?? ""
+                let challenge = refused.header("WWW-Authenticate") ?? ""
                 #expect(Self.scopes(inChallenge: challenge) == operation.scopes, "\(operation): \(challenge)")
-            }
-        }
-    }
-
-    @Test("a path answers to the methods of the document and to no others")
-    func otherMethodsAreRefused() async throws {
-        let methods = Dictionary(grouping: try ContractDocument().operations(), by: \.path)
-            .mapValues { Set($0.map(\.method)) }
-        try await TurnpikeProcess.run { turnpike in
-            let caller = turnpike.asOperator
-            for (path, documented) in methods.sorted(by: { $0.key < $1.key }) {
-                let answer = try await caller.call("PROPFIND", Self.examplePath(path))
-                #expect(answer.status == 405, "\(path): \(answer)")
-                let allowed = Set(
-                    (answer.headers["allow"] ?? "").split(separator: ",")
-                        .map { $0.trimmingCharacters(in: .whitespaces) }
-                )
-                #expect(allowed.subtracting(["HEAD", "OPTIONS"]) == documented, "\(path)")
             }
         }
     }
@@ -49,9 +40,9 @@ struct RunningServiceTests {
     @Test("the service hands out the document it was built with")
     func documentIsServed() async throws {
         let file = try Data(contentsOf: ContractDocument.file)
-        try await TurnpikeProcess.run { turnpike in
-            let served = try await HTTPCaller(baseURL: turnpike.baseURL).get("/openapi.yaml")
-            #expect(served.body == file)
+        try await TestServer.run { server in
+            let served = try await server.anonymous.get("/openapi.yaml")
+            #expect(served.body == Array(file))
         }
     }
 
@@ -62,7 +53,7 @@ struct RunningServiceTests {
     func survivesSchemathesis() async throws {
         let program = try #require(TestTools.installed("schemathesis"), "run scripts/test: it installs schemathesis")
         try await TurnpikeProcess.run { turnpike in
-            try await DemoCatalogue.make(turnpike.asOperator)
+            try await DemoCatalogue.make(turnpike.operatorClient)
             try await withTemporaryDirectory { directory in
                 try await withChildProcess(
                     program,
@@ -83,24 +74,13 @@ struct RunningServiceTests {
             "--config-file",
             TestTools.packageRoot.appendingPathComponent("Tests/ContractTests/schemathesis.toml").path,
             "run", ContractDocument.file.path,
-            "--url", turnpike.baseURL.absoluteString,
+            "--url", turnpike.baseURL,
             "--header", "Authorization: Bearer \(TurnpikeProcess.operatorKey)",
             "--checks", "all",
             "--max-examples", "30",
             "--seed", "20261123",
             "--no-color",
         ]
-    }
-
-    private static func key(scopes: [String], _ turnpike: TurnpikeProcess) async throws -> String {
-        struct Created: Decodable { let key: String }
-        let names = scopes.map { "\"\($0)\"" }.joined(separator: ", ")
-        let answer = try await turnpike.asOperator.post(
-            "/api/v1/api-keys",
-            json: "{\"name\": \"outsider\", \"scopes\": [\(names)]}",
-            expecting: 201
-        )
-        return try answer.decoded(Created.self).key
     }
 
     private static func examplePath(_ template: String) -> String {
@@ -117,5 +97,21 @@ struct RunningServiceTests {
             let end = challenge.range(of: "\"", range: start.upperBound..<challenge.endIndex)
         else { return [] }
         return Set(challenge[start.upperBound..<end.lowerBound].split(separator: " ").map(String.init))
+    }
+}
+
+extension ContractDocument.Operation {
+    init(_ operation: Operation) {
+        let scopes: ScopeSet =
+            switch operation.access {
+            case .open: []
+            case .anyOf(let scopes): scopes
+            }
+        self.init(
+            method: operation.method.rawValue,
+            path: operation.path,
+            id: operation.id,
+            scopes: Set(scopes.names)
+        )
     }
 }

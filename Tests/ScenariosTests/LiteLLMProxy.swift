@@ -9,11 +9,11 @@ struct LiteLLMProxy: Sendable {
 
     private static let masterKey = "sk-9f2c61d07be84a35a1c4e0d86f7b3259c8e41d70"
 
-    private let caller: HTTPCaller
+    private let client: TestClient
 
     /// Starts it, waits until it is ready, and ends it after the body.
     static func run<Result: Sendable>(
-        reportingTo service: URL,
+        reportingTo service: String,
         key: String,
         _ body: (LiteLLMProxy) async throws -> Result
     ) async throws -> Result {
@@ -29,10 +29,11 @@ struct LiteLLMProxy: Sendable {
                 environment: environment(service: service, key: key, home: directory),
                 directory: directory
             ) { child in
-                let url = URL(string: "http://127.0.0.1:\(port)") ?? service
-                let caller = HTTPCaller(baseURL: url, bearer: masterKey)
-                try await child.waitUntilReady(within: .seconds(120)) { await caller.isUp("/health/liveliness") }
-                return try await body(LiteLLMProxy(caller: caller))
+                let client = TestClient(port: port, key: masterKey)
+                try await child.waitUntilReady(within: .seconds(120)) {
+                    (try? await client.get("/health/liveliness").status) == 200
+                }
+                return try await body(LiteLLMProxy(client: client))
             }
         }
     }
@@ -40,15 +41,12 @@ struct LiteLLMProxy: Sendable {
     /// One chat completion; nil leaves the user out.
     func complete(user: String?) async throws {
         let member = user.map { "\"user\": \"\($0)\"," } ?? ""
-        try await caller.post(
-            "/v1/chat/completions",
-            json: "{\"model\": \"gpt-4o\", \(member) \"messages\": [{\"role\": \"user\", \"content\": \"Hello?\"}]}",
-            expecting: 200
-        )
+        let request = "{\"model\": \"gpt-4o\", \(member) \"messages\": [{\"role\": \"user\", \"content\": \"Hello?\"}]}"
+        try await client.post("/v1/chat/completions", request).expecting(200)
     }
 
     /// Nothing is fetched: the price list is the one in the package, and a proxy that refuses stands before the rest.
-    private static func environment(service: URL, key: String, home: URL) -> [String: String] {
+    private static func environment(service: String, key: String, home: URL) -> [String: String] {
         let nowhere = "http://127.0.0.1:9"
         let local = "127.0.0.1,localhost"
         return [
@@ -62,7 +60,7 @@ struct LiteLLMProxy: Sendable {
             "HTTPS_PROXY": nowhere,
             "NO_PROXY": local,
             "no_proxy": local,
-            "OPENMETER_API_ENDPOINT": service.absoluteString,
+            "OPENMETER_API_ENDPOINT": service,
             "OPENMETER_API_KEY": key,
             "DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT": String(inputTokensPerCall),
             "DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT": String(outputTokensPerCall),

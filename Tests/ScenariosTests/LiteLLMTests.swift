@@ -7,23 +7,24 @@ struct LiteLLMTests {
     @Test("usage that a LiteLLM proxy reports takes from the quota and is on the invoice, to the cent", .timeLimit(.minutes(5)))
     func reportedUsageIsRated() async throws {
         try await TurnpikeProcess.run { turnpike in
-            let caller = turnpike.asOperator
-            try await Self.makeCatalogue(caller)
-            let gatewayKey = try await Self.gatewayKey(caller)
+            let client = turnpike.operatorClient
+            try await Self.makeCatalogue(client)
+            // A key that may report usage and nothing else, as a gateway should have.
+            let gatewayKey = try await turnpike.makeKey(scopes: ["events:write"])
 
             try await LiteLLMProxy.run(reportingTo: turnpike.baseURL, key: gatewayKey) { proxy in
                 for _ in 1...7 { try await proxy.complete(user: "acme-prod") }
                 for _ in 1...3 { try await proxy.complete(user: "globex") }
                 try await proxy.complete(user: nil)
 
-                try await Self.expectQuota(caller, tenant: "acme", used: "3500", remaining: "6500")
-                try await Self.expectQuota(caller, tenant: "globex", used: "1500", remaining: "8500")
-                try await Self.expectUnmatched(caller, subjects: ["default_user_id"])
+                try await Self.expectQuota(client, tenant: "acme", used: "3500", remaining: "6500")
+                try await Self.expectQuota(client, tenant: "globex", used: "1500", remaining: "8500")
+                try await Self.expectUnmatched(client, subjects: ["default_user_id"])
             }
 
             // 7,000 input at 0.0000333 = 0.2331; 3,500 output: 1,000 free, 2,000 at 0.01 and 1.00 on entry, 500 at 0.005.
             try await Self.expectInvoice(
-                caller,
+                client,
                 tenant: "acme",
                 fee: "20.00",
                 input: Line(quantity: "7000", amount: "0.23", unrounded: "0.233100000000"),
@@ -32,7 +33,7 @@ struct LiteLLMTests {
             )
             // 3,000 input at 0.0000333 = 0.0999; 1,500 output: 1,000 free, 500 at 0.01 and 1.00 on entry.
             try await Self.expectInvoice(
-                caller,
+                client,
                 tenant: "globex",
                 fee: "20.00",
                 input: Line(quantity: "3000", amount: "0.10", unrounded: "0.099900000000"),
@@ -48,7 +49,7 @@ struct LiteLLMTests {
         let unrounded: String
     }
 
-    private static func makeCatalogue(_ caller: HTTPCaller) async throws {
+    private static func makeCatalogue(_ client: TestClient) async throws {
         let requests = [
             ("/api/v1/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD", "subjects": ["acme-prod"]}"#),
             ("/api/v1/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD", "timezone": "Asia/Tokyo"}"#),
@@ -92,30 +93,16 @@ struct LiteLLMTests {
                 """
             ),
         ]
-        for (path, body) in requests { try await caller.post(path, json: body, expecting: 201) }
-        try await caller.post("/api/v1/plans/gateway/versions/1/publish", expecting: 200)
+        for (path, body) in requests { try await client.post(path, body).expecting(201) }
+        try await client.post("/api/v1/plans/gateway/versions/1/publish").expecting(200)
         for tenant in ["acme", "globex"] {
-            try await caller.post(
-                "/api/v1/subscriptions",
-                json: #"{"tenant": "\#(tenant)", "plan": "gateway", "version": 1}"#,
-                expecting: 201
-            )
+            let request = #"{"tenant": "\#(tenant)", "plan": "gateway", "version": 1}"#
+            try await client.post("/api/v1/subscriptions", request).expecting(201)
         }
     }
 
-    /// A key that may report usage and nothing else, as a gateway should have.
-    private static func gatewayKey(_ caller: HTTPCaller) async throws -> String {
-        struct Created: Decodable { let key: String }
-        let answer = try await caller.post(
-            "/api/v1/api-keys",
-            json: #"{"name": "litellm", "scopes": ["events:write"]}"#,
-            expecting: 201
-        )
-        return try answer.decoded(Created.self).key
-    }
-
     /// The proxy reports after it has answered, so this waits for the numbers, and then holds them to be exact.
-    private static func expectQuota(_ caller: HTTPCaller, tenant: String, used: String, remaining: String) async throws {
+    private static func expectQuota(_ client: TestClient, tenant: String, used: String, remaining: String) async throws {
         struct Quotas: Decodable {
             struct Quota: Decodable, Equatable {
                 let feature: String
@@ -140,32 +127,28 @@ struct LiteLLMTests {
             overage: "denied"
         )
         var seen: [Quotas.Quota] = []
-        let deadline = ContinuousClock.now + .seconds(60)
-        repeat {
-            seen = try await caller.get("/api/v1/tenants/\(tenant)/quotas").decoded(Quotas.self).data
-            if seen == [expected] { break }
-            try await Task.sleep(for: .milliseconds(100))
-        } while ContinuousClock.now < deadline
-        #expect(seen == [expected])
+        let isReached = try await eventually(within: .seconds(60)) {
+            seen = try await client.get("/api/v1/tenants/\(tenant)/quotas").decoded(Quotas.self).data
+            return seen == [expected]
+        }
+        #expect(isReached, "\(seen)")
     }
 
-    private static func expectUnmatched(_ caller: HTTPCaller, subjects: [String]) async throws {
+    private static func expectUnmatched(_ client: TestClient, subjects: [String]) async throws {
         struct Unmatched: Decodable {
             struct Event: Decodable { let subject: String }
             let data: [Event]
         }
         var seen: [String] = []
-        let deadline = ContinuousClock.now + .seconds(60)
-        repeat {
-            seen = try await caller.get("/api/v1/unmatched-events").decoded(Unmatched.self).data.map(\.subject)
-            if seen == subjects { break }
-            try await Task.sleep(for: .milliseconds(100))
-        } while ContinuousClock.now < deadline
-        #expect(seen == subjects)
+        let isReached = try await eventually(within: .seconds(60)) {
+            seen = try await client.get("/api/v1/unmatched-events").decoded(Unmatched.self).data.map(\.subject)
+            return seen == subjects
+        }
+        #expect(isReached, "\(seen)")
     }
 
     private static func expectInvoice(
-        _ caller: HTTPCaller,
+        _ client: TestClient,
         tenant: String,
         fee: String,
         input: Line,
@@ -185,7 +168,7 @@ struct LiteLLMTests {
             let lines: [InvoiceLine]
             let total: String
         }
-        let invoice = try await caller.get("/api/v1/tenants/\(tenant)/upcoming-invoice").decoded(Invoice.self)
+        let invoice = try await client.get("/api/v1/tenants/\(tenant)/upcoming-invoice").decoded(Invoice.self)
         let usage = invoice.lines.filter { $0.kind == "usage" }.map { line in
             [
                 line.feature ?? "": Line(

@@ -46,7 +46,7 @@ package actor ChildProcess {
 
     /// `scripts/test` ends what carries its mark, should the tests themselves be killed.
     private static var runMarker: [String: String] {
-        ProcessInfo.processInfo.environment.filter { $0.key == "TURNPIKE_TEST_RUN" }
+        ProcessInfo.processInfo.environment.filter { $0.key == "TEST_RUN_MARK" }
     }
 
     package var isRunning: Bool { process.isRunning }

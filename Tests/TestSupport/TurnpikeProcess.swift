@@ -7,16 +7,20 @@ package struct TurnpikeProcess: Sendable {
     package let child: ChildProcess
     package let port: Int
 
-    package var baseURL: URL {
-        var components = URLComponents()
-        components.scheme = "http"
-        components.host = "127.0.0.1"
-        components.port = port
-        return components.url ?? URL(fileURLWithPath: "/")
-    }
+    package var baseURL: String { "http://127.0.0.1:\(port)" }
 
-    /// Calls it with the operator's key.
-    package var asOperator: HTTPCaller { HTTPCaller(baseURL: baseURL, bearer: Self.operatorKey) }
+    /// A client with every scope.
+    package var operatorClient: TestClient { TestClient(port: port, key: Self.operatorKey) }
+    /// A client without a credential.
+    package var anonymous: TestClient { TestClient(port: port, key: nil) }
+
+    /// The text of a new key that is bound to no tenant.
+    package func makeKey(scopes: [String]) async throws -> String {
+        struct Created: Decodable { let key: String }
+        let names = scopes.map { "\"\($0)\"" }.joined(separator: ", ")
+        let answer = try await operatorClient.post("/api/v1/api-keys", "{\"name\": \"test\", \"scopes\": [\(names)]}")
+        return try answer.expecting(201).decoded(Created.self).key
+    }
 
     /// Starts it on an empty database, waits until it is ready, and ends both after the body.
     package static func run<Result: Sendable>(
@@ -45,8 +49,10 @@ package struct TurnpikeProcess: Sendable {
                     logDirectory: directory
                 ) { child in
                     let turnpike = TurnpikeProcess(child: child, port: port)
-                    let caller = HTTPCaller(baseURL: turnpike.baseURL)
-                    try await child.waitUntilReady(within: .seconds(60)) { await caller.isUp("/readyz") }
+                    let client = turnpike.anonymous
+                    try await child.waitUntilReady(within: .seconds(60)) {
+                        (try? await client.get("/readyz").status) == 200
+                    }
                     return try await body(turnpike)
                 }
             }
