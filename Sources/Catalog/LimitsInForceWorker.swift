@@ -57,16 +57,9 @@ package struct LimitsInForceWorker: Service {
             try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
                 try TenantLedger.lockAndBump(tenant, in: transaction)
                 try LimitsInForce.apply(to: tenant, at: now, in: transaction)
-                guard let covering = try SubscriptionStore.covering(now, tenant: tenant, in: transaction) else { return }
-                let start = try SubscriptionStart(
-                    covering,
-                    of: tenant,
-                    isNew: false,
-                    catalog: catalog,
-                    now: now,
-                    in: transaction
-                )
-                try usage.rate(transaction, start)
+                if let start = try SubscriptionStart(of: tenant, catalog: catalog, now: now, in: transaction) {
+                    try usage.rate(transaction, start)
+                }
             }
             catalog.invalidate(tenant: tenant)
         }

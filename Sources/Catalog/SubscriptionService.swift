@@ -1,5 +1,5 @@
-package import BillingCore
-package import Postgres
+import BillingCore
+import Postgres
 import Web
 
 /// The work of subscribing and cancelling, each inside one transaction under the tenant's ledger lock.
@@ -43,14 +43,8 @@ struct SubscriptionService: Sendable {
         )
         try SubscriptionStore.insert(subscription, in: transaction)
         try LimitsInForce.apply(to: tenant.id, at: now, in: transaction)
-        let started = try SubscriptionStart(
-            subscription.id,
-            of: tenant.id,
-            isNew: true,
-            catalog: catalog,
-            now: now,
-            in: transaction
-        )
+        let started = try SubscriptionStart(of: tenant.id, new: id, catalog: catalog, now: now, in: transaction)
+        guard let started else { throw CatalogFault.unreadable(table: "subscription", key: id.description) }
         try usage.rate(transaction, started)
         return subscription
     }

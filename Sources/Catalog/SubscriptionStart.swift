@@ -12,22 +12,23 @@ package struct SubscriptionStart: Sendable {
     /// Whether the subscription was made in this transaction.
     package let isNew: Bool
 
-    init(
-        _ id: SubscriptionID,
+    /// - Parameters:
+    ///   - new: the subscription that was made; without it, the one that covers the present.
+    /// - Returns: `nil` when there is no such subscription.
+    init?(
         of tenantID: TenantID,
-        isNew: Bool,
+        new: SubscriptionID? = nil,
         catalog: Catalog,
         now: Instant,
         in transaction: borrowing Transaction
     ) throws {
         let tenants = try TenantSnapshotStore.read([tenantID], plans: [:], now: now, in: transaction)
-        guard let tenant = tenants.first, let started = tenant.subscriptions.first(where: { $0.id == id }) else {
-            throw CatalogFault.unreadable(table: "subscription", key: id.description)
-        }
+        let started = tenants.first?.subscriptions.first { new == nil ? $0.covers(now) : $0.id == new }
+        guard let tenant = tenants.first, let started else { return nil }
         let cached = catalog.current
         let isCurrent = try CatalogVersion.read(in: transaction) == cached.version
         self.tenant = tenant
-        self.isNew = isNew
+        isNew = new != nil
         subscription = started
         self.catalog = isCurrent ? cached : try CatalogSnapshotStore.read(in: transaction)
     }

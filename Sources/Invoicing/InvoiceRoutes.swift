@@ -15,7 +15,7 @@ package struct InvoiceRoutes: Sendable {
         self.pool = pool
     }
 
-    package func register(on operations: Operations) {
+    package func register(in operations: Operations) {
         operations.get(
             "/tenants/{key}/upcoming-invoice",
             "getUpcomingInvoice",

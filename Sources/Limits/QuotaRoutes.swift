@@ -13,7 +13,7 @@ package struct QuotaRoutes: Sendable {
         self.pool = pool
     }
 
-    package func register(on operations: Operations) {
+    package func register(in operations: Operations) {
         operations.get("/tenants/{key}/quotas", "listQuotas", scope: .quotasRead, isQuiet: true, handler: list)
         operations.get("/tenants/{key}/quotas/{feature}", "getQuota", scope: .quotasRead, isQuiet: true, handler: get)
     }

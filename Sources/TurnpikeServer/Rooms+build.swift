@@ -1,8 +1,11 @@
 import Catalog
 import Identity
+import Invoicing
+import Limits
 import Logging
 import Postgres
 import ServiceLifecycle
+import Usage
 import Web
 
 /// What every room is built from.
@@ -39,7 +42,16 @@ extension Rooms {
         identity.register(in: operations)
 
         let catalog = Catalog(pool: dependencies.pool, clock: dependencies.clock)
-        CatalogRoutes(pool: dependencies.pool, catalog: catalog) { _, _, _ in }.register(in: operations)
+        let storedUsage = StoredUsageAccess(
+            rate: { transaction, start in try EarlierUsage.rate(start, in: transaction) },
+            latest: { transaction, tenant, interval in
+                try EarlierUsage.latest(of: tenant, in: interval, transaction)
+            }
+        )
+        CatalogRoutes(pool: dependencies.pool, catalog: catalog, usage: storedUsage).register(in: operations)
+        QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
+        InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
 
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0) },
@@ -54,6 +66,7 @@ extension Rooms {
                     )
                 },
                 { try await catalog.reload() },
+                { try await usage.partitionWorker.makeAhead() },
             ],
             services: [
                 CatalogFollower(
@@ -64,6 +77,7 @@ extension Rooms {
                 LimitsInForceWorker(
                     pool: dependencies.pool,
                     catalog: catalog,
+                    usage: storedUsage,
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
@@ -77,7 +91,54 @@ extension Rooms {
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
+                usage.partitionWorker,
+                usage.ingest,
             ]
         )
+    }
+}
+
+/// The room of usage: ingest with its lanes, and the worker that makes partitions ahead.
+private struct UsageRoom {
+    let ingest: IngestService
+    let partitionWorker: PartitionWorker
+
+    init(_ dependencies: Dependencies, catalog: Catalog, operations: Operations) {
+        let partitions = PartitionRegistry()
+        ingest = IngestService(
+            catalog: catalog,
+            pool: dependencies.pool,
+            partitions: partitions,
+            clock: dependencies.clock,
+            limits: dependencies.configuration.ingestLimits,
+            logger: dependencies.logger
+        )
+        partitionWorker = PartitionWorker(
+            partitions: partitions,
+            pool: dependencies.pool,
+            clock: dependencies.clock,
+            logger: dependencies.logger
+        )
+        EventRoutes(
+            ingest: ingest,
+            catalog: catalog,
+            pool: dependencies.pool,
+            writes: dependencies.writes,
+            bodyLimitBytes: dependencies.configuration.eventBodyBytes
+        ).register(in: operations)
+        UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool).register(in: operations)
+    }
+}
+
+extension Configuration {
+    fileprivate var ingestLimits: IngestLimits {
+        var limits = IngestLimits()
+        limits.queuedEvents = ingestQueueEvents
+        limits.flushEvents = ingestFlushEvents
+        limits.lanes = ingestConnections
+        limits.batchEvents = batchEvents
+        limits.maximumAgeDays = eventMaxAgeDays
+        limits.maximumFutureSeconds = eventMaxFutureSeconds
+        return limits
     }
 }

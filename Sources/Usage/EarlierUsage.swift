@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 import Limits
 package import Postgres
@@ -14,11 +14,26 @@ package struct EarlierUsage {
     /// - Parameter start: the subscription that was just made, or whose limits came into force.
     package static func rate(_ start: SubscriptionStart, in transaction: borrowing Transaction) throws {
         let earlier = EarlierUsage(tenant: start.tenant, catalog: start.catalog, subscription: start.subscription)
-        try earlier.rate(in: transaction)
+        let begun = earlier.limitsThatBegin
+        if start.isNew || !begun.isEmpty {
+            try earlier.rate(beginning: begun, in: transaction)
+        }
     }
 
-    private func rate(in transaction: borrowing Transaction) throws {
-        let begun = limitsThatBegin
+    /// The time of the last event of an interval.
+    package static func latest(
+        of tenant: TenantID,
+        in interval: Interval,
+        _ transaction: borrowing Transaction
+    ) throws -> Instant? {
+        let last = try transaction.first(EventLogStore.bounds(tenant: tenant, interval: interval)) {
+            row throws(PostgresError) in
+            (try row.next(Instant?.self), try row.next(Instant?.self)).1
+        }
+        return last ?? nil
+    }
+
+    private func rate(beginning begun: [UsageLimit], in transaction: borrowing Transaction) throws {
         for limit in begun {
             if let start = limit.countedFrom {
                 transaction.enqueue(UsageLimitStore.startCounting(limit.id, of: tenant.id, from: start))

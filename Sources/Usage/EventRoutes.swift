@@ -11,26 +11,33 @@ package struct EventRoutes: Sendable {
     private static let mediaTypes = [
         "application/json", "application/cloudevents+json", "application/cloudevents-batch+json",
     ]
-    private static let bodyLimitBytes = 8 * 1024 * 1024
 
     let ingest: IngestService
     let catalog: Catalog
     let pool: PostgresPool
     let writes: IdempotentWrites
+    let bodyLimitBytes: Int
 
-    package init(ingest: IngestService, catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
+    package init(
+        ingest: IngestService,
+        catalog: Catalog,
+        pool: PostgresPool,
+        writes: IdempotentWrites,
+        bodyLimitBytes: Int
+    ) {
         self.ingest = ingest
         self.catalog = catalog
         self.pool = pool
         self.writes = writes
+        self.bodyLimitBytes = bodyLimitBytes
     }
 
-    package func register(on operations: Operations) {
+    package func register(in operations: Operations) {
         operations.post(
             "/events",
             "ingestEvents",
             scope: .eventsWrite,
-            bodyLimitBytes: Self.bodyLimitBytes,
+            bodyLimitBytes: bodyLimitBytes,
             mediaTypes: Self.mediaTypes,
             isQuiet: true,
             handler: post

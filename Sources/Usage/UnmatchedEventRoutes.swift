@@ -11,15 +11,13 @@ package struct UnmatchedEventRoutes: Sendable {
 
     let ingest: IngestService
     let pool: PostgresPool
-    let writes: IdempotentWrites
 
-    package init(ingest: IngestService, pool: PostgresPool, writes: IdempotentWrites) {
+    package init(ingest: IngestService, pool: PostgresPool) {
         self.ingest = ingest
         self.pool = pool
-        self.writes = writes
     }
 
-    package func register(on operations: Operations) {
+    package func register(in operations: Operations) {
         operations.get("/unmatched-events", "listUnmatchedEvents", scope: .eventsRead, handler: list)
         operations.post("/unmatched-events/replay", "replayUnmatchedEvents", scope: .eventsWrite, handler: replay)
     }
