@@ -101,14 +101,14 @@ struct RunningServiceTests {
 }
 
 extension ContractDocument.Operation {
-    init(_ operation: Operation) {
+    init(_ operation: Web.Operation) {
         let scopes: ScopeSet =
             switch operation.access {
             case .open: []
             case .anyOf(let scopes): scopes
             }
         self.init(
-            method: operation.method.rawValue,
+            method: "\(operation.method)",
             path: operation.path,
             id: operation.id,
             scopes: Set(scopes.names)
