@@ -86,6 +86,15 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "turnpike-bench",
+            dependencies: [
+                "Postgres", logging, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "bench",
+            exclude: ["README.md"],
+            swiftSettings: settings
+        ),
         .target(
             name: "TestSupport",
             dependencies: [

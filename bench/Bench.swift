@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
 import Logging
-import Migrations
 import Postgres
 
 /// Measures a release build of the service on a PostgreSQL of its own, beside what that PostgreSQL does by itself.
@@ -32,17 +31,16 @@ struct Bench: AsyncParsableCommand {
 
     func run() async throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("turnpike-bench-\(getpid())")
-        let cluster = LocalCluster(directory: directory.path)
-        try await cluster.start()
+        let cluster = try LocalCluster(directory: directory.path)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        try cluster.start()
         do {
             try await measure(cluster)
         } catch {
-            try await cluster.stop()
-            try? FileManager.default.removeItem(at: directory)
+            try cluster.stop()
             throw error
         }
-        try await cluster.stop()
-        try FileManager.default.removeItem(at: directory)
+        try cluster.stop()
     }
 
     private func measure(_ cluster: LocalCluster) async throws {
@@ -74,15 +72,16 @@ struct Bench: AsyncParsableCommand {
         }
         table.note("service resident memory", "\(service.residentMegabytes) MB")
         table.note("bytes per event on the wire", "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))")
-        table.note("PostgreSQL", cluster.serverVersion)
         print(table.markdown)
     }
 
     private func rawBaseline(_ url: String) async throws -> Double {
-        let pool = try PostgresPool.forBench(url: url)
-        let running = Task { try await pool.run() }
-        defer { running.cancel() }
-        return try await RawBaseline.eventsPerSecond(pool: pool, seconds: seconds)
+        var configuration = PostgresConfiguration(url: url)
+        configuration.ingest = PostgresLaneLimits(connections: 2, waiting: 2)
+        let pool = PostgresPool(configuration)
+        let rate = try await RawBaseline.eventsPerSecond(pool: pool, seconds: seconds)
+        await pool.close()
+        return rate
     }
 
     private func note(_ text: String) {

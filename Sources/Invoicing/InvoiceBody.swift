@@ -9,18 +9,39 @@ struct InvoiceBody: Encodable, Sendable {
         let end: Instant
     }
 
-    struct Line: Encodable, Sendable {
-        let kind: String
+    enum Line: Encodable, Sendable {
+        case fee(FeeLine)
+        case usage(UsageLine)
+
+        func encode(to encoder: any Encoder) throws {
+            switch self {
+            case .fee(let line): try line.encode(to: encoder)
+            case .usage(let line): try line.encode(to: encoder)
+            }
+        }
+    }
+
+    struct FeeLine: Encodable, Sendable {
+        let kind = "fee"
+        let fee: String
         let description: String
         let period: Period
-        var fee: String?
-        var feature: String?
-        var cell: [String: String]?
-        var quantity: FixedDecimal?
-        var unit: String?
-        var priceModel: String?
-        var planVersion: Int?
-        var tiers: [Tier]?
+        let amount: String
+        let amountUnrounded: String
+    }
+
+    struct UsageLine: Encodable, Sendable {
+        let kind = "usage"
+        let feature: String
+        let description: String
+        let period: Period
+        /// The dimension values that the line is about; empty where the price does not tell them apart.
+        let cell: [String: String] = [:]
+        let quantity: FixedDecimal
+        let unit: String
+        let priceModel: String
+        let planVersion: Int
+        let tiers: [Tier]
         let amount: String
         let amountUnrounded: String
     }
@@ -33,17 +54,12 @@ struct InvoiceBody: Encodable, Sendable {
         /// The tier's part of the exact amount, not rounded.
         let amount: String
 
-        enum CodingKeys: CodingKey {
-            case upTo, quantity, unitAmount, flatAmount, amount
-        }
-
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(upTo, forKey: .upTo)
-            try container.encode(quantity, forKey: .quantity)
-            try container.encode(unitAmount, forKey: .unitAmount)
-            try container.encode(flatAmount, forKey: .flatAmount)
-            try container.encode(amount, forKey: .amount)
+        init(_ charge: TierCharge) {
+            upTo = charge.upTo
+            quantity = charge.quantity
+            unitAmount = charge.unitAmount
+            flatAmount = charge.flatAmount
+            amount = charge.amount.description
         }
     }
 
@@ -53,6 +69,8 @@ struct InvoiceBody: Encodable, Sendable {
         let unit: String
     }
 
+    let id: String? = nil
+    let number: String? = nil
     let status = "draft"
     let tenant: String
     let currency: String
@@ -66,11 +84,6 @@ struct InvoiceBody: Encodable, Sendable {
     let credits: String
     let tax: String
     let total: String
-
-    private enum CodingKeys: CodingKey {
-        case id, number, status, tenant, currency, subscription, plan, period, invoiceKind, lines, unpriced
-        case subtotal, credits, tax, total
-    }
 
     init(upcoming: UpcomingInvoice, tenant: TenantSnapshot, catalog: CatalogSnapshot) {
         let invoice = upcoming.invoice
@@ -95,25 +108,6 @@ struct InvoiceBody: Encodable, Sendable {
         tax = money(.zero)
         total = money(invoice.totals.total)
     }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encodeNil(forKey: .id)
-        try container.encodeNil(forKey: .number)
-        try container.encode(status, forKey: .status)
-        try container.encode(tenant, forKey: .tenant)
-        try container.encode(currency, forKey: .currency)
-        try container.encode(subscription, forKey: .subscription)
-        try container.encode(plan, forKey: .plan)
-        try container.encode(period, forKey: .period)
-        try container.encode(invoiceKind, forKey: .invoiceKind)
-        try container.encode(lines, forKey: .lines)
-        try container.encode(unpriced, forKey: .unpriced)
-        try container.encode(subtotal, forKey: .subtotal)
-        try container.encode(credits, forKey: .credits)
-        try container.encode(tax, forKey: .tax)
-        try container.encode(total, forKey: .total)
-    }
 }
 
 extension InvoiceBody.Line {
@@ -125,48 +119,35 @@ extension InvoiceBody.Line {
     ) {
         let period = InvoiceBody.Period(start: line.period.start, end: line.period.end)
         let dates = line.period.days(in: subscription.periods.zone)
+        let amount = Money(line.amount, currency).formatted
         switch line.item {
         case .fee(let fee):
-            self.init(
-                kind: "fee",
-                description: "\(fee.name) (\(dates))",
-                period: period,
-                fee: fee.key,
-                amount: Money(line.amount, currency).formatted,
-                amountUnrounded: line.amountUnrounded.displayed
+            self = .fee(
+                InvoiceBody.FeeLine(
+                    fee: fee.key,
+                    description: "\(fee.name) (\(dates))",
+                    period: period,
+                    amount: amount,
+                    amountUnrounded: line.amountUnrounded.fixedDescription
+                )
             )
         case .usage(let usage):
             let feature = catalog.features[usage.feature]
-            self.init(
-                kind: "usage",
-                description: "\(feature?.name ?? usage.feature.description) (\(dates))",
-                period: period,
-                feature: feature?.key,
-                cell: [:],
-                quantity: usage.total.quantity,
-                unit: feature?.unit,
-                priceModel: usage.price.model,
-                planVersion: subscription.version,
-                tiers: line.tiers.map { tier in
-                    InvoiceBody.Tier(
-                        upTo: tier.upTo,
-                        quantity: tier.quantity,
-                        unitAmount: tier.unitAmount,
-                        flatAmount: tier.flatAmount,
-                        amount: tier.amount.description
-                    )
-                },
-                amount: Money(line.amount, currency).formatted,
-                amountUnrounded: line.amountUnrounded.displayed
+            self = .usage(
+                InvoiceBody.UsageLine(
+                    feature: feature?.key ?? usage.feature.description,
+                    description: "\(feature?.name ?? usage.feature.description) (\(dates))",
+                    period: period,
+                    quantity: usage.total.quantity,
+                    unit: feature?.unit ?? "",
+                    priceModel: usage.price.model,
+                    planVersion: subscription.version,
+                    tiers: line.tiers.map(InvoiceBody.Tier.init),
+                    amount: amount,
+                    amountUnrounded: line.amountUnrounded.fixedDescription
+                )
             )
         }
-    }
-}
-
-extension ExactAmount {
-    /// For display, with 12 fractional digits; the exact amount is never computed with again.
-    fileprivate var displayed: String {
-        (try? rounded(toDigits: 12).fixedDescription) ?? description
     }
 }
 

@@ -12,9 +12,9 @@ struct EventBody: Encodable, Sendable {
     let receivedAt: Instant
     let ledgerSeq: Int64
     /// The id of the event that this one takes back.
-    let reversalOf: JSONValue
+    let reversalOf: String?
     let data: JSONValue
-    let extensions: JSONValue?
+    let extensions: JSONValue
 
     init(_ stored: StoredEvent, tenant: String) throws(JSONFault) {
         self.tenant = tenant
@@ -25,8 +25,8 @@ struct EventBody: Encodable, Sendable {
         time = stored.time
         receivedAt = stored.receivedAt
         ledgerSeq = stored.ledgerSequence
-        reversalOf = stored.reversalOf == nil ? .null : .string(stored.event.id)
+        reversalOf = stored.reversalOf == nil ? nil : stored.event.id
         data = try JSONValue(parsing: stored.event.dataJSON)
-        extensions = try stored.event.extensions.map { text throws(JSONFault) in try JSONValue(parsing: text) }
+        extensions = try JSONValue(parsing: stored.event.extensions ?? "{}")
     }
 }

@@ -26,15 +26,17 @@ package struct PartitionWorker: Service {
     }
 
     package func run() async throws {
-        while !Task.isShuttingDownGracefully {
-            do {
-                try await makeAhead()
-                lag.record(clock.now().microseconds / 1_000_000)
-            } catch {
-                logger.warning("partitions were not made ahead", metadata: ["error": "\(error)"])
-            }
-            try? await cancelWhenGracefulShutdown {
-                try await Task.sleep(for: Self.interval)
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do {
+                    try await makeAhead()
+                    lag.record(clock.now().microseconds / 1_000_000)
+                } catch is CancellationError {
+                    return
+                } catch {
+                    logger.warning("partitions were not made ahead", metadata: ["error": "\(error)"])
+                }
+                try? await Task.sleep(for: Self.interval)
             }
         }
     }
