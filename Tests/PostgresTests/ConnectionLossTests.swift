@@ -148,7 +148,8 @@ import Testing
                     }
                     try await eventually("the statement runs") {
                         let running = try await observer.query(
-                            .worker, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+                            .worker,
+                            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
                         ) { row throws(PostgresError) in try row.next(Int64.self) }
                         return running == [1]
                     }

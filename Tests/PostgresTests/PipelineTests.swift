@@ -24,7 +24,8 @@ import Testing
     @Test func largeArraysTravelInOneStatement() async throws {
         try await TestServer.withPool { pool in
             let numbers = (0..<1_000_000).map { Int64($0) }
-            let sums = try await pool.query(.ingest, "SELECT sum(n)::bigint, count(*) FROM unnest(\(numbers)) AS u (n)") {
+            let sums = try await pool.query(.ingest, "SELECT sum(n)::bigint, count(*) FROM unnest(\(numbers)) AS u (n)")
+            {
                 row throws(PostgresError) in [try row.next(Int64.self), try row.next(Int64.self)]
             }
             #expect(sums == [[499_999_500_000, 1_000_000]])
@@ -38,7 +39,9 @@ import Testing
                 let error = try await failure {
                     try await pool.transaction(.ingest) { transaction in
                         let blob = String(repeating: "y", count: 1 << 18)
-                        var statements: [SQL] = (0..<20).map { "INSERT INTO entry VALUES (\(Int64($0))) RETURNING \(blob)" }
+                        var statements: [SQL] = (0..<20).map {
+                            "INSERT INTO entry VALUES (\(Int64($0))) RETURNING \(blob)"
+                        }
                         statements[round] = "SELECT \(Int64(round)) / 0"
                         try transaction.pipeline(statements)
                     }

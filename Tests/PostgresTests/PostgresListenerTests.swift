@@ -18,10 +18,12 @@ import Testing
                 }
                 if heard.count == 3 { break }
             }
-            #expect(heard == [
-                .reconnected, .notification(channel: "catalog", payload: "version ä"),
-                .notification(channel: "Other", payload: ""),
-            ])
+            #expect(
+                heard == [
+                    .reconnected, .notification(channel: "catalog", payload: "version ä"),
+                    .notification(channel: "Other", payload: ""),
+                ]
+            )
             await pool.close()
         }
     }

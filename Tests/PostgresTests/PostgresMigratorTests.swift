@@ -4,7 +4,8 @@ import Testing
 @Suite struct PostgresMigratorTests {
     private static let first = Migration(name: "0001_first", sql: "CREATE TABLE a (id int); CREATE TABLE b (id int);")
     private static let second = Migration(
-        name: "0002_second", sql: "DO $$ BEGIN EXECUTE 'CREATE TABLE c (id int)'; END $$; INSERT INTO a VALUES (1)"
+        name: "0002_second",
+        sql: "DO $$ BEGIN EXECUTE 'CREATE TABLE c (id int)'; END $$; INSERT INTO a VALUES (1)"
     )
     private static let third = Migration(name: "0003_third", sql: "CREATE TABLE d (id int)")
 

@@ -88,7 +88,12 @@ import Testing
 
     @Test func aPlanThatWentStaleIsMadeAnewOnTheSecondTry() async throws {
         let setup = "CREATE TABLE entry (id bigint)"
-        try await TestServer.withPool(setup: setup, configure: { Self.few(&$0); $0 = $0.asOwner() }) { pool in
+        try await TestServer.withPool(
+            setup: setup,
+            configure: {
+                Self.few(&$0); $0 = $0.asOwner()
+            }
+        ) { pool in
             let star: SQL = "SELECT * FROM entry"
             try await pool.execute(.interactive, star)
             try await pool.execute(.worker, "ALTER TABLE entry ADD COLUMN note text")

@@ -27,6 +27,10 @@ final class Pipeline {
         case statement(SQL, key: StatementKey?, isWanted: Bool)
         case deallocation(String)
 
+        var statement: SQL? {
+            if case .statement(let statement, _, _) = self { statement } else { nil }
+        }
+
         var text: String {
             switch self {
             case .control(let control): control.rawValue
@@ -181,7 +185,7 @@ extension Pipeline {
 
     private func receive(_ item: Expected, into replies: inout Replies, _ patience: Int32) throws(PostgresError) {
         guard let handle = try nextResult(patience) else { throw lost() }
-        let result = PostgresResult(handle)
+        let result = PostgresResult(handle, of: item.statement)
         let status = PQresultStatus(handle)
         let isDone = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY
         if status == PGRES_FATAL_ERROR {

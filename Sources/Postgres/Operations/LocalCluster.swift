@@ -103,14 +103,18 @@ extension LocalCluster {
     private func initialise() throws {
         let manager = FileManager.default
         try manager.createDirectory(
-            atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700]
+            atPath: directory,
+            withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700]
         )
         var generator = SystemRandomNumberGenerator()
         let password = (0..<4).map { _ in String(generator.next(), radix: 36) }.joined()
         try? manager.removeItem(atPath: passwordPath)
         guard
             manager.createFile(
-                atPath: passwordPath, contents: Data(password.utf8), attributes: [.posixPermissions: 0o600]
+                atPath: passwordPath,
+                contents: Data(password.utf8),
+                attributes: [.posixPermissions: 0o600]
             )
         else { throw Failure(description: "cannot write \(passwordPath)") }
         if geteuid() == 0 {
