@@ -14,9 +14,7 @@ COPY migrations ./migrations
 COPY openapi ./openapi
 RUN swift build -c release --product turnpike --static-swift-stdlib \
     && install -D "$(swift build -c release --product turnpike --static-swift-stdlib --show-bin-path)/turnpike" \
-        /out/usr/local/bin/turnpike \
-    && mkdir -p /out/usr/local/share/turnpike \
-    && cp -R migrations openapi /out/usr/local/share/turnpike/
+        /out/usr/local/bin/turnpike
 
 # Stage 2: what runs.
 FROM debian:bookworm-slim
@@ -27,7 +25,6 @@ RUN apt-get update \
     && useradd --system --uid 10001 --gid turnpike --no-create-home --shell /usr/sbin/nologin turnpike
 COPY --from=build /out/ /
 USER 10001:10001
-WORKDIR /usr/local/share/turnpike
 ENV TURNPIKE_HOST=0.0.0.0 \
     TURNPIKE_PORT=8080
 EXPOSE 8080

@@ -32,6 +32,15 @@ BEGIN
 END
 $$;
 
+-- The migrator has made its table before the first migration; the service reads it to tell whether it is ready.
+DO $$
+BEGIN
+    IF to_regclass('schema_migration') IS NOT NULL THEN
+        GRANT SELECT ON schema_migration TO turnpike_service;
+    END IF;
+END
+$$;
+
 GRANT USAGE ON SCHEMA public TO turnpike_service, turnpike_tenant;
 
 CREATE EXTENSION IF NOT EXISTS btree_gist;

@@ -1,7 +1,31 @@
 package import Logging
+package import Postgres
 import ServiceLifecycle
 
+/// Listens for changed keys, so that a revocation is felt at once and not only when the cache has aged. Without its
+/// connection nothing is lost but those two seconds.
 package struct CredentialWatch: Service {
-    package init(url: String, authentication: Authentication, logger: Logger) {}
-    package func run() async throws { try? await gracefulShutdown() }
+    private let configuration: PostgresConfiguration
+    private let authentication: Authentication
+    private let logger: Logger
+
+    package init(_ configuration: PostgresConfiguration, authentication: Authentication, logger: Logger) {
+        self.configuration = configuration
+        self.authentication = authentication
+        self.logger = logger
+    }
+
+    package func run() async throws {
+        try await cancelWhenGracefulShutdown {
+            for try await notice in PostgresListener(configuration, channels: [APIKeyStore.changes]) {
+                switch notice {
+                case .notification(_, let keyID):
+                    authentication.forget(keyID: keyID)
+                case .reconnected:
+                    authentication.forgetAll()
+                    logger.debug("listening for changed credentials")
+                }
+            }
+        }
+    }
 }

@@ -1,16 +1,58 @@
+import BillingCore
 package import Logging
 import Postgres
 
-/// Bringing the schema to where this program expects it.
+/// Bringing the schema to where this program expects it, and telling whether it is there.
 package enum Migrations {
+    /// Applies what is pending, as the login that owns the schema. Returns the names of what was applied.
     package static func migrate(_ configuration: Configuration, logger: Logger) async throws -> [String] {
-        for m in EmbeddedFiles.migrations {
-            try await PostgresDatabase.run("BEGIN;" + m.sql + ";COMMIT", at: configuration.migrationURL)
-        }
-        return []
+        try await migrator(configuration, logger).migrate()
     }
-    package static func status(_ configuration: Configuration, logger: Logger) async throws -> [String] { [] }
+
+    /// One line for every migration that this program or the database knows.
+    package static func status(_ configuration: Configuration, logger: Logger) async throws -> [String] {
+        let statuses = try await migrator(configuration, logger).status()
+        let width = statuses.map(\.name.count).max() ?? 0
+        return statuses.map { status in
+            let padding = String(repeating: " ", count: width - status.name.count + 2)
+            return status.name + padding + text(status.state)
+        }
+    }
+
+    /// Whether everything this program needs is applied. More may be: a newer release migrates while this one still runs.
     static func areCurrent(_ pool: PostgresPool) async throws -> Bool {
-        try await !pool.query(.interactive, "SELECT 1") { row throws(PostgresError) in try row.next(Int32.self) }.isEmpty
+        do {
+            let applied = try await pool.query(
+                .interactive,
+                "SELECT name FROM schema_migration ORDER BY name LIMIT 10000"
+            ) { row throws(PostgresError) in try row.next(String.self) }
+            return Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: applied)
+        } catch let error as PostgresError where isMissingSchema(error) {
+            return false
+        }
+    }
+
+    /// Nothing was migrated here yet: the table or the service's role is missing, or it may not read the table.
+    private static func isMissingSchema(_ error: PostgresError) -> Bool {
+        error.sqlState == .undefinedTable || error.sqlState == .insufficientPrivilege
+    }
+
+    private static func migrator(_ configuration: Configuration, _ logger: Logger) -> PostgresMigrator {
+        PostgresMigrator(
+            PostgresConfiguration(url: configuration.migrationURL),
+            migrations: EmbeddedFiles.migrations,
+            logger: logger
+        )
+    }
+
+    private static func text(_ state: MigrationStatus.State) -> String {
+        func time(_ stamp: PostgresTimestamp) -> String { Instant(microseconds: stamp.microseconds).description }
+        return switch state {
+        case .applied(let at): "applied \(time(at))"
+        case .pending: "pending"
+        case .edited(let at): "applied \(time(at)), EDITED since"
+        case .unknown(let at): "applied \(time(at)) by a newer release"
+        case .outOfOrder: "not applied, but a later one is"
+        }
     }
 }

@@ -68,7 +68,7 @@ extension Rooms {
                     logger: dependencies.logger
                 ),
                 CredentialWatch(
-                    url: dependencies.configuration.databaseURL,
+                    dependencies.configuration.postgres,
                     authentication: identity.authentication,
                     logger: dependencies.logger
                 ),

@@ -56,7 +56,9 @@ package struct Setting: Sendable {
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.
-    static let foreign: Set<String> = ["TURNPIKE_TEST_DATABASE_URL"]
+    static let foreign: Set<String> = [
+        "TURNPIKE_TEST_BINARY", "TURNPIKE_TEST_DATABASE_URL", "TURNPIKE_TEST_VENV",
+    ]
 
     private init(_ name: String, _ defaultText: String?, _ summary: String) {
         self.name = name

@@ -92,10 +92,8 @@ enum LLMName {
         case 23: return has("usage.completion_tokens") ? .outputTokens : nil
         case 29:
             let isCacheRead = has("usage.cache_read.input_tokens") || has("usage.cache_read_input_tokens")
-            return isCacheRead ? .cachedInputTokens : nil
-        case 30:
-            return has("usage.cache_write.input_tokens")
-                ? .cacheWriteTokens : has("usage.reasoning.output_tokens") ? .reasoningTokens : nil
+            return isCacheRead ? .cachedInputTokens : has("usage.reasoning.output_tokens") ? .reasoningTokens : nil
+        case 30: return has("usage.cache_write.input_tokens") ? .cacheWriteTokens : nil
         case 33:
             let isCreation = has("usage.cache_creation.input_tokens") || has("usage.cache_creation_input_tokens")
             return isCreation ? .cacheWriteTokens : nil

@@ -3,7 +3,8 @@
 
 clusterFolder=""
 clusterBin=""
-clusterURL=""
+clusterURL="" # for the caller
+export clusterURL
 
 # PostgreSQL refuses to run as root, so root goes through the postgres user that the Debian package makes.
 cluster_run() {
@@ -57,6 +58,18 @@ cluster_start() {
     done
     cat "$clusterFolder.log" "$clusterFolder/server.log" >&2 || true
     fail "PostgreSQL could not be started"
+}
+
+# end_marked MARK: ends the processes that carry TEST_RUN_MARK=MARK in their environment, which the tests give to each
+# program they start. Only needed when the tests were killed; they end their own otherwise.
+end_marked() {
+    local environment
+    for environment in /proc/[0-9]*/environ; do
+        if tr '\0' '\n' <"$environment" 2>/dev/null | grep -qx "TEST_RUN_MARK=$1"; then
+            environment=${environment#/proc/}
+            [ "${environment%/environ}" = "$$" ] || kill -KILL "${environment%/environ}" 2>/dev/null || true
+        fi
+    done
 }
 
 # cluster_stop: ends the server this script started, by its own process id, and removes its files. Silent.

@@ -99,7 +99,7 @@ extension Price {
         case .graduated(let tiers):
             guard !tiers.isEmpty else { throw .malformed }
             var floor = FixedDecimal.zero
-            for (index, tier) in tiers.enumerated() where quantity > floor {
+            for (index, tier) in tiers.enumerated() {
                 // The last tier takes the rest even if it was given a bound.
                 let ceiling = index == tiers.count - 1 ? quantity : min(quantity, tier.upTo ?? quantity)
                 guard ceiling > floor else { continue }

@@ -36,7 +36,8 @@ package struct BillingPeriods: Sendable, Hashable {
         let date = CivilDate(daysSince1970: local.flooredQuotient(dividingBy: Self.dayMicroseconds))
         let elapsedMonths = (date.year - anchorDate.year) * 12 + date.month - anchorDate.month
         var index = max(0, Int(elapsedMonths) / months)
-        // The estimate ignores days and time of day, so it is at most one off on either side.
+        // The estimate ignores day and time of day, so it may be one too high; and clocks set back across midnight may
+        // show the month before again, so it may be one too low.
         while index > 0, case let start = start(of: index), start > instant || start == .maximum { index -= 1 }
         while case let next = start(of: index + 1), next <= instant, next < .maximum { index += 1 }
         return index

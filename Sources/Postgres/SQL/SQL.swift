@@ -55,6 +55,12 @@
             bind(value)
         }
 
+        /// Binds a value or `NULL`. An overload of its own, or the compiler warns of a description of an optional.
+        @inlinable
+        package mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value?) {
+            bind(value)
+        }
+
         /// Inserts a fragment with its parameters.
         @usableFromInline package mutating func appendInterpolation(_ fragment: SQL) {
             statement.appendFragment(fragment)

@@ -1,8 +1,8 @@
 /// A fast 64-bit mixing hash that is the same in every process and on every machine.
 ///
 /// Two words are folded by one full-width multiplication, the high half xor the low half, as in the wyhash family. It
-/// is not keyed and no security boundary: whoever wants two different texts with the same hash can make them. Each
-/// constant holds a byte 0xFF, which UTF-8 never contains, so no text can cancel one to zero.
+/// is not keyed and no security boundary: whoever wants two different texts with the same hash can make them. Hashes are
+/// stored, so the function and its constants may never change.
 package enum JSONHash {
     @inlinable package static var first: UInt64 { 0x9E37_79B9_FF4A_7C15 }
     @inlinable package static var second: UInt64 { 0xD1B5_4A32_D1FF_D6E9 }

@@ -35,7 +35,10 @@ package enum JSONPointer {
 
         /// Reads one value; the path stays as it is once the offset is passed, and also when the text is malformed.
         mutating func passesOffset() throws(JSONFault) {
-            switch try scanner.peek() {
+            let kind = try scanner.peek()
+            isFound = scanner.position >= offset
+            guard !isFound else { return }
+            switch kind {
             case .object:
                 var progress = try scanner.beginObject()
                 while let key = try scanner.nextKey(&progress) {

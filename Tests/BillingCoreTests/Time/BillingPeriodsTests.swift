@@ -103,6 +103,15 @@ import Testing
         zone.localMicroseconds(at: instant) / 86_400_000_000
     }
 
+    @Test func `a period that has begun goes on when clocks are set back into the month before`() throws {
+        // St. John's set 00:01 on 1 November 2009 back to 23:01 on 31 October.
+        let periods = try periods("2009-10-01T00:00:00-02:30", "America/St_Johns")
+        let start = try Instant(parsing: "2009-11-01T02:30:00Z")
+        #expect(periods.interval(1).start == start)
+        #expect(periods.index(containing: start) == 1)
+        #expect(periods.index(containing: start.adding(seconds: 900)) == 1)
+    }
+
     @Test func `there is no period before the anchor`() throws {
         let periods = try periods("2026-01-31T00:00:00Z", "UTC")
         #expect(try periods.index(containing: Instant(parsing: "2026-01-30T23:59:59.999999Z")) == nil)

@@ -1,0 +1,69 @@
+import Foundation
+import TestSupport
+import Testing
+import Yams
+
+struct ContractDocumentTests {
+    @Test(
+        "the document is valid OpenAPI 3.1, and its examples fit their schemas",
+        .enabled(if: TestTools.isCI || TestTools.installed("python") != nil, "the virtual environment is not there")
+    )
+    func isValid() async throws {
+        let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
+        let script = TestTools.packageRoot.appendingPathComponent("Tests/ContractTests/check_document.py")
+        try await withTemporaryDirectory { directory in
+            try await withChildProcess(
+                python,
+                arguments: [script.path, ContractDocument.file.path],
+                environment: ["PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"],
+                directory: directory
+            ) { child in
+                let code = try await child.exitCode(within: .seconds(60))
+                let output = await child.outputTail()
+                #expect(code == 0, "\(output)")
+            }
+        }
+    }
+
+    @Test("operations have distinct ids and places")
+    func operationsAreDistinct() throws {
+        let operations = try ContractDocument().operations()
+        #expect(Set(operations.map(\.id)).count == operations.count)
+        #expect(Set(operations.map { "\($0.method) \($0.path)" }).count == operations.count)
+        #expect(!operations.isEmpty)
+    }
+
+    @Test("every operation under /api needs a scope, and says how it refuses")
+    func refusalsAreDocumented() throws {
+        for (operation, node) in try ContractDocument().operationNodes() {
+            #expect(operation.isOpen == !operation.path.hasPrefix("/api/"), "\(operation)")
+            let statuses = Set(node["responses"]?.mapping?.keys.compactMap(\.string) ?? [])
+            let needed: Set<String> = operation.isOpen ? ["200"] : ["400", "401", "403", "500", "503"]
+            #expect(statuses.isSuperset(of: needed), "\(operation) lacks \(needed.subtracting(statuses).sorted())")
+            if node["requestBody"] != nil {
+                #expect(statuses.isSuperset(of: ["413", "415"]), "\(operation)")
+            }
+        }
+    }
+
+    @Test("objects in request bodies say which members they may have")
+    func requestObjectsAreClosed() throws {
+        // What these hold is the caller's own.
+        let open: Set<String> = ["Metadata", "EventData"]
+        let document = try ContractDocument()
+        for name in try document.requestSchemas().subtracting(open) {
+            let schema = try document.schema(name)
+            guard schema["type"]?.string == "object", schema["properties"] != nil else { continue }
+            #expect(schema["additionalProperties"]?.bool == false, "\(name)")
+        }
+    }
+
+    @Test("what creates or acts takes an Idempotency-Key, but for events, which have an identity of their own")
+    func postsAreIdempotent() throws {
+        for (operation, node) in try ContractDocument().operationNodes() where operation.method == "POST" {
+            let parameters = node["parameters"]?.sequence?.compactMap { $0["$ref"]?.string } ?? []
+            let takesKey = parameters.contains("#/components/parameters/IdempotencyKey")
+            #expect(takesKey == (operation.id != "ingestEvents"), "\(operation)")
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Identity
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+@Suite struct OperatorKeyTests {
+    private static let other = "tpk_operator2_zyxwvutsrqponmlkjihgfedcba9876543210"
+
+    @Test func anotherValueReplacesTheKeyOfTheOldOne() async throws {
+        let database = try await TestDatabase.create()
+        try await TestServer.run(on: database) { server in
+            let answer = try await server.operatorClient.get("/api/v1/api-keys")
+            #expect(answer.status == 200)
+        }
+        let key = try APIKeyText(parsing: Self.other)
+        try await TestServer.run(on: database, configure: { $0.operatorKey = key }) { server in
+            let old = try await server.operatorClient.get("/api/v1/api-keys")
+            let new = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys")
+            #expect(old.status == 401)
+            #expect(new.status == 200)
+        }
+        try await database.drop()
+    }
+
+    @Test func startingAgainWithTheSameValueChangesNothing() async throws {
+        let database = try await TestDatabase.create()
+        for _ in 0..<2 {
+            try await TestServer.run(on: database) { server in
+                let log = try await server.operatorClient.get("/api/v1/audit-log?action=api_key.created")
+                #expect(log.json["data"]?.elements?.count == 1)
+            }
+        }
+        try await database.drop()
+    }
+
+    @Test(arguments: [
+        ("key_a_b", "start with 'tpk_'"),
+        ("tpk_operator", "2 parts"),
+        ("tpk_Op_0123456789abcdefghijklmnopqrstuvwxyz", "key id"),
+        ("tpk_operator_short", "5 characters"),
+        ("tpk_operator_0123456789abcdefghijklmnopqrstuvwx-z", "other than ASCII letters"),
+    ])
+    func aMalformedKeyIsRefusedWithItsFault(_ text: String, _ expected: String) throws {
+        let fault = #expect(throws: APIKeyText.Fault.self) { _ = try APIKeyText(parsing: text) }
+        #expect(fault?.description.contains(expected) == true)
+    }
+}
