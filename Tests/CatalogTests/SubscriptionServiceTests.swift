@@ -21,20 +21,29 @@ import Testing
         try await fixture.database.run("DELETE FROM subscription")
     }
 
+    private static func service(
+        _ fixture: CatalogFixture,
+        rate: @escaping @Sendable (SubscriptionStart) throws -> Void
+    ) -> SubscriptionService {
+        SubscriptionService(
+            catalog: fixture.catalog,
+            usage: StoredUsageAccess(rate: { _, start in try rate(start) }, latest: { _, _, _ in nil })
+        )
+    }
+
     @Test func earlierUsageIsRatedInTheSameTransactionOnAConsistentView() async throws {
         try await CatalogFixture.run { fixture in
             try await Self.arrange(fixture)
             let seen = Mutex<SubscriptionStart?>(nil)
-            let service = SubscriptionService(catalog: fixture.catalog) { _, tenant, start in
-                #expect(tenant == TenantID(1))
-                seen.withLock { $0 = start }
-            }
+            let service = Self.service(fixture) { start in seen.withLock { $0 = start } }
             let input = try Self.input(start: "2026-10-01T00:00:00Z")
             let now = fixture.clock.now
             let made = try await fixture.transaction {
                 try service.create(input, id: Self.id, boundTo: nil, now: now, in: $0)
             }
             let start = try #require(seen.withLock { $0 })
+            #expect(start.isNew)
+            #expect(start.tenant.id == TenantID(1))
             #expect(start.subscription.id == made.id)
             #expect(start.tenant.subscriptions.map(\.id) == [made.id])
             #expect(start.tenant.catalogVersion == 2)
@@ -45,7 +54,7 @@ import Testing
     @Test func aFailureToRateLeavesNoSubscription() async throws {
         try await CatalogFixture.run { fixture in
             try await Self.arrange(fixture)
-            let service = SubscriptionService(catalog: fixture.catalog) { _, _, _ in throw Refusal() }
+            let service = Self.service(fixture) { _ in throw Refusal() }
             let input = try Self.input(start: "2026-10-01T00:00:00Z")
             let now = fixture.clock.now
             await #expect(throws: Refusal.self) {

@@ -1,3 +1,5 @@
+import Identity
+import TurnpikeServer
 import Foundation
 import Postgres
 import TestSupport
