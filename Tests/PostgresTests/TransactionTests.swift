@@ -5,7 +5,8 @@ import Testing
 private struct Refusal: Error, Equatable {}
 
 @Suite struct TransactionTests {
-    private static let ledger = "CREATE TABLE entry (id bigint PRIMARY KEY, note text, CONSTRAINT entry_id CHECK (id < 100))"
+    private static let ledger =
+        "CREATE TABLE entry (id bigint PRIMARY KEY, note text, CONSTRAINT entry_id CHECK (id < 100))"
 
     private func count(_ pool: PostgresPool) async throws -> Int64? {
         try await pool.query(.interactive, "SELECT count(*) FROM entry") { row throws(PostgresError) in
@@ -135,18 +136,18 @@ private struct Refusal: Error, Equatable {}
 
     @Test func theCommitOfAFailedTransactionIsRecognisedByItsTag() async throws {
         try await TestServer.withDatabase { url in
-            try await DedicatedThread.run("test") {
-                let configuration = PostgresConfiguration(url: url)
-                let pipeline = try Pipeline(Session(configuration), configuration)
-                try pipeline.prepareControls(tenantRole: "turnpike_tenant")
-                pipeline.sendControl(.begin)
-                pipeline.sendUnnamed("SELECT 1/0")
-                #expect(try pipeline.finish().failure?.sqlState == SQLState(rawValue: "22012"))
-                #expect(!pipeline.isOutsideTransaction)
-                pipeline.sendControl(.commit)
-                let replies = try pipeline.finish()
-                #expect(replies.failure == nil && replies.commitTag == "ROLLBACK")
+            let error = try await failure {
+                try await DedicatedThread.run("test") {
+                    let wire = try Wire(PostgresConfiguration(url: url), cancellation: CancelSwitch())
+                    wire.begin(.service, ticket: CancelTicket())
+                    _ = try wire.roundTrip(["SELECT 1"])
+                    // Behind the transaction's back, so that nothing but the tag can tell.
+                    wire.pipeline.sendUnnamed("SELECT 1/0")
+                    _ = try wire.pipeline.finish()
+                    try wire.commit()
+                }
             }
+            #expect(error.sqlState == .inFailedTransaction)
         }
     }
 
@@ -166,6 +167,19 @@ private struct Refusal: Error, Equatable {}
                 }
             }
             #expect(answers == (0..<50).map { Int64($0) })
+        }
+    }
+
+    @Test func aTransactionMayBeUsedInClosuresThatDoNotEscape() async throws {
+        try await TestServer.withPool { pool in
+            let numbers = try await pool.transaction(.interactive) { transaction in
+                try (1...3).map { number in
+                    try transaction.first("SELECT \(Int64(number))") { row throws(PostgresError) in
+                        try row.next(Int64.self)
+                    }
+                }
+            }
+            #expect(numbers == [1, 2, 3])
         }
     }
 
