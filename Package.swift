@@ -96,7 +96,7 @@ let package = Package(
             swiftSettings: settings
         ),
     ]
-        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing"].map { room in
+        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "TurnpikeServer"].map { room in
             .testTarget(
                 name: "\(room)Tests",
                 dependencies: [.init(stringLiteral: room), "TestSupport"],

@@ -34,7 +34,9 @@ struct RequestRecord {
         if let credentialID { metadata["credential_id"] = .string(credentialID) }
         if let problem {
             metadata["problem"] = .string(problem.code)
-            if let underlying = problem.underlying { metadata["error"] = .string(String(reflecting: underlying)) }
+            if let underlying = problem.underlying {
+                metadata["error"] = .string("\(type(of: underlying)): \(underlying)")
+            }
         }
         logger.log(level: level, "request", metadata: metadata)
     }

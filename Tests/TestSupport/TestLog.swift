@@ -6,6 +6,8 @@ import Web
 package final class TestLog: Sendable {
     private let bytes = Mutex<[UInt8]>([])
 
+    package init() {}
+
     package var text: String { bytes.withLock { String(decoding: $0, as: UTF8.self) } }
 
     package var lines: [String] { text.split(separator: "\n").map(String.init) }

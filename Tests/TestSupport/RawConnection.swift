@@ -1,0 +1,48 @@
+import Foundation
+
+/// A TCP connection that says exactly what it is told, for what no HTTP client would send. The calls block.
+package final class RawConnection {
+    private let descriptor: Int32
+
+    package struct Failure: Error {}
+
+    package init(port: Int, timeoutSeconds: Int = 10) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let code = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                connect(descriptor, generic, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        var timeout = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        guard code == 0 else { throw Failure() }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    package func send(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        guard Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+            throw Failure()
+        }
+    }
+
+    /// What arrives until the text contains `end`, the other side closes, or the time is up.
+    package func receive(until end: String? = nil) -> String {
+        var received: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            guard count > 0 else { break }
+            received += chunk.prefix(count)
+            if let end, String(decoding: received, as: UTF8.self).contains(end) { break }
+        }
+        return String(decoding: received, as: UTF8.self)
+    }
+}

@@ -1,0 +1,64 @@
+import BillingCore
+import Testing
+import TurnpikeServer
+
+@Suite struct ConfigurationTests {
+    private let minimal = ["DATABASE_URL": "postgres://u@h/d"]
+
+    @Test func theDefaultsNeedOnlyADatabase() throws {
+        let configuration = try Configuration(environment: minimal)
+        #expect(configuration.host == "127.0.0.1")
+        #expect(configuration.port == 8080)
+        #expect(configuration.zone.identifier == "UTC")
+        #expect(configuration.migrationURL == "postgres://u@h/d")
+        #expect(configuration.migratesOnStart)
+        #expect(configuration.interactiveConnections == 4)
+        #expect(configuration.batchEvents == 10_000)
+        #expect(configuration.eventBodyBytes == 8 * 1024 * 1024)
+        #expect(configuration.operatorKey == nil)
+    }
+
+    @Test func everyFaultIsToldAtOnceWithTheNearestName() {
+        let fault = #expect(throws: ConfigurationFault.self) {
+            _ = try Configuration(
+                environment: [
+                    "TURNPIKE_PROT": "80", "TURNPIKE_PORT": "http", "TURNPIKE_TIMEZONE": "Berlin",
+                    "TURNPIKE_OPERATOR_KEY": "tpk_op_short", "TURNPIKE_LOG_LEVEL": "loud", "TURNPIKE_MIGRATE": "maybe",
+                ],
+                arguments: ["--batch-event", "5", "--host"]
+            )
+        }
+        let faults = fault?.faults ?? []
+        let expected = [
+            "DATABASE_URL is not set", "TURNPIKE_PROT is not a setting. Do you mean TURNPIKE_PORT",
+            "TURNPIKE_PORT must be a whole number", "TURNPIKE_TIMEZONE must be an IANA time zone",
+            "TURNPIKE_OPERATOR_KEY must be", "TURNPIKE_LOG_LEVEL must be one of", "TURNPIKE_MIGRATE must be true or false",
+            "--batch-event is not an option. Do you mean --batch-events", "--host needs a value",
+        ]
+        for text in expected {
+            #expect(faults.contains { $0.contains(text) }, "\(text) in \(faults)")
+        }
+        #expect(faults.count == expected.count)
+    }
+
+    @Test func theOperatorKeyIsNotRepeatedInItsFault() {
+        let fault = #expect(throws: ConfigurationFault.self) {
+            _ = try Configuration(environment: minimal.merging(["TURNPIKE_OPERATOR_KEY": "tpk_operator_hunter2"]) { $1 })
+        }
+        #expect(fault?.description.contains("hunter2") == false)
+        #expect(fault?.description.contains("7 characters") == true)
+    }
+
+    @Test func aFlagWinsOverItsVariable() throws {
+        let configuration = try Configuration(
+            environment: minimal.merging(["TURNPIKE_PORT": "1"]) { $1 },
+            arguments: ["--port", "2", "--timezone=Europe/Berlin"]
+        )
+        #expect(configuration.port == 2)
+        #expect(configuration.zone.identifier == "Europe/Berlin")
+    }
+
+    @Test func everySettingIsInTheHelp() {
+        for setting in Setting.all { #expect(Setting.help.contains(setting.name)) }
+    }
+}

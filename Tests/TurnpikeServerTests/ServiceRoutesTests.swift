@@ -1,0 +1,46 @@
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+@Suite struct ServiceRoutesTests {
+    @Test func probesAndDocumentsNeedNoCredential() async throws {
+        try await TestServer.run { server in
+            for path in ["/healthz", "/readyz", "/metrics", "/openapi.yaml", "/docs"] {
+                let answer = try await server.anonymous.get(path)
+                #expect(answer.status == 200, "\(path)")
+            }
+            let contract = try await server.anonymous.get("/openapi.yaml")
+            #expect(contract.text.hasPrefix("openapi: 3.1"))
+            let docs = try await server.anonymous.get("/docs")
+            #expect(docs.header("Content-Type") == "text/html; charset=utf-8")
+            for operation in server.operations where operation.path.hasPrefix("/api/") {
+                #expect(docs.text.contains(operation.path))
+            }
+            #expect(!docs.text.contains("http://") && !docs.text.contains("https://"))
+        }
+    }
+
+    @Test func aDatabaseWithAMissingMigrationIsNotReady() async throws {
+        try await TestServer.run { server in
+            try await server.database.run("DELETE FROM schema_migration WHERE name = '0007_storage'")
+            let answer = try await server.anonymous.get("/readyz")
+            #expect(answer.status == 503)
+            #expect(answer.code == "not_ready")
+            let alive = try await server.anonymous.get("/healthz")
+            #expect(alive.status == 200)
+        }
+    }
+
+    @Test func aDatabaseThatIsGoneIsNotReady() async throws {
+        let database = try await TestDatabase.create()
+        try await TestServer.run(on: database) { server in
+            try await database.drop()
+            let answer = try await server.anonymous.get("/readyz")
+            #expect(answer.status == 503)
+            #expect(answer.code == "database_unavailable")
+            #expect(answer.header("Retry-After") == "1")
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import BillingCore
+import Logging
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+import Web
+
+/// The HTTP side alone, with operations of the test's own and a key that is its own list of scopes: no database.
+struct WebHarness {
+    let port: Int
+    let log: TestLog
+    private let group: ServiceGroup
+
+    var client: TestClient { TestClient(port: port, key: "everything") }
+
+    static func run(
+        readTimeoutSeconds: Int = 30,
+        register: (Operations) -> Void,
+        _ body: (WebHarness) async throws -> Void
+    ) async throws {
+        let log = TestLog()
+        let logger = log.logger(level: .debug)
+        let operations = Operations()
+        register(operations)
+        let clock = TestClock()
+        let pipeline = RequestPipeline(
+            authenticate: { presented in
+                guard case .bearer("everything") = presented else { throw Problem.unauthenticated("no") }
+                return Principal(
+                    credentialID: "key:test",
+                    tenantID: nil,
+                    tenantKey: nil,
+                    scopes: .all,
+                    answerKey: AnswerKey(derivedFromSecret: "everything")
+                )
+            },
+            clock: clock.clock,
+            ids: .random(clock.clock),
+            logger: logger
+        )
+        var configuration = HTTPServer.Configuration(host: "127.0.0.1", port: 0)
+        configuration.readTimeoutSeconds = readTimeoutSeconds
+        let (ports, listening) = AsyncStream<Int>.makeStream()
+        let server = HTTPServer(operations: operations, pipeline: pipeline, configuration: configuration) {
+            listening.yield($0)
+        }
+        let group = ServiceGroup(configuration: .init(services: [server], logger: logger))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            if let port = await ports.first(where: { _ in true }) {
+                do {
+                    try await body(WebHarness(port: port, log: log, group: group))
+                } catch {
+                    await group.triggerGracefulShutdown()
+                    throw error
+                }
+            }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+    }
+
+    func stop() async {
+        await group.triggerGracefulShutdown()
+    }
+}
+
+/// Opens once; whoever waits before goes on then.
+final class Gate: Sendable {
+    private let stream: AsyncStream<Void>
+    private let continuation: AsyncStream<Void>.Continuation
+
+    init() {
+        (stream, continuation) = AsyncStream<Void>.makeStream()
+    }
+
+    func open() { continuation.finish() }
+
+    func wait() async {
+        for await _ in stream {}
+    }
+}
