@@ -1,0 +1,176 @@
+import BillingCore
+import Logging
+import Postgres
+import ServiceLifecycle
+import TestSupport
+import Testing
+
+@testable import Catalog
+
+@Suite struct CatalogTests {
+    @Test func loadsOnlyTheTenantsAskedFor() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(2_000)
+            let catalog = fixture.catalog
+            #expect(catalog.cachedTenant(subject: "t1") == nil)
+            let found = try await catalog.tenants(subjects: ["t1", "s2", "s3", "nobody"])
+            #expect(found.mapValues(\.key) == ["t1": "t1", "s2": "t2", "s3": "t3"])
+            #expect(catalog.cachedTenantCount == 3)
+            #expect(catalog.cachedTenant(subject: "s2")?.id == TenantID(2))
+            #expect(catalog.cachedTenant(subject: "nobody") == nil)
+            #expect(try await catalog.tenant(key: "s2") == nil)
+            #expect(try await catalog.tenant(key: "t2")?.id == TenantID(2))
+            #expect(try await catalog.tenant(TenantID(7))?.key == "t7")
+            #expect(try await catalog.tenant(TenantID(99_999)) == nil)
+            #expect(catalog.cachedTenantCount == 4)
+        }
+    }
+
+    @Test func anUnknownSubjectIsFoundOnceItIsRegistered() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(1)
+            #expect(try await fixture.catalog.tenants(subjects: ["late"]).isEmpty)
+            try await fixture.database.run("INSERT INTO subject_directory VALUES ('late', 1, false)")
+            #expect(try await fixture.catalog.tenants(subjects: ["late"])["late"]?.id == TenantID(1))
+        }
+    }
+
+    @Test func neverCachesMoreThanItsCapacity() async throws {
+        try await CatalogFixture.run(capacity: 50) { fixture in
+            try await fixture.addTenants(500)
+            for start in stride(from: 1, through: 500, by: 100) {
+                let found = try await fixture.catalog.tenants(subjects: (start..<start + 100).map { "t\($0)" })
+                #expect(found.count == 100)
+                #expect(fixture.catalog.cachedTenantCount <= 50)
+            }
+        }
+    }
+
+    @Test func tenantsShareTheirPlanVersion() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(3)
+            try await fixture.subscribeEverybody()
+            let first = try #require(try await fixture.catalog.tenant(key: "t1"))
+            let others = try await fixture.catalog.tenants(subjects: ["t2", "t3"])
+            let plan = try #require(first.subscriptions.first?.planVersion)
+            #expect(others.count == 2)
+            for tenant in others.values {
+                #expect(tenant.subscriptions.first?.planVersion === plan)
+            }
+            let now = fixture.clock.now
+            #expect(first.subscription(covering: now)?.period(containing: now)?.index == 10)
+        }
+    }
+
+    @Test func remembersPeriodsOfCachedTenants() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(1)
+            try await fixture.subscribeEverybody()
+            let tenant = try #require(try await fixture.catalog.tenant(key: "t1"))
+            let subscription = try #require(tenant.subscriptions.first)
+            let period = try #require(subscription.period(containing: fixture.clock.now))
+            #expect(subscription.billingPeriodIDs[period.index] == nil)
+            let wanted = BillingPeriod.Wanted(
+                tenantID: tenant.id,
+                subscriptionID: subscription.id,
+                index: period.index,
+                interval: period.interval
+            )
+            let made = try await fixture.transaction { try BillingPeriodStore.ensure([wanted], in: $0) }
+            fixture.catalog.remember(periods: made)
+            let cached = try #require(fixture.catalog.cachedTenant(subject: "t1"))
+            #expect(cached.subscriptions.first?.billingPeriodIDs[period.index] == made.first?.id)
+            fixture.catalog.invalidate(tenant: tenant.id)
+            let read = try #require(try await fixture.catalog.tenant(key: "t1"))
+            #expect(read.subscriptions.first?.billingPeriodIDs[period.index] == made.first?.id)
+        }
+    }
+
+    @Test func hearsOfChangesMadeByAnotherReplica() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(2)
+            let follower = CatalogFollower(
+                catalog: fixture.catalog,
+                listeningWith: fixture.configuration,
+                interval: .seconds(3_600),
+                logger: .silent
+            )
+            try await Self.running(follower) {
+                #expect(try await eventually { fixture.catalog.current.version == 1 })
+                _ = try await fixture.catalog.tenants(subjects: ["t1", "t2"])
+                try await fixture.transaction { _ = try TenantLedger.lockAndBump(TenantID(1), in: $0) }
+                #expect(try await eventually { fixture.catalog.cachedTenant(subject: "t1") == nil })
+                #expect(fixture.catalog.cachedTenant(subject: "t2") != nil)
+                try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
+                #expect(try await eventually { fixture.catalog.current.version == 2 })
+            }
+        }
+    }
+
+    @Test func aLostListenerMeansAFullResync() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(1)
+            let follower = CatalogFollower(
+                catalog: fixture.catalog,
+                listeningWith: fixture.configuration,
+                interval: .seconds(3_600),
+                logger: .silent
+            )
+            try await Self.running(follower) {
+                #expect(try await eventually { fixture.catalog.current.version == 1 })
+                _ = try await fixture.catalog.tenant(key: "t1")
+                try await fixture.database.run(
+                    """
+                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE application_name LIKE '%listen' AND datname = current_database();
+                    UPDATE catalog_version SET version = 9;
+                    """
+                )
+                #expect(try await eventually { fixture.catalog.current.version == 9 })
+                #expect(fixture.catalog.cachedTenant(subject: "t1") == nil)
+            }
+        }
+    }
+
+    @Test func noticesLostNotificationsByAsking() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(3)
+            let follower = CatalogFollower(
+                catalog: fixture.catalog,
+                listeningWith: nil,
+                interval: .milliseconds(20),
+                logger: .silent
+            )
+            try await Self.running(follower) {
+                _ = try await fixture.catalog.tenants(subjects: ["t1", "t2", "t3"])
+                try await fixture.database.run(
+                    """
+                    UPDATE tenant_ledger SET catalog_version = 2 WHERE tenant_id = 2;
+                    UPDATE catalog_version SET version = 5;
+                    """
+                )
+                #expect(try await eventually { fixture.catalog.cachedTenant(subject: "t2") == nil })
+                #expect(fixture.catalog.cachedTenantCount == 2)
+                #expect(try await eventually { fixture.catalog.current.version == 5 })
+            }
+        }
+    }
+
+    /// Runs a service while the body does, and stops it gracefully.
+    private static func running(_ service: some Service, _ body: () async throws -> Void) async throws {
+        let group = ServiceGroup(
+            configuration: .init(services: [.init(service: service, successTerminationBehavior: .ignore)], logger: .silent)
+        )
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            do {
+                try await body()
+            } catch {
+                await group.triggerGracefulShutdown()
+                throw error
+            }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import TestSupport
+import Testing
+import Web
+
+@Suite struct PlanVersionRoutesTests {
+    private static let draft = """
+        {"interval":"month","fees":[{"key":"platform","name":"Platform fee","amount":"20.00","charged":"in_advance"}],
+         "charges":[{"feature":"tokens","price":{"model":"graduated","tiers":[
+            {"up_to":"1000000","unit_amount":"0"},{"up_to":null,"unit_amount":"0.000002","flat_amount":"0"}]}}],
+         "quotas":[{"feature":"tokens","limit":"5000000","window":"billing_period","mode":"hard","overage":"denied"}]}
+        """
+
+    @Test func aDraftChangesUntilItIsPublished() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            let made = try await server.expect(201, "POST", "/plans/pro/versions", Self.draft)
+            #expect(made.header("Location") == "/api/v1/plans/pro/versions/1")
+            #expect(made.json["status"]?.string == "draft")
+            #expect(made.json["fees"]?[0]?["amount"]?.string == "20")
+            let replaced = try await server.expect(
+                200, "PUT", "/plans/pro/versions/1", #"{"fees":[]}"#, headers: ["If-Match": "\"1\""]
+            )
+            #expect(replaced.json["charges"]?.elements?.isEmpty == true)
+            _ = try await server.expect(
+                412, "PUT", "/plans/pro/versions/1", Self.draft, headers: ["If-Match": "\"1\""]
+            )
+            _ = try await server.expect(200, "PUT", "/plans/pro/versions/1", Self.draft)
+            let published = try await server.expect(200, "POST", "/plans/pro/versions/1/publish")
+            #expect(published.json["status"]?.string == "published")
+            #expect(published.json["warnings"]?.elements?.isEmpty == true)
+            let again = try await server.expect(200, "POST", "/plans/pro/versions/1/publish")
+            #expect(again.json == published.json)
+            for (method, body) in [("PUT", Self.draft), ("DELETE", "")] {
+                let refused = try await server.expect(409, method, "/plans/pro/versions/1", body)
+                #expect(refused.code == "plan_version_published")
+            }
+            #expect(try await server.expect(200, "GET", "/plans/pro").json["published_version"]?.number == "1")
+        }
+    }
+
+    @Test func versionsAreNumberedListedAndDeletedAsDrafts() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            for number in 1...3 {
+                let made = try await server.expect(201, "POST", "/plans/pro/versions", Self.draft)
+                #expect(made.json["version"]?.number == String(number))
+            }
+            _ = try await server.expect(204, "DELETE", "/plans/pro/versions/2")
+            _ = try await server.expect(404, "GET", "/plans/pro/versions/2")
+            let first = try await server.expect(200, "GET", "/plans/pro/versions?limit=1")
+            let cursor = try #require(first.json["next_cursor"]?.string)
+            let second = try await server.expect(200, "GET", "/plans/pro/versions?limit=1&cursor=\(cursor)")
+            #expect(second.json["data"]?[0]?["version"]?.number == "3")
+            for path in ["/plans/pro/versions/0", "/plans/pro/versions/x", "/plans/none/versions/1"] {
+                _ = try await server.expect(404, "GET", path)
+            }
+            _ = try await server.expect(404, "POST", "/plans/none/versions", Self.draft)
+        }
+    }
+
+    @Test func featuresMustExistAndSuitTheirQuota() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            _ = try await server.expect(
+                201, "POST", "/meters", #"{"key":"peak","event_type":"job","aggregation":"max","value":"gpus"}"#
+            )
+            _ = try await server.expect(201, "POST", "/features", #"{"key":"peak","meter":"peak"}"#)
+            let refused = try await server.expect(
+                400, "POST", "/plans/pro/versions",
+                """
+                {"charges":[{"feature":"none","price":{"model":"per_unit","unit_amount":"1"}}],
+                 "quotas":[{"feature":"peak","limit":"1","window":"day","mode":"hard"},
+                           {"feature":"gone","limit":"1","window":"day"}]}
+                """
+            )
+            #expect(refused.pointers == ["/charges/0/feature", "/quotas/0/mode", "/quotas/1/feature"])
+            _ = try await server.expect(
+                201, "POST", "/plans/pro/versions",
+                #"{"quotas":[{"feature":"peak","limit":"1","window":"day","mode":"soft"}]}"#
+            )
+        }
+    }
+
+    @Test func publishingWarnsOfOverlap() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            _ = try await server.expect(
+                201, "POST", "/meters", #"{"key":"requests","event_type":"llm.completion","aggregation":"count"}"#
+            )
+            _ = try await server.expect(201, "POST", "/features", #"{"key":"requests","meter":"requests"}"#)
+            let price = #"{"model":"per_unit","unit_amount":"1"}"#
+            let body = #"{"charges":[{"feature":"tokens","price":\#(price)},{"feature":"requests","price":\#(price)}]}"#
+            _ = try await server.expect(201, "POST", "/plans/pro/versions", body)
+            for _ in 1...2 {
+                let published = try await server.expect(200, "POST", "/plans/pro/versions/1/publish")
+                let warnings = try #require(published.json["warnings"]?.elements)
+                #expect(warnings.count == 1)
+                #expect(warnings.first?["code"]?.string == "overlapping_charges")
+                #expect(warnings.first?["pointer"]?.string == "/charges/1/feature")
+            }
+        }
+    }
+
+    @Test func plansKeepTheirCurrency() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            #expect(try await server.expect(400, "PATCH", "/plans/pro", #"{"currency":"EUR"}"#).pointers == ["/currency"])
+            let renamed = try await server.expect(200, "PATCH", "/plans/pro", #"{"name":"Professional"}"#)
+            #expect(renamed.json["name"]?.string == "Professional")
+            let again = try await server.expect(409, "POST", "/plans", #"{"key":"pro","name":"Pro","currency":"USD"}"#)
+            #expect(again.code == "plan_exists")
+        }
+    }
+}
