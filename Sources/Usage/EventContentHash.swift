@@ -3,11 +3,11 @@ internal import Web
 
 /// The hash that tells a repetition from a conflict: 64 bits over the normalised event, the same in every process.
 ///
-/// It covers type, subject, time if given, the LLM fields after their aliases are resolved, and what remains of data and
-/// extensions; not source and id, which are the identity, and nothing that the server adds. Two events that say the same
-/// in other words have the same hash: order of members, white space, escapes, spelling of numbers and choice of alias do
-/// not matter. It mixes with `JSONHash`, which is no security boundary: a sender who makes two contents collide only
-/// hides his own conflict.
+/// It covers type, subject, time if given, the LLM fields after their aliases are resolved, and what remains of data
+/// and extensions; not source and id, which are the identity, and nothing that the server adds. Two events that say the
+/// same in other words have the same hash: order of members, white space, escapes, spelling of numbers and choice of
+/// alias do not matter. It mixes with `JSONHash`, which is no security boundary: a sender who makes two contents
+/// collide only hides his own conflict.
 struct EventContentHash {
     private(set) var state: UInt64 = 0x5475_726E_7069_6B65
 

@@ -3,8 +3,9 @@ internal import Web
 
 /// Decodes a request of usage events in one pass over its bytes.
 ///
-/// Malformed JSON, or more events than are accepted, is one fault for the whole body and leaves no events. Anything else
-/// that is wrong is a fault of its event, and the decoder goes on to the next. Pure: it knows no clock and no tenants.
+/// Malformed JSON, or more events than are accepted, is one fault for the whole body and leaves no events. Anything
+/// else that is wrong is a fault of its event, and the decoder goes on to the next. Pure: it knows no clock and no
+/// tenants.
 package struct EventDecoder: Sendable {
     package var maximumEvents: Int
 
@@ -81,4 +82,6 @@ enum EventLimits {
     static let raw = 64 * 1024
     /// Faults told of one event.
     static let faults = 20
+    /// From so many faults on, each further event tells its first only.
+    static let batchFaults = 1_000
 }

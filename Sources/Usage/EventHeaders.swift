@@ -1,7 +1,7 @@
 internal import Web
 
-/// CloudEvents HTTP binary mode (HTTP protocol binding 1.0.2, section 3.1): the attributes in `ce-` headers, the data in
-/// the body.
+/// CloudEvents HTTP binary mode (HTTP protocol binding 1.0.2, section 3.1): the attributes in `ce-` headers, the data
+/// in the body.
 extension EventDecoder {
     /// Whether the headers are those of an event in binary mode.
     package static func isBinaryMode(headerNames: some Sequence<String>) -> Bool {
@@ -67,7 +67,12 @@ extension EventDecoder {
     ) -> EventFault? {
         func fault(_ code: String, _ detail: String) -> EventFault {
             let pointer = JSONPointer.appending(attribute, to: "")
-            return EventFault(index: 0, pointer: pointer, code: code, detail: "the header \"ce-\(attribute)\" \(detail)")
+            return EventFault(
+                index: 0,
+                pointer: pointer,
+                code: code,
+                detail: "the header \"ce-\(attribute)\" \(detail)"
+            )
         }
         let isName = Array(attribute.utf8).withUnsafeBytes { EventAttribute.isExtensionName($0) }
         guard isName, attribute != "data", attribute != "datacontenttype" else {

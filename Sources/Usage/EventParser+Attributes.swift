@@ -29,8 +29,8 @@ extension EventParser {
         case .extensionName: try parseExtension(key, isText: false)
         case .other:
             let detail =
-                "\"\(scanner.string(key.text))\" is neither a CloudEvents attribute nor the name of an extension, which has "
-                + "lower-case letters and digits only"
+                "\"\(scanner.string(key.text))\" is neither a CloudEvents attribute nor the name of an extension, "
+                + "which has lower-case letters and digits only"
             reject(at: scanner.position, "unknown_attribute", detail)
             try scanner.skipValue()
         }
@@ -79,7 +79,7 @@ extension EventParser {
         if batch.faults.count > known {
             draft.faulty.insert(flag)
         }
-        guard let text, text.end > text.start else { return nil }
+        guard let text, !text.isEmpty else { return nil }
         return text
     }
 

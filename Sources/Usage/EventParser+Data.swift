@@ -156,7 +156,7 @@ extension EventParser {
             return reject(at: start, "invalid_type", "\"\(scanner.string(key.text))\" must be a string")
         }
         let text = try scanner.scanString()
-        guard text.end > text.start else { return }
+        guard !text.isEmpty else { return }
         guard !byteCount(text, exceeds: EventLimits.text) else {
             let detail = "\"\(scanner.string(key.text))\" must have at most \(EventLimits.text) bytes"
             return reject(at: start, "too_long", detail)

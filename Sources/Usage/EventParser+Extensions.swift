@@ -69,7 +69,7 @@ extension JSONScanner {
     /// Appends a comma, the name as it was written, and a colon.
     func copyName(_ key: JSONKey, to buffer: inout [UInt8]) {
         buffer.append(UInt8(ascii: ","))
-        buffer.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[(key.text.start - 1)...key.text.end]))
+        buffer.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[(key.text.start - 1)..<(key.text.end + 1)]))
         buffer.append(UInt8(ascii: ":"))
     }
 

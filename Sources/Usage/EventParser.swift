@@ -67,6 +67,7 @@ struct EventParser {
 
     /// Records a fault of the value that lies at the byte offset.
     mutating func reject(at offset: Int, _ code: String, _ detail: String) {
+        guard tellsMore else { return eventFaults += 1 }
         let event = UnsafeRawBufferPointer(rebasing: scanner.bytes[eventStart...])
         add(pointer: JSONPointer.locating(offset - eventStart, in: event), code, detail)
     }
@@ -76,9 +77,14 @@ struct EventParser {
         add(pointer: name.map { JSONPointer.appending($0, to: "") } ?? "", code, detail)
     }
 
+    /// Whether another fault of this event is still told; its first always is.
+    private var tellsMore: Bool {
+        eventFaults == 0 || eventFaults < EventLimits.faults && batch.faults.count < EventLimits.batchFaults
+    }
+
     private mutating func add(pointer: String, _ code: String, _ detail: String) {
+        guard tellsMore else { return eventFaults += 1 }
         eventFaults += 1
-        guard eventFaults <= EventLimits.faults else { return }
         let prefix = isArray ? "/\(batch.count)" : ""
         batch.faults.append(EventFault(index: batch.count, pointer: prefix + pointer, code: code, detail: detail))
     }

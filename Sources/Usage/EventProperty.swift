@@ -75,7 +75,10 @@ extension UsageEvent {
         var path = path
         return data.withUTF8 { bytes in
             path.withUTF8 { path in
-                var scanner = JSONScanner(UnsafeRawBufferPointer(bytes), numberCharacters: JSONLimits.storedNumberCharacters)
+                var scanner = JSONScanner(
+                    UnsafeRawBufferPointer(bytes),
+                    numberCharacters: JSONLimits.storedNumberCharacters
+                )
                 return try? scanner.property(at: UnsafeRawBufferPointer(path))
             }
         }
@@ -92,8 +95,8 @@ extension EventProperty {
 }
 
 extension JSONScanner {
-    /// The scalar at a path below the object that comes next. A member whose name is all of the path, points included, goes
-    /// before one whose name is its first step.
+    /// The scalar at a path below the object that comes next. A member whose name is all of the path, points included,
+    /// goes before one whose name is its first step.
     fileprivate mutating func property(at path: UnsafeRawBufferPointer) throws(JSONFault) -> EventProperty? {
         guard try peek() == .object else { return nil }
         var first: Int?

@@ -1,7 +1,7 @@
 internal import Web
 
-/// The name of a property of events, as meters, filters and dimensions write it: a normalised LLM field under any of its
-/// names, a derived class of tokens, or a path into `data` such as `request.region`. Make it once, use it for many
+/// The name of a property of events, as meters, filters and dimensions write it: a normalised LLM field under any of
+/// its names, a derived class of tokens, or a path into `data` such as `request.region`. Make it once, use it for many
 /// events.
 package struct EventPropertyPath: Sendable, Hashable {
     enum Target: Sendable, Hashable {

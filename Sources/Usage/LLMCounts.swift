@@ -88,7 +88,8 @@ struct LLMTotals {
         return LLMCountFault(
             offset: cacheWrite.offset,
             code: "subset_exceeds_total",
-            detail: "\"cached_input_tokens\" (\(cached.value)) and \"cache_write_tokens\" (\(cacheWrite.value)) together "
+            detail:
+                "\"cached_input_tokens\" (\(cached.value)) and \"cache_write_tokens\" (\(cacheWrite.value)) together "
                 + "are more than \"input_tokens\" (\(input.value)), of which they are parts"
         )
     }

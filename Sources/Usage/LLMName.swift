@@ -58,7 +58,8 @@ enum LLMName {
         case 18: return has("cache_write_tokens") ? .cacheWriteTokens : nil
         case 19: return has("cached_input_tokens") ? .cachedInputTokens : nil
         case 20: return has("input_tokens_details") ? .inputDetails : nil
-        case 21: return has("prompt_tokens_details") ? .inputDetails : has("output_tokens_details") ? .outputDetails : nil
+        case 21:
+            return has("prompt_tokens_details") ? .inputDetails : has("output_tokens_details") ? .outputDetails : nil
         case 23: return has("cache_read_input_tokens") ? .cacheReadBeside : nil
         case 25: return has("completion_tokens_details") ? .outputDetails : nil
         case 27: return has("cache_creation_input_tokens") ? .cacheCreationBeside : nil
@@ -87,7 +88,8 @@ enum LLMName {
         case 13: return has("provider.name") ? .provider : has("request.model") ? .requestedModel : nil
         case 14: return has("response.model") ? .model : nil
         case 18: return has("usage.input_tokens") ? .totalInputTokens : nil
-        case 19: return has("usage.output_tokens") ? .outputTokens : has("usage.prompt_tokens") ? .totalInputTokens : nil
+        case 19:
+            return has("usage.output_tokens") ? .outputTokens : has("usage.prompt_tokens") ? .totalInputTokens : nil
         case 22: return has("usage.reasoning_tokens") ? .reasoningTokens : nil
         case 23: return has("usage.completion_tokens") ? .outputTokens : nil
         case 29:

@@ -16,13 +16,15 @@ struct EventContentHashTests {
 
     @Test(arguments: [
         #"""
-        {"data":{"text":"\u0061\/\u00E9","o":{"q":[1.0,20e-1,{"r":null}],"p":1e0},"cost":1.50,"input_tokens":"10","model":"m"},
-         "n":5.0,"ext":"\u0078","time":"2026-01-01T01:00:00.000000+01:00","subject":"a","type":"t","source":"s","id":"1"}
+        {"data":{"text":"\u0061\/\u00E9","o":{"q":[1.0,20e-1,{"r":null}],"p":1e0},"cost":1.50,"input_tokens":"10",
+         "model":"m"},"n":5.0,"ext":"\u0078","time":"2026-01-01T01:00:00.000000+01:00","subject":"a",
+         "type":"t","source":"s","id":"1"}
         """#,
         #"""
         {"specversion":"1.0","datacontenttype":"application/json","id":"1","source":"s","type":"t","subject":"a",
-         "time":"2026-01-01T00:00:00Z","ext":"x","n":5,"other":null,"data":{"gen_ai.request.model":"m","prompt_tokens":10.0,
-         "cost":15e-1,"o":{"p":100e-2,"q":[ 1 , 2 , {"r":null} ]},"text":"a/é","user":null}}
+         "time":"2026-01-01T00:00:00Z","ext":"x","n":5,"other":null,
+         "data":{"gen_ai.request.model":"m","prompt_tokens":10.0,"cost":15e-1,"o":{"p":100e-2,"q":[ 1 , 2 , {"r":null} ]},
+         "text":"a/é","user":null}}
         """#,
         #"""
         {"id":"another","source":"elsewhere","type":"t","subject":"a","time":"2026-01-01T00:00:00Z","ext":"x","n":5,

@@ -5,7 +5,8 @@ import Testing
 
 struct EventDecoderTests {
     static func event(_ data: String, extra: String = "") -> String {
-        #"{"specversion":"1.0","id":"e1","source":"gw","type":"llm.completion","subject":"acme"\#(extra),"data":\#(data)}"#
+        #"{"specversion":"1.0","id":"e1","source":"gw","type":"llm.completion","subject":"acme"\#(extra),"#
+            + #""data":\#(data)}"#
     }
 
     func decode(_ text: String, _ format: EventFormat = .plain) -> DecodedBatch {
@@ -31,10 +32,13 @@ struct EventDecoderTests {
               "time": "2026-11-23T08:31:00.123Z", "reservationid": "01936f3e-7b2a-7c3d-8e4f-a1b2c3d4e5f6",
               "datacontenttype": "application/json; charset=utf-8", "dataschema": "https://example.com/s",
               "traceparent": "00-ab", "sampled": true,
-              "data": { "provider": "openai", "model": "gpt-4o-2024-11-20", "input_tokens": 1200, "cached_input_tokens": 1000,
-                "output_tokens": 300, "reasoning_tokens": 120, "user": "u9", "feature": "chat", "cost_center": "cc-12",
+              "data": { "provider": "openai", "model": "gpt-4o-2024-11-20", "input_tokens": 1200,
+                "cached_input_tokens": 1000, "output_tokens": 300, "reasoning_tokens": 120, "user": "u9",
+                "feature": "chat", "cost_center": "cc-12",
                 "request_id": "r-1", "cost": 0.00022500000000000002, "region": "eu", "n": [1, {"a": null}] } }
-            """#, .structured)
+            """#,
+            .structured
+        )
         #expect(event.id == "evt-1")
         #expect(event.source == "gw-1")
         #expect(event.type == "llm.completion")
@@ -65,10 +69,12 @@ struct EventDecoderTests {
     @Test func readsWhatLiteLLMPosts() throws {
         let event = try only(
             #"""
-            {"specversion": "1.0", "type": "litellm_tokens", "id": "chatcmpl-1", "time": "2026-11-23T08:31:00.123456+00:00",
-             "subject": "acme", "source": "litellm-proxy",
+            {"specversion": "1.0", "type": "litellm_tokens", "id": "chatcmpl-1",
+             "time": "2026-11-23T08:31:00.123456+00:00", "subject": "acme", "source": "litellm-proxy",
              "data": {"model": "gpt-4o", "cost": null, "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
-            """#, .structured)
+            """#,
+            .structured
+        )
         #expect(event.usage.inputTokens == 10)
         #expect(event.usage.outputTokens == 5)
         #expect(event.usage.cost == nil)
@@ -111,7 +117,8 @@ struct EventDecoderTests {
             [{"id":"1","source":"s","type":"t","subject":"a"}, {"id":"2","source":"s","type":"t"}, 7,
              {"id":"3","source":"s","type":"t","subject":"a","data":{"output_tokens":-1}},
              {"id":"4","source":"s","type":"t","subject":"a"}]
-            """#)
+            """#
+        )
         #expect(batch.events.map(\.id) == ["1", "4"])
         #expect(batch.indexes == [0, 4])
         #expect(batch.count == 5)
@@ -160,8 +167,8 @@ struct EventDecoderTests {
 
     @Test func theNormalisedJSONDecodesToTheSameEvent() throws {
         let data = #"""
-            {"usage":{"input_tokens":5,"cache_read_input_tokens":7,"x":[1]},"gen_ai.system":"b","provider":"a","cost":"1.5",
-             "s":"\u00e9\"\\\n","total_tokens":12}
+            {"usage":{"input_tokens":5,"cache_read_input_tokens":7,"x":[1]},"gen_ai.system":"b","provider":"a",
+             "cost":"1.5","s":"\u00e9\"\\\n","total_tokens":12}
             """#
         let event = try only(Self.event(data, extra: #","time":"2026-01-01T00:00:00.000001Z","ext":"é""#))
         let again = try only(event.json, .structured)

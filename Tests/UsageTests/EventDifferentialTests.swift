@@ -4,8 +4,8 @@ import Web
 
 @testable import Usage
 
-/// The event decoder against `JSONValue`, which is itself held against Foundation: the same documents are malformed, and
-/// what the decoder leaves raw means what was sent.
+/// The event decoder against `JSONValue`, which is itself held against Foundation: the same documents are malformed,
+/// and what the decoder leaves raw means what was sent.
 struct EventDifferentialTests {
     @Test func callsMalformedExactlyWhatIsMalformed() {
         var generator = EventTextGenerator(seed: 7)
@@ -111,7 +111,9 @@ struct EventTextGenerator {
 
     private mutating func data() -> String {
         var members: [String] = []
-        if below(2) == 0 { members.append(#""input_tokens":\#(100 + below(900)),"cached_input_tokens":\#(below(100))"#) }
+        if below(2) == 0 {
+            members.append(#""input_tokens":\#(100 + below(900)),"cached_input_tokens":\#(below(100))"#)
+        }
         if below(2) == 0 { members.append(#""usage":{"completion_tokens":"\#(below(50))"}"#) }
         if below(2) == 0 { members.append(#""model":"m\u00e9\#(below(9))","cost":0.\#(below(999))1"#) }
         if below(2) == 0 { members.append(#""a\\\u0062":[1.50,{"k":null,"l":"\ud83d\ude00 é"},[]]"#) }

@@ -4,10 +4,13 @@ import Testing
 
 struct EventHeadersTests {
     let attributes = [
-        ("ce-specversion", "1.0"), ("ce-id", "e1"), ("CE-Source", "gw"), ("ce-type", "llm.completion"), ("ce-subject", "acme"),
+        ("ce-specversion", "1.0"), ("ce-id", "e1"), ("CE-Source", "gw"), ("ce-type", "llm.completion"),
+        ("ce-subject", "acme"),
     ]
 
-    func decode(_ headers: [(String, String)], _ body: String, contentType: String? = "application/json") -> DecodedBatch {
+    func decode(_ headers: [(String, String)], _ body: String, contentType: String? = "application/json")
+        -> DecodedBatch
+    {
         let pairs = headers.map { (name: $0.0, value: $0.1) }
         return Array(body.utf8).withUnsafeBytes {
             EventDecoder().decode(headers: pairs, contentType: contentType, body: $0)
@@ -24,7 +27,9 @@ struct EventHeadersTests {
         #expect(batch.faults == [])
         let binary = try #require(batch.events.first)
         let text = EventDecoderTests.event(
-            #"{"input_tokens": 3, "a": 1}"#, extra: #","traceparent":"00-ab","reservationpartial":true"#)
+            #"{"input_tokens": 3, "a": 1}"#,
+            extra: #","traceparent":"00-ab","reservationpartial":true"#
+        )
         let structured = try #require(EventDecoder().decode(Array(text.utf8), as: .structured).events.first)
         #expect(binary.contentHash == structured.contentHash)
         #expect(binary.key == structured.key)
@@ -34,7 +39,8 @@ struct EventHeadersTests {
     }
 
     @Test(arguments: [
-        ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"), (#""a b\"c""#, #"a b"c"#), ("a%2525", "a%25"), ("plain", "plain"),
+        ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"), (#""a b\"c""#, #"a b"c"#), ("a%2525", "a%25"),
+        ("plain", "plain"),
     ])
     func valuesAreUnquotedThenPercentDecodedOnce(_ value: String, _ expected: String) {
         let events = decode(attributes.dropLast() + [("ce-subject", value)], "").events
@@ -64,7 +70,9 @@ struct EventHeadersTests {
 
     @Test func missingAttributesAreFaults() {
         let batch = decode([("ce-id", "e1")], "{}")
-        #expect(batch.faults.map(\.code) == ["missing_source", "missing_type", "missing_subject", "missing_specversion"])
+        #expect(
+            batch.faults.map(\.code) == ["missing_source", "missing_type", "missing_subject", "missing_specversion"]
+        )
         #expect(EventDecoder.isBinaryMode(headerNames: ["Ce-Id", "content-type"]))
         #expect(!EventDecoder.isBinaryMode(headerNames: ["content-type"]))
     }

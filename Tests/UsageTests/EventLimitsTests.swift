@@ -17,7 +17,8 @@ struct EventLimitsTests {
         var values = ["id": "1", "source": "s", "type": "t", "subject": "a"]
         func text(_ value: String?) -> String {
             values[name] = value
-            return "{" + values.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",") + "}"
+            return "{"
+                + values.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",") + "}"
         }
         #expect(faults(text(nil)) == ["/\(name) missing_\(name)"])
         #expect(faults(text("")) == ["/\(name) missing_\(name)"])
@@ -36,7 +37,11 @@ struct EventLimitsTests {
             "/specversion missing_specversion",
         ]
         #expect(faults(#"{"id":null}"#, .structured) == expected)
-        #expect(faults(#"{"id":1,"source":"s","type":[],"subject":"a"}"#) == ["/id invalid_attribute", "/type invalid_attribute"])
+        #expect(
+            faults(#"{"id":1,"source":"s","type":[],"subject":"a"}"#) == [
+                "/id invalid_attribute", "/type invalid_attribute",
+            ]
+        )
     }
 
     @Test(arguments: [
@@ -97,5 +102,14 @@ struct EventLimitsTests {
     @Test func anEventTellsAtMostTwentyFaults() {
         let many = (0..<50).map { #""X\#($0)":1"# }.joined(separator: ",")
         #expect(faults(event(many)).count == 20)
+    }
+
+    @Test func afterAThousandFaultsEachEventTellsItsFirst() {
+        let bad = event((0..<30).map { #""X\#($0)":1"# }.joined(separator: ","))
+        let batch = "[" + Array(repeating: bad, count: 100).joined(separator: ",") + "]"
+        let told = EventDecoder().decode(Array(batch.utf8), as: .plain)
+        #expect(told.events.isEmpty)
+        #expect(told.faults.count == 1_000 + 50)
+        #expect(Set(told.faults.compactMap(\.index)).count == 100)
     }
 }

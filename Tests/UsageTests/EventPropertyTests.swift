@@ -21,7 +21,8 @@ struct EventPropertyTests {
         ("cache_write_tokens", "10"), ("output_tokens", "50"), ("reasoning_tokens", "20"), ("user", "u9"),
         ("feature", "chat"), ("cost_center", "cc"), ("request_id", "r"), ("cost", "0.125"),
         ("uncached_input_tokens", "50"), ("plain_output_tokens", "30"), ("total", "150"), ("total_tokens", "150"),
-        ("region", "eu"), ("seconds", "15"), ("text_number", "12.50"), ("ok", "true"), ("a.b", "dotted"), ("a.b.c", "7"),
+        ("region", "eu"), ("seconds", "15"), ("text_number", "12.50"), ("ok", "true"), ("a.b", "dotted"),
+        ("a.b.c", "7"),
         ("a.d.e", "deep"),
     ])
     func findsFieldsClassesAndPaths(_ path: String, _ text: String) throws {
@@ -91,9 +92,13 @@ struct EventPropertyTests {
     }
 
     @Test(arguments: [
-        (["1", "1.0", "1e0", "10e-1", "100E-2"], "1"), (["0", "-0", "0.00", "0e5"], "0"), (["-1.50", "-15e-1"], "-1.5"),
+        (["1", "1.0", "1e0", "10e-1", "100E-2"], "1"), (["0", "-0", "0.00", "0e5"], "0"),
+        (["-1.50", "-15e-1"], "-1.5"),
         (["1e3", "1000", "1000.0"], "1000"), (["0.001", "1e-3", "10e-4"], "0.001"),
-        (["123456789012345678901234567890.5", "1234567890123456789012345678905e-1"], "123456789012345678901234567890.5"),
+        (
+            ["123456789012345678901234567890.5", "1234567890123456789012345678905e-1"],
+            "123456789012345678901234567890.5"
+        ),
         (["1e-20", "0.00000000000000000001"], "0.00000000000000000001"),
     ])
     func theTextOfANumberDoesNotDependOnItsSpelling(_ spellings: [String], _ text: String) throws {

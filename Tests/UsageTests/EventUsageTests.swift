@@ -19,7 +19,8 @@ struct EventUsageTests {
         #expect(batch.faults == [])
         let usage = try #require(batch.events.first).usage
         let counts = [
-            usage.inputTokens, usage.cachedInputTokens, usage.cacheWriteTokens, usage.outputTokens, usage.reasoningTokens,
+            usage.inputTokens, usage.cachedInputTokens, usage.cacheWriteTokens, usage.outputTokens,
+            usage.reasoningTokens,
         ]
         return counts.map { $0.map(String.init) ?? "-" }.joined(separator: " ")
     }
@@ -31,7 +32,8 @@ struct EventUsageTests {
     static let families: [String] = [
         canonical,
         #"""
-        {"prompt_tokens":100,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":40,"cache_creation_tokens":10},
+        {"prompt_tokens":100,"completion_tokens":50,
+         "prompt_tokens_details":{"cached_tokens":40,"cache_creation_tokens":10},
          "completion_tokens_details":{"reasoning_tokens":20}}
         """#,
         #"""
@@ -67,8 +69,8 @@ struct EventUsageTests {
          "usage":{"input_tokens":50,"cache_read_input_tokens":40,"cache_creation_input_tokens":10,"output_tokens":50}}
         """#,
         #"""
-        {"input_tokens":"100","cached_input_tokens":4e1,"cache_write_tokens":10.0,"output_tokens":"5e1","reasoning_tokens":20,
-         "prompt_tokens":null,"usage":null,"prompt_tokens_details":null}
+        {"input_tokens":"100","cached_input_tokens":4e1,"cache_write_tokens":10.0,"output_tokens":"5e1",
+         "reasoning_tokens":20,"prompt_tokens":null,"usage":null,"prompt_tokens_details":null}
         """#,
     ]
 
@@ -82,7 +84,8 @@ struct EventUsageTests {
 
     @Test func whatIsNotRecognisedInNestedObjectsRemains() throws {
         let data = #"""
-            {"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":1,"audio_tokens":2},"tier":"x"},"usage_b":1}
+            {"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":1,"audio_tokens":2},"tier":"x"},
+             "usage_b":1}
             """#
         let event = try #require(decode(data).events.first)
         #expect(event.data == #"{"usage":{"prompt_tokens_details":{"audio_tokens":2},"tier":"x"},"usage_b":1}"#)
@@ -97,7 +100,8 @@ struct EventUsageTests {
     }
 
     @Test func labelsHaveTelemetryNames() throws {
-        let data = #"{"gen_ai.provider.name":"openai","gen_ai.response.model":"gpt-4o-1","gen_ai.request.model":"gpt-4o"}"#
+        let data =
+            #"{"gen_ai.provider.name":"openai","gen_ai.response.model":"gpt-4o-1","gen_ai.request.model":"gpt-4o"}"#
         let event = try #require(decode(data).events.first)
         #expect(event.usage.provider == "openai")
         #expect(event.usage.model == "gpt-4o-1")
@@ -160,7 +164,10 @@ struct EventUsageTests {
 
     @Test func acceptsTheBounds() throws {
         #expect(try counts(#"{"input_tokens":1000000000000000,"output_tokens":-0}"#) == "1000000000000000 - - 0 -")
-        #expect(try counts(#"{"input_tokens":1e15,"cached_input_tokens":1e15}"#) == "1000000000000000 1000000000000000 - - -")
+        #expect(
+            try counts(#"{"input_tokens":1e15,"cached_input_tokens":1e15}"#)
+                == "1000000000000000 1000000000000000 - - -"
+        )
         let cost = decode(#"{"cost":"99999999999999999999999999.999999999999"}"#).events.first?.usage.cost
         #expect(cost?.description == "99999999999999999999999999.999999999999")
         #expect(decode(#"{"cost":1.25e-3}"#).events.first?.usage.cost?.description == "0.00125")

@@ -1,10 +1,10 @@
 /// Why a text is not acceptable JSON, and where.
-package struct JSONFault: Error, Hashable, Sendable, CustomStringConvertible {
+@usableFromInline package struct JSONFault: Error, Hashable, Sendable, CustomStringConvertible {
     /// The byte offset from the start of the text.
-    package let offset: Int
+    @usableFromInline package let offset: Int
     /// The RFC 6901 pointer of the value that bears the fault; empty for the whole document.
-    package let pointer: String
-    package let reason: Reason
+    @usableFromInline package let pointer: String
+    @usableFromInline package let reason: Reason
 
     package init(offset: Int, reason: Reason, pointer: String = "") {
         self.offset = offset
@@ -12,7 +12,7 @@ package struct JSONFault: Error, Hashable, Sendable, CustomStringConvertible {
         self.reason = reason
     }
 
-    package enum Reason: Hashable, Sendable {
+    @usableFromInline package enum Reason: Hashable, Sendable {
         case unexpectedEnd
         case unexpectedCharacter
         case trailingContent
@@ -34,7 +34,7 @@ package struct JSONFault: Error, Hashable, Sendable, CustomStringConvertible {
         JSONFault(offset: offset, reason: reason, pointer: JSONPointer.locating(offset, in: bytes))
     }
 
-    package var description: String {
+    @usableFromInline package var description: String {
         pointer.isEmpty ? "\(detail) at byte \(offset)" : "\(detail) at byte \(offset), in \(pointer)"
     }
 
@@ -60,7 +60,7 @@ package struct JSONFault: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// What is accepted beyond the grammar of RFC 8259; all of it can be stored by PostgreSQL as `jsonb`.
-package enum JSONLimits {
+@usableFromInline package enum JSONLimits {
     @inlinable package static var depth: Int { 64 }
     @inlinable package static var numberCharacters: Int { 400 }
     /// PostgreSQL writes the numbers of `jsonb` without exponents, so an accepted one may come back longer.

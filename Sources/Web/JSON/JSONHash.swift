@@ -1,13 +1,13 @@
 /// A fast 64-bit mixing hash that is the same in every process and on every machine.
 ///
 /// Two words are folded by one full-width multiplication, the high half xor the low half, as in the wyhash family. It
-/// is not keyed and no security boundary: whoever wants two different texts with the same hash can make them. Hashes are
-/// stored, so the function and its constants may never change.
-package enum JSONHash {
+/// is not keyed and no security boundary: whoever wants two different texts with the same hash can make them. Hashes
+/// are stored, so the function and its constants may never change.
+@usableFromInline package enum JSONHash {
     @inlinable package static var first: UInt64 { 0x9E37_79B9_FF4A_7C15 }
     @inlinable package static var second: UInt64 { 0xD1B5_4A32_D1FF_D6E9 }
 
-    @inlinable package static func mix(_ left: UInt64, _ right: UInt64) -> UInt64 {
+    @inlinable @inline(__always) package static func mix(_ left: UInt64, _ right: UInt64) -> UInt64 {
         let product = (left ^ first).multipliedFullWidth(by: right ^ second)
         return product.high ^ product.low
     }
@@ -41,11 +41,11 @@ package enum JSONHash {
         return mix(state, state)
     }
 
-    @inlinable static func word(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
+    @inlinable @inline(__always) static func word(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
         UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 
-    @inlinable static func halfWord(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
+    @inlinable @inline(__always) static func halfWord(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
         UInt64(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
     }
 }

@@ -1,14 +1,14 @@
 /// A scanned number: where its text lies, and its exact value as `±significand * 10^exponent`.
 ///
 /// The significand has no trailing zero, so 1, 1.0 and 10e-1 have the same parts; zero has no digits and no sign.
-package struct JSONNumber: Sendable {
-    package let start: Int
-    package let end: Int
-    package let isNegative: Bool
+@usableFromInline package struct JSONNumber: Sendable {
+    @usableFromInline package let start: Int
+    @usableFromInline package let end: Int
+    @usableFromInline package let isNegative: Bool
     /// The significant digits as an integer, modulo 2^64; exact when there are at most 19 of them.
-    package let significand: UInt64
-    package let digitCount: Int
-    package let exponent: Int
+    @usableFromInline package let significand: UInt64
+    @usableFromInline package let digitCount: Int
+    @usableFromInline package let exponent: Int
 
     /// The hash of the value, whichever way it was written.
     @inlinable package var hash: UInt64 {
@@ -75,7 +75,13 @@ extension JSONScanner {
         guard position - start <= numberCharacters else { throw fault(.numberTooLong, at: start) }
         guard digits.significantCount > 0 else {
             return JSONNumber(
-                start: start, end: position, isNegative: false, significand: 0, digitCount: 0, exponent: 0)
+                start: start,
+                end: position,
+                isNegative: false,
+                significand: 0,
+                digitCount: 0,
+                exponent: 0
+            )
         }
         return JSONNumber(
             start: start,

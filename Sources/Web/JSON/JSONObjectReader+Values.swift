@@ -125,11 +125,7 @@ extension JSONObjectReader {
     }
 
     private static func number(_ text: String) -> JSONNumber? {
-        Array(text.utf8).withUnsafeBytes { bytes in
-            guard !bytes.isEmpty else { return nil }
-            var scanner = JSONScanner(bytes)
-            return try? scanner.scanNumber()
-        }
+        Array(text.utf8).withUnsafeBytes { JSONNumber(whole: $0) }
     }
 }
 

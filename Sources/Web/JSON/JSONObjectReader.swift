@@ -80,11 +80,13 @@ package final class JSONObjectReader {
     }
 
     private func recordUnknownFields() {
-        for name in names where !asked.contains(name) {
-            let known = asked.sorted().map { "\"\($0)\"" }.joined(separator: ", ")
-            reject(name, "unknown_field", "is not a field here; the fields are \(known.isEmpty ? "none" : known)")
-            asked.insert(name)
+        let unknown = names.filter { !asked.contains($0) }
+        guard !unknown.isEmpty else { return }
+        let known = asked.isEmpty ? "none" : asked.sorted().map { "\"\($0)\"" }.joined(separator: ", ")
+        for name in unknown.prefix(CollectedFaults.limit) {
+            reject(name, "unknown_field", "is not a field here; the fields are \(known)")
         }
+        asked.formUnion(unknown)
     }
 
     private static func lastName(of pointer: String) -> String {
@@ -92,11 +94,12 @@ package final class JSONObjectReader {
     }
 
     private final class CollectedFaults {
+        /// Faults beyond these tell nobody anything new.
+        static let limit = 100
         private(set) var faults: [FieldFault] = []
 
-        /// Faults beyond the first hundred tell nobody anything new.
         func add(_ fault: FieldFault) {
-            guard faults.count < 100 else { return }
+            guard faults.count < Self.limit else { return }
             faults.append(fault)
         }
     }

@@ -1,6 +1,6 @@
 extension JSONScanner {
-    /// Validates the next value, leaves it behind and returns the hash of its meaning: the order of members, white space,
-    /// escapes and the spelling of numbers do not change it.
+    /// Validates the next value, leaves it behind and returns the hash of its meaning: the order of members, white
+    /// space, escapes and the spelling of numbers do not change it.
     @discardableResult
     @inlinable package mutating func skipValue() throws(JSONFault) -> UInt64 {
         let kind = try peek()
@@ -35,9 +35,9 @@ extension JSONScanner {
 }
 
 /// The hash of an object: a sum over its members, so that their order does not matter.
-package struct JSONMembersHash: Sendable {
+@usableFromInline package struct JSONMembersHash: Sendable {
     @usableFromInline var sum: UInt64 = 0
-    package var count: UInt64 = 0
+    @usableFromInline package var count: UInt64 = 0
 
     @inlinable package init() {}
 
@@ -52,7 +52,7 @@ package struct JSONMembersHash: Sendable {
 }
 
 /// What keeps values of different kinds apart.
-package enum JSONHashTag {
+@usableFromInline package enum JSONHashTag {
     @inlinable package static var string: UInt64 { 0x73 }
     @inlinable package static var number: UInt64 { 0x6E }
     @inlinable package static var array: UInt64 { 0x61 }

@@ -4,16 +4,17 @@
 /// object, `skipValue` validates what is not wanted. Every rule of the grammar and of `JSONLimits` holds for skipped
 /// values too, duplicate names included. The bytes must outlive the scanner. A fault carries its offset; its pointer is
 /// found afterwards by `JSONFault.located(in:)`, so that good input pays nothing for it.
-package struct JSONScanner {
-    package let bytes: UnsafeRawBufferPointer
-    package var position = 0
+@usableFromInline package struct JSONScanner {
+    @usableFromInline package let bytes: UnsafeRawBufferPointer
+    @usableFromInline package var position = 0
     @usableFromInline let numberCharacters: Int
     @usableFromInline var depth = 0
     /// The names of all objects that are open, innermost last.
     @usableFromInline var openKeys: [JSONKey] = []
 
     @inlinable package init(_ bytes: UnsafeRawBufferPointer, numberCharacters: Int = JSONLimits.numberCharacters) {
-        self.bytes = bytes
+        let count = min(bytes.count, Int(Int32.max))
+        self.bytes = UnsafeRawBufferPointer(rebasing: bytes[..<count])
         self.numberCharacters = numberCharacters
     }
 
@@ -39,7 +40,7 @@ package struct JSONScanner {
         guard position == bytes.count else { throw fault(.trailingContent) }
     }
 
-    @inlinable package mutating func skipWhitespace() {
+    @inlinable @inline(__always) package mutating func skipWhitespace() {
         while position < bytes.count {
             let byte = bytes[position]
             guard byte <= 0x20, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { return }
@@ -47,23 +48,23 @@ package struct JSONScanner {
         }
     }
 
-    @inlinable package func fault(_ reason: JSONFault.Reason) -> JSONFault {
+    @inline(never) @usableFromInline package func fault(_ reason: JSONFault.Reason) -> JSONFault {
         JSONFault(offset: position, reason: reason)
     }
 
-    @inlinable package func fault(_ reason: JSONFault.Reason, at offset: Int) -> JSONFault {
+    @inline(never) @usableFromInline package func fault(_ reason: JSONFault.Reason, at offset: Int) -> JSONFault {
         JSONFault(offset: offset, reason: reason)
     }
 }
 
-package enum JSONKind: Sendable {
+@usableFromInline package enum JSONKind: Sendable {
     case object, array, string, number, `true`, `false`, null
 }
 
 /// A member name as scanned, with the hash of its decoded bytes.
-package struct JSONKey {
-    package let text: JSONText
-    package let hash: UInt64
+@usableFromInline package struct JSONKey {
+    @usableFromInline package let text: JSONText
+    @usableFromInline package let hash: UInt64
 
     @inlinable init(text: JSONText, hash: UInt64) {
         self.text = text
@@ -72,7 +73,7 @@ package struct JSONKey {
 }
 
 /// How far an object or array has been read.
-package struct JSONProgress {
+@usableFromInline package struct JSONProgress {
     @usableFromInline let mark: Int
     @usableFromInline var isFirst = true
 
@@ -130,7 +131,9 @@ extension JSONScanner {
         position += 1
     }
 
-    @inlinable mutating func continues(_ progress: inout JSONProgress, until end: UInt8) throws(JSONFault) -> Bool {
+    @inlinable @inline(__always) mutating func continues(_ progress: inout JSONProgress, until end: UInt8)
+        throws(JSONFault) -> Bool
+    {
         skipWhitespace()
         guard position < bytes.count else { throw fault(.unexpectedEnd) }
         if bytes[position] == end {
@@ -169,7 +172,7 @@ extension JSONScanner {
 // MARK: Duplicate names
 
 extension JSONScanner {
-    @inlinable mutating func leaveObject(_ mark: Int) throws(JSONFault) {
+    @usableFromInline mutating func leaveObject(_ mark: Int) throws(JSONFault) {
         depth -= 1
         let count = openKeys.count - mark
         if count > 1, let duplicate = count <= 16 ? duplicateAmongFew(mark) : duplicateAmongMany(mark) {
@@ -178,7 +181,7 @@ extension JSONScanner {
         openKeys.removeLast(count)
     }
 
-    @inlinable func duplicateAmongFew(_ mark: Int) -> JSONKey? {
+    func duplicateAmongFew(_ mark: Int) -> JSONKey? {
         openKeys.withUnsafeBufferPointer { keys in
             for later in (mark + 1)..<keys.count {
                 let hash = keys[later].hash
@@ -193,7 +196,7 @@ extension JSONScanner {
     }
 
     /// Sorts, so that an object of many names, even ones chosen for equal hashes, costs n log n.
-    @usableFromInline func duplicateAmongMany(_ mark: Int) -> JSONKey? {
+    func duplicateAmongMany(_ mark: Int) -> JSONKey? {
         let sorted = openKeys[mark...].sorted { left, right in
             if left.hash != right.hash {
                 return left.hash < right.hash

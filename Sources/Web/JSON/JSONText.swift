@@ -1,16 +1,19 @@
-/// A scanned string: where its content lies between the quotes, and what it takes to read it.
-package struct JSONText: Sendable {
-    package let start: Int
-    package let end: Int
-    /// Whether the content has escapes; without any its bytes are the string.
-    package let hasEscapes: Bool
-    package let isASCII: Bool
+/// A scanned string: where its content lies between the quotes, in eight bytes, so that keys and texts stay in
+/// registers.
+@usableFromInline package struct JSONText: Sendable {
+    @usableFromInline let low: UInt32
+    @usableFromInline let high: UInt32
 
-    @inlinable init(start: Int, end: Int, hasEscapes: Bool, isASCII: Bool) {
-        self.start = start
-        self.end = end
-        self.hasEscapes = hasEscapes
-        self.isASCII = isASCII
+    @inlinable package var start: Int { Int(low) }
+    @inlinable package var end: Int { Int(high & 0x7FFF_FFFF) }
+    /// Whether the content has escapes; without any its bytes are the string.
+    @inlinable package var hasEscapes: Bool { high > 0x7FFF_FFFF }
+    @inlinable package var isEmpty: Bool { start == end }
+
+    /// Both offsets are below 2^31, because `JSONScanner` reads no more bytes than that.
+    @inlinable init(start: Int, end: Int, hasEscapes: Bool) {
+        low = UInt32(truncatingIfNeeded: start)
+        high = UInt32(truncatingIfNeeded: end) | (hasEscapes ? 0x8000_0000 : 0)
     }
 }
 
@@ -31,7 +34,7 @@ extension JSONScanner {
             let byte = bytes[index]
             if byte == UInt8(ascii: "\"") {
                 position = index + 1
-                return JSONText(start: start, end: index, hasEscapes: false, isASCII: true)
+                return JSONText(start: start, end: index, hasEscapes: false)
             }
             guard byte >= 0x20, byte < 0x80, byte != UInt8(ascii: "\\") else { break }
             index += 1
@@ -39,8 +42,8 @@ extension JSONScanner {
         return try scanOtherString(start: start, from: index)
     }
 
-    /// A high bit in each byte that ends plain text: a quote, a backslash, a control character, or one above ASCII. Bytes
-    /// above the lowest marked one may be marked wrongly.
+    /// A high bit in each byte that ends plain text: a quote, a backslash, a control character, or one above ASCII.
+    /// Bytes above the lowest marked one may be marked wrongly.
     @inlinable static func specialBytes(_ word: UInt64) -> UInt64 {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let quote = word ^ (ones &* 0x22)
@@ -52,22 +55,20 @@ extension JSONScanner {
 
     @usableFromInline mutating func scanOtherString(start: Int, from: Int) throws(JSONFault) -> JSONText {
         var hasEscapes = false
-        var isASCII = true
         position = from
         while position < bytes.count {
             switch bytes[position] {
             case UInt8(ascii: "\""):
                 position += 1
-                return JSONText(start: start, end: position - 1, hasEscapes: hasEscapes, isASCII: isASCII)
+                return JSONText(start: start, end: position - 1, hasEscapes: hasEscapes)
             case UInt8(ascii: "\\"):
                 hasEscapes = true
-                isASCII = try scanEscape() < 0x80 && isASCII
+                _ = try scanEscape()
             case 0x20..<0x80:
                 position += 1
             case 0..<0x20:
                 throw fault(.controlCharacter)
             default:
-                isASCII = false
                 try scanMultibyte()
             }
         }
@@ -160,7 +161,7 @@ extension JSONScanner {
 
 extension JSONScanner {
     /// The bytes between the quotes, escapes and all.
-    @inlinable package func rawBytes(_ text: JSONText) -> UnsafeRawBufferPointer {
+    @inlinable @inline(__always) package func rawBytes(_ text: JSONText) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: bytes[text.start..<text.end])
     }
 
@@ -169,7 +170,7 @@ extension JSONScanner {
     }
 
     /// Calls the body with the string's UTF-8, which is decoded into temporary memory only when it has escapes.
-    @inlinable package func withUTF8<Result>(
+    @inlinable @inline(__always) package func withUTF8<Result>(
         _ text: JSONText,
         _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result {

@@ -113,7 +113,9 @@ struct JSONDocumentGenerator {
         bytes += Array((chance(97) ? whole : "").utf8)
         if chance(30) { bytes += Array((chance(97) ? ".\(next() % 10000)" : ".").utf8) }
         if chance(20) {
-            let exponent = pick(["0", "5", "12", "-7", "+3", "-300", "300", "400", "401", "-400", "-401", "99999999999", ""])
+            let exponent = pick([
+                "0", "5", "12", "-7", "+3", "-300", "300", "400", "401", "-400", "-401", "99999999999", "",
+            ])
             bytes += Array((pick(["e", "E"]) + exponent).utf8)
         }
     }
@@ -127,9 +129,12 @@ struct JSONDocumentGenerator {
             case 2: bytes += Array("\\ud83d\\uDE00".utf8)
             case 3: bytes += Array(pick(["é", "€", "😀", "\u{7FF}", "\u{FFFF}", "\u{10FFFF}", "\u{80}"]).utf8)
             case 4: bytes += Array("plain text".utf8)
-            case 5 where chance(8): bytes += Array(pick(["\\u0000", "\\ud800", "\\udc00x", "\\ud800\\u0041", "\\x"]).utf8)
+            case 5 where chance(8):
+                bytes += Array(pick(["\\u0000", "\\ud800", "\\udc00x", "\\ud800\\u0041", "\\x"]).utf8)
             case 6 where chance(8):
-                bytes += pick([[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0x80]])
+                bytes += pick([
+                    [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82], [0x80],
+                ])
             default: bytes += Array(pick(["a", "b", "key", " ", "0"]).utf8)
             }
         }

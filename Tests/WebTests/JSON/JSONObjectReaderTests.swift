@@ -20,7 +20,8 @@ struct JSONObjectReaderTests {
         let text = #"""
             {"key": "pro", "name": "Pro \u00e9", "mode": "soft", "interval": 3, "active": false, "amount": "12.50",
              "starts_at": "2026-11-23T08:31:00Z", "subjects": ["a", "b"], "metadata": {"b": 1.0, "a": [null]},
-             "dimensions": {"model": "model"}, "tiers": [{"up_to": "10"}, {"up_to": null}], "value": {"n": 1}, "note": null}
+             "dimensions": {"model": "model"}, "tiers": [{"up_to": "10"}, {"up_to": null}], "value": {"n": 1},
+             "note": null}
             """#
         let fields = JSONObjectReader(try JSONValue(parsing: text))
         #expect(fields.key("key") == "pro")
@@ -73,6 +74,11 @@ struct JSONObjectReaderTests {
         let found = try faults("[1]") { _ = $0.optionalString("name") }
         #expect(found.map(\.pointer) == [""])
         #expect(found.map(\.code) == ["invalid_type"])
+    }
+
+    @Test func tellsAHundredFaultsAtMost() throws {
+        let members = (0..<20_000).map { "\"n\($0)\":0" }.joined(separator: ",")
+        #expect(try faults("{\(members)}") { _ = $0.optionalString("name") }.count == 100)
     }
 
     @Test func boundsAreInclusiveAndNamed() throws {

@@ -21,7 +21,9 @@ struct JSONValueTests {
     }
 
     @Test func keepsOrderAndNumbersAsWritten() throws {
-        let value = try JSONValue(parsing: #" {"b": [1.0, 1e2, -0], "a": "\u0041\/\ud83d\ude00\n", "c": null, "d": true} "#)
+        let value = try JSONValue(
+            parsing: #" {"b": [1.0, 1e2, -0], "a": "\u0041\/\ud83d\ude00\n", "c": null, "d": true} "#
+        )
         #expect(value.text == #"{"b":[1.0,1e2,-0],"a":"A/😀\u000a","c":null,"d":true}"#)
         #expect(value["a"] == .string("A/😀\n"))
         #expect(value["absent"] == nil)
@@ -54,7 +56,8 @@ struct JSONValueTests {
         ("[1e-401]", 1, "/0", .exponentTooLarge),
         (#"{"a":{"b":1,"c":2,"\u0062":3}}"#, 19, "/a/b", .duplicateKey),
     ])
-    func faultsHaveOffsetPointerAndReason(_ text: String, _ offset: Int, _ pointer: String, _ reason: JSONFault.Reason) {
+    func faultsHaveOffsetPointerAndReason(_ text: String, _ offset: Int, _ pointer: String, _ reason: JSONFault.Reason)
+    {
         #expect(fault(text) == JSONFault(offset: offset, reason: reason, pointer: pointer))
     }
 
@@ -73,7 +76,9 @@ struct JSONValueTests {
     }
 
     @Test func limitsAreInclusive() {
-        func nested(_ depth: Int) -> String { String(repeating: "[", count: depth) + String(repeating: "]", count: depth) }
+        func nested(_ depth: Int) -> String {
+            String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
+        }
         #expect(fault(nested(64)) == nil)
         #expect(fault(nested(65))?.reason == .tooDeep)
         #expect(fault(String(repeating: "[[]],", count: 0) + "[[],[[]],[]]") == nil)
