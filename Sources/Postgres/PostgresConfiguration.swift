@@ -1,5 +1,5 @@
 /// How to connect, what every connection is set to, and how many there are.
-package struct PostgresConfiguration: Sendable {
+package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomReflectable {
     /// A connection URI or a keyword string, as libpq reads them. It may contain a password: never log it.
     package var url: String
     package var applicationName = "turnpike"
@@ -41,6 +41,11 @@ package struct PostgresConfiguration: Sendable {
         copy.idleInTransactionTimeoutMilliseconds = 0
         return copy
     }
+
+    /// Without the URL, which may contain a password.
+    package var description: String { "PostgreSQL as \(applicationName)" }
+
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 
     package func limits(of lane: PostgresLane) -> PostgresLaneLimits {
         switch lane {

@@ -27,7 +27,12 @@
         let outcomeUnknown: Bool
 
         init(
-            kind: Kind, message: String, detail: String?, sqlState: SQLState?, constraint: String?, statement: String?,
+            kind: Kind,
+            message: String,
+            detail: String?,
+            sqlState: SQLState?,
+            constraint: String?,
+            statement: String?,
             outcomeUnknown: Bool
         ) {
             self.kind = kind
@@ -52,8 +57,13 @@
         outcomeUnknown: Bool = false
     ) {
         details = Details(
-            kind: kind, message: message, detail: detail, sqlState: sqlState, constraint: constraint,
-            statement: statement, outcomeUnknown: outcomeUnknown
+            kind: kind,
+            message: message,
+            detail: detail,
+            sqlState: sqlState,
+            constraint: constraint,
+            statement: statement,
+            outcomeUnknown: outcomeUnknown
         )
     }
 
@@ -99,8 +109,13 @@
     /// The same failure with what was learned about its transaction.
     func with(kind: Kind? = nil, outcomeUnknown: Bool? = nil, statement: String? = nil) -> PostgresError {
         PostgresError(
-            kind ?? self.kind, message, detail: detail, sqlState: sqlState, constraint: constraint,
-            statement: statement ?? self.statement, outcomeUnknown: outcomeUnknown ?? self.outcomeUnknown
+            kind ?? self.kind,
+            message,
+            detail: detail,
+            sqlState: sqlState,
+            constraint: constraint,
+            statement: statement ?? self.statement,
+            outcomeUnknown: outcomeUnknown ?? self.outcomeUnknown
         )
     }
 }

@@ -37,31 +37,43 @@ import Testing
     @Test func integersAndBooleansRoundTrip() async throws {
         var generator = SeededGenerator(seed: 1)
         try await roundTrip([true, false])
-        try await roundTrip([.min, -1, 0, 1, .max] + (0..<500).map { _ in Int16.random(in: .min ... .max, using: &generator) })
-        try await roundTrip([.min, -1, 0, 1, .max] + (0..<500).map { _ in Int32.random(in: .min ... .max, using: &generator) })
-        try await roundTrip([.min, -1, 0, 1, .max] + (0..<500).map { _ in Int64.random(in: .min ... .max, using: &generator) })
+        try await roundTrip(
+            [.min, -1, 0, 1, .max] + (0..<500).map { _ in Int16.random(in: .min ... .max, using: &generator) }
+        )
+        try await roundTrip(
+            [.min, -1, 0, 1, .max] + (0..<500).map { _ in Int32.random(in: .min ... .max, using: &generator) }
+        )
+        try await roundTrip(
+            [.min, -1, 0, 1, .max] + (0..<500).map { _ in Int64.random(in: .min ... .max, using: &generator) }
+        )
         try await roundTrip([Int.min, 0, .max])
     }
 
     @Test func floatingPointNumbersRoundTripBitByBit() async throws {
         var generator = SeededGenerator(seed: 2)
         let random = (0..<500).map { _ in Double(bitPattern: generator.next()) }.filter { !$0.isNaN }
-        try await roundTrip([0, -0.0, .infinity, -.infinity, .leastNonzeroMagnitude, .greatestFiniteMagnitude] + random)
+        try await roundTrip(
+            [0, -0.0, .infinity, -.infinity, .leastNonzeroMagnitude, .greatestFiniteMagnitude] + random
+        )
     }
 
     @Test func textAndBytesRoundTrip() async throws {
         var generator = SeededGenerator(seed: 3)
         let scalars: [Character] = ["a", "ä", "€", "🙂", "\u{301}", "'", "\"", "\\", "{", "}", ",", "\n", "\u{1}"]
         let texts = (0..<300).map { _ in
-            String((0..<Int.random(in: 0...40, using: &generator)).map { _ in
-                scalars[Int.random(in: 0..<scalars.count, using: &generator)]
-            })
+            String(
+                (0..<Int.random(in: 0...40, using: &generator)).map { _ in
+                    scalars[Int.random(in: 0..<scalars.count, using: &generator)]
+                }
+            )
         }
         try await roundTrip(["", "NULL", String(repeating: "x", count: 100_000)] + texts)
         let blobs = (0..<300).map { _ in
-            PostgresBytes(bytes: (0..<Int.random(in: 0...40, using: &generator)).map { _ in
-                UInt8.random(in: 0...255, using: &generator)
-            })
+            PostgresBytes(
+                bytes: (0..<Int.random(in: 0...40, using: &generator)).map { _ in
+                    UInt8.random(in: 0...255, using: &generator)
+                }
+            )
         }
         try await roundTrip([PostgresBytes(bytes: [])] + blobs)
     }
@@ -88,7 +100,10 @@ import Testing
                 .worker,
                 "SELECT '1970-01-01T00:00:00.000001Z'::timestamptz, \(PostgresTimestamp(microseconds: 0))::text, \(PostgresUUID(high: 0x0123_4567_89AB_CDEF, low: 0x0011_2233_4455_6677))::text"
             ) { row throws(PostgresError) in
-                (try row.next(PostgresTimestamp.self).microseconds, try row.next(String.self), try row.next(String.self))
+                (
+                    try row.next(PostgresTimestamp.self).microseconds, try row.next(String.self),
+                    try row.next(String.self)
+                )
             }
             #expect(rows.first?.0 == 1)
             #expect(rows.first?.1 == "1970-01-01 00:00:00+00")
@@ -120,7 +135,10 @@ import Testing
     @Test func jsonRoundTripsAsTheServerNormalisesIt() async throws {
         try await roundTrip(["null", "{}", "[1, 2.50]", "{\"a\": \"ä\"}", "\"\""].map(PostgresJSON.init))
         try await TestServer.withPool { pool in
-            let texts = try await pool.query(.worker, "SELECT '{\"b\":1}'::json, \(PostgresJSON(text: "{\"b\":1}")) -> 'b'") {
+            let texts = try await pool.query(
+                .worker,
+                "SELECT '{\"b\":1}'::json, \(PostgresJSON(text: "{\"b\":1}")) -> 'b'"
+            ) {
                 row throws(PostgresError) in
                 [try row.next(PostgresJSON.self).text, try row.next(PostgresJSON.self).text]
             }
@@ -132,7 +150,10 @@ import Testing
         try await TestServer.withPool(setup: "CREATE TYPE mood AS ENUM ('sad', 'glad')") { pool in
             let words = try await pool.query(.worker, "SELECT 'glad'::mood, 'n'::name, 'v'::varchar, 'c'::char(2)") {
                 row throws(PostgresError) in
-                [try row.next(String.self), try row.next(String.self), try row.next(String.self), try row.next(String.self)]
+                [
+                    try row.next(String.self), try row.next(String.self), try row.next(String.self),
+                    try row.next(String.self),
+                ]
             }
             #expect(words == [["glad", "n", "v", "c "]])
         }
@@ -156,6 +177,7 @@ import Testing
                 }
             }
             #expect(wrongType.kind == .decoding && wrongType.message.contains("label"))
+            #expect(wrongType.statement == "SELECT 'x' AS label")
             let null = try await failure {
                 _ = try await pool.query(.worker, "SELECT NULL::bigint") { row throws(PostgresError) in
                     try row.next(Int64.self)

@@ -10,7 +10,9 @@ import Testing
         var values: [Int128] = [0, 1, -1, bound - 1, 1 - bound]
         var power: Int128 = 1
         for _ in 0..<38 {
-            values += [power - 1, power, power + 1, -power, 1 - power, -power - 1].filter { $0.magnitude < bound.magnitude }
+            values += [power - 1, power, power + 1, -power, 1 - power, -power - 1].filter {
+                $0.magnitude < bound.magnitude
+            }
             for _ in 0..<40 {
                 let value = Int128.random(in: 0...min(power * 10 - 1, bound - 1), using: &generator)
                 values += [value, -value, value - value % 10_000]

@@ -5,7 +5,8 @@ import Testing
 private struct Refusal: Error, Equatable {}
 
 @Suite struct TransactionTests {
-    private static let ledger = "CREATE TABLE entry (id bigint PRIMARY KEY, note text, CONSTRAINT entry_id CHECK (id < 100))"
+    private static let ledger =
+        "CREATE TABLE entry (id bigint PRIMARY KEY, note text, CONSTRAINT entry_id CHECK (id < 100))"
 
     private func count(_ pool: PostgresPool) async throws -> Int64? {
         try await pool.query(.interactive, "SELECT count(*) FROM entry") { row throws(PostgresError) in
@@ -166,6 +167,19 @@ private struct Refusal: Error, Equatable {}
                 }
             }
             #expect(answers == (0..<50).map { Int64($0) })
+        }
+    }
+
+    @Test func aTransactionMayBeUsedInClosuresThatDoNotEscape() async throws {
+        try await TestServer.withPool { pool in
+            let numbers = try await pool.transaction(.interactive) { transaction in
+                try (1...3).map { number in
+                    try transaction.first("SELECT \(Int64(number))") { row throws(PostgresError) in
+                        try row.next(Int64.self)
+                    }
+                }
+            }
+            #expect(numbers == [1, 2, 3])
         }
     }
 

@@ -30,11 +30,16 @@ enum DedicatedThread {
             pthread_attr_setstacksize(attributes, stackBytes)
             pthread_attr_setdetachstate(attributes, Int32(PTHREAD_CREATE_DETACHED))
             var thread: pthread_t = 0
-            return pthread_create(&thread, attributes, { argument in
-                guard let argument else { return nil }
-                Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, body.toOpaque())
+            return pthread_create(
+                &thread,
+                attributes,
+                { argument in
+                    guard let argument else { return nil }
+                    Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+                    return nil
+                },
+                body.toOpaque()
+            )
         }
         guard code == 0 else {
             body.release()

@@ -27,6 +27,10 @@ final class Pipeline {
         case statement(SQL, key: StatementKey?, isWanted: Bool)
         case deallocation(String)
 
+        var statement: SQL? {
+            if case .statement(let statement, _, _) = self { statement } else { nil }
+        }
+
         var text: String {
             switch self {
             case .control(let control): control.rawValue
@@ -56,10 +60,13 @@ final class Pipeline {
 
     var isUsable: Bool {
         guard !isBroken, session.isUsable else { return false }
-        // Between two round trips the server says nothing unless it goes away (or tells of a changed setting).
+        // Between two round trips the server says nothing unless a setting changed or it goes away; then its last words
+        // are followed by the end of the stream, at which consuming fails.
         var descriptor = pollfd(fd: PQsocket(session.handle), events: Int16(POLLIN), revents: 0)
-        guard poll(&descriptor, 1, 0) != 0 else { return true }
-        return PQconsumeInput(session.handle) == 1 && session.isUsable
+        while poll(&descriptor, 1, 0) != 0 {
+            guard PQconsumeInput(session.handle) == 1, session.isUsable else { return false }
+        }
+        return true
     }
 
     /// Declares the connection lost.
@@ -178,7 +185,7 @@ extension Pipeline {
 
     private func receive(_ item: Expected, into replies: inout Replies, _ patience: Int32) throws(PostgresError) {
         guard let handle = try nextResult(patience) else { throw lost() }
-        let result = PostgresResult(handle)
+        let result = PostgresResult(handle, of: item.statement)
         let status = PQresultStatus(handle)
         let isDone = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY
         if status == PGRES_FATAL_ERROR {

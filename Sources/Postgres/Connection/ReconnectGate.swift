@@ -40,7 +40,9 @@ final class ReconnectGate: Sendable {
 
     private static func pause(after failures: Int) -> UInt64 {
         let milliseconds = Backoff.milliseconds(
-            attempt: failures, first: firstPauseMilliseconds, longest: longestPauseMilliseconds
+            attempt: failures,
+            first: firstPauseMilliseconds,
+            longest: longestPauseMilliseconds
         )
         return UInt64(milliseconds) * 1_000_000
     }

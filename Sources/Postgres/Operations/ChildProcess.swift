@@ -7,7 +7,9 @@ import Glibc
 /// server.
 enum ChildProcess {
     /// Runs `command`, found in PATH, with its output in a file; returns its exit status, or 128 and the signal.
-    static func run(_ command: [String], outputPath: String, workingDirectory: String) throws(LocalCluster.Failure) -> Int32 {
+    static func run(_ command: [String], outputPath: String, workingDirectory: String) throws(LocalCluster.Failure)
+        -> Int32
+    {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }

@@ -82,6 +82,8 @@ package final class LocalCluster: Sendable {
             }
             usleep(2_000)
         }
+        // A postmaster that nobody has reaped yet looks alive to the next one. With its children gone, its lock is void.
+        try? FileManager.default.removeItem(atPath: dataPath + "/postmaster.pid")
     }
 
     /// The process id of the running server.
@@ -101,14 +103,18 @@ extension LocalCluster {
     private func initialise() throws {
         let manager = FileManager.default
         try manager.createDirectory(
-            atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700]
+            atPath: directory,
+            withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700]
         )
         var generator = SystemRandomNumberGenerator()
         let password = (0..<4).map { _ in String(generator.next(), radix: 36) }.joined()
         try? manager.removeItem(atPath: passwordPath)
         guard
             manager.createFile(
-                atPath: passwordPath, contents: Data(password.utf8), attributes: [.posixPermissions: 0o600]
+                atPath: passwordPath,
+                contents: Data(password.utf8),
+                attributes: [.posixPermissions: 0o600]
             )
         else { throw Failure(description: "cannot write \(passwordPath)") }
         if geteuid() == 0 {
@@ -190,15 +196,23 @@ extension LocalCluster {
     }
 
     private static func children(of parent: Int32) -> [Int32] {
-        let text = try? String(contentsOfFile: "/proc/\(parent)/task/\(parent)/children", encoding: .utf8)
-        return (text ?? "").split(separator: " ").compactMap { Int32($0) }
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return entries.compactMap { Int32($0) }.filter { state(of: $0)?.parent == parent }
+    }
+
+    /// State letter and parent, from what follows the parenthesised name in `/proc/PID/stat`.
+    private static func state(of process: Int32) -> (letter: Substring, parent: Int32)? {
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+            let fields = text.split(separator: ")").last?.split(separator: " "), fields.count > 1,
+            let parent = Int32(fields[1])
+        else { return nil }
+        return (fields[0], parent)
     }
 
     /// A zombie, whose parent hasn't collected it yet, is not alive.
     private static func isAlive(_ process: Int32) -> Bool {
-        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else { return false }
-        let state = text.split(separator: ")").last?.split(separator: " ").first
-        return state != "Z" && state != "X"
+        guard let letter = state(of: process)?.letter else { return false }
+        return letter != "Z" && letter != "X"
     }
 
     private func freeLoopbackPort() throws -> Int {

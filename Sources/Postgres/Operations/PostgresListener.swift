@@ -30,7 +30,9 @@ package struct PostgresListener: AsyncSequence, Sendable {
         }
 
         /// The next notice; `nil` after the task was cancelled. Throws when there is no thread to listen on.
-        package func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> PostgresNotice? {
+        package mutating func next(
+            isolation actor: isolated (any Actor)? = #isolation
+        ) async throws -> PostgresNotice? {
             let ear = self.ear
             try ear.start()
             return await withTaskCancellationHandler {
@@ -40,7 +42,7 @@ package struct PostgresListener: AsyncSequence, Sendable {
             }
         }
 
-        package func next() async throws -> PostgresNotice? {
+        package mutating func next() async throws -> PostgresNotice? {
             try await next(isolation: nil)
         }
     }

@@ -104,7 +104,8 @@ package struct PostgresMigrator: Sendable {
         var checksummed: [ChecksummedMigration] = []
         for migration in migrations {
             let checksum = try session.run(
-                "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')", [migration.sql]
+                "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')",
+                [migration.sql]
             ).first { row throws(PostgresError) in try row.next(String.self) }
             checksummed.append(
                 ChecksummedMigration(name: migration.name, sql: migration.sql, checksum: checksum ?? "")
@@ -117,9 +118,12 @@ package struct PostgresMigrator: Sendable {
         let exists = try session.run("SELECT to_regclass('schema_migration') IS NOT NULL", [])
             .first { row throws(PostgresError) in try row.next(Bool.self) }
         guard exists == true else { return [] }
-        return try session.run("SELECT name, checksum, applied_at FROM schema_migration ORDER BY name COLLATE \"C\"", [])
-            .map { row throws(PostgresError) in
-                MigrationRecord(name: try row.next(), checksum: try row.next(), appliedAt: try row.next())
-            }
+        return try session.run(
+            "SELECT name, checksum, applied_at FROM schema_migration ORDER BY name COLLATE \"C\"",
+            []
+        )
+        .map { row throws(PostgresError) in
+            MigrationRecord(name: try row.next(), checksum: try row.next(), appliedAt: try row.next())
+        }
     }
 }

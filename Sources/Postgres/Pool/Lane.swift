@@ -161,6 +161,8 @@ final class Lane: Sendable {
             state.lastWaiter += 1
             return state.lastWaiter
         }
+        // A cancellation that comes after the connection leaves its mark, too.
+        defer { state.withLock { _ = $0.cancelled.remove(waiter) } }
         do {
             return try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { enroll(waiter, $0) }
@@ -168,7 +170,6 @@ final class Lane: Sendable {
                 cancel(waiter)
             }
         } catch {
-            state.withLock { _ = $0.cancelled.remove(waiter) }
             throw error as? PostgresError ?? PostgresError(.cancelled, "the task was cancelled")
         }
     }

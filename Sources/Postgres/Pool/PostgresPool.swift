@@ -105,7 +105,10 @@ package final class PostgresPool: Service, Sendable {
                     do {
                         try await self.lease(lane) { try await $0.connect() }
                     } catch {
-                        logger.warning("no connection yet", metadata: ["lane": "\(lane.rawValue)", "error": "\(error)"])
+                        logger.warning(
+                            "no connection yet",
+                            metadata: ["lane": "\(lane.rawValue)", "error": "\(error)"]
+                        )
                     }
                 }
             }
@@ -164,7 +167,9 @@ package final class PostgresPool: Service, Sendable {
             } catch let error as PostgresError where retries.allows(error, afterAttempt: attempt) {
                 logger.debug("transaction is retried", metadata: ["attempt": "\(attempt)", "error": "\(error)"])
                 let pause = Backoff.milliseconds(
-                    attempt: attempt, first: Self.firstRetryMilliseconds, longest: Self.longestRetryMilliseconds
+                    attempt: attempt,
+                    first: Self.firstRetryMilliseconds,
+                    longest: Self.longestRetryMilliseconds
                 )
                 do {
                     try await Task.sleep(for: .milliseconds(pause))

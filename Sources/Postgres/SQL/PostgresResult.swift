@@ -3,9 +3,11 @@ import CLibPQ
 /// The result of one statement. It owns its memory and may outlive its transaction.
 package struct PostgresResult: Sendable {
     private let storage: ResultStorage
+    private let statement: SQL?
 
-    init(_ handle: OpaquePointer) {
+    init(_ handle: OpaquePointer, of statement: SQL? = nil) {
         storage = ResultStorage(handle)
+        self.statement = statement
     }
 
     package var rowCount: Int { storage.rowCount }
@@ -30,7 +32,7 @@ package struct PostgresResult: Sendable {
         var row = PostgresRow(storage, index: 0)
         for index in 0..<count {
             row.rewind(to: index)
-            values.append(try body(&row))
+            values.append(try decode(&row, body))
         }
         return values
     }
@@ -41,7 +43,19 @@ package struct PostgresResult: Sendable {
     ) throws(PostgresError) -> Value? {
         guard rowCount > 0 else { return nil }
         var row = PostgresRow(storage, index: 0)
-        return try body(&row)
+        return try decode(&row, body)
+    }
+
+    /// A field that can't be decoded is a fault of the statement or of its reader, so the failure names it.
+    private func decode<Value>(
+        _ row: inout PostgresRow,
+        _ body: (inout PostgresRow) throws(PostgresError) -> Value
+    ) throws(PostgresError) -> Value {
+        do throws(PostgresError) {
+            return try body(&row)
+        } catch {
+            throw error.statement == nil ? error.with(statement: statement?.text) : error
+        }
     }
 }
 

@@ -1,0 +1,109 @@
+import Postgres
+import Testing
+
+@Suite struct PostgresMigratorTests {
+    private static let first = Migration(name: "0001_first", sql: "CREATE TABLE a (id int); CREATE TABLE b (id int);")
+    private static let second = Migration(
+        name: "0002_second",
+        sql: "DO $$ BEGIN EXECUTE 'CREATE TABLE c (id int)'; END $$; INSERT INTO a VALUES (1)"
+    )
+    private static let third = Migration(name: "0003_third", sql: "CREATE TABLE d (id int)")
+
+    private func migrator(_ url: String, _ migrations: [Migration]) -> PostgresMigrator {
+        PostgresMigrator(PostgresConfiguration(url: url), migrations: migrations)
+    }
+
+    private func complaint(_ work: () async throws -> Void) async throws -> String {
+        do {
+            try await work()
+        } catch let failure as MigrationFailure {
+            return failure.description
+        }
+        throw NothingThrown()
+    }
+
+    @Test func pendingMigrationsAreAppliedOnceInOrder() async throws {
+        try await TestServer.withDatabase { url in
+            let before = try await migrator(url, [Self.first]).status()
+            #expect(before.map(\.state) == [.pending])
+            let one = try await migrator(url, [Self.second, Self.first]).migrate()
+            #expect(one == ["0001_first", "0002_second"])
+            let two = try await migrator(url, [Self.first, Self.second, Self.third]).migrate()
+            #expect(two == ["0003_third"])
+            let three = try await migrator(url, [Self.first, Self.second, Self.third]).migrate()
+            #expect(three.isEmpty)
+            let states = try await migrator(url, [Self.first, Self.second, Self.third]).status().map(\.state)
+            #expect(states.count == 3)
+            #expect(states.allSatisfy { if case .applied = $0 { true } else { false } })
+        }
+    }
+
+    @Test func anEditedMigrationIsRefused() async throws {
+        try await TestServer.withDatabase { url in
+            try await migrator(url, [Self.first]).migrate()
+            let edited = Migration(name: Self.first.name, sql: Self.first.sql + " ")
+            let text = try await complaint { try await migrator(url, [edited, Self.second]).migrate() }
+            #expect(text.contains("0001_first was edited"))
+            let states = try await migrator(url, [edited, Self.second]).status().map(\.state)
+            #expect(states.last == .pending)
+            if case .edited = states.first {} else { Issue.record("the status must say that it was edited") }
+        }
+    }
+
+    @Test func aMissingMigrationIsRefused() async throws {
+        try await TestServer.withDatabase { url in
+            try await migrator(url, [Self.first, Self.second]).migrate()
+            let text = try await complaint { try await migrator(url, [Self.first, Self.third]).migrate() }
+            #expect(text.contains("0002_second is applied to the database but missing here"))
+        }
+    }
+
+    @Test func aMigrationOutOfOrderIsRefused() async throws {
+        try await TestServer.withDatabase { url in
+            try await migrator(url, [Self.first, Self.third]).migrate()
+            let text = try await complaint { try await migrator(url, [Self.first, Self.second, Self.third]).migrate() }
+            #expect(text.contains("0002_second is new but sorts before 0003_third"))
+        }
+    }
+
+    @Test func twoMigrationsOfOneNameAreRefused() async throws {
+        try await TestServer.withDatabase { url in
+            let text = try await complaint { try await migrator(url, [Self.first, Self.first]).migrate() }
+            #expect(text.contains("two migrations are named 0001_first"))
+        }
+    }
+
+    @Test func aFailingMigrationLeavesNothingOfItselfAndKeepsTheOnesBefore() async throws {
+        try await TestServer.withDatabase { url in
+            let failing = Migration(name: "0002_bad", sql: "CREATE TABLE half (id int); SELECT 1/0;")
+            let text = try await complaint { try await migrator(url, [Self.first, failing]).migrate() }
+            #expect(text.contains("0002_bad failed and was rolled back") && text.contains("division by zero"))
+            let states = try await migrator(url, [Self.first, failing]).status().map(\.state)
+            #expect(states.last == .pending)
+            let repaired = Migration(name: "0002_bad", sql: "CREATE TABLE half (id int)")
+            let applied = try await migrator(url, [Self.first, repaired]).migrate()
+            #expect(applied == ["0002_bad"])
+        }
+    }
+
+    @Test func aMigrationThatEndsItsTransactionIsRefused() async throws {
+        try await TestServer.withDatabase { url in
+            let ending = Migration(name: "0001_commit", sql: "CREATE TABLE a (id int); COMMIT;")
+            let text = try await complaint { try await migrator(url, [ending]).migrate() }
+            #expect(text.contains("0001_commit ends its own transaction"))
+        }
+    }
+
+    @Test func twoMigratorsAtOnceApplyEachMigrationOnce() async throws {
+        try await TestServer.withDatabase { url in
+            let migrations = (1...20).map { Migration(name: "\(1_000 + $0)_t", sql: "CREATE TABLE t\($0) (id int)") }
+            let applied = try await withThrowingTaskGroup { group in
+                for _ in 0..<4 {
+                    group.addTask { try await migrator(url, migrations).migrate() }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            #expect(applied == migrations.map(\.name))
+        }
+    }
+}
