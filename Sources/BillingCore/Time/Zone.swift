@@ -31,6 +31,12 @@ package struct Zone: Sendable {
 
     package static let utc = Zone(fixed: .gmt)
 
+    /// The release of the IANA database in use, `2025b`.
+    ///
+    /// It also keeps that database in a statically linked program: it is part of Foundation's internationalization,
+    /// which the linker leaves out unless something refers to it, and then every name but `UTC` would be unknown.
+    package static var databaseVersion: String { TimeZone.timeZoneDataVersion }
+
     private static let areas: Set<String> = [
         "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Brazil", "Canada", "Chile",
         "Etc", "Europe", "Indian", "Mexico", "Pacific", "US",
