@@ -126,7 +126,8 @@ private struct UsageRoom {
             writes: dependencies.writes,
             bodyLimitBytes: dependencies.configuration.eventBodyBytes
         ).register(in: operations)
-        UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool).register(in: operations)
+        UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
+            .register(in: operations)
     }
 }
 
