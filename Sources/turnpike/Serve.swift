@@ -28,8 +28,9 @@ struct Serve: AsyncParsableCommand {
             try await Server.build(configuration, logger: logger) { port in
                 logger.info("listening", metadata: ["host": .string(configuration.host), "port": "\(port)"])
             }.run()
+            logger.info("stopped")
         } catch {
-            logger.critical("stopped", metadata: ["error": .string(String(describing: error))])
+            logger.critical("failed", metadata: ["error": .string(String(describing: error))])
             throw ExitCode.failure
         }
     }
