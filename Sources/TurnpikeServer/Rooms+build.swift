@@ -29,8 +29,8 @@ struct Rooms {
 }
 
 extension Rooms {
-    /// **The one place where rooms are put together**: build the room, register its routes, and list its preparations and
-    /// workers. A room is built from `Dependencies` and from rooms above it.
+    /// **The one place where rooms are put together**: build the room, register its routes, and list its preparations
+    /// and workers. A room is built from `Dependencies` and from rooms above it.
     static func build(_ dependencies: Dependencies, operations: Operations) -> Rooms {
         let tenants = TenantLookup.directory(dependencies.pool)
         let identity = Identity(

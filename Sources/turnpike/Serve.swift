@@ -32,8 +32,9 @@ struct Serve: AsyncParsableCommand {
                     "time_zone_data": .string(Zone.dataVersion),
                 ])
             }.run()
+            logger.info("stopped")
         } catch {
-            logger.critical("stopped", metadata: ["error": .string(String(describing: error))])
+            logger.critical("failed", metadata: ["error": .string(String(describing: error))])
             throw ExitCode.failure
         }
     }
