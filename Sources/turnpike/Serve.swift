@@ -27,10 +27,13 @@ struct Serve: AsyncParsableCommand {
                 logger.info("migrated", metadata: ["applied": .array(applied.map { .string($0) })])
             }
             try await Server.build(configuration, logger: logger) { port in
-                logger.info("listening", metadata: [
-                    "host": .string(configuration.host), "port": "\(port)",
-                    "time_zone_data": .string(Zone.dataVersion),
-                ])
+                logger.info(
+                    "listening",
+                    metadata: [
+                        "host": .string(configuration.host), "port": "\(port)",
+                        "time_zone_data": .string(Zone.dataVersion),
+                    ]
+                )
             }.run()
             logger.info("stopped")
         } catch {
