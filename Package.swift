@@ -98,14 +98,16 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging, crypto,
+                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging,
+                crypto,
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
     ]
-        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "TurnpikeServer"].map { room in
+        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "TurnpikeServer"]
+        .map { room in
             .testTarget(
                 name: "\(room)Tests",
                 dependencies: [.init(stringLiteral: room), "TestSupport"],

@@ -51,15 +51,18 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('ensure_usage_event_partition', 0));
-    IF to_regclass('public.' || partition_name) IS NOT NULL THEN
-        RETURN false;
-    END IF;
-    EXECUTE format(
-        'CREATE TABLE public.%I PARTITION OF public.usage_event FOR VALUES FROM (%L) TO (%L)',
-        partition_name,
-        first_day::text || ' 00:00:00+00',
-        (first_day + interval '1 month')::date::text || ' 00:00:00+00'
-    );
+    BEGIN
+        EXECUTE format(
+            'CREATE TABLE public.%I PARTITION OF public.usage_event FOR VALUES FROM (%L) TO (%L)',
+            partition_name,
+            first_day::text || ' 00:00:00+00',
+            (first_day + interval '1 month')::date::text || ' 00:00:00+00'
+        );
+    EXCEPTION
+        WHEN duplicate_table THEN
+            -- Another session made it while this one waited for the lock.
+            RETURN false;
+    END;
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', partition_name);
     EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', partition_name);
     RETURN true;

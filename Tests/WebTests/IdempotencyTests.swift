@@ -1,9 +1,11 @@
 import Identity
 import TurnpikeServer
 import Foundation
+import Identity
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 @Suite struct IdempotencyTests {
@@ -71,10 +73,12 @@ import Web
 
     @Test func whileTheFirstStillRunsTheSecondIsToldSo() async throws {
         try await TestServer.run { server in
-            let pool = PostgresPool(PostgresConfiguration(url: server.database.url))
+            // The service's role may not lock this table; its owner may.
+            let pool = PostgresPool(PostgresConfiguration(url: server.database.url).asOwner())
             let isLocked = Gate()
             let mayEnd = DispatchSemaphore(value: 0)
             async let lock: Void = pool.transaction(.worker) { transaction in
+                defer { isLocked.open() }
                 try transaction.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")
                 isLocked.open()
                 mayEnd.wait()
