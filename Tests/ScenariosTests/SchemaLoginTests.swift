@@ -18,7 +18,10 @@ struct SchemaLoginTests {
             let audit = IngestAudit(databaseURL: loginURL, client: client, clock: .system)
             #expect(try await audit.findings(senders.journal.entries.acknowledged) == [])
 
-            let old = #"{"id": "old", "source": "s", "type": "llm.completion", "subject": "alpha", "time": "2024-02-29T12:00:00Z"}"#
+            let old = """
+                {"id": "old", "source": "s", "type": "llm.completion", "subject": "alpha", "time": "2024-02-29T12:00:00Z",
+                 "data": {"output_tokens": 1}}
+                """
             try await client.post("/api/v1/events", old).expecting(200)
             try await client.post("/api/v1/events/void", #"{"source": "s", "id": "old", "tenant": "alpha"}"#).expecting(200)
             try await client.post("/api/v1/unmatched-events/replay").expecting(200)
@@ -26,7 +29,9 @@ struct SchemaLoginTests {
             try await Self.expectBoundKeyWorks(client)
 
             let owner = PostgresPool(PostgresConfiguration(url: turnpike.databaseURL).asOwner(), logger: .silent)
-            let text = { (row: inout PostgresRow) throws(PostgresError) in try row.next(String.self) }
+            let text: @Sendable (inout PostgresRow) throws(PostgresError) -> String = { row throws(PostgresError) in
+                try row.next(String.self)
+            }
             let owners = try await owner.query(
                 .worker,
                 """
@@ -38,7 +43,10 @@ struct SchemaLoginTests {
             #expect(owners == ["schema_owner", "schema_owner backfilled"])
             let logins = try await owner.query(
                 .worker,
-                "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name LIKE 'turnpike _%' AND pid <> pg_backend_pid() ORDER BY 1",
+                """
+                SELECT DISTINCT usename::text FROM pg_stat_activity
+                WHERE application_name LIKE 'turnpike%' AND pid <> pg_backend_pid() ORDER BY 1
+                """,
                 text
             )
             #expect(logins == ["service_login"])
