@@ -101,14 +101,15 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging, crypto,
-                nioHTTP1,
+                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging,
+                crypto, nioHTTP1,
             ],
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
     ]
-        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "TurnpikeServer"].map { room in
+        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "TurnpikeServer"]
+        .map { room in
             .testTarget(
                 name: "\(room)Tests",
                 dependencies: [.init(stringLiteral: room), "TestSupport"],

@@ -53,7 +53,12 @@ struct Bench: AsyncParsableCommand {
         var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
         note("raw PostgreSQL")
         let raw = try await rawBaseline(cluster.url)
-        table.add("raw PostgreSQL: both inserts, batches of 1,000, 2 connections", perSecond: raw, result: nil, raw: raw)
+        table.add(
+            "raw PostgreSQL: both inserts, batches of 1,000, 2 connections",
+            perSecond: raw,
+            result: nil,
+            raw: raw
+        )
         for (run, events) in [batch, 1].enumerated() {
             note("\(events) event(s) a request")
             let template = EventTemplate(
@@ -71,7 +76,10 @@ struct Bench: AsyncParsableCommand {
             table.add(name, perSecond: rate, result: result, raw: raw)
         }
         table.note("service resident memory", "\(service.residentMegabytes) MB")
-        table.note("bytes per event on the wire", "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))")
+        table.note(
+            "bytes per event on the wire",
+            "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))"
+        )
         print(table.markdown)
     }
 

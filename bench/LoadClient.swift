@@ -55,7 +55,8 @@ final class LoadConnection {
         guard let head = text.range(of: "\r\n\r\n") else { return nil }
         let lines = text[..<head.lowerBound].split(separator: "\r\n")
         let status = lines.first.flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int($0) } ?? 0
-        let length = lines.first { $0.lowercased().hasPrefix("content-length:") }
+        let length =
+            lines.first { $0.lowercased().hasPrefix("content-length:") }
             .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
         let body = text[head.upperBound...]
         return body.utf8.count >= length ? (status, String(body)) : nil

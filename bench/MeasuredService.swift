@@ -10,7 +10,9 @@ final class MeasuredService {
 
     init(binary: String, databaseURL: String) throws {
         port = 18_000 + Int(getpid()) % 10_000
-        key = "tpk_bench_" + (0..<43).map { _ in String("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".randomElement() ?? "A") }.joined()
+        key =
+            "tpk_bench_"
+            + (0..<43).map { _ in String("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".randomElement() ?? "A") }.joined()
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["serve"]
         process.environment = [

@@ -15,10 +15,17 @@ struct ResultTable {
     }
 
     mutating func add(_ name: String, perSecond: Double, result: LoadResult?, raw: Double) {
-        var cells = [name, Int(perSecond).formatted(), (perSecond / raw).formatted(.number.precision(.fractionLength(2)))]
+        var cells = [
+            name, Int(perSecond).formatted(), (perSecond / raw).formatted(.number.precision(.fractionLength(2))),
+        ]
         if let result {
-            cells += [50, 99].map { "\((Double(result.latency(percentile: $0)) / 1_000).formatted(.number.precision(.fractionLength(2)))) ms" }
-            cells.append(result.failures.isEmpty ? "0" : result.failures.map { "\($0.value) x \($0.key)" }.joined(separator: "; "))
+            cells += [50, 99].map {
+                "\((Double(result.latency(percentile: $0)) / 1_000).formatted(.number.precision(.fractionLength(2)))) ms"
+            }
+            cells.append(
+                result.failures.isEmpty
+                    ? "0" : result.failures.map { "\($0.value) x \($0.key)" }.joined(separator: "; ")
+            )
         } else {
             cells += ["", "", "0"]
         }
@@ -30,7 +37,8 @@ struct ResultTable {
     }
 
     var markdown: String {
-        let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n")
+        let processor =
+            (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n")
             .first { $0.hasPrefix("model name") }?.split(separator: ":").last
             .map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown processor"
         return """

@@ -166,5 +166,5 @@ GRANT SELECT, INSERT, UPDATE ON tenant, meter, feature, plan, plan_version, tena
     billing_period TO turnpike_service;
 GRANT SELECT, INSERT, DELETE ON subject_directory TO turnpike_service;
 GRANT DELETE ON meter, feature, plan_version TO turnpike_service;
-GRANT SELECT ON tenant, subject_directory, meter, feature, plan, plan_version, tenant_ledger, subscription, billing_period,
-    catalog_version TO turnpike_tenant;
+GRANT SELECT ON tenant, subject_directory, meter, feature, plan, plan_version, tenant_ledger, subscription,
+    billing_period, catalog_version TO turnpike_tenant;

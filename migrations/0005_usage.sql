@@ -51,7 +51,10 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('ensure_usage_event_partition', 0));
-    IF to_regclass('public.' || partition_name) IS NOT NULL THEN
+    -- The table itself is asked: to_regclass would answer from this session's cache, which the wait did not refresh.
+    IF EXISTS (
+        SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = partition_name
+    ) THEN
         RETURN false;
     END IF;
     EXECUTE format(

@@ -30,14 +30,12 @@ struct CatalogDesk: Sendable {
         try await refusing { try await writes.perform(request, context, body) }
     }
 
-    /// Changes the shared catalogue, which takes an operator's credential. When it has, this replica reads it again;
-    /// the others do so when they are told.
+    /// Changes the shared catalogue. When it has, this replica reads it again; the others do so when they are told.
     func writeCatalog(
         _ request: APIRequest,
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
-        try requireOperator(context)
         let answer = try await write(request, context, body)
         do {
             try await catalog.reload()
@@ -45,6 +43,14 @@ struct CatalogDesk: Sendable {
             context.logger.warning("the catalogue was changed but not read again", metadata: ["error": "\(error)"])
         }
         return answer
+    }
+
+    /// A handler that takes an operator's credential: it changes what all tenants share.
+    func operatorOnly(_ handler: @escaping Operations.Handler) -> Operations.Handler {
+        { request, context in
+            try requireOperator(context)
+            return try await handler(request, context)
+        }
     }
 
     func requireOperator(_ context: RequestContext) throws {

@@ -30,11 +30,11 @@ package struct CatalogFollower: Service {
     }
 
     package func run() async throws {
-        try await cancelWhenGracefulShutdown {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await listen() }
+        await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await attempt("cannot listen; versions are still compared") { try await listen() } }
                 group.addTask { await ask() }
-                try await group.waitForAll()
+                await group.waitForAll()
             }
         }
     }

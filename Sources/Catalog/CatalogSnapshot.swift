@@ -43,7 +43,9 @@ package final class CatalogSnapshot: Sendable {
 
     /// The features that an event type fed at an earlier version of the catalogue, by ascending id.
     package func features(of eventType: String, at version: Int64) -> [MeteredFeature] {
-        (allByEventType[eventType] ?? []).filter { $0.feature.isInForce(at: version) && $0.meter.isInForce(at: version) }
+        (allByEventType[eventType] ?? []).filter {
+            $0.feature.isInForce(at: version) && $0.meter.isInForce(at: version)
+        }
     }
 }
 

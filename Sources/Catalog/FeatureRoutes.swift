@@ -8,10 +8,15 @@ struct FeatureRoutes: Sendable {
 
     func register(in operations: Operations) {
         operations.get("/features", "listFeatures", scope: .catalogRead) { try await list($0, $1) }
-        operations.post("/features", "createFeature", scope: .catalogWrite) { try await create($0, $1) }
+        operations.post("/features", "createFeature", scope: .catalogWrite, handler: desk.operatorOnly(create))
         operations.get("/features/{key}", "getFeature", scope: .catalogRead) { try await get($0, $1) }
-        operations.patch("/features/{key}", "updateFeature", scope: .catalogWrite) { try await update($0, $1) }
-        operations.delete("/features/{key}", "archiveFeature", scope: .catalogWrite) { try await archive($0, $1) }
+        operations.patch("/features/{key}", "updateFeature", scope: .catalogWrite, handler: desk.operatorOnly(update))
+        operations.delete(
+            "/features/{key}",
+            "archiveFeature",
+            scope: .catalogWrite,
+            handler: desk.operatorOnly(archive)
+        )
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

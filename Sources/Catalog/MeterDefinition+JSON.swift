@@ -145,7 +145,8 @@ extension MeterDefinition {
         for (name, property) in map {
             let path = "dimensions/\(JSONPointer.escaped(name))"
             if !ResourceKey.isValid(name) {
-                fields.fault(at: path, code: "invalid_key", detail: "a dimension is named by \(ResourceKey.expectation)")
+                let detail = "a dimension is named by \(ResourceKey.expectation)"
+                fields.fault(at: path, code: "invalid_key", detail: detail)
             } else if let fault = PropertyPath.fault(in: property) {
                 fields.fault(at: path, code: fault.code, detail: "\"\(property)\" \(fault.requirement)")
             }

@@ -8,10 +8,10 @@ struct MeterRoutes: Sendable {
 
     func register(in operations: Operations) {
         operations.get("/meters", "listMeters", scope: .catalogRead) { try await list($0, $1) }
-        operations.post("/meters", "createMeter", scope: .catalogWrite) { try await create($0, $1) }
+        operations.post("/meters", "createMeter", scope: .catalogWrite, handler: desk.operatorOnly(create))
         operations.get("/meters/{key}", "getMeter", scope: .catalogRead) { try await get($0, $1) }
-        operations.patch("/meters/{key}", "updateMeter", scope: .catalogWrite) { try await update($0, $1) }
-        operations.delete("/meters/{key}", "archiveMeter", scope: .catalogWrite) { try await archive($0, $1) }
+        operations.patch("/meters/{key}", "updateMeter", scope: .catalogWrite, handler: desk.operatorOnly(update))
+        operations.delete("/meters/{key}", "archiveMeter", scope: .catalogWrite, handler: desk.operatorOnly(archive))
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

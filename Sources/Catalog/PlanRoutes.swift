@@ -8,9 +8,9 @@ struct PlanRoutes: Sendable {
 
     func register(in operations: Operations) {
         operations.get("/plans", "listPlans", scope: .catalogRead) { try await list($0, $1) }
-        operations.post("/plans", "createPlan", scope: .catalogWrite) { try await create($0, $1) }
+        operations.post("/plans", "createPlan", scope: .catalogWrite, handler: desk.operatorOnly(create))
         operations.get("/plans/{key}", "getPlan", scope: .catalogRead) { try await get($0, $1) }
-        operations.patch("/plans/{key}", "updatePlan", scope: .catalogWrite) { try await update($0, $1) }
+        operations.patch("/plans/{key}", "updatePlan", scope: .catalogWrite, handler: desk.operatorOnly(update))
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

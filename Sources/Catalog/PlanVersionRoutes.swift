@@ -10,11 +10,16 @@ struct PlanVersionRoutes: Sendable {
         let list = "/plans/{key}/versions"
         let one = "/plans/{key}/versions/{version}"
         operations.get(list, "listPlanVersions", scope: .catalogRead) { try await self.list($0, $1) }
-        operations.post(list, "createPlanVersion", scope: .catalogWrite) { try await create($0, $1) }
+        operations.post(list, "createPlanVersion", scope: .catalogWrite, handler: desk.operatorOnly(create))
         operations.get(one, "getPlanVersion", scope: .catalogRead) { try await get($0, $1) }
-        operations.put(one, "replacePlanVersion", scope: .catalogWrite) { try await replace($0, $1) }
-        operations.delete(one, "deletePlanVersion", scope: .catalogWrite) { try await delete($0, $1) }
-        operations.post("\(one)/publish", "publishPlanVersion", scope: .catalogWrite) { try await publish($0, $1) }
+        operations.put(one, "replacePlanVersion", scope: .catalogWrite, handler: desk.operatorOnly(replace))
+        operations.delete(one, "deletePlanVersion", scope: .catalogWrite, handler: desk.operatorOnly(delete))
+        operations.post(
+            "\(one)/publish",
+            "publishPlanVersion",
+            scope: .catalogWrite,
+            handler: desk.operatorOnly(publish)
+        )
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
@@ -24,8 +29,8 @@ struct PlanVersionRoutes: Sendable {
         try query.finish()
         let versions = try await desk.read(context) { transaction in
             let plan = try PlanRoutes.existing(key, in: transaction).plan
-            let after = page.afterKey.flatMap { Int($0) } ?? 0
-            return try PlanVersionStore.list(plan: plan.id, after: after, limit: page.fetchCount, in: transaction)
+            let last = page.afterKey.flatMap { Int($0) }
+            return try PlanVersionStore.list(plan: plan.id, before: last, limit: page.fetchCount, in: transaction)
         }
         return try .json(page.page(versions) { [String($0.version)] }.map(PlanVersionBody.init))
     }

@@ -82,18 +82,18 @@ enum PlanVersionStore {
         return try records(rows, in: transaction).first
     }
 
-    /// Versions of a plan by ascending number.
+    /// Versions of a plan, newest first.
     static func list(
         plan: PlanID,
-        after version: Int,
+        before version: Int?,
         limit: Int,
         in transaction: borrowing Transaction
     ) throws -> [PlanVersionRecord] {
         let rows = try transaction.query(
             """
             \(selection)
-            WHERE version.plan_id = \(plan) AND version.version > \(Int32(clamping: version))
-            ORDER BY version.version
+            WHERE version.plan_id = \(plan) AND version.version < \(Int32(clamping: version ?? .max))
+            ORDER BY version.version DESC
             LIMIT \(limit)
             """,
             StoredVersion.init(row:)

@@ -60,9 +60,8 @@ struct SubscriptionService: Sendable {
         checking precondition: (Subscription) throws -> Void
     ) throws -> (before: Subscription, after: Subscription) {
         let absent = CatalogFault.notFound(.subscription, id.description)
-        guard let found = try SubscriptionStore.find(id, in: transaction), bound == nil || found.tenantID == bound else {
-            throw absent
-        }
+        let found = try SubscriptionStore.find(id, in: transaction)
+        guard let found, bound == nil || found.tenantID == bound else { throw absent }
         try TenantLedger.lockAndBump(found.tenantID, in: transaction)
         guard let before = try SubscriptionStore.find(id, in: transaction) else { throw absent }
         try precondition(before)

@@ -74,7 +74,8 @@ enum SubscriptionStore {
             """
             \(selection)
             WHERE (\(position?.tenantID)::bigint IS NULL
-                    OR (subscription.tenant_id, subscription.subscription_id) > (\(position?.tenantID), \(position?.id)))
+                    OR (subscription.tenant_id, subscription.subscription_id)
+                        > (\(position?.tenantID), \(position?.id)))
                 AND (\(filter.tenant)::text IS NULL OR tenant.key = \(filter.tenant))
                 AND (\(filter.plan)::text IS NULL OR plan.key = \(filter.plan))
                 AND (\(filter.activeAt)::timestamptz IS NULL

@@ -12,7 +12,7 @@ struct TenantInput: Sendable {
     let billingEmail: String?
     let metadata: String
 
-    static let maximumSubjectCount = 1_000
+    static let maximumSubjectCount = 100
 
     static func read(_ fields: JSONObjectReader) throws -> TenantInput {
         let key = fields.key("key")

@@ -22,11 +22,13 @@ struct TenantRoutes: Sendable {
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let query = request.query()
         let page = query.page()
+        let status = query.oneOf("status", TenantStatus.self)
         try query.finish()
         let bound = context.principal.tenantID
         let tenants = try await desk.read(context) { transaction in
             try TenantStore.list(
                 boundTo: bound,
+                status: status,
                 after: page.afterKey,
                 limit: page.fetchCount,
                 in: transaction

@@ -48,9 +48,10 @@ enum TenantStore {
         )
     }
 
-    /// Tenants by ascending key, one tenant only where the caller is bound to it.
+    /// Tenants by ascending key, of one status if one is given, and one tenant only where the caller is bound to it.
     static func list(
         boundTo tenant: TenantID?,
+        status: TenantStatus?,
         after key: String?,
         limit: Int,
         in transaction: borrowing Transaction
@@ -60,6 +61,7 @@ enum TenantStore {
             \(selection)
             WHERE directory.is_key AND directory.subject > \(key ?? "")
                 AND (\(tenant)::bigint IS NULL OR directory.tenant_id = \(tenant))
+                AND (\(status)::text IS NULL OR tenant.status = \(status))
             ORDER BY directory.subject
             LIMIT \(limit)
             """,

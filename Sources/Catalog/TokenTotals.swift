@@ -55,7 +55,8 @@ enum TokenTotals {
         }
         let open = Set(touched.flatMap(\.classes))
         for (index, name) in ignored.enumerated() where !open.contains(name) || readers[name] != nil {
-            let reason = readers[name].map { "is counted by the class \"\($0)\"" } ?? "is no part of a total counted here"
+            let reason =
+                readers[name].map { "is counted by the class \"\($0)\"" } ?? "is no part of a total counted here"
             faults.append(Fault(path: "ignores/\(index)", code: "not_ignorable", detail: "\"\(name)\" \(reason)"))
         }
         return faults

@@ -2,8 +2,8 @@ import BillingCore
 import Postgres
 import Web
 
-/// `/api/v1/api-keys`. A caller bound to a tenant sees and revokes the keys of its tenant; only an operator-wide one makes
-/// keys, and none with a scope it does not have itself.
+/// `/api/v1/api-keys`. A caller bound to a tenant sees and revokes the keys of its tenant; only an operator-wide one
+/// makes keys, and none with a scope it does not have itself.
 struct APIKeyRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
@@ -88,7 +88,12 @@ struct APIKeyRoutes: Sendable {
             guard let found = try await tenants.tenant(key) else { throw Problem.notFound("tenant", key) }
             tenant = found
         }
-        let rows = try await APIKeyStore.list(tenant: tenant, after: page.after?.first, count: page.fetchCount, pool: pool)
+        let rows = try await APIKeyStore.list(
+            tenant: tenant,
+            after: page.after?.first,
+            count: page.fetchCount,
+            pool: pool
+        )
         let keys = page.page(rows) { [$0.id] }
         let names = try await tenants.keys(Set(keys.data.map(\.tenantID)).subtracting([.operatorWide]))
         return try .json(keys.map { APIKeyBody($0, tenantKey: names[$0.tenantID]) })

@@ -1,8 +1,7 @@
 import Crypto
 
-
-/// The text a caller presents: `tpk_<key id>_<secret>`. The id names the key in lists and logs; the secret is shown once
-/// and kept as its SHA-256. 256 random bits need no slow hash.
+/// The text a caller presents: `tpk_<key id>_<secret>`. The id names the key in lists and logs; the secret is shown
+/// once and kept as its SHA-256. 256 random bits need no slow hash.
 package struct APIKeyText: Sendable, CustomStringConvertible {
     package let id: String
     package let secret: String

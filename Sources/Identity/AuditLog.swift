@@ -2,8 +2,8 @@ package import BillingCore
 package import Postgres
 package import Web
 
-/// The record of every write that finance or security may ask about, made in the write's own transaction: who did what, to
-/// what, from which state to which, in which request.
+/// The record of every write that finance or security may ask about, made in the write's own transaction: who did
+/// what, to what, from which state to which, in which request.
 package enum AuditLog {
     /// Adds the row to the transaction; it is sent with the next round trip or with COMMIT.
     ///

@@ -2,10 +2,11 @@ import BillingCore
 package import Postgres
 package import Web
 
-/// `TURNPIKE_OPERATOR_KEY`: an operator-wide key with every scope that exists after start, from which the others are made.
+/// `TURNPIKE_OPERATOR_KEY`: an operator-wide key with every scope that exists after start, from which the others are
+/// made.
 package enum OperatorKey {
-    /// Makes the key valid and revokes the one an earlier value of the variable made. Starting again with the same value
-    /// changes nothing.
+    /// Makes the key valid and revokes the one an earlier value of the variable made. Starting again with the same
+    /// value changes nothing.
     package static func ensure(_ text: APIKeyText, pool: PostgresPool, clock: Clock, ids: IDSource) async throws {
         let now = clock.now()
         let key = APIKey(

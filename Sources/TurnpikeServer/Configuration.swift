@@ -107,7 +107,8 @@ package struct ConfigurationFault: Error, CustomStringConvertible {
     package let faults: [String]
 
     package var description: String {
-        let subject = faults.count == 1 ? "The configuration has a fault:" : "The configuration has \(faults.count) faults:"
+        let subject =
+            faults.count == 1 ? "The configuration has a fault:" : "The configuration has \(faults.count) faults:"
         return ([subject] + faults.map { "  - \($0)" }).joined(separator: "\n")
     }
 }

@@ -1,11 +1,12 @@
 import HTTPTypes
 import Web
 
-/// `/docs`: the operations the running service answers, with a link to the contract. One page without scripts and without
-/// anything from elsewhere.
+/// `/docs`: the operations the running service answers, with a link to the contract. One page without scripts and
+/// without anything from elsewhere.
 enum DocsPage {
     static func html(_ operations: [Operation]) -> String {
-        let rows = operations.sorted { ($0.path, $0.method.rawValue) < ($1.path, $1.method.rawValue) }.map { operation in
+        let rows = operations.sorted { ($0.path, $0.method.rawValue) < ($1.path, $1.method.rawValue) }.map {
+            operation in
             """
             <tr><td><code>\(operation.method.rawValue)</code></td><td><code>\(escaped(operation.path))</code></td>\
             <td>\(escaped(operation.id))</td><td>\(access(operation))</td></tr>

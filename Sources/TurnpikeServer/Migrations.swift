@@ -19,7 +19,8 @@ package enum Migrations {
         }
     }
 
-    /// Whether everything this program needs is applied. More may be: a newer release migrates while this one still runs.
+    /// Whether everything this program needs is applied. More may be: a newer release migrates while this one still
+    /// runs.
     static func areCurrent(_ pool: PostgresPool) async throws -> Bool {
         do {
             let applied = try await pool.query(

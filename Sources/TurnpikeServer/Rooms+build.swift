@@ -29,8 +29,8 @@ struct Rooms {
 }
 
 extension Rooms {
-    /// **The one place where rooms are put together**: build the room, register its routes, and list its preparations and
-    /// workers. A room is built from `Dependencies` and from rooms above it.
+    /// **The one place where rooms are put together**: build the room, register its routes, and list its preparations
+    /// and workers. A room is built from `Dependencies` and from rooms above it.
     static func build(_ dependencies: Dependencies, operations: Operations) -> Rooms {
         let tenants = TenantLookup.directory(dependencies.pool)
         let identity = Identity(
@@ -42,13 +42,7 @@ extension Rooms {
         identity.register(in: operations)
 
         let catalog = Catalog(pool: dependencies.pool, clock: dependencies.clock)
-        let storedUsage = StoredUsageAccess(
-            rate: { transaction, start in try EarlierUsage.rate(start, in: transaction) },
-            latest: { transaction, tenant, interval in
-                try EarlierUsage.latest(of: tenant, in: interval, transaction)
-            }
-        )
-        CatalogRoutes(pool: dependencies.pool, catalog: catalog, usage: storedUsage).register(in: operations)
+        CatalogRoutes(pool: dependencies.pool, catalog: catalog, usage: .ofUsageRoom).register(in: operations)
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
@@ -56,15 +50,7 @@ extension Rooms {
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0) },
             preparations: [
-                {
-                    guard let key = dependencies.configuration.operatorKey else { return }
-                    try await OperatorKey.ensure(
-                        key,
-                        pool: dependencies.pool,
-                        clock: dependencies.clock,
-                        ids: dependencies.ids
-                    )
-                },
+                { try await dependencies.ensureOperatorKey() },
                 { try await catalog.reload() },
                 { try await usage.partitionWorker.makeAhead() },
             ],
@@ -77,7 +63,7 @@ extension Rooms {
                 LimitsInForceWorker(
                     pool: dependencies.pool,
                     catalog: catalog,
-                    usage: storedUsage,
+                    usage: .ofUsageRoom,
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
@@ -96,6 +82,20 @@ extension Rooms {
             ]
         )
     }
+}
+
+extension Dependencies {
+    fileprivate func ensureOperatorKey() async throws {
+        guard let key = configuration.operatorKey else { return }
+        try await OperatorKey.ensure(key, pool: pool, clock: clock, ids: ids)
+    }
+}
+
+extension StoredUsageAccess {
+    fileprivate static let ofUsageRoom = StoredUsageAccess(
+        rate: { transaction, start in try EarlierUsage.rate(start, in: transaction) },
+        latest: { transaction, tenant, interval in try EarlierUsage.latest(of: tenant, in: interval, transaction) }
+    )
 }
 
 /// The room of usage: ingest with its lanes, and the worker that makes partitions ahead.
@@ -126,7 +126,8 @@ private struct UsageRoom {
             writes: dependencies.writes,
             bodyLimitBytes: dependencies.configuration.eventBodyBytes
         ).register(in: operations)
-        UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool).register(in: operations)
+        UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
+            .register(in: operations)
     }
 }
 

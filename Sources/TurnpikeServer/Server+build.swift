@@ -46,8 +46,8 @@ package struct Server: Sendable {
             configuration: http,
             onListening: onListening
         )
-        // Stopped from the end: HTTP accepts nothing more and answers what it has accepted, then the workers stop, and when
-        // nobody needs a connection any longer the pool closes.
+        // Stopped from the end: HTTP accepts nothing more and answers what it has accepted, then the workers stop, and
+        // when nobody needs a connection any longer the pool closes.
         let services: [any Service] = [pool] + rooms.services + [server]
         var group = ServiceGroupConfiguration(
             services: services.map { .init(service: $0) },

@@ -2,8 +2,8 @@ import HTTPTypes
 import Postgres
 import Web
 
-/// What the operator of the service asks it: probes, metrics and documents. Open to everybody who can reach the port, and
-/// without anything of a tenant.
+/// What the operator of the service asks it: probes, metrics and documents. Open to everybody who can reach the port,
+/// and without anything of a tenant.
 struct ServiceRoutes: Sendable {
     let readiness: Readiness
     let registry: PrometheusRegistry
@@ -24,7 +24,8 @@ struct ServiceRoutes: Sendable {
         let page = DocsPage.html(rooms)
         add("/docs", "getDocs", operations) { _, _ in
             var answer = Answer.text(page, contentType: "text/html; charset=utf-8")
-            answer.headers[.contentSecurityPolicy] = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+            answer.headers[.contentSecurityPolicy] =
+                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
             return answer
         }
     }

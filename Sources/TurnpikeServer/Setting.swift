@@ -12,41 +12,63 @@ package struct Setting: Sendable {
 
     package static let databaseURL = Setting("DATABASE_URL", nil, "PostgreSQL to work in, postgres://user@host/name")
     package static let migrationURL = Setting(
-        "TURNPIKE_MIGRATION_URL", nil, "a login that owns the schema; without it DATABASE_URL migrates too"
+        "TURNPIKE_MIGRATION_URL",
+        nil,
+        "a login that owns the schema; without it DATABASE_URL migrates too"
     )
     package static let migrate = Setting("TURNPIKE_MIGRATE", "true", "migrate when serving starts")
     package static let timezone = Setting("TURNPIKE_TIMEZONE", "UTC", "IANA time zone of operator-wide windows")
     package static let host = Setting("TURNPIKE_HOST", "127.0.0.1", "address to listen on")
     package static let port = Setting("TURNPIKE_PORT", "8080", "port to listen on, 0 for any free one")
-    package static let operatorKey = Setting("TURNPIKE_OPERATOR_KEY", nil, "an operator API key that exists after start")
+    package static let operatorKey = Setting(
+        "TURNPIKE_OPERATOR_KEY",
+        nil,
+        "an operator API key that exists after start"
+    )
     package static let logLevel = Setting("TURNPIKE_LOG_LEVEL", "info", "trace, debug, info, notice, warning or error")
     package static let ingestConnections = Setting(
-        "TURNPIKE_INGEST_CONNECTIONS", "2", "database connections that store events"
+        "TURNPIKE_INGEST_CONNECTIONS",
+        "2",
+        "database connections that store events"
     )
     package static let admissionConnections = Setting(
-        "TURNPIKE_ADMISSION_CONNECTIONS", "2", "database connections that decide admissions and read credentials"
+        "TURNPIKE_ADMISSION_CONNECTIONS",
+        "2",
+        "database connections that decide admissions and read credentials"
     )
     package static let interactiveConnections = Setting(
-        "TURNPIKE_INTERACTIVE_CONNECTIONS", "4", "database connections of every other request"
+        "TURNPIKE_INTERACTIVE_CONNECTIONS",
+        "4",
+        "database connections of every other request"
     )
     package static let workerConnections = Setting(
-        "TURNPIKE_WORKER_CONNECTIONS", "2", "database connections of background work"
+        "TURNPIKE_WORKER_CONNECTIONS",
+        "2",
+        "database connections of background work"
     )
     package static let ingestQueueEvents = Setting(
-        "TURNPIKE_INGEST_QUEUE_EVENTS", "50000", "events that may wait to be stored; beyond, the answer is 503"
+        "TURNPIKE_INGEST_QUEUE_EVENTS",
+        "50000",
+        "events that may wait to be stored; beyond, the answer is 503"
     )
     package static let ingestFlushEvents = Setting(
-        "TURNPIKE_INGEST_FLUSH_EVENTS", "2000", "events stored in one transaction at most"
+        "TURNPIKE_INGEST_FLUSH_EVENTS",
+        "2000",
+        "events stored in one transaction at most"
     )
     package static let eventMaxAgeDays = Setting("TURNPIKE_EVENT_MAX_AGE_DAYS", "35", "how old an event may be")
     package static let eventMaxFutureSeconds = Setting(
-        "TURNPIKE_EVENT_MAX_FUTURE_SECONDS", "300", "how far ahead of our clock an event may be"
+        "TURNPIKE_EVENT_MAX_FUTURE_SECONDS",
+        "300",
+        "how far ahead of our clock an event may be"
     )
     package static let batchEvents = Setting("TURNPIKE_BATCH_EVENTS", "10000", "events in one request at most")
     package static let eventBodyBytes = Setting("TURNPIKE_EVENT_BODY_BYTES", "8388608", "body of POST /events at most")
     package static let bodyBytes = Setting("TURNPIKE_BODY_BYTES", "262144", "body of any other request at most")
     package static let shutdownSeconds = Setting(
-        "TURNPIKE_SHUTDOWN_SECONDS", "30", "how long stopping may wait for what was accepted"
+        "TURNPIKE_SHUTDOWN_SECONDS",
+        "30",
+        "how long stopping may wait for what was accepted"
     )
 
     package static let all = [

@@ -1,7 +1,7 @@
 import Web
 
-/// Reads settings from flags and environment and collects every fault, so that they are told at once. A flag wins over a
-/// variable; an empty variable counts as absent.
+/// Reads settings from flags and environment and collects every fault, so that they are told at once. A flag wins over
+/// a variable; an empty variable counts as absent.
 struct SettingsReader {
     private var values: [String: String] = [:]
     private var sources: [String: String] = [:]

@@ -36,12 +36,25 @@ struct PeriodLocator {
 }
 
 /// Where an event counts: the subscription that covers its time, and that subscription's billing period.
-struct EventPlace: Sendable {
+/// One instance is shared by all events of a request that fall in the same period.
+final class EventPlace: Sendable {
     let subscription: SubscriptionSnapshot
     let periodIndex: Int
     let period: Interval
     /// `nil` where the period has no row yet, or none that is known here.
     let billingPeriodID: BillingPeriodID?
+
+    init(
+        subscription: SubscriptionSnapshot,
+        periodIndex: Int,
+        period: Interval,
+        billingPeriodID: BillingPeriodID?
+    ) {
+        self.subscription = subscription
+        self.periodIndex = periodIndex
+        self.period = period
+        self.billingPeriodID = billingPeriodID
+    }
 }
 
 /// Ids of billing periods by subscription and index.

@@ -104,7 +104,7 @@ final class IngestLane: Sendable {
             for (position, waiting) in batch.enumerated() {
                 waiting.answer.resume(returning: .success(notices[position] ?? []))
             }
-        } catch where batch.count > 1 && error.isDataError {
+        } catch  where batch.count > 1 && error.isDataError {
             // One request's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
             await flush(Array(batch[..<middle]))

@@ -57,6 +57,6 @@ extension PendingEvent {
     var remark: EventStatus? {
         if measurements.isEmpty { return .unmetered }
         guard let plan = place?.subscription.planVersion else { return .unsubscribed }
-        return measurements.contains { plan.mentions($0.feature) } ? nil : .unpriced
+        return measurements.allSatisfy { plan.mentions($0.feature) } ? nil : .unpriced
     }
 }

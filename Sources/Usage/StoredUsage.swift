@@ -46,7 +46,7 @@ struct StoredUsage: Sendable {
     /// - Parameter eventRows: how many rows the raw log has, reversals included.
     func differences(from recount: UsageRecount, eventRows: Int) throws -> [UsageDifference] {
         var found: [UsageDifference] = []
-        func compare(_ subject: String, _ stored: some CustomStringConvertible, _ rebuilt: some CustomStringConvertible) {
+        func compare<Value: CustomStringConvertible>(_ subject: String, _ stored: Value, _ rebuilt: Value) {
             guard stored.description != rebuilt.description else { return }
             found.append(
                 UsageDifference(
@@ -57,7 +57,7 @@ struct StoredUsage: Sendable {
                 )
             )
         }
-        compare("the number of event keys", claimedKeys, eventRows)
+        compare("the number of event keys", claimedKeys, Int64(eventRows))
         for key in Set(counters.keys).union(recount.counters.keys).sorted() {
             let row = counters[key]
             let state = row?.state ?? CounterState()
@@ -70,7 +70,7 @@ struct StoredUsage: Sendable {
                 compare("\(name): winner", state.winner?.id ?? "none", rebuilt.winner?.id ?? "none")
             }
             if let seen = distinct[key] {
-                compare("\(name): distinct values", seen.values, rebuilt.quantity)
+                compare("\(name): distinct values", FixedDecimal(seen.values), rebuilt.quantity)
                 compare("\(name): references of distinct values", seen.references, rebuilt.eventCount)
             }
         }

@@ -11,10 +11,12 @@ package struct UnmatchedEventRoutes: Sendable {
 
     let ingest: IngestService
     let pool: PostgresPool
+    let writes: IdempotentWrites
 
-    package init(ingest: IngestService, pool: PostgresPool) {
+    package init(ingest: IngestService, pool: PostgresPool, writes: IdempotentWrites) {
         self.ingest = ingest
         self.pool = pool
+        self.writes = writes
     }
 
     package func register(in operations: Operations) {
@@ -52,21 +54,34 @@ package struct UnmatchedEventRoutes: Sendable {
                 detail: "Events without a tenant are replayed by a credential that is not bound to one."
             )
         }
-        let replay = try await ingest.replay(
-            subject: subject,
-            limit: limit ?? Self.replayLimit,
-            audit: { transaction, report throws in
-                try AuditLog.record(
-                    in: transaction,
-                    by: context,
-                    action: "unmatched_events.replayed",
-                    resource: ("unmatched_events", subject ?? "*"),
-                    tenant: .operatorWide,
-                    after: report
+        for _ in 0..<ingest.limits.preparationAttempts {
+            do {
+                let replay = try await UnmatchedReplay(
+                    subject: subject,
+                    limit: limit ?? Self.replayLimit,
+                    by: ingest
                 )
+                return try await writes.perform(request, context) { transaction in
+                    let report = try replay.run(in: transaction)
+                    try AuditLog.record(
+                        in: transaction,
+                        by: context,
+                        action: "unmatched_events.replayed",
+                        resource: ("unmatched_events", subject ?? "*"),
+                        tenant: .operatorWide,
+                        after: report
+                    )
+                    return try Answer.json(report)
+                }
+            } catch let stale as StaleCatalog {
+                try await ingest.refresh(stale)
+            } catch let refusal as IngestRefusal {
+                throw refusal.problem
+            } catch let overflow as CounterOverflow {
+                throw overflow.problem
             }
-        )
-        return try Answer.json(replay)
+        }
+        throw IngestRefusal.catalogBusy.problem
     }
 }
 

@@ -92,6 +92,30 @@ package enum UnmatchedEventStore {
             """
     }
 
+    /// The events that wait although their subject names a tenant by now, of one subject or of all, by key.
+    static func attributable(subject: String?, limit: Int) -> SQL {
+        let condition: SQL = subject.map { "waiting.subject = \($0)" } ?? "true"
+        return """
+            SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.time_given, waiting.subject,
+                waiting.source, waiting.event_id, waiting.event_type, waiting.event
+            FROM unmatched_event AS waiting
+            JOIN subject_directory AS directory ON directory.subject = waiting.subject
+            WHERE waiting.tenant_id = \(TenantID.operatorWide) AND waiting.replayed_at IS NULL AND \(condition)
+            ORDER BY waiting.event_key
+            LIMIT \(limit)
+            """
+    }
+
+    /// How many events wait, of one subject or of all.
+    static func waitingCount(subject: String?) -> SQL {
+        let condition: SQL = subject.map { "subject = \($0)" } ?? "true"
+        return """
+            SELECT count(*)
+            FROM unmatched_event
+            WHERE tenant_id = \(TenantID.operatorWide) AND replayed_at IS NULL AND \(condition)
+            """
+    }
+
     /// Marks an event as replayed for a tenant.
     static func markReplayed(_ keys: [EventKey], tenants: [TenantID], at time: Instant) -> SQL {
         """

@@ -1,4 +1,3 @@
-
 /// The version of a configured resource: its revision, quoted.
 package struct ETag: Sendable, Equatable {
     package let revision: Int64

@@ -4,8 +4,8 @@ import Postgres
 
 /// The table `idempotency_key`.
 enum IdempotencyStore {
-    /// Takes the claim for this transaction, or throws 409 when another transaction holds it. Returns the stored answer,
-    /// if there is one that is still valid.
+    /// Takes the claim for this transaction, or throws 409 when another transaction holds it. Returns the stored
+    /// answer, if there is one that is still valid.
     ///
     /// The lock ends with the transaction, after its rows are visible. The row is read in a statement of its own after
     /// the lock (READ COMMITTED), so it is seen by whoever gets the lock next.

@@ -4,8 +4,8 @@ import HTTPTypes
 import NIOCore
 package import Postgres
 
-/// Runs the work of a mutating operation in one transaction and, under an `Idempotency-Key`, makes sure that it happens once:
-/// the claim, the work and the stored answer commit together or not at all.
+/// Runs the work of a mutating operation in one transaction and, under an `Idempotency-Key`, makes sure that it
+/// happens once: the claim, the work and the stored answer commit together or not at all.
 ///
 /// - A key is scoped to (credential, operation) and holds for 24 hours.
 /// - The same key while the first request still runs is 409 `idempotency_key_in_use`; with another request (method,
@@ -15,14 +15,15 @@ package import Postgres
 package struct IdempotentWrites: Sendable {
     package static let retentionSeconds: Int64 = 24 * 60 * 60
 
+    private static let attempts = 3
     private let pool: PostgresPool
 
     package init(pool: PostgresPool) {
         self.pool = pool
     }
 
-    /// - Parameter body: the work. What it throws rolls everything back. It may run again after a serialization failure or a
-    ///   deadlock, and with an `Idempotency-Key` after a lost connection too.
+    /// - Parameter body: the work. What it throws rolls everything back. It may run again after a serialization
+    ///   failure or a deadlock, and with an `Idempotency-Key` after a lost connection too.
     package func perform(
         _ request: APIRequest,
         _ context: RequestContext,
@@ -30,11 +31,11 @@ package struct IdempotentWrites: Sendable {
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
         guard let field = request.headers[.idempotencyKey] else {
-            return try await pool.transaction(lane) { transaction in try body(transaction) }
+            return try await retryingRollbacks { try await pool.transaction(lane) { try body($0) } }
         }
         let claim = try IdempotencyClaim(key: field, request: request, context: context)
         let now = context.clock.now()
-        return try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
+        return try await pool.transaction(lane, retries: .idempotent(attempts: Self.attempts)) { transaction in
             if let stored = try IdempotencyStore.claim(claim, now: now, in: transaction) {
                 return try claim.replay(stored)
             }
@@ -44,6 +45,18 @@ package struct IdempotentWrites: Sendable {
             }
             return answer
         }
+    }
+
+    /// Without a key only what certainly rolled back is done again: after a lost connection nobody knows.
+    private func retryingRollbacks(_ work: () async throws -> Answer) async throws -> Answer {
+        for _ in 1..<Self.attempts {
+            do {
+                return try await work()
+            } catch let error as PostgresError where error.kind == .server && error.isRetryable {
+                continue
+            }
+        }
+        return try await work()
     }
 }
 
@@ -130,7 +143,8 @@ struct IdempotencyClaim: Sendable {
             throw Problem(
                 .conflict,
                 code: "idempotent_answer_sealed",
-                detail: "The answer was sealed for the secret this credential had then and can't be opened with this one.",
+                detail:
+                    "The answer was sealed for the secret this credential had then and can't be opened with this one.",
                 underlying: error
             )
         }

@@ -21,7 +21,10 @@ extension JSONValue {
 extension JSONValue: Encodable {
     /// A value passes through this module's own encoder unchanged and is foreign to any other.
     package func encode(to encoder: any Encoder) throws {
-        let context = EncodingError.Context(codingPath: encoder.codingPath, debugDescription: "needs JSONValue's encoder")
+        let context = EncodingError.Context(
+            codingPath: encoder.codingPath,
+            debugDescription: "needs JSONValue's encoder"
+        )
         throw EncodingError.invalidValue(self, context)
     }
 
@@ -57,7 +60,8 @@ private final class Slot {
         case .empty: .object([])
         case .leaf(let tree): tree
         case .elements(let slots): .array(slots.map(\.tree))
-        case .members(let slots): .object(
+        case .members(let slots):
+            .object(
                 slots.sorted { $0.key < $1.key }.map { JSONMember(name: $0.key, value: $0.value.tree) }
             )
         }
@@ -142,7 +146,9 @@ private struct MemberContainer<Key: CodingKey>: KeyedEncodingContainerProtocol {
     func encodeIfPresent(_ value: Double?, forKey key: Key) throws {
         set(try value.map { try JSONValue.tree(of: $0) } ?? .null, key)
     }
-    func encodeIfPresent(_ value: Float?, forKey key: Key) throws { try encodeIfPresent(value.map(Double.init), forKey: key) }
+    func encodeIfPresent(_ value: Float?, forKey key: Key) throws {
+        try encodeIfPresent(value.map(Double.init), forKey: key)
+    }
     func encodeIfPresent(_ value: Int?, forKey key: Key) { setInteger(value, key) }
     func encodeIfPresent(_ value: Int8?, forKey key: Key) { setInteger(value, key) }
     func encodeIfPresent(_ value: Int16?, forKey key: Key) { setInteger(value, key) }

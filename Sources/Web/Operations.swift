@@ -42,7 +42,9 @@ package final class Operations {
             isQuiet: isQuiet
         )
         precondition(
-            !routes.contains { $0.operation.id == id || ($0.operation.method == method && $0.operation.path == fullPath) },
+            !routes.contains {
+                $0.operation.id == id || ($0.operation.method == method && $0.operation.path == fullPath)
+            },
             "operation \(id) (\(method) \(fullPath)) is registered twice"
         )
         routes.append(Route(operation: operation, handler: handler))

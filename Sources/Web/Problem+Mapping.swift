@@ -15,7 +15,10 @@ extension Problem {
                 failure.faults.map { Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
             )
         case let fault as JSONFault:
-            self = .malformedJSON(detail: "The body is not acceptable JSON: \(fault.description).", pointer: fault.pointer)
+            self = .malformedJSON(
+                detail: "The body is not acceptable JSON: \(fault.description).",
+                pointer: fault.pointer
+            )
         case let failure as PostgresError:
             self = Self.mapping(failure)
         case is HTTPParserError:
@@ -30,7 +33,8 @@ extension Problem {
     }
 
     private static func mapping(_ failure: PostgresError) -> Problem {
-        if failure.outcomeUnknown || failure.isUnavailable {
+        // What is still retryable after the retries came from contention: nothing was changed, and later it may work.
+        if failure.outcomeUnknown || failure.isUnavailable || failure.isRetryable {
             return .databaseUnavailable(outcomeUnknown: failure.outcomeUnknown, underlying: failure)
         }
         switch failure.kind {

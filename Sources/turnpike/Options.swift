@@ -2,8 +2,8 @@ import ArgumentParser
 import Foundation
 import TurnpikeServer
 
-/// The options that are settings: they are read by `Configuration`, which knows the environment too and tells every fault
-/// at once.
+/// The options that are settings: they are read by `Configuration`, which knows the environment too and tells every
+/// fault at once.
 enum Options {
     static func configuration(_ options: [String], of command: any ParsableCommand.Type) throws -> Configuration {
         let help: Set<String> = ["-h", "--help", "-help", "help"]

@@ -1,3 +1,4 @@
+import BillingCore
 import ArgumentParser
 import Foundation
 import Logging
@@ -26,10 +27,17 @@ struct Serve: AsyncParsableCommand {
                 logger.info("migrated", metadata: ["applied": .array(applied.map { .string($0) })])
             }
             try await Server.build(configuration, logger: logger) { port in
-                logger.info("listening", metadata: ["host": .string(configuration.host), "port": "\(port)"])
+                logger.info(
+                    "listening",
+                    metadata: [
+                        "host": .string(configuration.host), "port": "\(port)",
+                        "time_zone_data": .string(Zone.dataVersion),
+                    ]
+                )
             }.run()
+            logger.info("stopped")
         } catch {
-            logger.critical("stopped", metadata: ["error": .string(String(describing: error))])
+            logger.critical("failed", metadata: ["error": .string(String(describing: error))])
             throw ExitCode.failure
         }
     }

@@ -43,8 +43,10 @@ struct CatalogFixture: Sendable {
     func addTenants(_ count: Int) async throws {
         try await database.run(
             """
-            INSERT INTO tenant (tenant_id, key, name, currency, timezone, metadata, status, created_at, updated_at, revision)
-            SELECT n, 't' || n, 'Tenant', 'USD', 'UTC', '{}', 'active', now(), now(), 1 FROM generate_series(1, \(count)) n;
+            INSERT INTO tenant (tenant_id, key, name, currency, timezone, metadata, status, created_at, updated_at,
+                revision)
+            SELECT n, 't' || n, 'Tenant', 'USD', 'UTC', '{}', 'active', now(), now(), 1 FROM generate_series(1,
+                \(count)) n;
             INSERT INTO subject_directory (subject, tenant_id, is_key)
             SELECT 't' || n, n, true FROM generate_series(1, \(count)) n
             UNION ALL SELECT 's' || n, n, false FROM generate_series(1, \(count)) n;
@@ -61,10 +63,13 @@ struct CatalogFixture: Sendable {
             """
             INSERT INTO plan (plan_id, key, name, currency, created_at, updated_at, revision)
             VALUES (1, 'pro', 'Pro', 'USD', now(), now(), 1);
-            INSERT INTO plan_version (plan_version_id, plan_id, version, status, definition, created_at, updated_at, published_at, revision)
+            INSERT INTO plan_version (plan_version_id, plan_id, version, status, definition, created_at, updated_at,
+                published_at, revision)
             VALUES (1, 1, 1, 'published', '{"interval":"month"}', now(), now(), now(), 1);
-            INSERT INTO subscription (tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at, created_at, updated_at, revision)
-            SELECT tenant_id, overlay(overlay(gen_random_uuid()::text placing '7' from 15) placing '8' from 20)::uuid, 1,
+            INSERT INTO subscription (tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at,
+                created_at, updated_at, revision)
+            SELECT tenant_id,
+                overlay(overlay(gen_random_uuid()::text placing '7' from 15) placing '8' from 20)::uuid, 1,
                 'UTC', '2026-01-01Z', '2026-01-01Z', now(), now(), 1
             FROM tenant;
             """
@@ -100,7 +105,10 @@ extension TestServer {
     /// A tenant, a token meter with a feature over it, and a plan.
     func arrange(tenant: String = "acme", currency: String = "USD") async throws {
         _ = try await expect(
-            201, "POST", "/tenants", #"{"key":"\#(tenant)","name":"Acme","currency":"\#(currency)","timezone":"Europe/Berlin"}"#
+            201,
+            "POST",
+            "/tenants",
+            #"{"key":"\#(tenant)","name":"Acme","currency":"\#(currency)","timezone":"Europe/Berlin"}"#
         )
         _ = try await expect(201, "POST", "/meters", Self.meter)
         _ = try await expect(201, "POST", "/features", #"{"key":"tokens","meter":"llm-tokens","unit":"token"}"#)

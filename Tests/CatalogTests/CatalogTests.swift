@@ -159,7 +159,10 @@ import Testing
     /// Runs a service while the body does, and stops it gracefully.
     private static func running(_ service: some Service, _ body: () async throws -> Void) async throws {
         let group = ServiceGroup(
-            configuration: .init(services: [.init(service: service, successTerminationBehavior: .ignore)], logger: .silent)
+            configuration: .init(
+                services: [.init(service: service, successTerminationBehavior: .ignore)],
+                logger: .silent
+            )
         )
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }

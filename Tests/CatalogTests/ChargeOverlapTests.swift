@@ -67,9 +67,13 @@ import Testing
     @Test func exclusiveFiltersDoNotOverlap() {
         let meter = Self.meter(1)
         #expect(Self.overlaps([(meter, Self.model(.among(["a"]))), (meter, Self.model(.among(["b"])))]).isEmpty)
-        #expect(Self.overlaps([(meter, Self.model(.among(["a"]))), (meter, Self.model(.notAmong(["a", "b"])))]).isEmpty)
+        #expect(
+            Self.overlaps([(meter, Self.model(.among(["a"]))), (meter, Self.model(.notAmong(["a", "b"])))]).isEmpty
+        )
         #expect(Self.overlaps([(meter, Self.model(.exists(false))), (meter, Self.model(.among(["a"])))]).isEmpty)
-        #expect(Self.overlaps([(meter, Self.model(.among(["a"]))), (meter, Self.model(.among(["a", "b"])))]).count == 1)
+        #expect(
+            Self.overlaps([(meter, Self.model(.among(["a"]))), (meter, Self.model(.among(["a", "b"])))]).count == 1
+        )
     }
 
     @Test func aFilterOfTheMeterExcludesToo() {

@@ -73,7 +73,10 @@ import Web
             try await server.publish(limit: "250", version: 2)
             let first = try await Self.subscribe(server, version: 1)
             _ = try await server.expect(
-                200, "POST", "/subscriptions/\(first)/cancel", #"{"at":"2026-12-01T00:00:00Z"}"#
+                200,
+                "POST",
+                "/subscriptions/\(first)/cancel",
+                #"{"at":"2026-12-01T00:00:00Z"}"#
             )
             _ = try await Self.subscribe(server, version: 2, start: "2026-12-01T00:00:00Z")
             #expect(try await Self.limits(server).map(\.amount) == ["100"])

@@ -9,11 +9,18 @@ import Web
             #expect(made.json["name"]?.string == "llm-tokens")
             #expect(made.json["value"]?["output"]?.string == "output_tokens")
             let immutable = try await server.expect(
-                400, "PATCH", "/meters/llm-tokens", #"{"aggregation":"count","value":"x","dimensions":{}}"#
+                400,
+                "PATCH",
+                "/meters/llm-tokens",
+                #"{"aggregation":"count","value":"x","dimensions":{}}"#
             )
             #expect(immutable.pointers == ["/aggregation", "/value", "/dimensions"])
             let renamed = try await server.expect(
-                200, "PATCH", "/meters/llm-tokens", #"{"name":"Tokens"}"#, headers: ["If-Match": "\"1\""]
+                200,
+                "PATCH",
+                "/meters/llm-tokens",
+                #"{"name":"Tokens"}"#,
+                headers: ["If-Match": "\"1\""]
             )
             #expect(renamed.json["name"]?.string == "Tokens")
             _ = try await server.expect(412, "PATCH", "/meters/llm-tokens", "{}", headers: ["If-Match": "\"1\""])
@@ -27,7 +34,9 @@ import Web
         try await TestServer.run { server in
             try await server.arrange()
             _ = try await server.expect(
-                201, "POST", "/plans/pro/versions",
+                201,
+                "POST",
+                "/plans/pro/versions",
                 #"{"charges":[{"feature":"tokens","price":{"model":"per_unit","unit_amount":"1"}}]}"#
             )
             let feature = try await server.expect(409, "DELETE", "/features/tokens")
@@ -49,11 +58,34 @@ import Web
         }
     }
 
+    @Test func aBoundCallerReadsTheCatalogueAndChangesNothing() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            try await server.publish(limit: "10")
+            let bound = try await server.client([.catalogRead, .catalogWrite], tenant: "acme")
+            for path in [
+                "/meters", "/meters/llm-tokens", "/features", "/features/tokens", "/plans", "/plans/pro",
+                "/plans/pro/versions", "/plans/pro/versions/1",
+            ] {
+                _ = try await server.expect(200, "GET", path, as: bound)
+            }
+            for (method, path) in [
+                ("POST", "/features"), ("PATCH", "/meters/llm-tokens"), ("PUT", "/plans/pro/versions/1"),
+            ] {
+                let refused = try await server.expect(403, method, path, "{}", as: bound)
+                #expect(refused.code == "operator_only", "\(method) \(path)")
+            }
+        }
+    }
+
     static let faulty: [(String, [String])] = [
         (#"{"key":"f","meter":"none"}"#, ["/meter"]),
         (#"{"key":"f","meter":"llm-tokens","filters":[{"dimension":"region","in":["eu"]}]}"#, ["/filters/0/dimension"]),
         (
-            #"{"key":"f","meter":"llm-tokens","filters":[{"dimension":"model","in":["a"]},{"dimension":"token_class","in":["input"]}]}"#,
+            #"""
+            {"key":"f","meter":"llm-tokens","filters":[{"dimension":"model","in":["a"]},
+            {"dimension":"token_class","in":["input"]}]}
+            """#,
             ["/filters/1/in"]
         ),
         (#"{"meter":"llm-tokens","unit":"","filters":[{"in":["a"]}]}"#, ["/filters/0/dimension", "/key", "/unit"]),
@@ -74,7 +106,10 @@ import Web
             let filters = try #require(made.json["filters"]?.elements)
             #expect(filters.first?["in"] == .array([.string("gpt-4o")]))
             _ = try await server.expect(
-                400, "PATCH", "/features/chat-tokens", #"{"meter":"x","unit":"y","filters":[]}"#
+                400,
+                "PATCH",
+                "/features/chat-tokens",
+                #"{"meter":"x","unit":"y","filters":[]}"#
             )
         }
     }

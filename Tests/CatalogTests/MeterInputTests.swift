@@ -7,11 +7,24 @@ import Web
 @Suite struct MeterInputTests {
     static let acceptable = [
         #"{"key":"requests","event_type":"llm.completion","aggregation":"count","dimensions":{"model":"model"}}"#,
-        #"{"key":"gpu","event_type":"job.done","aggregation":"sum","value":"usage.seconds","filters":[{"property":"pool","in":["a100"]}]}"#,
+        #"""
+        {"key":"gpu","event_type":"job.done","aggregation":"sum","value":"usage.seconds",
+        "filters":[{"property":"pool","in":["a100"]}]}
+        """#,
         #"{"key":"users","event_type":"llm.completion","aggregation":"unique_count","value":"user"}"#,
-        #"{"key":"t","event_type":"e","aggregation":"sum","class_dimension":"token_class","value":{"in":"input_tokens","out":"plain_output_tokens"},"ignores":["reasoning_tokens"]}"#,
-        #"{"key":"t","event_type":"e","aggregation":"sum","class_dimension":"token_class","value":{"uncached_input":"uncached_input_tokens","cached_input":"cached_input_tokens","cache_write":"cache_write_tokens","output":"output_tokens"}}"#,
-        #"{"key":"t","event_type":"e","aggregation":"sum","value":"input_tokens","filters":[{"property":"a","not_in":["x"]},{"property":"b","exists":false}]}"#,
+        #"""
+        {"key":"t","event_type":"e","aggregation":"sum","class_dimension":"token_class",
+        "value":{"in":"input_tokens","out":"plain_output_tokens"},"ignores":["reasoning_tokens"]}
+        """#,
+        #"""
+        {"key":"t","event_type":"e","aggregation":"sum","class_dimension":"token_class",
+        "value":{"uncached_input":"uncached_input_tokens","cached_input":"cached_input_tokens",
+        "cache_write":"cache_write_tokens","output":"output_tokens"}}
+        """#,
+        #"""
+        {"key":"t","event_type":"e","aggregation":"sum","value":"input_tokens","filters":[{"property":"a",
+        "not_in":["x"]},{"property":"b","exists":false}]}
+        """#,
     ]
 
     @Test(arguments: acceptable)
@@ -39,12 +52,21 @@ import Web
             ["/dimensions not_applicable"]
         ),
         (
-            #"{"key":"m","event_type":"e","aggregation":"count","dimensions":{"a":"a","b":"b","c":"c","d":"d","e":"e","f":"f","g":"g","h":"h","i":"i"}}"#,
+            #"""
+            {"key":"m","event_type":"e","aggregation":"count","dimensions":{"a":"a","b":"b","c":"c","d":"d",
+            "e":"e","f":"f","g":"g","h":"h","i":"i"}}
+            """#,
             ["/dimensions too_many"]
         ),
-        (#"{"key":"m","event_type":"e","aggregation":"count","dimensions":{"A b":"p"}}"#, ["/dimensions/A b invalid_key"]),
         (
-            #"{"key":"m","event_type":"e","aggregation":"count","filters":[{"property":"p"},{"property":"p","in":[]},{"property":"p","in":["a"],"exists":true}]}"#,
+            #"{"key":"m","event_type":"e","aggregation":"count","dimensions":{"A b":"p"}}"#,
+            ["/dimensions/A b invalid_key"]
+        ),
+        (
+            #"""
+            {"key":"m","event_type":"e","aggregation":"count","filters":[{"property":"p"},{"property":"p",
+            "in":[]},{"property":"p","in":["a"],"exists":true}]}
+            """#,
             ["/filters/0 invalid_filter", "/filters/1/in too_few", "/filters/2 invalid_filter"]
         ),
         (
@@ -60,15 +82,24 @@ import Web
             ["/value not_applicable"]
         ),
         (
-            #"{"key":"m","event_type":"e","aggregation":"sum","class_dimension":"c","value":{"a":"cached_input_tokens"}}"#,
+            #"""
+            {"key":"m","event_type":"e","aggregation":"sum","class_dimension":"c",
+            "value":{"a":"cached_input_tokens"}}
+            """#,
             ["/value incomplete_total"]
         ),
         (
-            #"{"key":"m","event_type":"e","aggregation":"sum","class_dimension":"c","value":{"a":"input_tokens","b":"cached_input_tokens"}}"#,
+            #"""
+            {"key":"m","event_type":"e","aggregation":"sum","class_dimension":"c","value":{"a":"input_tokens",
+            "b":"cached_input_tokens"}}
+            """#,
             ["/value/b counted_twice"]
         ),
         (
-            #"{"key":"m","event_type":"e","aggregation":"sum","class_dimension":"c","value":{"a":"output_tokens"},"ignores":["cached_input_tokens","reasoning_tokens"]}"#,
+            #"""
+            {"key":"m","event_type":"e","aggregation":"sum","class_dimension":"c","value":{"a":"output_tokens"},
+            "ignores":["cached_input_tokens","reasoning_tokens"]}
+            """#,
             ["/ignores/0 not_ignorable", "/ignores/1 not_ignorable"]
         ),
         (
@@ -76,7 +107,10 @@ import Web
             ["/ignores not_applicable"]
         ),
         (
-            #"{"key":"m","event_type":"e","aggregation":"sum","class_dimension":"d","dimensions":{"d":"p"},"value":{"a":"output_tokens"}}"#,
+            #"""
+            {"key":"m","event_type":"e","aggregation":"sum","class_dimension":"d","dimensions":{"d":"p"},
+            "value":{"a":"output_tokens"}}
+            """#,
             ["/class_dimension duplicate"]
         ),
         (#"{"key":"m","event_type":"e","aggregation":"count","unit":"x"}"#, ["/unit unknown_field"]),

@@ -23,22 +23,34 @@ import Web
         ),
         (#"{"charges":[{"feature":"f","price":{"model":"graduated"}}]}"#, ["/charges/0/price/tiers required"]),
         (
-            #"{"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"up_to":"10","unit_amount":"1"},{"up_to":"5","unit_amount":"1"},{"up_to":null,"unit_amount":"1"}]}}]}"#,
+            #"""
+            {"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"up_to":"10","unit_amount":"1"},
+            {"up_to":"5","unit_amount":"1"},{"up_to":null,"unit_amount":"1"}]}}]}
+            """#,
             ["/charges/0/price/tiers/1/up_to not_ascending"]
         ),
         (
-            #"{"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"unit_amount":"1"},{"up_to":"5","unit_amount":"-1"}]}}]}"#,
+            #"""
+            {"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"unit_amount":"1"},{"up_to":"5",
+            "unit_amount":"-1"}]}}]}
+            """#,
             [
                 "/charges/0/price/tiers/0/up_to open_before_last", "/charges/0/price/tiers/1/up_to last_not_open",
                 "/charges/0/price/tiers/1/unit_amount out_of_range",
             ]
         ),
         (
-            #"{"charges":[{"feature":"f","price":{"model":"per_unit","unit_amount":"1"}},{"feature":"f","price":{"model":"per_unit","unit_amount":"1"}}]}"#,
+            #"""
+            {"charges":[{"feature":"f","price":{"model":"per_unit","unit_amount":"1"}},{"feature":"f",
+            "price":{"model":"per_unit","unit_amount":"1"}}]}
+            """#,
             ["/charges/1/feature duplicate"]
         ),
         (
-            #"{"quotas":[{"feature":"f","limit":"1","window":"day"},{"feature":"f","limit":"2","window":"day"},{"feature":"f","limit":"2","window":"month"}]}"#,
+            #"""
+            {"quotas":[{"feature":"f","limit":"1","window":"day"},{"feature":"f","limit":"2","window":"day"},
+            {"feature":"f","limit":"2","window":"month"}]}
+            """#,
             ["/quotas/1/window duplicate"]
         ),
         (

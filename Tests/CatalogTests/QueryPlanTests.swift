@@ -44,13 +44,17 @@ import Web
             try await fixture.subscribeEverybody()
             try await fixture.database.run(
                 """
-                INSERT INTO meter (meter_id, key, name, event_type, aggregation, definition, created_version, created_at, updated_at, revision)
+                INSERT INTO meter (meter_id, key, name, event_type, aggregation, definition, created_version,
+                    created_at, updated_at, revision)
                 VALUES (1, 'm', 'm', 'e', 'count', '{}', 1, now(), now(), 1);
-                INSERT INTO feature (feature_id, key, name, meter_id, filters, unit, created_version, created_at, updated_at, revision)
+                INSERT INTO feature (feature_id, key, name, meter_id, filters, unit, created_version, created_at,
+                    updated_at, revision)
                 VALUES (1, 'f', 'f', 1, '[]', 'unit', 1, now(), now(), 1);
-                INSERT INTO usage_limit (tenant_id, limit_id, feature_id, window_kind, amount, mode, overage, revision, active)
+                INSERT INTO usage_limit (tenant_id, limit_id, feature_id, window_kind, amount, mode, overage,
+                    revision, active)
                 SELECT tenant_id, tenant_id, 1, 'month', 1, 'hard', 'denied', 1, true FROM tenant;
-                INSERT INTO billing_period (tenant_id, billing_period_id, subscription_id, period_index, starts_at, ends_at, status)
+                INSERT INTO billing_period (tenant_id, billing_period_id, subscription_id, period_index, starts_at,
+                    ends_at, status)
                 SELECT tenant_id, tenant_id, subscription_id, 0, starts_at, '2026-02-01Z', 'open' FROM subscription;
                 ANALYZE;
                 """

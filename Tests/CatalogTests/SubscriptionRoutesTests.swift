@@ -31,7 +31,10 @@ import Web
             #expect(none.code == "plan_version_not_published")
             _ = try await server.expect(201, "POST", "/plans/pro/versions", "{}")
             let draft = try await server.expect(
-                409, "POST", "/subscriptions", #"{"tenant":"acme","plan":"pro","version":1}"#
+                409,
+                "POST",
+                "/subscriptions",
+                #"{"tenant":"acme","plan":"pro","version":1}"#
             )
             #expect(draft.code == "plan_version_not_published")
             _ = try await server.expect(200, "POST", "/plans/pro/versions/1/publish")
@@ -78,19 +81,33 @@ import Web
                 try await server.expect(201, "POST", "/subscriptions", Self.subscribe).json["id"]?.string
             )
             let later = try await server.expect(
-                200, "POST", "/subscriptions/\(id)/cancel", #"{"at":"period_end"}"#, headers: ["If-Match": "\"1\""]
+                200,
+                "POST",
+                "/subscriptions/\(id)/cancel",
+                #"{"at":"period_end"}"#,
+                headers: ["If-Match": "\"1\""]
             )
             #expect(later.json["ends_at"]?.string == "2026-12-23T08:00:00.000000Z")
             #expect(later.json["status"]?.string == "active")
             _ = try await server.expect(
-                412, "POST", "/subscriptions/\(id)/cancel", "{}", headers: ["If-Match": "\"1\""]
+                412,
+                "POST",
+                "/subscriptions/\(id)/cancel",
+                "{}",
+                headers: ["If-Match": "\"1\""]
             )
             let past = try await server.expect(
-                400, "POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-11-01T00:00:00Z"}"#
+                400,
+                "POST",
+                "/subscriptions/\(id)/cancel",
+                #"{"at":"2026-11-01T00:00:00Z"}"#
             )
             #expect(past.pointers == ["/at"])
             let chosen = try await server.expect(
-                200, "POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-11-30T00:00:00Z"}"#
+                200,
+                "POST",
+                "/subscriptions/\(id)/cancel",
+                #"{"at":"2026-11-30T00:00:00Z"}"#
             )
             #expect(chosen.json["ends_at"]?.string == "2026-11-30T00:00:00.000000Z")
             let now = try await server.expect(200, "POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)

@@ -30,7 +30,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("2026-01-31T00:00:00Z", 0), ("2026-02-27T23:59:59Z", 0), ("2026-02-28T00:00:00Z", 1), ("2026-03-31T00:00:00Z", 2),
+        ("2026-01-31T00:00:00Z", 0), ("2026-02-27T23:59:59Z", 0), ("2026-02-28T00:00:00Z", 1),
+        ("2026-03-31T00:00:00Z", 2),
         ("2026-11-23T08:00:00Z", 9), ("2026-12-31T00:00:00Z", 11), ("2030-01-30T23:00:00Z", 47),
     ])
     func findsThePeriodNearAndFar(time: String, index: Int) throws {
@@ -52,7 +53,11 @@ import Testing
     }
 
     @Test func aTenantAnswersByTheSubscriptionInForce() throws {
-        let first = try subscription(from: "2026-01-01T00:00:00Z", to: "2026-03-01T00:00:00Z", near: "2026-03-01T00:00:00Z")
+        let first = try subscription(
+            from: "2026-01-01T00:00:00Z",
+            to: "2026-03-01T00:00:00Z",
+            near: "2026-03-01T00:00:00Z"
+        )
         let second = try subscription(from: "2026-04-01T00:00:00Z", near: "2026-04-01T00:00:00Z")
         let tenant = TenantSnapshot(
             id: TenantID(1),
@@ -69,7 +74,9 @@ import Testing
     }
 
     @Test func periodIDsAreFoundByIndexAndBounded() {
-        let ids = BillingPeriodIDs(Dictionary(uniqueKeysWithValues: (0..<40).map { ($0, BillingPeriodID(Int64($0) + 100)) }))
+        let ids = BillingPeriodIDs(
+            Dictionary(uniqueKeysWithValues: (0..<40).map { ($0, BillingPeriodID(Int64($0) + 100)) })
+        )
         #expect(ids[39] == BillingPeriodID(139))
         #expect(ids[0] == nil)
         #expect(ids.count == 16)

@@ -85,7 +85,10 @@ import Web
             let lost = try await server.expect(412, "PATCH", "/tenants/acme", "{}", headers: ["If-Match": "\"1\""])
             #expect(lost.code == "precondition_failed")
             let immutable = try await server.expect(
-                400, "PATCH", "/tenants/acme", #"{"key":"a","currency":"EUR","name":null}"#
+                400,
+                "PATCH",
+                "/tenants/acme",
+                #"{"key":"a","currency":"EUR","name":null}"#
             )
             #expect(immutable.pointers == ["/key", "/currency", "/name"])
             _ = try await server.expect(404, "PATCH", "/tenants/nobody", "{}")
@@ -100,6 +103,11 @@ import Web
                 #expect(suspended.json["status"]?.string == "suspended")
                 #expect(suspended.header("ETag") == "\"2\"")
             }
+            let suspended = try await server.expect(200, "GET", "/tenants?status=suspended")
+            #expect(suspended.json["data"]?.elements?.count == 1)
+            let active = try await server.expect(200, "GET", "/tenants?status=active")
+            #expect(active.json["data"]?.elements?.isEmpty == true)
+            #expect(try await server.expect(400, "GET", "/tenants?status=gone").pointers == ["?status"])
             let resumed = try await server.expect(200, "POST", "/tenants/acme/resume")
             #expect(resumed.json["status"]?.string == "active")
             let log = try await server.expect(200, "GET", "/audit-log?tenant=acme")

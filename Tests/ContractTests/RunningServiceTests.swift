@@ -42,7 +42,8 @@ struct RunningServiceTests {
         let file = try Data(contentsOf: ContractDocument.file)
         try await TestServer.run { server in
             let served = try await server.anonymous.get("/openapi.yaml")
-            #expect(served.body == Array(file))
+            let isTheSame = served.body == Array(file)
+            #expect(isTheSame, "\(served.body.count) bytes are served, the file has \(file.count)")
         }
     }
 

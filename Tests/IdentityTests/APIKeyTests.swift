@@ -141,7 +141,9 @@ import Web
             var seen: [String] = []
             var cursor: String? = ""
             while let current = cursor {
-                let answer = try await server.operatorClient.get("\(path)?limit=3" + (current.isEmpty ? "" : "&cursor=\(current)"))
+                let answer = try await server.operatorClient.get(
+                    "\(path)?limit=3" + (current.isEmpty ? "" : "&cursor=\(current)")
+                )
                 #expect(answer.status == 200)
                 let page = answer.json["data"]?.elements ?? []
                 #expect(page.count <= 3)

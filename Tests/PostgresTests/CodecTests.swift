@@ -98,7 +98,10 @@ import Testing
         try await TestServer.withPool { pool in
             let rows = try await pool.query(
                 .worker,
-                "SELECT '1970-01-01T00:00:00.000001Z'::timestamptz, \(PostgresTimestamp(microseconds: 0))::text, \(PostgresUUID(high: 0x0123_4567_89AB_CDEF, low: 0x0011_2233_4455_6677))::text"
+                """
+                SELECT '1970-01-01T00:00:00.000001Z'::timestamptz, \(PostgresTimestamp(microseconds: 0))::text,
+                    \(PostgresUUID(high: 0x0123_4567_89AB_CDEF, low: 0x0011_2233_4455_6677))::text
+                """
             ) { row throws(PostgresError) in
                 (
                     try row.next(PostgresTimestamp.self).microseconds, try row.next(String.self),

@@ -136,18 +136,18 @@ private struct Refusal: Error, Equatable {}
 
     @Test func theCommitOfAFailedTransactionIsRecognisedByItsTag() async throws {
         try await TestServer.withDatabase { url in
-            try await DedicatedThread.run("test") {
-                let configuration = PostgresConfiguration(url: url)
-                let pipeline = try Pipeline(Session(configuration), configuration)
-                try pipeline.prepareControls(tenantRole: "turnpike_tenant")
-                pipeline.sendControl(.begin)
-                pipeline.sendUnnamed("SELECT 1/0")
-                #expect(try pipeline.finish().failure?.sqlState == SQLState(rawValue: "22012"))
-                #expect(!pipeline.isOutsideTransaction)
-                pipeline.sendControl(.commit)
-                let replies = try pipeline.finish()
-                #expect(replies.failure == nil && replies.commitTag == "ROLLBACK")
+            let error = try await failure {
+                try await DedicatedThread.run("test") {
+                    let wire = try Wire(PostgresConfiguration(url: url), cancellation: CancelSwitch())
+                    wire.begin(.service, ticket: CancelTicket())
+                    _ = try wire.roundTrip(["SELECT 1"])
+                    // Behind the transaction's back, so that nothing but the tag can tell.
+                    wire.pipeline.sendUnnamed("SELECT 1/0")
+                    _ = try wire.pipeline.finish()
+                    try wire.commit()
+                }
             }
+            #expect(error.sqlState == .inFailedTransaction)
         }
     }
 

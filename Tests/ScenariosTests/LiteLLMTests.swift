@@ -4,7 +4,10 @@ import Testing
 /// From a real gateway's event to remaining quota and an upcoming invoice: the story of `docs/integrations.md`.
 @Suite(.enabled(if: TestTools.isCI || TestTools.installed("litellm") != nil, "litellm is not installed"))
 struct LiteLLMTests {
-    @Test("usage that a LiteLLM proxy reports takes from the quota and is on the invoice, to the cent", .timeLimit(.minutes(5)))
+    @Test(
+        "usage that a LiteLLM proxy reports takes from the quota and is on the invoice, to the cent",
+        .timeLimit(.minutes(5))
+    )
     func reportedUsageIsRated() async throws {
         try await TurnpikeProcess.run { turnpike in
             let client = turnpike.operatorClient
@@ -22,7 +25,8 @@ struct LiteLLMTests {
                 try await Self.expectUnmatched(client, subjects: ["default_user_id"])
             }
 
-            // 7,000 input at 0.0000333 = 0.2331; 3,500 output: 1,000 free, 2,000 at 0.01 and 1.00 on entry, 500 at 0.005.
+            // 7,000 input at 0.0000333 = 0.2331. 3,500 output: 1,000 free, 2,000 at 0.01 and 1.00 on entry,
+            // 500 at 0.005.
             try await Self.expectInvoice(
                 client,
                 tenant: "acme",
@@ -102,7 +106,8 @@ struct LiteLLMTests {
     }
 
     /// The proxy reports after it has answered, so this waits for the numbers, and then holds them to be exact.
-    private static func expectQuota(_ client: TestClient, tenant: String, used: String, remaining: String) async throws {
+    private static func expectQuota(_ client: TestClient, tenant: String, used: String, remaining: String) async throws
+    {
         struct Quotas: Decodable {
             struct Quota: Decodable, Equatable {
                 let feature: String

@@ -25,7 +25,8 @@ package struct TestClient: Sendable {
         try await send("DELETE", path, body: nil, headers: headers)
     }
 
-    package func post(_ path: String, _ json: String = "", headers: [String: String] = [:]) async throws -> TestResponse {
+    package func post(_ path: String, _ json: String = "", headers: [String: String] = [:]) async throws -> TestResponse
+    {
         try await send("POST", path, body: Array(json.utf8), headers: headers)
     }
 

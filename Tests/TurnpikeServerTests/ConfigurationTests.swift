@@ -32,7 +32,8 @@ import TurnpikeServer
         let expected = [
             "DATABASE_URL is not set", "TURNPIKE_PROT is not a setting. Do you mean TURNPIKE_PORT",
             "TURNPIKE_PORT must be a whole number", "TURNPIKE_TIMEZONE must be an IANA time zone",
-            "TURNPIKE_OPERATOR_KEY must be", "TURNPIKE_LOG_LEVEL must be one of", "TURNPIKE_MIGRATE must be true or false",
+            "TURNPIKE_OPERATOR_KEY must be", "TURNPIKE_LOG_LEVEL must be one of",
+            "TURNPIKE_MIGRATE must be true or false",
             "--batch-event is not an option. Do you mean --batch-events", "--host needs a value",
         ]
         for text in expected {
@@ -43,7 +44,9 @@ import TurnpikeServer
 
     @Test func theOperatorKeyIsNotRepeatedInItsFault() {
         let fault = #expect(throws: ConfigurationFault.self) {
-            _ = try Configuration(environment: minimal.merging(["TURNPIKE_OPERATOR_KEY": "tpk_operator_hunter2"]) { $1 })
+            _ = try Configuration(
+                environment: minimal.merging(["TURNPIKE_OPERATOR_KEY": "tpk_operator_hunter2"]) { $1 }
+            )
         }
         #expect(fault?.description.contains("hunter2") == false)
         #expect(fault?.description.contains("7 characters") == true)

@@ -23,7 +23,8 @@ struct EventContentHashTests {
         #"""
         {"specversion":"1.0","datacontenttype":"application/json","id":"1","source":"s","type":"t","subject":"a",
          "time":"2026-01-01T00:00:00Z","ext":"x","n":5,"other":null,
-         "data":{"gen_ai.request.model":"m","prompt_tokens":10.0,"cost":15e-1,"o":{"p":100e-2,"q":[ 1 , 2 , {"r":null} ]},
+         "data":{"gen_ai.request.model":"m","prompt_tokens":10.0,"cost":15e-1,
+         "o":{"p":100e-2,"q":[ 1 , 2 , {"r":null} ]},
          "text":"a/é","user":null}}
         """#,
         #"""

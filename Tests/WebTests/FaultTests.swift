@@ -16,7 +16,10 @@ import Web
                 (try await owner.post(keys, "{"), 400, "malformed_json"),
                 (try await owner.post(keys, "[]"), 400, "validation_failed"),
                 (try await owner.post(keys, large), 413, "content_too_large"),
-                (try await owner.post(keys, "a=b", headers: ["Content-Type": "text/plain"]), 415, "unsupported_media_type"),
+                (
+                    try await owner.post(keys, "a=b", headers: ["Content-Type": "text/plain"]), 415,
+                    "unsupported_media_type"
+                ),
                 (try await server.anonymous.get(keys), 401, "unauthenticated"),
                 (try await reader.get(keys), 403, "insufficient_scope"),
                 (try await owner.get(keys + "?limit=0"), 400, "validation_failed"),

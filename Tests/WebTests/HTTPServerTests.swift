@@ -128,7 +128,9 @@ import Web
 
     @Test func aClientThatAsksFirstIsToldToContinue() async throws {
         try await WebHarness.run { operations in
-            operations.post("/echo", "echo", scope: .tenantsWrite) { request, _ in .text("got \(request.body.readableBytes)") }
+            operations.post("/echo", "echo", scope: .tenantsWrite) { request, _ in
+                .text("got \(request.body.readableBytes)")
+            }
         } _: { harness in
             let polite = try RawConnection(port: harness.port)
             try polite.send(
@@ -154,7 +156,8 @@ import Web
             let chunked = try RawConnection(port: harness.port)
             try chunked.send(
                 "POST /api/v1/small HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\nConnection: close\r\n"
-                    + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{\"a\":10000}\r\n0\r\n\r\n"
+                    + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    + "b\r\n{\"a\":10000}\r\n0\r\n\r\n"
             )
             #expect(chunked.receive().hasPrefix("HTTP/1.1 413"))
         }

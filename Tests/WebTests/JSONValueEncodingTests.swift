@@ -44,7 +44,9 @@ import Web
     @Test func emptyContainersKeepTheirKind() throws {
         #expect(try JSONValue(encoding: [Int]()).text == "[]")
         #expect(try JSONValue(encoding: [String: Int]()).text == "{}")
-        #expect(try JSONValue(encoding: Page(data: [Int](), nextCursor: nil)).text == #"{"data":[],"next_cursor":null}"#)
+        #expect(
+            try JSONValue(encoding: Page(data: [Int](), nextCursor: nil)).text == #"{"data":[],"next_cursor":null}"#
+        )
     }
 
     @Test func aNumberThatJSONDoesNotHaveIsRefused() {

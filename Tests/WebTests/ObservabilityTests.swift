@@ -77,6 +77,8 @@ import Web
                 }
             }
         }
-        #expect(registry.exposition() == "# TYPE hits_total counter\nhits_total 80000\n# TYPE level gauge\nlevel 40000\n")
+        #expect(
+            registry.exposition() == "# TYPE hits_total counter\nhits_total 80000\n# TYPE level gauge\nlevel 40000\n"
+        )
     }
 }

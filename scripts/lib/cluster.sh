@@ -65,7 +65,7 @@ cluster_start() {
 end_marked() {
     local environment
     for environment in /proc/[0-9]*/environ; do
-        if tr '\0' '\n' <"$environment" 2>/dev/null | grep -qx "TEST_RUN_MARK=$1"; then
+        if grep -qzx "TEST_RUN_MARK=$1" "$environment" 2>/dev/null; then
             environment=${environment#/proc/}
             [ "${environment%/environ}" = "$$" ] || kill -KILL "${environment%/environ}" 2>/dev/null || true
         fi

@@ -31,6 +31,10 @@ package struct Zone: Sendable {
 
     package static let utc = Zone(fixed: .gmt)
 
+    /// The version of the time-zone data in use, such as `2026a`. Asking for it at start also keeps the data in a
+    /// statically linked program, whose linker otherwise drops it: every `TimeZone(identifier:)` would then be nil.
+    package static var dataVersion: String { TimeZone.timeZoneDataVersion }
+
     private static let areas: Set<String> = [
         "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Brazil", "Canada", "Chile",
         "Etc", "Europe", "Indian", "Mexico", "Pacific", "US",

@@ -1,7 +1,7 @@
 /// A one-dimensional array. Elements may be optional; an array of arrays is a programming error.
 ///
-/// The binary form (`array_send` in PostgreSQL's arrayfuncs.c) is the number of dimensions, whether there are nulls, the
-/// element type, then length and lower bound of the dimension, then each element behind its length (-1 for `NULL`).
+/// The binary form (`array_send` in PostgreSQL's arrayfuncs.c) is the number of dimensions, whether there are nulls,
+/// the element type, then length and lower bound of the dimension, then each element behind its length (-1 for `NULL`).
 extension Array: PostgresEncodable where Element: PostgresEncodable {
     @inlinable package static var postgresType: PostgresType { Element.postgresArrayType }
 

@@ -1,7 +1,7 @@
 /// A `numeric` with at most 12 fractional digits: `unscaled` is the value times 10^12, exactly.
 ///
-/// `numeric(38, 12)` holds every `|unscaled| < 10^38`. Reading a value with more fractional digits, one that doesn't fit,
-/// `NaN` or an infinity is a decoding error: nothing is ever rounded on the way.
+/// `numeric(38, 12)` holds every `|unscaled| < 10^38`. Reading a value with more fractional digits, one that doesn't
+/// fit, `NaN` or an infinity is a decoding error: nothing is ever rounded on the way.
 @usableFromInline package struct PostgresNumeric: Hashable, Sendable {
     @usableFromInline package let unscaled: Int128
 
@@ -11,9 +11,9 @@
     }
 }
 
-/// The binary form (`numeric_send` in PostgreSQL's numeric.c) is a header of four 16-bit words (number of digits, weight
-/// of the first, sign, display scale) and digits in base 10,000. Twelve decimals are three such digits, so the digits of
-/// `unscaled` in base 10,000 are the digits sent, the last with weight -3.
+/// The binary form (`numeric_send` in PostgreSQL's numeric.c) is a header of four 16-bit words (number of digits,
+/// weight of the first, sign, display scale) and digits in base 10,000. Twelve decimals are three such digits, so the
+/// digits of `unscaled` in base 10,000 are the digits sent, the last with weight -3.
 extension PostgresNumeric: PostgresEncodable, PostgresDecodable {
     @inlinable package static var postgresType: PostgresType { .numeric }
     @inlinable package static var postgresArrayType: PostgresType { .numericArray }

@@ -17,7 +17,8 @@ final class CancelTicket: Sendable {
 ///
 /// The lock ties the request to the statement it means: it is held while `PQcancel` runs, and a round trip can't end
 /// without it. `PQcancel` returns after the server has sent the signal, and a backend forgets a signal that arrives
-/// between two commands, so a statement sent later is never hit. (Without the lock, four of ten cancels hit a later one.)
+/// between two commands, so a statement sent later is never hit. (Without the lock, four of ten cancels hit a later
+/// one.)
 final class CancelSwitch: Sendable {
     private struct State {
         var target: CancelTarget?

@@ -160,8 +160,8 @@ extension Pipeline {
 // MARK: - Receiving
 
 extension Pipeline {
-    /// Sends the Sync and reads every answer up to its own. Throws when the connection is lost before that, except that a
-    /// failed statement, which decides the outcome, is reported as such.
+    /// Sends the Sync and reads every answer up to its own. Throws when the connection is lost before that, except that
+    /// a failed statement, which decides the outcome, is reported as such.
     func finish() throws(PostgresError) -> Replies {
         let items = expected
         expected.removeAll(keepingCapacity: true)

@@ -129,7 +129,8 @@ package actor PostgresConnection {
 ///
 /// It is lent to a synchronous body and can be neither kept nor copied nor made by anybody else, so it can't be used
 /// after its end and a transaction can't be opened inside another. `BEGIN` travels with the first statement. After a
-/// statement failed, every further one throws that failure, and the transaction is rolled back even if the body returns.
+/// statement failed, every further one throws that failure, and the transaction is rolled back even if the body
+/// returns.
 package struct Transaction: ~Copyable {
     private let wire: Wire
 

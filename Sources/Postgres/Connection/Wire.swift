@@ -1,6 +1,7 @@
 import CLibPQ
 
-/// The conversation with one server process: what is sent in a round trip, what comes back, and where the transaction is.
+/// The conversation with one server process: what is sent in a round trip, what comes back, and where the transaction
+/// is.
 ///
 /// Used on its connection's thread only. Everything goes through libpq's pipeline mode: a round trip is a list of
 /// messages and one Sync, so `BEGIN`, the role of a tenant, preparation and statements cost no waiting of their own.
@@ -90,8 +91,8 @@ final class Wire {
         return try exchange([statement], ending: .commit).first
     }
 
-    /// Ends the transaction with what is enqueued. Throws, the transaction rolled back, when any statement of it failed,
-    /// even if the failure was swallowed.
+    /// Ends the transaction with what is enqueued. Throws, the transaction rolled back, when any statement of it
+    /// failed, even if the failure was swallowed.
     func commit() throws(PostgresError) {
         switch phase {
         case .failed(let error):

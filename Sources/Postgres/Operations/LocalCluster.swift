@@ -3,9 +3,9 @@ import Synchronization
 
 /// A private PostgreSQL under a directory, for development and for tests that kill the server.
 ///
-/// It listens on loopback only, on a port of its own, without Unix sockets; the superuser is `turnpike`, its password is
-/// random and kept in the directory with mode 0600. PostgreSQL refuses to run as root, so root runs it as `postgres`.
-/// The methods block: start and stop take about a second.
+/// It listens on loopback only, on a port of its own, without Unix sockets; the superuser is `turnpike`, its password
+/// is random and kept in the directory with mode 0600. PostgreSQL refuses to run as root, so root runs it as
+/// `postgres`. The methods block: start and stop take about a second.
 package final class LocalCluster: Sendable {
     /// Why a cluster can't be used.
     package struct Failure: Error, CustomStringConvertible {
@@ -38,8 +38,8 @@ package final class LocalCluster: Sendable {
         }
     }
 
-    /// Creates the cluster if need be and starts it with extra settings such as `["fsync": "off"]`. A server that already
-    /// runs here is left as it is.
+    /// Creates the cluster if need be and starts it with extra settings such as `["fsync": "off"]`. A server that
+    /// already runs here is left as it is.
     package func start(settings: [String: String] = [:]) throws {
         if !FileManager.default.fileExists(atPath: dataPath + "/PG_VERSION") {
             try initialise()
@@ -83,7 +83,8 @@ package final class LocalCluster: Sendable {
             }
             usleep(2_000)
         }
-        // A postmaster that nobody has reaped yet looks alive to the next one. With its children gone, its lock is void.
+        // A postmaster that nobody has reaped yet looks alive to the next one. With its children gone, its lock is
+        // void.
         try? FileManager.default.removeItem(atPath: dataPath + "/postmaster.pid")
     }
 
@@ -162,8 +163,8 @@ extension LocalCluster {
         }
     }
 
-    /// Runs one of PostgreSQL's programs, as `postgres` when we are root. Its output goes to a file: a server started by
-    /// it would keep a pipe open.
+    /// Runs one of PostgreSQL's programs, as `postgres` when we are root. Its output goes to a file: a server started
+    /// by it would keep a pipe open.
     private func run(_ program: String, _ arguments: [String]) throws {
         var command = [binaries + "/" + program] + arguments
         if geteuid() == 0 {

@@ -40,9 +40,9 @@ package final class PostgresPool: Service, Sendable {
 
     /// Runs `body` in a transaction on a connection of the lane.
     ///
-    /// The body is synchronous and runs on the connection's thread, perhaps more than once when `retries` allow it. What
-    /// it throws is rethrown as it is, after ROLLBACK; failures of the driver are ``PostgresError``. Cancelling the task
-    /// cancels the running statement.
+    /// The body is synchronous and runs on the connection's thread, perhaps more than once when `retries` allow it.
+    /// What it throws is rethrown as it is, after ROLLBACK; failures of the driver are ``PostgresError``. Cancelling
+    /// the task cancels the running statement.
     package func transaction<R: Sendable>(
         _ lane: PostgresLane,
         as scope: PostgresScope = .service,

@@ -1,7 +1,7 @@
 /// A statement: its text and its bound parameters.
 ///
-/// It is written as a literal, and interpolation can only bind: `"... WHERE key = \(key)"` becomes `WHERE key = $1` and a
-/// parameter. Interpolating another `SQL` inserts that fragment, its placeholders renumbered. The literal type is
+/// It is written as a literal, and interpolation can only bind: `"... WHERE key = \(key)"` becomes `WHERE key = $1` and
+/// a parameter. Interpolating another `SQL` inserts that fragment, its placeholders renumbered. The literal type is
 /// `StaticString`, so text computed at run time can't become a statement. A value can't be interpolated inside quotes:
 /// the placeholder would be text.
 @usableFromInline package struct SQL: ExpressibleByStringInterpolation, Sendable {

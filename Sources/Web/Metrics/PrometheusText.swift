@@ -17,7 +17,8 @@ package struct PrometheusText: Sendable {
     }
 
     /// A whole family whose values are known now.
-    package mutating func family(_ name: String, _ kind: Kind, _ samples: [(labels: [(String, String)], value: Double)]) {
+    package mutating func family(_ name: String, _ kind: Kind, _ samples: [(labels: [(String, String)], value: Double)])
+    {
         type(of: name, kind)
         for entry in samples {
             sample(name, labels: Self.labels(entry.labels), Self.number(entry.value))

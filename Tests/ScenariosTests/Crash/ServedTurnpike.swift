@@ -1,0 +1,176 @@
+import Foundation
+import Glibc
+import Postgres
+import TestSupport
+
+/// The real `turnpike serve` on a PostgreSQL of its own with fsync on. A test may kill either and start it again: both come
+/// back under the same address.
+actor ServedTurnpike {
+    static let operatorKey = TurnpikeProcess.operatorKey
+
+    nonisolated let port: Int
+    nonisolated let databaseURL: String
+    private let cluster: LocalCluster
+    private let clusterSettings: [String: String]
+    private let settings: [String: String]
+    private let directory: URL
+    private var child: ChildProcess
+
+    /// - Parameters:
+    ///   - clusterSettings: PostgreSQL's, added to those of a small durable server.
+    ///   - settings: the service's, from the URL of the superuser's database.
+    static func run<Result: Sendable>(
+        clusterSettings: [String: String] = [:],
+        settings: @Sendable (String) async throws -> [String: String] = { _ in [:] },
+        _ body: (ServedTurnpike) async throws -> Result
+    ) async throws -> Result {
+        try await withTemporaryDirectory { directory in
+            let cluster = try LocalCluster(directory: directory.path + "/cluster")
+            let durable = ["fsync": "on", "max_connections": "60", "shared_buffers": "32MB"]
+                .merging(clusterSettings) { $1 }
+            do {
+                try await offTheThreadPool { try cluster.start(settings: durable) }
+                let url = try await PostgresDatabase.create("turnpike", at: try cluster.url)
+                let turnpike = try await ServedTurnpike(
+                    cluster: cluster,
+                    clusterSettings: durable,
+                    databaseURL: url,
+                    settings: try await settings(url),
+                    directory: directory
+                )
+                let result = try await use(turnpike, body)
+                try await offTheThreadPool { try cluster.stop() }
+                return result
+            } catch {
+                try? await offTheThreadPool { try cluster.stop() }
+                throw error
+            }
+        }
+    }
+
+    private init(
+        cluster: LocalCluster,
+        clusterSettings: [String: String],
+        databaseURL: String,
+        settings: [String: String],
+        directory: URL
+    ) async throws {
+        port = try TestTools.freePort()
+        self.cluster = cluster
+        self.clusterSettings = clusterSettings
+        self.databaseURL = databaseURL
+        self.settings = settings
+        self.directory = directory
+        child = try Self.start(port: port, databaseURL: databaseURL, settings: settings, directory: directory)
+    }
+
+    private static func use<Result: Sendable>(
+        _ turnpike: ServedTurnpike,
+        _ body: (ServedTurnpike) async throws -> Result
+    ) async throws -> Result {
+        do {
+            try await turnpike.waitUntilReady()
+            let result = try await body(turnpike)
+            await turnpike.stop()
+            return result
+        } catch {
+            let output = await turnpike.output().suffix(4_000)
+            await turnpike.stop()
+            throw ChildProcess.Failure(description: "\(error)\n\(output)")
+        }
+    }
+
+    nonisolated var client: TestClient { TestClient(port: port, key: Self.operatorKey) }
+
+    // MARK: - The service
+
+    /// Kills the service with signal 9, starts it again and waits until it is ready.
+    func crashService() async throws {
+        await child.crash()
+        _ = try await child.exitCode(within: .seconds(10))
+        child = try Self.start(port: port, databaseURL: databaseURL, settings: settings, directory: directory)
+        try await waitUntilReady()
+    }
+
+    /// Sends SIGTERM and goes on at once.
+    func terminate() {
+        Glibc.kill(child.processID, SIGTERM)
+    }
+
+    func exitCode(within duration: Duration) async throws -> Int32 {
+        try await child.exitCode(within: duration)
+    }
+
+    /// Starts the service again after it has ended, and says how long it took until it was ready.
+    func startService() async throws -> Duration {
+        let start = ContinuousClock.now
+        child = try Self.start(port: port, databaseURL: databaseURL, settings: settings, directory: directory)
+        try await waitUntilReady()
+        return ContinuousClock.now - start
+    }
+
+    private func stop() async {
+        await child.stop()
+    }
+
+    func output() async -> String {
+        await child.output()
+    }
+
+    private func waitUntilReady() async throws {
+        let probe = TestClient(port: port, key: nil)
+        try await child.waitUntilReady(within: .seconds(60)) {
+            (try? await probe.get("/readyz").status) == 200
+        }
+    }
+
+    private static func start(
+        port: Int,
+        databaseURL: String,
+        settings: [String: String],
+        directory: URL
+    ) throws -> ChildProcess {
+        guard let binary = TestTools.turnpikeBinary else {
+            throw ChildProcess.Failure(description: "turnpike is not built; run `swift build --build-tests`")
+        }
+        let environment = [
+            "PATH": "/usr/bin:/bin", "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port),
+            "TURNPIKE_OPERATOR_KEY": operatorKey,
+        ]
+        return try ChildProcess(
+            binary,
+            arguments: ["serve"],
+            environment: environment.merging(settings) { $1 },
+            directory: directory
+        )
+    }
+
+    // MARK: - The database
+
+    /// Kills every process of PostgreSQL with signal 9. What it had only in memory is gone.
+    func killDatabase() async throws {
+        try await offTheThreadPool { [cluster] in try cluster.kill() }
+    }
+
+    func startDatabase() async throws {
+        try await offTheThreadPool { [cluster, clusterSettings] in try cluster.start(settings: clusterSettings) }
+    }
+
+    /// Ends the sessions of the lane that stores events, as a failover or an administrator does. Returns how many.
+    func cutIngestConnections() async throws -> Int {
+        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
+        let cut = try await pool.query(
+            .worker,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turnpike ingest'"
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
+        await pool.close()
+        return cut.filter { $0 }.count
+    }
+}
+
+/// Runs what blocks where it holds up no task.
+func offTheThreadPool<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
+    }
+}

@@ -1,0 +1,157 @@
+import TestSupport
+import Web
+
+/// One request by which a tenant might reach what is not its own.
+struct IntrusionAttempt: Sendable, CustomStringConvertible {
+    let operation: Web.Operation
+    var path: String
+    var body: String?
+    var headers: [String: String] = [:]
+
+    var description: String { "\(operation.id) \(path) \(body ?? "") \(headers)" }
+
+    func send(_ client: TestClient) async throws -> TestResponse {
+        var headers = headers
+        // The answer bears it, and two answers are compared.
+        headers["X-Request-Id"] = "intrusion"
+        return try await client.send(
+            "\(operation.method)",
+            path,
+            body: body.map { Array($0.utf8) },
+            headers: headers
+        )
+    }
+
+    /// Every way to name somebody's things in the operation; nil when nobody has thought about it yet.
+    static func all(
+        of operation: Web.Operation,
+        naming names: TwoTenants.Names,
+        by own: TwoTenants.Names
+    ) -> [IntrusionAttempt]? {
+        if sharedCatalogue.contains(operation.id) { return [] }
+        let path = operation.path
+            .replacing("{key}", with: names.tenant)
+            .replacing("{feature}", with: "tokens")
+            .replacing("{id}", with: operation.path.contains("api-keys") ? names.apiKey : names.subscription)
+        let plain = IntrusionAttempt(operation: operation, path: path)
+        let forms: [IntrusionAttempt]? =
+            switch operation.id {
+            case "listTenants": []
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice": [plain]
+            case "getQuota": [plain, plain.asking("window=day")]
+            case "suspendTenant", "resumeTenant", "cancelSubscription":
+                [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
+            case "updateTenant", "createTenant": tenantForms(plain, names, own)
+            case "listSubscriptions", "listApiKeys": [plain.asking("tenant=\(names.tenant)")]
+            case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
+            case "createApiKey":
+                [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
+            case "listAuditLog": auditForms(plain, names)
+            case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
+            case "listUnmatchedEvents":
+                [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
+            case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
+            default: nil
+            }
+        guard let forms, "\(operation.method)" != "GET" else { return forms }
+        return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
+    }
+
+    /// Meters, features and plans belong to no tenant, and neither path nor body can name one.
+    private static let sharedCatalogue: Set<String> = [
+        "listMeters", "createMeter", "getMeter", "updateMeter", "archiveMeter",
+        "listFeatures", "createFeature", "getFeature", "updateFeature", "archiveFeature",
+        "listPlans", "createPlan", "getPlan", "updatePlan",
+        "listPlanVersions", "createPlanVersion", "getPlanVersion", "replacePlanVersion", "deletePlanVersion",
+        "publishPlanVersion",
+    ]
+
+    private static func tenantForms(
+        _ plain: IntrusionAttempt,
+        _ names: TwoTenants.Names,
+        _ own: TwoTenants.Names
+    ) -> [IntrusionAttempt] {
+        if plain.operation.id == "createTenant" {
+            return [
+                plain.saying(#"{"key": "\#(names.tenant)", "name": "Mine", "currency": "USD"}"#),
+                plain.saying(#"{"key": "mine", "name": "Mine", "currency": "USD", "subjects": ["\#(names.subject)"]}"#),
+            ]
+        }
+        var mine = plain
+        mine.path = plain.path.replacing(names.tenant, with: own.tenant)
+        let renamed = plain.saying(#"{"name": "Mine"}"#)
+        return [
+            renamed, renamed.matching("\"1\""), renamed.matching("\"99\""),
+            mine.saying(#"{"subjects": ["\#(names.subject)"]}"#),
+        ]
+    }
+
+    private static func auditForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt] {
+        [
+            "tenant=\(names.tenant)", "resource=tenant:\(names.tenant)", "resource=api_key:\(names.apiKey)",
+            "resource=subscription:\(names.subscription)", "resource=event:\(names.event)",
+        ].map(plain.asking)
+    }
+
+    private static func eventForms(
+        _ plain: IntrusionAttempt,
+        _ names: TwoTenants.Names,
+        _ own: TwoTenants.Names
+    ) -> [IntrusionAttempt] {
+        switch plain.operation.id {
+        case "listEvents":
+            return [
+                "tenant=\(names.tenant)", "source=\(names.source)", "tenant=\(own.tenant)&source=\(names.source)",
+                "tenant=\(names.tenant)&source=\(names.source)", "user=\(names.tenant)-user-0",
+            ].map(plain.asking)
+        case "voidEvent":
+            return [(names, names), (own, names), (names, own)].map { tenant, event in
+                plain.saying(#"{"source": "\#(event.source)", "id": "\#(event.event)", "tenant": "\#(tenant.tenant)"}"#)
+            }
+        default:
+            let own = event("own-1", own.tenant)
+            let binary = [
+                "ce-specversion": "1.0", "ce-id": "intruder", "ce-source": "intruder", "ce-type": "llm.completion",
+                "ce-subject": names.tenant,
+            ]
+            return [names.tenant, names.subject].flatMap { subject in
+                let foreign = event("intruder", subject)
+                return [
+                    plain.saying(foreign),
+                    plain.saying("[\(own), \(foreign)]"),
+                    plain.saying("[\(foreign), \(foreign)]").with("Prefer", "handling=lenient"),
+                    plain.saying(foreign).with("Content-Type", "application/cloudevents+json"),
+                ]
+            } + [binary.reduce(plain.saying(#"{"output_tokens": 1}"#)) { $0.with($1.key, $1.value) }]
+        }
+    }
+
+    private static func event(_ id: String, _ subject: String) -> String {
+        """
+        {"specversion": "1.0", "id": "\(id)", "source": "intruder", "type": "llm.completion", "subject": "\(subject)",
+         "data": {"output_tokens": 1}}
+        """
+    }
+
+    private func asking(_ query: String) -> IntrusionAttempt {
+        var copy = self
+        copy.path += "?" + query
+        return copy
+    }
+
+    private func saying(_ body: String) -> IntrusionAttempt {
+        var copy = self
+        copy.body = body
+        return copy
+    }
+
+    private func matching(_ tag: String) -> IntrusionAttempt {
+        with("If-Match", tag)
+    }
+
+    private func with(_ name: String, _ value: String) -> IntrusionAttempt {
+        var copy = self
+        copy.headers[name] = value
+        return copy
+    }
+}

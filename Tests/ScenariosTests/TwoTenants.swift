@@ -1,0 +1,142 @@
+import TestSupport
+import Web
+
+/// Two tenants on one plan, each with everything a tenant can have, so that every tenant-owned table has rows of both.
+struct TwoTenants: Sendable {
+    /// What names a tenant's things, or nobody's.
+    struct Names: Sendable {
+        var tenant: String
+        var subject: String
+        var subscription: String
+        var apiKey: String
+        var source: String
+        var event: String
+        var idempotencyKey: String
+
+        /// Of the same shapes, and of nothing that exists.
+        static let absent = Names(
+            tenant: "zulu",
+            subject: "zulu-subject",
+            subscription: "0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60",
+            apiKey: "ZZZZZZZZZZZZZZZZ",
+            source: "zulu-source",
+            event: "zulu-event",
+            idempotencyKey: "zulu-idempotency"
+        )
+
+        /// The text without the names, so that answers about different things can be compared.
+        func removed(from text: String) -> String {
+            let names = [
+                (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (source, "<source>"),
+                (event, "<event>"), (tenant, "<tenant>"),
+            ]
+            return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
+        }
+
+        /// What must not be in an answer to somebody else.
+        var marks: [String] { [tenant, subscription, apiKey] }
+    }
+
+    struct Side: Sendable {
+        let names: Names
+        /// Has a key with every scope, bound to the tenant.
+        let client: TestClient
+    }
+
+    let alpha: Side
+    let bravo: Side
+
+    @discardableResult
+    static func make(_ server: TestServer) async throws -> TwoTenants {
+        let client = server.operatorClient
+        for (path, body) in catalogue { try await client.post(path, body).expecting(201) }
+        try await client.post("/api/v1/plans/pair/versions/1/publish").expecting(200)
+        let pair = TwoTenants(
+            alpha: try await side("alpha", server),
+            bravo: try await side("bravo", server)
+        )
+        // No operation leaves a tenant's own unmatched event; a table of tenants has rows of both all the same.
+        try await server.database.run(
+            """
+            INSERT INTO unmatched_event (
+                tenant_id, event_key, content_hash, received_at, event_time, time_given, subject, source, event_id,
+                event_type, event
+            )
+            SELECT tenant_id, gen_random_uuid(), 0, now(), now(), true, key || '-lost', 'gw', 'lost', 'x', '{}' FROM tenant
+            """
+        )
+        return pair
+    }
+
+    private static func side(_ key: String, _ server: TestServer) async throws -> Side {
+        let client = server.operatorClient
+        let tenant = """
+            {"key": "\(key)", "name": "\(key) Ltd", "currency": "USD", "subjects": ["\(key)-subject"],
+             "billing_email": "\(key)@example.com", "metadata": {"note": "\(key)-note"}}
+            """
+        try await client.post("/api/v1/tenants", tenant).expecting(201)
+        let subscription = try await client.post(
+            "/api/v1/subscriptions",
+            #"{"tenant": "\#(key)", "plan": "pair", "version": 1}"#
+        ).expecting(201)
+        let scopes = Scope.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ",")
+        let apiKey = try await client.post(
+            "/api/v1/api-keys",
+            #"{"name": "\#(key) key", "scopes": [\#(scopes)], "tenant": "\#(key)"}"#
+        ).expecting(201)
+        let names = Names(
+            tenant: key,
+            subject: "\(key)-subject",
+            subscription: subscription.json["id"]?.string ?? "",
+            apiKey: apiKey.json["id"]?.string ?? "",
+            source: "\(key)-source",
+            event: "\(key)-event",
+            idempotencyKey: "\(key)-idempotency"
+        )
+        let own = server.anonymous.with(key: apiKey.json["key"]?.string)
+        try await report(names, with: own)
+        return Side(names: names, client: own)
+    }
+
+    /// Usage through the tenant's own key, and one event taken back under an idempotency key.
+    private static func report(_ names: Names, with client: TestClient) async throws {
+        let events = (0..<3).map { index in
+            """
+            {"id": "\(names.event)\(index == 0 ? "" : "-\(index)")", "source": "\(names.source)", "type": "llm.completion",
+             "subject": "\(names.subject)", "data": {"output_tokens": \(100 + index), "user": "\(names.tenant)-user-\(index)"}}
+            """
+        }
+        try await client.post("/api/v1/events", "[\(events.joined(separator: ","))]").expecting(200)
+        try await client.post(
+            "/api/v1/events/void",
+            #"{"source": "\#(names.source)", "id": "\#(names.event)-2", "tenant": "\#(names.tenant)"}"#,
+            headers: ["Idempotency-Key": names.idempotencyKey]
+        ).expecting(200)
+    }
+
+    private static let catalogue = [
+        (
+            "/api/v1/meters",
+            #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
+        ),
+        (
+            "/api/v1/meters",
+            #"{"key": "users", "event_type": "llm.completion", "aggregation": "unique_count", "value": "user"}"#
+        ),
+        ("/api/v1/features", #"{"key": "tokens", "name": "Tokens", "meter": "tokens", "unit": "token"}"#),
+        ("/api/v1/features", #"{"key": "users", "name": "Users", "meter": "users", "unit": "user"}"#),
+        ("/api/v1/plans", #"{"key": "pair", "name": "Pair", "currency": "USD"}"#),
+        (
+            "/api/v1/plans/pair/versions",
+            """
+            {"interval": "month",
+             "fees": [{"key": "platform", "name": "Platform fee", "amount": "20.00", "charged": "in_advance"}],
+             "charges": [{"feature": "tokens", "price": {"model": "per_unit", "unit_amount": "0.01"}},
+                         {"feature": "users", "price": {"model": "per_unit", "unit_amount": "1"}}],
+             "quotas": [{"feature": "tokens", "limit": "1000", "window": "billing_period", "mode": "hard",
+                         "overage": "denied"},
+                        {"feature": "tokens", "limit": "900", "window": "day", "mode": "soft", "overage": "allowed"}]}
+            """
+        ),
+    ]
+}
