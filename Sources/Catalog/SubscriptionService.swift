@@ -83,7 +83,13 @@ struct SubscriptionService: Sendable {
     /// Counts what the subscription covers and was stored before it did.
     private func rate(_ subscription: Subscription, now: Instant, in transaction: borrowing Transaction) throws {
         let id = subscription.id
-        let start = try SubscriptionStart(of: subscription.tenantID, new: id, catalog: catalog, now: now, in: transaction)
+        let start = try SubscriptionStart(
+            of: subscription.tenantID,
+            new: id,
+            catalog: catalog,
+            now: now,
+            in: transaction
+        )
         guard let start else { throw CatalogFault.unreadable(table: "subscription", key: id.description) }
         try usage.rate(transaction, start)
     }

@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 import Web
 
-/// A month of a company that resells AI APIs: two customers on one plan, usage through gateways, reads by their portals.
+/// A month of a company that resells AI APIs: two customers on one plan, usage through gateways, reads by their
+/// portals.
 @Suite(.timeLimit(.minutes(1)))
 struct ResellerMonthTests {
     @Test("given two customers on one plan, when a month of usage arrives, then each invoice is exact to the cent")
@@ -96,7 +97,9 @@ struct ResellerMonthTests {
     // MARK: - When
 
     private static func reportUsage(_ gateway: TestClient, _ clock: TestClock) async throws {
-        func completion(_ id: String, _ subject: String, _ time: String, _ model: String, _ input: Int, _ output: Int) -> String {
+        func completion(_ id: String, _ subject: String, _ time: String, _ model: String, _ input: Int, _ output: Int)
+            -> String
+        {
             """
             {"specversion": "1.0", "id": "\(id)", "source": "gw-1", "type": "llm.completion", "subject": "\(subject)",
              "time": "\(time)", "data": {"model": "\(model)", "prompt_tokens": \(input), "completion_tokens": \(output),

@@ -23,7 +23,9 @@ struct SchemaLoginTests {
                  "data": {"output_tokens": 1}}
                 """
             try await client.post("/api/v1/events", old).expecting(200)
-            try await client.post("/api/v1/events/void", #"{"source": "s", "id": "old", "tenant": "alpha"}"#).expecting(200)
+            try await client.post("/api/v1/events/void", #"{"source": "s", "id": "old", "tenant": "alpha"}"#).expecting(
+                200
+            )
             try await client.post("/api/v1/unmatched-events/replay").expecting(200)
             try await client.get("/api/v1/audit-log").expecting(200)
             try await Self.expectBoundKeyWorks(client)
@@ -82,7 +84,8 @@ struct SchemaLoginTests {
     }
 
     private static func expectBoundKeyWorks(_ client: TestClient) async throws {
-        let scopes = #"["quotas:read", "invoices:read", "events:read", "tenants:read", "subscriptions:read", "audit:read"]"#
+        let scopes =
+            #"["quotas:read", "invoices:read", "events:read", "tenants:read", "subscriptions:read", "audit:read"]"#
         let created = try await client.post(
             "/api/v1/api-keys",
             #"{"name": "portal", "scopes": \#(scopes), "tenant": "beta"}"#,
@@ -90,7 +93,8 @@ struct SchemaLoginTests {
         ).expecting(201)
         let portal = client.with(key: created.json["key"]?.string)
         for path in [
-            "tenants/beta", "tenants/beta/quotas", "tenants/beta/upcoming-invoice", "events", "subscriptions", "audit-log",
+            "tenants/beta", "tenants/beta/quotas", "tenants/beta/upcoming-invoice", "events", "subscriptions",
+            "audit-log",
         ] {
             try await portal.get("/api/v1/\(path)").expecting(200)
         }

@@ -39,7 +39,9 @@ struct SchemaRulesTests {
         }
     }
 
-    @Test("every primary key, unique and exclusion constraint and unique index of a tenant-owned table has tenant_id in it")
+    @Test(
+        "every primary key, unique and exclusion constraint and unique index of a tenant-owned table has tenant_id in it"
+    )
     func uniquenessIsWithinATenant() async throws {
         try await SchemaInspection.run { schema in
             let global = try await schema.texts(

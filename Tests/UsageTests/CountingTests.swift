@@ -40,7 +40,9 @@ import Web
         try await TestServer.run { server in
             try await Self.arrange(server)
             try await server.ingest(
-                Self.event("1", "0.1", at: 1), Self.event("2", "0.2", at: 2), Self.event("3", "0.1", at: 3)
+                Self.event("1", "0.1", at: 1),
+                Self.event("2", "0.2", at: 2),
+                Self.event("3", "0.1", at: 3)
             )
             #expect(
                 try await server.invoiced() == [
@@ -103,7 +105,9 @@ import Web
         try await TestServer.run { server in
             try await Self.arrange(server)
             try await server.ingest(
-                Self.event("1", "4", at: 1), Self.event("2", "9", at: 2), Self.event("3", "4", at: 3),
+                Self.event("1", "4", at: 1),
+                Self.event("2", "9", at: 2),
+                Self.event("3", "4", at: 3),
                 Self.event("4", "7", at: 4)
             )
             let whole = try await Self.quantities(server)

@@ -44,8 +44,10 @@ import Web
         try await TestServer.run { server in
             try await Self.arrange(server)
             let report = try await server.ingest(
-                Self.event("october", "2026-10-31T22:59:59Z", 64), Self.event("before", "2026-11-22T23:00:00Z", 32),
-                Self.event("a", "2026-11-23T06:00:00Z", 8, worker: "x"), Self.event("b", "2026-11-23T07:00:00Z", 16)
+                Self.event("october", "2026-10-31T22:59:59Z", 64),
+                Self.event("before", "2026-11-22T23:00:00Z", 32),
+                Self.event("a", "2026-11-23T06:00:00Z", 8, worker: "x"),
+                Self.event("b", "2026-11-23T07:00:00Z", 16)
             )
             #expect(report == "accepted 4, unsubscribed 4")
             _ = try await server.void("b")
@@ -70,7 +72,8 @@ import Web
             try await Self.arrange(server)
             try await server.subscribe(at: "2026-11-23T08:02:00Z")
             let report = try await server.ingest(
-                Self.event("now", "2026-11-23T08:00:00Z", 1), Self.event("ahead", "2026-11-23T08:02:00Z", 2)
+                Self.event("now", "2026-11-23T08:00:00Z", 1),
+                Self.event("ahead", "2026-11-23T08:02:00Z", 2)
             )
             #expect(report == "accepted 2, unsubscribed 1")
             #expect(try await server.differences() == [])
@@ -94,7 +97,8 @@ import Web
             let cancelled = try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)
             #expect(cancelled["ends_at"]?.string == "2026-11-23T08:03:00.000001Z")
             let report = try await server.ingest(
-                Self.event("inside", "2026-11-23T08:02:59Z", 4), Self.event("outside", "2026-11-23T08:03:01Z", 8)
+                Self.event("inside", "2026-11-23T08:02:59Z", 4),
+                Self.event("outside", "2026-11-23T08:03:01Z", 8)
             )
             #expect(report == "accepted 2, unsubscribed 1")
             #expect(try await server.invoiced().first == "seconds 6 = 6.00")
@@ -142,7 +146,8 @@ import Web
             try await server.subscribe(at: "2026-10-01T00:00:00Z")
             // The day on which summer time ends has 25 hours: 22:00Z on the 24th to 23:00Z on the 25th.
             try await server.ingest(
-                Self.event("before", "2026-10-24T21:59:59Z", 1), Self.event("first", "2026-10-24T22:00:00Z", 2),
+                Self.event("before", "2026-10-24T21:59:59Z", 1),
+                Self.event("first", "2026-10-24T22:00:00Z", 2),
                 Self.event("last", "2026-10-25T22:30:00Z", 4)
             )
             #expect(try await server.used("seconds", window: "day") == "6")
