@@ -52,21 +52,25 @@ package struct UnmatchedEventRoutes: Sendable {
                 detail: "Events without a tenant are replayed by a credential that is not bound to one."
             )
         }
-        let replay = try await ingest.replay(
-            subject: subject,
-            limit: limit ?? Self.replayLimit,
-            audit: { transaction, report throws in
-                try AuditLog.record(
-                    in: transaction,
-                    by: context,
-                    action: "unmatched_events.replayed",
-                    resource: ("unmatched_events", subject ?? "*"),
-                    tenant: .operatorWide,
-                    after: report
-                )
-            }
-        )
-        return try Answer.json(replay)
+        do {
+            let replay = try await ingest.replay(
+                subject: subject,
+                limit: limit ?? Self.replayLimit,
+                audit: { transaction, report throws in
+                    try AuditLog.record(
+                        in: transaction,
+                        by: context,
+                        action: "unmatched_events.replayed",
+                        resource: ("unmatched_events", subject ?? "*"),
+                        tenant: .operatorWide,
+                        after: report
+                    )
+                }
+            )
+            return try Answer.json(replay)
+        } catch {
+            throw Problem.ofIngest(error)
+        }
     }
 }
 

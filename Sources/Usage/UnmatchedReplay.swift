@@ -55,13 +55,13 @@ extension IngestService {
         var incoming: [IngestPreparation.Incoming] = []
         for (index, record) in page.enumerated() {
             let batch = EventDecoder(maximumEvents: 1).decode(Array(record.event.utf8), as: .structured)
-            guard let event = batch.events.first else { throw IngestRefusal.faults(batch.faults) }
+            guard let event = batch.events.first else { continue }
             incoming.append(.init(event: event, time: record.time, receivedAt: record.receivedAt, index: index))
         }
         for _ in 0..<limits.preparationAttempts {
             var prepared = try await preparation.prepare(incoming, boundTo: nil)
-            let waiting = prepared.unmatched.count + Set(prepared.faults.map(\.index)).count
             prepared.unmatched = []
+            let waiting = page.count - prepared.eventCount
             guard prepared.eventCount > 0 else { return ReplayReport(unmatched: waiting) }
             let flush = try IngestFlush(merging: [prepared])
             let matched = prepared.groups.flatMap { group in
