@@ -57,10 +57,8 @@ package struct EventRoutes: Sendable {
                 answer.headers[applied] = "handling=lenient"
             }
             return answer
-        } catch let refusal as IngestRefusal {
-            throw refusal.problem
-        } catch let overflow as CounterOverflow {
-            throw overflow.problem
+        } catch {
+            throw Problem.ofIngest(error)
         }
     }
 
