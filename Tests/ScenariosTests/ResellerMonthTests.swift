@@ -5,7 +5,7 @@ import Web
 
 /// A month of a company that resells AI APIs: two customers on one plan, usage through gateways, reads by their
 /// portals.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct ResellerMonthTests {
     @Test("given two customers on one plan, when a month of usage arrives, then each invoice is exact to the cent")
     func aMonthAddsUp() async throws {

@@ -5,7 +5,7 @@ import Testing
 
 /// Row-level security, the second wall: first that it stands around every table, then that it holds when the first is
 /// gone.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(15)))
 struct SchemaWallTests {
     @Test("row-level security is forced on every tenant-owned table and every partition")
     func wallStandsEverywhere() async throws {
