@@ -61,6 +61,8 @@ package struct EventRoutes: Sendable {
             throw refusal.problem
         } catch let overflow as CounterOverflow {
             throw overflow.problem
+        } catch let failure as PostgresError where failure.isWorthRepeating {
+            throw IngestRefusal.databaseUnavailable(failure)
         }
     }
 
@@ -144,6 +146,10 @@ package struct EventRoutes: Sendable {
         }
         throw IngestRefusal.catalogBusy.problem
     }
+}
+
+extension PostgresError {
+    fileprivate var isWorthRepeating: Bool { isUnavailable || outcomeUnknown || isRetryable }
 }
 
 /// The `Prefer` header of RFC 7240, as far as ingest knows it.
