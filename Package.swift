@@ -15,6 +15,9 @@ let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 
 /// The targets in the order of the architecture: a target depends only on targets above it.
@@ -47,7 +50,7 @@ let package = Package(
             dependencies: [
                 "Postgres", "BillingCore", hummingbird, logging, metrics, lifecycle, crypto, nioCore, httpTypes,
                 .product(name: "CoreMetrics", package: "swift-metrics"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
+                nioHTTP1,
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
             ],
@@ -74,15 +77,16 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes,
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix, nioHTTP1,
+                unixSignals,
             ],
             swiftSettings: settings
         ),
         .executableTarget(
             name: "turnpike",
             dependencies: [
-                "TurnpikeServer", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "TurnpikeServer", logging, unixSignals,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
         ),
@@ -99,8 +103,7 @@ let package = Package(
             name: "TestSupport",
             dependencies: [
                 "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging,
-                crypto,
-                .product(name: "NIOHTTP1", package: "swift-nio"),
+                crypto, nioHTTP1,
             ],
             path: "Tests/TestSupport",
             swiftSettings: settings

@@ -51,18 +51,18 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('ensure_usage_event_partition', 0));
-    BEGIN
-        EXECUTE format(
-            'CREATE TABLE public.%I PARTITION OF public.usage_event FOR VALUES FROM (%L) TO (%L)',
-            partition_name,
-            first_day::text || ' 00:00:00+00',
-            (first_day + interval '1 month')::date::text || ' 00:00:00+00'
-        );
-    EXCEPTION
-        WHEN duplicate_table THEN
-            -- Another session made it while this one waited for the lock.
-            RETURN false;
-    END;
+    -- The table itself is asked: to_regclass would answer from this session's cache, which the wait did not refresh.
+    IF EXISTS (
+        SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = partition_name
+    ) THEN
+        RETURN false;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE public.%I PARTITION OF public.usage_event FOR VALUES FROM (%L) TO (%L)',
+        partition_name,
+        first_day::text || ' 00:00:00+00',
+        (first_day + interval '1 month')::date::text || ' 00:00:00+00'
+    );
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', partition_name);
     EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', partition_name);
     RETURN true;
@@ -106,7 +106,8 @@ CREATE TABLE usage_distinct (
     CONSTRAINT usage_distinct_references CHECK (reference_count >= 0)
 );
 
--- Events whose subject named nobody. Their key covers the subject too; they belong to tenant 0 until replayed.
+-- Events whose subject named nobody. Their key covers the subject too; they belong to tenant 0 until replayed. `event`
+-- keeps its text as it was accepted: jsonb would write it longer, perhaps beyond what is accepted when it is replayed.
 CREATE TABLE unmatched_event (
     tenant_id bigint NOT NULL,
     event_key uuid NOT NULL,
@@ -118,7 +119,7 @@ CREATE TABLE unmatched_event (
     source text NOT NULL,
     event_id text NOT NULL,
     event_type text NOT NULL,
-    event jsonb NOT NULL,
+    event json NOT NULL,
     replayed_at timestamptz,
     replayed_tenant_id bigint,
     CONSTRAINT unmatched_event_pk PRIMARY KEY (tenant_id, event_key)

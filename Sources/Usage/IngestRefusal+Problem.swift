@@ -2,17 +2,51 @@ import HTTPTypes
 import Postgres
 import Web
 
+extension Problem {
+    /// What the sender is told when events could not be stored; errors of other rooms pass as they are.
+    static func ofIngest(_ error: any Error) -> any Error {
+        switch error {
+        case let refusal as IngestRefusal: refusal.problem
+        case is CounterOverflow: counterOverflow
+        // A limit's window is added up by the database, over a time that no counter covers.
+        case let failure as PostgresError where failure.sqlState == .numericValueOutOfRange: counterOverflow
+        case let failure as PostgresError
+        where failure.isUnavailable || failure.outcomeUnknown || failure.isRetryable:
+            databaseUnavailable(duringIngest: failure)
+        default: error
+        }
+    }
+
+    static let counterOverflow = Problem(
+        .unprocessableContent,
+        code: "counter_overflow",
+        detail: "With these events a counter of one tenant would reach 10^26, more than a quantity can hold. "
+            + "Nothing of that tenant's events was stored; another tenant's may have been."
+    )
+
+    /// PostgreSQL is away, or went away while it committed: either way all of the request may be sent again.
+    private static func databaseUnavailable(duringIngest failure: PostgresError) -> Problem {
+        Problem(
+            .serviceUnavailable,
+            code: "database_unavailable",
+            detail:
+                "The database does not answer at the moment. Send the events again: what of them was stored counts once.",
+            headers: [.retryAfter: "1"],
+            underlying: failure
+        )
+    }
+}
+
 extension IngestRefusal {
-    /// The answer to the sender, who may send the whole request again. The events of one tenant are stored together or
-    /// not at all; those of another tenant in the same request may have been stored, and then count once all the same.
+    /// The answer to the sender. The request may be sent again: a part of it that another lane stored counts once.
     var problem: Problem {
         switch self {
         case .queueFull:
-            .overloaded(detail: "The ingest queue is full. \(Self.advice)")
+            .overloaded(detail: "The ingest queue is full. Send the events again: what of them was stored counts once.")
         case .stopping:
-            .overloaded(detail: "The service is stopping. \(Self.advice)")
+            .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
-            .overloaded(detail: "The catalogue changes faster than events can be measured. \(Self.advice)")
+            .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
         case .faults(let faults):
             if let fault = faults.first, fault.code == "malformed_json" {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)
@@ -22,31 +56,5 @@ extension IngestRefusal {
                 )
             }
         }
-    }
-}
-
-extension IngestRefusal {
-    fileprivate static let advice = "Send all of the events again: one that was stored already counts once."
-
-    /// The answer when PostgreSQL is away, or went away while it committed.
-    static func databaseUnavailable(_ failure: PostgresError) -> Problem {
-        Problem(
-            .serviceUnavailable,
-            code: "database_unavailable",
-            detail: "The database does not answer at the moment. \(advice)",
-            headers: [.retryAfter: "1"],
-            underlying: failure
-        )
-    }
-}
-
-extension CounterOverflow {
-    var problem: Problem {
-        Problem(
-            .unprocessableContent,
-            code: "counter_overflow",
-            detail: "With these events a counter of one tenant would reach 10^26, more than a quantity can hold. "
-                + "Nothing of that tenant's events was stored; another tenant's may have been."
-        )
     }
 }

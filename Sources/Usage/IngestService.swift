@@ -32,7 +32,7 @@ package enum IngestRefusal: Error {
 /// Takes decoded events to their tenants' lanes and reports what became of each.
 package final class IngestService: Service {
     let limits: IngestLimits
-    private let lanes: [IngestLane]
+    let lanes: [IngestLane]
     let preparation: IngestPreparation
     let clock: Clock
     private let metrics: IngestMetrics

@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 import Catalog
 import Limits
 package import Postgres
@@ -34,6 +34,8 @@ package struct UsageVerification: Sendable {
         package var tenants = 0
         package var events = 0
         package var differences = 0
+
+        package init() {}
     }
 
     package init(pool: PostgresPool, clock: Clock) {
@@ -42,10 +44,12 @@ package struct UsageVerification: Sendable {
     }
 
     /// - Parameters:
+    ///   - only: the one tenant to judge; every one when left out.
     ///   - difference: called for each one found.
     ///   - progress: called after each page of events and each tenant.
     @discardableResult
     package func run(
+        tenant only: TenantID? = nil,
         difference: (UsageDifference) -> Void,
         progress: (Progress) -> Void
     ) async throws -> Progress {
@@ -57,7 +61,7 @@ package struct UsageVerification: Sendable {
                 .worker,
                 """
                 SELECT tenant_id FROM tenant_ledger
-                WHERE tenant_id > \(last)
+                WHERE tenant_id > \(last) AND (\(only)::bigint IS NULL OR tenant_id = \(only)::bigint)
                 ORDER BY tenant_id
                 LIMIT \(Self.tenantPage)
                 """

@@ -8,30 +8,30 @@ import Web
     private static let other = "tpk_operator2_zyxwvutsrqponmlkjihgfedcba9876543210"
 
     @Test func anotherValueReplacesTheKeyOfTheOldOne() async throws {
-        let database = try await TestDatabase.create()
-        try await TestServer.run(on: database) { server in
-            let answer = try await server.operatorClient.get("/api/v1/api-keys")
-            #expect(answer.status == 200)
+        try await TestDatabase.with { database in
+            try await TestServer.run(on: database) { server in
+                let answer = try await server.operatorClient.get("/api/v1/api-keys")
+                #expect(answer.status == 200)
+            }
+            let key = try APIKeyText(parsing: Self.other)
+            try await TestServer.run(on: database, configure: { $0.operatorKey = key }) { server in
+                let old = try await server.operatorClient.get("/api/v1/api-keys")
+                let new = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys")
+                #expect(old.status == 401)
+                #expect(new.status == 200)
+            }
         }
-        let key = try APIKeyText(parsing: Self.other)
-        try await TestServer.run(on: database, configure: { $0.operatorKey = key }) { server in
-            let old = try await server.operatorClient.get("/api/v1/api-keys")
-            let new = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys")
-            #expect(old.status == 401)
-            #expect(new.status == 200)
-        }
-        try await database.drop()
     }
 
     @Test func startingAgainWithTheSameValueChangesNothing() async throws {
-        let database = try await TestDatabase.create()
-        for _ in 0..<2 {
-            try await TestServer.run(on: database) { server in
-                let log = try await server.operatorClient.get("/api/v1/audit-log?action=api_key.created")
-                #expect(log.json["data"]?.elements?.count == 1)
+        try await TestDatabase.with { database in
+            for _ in 0..<2 {
+                try await TestServer.run(on: database) { server in
+                    let log = try await server.operatorClient.get("/api/v1/audit-log?action=api_key.created")
+                    #expect(log.json["data"]?.elements?.count == 1)
+                }
             }
         }
-        try await database.drop()
     }
 
     @Test(arguments: [

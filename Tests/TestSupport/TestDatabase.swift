@@ -8,6 +8,23 @@ package struct TestDatabase: Sendable {
     package let url: String
     private let clusterURL: String
 
+    /// Lends a database and drops it afterwards, whatever happens. Only a few are lent at once.
+    package static func with<Result: Sendable>(
+        _ body: (TestDatabase) async throws -> Result
+    ) async throws -> Result {
+        try await Turns.databases.take {
+            let database = try await create()
+            do {
+                let result = try await body(database)
+                try await database.drop()
+                return result
+            } catch {
+                try await database.drop()
+                throw error
+            }
+        }
+    }
+
     package static func create() async throws -> TestDatabase {
         let cluster = try await TestCluster.shared.prepared()
         let name = "turnpike_test_\(ProcessInfo.processInfo.processIdentifier)_\(UInt32.random(in: .min ... .max))"

@@ -20,14 +20,8 @@ package struct TestServer: Sendable {
         configure: (inout Configuration) -> Void = { _ in },
         _ body: (TestServer) async throws -> Result
     ) async throws -> Result {
-        let database = try await TestDatabase.create()
-        do {
-            let result = try await run(on: database, clock: clock, configure: configure, body)
-            try await database.drop()
-            return result
-        } catch {
-            try await database.drop()
-            throw error
+        try await TestDatabase.with { database in
+            try await run(on: database, clock: clock, configure: configure, body)
         }
     }
 

@@ -34,13 +34,14 @@ import Web
     }
 
     @Test func aDatabaseThatIsGoneIsNotReady() async throws {
-        let database = try await TestDatabase.create()
-        try await TestServer.run(on: database) { server in
-            try await database.drop()
-            let answer = try await server.anonymous.get("/readyz")
-            #expect(answer.status == 503)
-            #expect(answer.code == "database_unavailable")
-            #expect(answer.header("Retry-After") == "1")
+        try await TestDatabase.with { database in
+            try await TestServer.run(on: database) { server in
+                try await database.drop()
+                let answer = try await server.anonymous.get("/readyz")
+                #expect(answer.status == 503)
+                #expect(answer.code == "database_unavailable")
+                #expect(answer.header("Retry-After") == "1")
+            }
         }
     }
 }

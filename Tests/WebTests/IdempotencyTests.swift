@@ -16,6 +16,16 @@ import Web
         try await server.operatorClient.get(path).json["data"]?.elements?.count ?? 0
     }
 
+    /// Holds the table until told; the gate opens in any case, so that a failure can't keep the test waiting.
+    private func lockAuditLog(_ pool: PostgresPool, _ isLocked: Gate, _ mayEnd: DispatchSemaphore) async throws {
+        defer { isLocked.open() }
+        try await pool.transaction(.worker) { transaction in
+            try transaction.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")
+            isLocked.open()
+            mayEnd.wait()
+        }
+    }
+
     @Test func aRepeatedRequestGetsTheFirstAnswerAndDoesNothingAgain() async throws {
         try await TestServer.run { server in
             let headers = ["Idempotency-Key": "abc-1"]
@@ -77,12 +87,8 @@ import Web
             let pool = PostgresPool(PostgresConfiguration(url: server.database.url).asOwner())
             let isLocked = Gate()
             let mayEnd = DispatchSemaphore(value: 0)
-            async let lock: Void = pool.transaction(.worker) { transaction in
-                defer { isLocked.open() }
-                try transaction.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")
-                isLocked.open()
-                mayEnd.wait()
-            }
+            defer { mayEnd.signal() }
+            async let lock: Void = lockAuditLog(pool, isLocked, mayEnd)
             await isLocked.wait()
             let headers = ["Idempotency-Key": "slow"]
             let client = server.operatorClient
@@ -173,18 +179,19 @@ import Web
     }
 
     @Test func aSealedAnswerIsNotOpenedForAnotherSecretOfTheSameCredential() async throws {
-        let database = try await TestDatabase.create()
-        let headers = ["Idempotency-Key": "sealed"]
-        try await TestServer.run(on: database) { server in
-            _ = try await server.operatorClient.post(path, body, headers: headers)
+        try await TestDatabase.with { database in
+            let headers = ["Idempotency-Key": "sealed"]
+            try await TestServer.run(on: database) { server in
+                _ = try await server.operatorClient.post(path, body, headers: headers)
+            }
+            let other = "tpk_operator_zyxwvutsrqponmlkjihgfedcba9876543210"
+            try await TestServer.run(on: database, configure: { $0.operatorKey = try? .init(parsing: other) }) {
+                server in
+                let answer = try await server.anonymous.with(key: other).post(path, body, headers: headers)
+                #expect(answer.status == 409)
+                #expect(answer.code == "idempotent_answer_sealed")
+            }
         }
-        let other = "tpk_operator_zyxwvutsrqponmlkjihgfedcba9876543210"
-        try await TestServer.run(on: database, configure: { $0.operatorKey = try? .init(parsing: other) }) { server in
-            let answer = try await server.anonymous.with(key: other).post(path, body, headers: headers)
-            #expect(answer.status == 409)
-            #expect(answer.code == "idempotent_answer_sealed")
-        }
-        try await database.drop()
     }
 
     @Test(arguments: ["with space", "ümlaut", String(repeating: "k", count: 256)])

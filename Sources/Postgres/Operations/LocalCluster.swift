@@ -48,6 +48,7 @@ package final class LocalCluster: Sendable {
             port.withLock { $0 = running }
             return
         }
+        try discardForeignLock()
         var lastFailure = Failure(description: "")
         for attempt in 1...Self.startAttempts {
             // The port of last time, so that clients find the server again, unless somebody else has it now.
@@ -89,7 +90,7 @@ package final class LocalCluster: Sendable {
 
     /// The process id of the running server.
     package var postmaster: Int32? {
-        guard let process = postmasterLines()?.first.flatMap({ Int32($0) }), Self.isAlive(process) else { return nil }
+        guard let process = lockHolder, Self.isAlive(process), Self.isServer(process) else { return nil }
         return process
     }
 
@@ -121,13 +122,24 @@ extension LocalCluster {
         if geteuid() == 0 {
             try giveToServerAccount([directory, passwordPath])
         }
+        // Made under another name, so that a cluster whose making was interrupted is never taken for a whole one.
+        let unfinishedPath = dataPath + ".new"
+        try? manager.removeItem(atPath: unfinishedPath)
         try run(
             "initdb",
             [
-                "-D", dataPath, "-U", Self.superuser, "-E", "UTF8", "--locale=C", "--auth-local=reject",
+                "-D", unfinishedPath, "-U", Self.superuser, "-E", "UTF8", "--locale=C", "--auth-local=reject",
                 "--auth-host=scram-sha-256", "--pwfile", passwordPath, "--no-instructions",
             ]
         )
+        try manager.moveItem(atPath: unfinishedPath, toPath: dataPath)
+    }
+
+    /// After a crash the lock file may name a process id that some other program has now. PostgreSQL would take that
+    /// program for a server and refuse to start.
+    private func discardForeignLock() throws {
+        guard let holder = lockHolder, Self.isAlive(holder), !Self.isServer(holder) else { return }
+        try FileManager.default.removeItem(atPath: dataPath + "/postmaster.pid")
     }
 
     private func startServer(port: Int, settings: [String: String]) throws {
@@ -190,6 +202,11 @@ extension LocalCluster {
         return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
     }
 
+    /// The process id in the lock file, whether or not it is a server's.
+    private var lockHolder: Int32? {
+        postmasterLines()?.first.flatMap { Int32($0) }
+    }
+
     /// The port of a server that runs here; the fourth line of its pid file.
     private func runningPort() -> Int? {
         guard postmaster != nil, let lines = postmasterLines(), lines.count > 3 else { return nil }
@@ -208,6 +225,11 @@ extension LocalCluster {
             let parent = Int32(fields[1])
         else { return nil }
         return (fields[0], parent)
+    }
+
+    private static func isServer(_ process: Int32) -> Bool {
+        let name = try? String(contentsOfFile: "/proc/\(process)/comm", encoding: .utf8)
+        return name?.trimmingCharacters(in: .whitespacesAndNewlines) == "postgres"
     }
 
     /// A zombie, whose parent hasn't collected it yet, is not alive.

@@ -1,0 +1,53 @@
+import BillingCore
+import Identity
+package import Logging
+import Postgres
+package import Usage
+import Web
+
+/// `turnpike verify`: the usage of a database, rebuilt from its raw events and compared.
+package enum Verification {
+    /// Why nothing could be compared.
+    package struct Refusal: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// - Parameters:
+    ///   - tenant: the key of the one tenant to verify; every one when left out.
+    ///   - difference: called for each one found.
+    ///   - progress: called after each page of events and each tenant.
+    package static func run(
+        _ configuration: Configuration,
+        tenant key: String? = nil,
+        logger: Logger,
+        difference: (UsageDifference) -> Void,
+        progress: (UsageVerification.Progress) -> Void
+    ) async throws -> UsageVerification.Progress {
+        let pool = PostgresPool(configuration.postgres, logger: logger)
+        let result: Result<UsageVerification.Progress, any Error>
+        do {
+            result = .success(
+                try await UsageVerification(pool: pool, clock: .system).run(
+                    tenant: try await tenant(key, pool),
+                    difference: difference,
+                    progress: progress
+                )
+            )
+        } catch {
+            result = .failure(error)
+        }
+        await pool.close()
+        return try result.get()
+    }
+
+    private static func tenant(_ key: String?, _ pool: PostgresPool) async throws -> TenantID? {
+        guard try await Migrations.areCurrent(pool) else {
+            throw Refusal(description: "the database's schema is not the one of this program: run 'turnpike migrate'")
+        }
+        guard let key else { return nil }
+        guard let tenant = try await TenantLookup.directory(pool).tenant(key) else {
+            throw Refusal(description: "there is no tenant '\(key)'")
+        }
+        return tenant
+    }
+}
