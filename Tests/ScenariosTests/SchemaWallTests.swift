@@ -4,7 +4,7 @@ import Testing
 @testable import Postgres
 
 /// Row-level security, the second wall: that it stands around every table, and that it holds when the first is gone.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(15)))
 struct SchemaWallTests {
     @Test("row-level security is forced on every tenant-owned table and every partition")
     func wallStandsEverywhere() async throws {
