@@ -85,7 +85,7 @@ let package = Package(
         .executableTarget(
             name: "turnpike",
             dependencies: [
-                "TurnpikeServer", logging, unixSignals,
+                "TurnpikeServer", logging, nioCore, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

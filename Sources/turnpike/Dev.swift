@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOCore
+import Postgres
 import TurnpikeServer
 import Web
 
@@ -31,8 +33,19 @@ struct Dev: AsyncParsableCommand {
             let workplace = try DevDirectory(path: directory)
             try await DevSession(workplace: workplace, settings: settings, logger: logger).run()
         } catch {
-            Terminal.complain("\(error)")
+            Terminal.complain(reason(error))
             throw ExitCode.failure
+        }
+    }
+
+    private func reason(_ error: any Error) -> String {
+        switch error {
+        case is MigrationFailure:
+            "\(error)\nThe database in \(directory) was made by another build. Remove \(directory) to begin anew."
+        case let error as IOError where error.errnoCode == EADDRINUSE:
+            "the port is taken by another program; choose one with --port, or --port 0 for any free one"
+        default:
+            "\(error)"
         }
     }
 

@@ -4,7 +4,7 @@ import ServiceLifecycle
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct PoolTests {
+@Suite(.timeLimit(.minutes(15))) struct PoolTests {
     private static func narrow(_ configuration: inout PostgresConfiguration) {
         configuration.interactive = PostgresLaneLimits(connections: 1, waiting: 2, waitTimeoutMilliseconds: 80)
     }

@@ -4,7 +4,7 @@ import Testing
 import Web
 
 /// The service under a login that owns nothing, as production should run it, and what its updates leave behind.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(15)))
 struct SchemaLoginTests {
     @Test("a login that owns nothing runs the whole service, partitions included, while the owner migrates")
     func serviceNeedsNoOwnership() async throws {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The rules every table follows, asked of `pg_catalog`. A new table is judged without being named here.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(15)))
 struct SchemaRulesTests {
     @Test("every table belongs to tenants or is one of the known reference tables")
     func referenceTablesAreAClosedList() async throws {

@@ -43,7 +43,7 @@ struct IngestFixture: Sendable {
         }
     }
 
-    /// - Returns: the report without what is zero, or the code of the refusal.
+    /// - Returns: the report without what is zero, or the code of the refusal and the pointers of its faults.
     func send(_ events: SentEvent...) async -> String {
         let text = "[" + events.map(\.json).joined(separator: ",") + "]"
         let batch = EventDecoder().decode(Array(text.utf8), as: .plain)
@@ -51,7 +51,8 @@ struct IngestFixture: Sendable {
             let report = try await service.ingest(batch, by: principal, isLenient: false)
             return TestResponse(status: 200, headers: [], body: report.json).report
         } catch {
-            return (Problem.ofIngest(error) as? Problem)?.code ?? "\(error)"
+            guard let problem = Problem.ofIngest(error) as? Problem else { return "\(error)" }
+            return ([problem.code] + problem.errors.map(\.pointer)).joined(separator: " ")
         }
     }
 

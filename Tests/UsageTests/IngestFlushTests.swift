@@ -7,7 +7,7 @@ import Web
 @testable import Usage
 
 /// Requests that share a flush, a queue, or the bounds of a counter.
-@Suite(.timeLimit(.minutes(1))) struct IngestFlushTests {
+@Suite(.timeLimit(.minutes(15))) struct IngestFlushTests {
     private static let huge = #"{"seconds":"60000000000000000000000000"}"#
 
     @Test func requestsThatWaitAreStoredTogether() async throws {

@@ -3,7 +3,7 @@ import Testing
 import Web
 
 /// Promises P1, P2 and P10 under fire: an acknowledged event is stored and counts once, whatever dies.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct CrashTests {
     static let seed: UInt64 = 20_261_123
     /// Beyond this an answer during an outage is a hang. The machine of a test may be busy.

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// SIGTERM under load: what was accepted is answered, what was acknowledged is stored, and the process ends well.
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct GracefulShutdownTests {
     /// What one sender saw until the service was gone.
     fileprivate struct Outcome: Sendable {
