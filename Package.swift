@@ -77,7 +77,8 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix, nioHTTP1, unixSignals,
+                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix, nioHTTP1,
+                unixSignals,
             ],
             swiftSettings: settings
         ),

@@ -32,7 +32,7 @@ final class LoadConnection {
     }
 
     /// Sends a whole request and reads its whole answer.
-    func exchange(_ request: [UInt8]) throws -> (status: Int, body: String) {
+    func exchange(_ request: [UInt8]) throws -> (status: Int, body: ArraySlice<UInt8>) {
         try request.withUnsafeBytes { bytes in
             var sent = 0
             while sent < bytes.count {
@@ -41,25 +41,49 @@ final class LoadConnection {
                 sent += count
             }
         }
-        var answer: [UInt8] = []
+        var filled = 0
         while true {
-            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if filled == buffer.count { buffer += [UInt8](repeating: 0, count: buffer.count) }
+            let count = buffer.withUnsafeMutableBytes { bytes in
+                recv(descriptor, bytes.baseAddress?.advanced(by: filled), bytes.count - filled, 0)
+            }
             guard count > 0 else { throw Failure(description: "connection closed in an answer") }
-            answer.append(contentsOf: buffer[..<count])
-            if let complete = Self.complete(answer) { return complete }
+            filled += count
+            if let complete = Self.complete(buffer[..<filled]) { return complete }
         }
     }
 
-    private static func complete(_ answer: [UInt8]) -> (status: Int, body: String)? {
-        let text = String(decoding: answer, as: UTF8.self)
-        guard let head = text.range(of: "\r\n\r\n") else { return nil }
-        let lines = text[..<head.lowerBound].split(separator: "\r\n")
-        let status = lines.first.flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int($0) } ?? 0
-        let length =
-            lines.first { $0.lowercased().hasPrefix("content-length:") }
-            .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
-        let body = text[head.upperBound...]
-        return body.utf8.count >= length ? (status, String(body)) : nil
+    /// The status and body of an answer that is there as a whole. Its length must be given.
+    private static func complete(_ answer: ArraySlice<UInt8>) -> (status: Int, body: ArraySlice<UInt8>)? {
+        guard answer.count > 12, let end = offset(of: "\r\n\r\n", in: answer) else { return nil }
+        let head = answer[..<end]
+        let status = number(in: head, from: 9)
+        let length = offset(of: "\r\ncontent-length: ", in: head).map { number(in: head, from: $0 + 18) } ?? 0
+        let body = answer[(end + 4)...]
+        return body.count >= length ? (status, body) : nil
+    }
+
+    private static func number(in bytes: ArraySlice<UInt8>, from start: Int) -> Int {
+        var value = 0
+        for byte in bytes[start...] {
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { break }
+            value = value * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        return value
+    }
+
+    /// Where a text in lower case stands, whatever the case of the bytes.
+    private static func offset(of text: StaticString, in bytes: ArraySlice<UInt8>) -> Int? {
+        text.withUTF8Buffer { wanted in
+            guard bytes.count >= wanted.count else { return nil }
+            return (bytes.startIndex...(bytes.endIndex - wanted.count)).first { start in
+                wanted.indices.allSatisfy { index in
+                    let byte = bytes[start + index]
+                    let isUpperCase = byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z")
+                    return (isUpperCase ? byte | 0x20 : byte) == wanted[index]
+                }
+            }
+        }
     }
 }
 
@@ -79,6 +103,9 @@ struct LoadResult {
 
 /// Drives `connections` threads, each sending its next request as soon as the last is answered.
 enum ClosedLoop {
+    /// How an answer ends when every event was plainly accepted.
+    private static let noProblems = Array(#""problems":[]}"#.utf8)
+
     static func run(
         connections: Int,
         seconds: Double,
@@ -104,8 +131,9 @@ enum ClosedLoop {
                         own.latenciesMicroseconds.append(Int((DispatchTime.now().uptimeNanoseconds - before) / 1_000))
                         own.requests += 1
                         sequence += 1
-                        if answer.status != 200 || !answer.body.hasSuffix(#""problems":[]}"#) {
-                            own.failures["\(answer.status) \(answer.body.prefix(120))", default: 0] += 1
+                        if answer.status != 200 || !answer.body.suffix(14).elementsEqual(Self.noProblems) {
+                            let text = String(decoding: answer.body.prefix(120), as: UTF8.self)
+                            own.failures["\(answer.status) \(text)", default: 0] += 1
                         }
                     }
                 } catch {

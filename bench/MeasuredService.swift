@@ -97,7 +97,7 @@ struct DemoCatalog {
             """
         let answer = try connection.exchange(Array(request.utf8))
         guard (200..<300).contains(answer.status) else {
-            throw Refused(description: "POST \(path): \(answer.status) \(answer.body)")
+            throw Refused(description: "POST \(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))")
         }
     }
 

@@ -106,7 +106,8 @@ CREATE TABLE usage_distinct (
     CONSTRAINT usage_distinct_references CHECK (reference_count >= 0)
 );
 
--- Events whose subject named nobody. Their key covers the subject too; they belong to tenant 0 until replayed.
+-- Events whose subject named nobody. Their key covers the subject too; they belong to tenant 0 until replayed. `event`
+-- keeps its text as it was accepted: jsonb would write it longer, perhaps beyond what is accepted when it is replayed.
 CREATE TABLE unmatched_event (
     tenant_id bigint NOT NULL,
     event_key uuid NOT NULL,
@@ -118,7 +119,7 @@ CREATE TABLE unmatched_event (
     source text NOT NULL,
     event_id text NOT NULL,
     event_type text NOT NULL,
-    event jsonb NOT NULL,
+    event json NOT NULL,
     replayed_at timestamptz,
     replayed_tenant_id bigint,
     CONSTRAINT unmatched_event_pk PRIMARY KEY (tenant_id, event_key)

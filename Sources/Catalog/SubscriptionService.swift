@@ -43,9 +43,7 @@ struct SubscriptionService: Sendable {
         )
         try SubscriptionStore.insert(subscription, in: transaction)
         try LimitsInForce.apply(to: tenant.id, at: now, in: transaction)
-        let started = try SubscriptionStart(of: tenant.id, new: id, catalog: catalog, now: now, in: transaction)
-        guard let started else { throw CatalogFault.unreadable(table: "subscription", key: id.description) }
-        try usage.rate(transaction, started)
+        try rate(subscription, now: now, in: transaction)
         return subscription
     }
 
@@ -75,7 +73,25 @@ struct SubscriptionService: Sendable {
         after.revision += 1
         try SubscriptionStore.update(after, in: transaction)
         try LimitsInForce.apply(to: after.tenantID, at: now, in: transaction)
+        if let end = before.endsAt, asked > end {
+            // Usage past the earlier end was unsubscribed until now.
+            try rate(after, now: now, in: transaction)
+        }
         return (before, after)
+    }
+
+    /// Counts what the subscription covers and was stored before it did.
+    private func rate(_ subscription: Subscription, now: Instant, in transaction: borrowing Transaction) throws {
+        let id = subscription.id
+        let start = try SubscriptionStart(
+            of: subscription.tenantID,
+            new: id,
+            catalog: catalog,
+            now: now,
+            in: transaction
+        )
+        guard let start else { throw CatalogFault.unreadable(table: "subscription", key: id.description) }
+        try usage.rate(transaction, start)
     }
 
     private func end(of subscription: Subscription, at time: CancellationTime, now: Instant) -> Instant {

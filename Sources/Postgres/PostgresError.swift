@@ -129,6 +129,7 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
     }
 
     package static let featureNotSupported = SQLState(rawValue: "0A000")
+    package static let numericValueOutOfRange = SQLState(rawValue: "22003")
     package static let notNullViolation = SQLState(rawValue: "23502")
     package static let foreignKeyViolation = SQLState(rawValue: "23503")
     package static let uniqueViolation = SQLState(rawValue: "23505")

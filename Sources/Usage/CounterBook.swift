@@ -18,11 +18,16 @@ package struct CounterKey: Sendable, Hashable, Comparable {
     }
 }
 
-/// Which event a `max` or `latest` counter shows.
-package struct CounterWinner: Sendable, Hashable {
+/// Which event a `max` or `latest` counter shows. The order is total, so that the winner of a tie does not depend on
+/// the order of arrival.
+package struct CounterWinner: Sendable, Hashable, Comparable {
     package let time: Instant
     package let id: String
     package let key: EventKey
+
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.time, left.id, left.key) < (right.time, right.id, right.key)
+    }
 }
 
 /// The state of one counter. `quantity` is the value of the feature's aggregation over `eventCount` events.
@@ -48,12 +53,11 @@ package struct CounterState: Sendable, Hashable {
         case .count:
             quantity = try quantity.adding(.one)
         case .maximum(let amount):
-            if winner == nil || amount > quantity {
-                quantity = amount
-                winner = event
-            }
+            if let winner, amount < quantity || (amount == quantity && winner < event) { return }
+            quantity = amount
+            winner = event
         case .latest(let amount):
-            if let winner, (event.time, event.id) < (winner.time, winner.id) { return }
+            if let winner, event < winner { return }
             quantity = amount
             winner = event
         case .unique:

@@ -2,6 +2,7 @@ package import BillingCore
 package import Catalog
 import Limits
 package import Postgres
+import Web
 
 /// Rates usage that was stored before a subscription covered it or a limit was in force. Runs in the transaction that
 /// makes the subscription or puts its limits in force, under the tenant's ledger lock, so that every later event finds
@@ -12,11 +13,15 @@ package struct EarlierUsage {
     private let subscription: SubscriptionSnapshot
 
     /// - Parameter start: the subscription that was just made, or whose limits came into force.
+    /// - Throws: `Problem` 422 when a counter would leave the range of a quantity.
     package static func rate(_ start: SubscriptionStart, in transaction: borrowing Transaction) throws {
         let earlier = EarlierUsage(tenant: start.tenant, catalog: start.catalog, subscription: start.subscription)
         let begun = earlier.limitsThatBegin
-        if start.isNew || !begun.isEmpty {
+        guard start.isNew || !begun.isEmpty else { return }
+        do {
             try earlier.rate(beginning: begun, in: transaction)
+        } catch is DecimalError {
+            throw Problem.counterOverflow
         }
     }
 

@@ -26,7 +26,7 @@ struct EventBody: Encodable, Sendable {
         receivedAt = stored.receivedAt
         ledgerSeq = stored.ledgerSequence
         reversalOf = stored.reversalOf == nil ? nil : stored.event.id
-        data = try JSONValue(parsing: stored.event.dataJSON)
-        extensions = try JSONValue(parsing: stored.event.extensions ?? "{}")
+        data = try JSONValue(stored: stored.event.dataJSON)
+        extensions = try JSONValue(stored: stored.event.extensions ?? "{}")
     }
 }

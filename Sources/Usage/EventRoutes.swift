@@ -57,10 +57,8 @@ package struct EventRoutes: Sendable {
                 answer.headers[applied] = "handling=lenient"
             }
             return answer
-        } catch let refusal as IngestRefusal {
-            throw refusal.problem
-        } catch let overflow as CounterOverflow {
-            throw overflow.problem
+        } catch {
+            throw Problem.ofIngest(error)
         }
     }
 
@@ -68,7 +66,8 @@ package struct EventRoutes: Sendable {
         let decoder = EventDecoder(maximumEvents: ingest.limits.batchEvents)
         let contentType = request.headers[.contentType]
         return request.body.withUnsafeReadableBytes { body in
-            if EventDecoder.isBinaryMode(headerNames: request.headers.lazy.map(\.name.canonicalName)) {
+            let isStructured = request.mediaType?.hasPrefix("application/cloudevents") ?? false
+            if !isStructured, EventDecoder.isBinaryMode(headerNames: request.headers.lazy.map(\.name.canonicalName)) {
                 let headers = request.headers.map { (name: $0.name.canonicalName, value: $0.value) }
                 return decoder.decode(headers: headers, contentType: contentType, body: body)
             }

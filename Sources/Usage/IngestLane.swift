@@ -65,6 +65,9 @@ final class IngestLane: Sendable {
         return try result.get()
     }
 
+    /// How many requests wait for the next flush.
+    var waitingCount: Int { state.withLock { $0.queue.count } }
+
     /// Flushes until the lane is closed and empty.
     func run() async {
         for await _ in bell {

@@ -1,14 +1,34 @@
 import HTTPTypes
+import Postgres
 import Web
 
+extension Problem {
+    /// What the sender is told when events could not be stored; errors of other rooms pass as they are.
+    static func ofIngest(_ error: any Error) -> any Error {
+        switch error {
+        case let refusal as IngestRefusal: refusal.problem
+        case is CounterOverflow: counterOverflow
+        // A limit's window is added up by the database, over a time that no counter covers.
+        case let failure as PostgresError where failure.sqlState == .numericValueOutOfRange: counterOverflow
+        default: error
+        }
+    }
+
+    static let counterOverflow = Problem(
+        .unprocessableContent,
+        code: "counter_overflow",
+        detail: "With these events a counter would reach 10^26, more than a quantity can hold."
+    )
+}
+
 extension IngestRefusal {
-    /// The answer to the sender. Nothing of the request was stored, so it may be sent again.
+    /// The answer to the sender. The request may be sent again: a part of it that another lane stored counts once.
     var problem: Problem {
         switch self {
         case .queueFull:
-            .overloaded(detail: "The ingest queue is full. Send the events again: nothing of them was stored.")
+            .overloaded(detail: "The ingest queue is full. Send the events again: what of them was stored counts once.")
         case .stopping:
-            .overloaded(detail: "The service is stopping. Send the events again: nothing of them was stored.")
+            .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
             .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
         case .faults(let faults):
@@ -20,15 +40,5 @@ extension IngestRefusal {
                 )
             }
         }
-    }
-}
-
-extension CounterOverflow {
-    var problem: Problem {
-        Problem(
-            .unprocessableContent,
-            code: "counter_overflow",
-            detail: "With these events a counter would reach 10^26, more than a quantity can hold. Nothing was stored."
-        )
     }
 }

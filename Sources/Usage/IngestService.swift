@@ -32,7 +32,7 @@ package enum IngestRefusal: Error {
 /// Takes decoded events to their tenants' lanes and reports what became of each.
 package final class IngestService: Service {
     let limits: IngestLimits
-    private let lanes: [IngestLane]
+    let lanes: [IngestLane]
     let preparation: IngestPreparation
     let clock: Clock
     private let metrics: IngestMetrics
@@ -97,14 +97,16 @@ package final class IngestService: Service {
         guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
 
         let prepared = try await preparation.prepare(incoming, boundTo: principal.tenantID)
-        faults += prepared.faults.map { fault in
-            var located = fault
-            located.pointer = batch.pointer(fault.pointer, inEvent: fault.index ?? 0)
-            return located
-        }
+        faults += prepared.faults.map(batch.located)
         guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
 
-        let notices = prepared.eventCount == 0 ? [] : try await store(prepared, boundTo: principal.tenantID)
+        var notices: [EventNotice] = []
+        do {
+            if prepared.eventCount > 0 { notices = try await store(prepared, boundTo: principal.tenantID) }
+        } catch IngestRefusal.faults(let found) {
+            // The catalogue changed after the events were prepared, and measures them otherwise now.
+            throw IngestRefusal.faults(faults + found.map(batch.located))
+        }
         let report = IngestReport(stored: prepared.eventCount, notices: notices, faults: faults)
         metrics.count(report)
         return report
@@ -136,6 +138,15 @@ package final class IngestService: Service {
             }
             return try await group.reduce(into: []) { $0 += $1 }
         }
+    }
+}
+
+extension DecodedBatch {
+    /// A fault of one of the events, with its pointer into the body.
+    fileprivate func located(_ fault: EventFault) -> EventFault {
+        var located = fault
+        located.pointer = pointer(fault.pointer, inEvent: fault.index ?? 0)
+        return located
     }
 }
 

@@ -58,7 +58,7 @@ struct StoredUsage: Sendable {
             )
         }
         compare("the number of event keys", claimedKeys, Int64(eventRows))
-        for key in Set(counters.keys).union(recount.counters.keys).sorted() {
+        for key in Set(counters.keys).union(recount.counters.keys).union(distinct.keys).sorted() {
             let row = counters[key]
             let state = row?.state ?? CounterState()
             let rebuilt = recount.counters[key] ?? CounterState()
@@ -69,7 +69,8 @@ struct StoredUsage: Sendable {
             if rebuilt.winner != nil {
                 compare("\(name): winner", state.winner?.id ?? "none", rebuilt.winner?.id ?? "none")
             }
-            if let seen = distinct[key] {
+            if countsDistinctValues(key.feature) {
+                let seen = distinct[key] ?? (values: 0, references: 0)
                 compare("\(name): distinct values", FixedDecimal(seen.values), rebuilt.quantity)
                 compare("\(name): references of distinct values", seen.references, rebuilt.eventCount)
             }
@@ -100,6 +101,11 @@ struct StoredUsage: Sendable {
                 rebuilt: rebuilt.description
             )
         }
+    }
+
+    private func countsDistinctValues(_ id: FeatureID) -> Bool {
+        let meter = catalog.features[id].flatMap { catalog.meters[$0.meterID] }
+        return meter?.definition.aggregation == .uniqueCount
     }
 
     private func featureKey(_ id: FeatureID) -> String {

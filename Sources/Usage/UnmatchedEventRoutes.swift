@@ -75,10 +75,8 @@ package struct UnmatchedEventRoutes: Sendable {
                 }
             } catch let stale as StaleCatalog {
                 try await ingest.refresh(stale)
-            } catch let refusal as IngestRefusal {
-                throw refusal.problem
-            } catch let overflow as CounterOverflow {
-                throw overflow.problem
+            } catch {
+                throw Problem.ofIngest(error)
             }
         }
         throw IngestRefusal.catalogBusy.problem

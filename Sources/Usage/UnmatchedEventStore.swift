@@ -18,7 +18,8 @@ package struct UnmatchedRecord: Sendable {
 /// All SQL over `unmatched_event`.
 package enum UnmatchedEventStore {
     private static let columns: SQL = """
-        event_key, received_at, event_time, time_given, subject, source, event_id, event_type, event
+        event_key, received_at, event_time, time_given, subject, source, event_id, event_type,
+        event::text
         """
 
     /// Keeps events. The key covers the subject, so the same event for two unknown subjects is two.
@@ -62,13 +63,13 @@ package enum UnmatchedEventStore {
             event_type, event
         )
         SELECT \(TenantID.operatorWide), event_key, content_hash, received_at, event_time, time_given, subject,
-            source, event_id, event_type, event
+            source, event_id, event_type, event::json
         FROM unnest(
             \(events.map(\.event.unmatchedKey))::uuid[], \(events.map(\.event.contentHash))::bigint[],
             \(events.map(\.receivedAt))::timestamptz[], \(events.map(\.time))::timestamptz[],
             \(events.map { $0.event.time != nil })::boolean[], \(events.map(\.event.subject))::text[],
             \(events.map(\.event.source))::text[], \(events.map(\.event.id))::text[],
-            \(events.map(\.event.type))::text[], \(events.map { PostgresJSON(text: $0.event.json) })::jsonb[]
+            \(events.map(\.event.type))::text[], \(events.map(\.event.json))::text[]
         ) AS event (
             event_key, content_hash, received_at, event_time, time_given, subject, source, event_id, event_type, event
         )
@@ -97,7 +98,7 @@ package enum UnmatchedEventStore {
         let condition: SQL = subject.map { "waiting.subject = \($0)" } ?? "true"
         return """
             SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.time_given, waiting.subject,
-                waiting.source, waiting.event_id, waiting.event_type, waiting.event
+                waiting.source, waiting.event_id, waiting.event_type, waiting.event::text
             FROM unmatched_event AS waiting
             JOIN subject_directory AS directory ON directory.subject = waiting.subject
             WHERE waiting.tenant_id = \(TenantID.operatorWide) AND waiting.replayed_at IS NULL AND \(condition)
@@ -143,7 +144,7 @@ package enum UnmatchedEventStore {
             source: try row.next(),
             id: try row.next(),
             type: try row.next(),
-            event: try row.next(PostgresJSON.self).text
+            event: try row.next()
         )
     }
 }

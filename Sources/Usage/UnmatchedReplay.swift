@@ -32,7 +32,7 @@ struct UnmatchedReplay: Sendable {
         var incoming: [IngestPreparation.Incoming] = []
         for (index, record) in records.enumerated() {
             let batch = EventDecoder(maximumEvents: 1).decode(Array(record.event.utf8), as: .structured)
-            guard let event = batch.events.first else { throw IngestRefusal.faults(batch.faults) }
+            guard let event = batch.events.first else { continue }
             incoming.append(.init(event: event, time: record.time, receivedAt: record.receivedAt, index: index))
         }
         var prepared = try await ingest.preparation.prepare(incoming, boundTo: nil)

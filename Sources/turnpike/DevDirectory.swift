@@ -37,7 +37,9 @@ final class DevDirectory: Sendable {
         }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)
-            throw Fault(description: "another 'turnpike dev' is running in \(url.path); give this one its own --directory")
+            throw Fault(
+                description: "another 'turnpike dev' is running in \(url.path); give this one its own --directory"
+            )
         }
         return descriptor
     }
@@ -53,7 +55,11 @@ final class DevDirectory: Sendable {
         let home = String(cString: account.pw_dir)
         let name = "turnpike-dev-" + String(UInt32.random(in: .min ... .max), radix: 16)
         let target = URL(fileURLWithPath: home).appendingPathComponent(name)
-        try manager.createDirectory(at: target, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        try manager.createDirectory(
+            at: target,
+            withIntermediateDirectories: false,
+            attributes: [.posixPermissions: 0o700]
+        )
         guard chown(target.path, account.pw_uid, account.pw_gid) == 0 else {
             throw Fault(description: "cannot give \(target.path) to the postgres user")
         }

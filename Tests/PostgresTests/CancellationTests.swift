@@ -2,7 +2,7 @@ import Postgres
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct CancellationTests {
+@Suite(.timeLimit(.minutes(15))) struct CancellationTests {
     private static func one(_ configuration: inout PostgresConfiguration) {
         configuration.interactive.connections = 1
     }

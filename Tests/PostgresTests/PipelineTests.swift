@@ -1,7 +1,7 @@
 import Postgres
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct PipelineTests {
+@Suite(.timeLimit(.minutes(15))) struct PipelineTests {
     /// More than every buffer between the two sides holds, in both directions at once.
     @Test func manyMegabytesBothWaysDoNotDeadlock() async throws {
         try await TestServer.withPool { pool in

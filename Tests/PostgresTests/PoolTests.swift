@@ -4,7 +4,7 @@ import ServiceLifecycle
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct PoolTests {
+@Suite(.timeLimit(.minutes(15))) struct PoolTests {
     private static func narrow(_ configuration: inout PostgresConfiguration) {
         configuration.interactive = PostgresLaneLimits(connections: 1, waiting: 2, waitTimeoutMilliseconds: 80)
     }
@@ -69,7 +69,9 @@ import Testing
     @Test func manyCallersShareFewConnections() async throws {
         try await TestServer.withPool(
             setup: "CREATE TABLE counter (id bigint PRIMARY KEY, value bigint); INSERT INTO counter VALUES (1, 0)",
-            configure: { $0.ingest = PostgresLaneLimits(connections: 3, waiting: 1_000) }
+            configure: {
+                $0.ingest = PostgresLaneLimits(connections: 3, waiting: 1_000, waitTimeoutMilliseconds: 120_000)
+            }
         ) { pool in
             try await withThrowingTaskGroup { group in
                 for _ in 0..<300 {

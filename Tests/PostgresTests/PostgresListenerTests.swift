@@ -1,7 +1,7 @@
 import Postgres
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct PostgresListenerTests {
+@Suite(.timeLimit(.minutes(15))) struct PostgresListenerTests {
     @Test func notificationsArriveAfterTheMarkerOfTheConnection() async throws {
         try await TestServer.withDatabase { url in
             let listener = PostgresListener(PostgresConfiguration(url: url), channels: ["catalog", "Other"])

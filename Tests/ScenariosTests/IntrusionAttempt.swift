@@ -37,7 +37,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
-            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice": [plain]
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice":
+                [plain]
             case "getQuota": [plain, plain.asking("window=day")]
             case "suspendTenant", "resumeTenant", "cancelSubscription":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]

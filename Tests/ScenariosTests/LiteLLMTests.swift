@@ -6,7 +6,7 @@ import Testing
 struct LiteLLMTests {
     @Test(
         "usage that a LiteLLM proxy reports takes from the quota and is on the invoice, to the cent",
-        .timeLimit(.minutes(5))
+        .timeLimit(.minutes(15))
     )
     func reportedUsageIsRated() async throws {
         try await TurnpikeProcess.run { turnpike in

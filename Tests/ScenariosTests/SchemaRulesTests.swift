@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The rules every table follows, asked of `pg_catalog`. A new table is judged without being named here.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(15)))
 struct SchemaRulesTests {
     @Test("every table belongs to tenants or is one of the known reference tables")
     func referenceTablesAreAClosedList() async throws {
@@ -39,7 +39,9 @@ struct SchemaRulesTests {
         }
     }
 
-    @Test("every primary key, unique and exclusion constraint and unique index of a tenant-owned table has tenant_id in it")
+    @Test(
+        "every primary key, unique and exclusion constraint and unique index of a tenant-owned table has tenant_id in it"
+    )
     func uniquenessIsWithinATenant() async throws {
         try await SchemaInspection.run { schema in
             let global = try await schema.texts(

@@ -3,8 +3,9 @@ import Testing
 
 @testable import Postgres
 
-/// Row-level security, the second wall: first that it stands around every table, then that it holds when the first is gone.
-@Suite(.timeLimit(.minutes(2)))
+/// Row-level security, the second wall: first that it stands around every table, then that it holds when the first is
+/// gone.
+@Suite(.timeLimit(.minutes(15)))
 struct SchemaWallTests {
     @Test("row-level security is forced on every tenant-owned table and every partition")
     func wallStandsEverywhere() async throws {
@@ -33,7 +34,8 @@ struct SchemaWallTests {
     @Test("every tenant-owned table has a policy for the service, one for its owner and one for its tenant")
     func policiesAreComplete() async throws {
         try await SchemaInspection.run { schema in
-            let tenantCondition = "(tenant_id = (NULLIF(current_setting('turnpike.tenant_id'::text, true), ''::text))::bigint)"
+            let tenantCondition =
+                "(tenant_id = (NULLIF(current_setting('turnpike.tenant_id'::text, true), ''::text))::bigint)"
             let policies = try await schema.texts(
                 """
                 SELECT tablename || ' ' || CASE

@@ -8,6 +8,13 @@ package struct TestClient: Sendable {
     package let port: Int
     package let key: String?
 
+    /// A refused connection is told at once, not tried again until the time is up.
+    private static let http: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
     package init(port: Int, key: String?) {
         self.port = port
         self.key = key
@@ -55,7 +62,7 @@ package struct TestClient: Sendable {
             }
             request.body = .bytes(ByteBuffer(bytes: body))
         }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
+        let response = try await Self.http.execute(request, timeout: .seconds(30))
         let bytes = try await response.body.collect(upTo: 64 * 1024 * 1024)
         return TestResponse(
             status: Int(response.status.code),

@@ -93,13 +93,17 @@ extension TestServer {
 
     /// - Returns: the subscription's id.
     @discardableResult
-    package func subscribe(_ tenant: String = "acme", to plan: String = "pro", at start: String? = nil) async throws -> String {
+    package func subscribe(_ tenant: String = "acme", to plan: String = "pro", at start: String? = nil) async throws
+        -> String
+    {
         let startsAt = start.map { #","starts_at":"\#($0)""# } ?? ""
         let body = #"{"tenant":"\#(tenant)","plan":"\#(plan)"\#(startsAt)}"#
         return try await ask("POST", "/subscriptions", body, expecting: 201)["id"]?.string ?? ""
     }
 
-    package func post(_ events: [SentEvent], as client: TestClient? = nil, lenient: Bool = false) async throws -> TestResponse {
+    package func post(_ events: [SentEvent], as client: TestClient? = nil, lenient: Bool = false) async throws
+        -> TestResponse
+    {
         let body = "[" + events.map(\.json).joined(separator: ",") + "]"
         let headers = lenient ? ["Prefer": "handling=lenient"] : [:]
         return try await (client ?? operatorClient).post("/api/v1/events", body, headers: headers)

@@ -62,7 +62,8 @@ import Web
             )
             #expect(
                 answer.problems == [
-                    "duplicate old@1", "conflict old@2", "unmatched nobody@3", "unmetered other@4", "unsubscribed beta@5",
+                    "duplicate old@1", "conflict old@2", "unmatched nobody@3", "unmetered other@4",
+                    "unsubscribed beta@5",
                     "unpriced disk@6",
                 ]
             )
@@ -116,13 +117,17 @@ import Web
             #expect(answer.status == 200)
             #expect(answer.header("Preference-Applied") == "handling=lenient")
             #expect(answer.report == "accepted 1, duplicates 1, rejected 3")
-            #expect(Set(answer.problems.filter { !$0.contains("@2") }) == ["rejected 2@1", "rejected 4@3", "duplicate 1@4"])
+            #expect(
+                Set(answer.problems.filter { !$0.contains("@2") }) == ["rejected 2@1", "rejected 4@3", "duplicate 1@4"]
+            )
             let pointers = (answer.json["problems"]?.elements ?? []).compactMap { $0["pointer"]?.string }
             #expect(pointers.contains("/1/data/seconds"))
             #expect(pointers.contains("/3/time"))
             #expect(try await server.used("seconds") == "1")
             let malformed = try await server.operatorClient.post(
-                "/api/v1/events", "[{]", headers: ["Prefer": "handling=lenient"]
+                "/api/v1/events",
+                "[{]",
+                headers: ["Prefer": "handling=lenient"]
             )
             #expect(malformed.status == 400)
             #expect(malformed.code == "malformed_json")
@@ -178,7 +183,8 @@ import Web
             let bound = try await server.client([.eventsWrite], tenant: "beta")
             let others = try await server.post([SentEvent("1", subject: "beta"), SentEvent("2")], as: bound)
             let unknown = try await server.post(
-                [SentEvent("1", subject: "beta"), SentEvent("2", subject: "nobody")], as: bound
+                [SentEvent("1", subject: "beta"), SentEvent("2", subject: "nobody")],
+                as: bound
             )
             #expect(others.status == 400)
             #expect(others.pointers == ["/1/subject"])
@@ -189,7 +195,10 @@ import Web
                 "SELECT event_id FROM usage_event UNION ALL SELECT event_id FROM unmatched_event"
             )
             #expect(stored == [])
-            #expect(try await server.post([SentEvent("4", subject: "beta")], as: bound).report == "accepted 1, unsubscribed 1")
+            #expect(
+                try await server.post([SentEvent("4", subject: "beta")], as: bound).report
+                    == "accepted 1, unsubscribed 1"
+            )
         }
     }
 

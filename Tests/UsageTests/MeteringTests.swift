@@ -23,11 +23,24 @@ import Testing
             dimensions: dimensions
         )
         let meter = Meter(
-            id: MeterID(1), key: "m", name: "m", definition: definition, createdVersion: 1, createdAt: now, updatedAt: now
+            id: MeterID(1),
+            key: "m",
+            name: "m",
+            definition: definition,
+            createdVersion: 1,
+            createdAt: now,
+            updatedAt: now
         )
         let feature = Feature(
-            id: FeatureID(1), key: "f", name: "f", meterID: meter.id, meterKey: "m", filters: narrowed,
-            createdVersion: 1, createdAt: now, updatedAt: now
+            id: FeatureID(1),
+            key: "f",
+            name: "f",
+            meterID: meter.id,
+            meterKey: "m",
+            filters: narrowed,
+            createdVersion: 1,
+            createdAt: now,
+            updatedAt: now
         )
         return MeteredFeature(feature: feature, meter: meter)
     }

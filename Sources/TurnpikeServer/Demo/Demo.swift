@@ -2,8 +2,8 @@ import BillingCore
 import Identity
 package import Web
 
-/// A small catalogue with real usage, made over HTTP like anybody would make it. What is there already is kept, so it may
-/// be prepared again at every start.
+/// A small catalogue with real usage, made over HTTP like anybody would make it. What is there already is kept, so it
+/// may be prepared again at every start.
 package struct Demo: Sendable {
     package static let tenant = "acme"
     private let client: DemoClient

@@ -3,8 +3,8 @@ import NIOHTTP1
 import NIOPosix
 import Web
 
-/// Speaks HTTP to the service that runs beside it, so that the demo takes the path that any client takes. One connection
-/// a request.
+/// Speaks HTTP to the service that runs beside it, so that the demo takes the path that any client takes. One
+/// connection a request.
 struct DemoClient: Sendable {
     let host: String
     let port: Int

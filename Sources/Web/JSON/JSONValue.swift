@@ -12,10 +12,11 @@ package indirect enum JSONValue: Hashable, Sendable {
     /// Parses one document under `JSONLimits`. The fault carries its pointer.
     package init(
         parsing bytes: UnsafeRawBufferPointer,
-        maximumBytes: Int = JSONLimits.bytes
+        maximumBytes: Int = JSONLimits.bytes,
+        numberCharacters: Int = JSONLimits.numberCharacters
     ) throws(JSONFault) {
         guard bytes.count <= maximumBytes else { throw JSONFault(offset: maximumBytes, reason: .tooLarge) }
-        var scanner = JSONScanner(bytes)
+        var scanner = JSONScanner(bytes, numberCharacters: numberCharacters)
         do {
             self = try scanner.scanValue()
             try scanner.finish()
@@ -33,6 +34,17 @@ package indirect enum JSONValue: Hashable, Sendable {
 
     package init(parsing text: String, maximumBytes: Int = JSONLimits.bytes) throws(JSONFault) {
         try self.init(parsing: Array(text.utf8), maximumBytes: maximumBytes)
+    }
+
+    /// Parses what PostgreSQL wrote from `jsonb`: an accepted number comes back without its exponent.
+    package init(stored text: String) throws(JSONFault) {
+        let bytes = Array(text.utf8)
+        let result = bytes.withUnsafeBytes { raw in
+            Result { () throws(JSONFault) in
+                try JSONValue(parsing: raw, numberCharacters: JSONLimits.storedNumberCharacters)
+            }
+        }
+        self = try result.get()
     }
 
     /// The value of the member, when this is an object that has it.

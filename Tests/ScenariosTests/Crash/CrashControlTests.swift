@@ -3,13 +3,14 @@ import Testing
 import Web
 
 /// A check that cannot fail proves nothing: these plant what the crash tests look for.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct CrashControlTests {
     @Test("with synchronous_commit off, killing PostgreSQL loses acknowledged events, and the audit sees it")
     func asynchronousCommitsAreSeenToBeLost() async throws {
         // The log writer sleeps, so that what was committed lately is in shared memory only when the server dies.
         let careless = [
-            "synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB", "wal_buffers": "16MB",
+            "synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB",
+            "wal_buffers": "16MB",
             "bgwriter_lru_maxpages": "0",
         ]
         try await ServedTurnpike.run(clusterSettings: careless) { turnpike in
@@ -22,7 +23,9 @@ struct CrashControlTests {
             try await Self.waitForReadiness(turnpike)
             let lost = try await Self.findings(turnpike, senders).filter { $0.hasPrefix("lost: ") }
             #expect(!lost.isEmpty)
-            print("crash control: \(lost.count) of \(senders.journal.entries.acknowledged.count) acknowledged events lost")
+            print(
+                "crash control: \(lost.count) of \(senders.journal.entries.acknowledged.count) acknowledged events lost"
+            )
         }
     }
 

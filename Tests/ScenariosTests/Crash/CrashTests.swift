@@ -3,7 +3,7 @@ import Testing
 import Web
 
 /// Promises P1, P2 and P10 under fire: an acknowledged event is stored and counts once, whatever dies.
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct CrashTests {
     static let seed: UInt64 = 20_261_123
     /// Beyond this an answer during an outage is a hang. The machine of a test may be busy.
@@ -52,13 +52,13 @@ struct CrashTests {
         let senders = IngestSenders(seed: seed, client: turnpike.client)
         let total = senders.senders * senders.batches
         var random = SplitMix64(seed: seed)
-        async let sending: Void = senders.run()
+        async let load: Void = senders.run()
         for fault in 0..<faults {
             let span = total / (faults + 1)
             try await senders.journal.reaches(acknowledgements: span * fault + Int(random.next() % UInt64(span)) + 1)
             try await strike(senders.journal)
         }
-        await sending
+        await load
 
         let entries = senders.journal.entries
         #expect(entries.violations == [])

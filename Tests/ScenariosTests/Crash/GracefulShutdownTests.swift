@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// SIGTERM under load: what was accepted is answered, what was acknowledged is stored, and the process ends well.
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(15)))
 struct GracefulShutdownTests {
     /// What one sender saw until the service was gone.
     fileprivate struct Outcome: Sendable {
@@ -88,7 +88,9 @@ struct GracefulShutdownTests {
             """
         )
         // The answer to the expectation says that the head has been read.
-        guard connection.receive(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100") else { throw ChildProcess.Failure(description: "no 100") }
+        guard connection.receive(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100") else {
+            throw ChildProcess.Failure(description: "no 100")
+        }
         try connection.send(String(body.prefix(20)))
         return connection
     }

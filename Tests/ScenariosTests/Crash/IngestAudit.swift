@@ -17,7 +17,8 @@ struct IngestAudit {
         var description: String { "\(events) events with \(tokens) tokens" }
     }
 
-    /// What is wrong, one line for each finding: nothing when every acknowledged event counts exactly once, and everywhere.
+    /// What is wrong, one line for each finding: nothing when every acknowledged event counts exactly once, and
+    /// everywhere.
     func findings(_ acknowledged: Set<SentEvent>) async throws -> [String] {
         var expected: [String: Totals] = [:]
         for event in acknowledged {
@@ -82,7 +83,9 @@ struct IngestAudit {
             findings.append("\(tenant): invoiced \(tokens.map { "\($0)" } ?? "nothing"), sent \(expected)")
         }
         let requests = lines.first { $0.feature == "requests" }?.quantity
-        if requests != "\(expected.events)" { findings.append("\(tenant): \(requests ?? "no") requests, sent \(expected)") }
+        if requests != "\(expected.events)" {
+            findings.append("\(tenant): \(requests ?? "no") requests, sent \(expected)")
+        }
         return findings
     }
 

@@ -3,8 +3,8 @@ import Glibc
 import Postgres
 import TestSupport
 
-/// The real `turnpike serve` on a PostgreSQL of its own with fsync on. A test may kill either and start it again: both come
-/// back under the same address.
+/// The real `turnpike serve` on a PostgreSQL of its own with fsync on. A test may kill either and start it again: both
+/// come back under the same address.
 actor ServedTurnpike {
     static let operatorKey = TurnpikeProcess.operatorKey
 

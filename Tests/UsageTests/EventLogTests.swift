@@ -1,0 +1,85 @@
+import TestSupport
+import Testing
+import Web
+
+/// `GET /events`: the raw log.
+@Suite struct EventLogTests {
+    private static func arrange(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        try await server.addTenant("beta")
+        try await server.ingest(
+            SentEvent("1", time: "2026-11-01T00:00:00Z", data: #"{"user":"u1","model":"m1","input_tokens":5}"#),
+            SentEvent("2", source: "gw-2", time: "2026-11-02T00:00:00Z", data: #"{"user":"u2","model":"m1"}"#),
+            SentEvent("3", type: "disk.used", time: "2026-10-25T00:00:00Z", data: #"{"user":"u1","note":"x"}"#),
+            SentEvent("4", subject: "beta", time: "2026-11-03T00:00:00Z"),
+            SentEvent("5", time: "2026-11-01T00:00:00Z", data: #"{"user":"u1","model":"m2"}"#)
+        )
+    }
+
+    private static func ids(_ server: TestServer, _ query: String, as client: TestClient? = nil) async throws -> [String] {
+        let list = try await server.ask("GET", "/events?\(query)", as: client)
+        return (list["data"]?.elements ?? []).compactMap { $0["id"]?.string }
+    }
+
+    @Test func theNewestComeFirstAndFiltersNarrow() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            #expect(try await Self.ids(server, "tenant=acme") == ["2", "5", "1", "3"])
+            #expect(try await Self.ids(server, "tenant=acme&user=u1") == ["5", "1", "3"])
+            #expect(try await Self.ids(server, "tenant=acme&model=m1") == ["2", "1"])
+            #expect(try await Self.ids(server, "tenant=acme&type=disk.used") == ["3"])
+            #expect(try await Self.ids(server, "tenant=acme&source=gw-2") == ["2"])
+            let november = "from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z"
+            #expect(try await Self.ids(server, "tenant=acme&\(november)") == ["5", "1"])
+        }
+    }
+
+    @Test func anEventIsShownAsItWasNormalised() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let list = try await server.ask("GET", "/events?tenant=acme&type=disk.used")
+            let event = try #require(list["data"]?[0])
+            #expect(event["data"]?.text == #"{"user":"u1","note":"x"}"#)
+            #expect(event["time"]?.string == "2026-10-25T00:00:00.000000Z")
+            #expect(event["received_at"]?.string == "2026-11-23T08:00:00.000000Z")
+            #expect(event["reversal_of"]?.isNull == true)
+        }
+    }
+
+    @Test func aReversalStandsBesideItsOriginal() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            _ = try await server.void("2", source: "gw-2")
+            let list = try await server.ask("GET", "/events?tenant=acme&source=gw-2")
+            let reversals = (list["data"]?.elements ?? []).map { $0["reversal_of"]?.string }
+            #expect(reversals == ["2", nil])
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func pagesTileTheLog() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            var seen: [String] = []
+            var cursor = ""
+            repeat {
+                let page = try await server.ask("GET", "/events?tenant=acme&limit=1\(cursor)")
+                seen += (page["data"]?.elements ?? []).compactMap { $0["id"]?.string }
+                cursor = page["next_cursor"]?.string.map { "&cursor=\($0)" } ?? ""
+            } while !cursor.isEmpty && seen.count < 10
+            #expect(seen == ["2", "5", "1", "3"])
+        }
+    }
+
+    @Test func aBoundKeySeesItsOwnOnly() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let bound = try await server.client([.eventsRead], tenant: "beta")
+            #expect(try await Self.ids(server, "", as: bound) == ["4"])
+            #expect(try await bound.get("/api/v1/events?tenant=acme").status == 404)
+            let unnamed = try await server.operatorClient.get("/api/v1/events")
+            #expect(unnamed.status == 400)
+            #expect(unnamed.pointers == ["?tenant"])
+        }
+    }
+}

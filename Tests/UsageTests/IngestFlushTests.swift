@@ -1,0 +1,172 @@
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+@testable import Usage
+
+/// Requests that share a flush, a queue, or the bounds of a counter.
+@Suite(.timeLimit(.minutes(15))) struct IngestFlushTests {
+    private static let huge = #"{"seconds":"60000000000000000000000000"}"#
+
+    @Test func requestsThatWaitAreStoredTogether() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            try await IngestFixture.use(server) { ingest in
+                async let first = ingest.send(SentEvent("1"), SentEvent("shared"))
+                #expect(try await ingest.waits(for: 1))
+                async let second = ingest.send(SentEvent("shared"), SentEvent("2", data: #"{"seconds":5}"#))
+                #expect(try await ingest.waits(for: 2))
+                async let third = ingest.send(SentEvent("shared", data: #"{"seconds":9}"#), SentEvent("3"))
+                #expect(try await ingest.waits(for: 3))
+                try await ingest.flush()
+                #expect(await first == "accepted 2")
+                #expect(await second == "accepted 1, duplicates 1")
+                #expect(await third == "accepted 1, conflicts 1")
+            }
+            #expect(try await server.used("seconds") == "8")
+            let writers = try await server.column("SELECT DISTINCT xmin::text FROM usage_event")
+            #expect(writers.count == 1)
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func oneBadRequestDoesNotFailItsNeighbours() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            try await IngestFixture.use(server) { ingest in
+                async let first = ingest.send(SentEvent("1"))
+                #expect(try await ingest.waits(for: 1))
+                async let bad = ingest.send(SentEvent("bad-1", data: Self.huge), SentEvent("bad-2", data: Self.huge))
+                #expect(try await ingest.waits(for: 2))
+                async let second = ingest.send(SentEvent("2"), SentEvent("nobody", subject: "nobody"))
+                #expect(try await ingest.waits(for: 3))
+                async let third = ingest.send(SentEvent("1"), SentEvent("3"))
+                #expect(try await ingest.waits(for: 4))
+                try await ingest.flush()
+                #expect(await first == "accepted 1")
+                #expect(await bad == "counter_overflow")
+                #expect(await second == "accepted 1, unmatched 1")
+                #expect(await third == "accepted 1, duplicates 1")
+            }
+            #expect(try await server.used("seconds") == "3")
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func aFullQueueRefusesAtOnce() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            try await IngestFixture.use(server, configure: { $0.queuedEvents = 3 }) { ingest in
+                async let first = ingest.send(SentEvent("1"), SentEvent("2"))
+                #expect(try await ingest.waits(for: 1))
+                #expect(await ingest.send(SentEvent("3"), SentEvent("4")) == "overloaded")
+                async let second = ingest.send(SentEvent("3"))
+                #expect(try await ingest.waits(for: 2))
+                #expect(await ingest.send(SentEvent("4")) == "overloaded")
+                try await ingest.flush()
+                #expect(await first == "accepted 2")
+                #expect(await second == "accepted 1")
+            }
+            #expect(try await server.used("seconds") == "3")
+        }
+    }
+
+    @Test func aRequestLargerThanTheQueuePassesAnEmptyOne() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            try await IngestFixture.use(server, configure: { $0.queuedEvents = 1 }) { ingest in
+                let report = try await ingest.flushing { await ingest.send(SentEvent("1"), SentEvent("2")) }
+                #expect(report == "accepted 2")
+            }
+        }
+    }
+
+    @Test func theRefusalTellsWhenToComeBack() async throws {
+        try await TestServer.run(configure: {
+            $0.ingestQueueEvents = 1
+            $0.ingestConnections = 1
+        }) { server in
+            try await IngestTests.arrange(server)
+            try await server.ingest(SentEvent("0"))
+            let answers = try await withThrowingTaskGroup(of: TestResponse.self) { group in
+                var answers: [TestResponse] = []
+                try await server.holdingLedger(of: "acme") {
+                    for index in 1...6 {
+                        group.addTask { try await server.post([SentEvent("\(index)")]) }
+                    }
+                    // One is being stored and one waits; the others must be answered while the ledger is held.
+                    for _ in 1...4 {
+                        if let answer = try await group.next() { answers.append(answer) }
+                    }
+                }
+                return try await group.reduce(into: answers) { $0.append($1) }
+            }
+            let refused = answers.filter { $0.status == 503 }
+            #expect(answers.prefix(4).allSatisfy { $0.status == 503 })
+            #expect(refused.allSatisfy { $0.header("Retry-After") != nil && $0.code == "overloaded" })
+            #expect(answers.count { $0.status == 200 } == 6 - refused.count)
+            #expect(try await server.used("seconds") == "\(7 - refused.count)")
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func aCounterCannotLeaveItsRange() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            #expect(try await server.ingest(SentEvent("1", data: Self.huge)) == "accepted 1")
+            let answer = try await server.post([SentEvent("2"), SentEvent("3", data: Self.huge)])
+            #expect(answer.status == 422)
+            #expect(answer.code == "counter_overflow")
+            #expect(try await server.used("seconds") == "60000000000000000000000000")
+            #expect(try await server.ingest(SentEvent("2")) == "accepted 1")
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func aChargeCannotLeaveItsRange() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                #"{"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"100"}}]}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            #expect(try await server.post([SentEvent("1", data: Self.huge)]).code == "counter_overflow")
+            #expect(try await server.invoiced() == ["seconds 0 = 0.00"])
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func aWindowCannotLeaveItsRange() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(#"{"quotas":[{"feature":"seconds","limit":"1","window":"lifetime"}]}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let october = SentEvent("1", time: "2026-10-31T00:00:00Z", data: Self.huge)
+            #expect(try await server.ingest(october) == "accepted 1, unsubscribed 1")
+            let november = try await server.post([SentEvent("2", data: Self.huge)])
+            #expect(november.status == 422)
+            #expect(november.code == "counter_overflow")
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func aSubscriptionThatWouldOverflowIsNotMade() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish("{}")
+            try await server.ingest(SentEvent("1", data: Self.huge))
+            try await server.ingest(SentEvent("2", data: Self.huge))
+            let body = #"{"tenant":"acme","plan":"pro","starts_at":"2026-11-01T00:00:00Z"}"#
+            let answer = try await server.operatorClient.post("/api/v1/subscriptions", body)
+            #expect(answer.status == 422)
+            #expect(answer.code == "counter_overflow")
+            #expect(try await server.ask("GET", "/subscriptions")["data"] == .array([]))
+            #expect(try await server.differences() == [])
+        }
+    }
+}

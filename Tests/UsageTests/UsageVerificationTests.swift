@@ -1,0 +1,150 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+@testable import Usage
+
+/// `verify` finds whatever the raw events do not bear out, and says it in words.
+@Suite struct UsageVerificationTests {
+    private static let plan = """
+        {"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"0.5"}}],
+         "quotas":[{"feature":"seconds","limit":"100","window":"day"}]}
+        """
+
+    private static func arrange(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        try await server.addTenant("beta")
+        try await server.addFeature("seconds")
+        try await server.addFeature("workers", "unique_count", of: "worker")
+        try await server.addFeature("level", "latest", of: "seconds")
+        try await server.publish(plan)
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+        try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+        for tenant in ["acme", "beta"] {
+            try await server.ingest(
+                SentEvent("1", subject: tenant, data: #"{"seconds":3,"worker":"x"}"#),
+                SentEvent("2", subject: tenant, data: #"{"seconds":4,"worker":"y"}"#),
+                SentEvent("3", subject: tenant, data: #"{"seconds":5,"worker":"y"}"#)
+            )
+        }
+        _ = try await server.void("3")
+    }
+
+    /// A change of one of acme's rows, and what is then found.
+    private static let planted: [(change: String, found: [String])] = [
+        ("UPDATE usage_counter SET quantity = 8 WHERE feature_id = 1", ["counter seconds, period 1: quantity is 8, its events give 7"]),
+        ("UPDATE usage_counter SET charge = 1 WHERE feature_id = 1", ["counter seconds, period 1: charge is 1, its events give 3.5"]),
+        (
+            "UPDATE usage_counter SET event_count = 9 WHERE feature_id = 1",
+            ["counter seconds, period 1: event count is 9, its events give 2"]
+        ),
+        ("UPDATE usage_counter SET winner_id = '1' WHERE feature_id = 3", ["counter level, period 1: winner is 1, its events give 2"]),
+        (
+            "DELETE FROM usage_counter WHERE feature_id = 1",
+            [
+                "counter seconds, period 1: quantity is 0, its events give 7",
+                "counter seconds, period 1: event count is 0, its events give 2",
+                "counter seconds, period 1: charge is 0, its events give 3.5",
+            ]
+        ),
+        (
+            "UPDATE limit_state SET used = used + 1",
+            ["limit 1, window from 2026-11-23T00:00:00.000000Z: used is 8, its events give 7"]
+        ),
+        ("DELETE FROM limit_state", ["limit 1, window from 2026-11-23T00:00:00.000000Z: used is 0, its events give 7"]),
+        (
+            "UPDATE usage_distinct SET reference_count = reference_count + 1 WHERE reference_count > 0",
+            ["counter workers, period 1: references of distinct values is 4, its events give 2"]
+        ),
+        (
+            "UPDATE usage_distinct SET reference_count = 0 WHERE tenant_id = 1 AND reference_count > 0",
+            [
+                "counter workers, period 1: distinct values is 0, its events give 2",
+                "counter workers, period 1: references of distinct values is 0, its events give 2",
+            ]
+        ),
+        (
+            "DELETE FROM usage_distinct",
+            [
+                "counter workers, period 1: distinct values is 0, its events give 2",
+                "counter workers, period 1: references of distinct values is 0, its events give 2",
+            ]
+        ),
+        (
+            "DELETE FROM event_dedup WHERE event_key = (SELECT min(event_key::text)::uuid FROM event_dedup WHERE tenant_id = 1)",
+            ["the number of event keys is 3, its events give 4"]
+        ),
+        (
+            "DELETE FROM usage_event WHERE event_id = '2'",
+            [
+                "the number of event keys is 4, its events give 3",
+                "counter seconds, period 1: quantity is 7, its events give 3",
+                "counter seconds, period 1: event count is 2, its events give 1",
+                "counter seconds, period 1: charge is 3.5, its events give 1.5",
+                "counter workers, period 1: quantity is 2, its events give 1",
+                "counter workers, period 1: event count is 2, its events give 1",
+                "counter workers, period 1: distinct values is 2, its events give 1",
+                "counter workers, period 1: references of distinct values is 2, its events give 1",
+                "counter level, period 1: quantity is 4, its events give 3",
+                "counter level, period 1: event count is 2, its events give 1",
+                "counter level, period 1: winner is 2, its events give 1",
+                "limit 1, window from 2026-11-23T00:00:00.000000Z: used is 7, its events give 3",
+            ]
+        ),
+    ]
+
+    @Test func whatIsTrueIsClean() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test(arguments: planted.indices)
+    func eachKindOfDifferenceIsFound(_ index: Int) async throws {
+        let (change, found) = Self.planted[index]
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let condition = change.contains("WHERE") ? " AND tenant_id = 1" : " WHERE tenant_id = 1"
+            try await server.database.run(change + condition)
+            #expect(try await server.differences() == found.map { "tenant acme: \($0)" })
+        }
+    }
+
+    @Test func itCountsWhatItHasSeen() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.database.run("UPDATE usage_counter SET quantity = 8 WHERE feature_id = 1")
+            try await server.withPool { pool in
+                var reports = 0
+                var differences = 0
+                let total = try await UsageVerification(pool: pool, clock: server.clock.clock).run(
+                    difference: { _ in differences += 1 },
+                    progress: { _ in reports += 1 }
+                )
+                #expect(total.tenants == 2)
+                #expect(total.events == 7)
+                #expect(total.differences == 2)
+                #expect(differences == 2)
+                #expect(reports >= 4)
+            }
+        }
+    }
+
+    @Test func usageOfEndedPeriodsIsVerifiedToo() async throws {
+        try await TestServer.run(clock: TestClock("2026-10-31T12:00:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("workers", "unique_count", of: "worker")
+            try await server.publish("{}")
+            try await server.subscribe(at: "2026-10-01T00:00:00Z")
+            let both = [SentEvent("1", data: #"{"worker":"x"}"#), SentEvent("2", data: #"{"worker":"x"}"#)]
+            try await server.post(both).expecting(200)
+            server.clock.advance(seconds: 40 * 86_400)
+            try await server.ingest(SentEvent("3", data: #"{"worker":"y"}"#))
+            #expect(try await server.differences() == [])
+            try await server.database.run("DELETE FROM usage_distinct")
+            #expect(try await server.differences().count == 4)
+        }
+    }
+}
