@@ -1,4 +1,5 @@
 import Foundation
+import Identity
 import TestSupport
 import Testing
 import TurnpikeServer

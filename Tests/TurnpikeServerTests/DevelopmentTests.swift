@@ -50,7 +50,7 @@ import TurnpikeServer
             let calls = await child.output().split(separator: "\n").filter { $0.hasPrefix("curl ") }
             #expect(calls.count == 3)
             for call in calls {
-                let command = call.replacing("curl -sS", with: "curl -sS --fail")
+                let command = String(call).replacing("curl -sS", with: "curl -sS --fail")
                 let code = try await withChildProcess(
                     URL(fileURLWithPath: "/bin/sh"),
                     arguments: ["-c", command],
