@@ -10,6 +10,9 @@ extension Problem {
         case is CounterOverflow: counterOverflow
         // A limit's window is added up by the database, over a time that no counter covers.
         case let failure as PostgresError where failure.sqlState == .numericValueOutOfRange: counterOverflow
+        case let failure as PostgresError
+        where failure.isUnavailable || failure.outcomeUnknown || failure.isRetryable:
+            databaseUnavailable(duringIngest: failure)
         default: error
         }
     }
@@ -17,8 +20,21 @@ extension Problem {
     static let counterOverflow = Problem(
         .unprocessableContent,
         code: "counter_overflow",
-        detail: "With these events a counter would reach 10^26, more than a quantity can hold."
+        detail: "With these events a counter of one tenant would reach 10^26, more than a quantity can hold. "
+            + "Nothing of that tenant's events was stored; another tenant's may have been."
     )
+
+    /// PostgreSQL is away, or went away while it committed: either way all of the request may be sent again.
+    private static func databaseUnavailable(duringIngest failure: PostgresError) -> Problem {
+        Problem(
+            .serviceUnavailable,
+            code: "database_unavailable",
+            detail:
+                "The database does not answer at the moment. Send the events again: what of them was stored counts once.",
+            headers: [.retryAfter: "1"],
+            underlying: failure
+        )
+    }
 }
 
 extension IngestRefusal {

@@ -6,7 +6,9 @@ import Postgres
 
 extension Problem {
     /// The one place where an error that no room has turned into a problem becomes one.
-    package init(mapping error: any Error) {
+    /// - Parameter mayHaveChanged: whether the request had got to where it could change anything. If not, a lost
+    ///   connection leaves nothing in doubt.
+    package init(mapping error: any Error, mayHaveChanged: Bool = true) {
         switch error {
         case let problem as Problem:
             self = problem
@@ -20,7 +22,7 @@ extension Problem {
                 pointer: fault.pointer
             )
         case let failure as PostgresError:
-            self = Self.mapping(failure)
+            self = Self.mapping(failure, mayHaveChanged)
         case is HTTPParserError:
             self = Problem(.badRequest, code: "malformed_request", detail: "The body does not arrive as HTTP/1.1 says.")
         case is NIOTooManyBytesError:
@@ -32,10 +34,10 @@ extension Problem {
         }
     }
 
-    private static func mapping(_ failure: PostgresError) -> Problem {
+    private static func mapping(_ failure: PostgresError, _ mayHaveChanged: Bool) -> Problem {
         // What is still retryable after the retries came from contention: nothing was changed, and later it may work.
         if failure.outcomeUnknown || failure.isUnavailable || failure.isRetryable {
-            return .databaseUnavailable(outcomeUnknown: failure.outcomeUnknown, underlying: failure)
+            return .databaseUnavailable(outcomeUnknown: failure.outcomeUnknown && mayHaveChanged, underlying: failure)
         }
         switch failure.kind {
         case .timeout, .poolExhausted, .connection:

@@ -39,6 +39,7 @@ package struct RequestPipeline: Sendable {
         let operation = route.operation
         var record = RequestRecord(requestID: requestID(of: request), operation: operation, method: request.method)
         var answer: Answer
+        var mayHaveChanged = false
         do {
             let principal = try await principal(of: request, for: operation)
             record.credentialID = principal.credentialID
@@ -61,9 +62,10 @@ package struct RequestPipeline: Sendable {
                 clock: clock,
                 ids: ids
             )
+            mayHaveChanged = operation.takesBody
             answer = try await route.handler(incoming, context)
         } catch {
-            let problem = Problem(mapping: error)
+            let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)
             record.problem = problem
             answer = problem.answer(instance: request.uri.path, requestID: record.requestID)
         }

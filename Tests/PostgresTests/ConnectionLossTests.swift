@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Postgres
 import Testing
 
@@ -174,6 +175,31 @@ import Testing
             }
             await pool.close()
             await observer.close()
+        }
+    }
+
+    @Test func aServerThatFallsSilentIsGivenUpAfterTheTimeOfOneStatement() async throws {
+        try await TestServer.withCluster { cluster in
+            var configuration = PostgresConfiguration(url: try cluster.url)
+            configuration.statementTimeoutMilliseconds = 1_000
+            let pool = PostgresPool(configuration)
+            let backends = try await pool.query(.ingest, "SELECT pg_backend_pid()::bigint") {
+                row throws(PostgresError) in Int32(try row.next(Int64.self))
+            }
+            let backend = try #require(backends.first)
+            Glibc.kill(backend, SIGSTOP)
+            let start = ContinuousClock.now
+            let error = try await failure {
+                try await pool.transaction(.ingest) { transaction in
+                    _ = try transaction.pipeline(Array(repeating: "SELECT 1", count: 12))
+                }
+            }
+            let waited = ContinuousClock.now - start
+            Glibc.kill(backend, SIGCONT)
+            #expect(error.kind == .connection && !error.outcomeUnknown && error.isUnavailable)
+            // One second for the statement and five of grace; twelve statements are not given twelve seconds.
+            #expect(waited < .seconds(11))
+            await pool.close()
         }
     }
 

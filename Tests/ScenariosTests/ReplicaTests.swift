@@ -28,9 +28,8 @@ struct ReplicaTests {
     func catalogueIsTheSameEverywhere() async throws {
         try await Self.withTwoReplicas { first, second in
             let client = first.operatorClient
-            try await client.post("/api/v1/tenants", #"{"key": "late", "name": "Late", "currency": "USD"}"#).expecting(
-                201
-            )
+            let tenant = #"{"key": "late", "name": "Late", "currency": "USD"}"#
+            try await client.post("/api/v1/tenants", tenant).expecting(201)
             // Given the other replica knows the tenant, without meters and without a subscription
             let early = SentEvent(tenant: "late", source: "s", id: "early", tokens: 7)
             let unmetered = try await second.operatorClient.post("/api/v1/events", early.json).expecting(200)

@@ -3,8 +3,7 @@ import TestSupport
 import Testing
 import Web
 
-/// A month of a company that resells AI APIs: two customers on one plan, usage through gateways, reads by their
-/// portals.
+/// A month of a company that resells AI APIs: two customers on one plan, usage through gateways, reads by portals.
 @Suite(.timeLimit(.minutes(15)))
 struct ResellerMonthTests {
     @Test("given two customers on one plan, when a month of usage arrives, then each invoice is exact to the cent")
@@ -51,7 +50,8 @@ struct ResellerMonthTests {
         (
             "/api/v1/tenants",
             """
-            {"key": "north", "name": "North GmbH", "currency": "USD", "timezone": "Europe/Berlin", "subjects": ["org_n"]}
+            {"key": "north", "name": "North GmbH", "currency": "USD", "timezone": "Europe/Berlin",
+             "subjects": ["org_n"]}
             """
         ),
         ("/api/v1/tenants", #"{"key": "south", "name": "South Inc", "currency": "USD"}"#),
@@ -97,9 +97,14 @@ struct ResellerMonthTests {
     // MARK: - When
 
     private static func reportUsage(_ gateway: TestClient, _ clock: TestClock) async throws {
-        func completion(_ id: String, _ subject: String, _ time: String, _ model: String, _ input: Int, _ output: Int)
-            -> String
-        {
+        func completion(
+            _ id: String,
+            _ subject: String,
+            _ time: String,
+            _ model: String,
+            _ input: Int,
+            _ output: Int
+        ) -> String {
             """
             {"specversion": "1.0", "id": "\(id)", "source": "gw-1", "type": "llm.completion", "subject": "\(subject)",
              "time": "\(time)", "data": {"model": "\(model)", "prompt_tokens": \(input), "completion_tokens": \(output),
@@ -107,7 +112,9 @@ struct ResellerMonthTests {
             """
         }
         func image(_ id: Int, _ subject: String, _ time: String) -> String {
-            #"{"id": "image-\#(id)", "source": "gw-2", "type": "image.made", "subject": "\#(subject)", "time": "\#(time)"}"#
+            """
+            {"id": "image-\(id)", "source": "gw-2", "type": "image.made", "subject": "\(subject)", "time": "\(time)"}
+            """
         }
         func post(at now: String, _ events: [String], accepted: Int, duplicates: Int = 0) async throws {
             clock.set(try Instant(parsing: now))
@@ -189,7 +196,11 @@ struct ResellerMonthTests {
         used: String,
         remaining: String
     ) async throws {
-        let quota = try await portal.get("/api/v1/tenants/\(tenant)/quotas/chat-tokens").expecting(200).json
+        // A quota of a subscription that starts later comes into force by a worker, within a second or so.
+        let path = "/api/v1/tenants/\(tenant)/quotas/chat-tokens"
+        let isInForce = try await eventually { try await portal.get(path).status == 200 }
+        #expect(isInForce)
+        let quota = try await portal.get(path).expecting(200).json
         #expect(quota["limit"]?.string == "6000000")
         #expect(quota["used"]?.string == used)
         #expect(quota["remaining"]?.string == remaining)

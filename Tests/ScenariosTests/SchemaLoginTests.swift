@@ -19,13 +19,12 @@ struct SchemaLoginTests {
             #expect(try await audit.findings(senders.journal.entries.acknowledged) == [])
 
             let old = """
-                {"id": "old", "source": "s", "type": "llm.completion", "subject": "alpha", "time": "2024-02-29T12:00:00Z",
-                 "data": {"output_tokens": 1}}
+                {"id": "old", "source": "s", "type": "llm.completion", "subject": "alpha",
+                 "time": "2024-02-29T12:00:00Z", "data": {"output_tokens": 1}}
                 """
             try await client.post("/api/v1/events", old).expecting(200)
-            try await client.post("/api/v1/events/void", #"{"source": "s", "id": "old", "tenant": "alpha"}"#).expecting(
-                200
-            )
+            let void = #"{"source": "s", "id": "old", "tenant": "alpha"}"#
+            try await client.post("/api/v1/events/void", void).expecting(200)
             try await client.post("/api/v1/unmatched-events/replay").expecting(200)
             try await client.get("/api/v1/audit-log").expecting(200)
             try await Self.expectBoundKeyWorks(client)
@@ -37,7 +36,8 @@ struct SchemaLoginTests {
             let owners = try await owner.query(
                 .worker,
                 """
-                SELECT DISTINCT tableowner::text || CASE WHEN tablename = 'usage_event_2024_02' THEN ' backfilled' ELSE '' END
+                SELECT DISTINCT tableowner::text
+                    || CASE WHEN tablename = 'usage_event_2024_02' THEN ' backfilled' ELSE '' END
                 FROM pg_tables WHERE schemaname = 'public' ORDER BY 1
                 """,
                 text
@@ -84,11 +84,11 @@ struct SchemaLoginTests {
     }
 
     private static func expectBoundKeyWorks(_ client: TestClient) async throws {
-        let scopes =
-            #"["quotas:read", "invoices:read", "events:read", "tenants:read", "subscriptions:read", "audit:read"]"#
+        let scopes = ["quotas", "invoices", "events", "tenants", "subscriptions", "audit"]
+            .map { "\"\($0):read\"" }.joined(separator: ",")
         let created = try await client.post(
             "/api/v1/api-keys",
-            #"{"name": "portal", "scopes": \#(scopes), "tenant": "beta"}"#,
+            #"{"name": "portal", "scopes": [\#(scopes)], "tenant": "beta"}"#,
             headers: ["Idempotency-Key": "portal-key"]
         ).expecting(201)
         let portal = client.with(key: created.json["key"]?.string)

@@ -39,9 +39,7 @@ struct SchemaRulesTests {
         }
     }
 
-    @Test(
-        "every primary key, unique and exclusion constraint and unique index of a tenant-owned table has tenant_id in it"
-    )
+    @Test("every primary key, unique and exclusion constraint and index of a tenant-owned table has tenant_id in it")
     func uniquenessIsWithinATenant() async throws {
         try await SchemaInspection.run { schema in
             let global = try await schema.texts(
@@ -110,7 +108,8 @@ struct SchemaRulesTests {
                 """
                 SELECT relname || '.' || attname || ' ' || format_type(atttypid, atttypmod)
                 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+                    AND attnum > 0 AND NOT attisdropped
                     AND (
                         atttypid IN ('money'::regtype, 'real'::regtype, 'double precision'::regtype,
                             'timestamp'::regtype, 'date'::regtype, 'time'::regtype, 'timetz'::regtype)

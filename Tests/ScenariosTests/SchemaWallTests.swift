@@ -3,8 +3,7 @@ import Testing
 
 @testable import Postgres
 
-/// Row-level security, the second wall: first that it stands around every table, then that it holds when the first is
-/// gone.
+/// Row-level security, the second wall: that it stands around every table, and that it holds when the first is gone.
 @Suite(.timeLimit(.minutes(15)))
 struct SchemaWallTests {
     @Test("row-level security is forced on every tenant-owned table and every partition")
@@ -34,8 +33,8 @@ struct SchemaWallTests {
     @Test("every tenant-owned table has a policy for the service, one for its owner and one for its tenant")
     func policiesAreComplete() async throws {
         try await SchemaInspection.run { schema in
-            let tenantCondition =
-                "(tenant_id = (NULLIF(current_setting('turnpike.tenant_id'::text, true), ''::text))::bigint)"
+            let setting = "current_setting('turnpike.tenant_id'::text, true)"
+            let tenantCondition = "(tenant_id = (NULLIF(\(setting), ''::text))::bigint)"
             let policies = try await schema.texts(
                 """
                 SELECT tablename || ' ' || CASE
@@ -74,7 +73,8 @@ struct SchemaWallTests {
             let writable = try await schema.texts(
                 """
                 SELECT relname || ' ' || privilege
-                FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
+                FROM pg_class,
+                    unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
                 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
                     AND has_table_privilege('turnpike_tenant', oid, privilege)
                 ORDER BY 1

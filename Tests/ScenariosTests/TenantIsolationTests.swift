@@ -2,8 +2,7 @@ import TestSupport
 import Testing
 import Web
 
-/// Promise P8 over HTTP: to a credential bound to one tenant, another tenant's things are like things that do not
-/// exist.
+/// Promise P8 over HTTP: to a credential bound to one tenant, another tenant's things are like what does not exist.
 @Suite(.timeLimit(.minutes(15)))
 struct TenantIsolationTests {
     @Test("a bound credential with every scope gets for another tenant's identifiers what absent ones get")
@@ -15,9 +14,7 @@ struct TenantIsolationTests {
             for operation in server.operations where operation.access != .open {
                 guard let foreign = IntrusionAttempt.all(of: operation, naming: pair.bravo.names, by: pair.alpha.names)
                 else {
-                    Issue.record(
-                        "\(operation.id): say in IntrusionAttempt how it could be used to reach another tenant"
-                    )
+                    Issue.record("\(operation.id): say in IntrusionAttempt how it could reach another tenant")
                     continue
                 }
                 let absent = IntrusionAttempt.all(of: operation, naming: .absent, by: pair.alpha.names) ?? []

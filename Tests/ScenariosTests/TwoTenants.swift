@@ -62,7 +62,8 @@ struct TwoTenants: Sendable {
                 tenant_id, event_key, content_hash, received_at, event_time, time_given, subject, source, event_id,
                 event_type, event
             )
-            SELECT tenant_id, gen_random_uuid(), 0, now(), now(), true, key || '-lost', 'gw', 'lost', 'x', '{}' FROM tenant
+            SELECT tenant_id, gen_random_uuid(), 0, now(), now(), true, key || '-lost', 'gw', 'lost', 'x', '{}'
+            FROM tenant
             """
         )
         return pair
@@ -102,8 +103,9 @@ struct TwoTenants: Sendable {
     private static func report(_ names: Names, with client: TestClient) async throws {
         let events = (0..<3).map { index in
             """
-            {"id": "\(names.event)\(index == 0 ? "" : "-\(index)")", "source": "\(names.source)", "type": "llm.completion",
-             "subject": "\(names.subject)", "data": {"output_tokens": \(100 + index), "user": "\(names.tenant)-user-\(index)"}}
+            {"id": "\(names.event)\(index == 0 ? "" : "-\(index)")", "source": "\(names.source)",
+             "type": "llm.completion", "subject": "\(names.subject)",
+             "data": {"output_tokens": \(100 + index), "user": "\(names.tenant)-user-\(index)"}}
             """
         }
         try await client.post("/api/v1/events", "[\(events.joined(separator: ","))]").expecting(200)

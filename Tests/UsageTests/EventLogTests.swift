@@ -16,7 +16,9 @@ import Web
         )
     }
 
-    private static func ids(_ server: TestServer, _ query: String, as client: TestClient? = nil) async throws -> [String] {
+    private static func ids(_ server: TestServer, _ query: String, as client: TestClient? = nil) async throws
+        -> [String]
+    {
         let list = try await server.ask("GET", "/events?\(query)", as: client)
         return (list["data"]?.elements ?? []).compactMap { $0["id"]?.string }
     }

@@ -121,7 +121,10 @@ import Web
         let portal: [(String, SQL)] = [
             ("newest", EventLogStore.newest(filter, before: position, limit: 51)),
             ("period's counters", CounterStore.counters(tenant: seven, subscription: subscription, periodIndex: 3)),
-            ("limit states", LimitStateStore.states(tenant: seven, limits: [LimitID(7), LimitID(7)], windowStarts: [time, time])),
+            (
+                "limit states",
+                LimitStateStore.states(tenant: seven, limits: [LimitID(7), LimitID(7)], windowStarts: [time, time])
+            ),
         ]
         for (name, statement) in portal {
             try await Self.expectIndexes(name, statement, as: .service, pool)

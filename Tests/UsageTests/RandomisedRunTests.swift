@@ -7,7 +7,7 @@ import Web
 
 /// Eight senders on two replicas with duplicates, conflicts, voids, late and out-of-order events: afterwards
 /// everything that is stored and answered equals a naive model of what the senders were told.
-@Suite(.timeLimit(.minutes(2))) struct RandomisedRunTests {
+@Suite(.timeLimit(.minutes(15))) struct RandomisedRunTests {
     private static let keys = 320
     private static let tenants = ["acme", "beta", "gamma"]
 

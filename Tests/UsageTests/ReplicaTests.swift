@@ -5,7 +5,7 @@ import TurnpikeServer
 import Web
 
 /// Two replicas on one database: what one changes, the other never counts wrong.
-@Suite(.timeLimit(.minutes(2))) struct ReplicaTests {
+@Suite(.timeLimit(.minutes(15))) struct ReplicaTests {
     private static func run(_ body: (TestServer, TestServer) async throws -> Void) async throws {
         try await TestServer.run { first in
             try await TestServer.run(on: first.database, clock: first.clock) { second in

@@ -17,7 +17,8 @@ import Web
 
     private static func waiting(_ server: TestServer, query: String = "") async throws -> [String] {
         let list = try await server.ask("GET", "/unmatched-events\(query)")
-        return (list["data"]?.elements ?? []).map { "\($0["subject"]?.string ?? "?") \($0["id"]?.string ?? "?")" }.sorted()
+        return (list["data"]?.elements ?? []).map { "\($0["subject"]?.string ?? "?") \($0["id"]?.string ?? "?")" }
+            .sorted()
     }
 
     @Test func theyAreListedUntilReplayed() async throws {
@@ -54,7 +55,8 @@ import Web
             let again = SentEvent("2", subject: "new", data: #"{"seconds":5}"#)
             #expect(try await server.ingest(SentEvent("1", subject: "new"), again) == "accepted 2")
             #expect(
-                try await Self.replay(server, #"{"subject":"new"}"#) == "replayed 0, duplicates 1, conflicts 1, unmatched 0"
+                try await Self.replay(server, #"{"subject":"new"}"#)
+                    == "replayed 0, duplicates 1, conflicts 1, unmatched 0"
             )
             #expect(try await Self.waiting(server) == [])
             #expect(try await server.used("seconds") == "6")

@@ -33,13 +33,22 @@ import Web
 
     /// A change of one of acme's rows, and what is then found.
     private static let planted: [(change: String, found: [String])] = [
-        ("UPDATE usage_counter SET quantity = 8 WHERE feature_id = 1", ["counter seconds, period 1: quantity is 8, its events give 7"]),
-        ("UPDATE usage_counter SET charge = 1 WHERE feature_id = 1", ["counter seconds, period 1: charge is 1, its events give 3.5"]),
+        (
+            "UPDATE usage_counter SET quantity = 8 WHERE feature_id = 1",
+            ["counter seconds, period 1: quantity is 8, its events give 7"]
+        ),
+        (
+            "UPDATE usage_counter SET charge = 1 WHERE feature_id = 1",
+            ["counter seconds, period 1: charge is 1, its events give 3.5"]
+        ),
         (
             "UPDATE usage_counter SET event_count = 9 WHERE feature_id = 1",
             ["counter seconds, period 1: event count is 9, its events give 2"]
         ),
-        ("UPDATE usage_counter SET winner_id = '1' WHERE feature_id = 3", ["counter level, period 1: winner is 1, its events give 2"]),
+        (
+            "UPDATE usage_counter SET winner_id = '1' WHERE feature_id = 3",
+            ["counter level, period 1: winner is 1, its events give 2"]
+        ),
         (
             "DELETE FROM usage_counter WHERE feature_id = 1",
             [

@@ -1,3 +1,4 @@
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -37,6 +38,19 @@ import Web
                 #expect(answer.json["request_id"]?.string == answer.header("X-Request-Id"))
                 #expect(answer.header("X-Request-Id")?.isEmpty == false)
             }
+        }
+    }
+
+    @Test func aConnectionLostWhileReadingLeavesNothingInDoubt() async throws {
+        let lost = PostgresError(.connection, "lost", outcomeUnknown: true)
+        try await WebHarness.run { operations in
+            operations.get("/thing", "getThing", scope: .all) { _, _ in throw lost }
+            operations.post("/thing", "makeThing", scope: .all) { _, _ in throw lost }
+        } _: { harness in
+            let read = try await harness.client.get("/api/v1/thing").expecting(503)
+            #expect(read.json["detail"]?.string?.hasSuffix("Nothing was changed.") == true)
+            let written = try await harness.client.post("/api/v1/thing").expecting(503)
+            #expect(written.json["detail"]?.string?.contains("is not known") == true)
         }
     }
 

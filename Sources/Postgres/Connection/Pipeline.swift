@@ -168,7 +168,7 @@ extension Pipeline {
         var replies = Replies()
         do throws(PostgresError) {
             guard !isBroken, PQpipelineSync(session.handle) == 1 else { throw lost() }
-            let patience = patienceMilliseconds(items.count)
+            let patience = patienceMilliseconds
             try flush(patience)
             for item in items {
                 try receive(item, into: &replies, patience)
@@ -293,10 +293,11 @@ extension Pipeline {
         }
     }
 
-    /// The server enforces the timeout of each statement; this is for a server that can't be heard any more.
-    private func patienceMilliseconds(_ statements: Int) -> Int32 {
+    /// The server enforces the timeout of each statement; this is for a server that can't be heard any more. It does
+    /// not grow with the statements of a round trip, because no transaction takes longer than one statement may.
+    private var patienceMilliseconds: Int32 {
         guard statementTimeoutMilliseconds > 0 else { return -1 }
-        return Int32(clamping: statementTimeoutMilliseconds * max(1, statements) + Self.graceMilliseconds)
+        return Int32(clamping: statementTimeoutMilliseconds + Self.graceMilliseconds)
     }
 
     private func lost() -> PostgresError {

@@ -10,8 +10,7 @@ struct CrashControlTests {
         // The log writer sleeps, so that what was committed lately is in shared memory only when the server dies.
         let careless = [
             "synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "1GB",
-            "wal_buffers": "16MB",
-            "bgwriter_lru_maxpages": "0",
+            "wal_buffers": "16MB", "bgwriter_lru_maxpages": "0",
         ]
         try await ServedTurnpike.run(clusterSettings: careless) { turnpike in
             try await CrashCatalogue.make(turnpike.client)
@@ -23,9 +22,8 @@ struct CrashControlTests {
             try await Self.waitForReadiness(turnpike)
             let lost = try await Self.findings(turnpike, senders).filter { $0.hasPrefix("lost: ") }
             #expect(!lost.isEmpty)
-            print(
-                "crash control: \(lost.count) of \(senders.journal.entries.acknowledged.count) acknowledged events lost"
-            )
+            let acknowledged = senders.journal.entries.acknowledged.count
+            print("crash control: \(lost.count) of \(acknowledged) acknowledged events lost")
         }
     }
 

@@ -52,13 +52,13 @@ struct CrashTests {
         let senders = IngestSenders(seed: seed, client: turnpike.client)
         let total = senders.senders * senders.batches
         var random = SplitMix64(seed: seed)
-        async let load: Void = senders.run()
+        async let reporting: Void = senders.run()
         for fault in 0..<faults {
             let span = total / (faults + 1)
             try await senders.journal.reaches(acknowledgements: span * fault + Int(random.next() % UInt64(span)) + 1)
             try await strike(senders.journal)
         }
-        await load
+        await reporting
 
         let entries = senders.journal.entries
         #expect(entries.violations == [])

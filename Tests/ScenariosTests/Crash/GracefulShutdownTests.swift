@@ -88,9 +88,8 @@ struct GracefulShutdownTests {
             """
         )
         // The answer to the expectation says that the head has been read.
-        guard connection.receive(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100") else {
-            throw ChildProcess.Failure(description: "no 100")
-        }
+        let interim = connection.receive(until: "\r\n\r\n")
+        guard interim.hasPrefix("HTTP/1.1 100") else { throw ChildProcess.Failure(description: interim) }
         try connection.send(String(body.prefix(20)))
         return connection
     }

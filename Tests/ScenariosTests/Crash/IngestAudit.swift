@@ -17,8 +17,7 @@ struct IngestAudit {
         var description: String { "\(events) events with \(tokens) tokens" }
     }
 
-    /// What is wrong, one line for each finding: nothing when every acknowledged event counts exactly once, and
-    /// everywhere.
+    /// What is wrong, a line for each finding: nothing when every acknowledged event counts exactly once, everywhere.
     func findings(_ acknowledged: Set<SentEvent>) async throws -> [String] {
         var expected: [String: Totals] = [:]
         for event in acknowledged {
@@ -38,7 +37,7 @@ struct IngestAudit {
         let stored = try await pool.query(
             .worker,
             """
-            SELECT tenant.key, event.source, event.event_id, event.output_tokens, count(*)
+            SELECT tenant.key, event.source, event.event_id, coalesce(event.output_tokens, 0), count(*)
             FROM usage_event AS event
             JOIN tenant ON tenant.tenant_id = event.tenant_id
             GROUP BY tenant.key, event.source, event.event_id, event.output_tokens
