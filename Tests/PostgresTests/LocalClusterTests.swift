@@ -29,7 +29,9 @@ import Testing
         try await TestServer.withCluster { cluster in
             try cluster.kill()
             let lock = cluster.directory + "/data/postmaster.pid"
-            try Data("\(ProcessInfo.processInfo.processIdentifier)\n/\n0\n1\n".utf8).write(to: URL(fileURLWithPath: lock))
+            try Data("\(ProcessInfo.processInfo.processIdentifier)\n/\n0\n1\n".utf8).write(
+                to: URL(fileURLWithPath: lock)
+            )
             #expect(cluster.postmaster == nil)
             try cluster.start()
             #expect(cluster.postmaster != nil)

@@ -26,7 +26,11 @@ import TurnpikeServer
             let run = try await verify(server, ["--quiet"])
             #expect(run.code == 1)
             let lines = run.output.split(separator: "\n")
-            #expect(lines.contains { $0.hasPrefix("tenant acme: counter requests") && $0.hasSuffix("is 37, its events give 36") })
+            #expect(
+                lines.contains {
+                    $0.hasPrefix("tenant acme: counter requests") && $0.hasSuffix("is 37, its events give 36")
+                }
+            )
             #expect(lines.allSatisfy { $0.hasPrefix("tenant acme: ") })
 
             #expect(try await verify(server, ["--tenant", "acme"]).code == 1)
