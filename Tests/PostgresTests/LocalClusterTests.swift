@@ -25,6 +25,30 @@ import Testing
         }
     }
 
+    @Test func aLockThatNamesAStrangerAfterACrashIsNoObstacle() async throws {
+        try await TestServer.withCluster { cluster in
+            try cluster.kill()
+            let lock = cluster.directory + "/data/postmaster.pid"
+            try Data("\(ProcessInfo.processInfo.processIdentifier)\n/\n0\n1\n".utf8).write(
+                to: URL(fileURLWithPath: lock)
+            )
+            #expect(cluster.postmaster == nil)
+            try cluster.start()
+            #expect(cluster.postmaster != nil)
+            try await PostgresDatabase.run("SELECT 1", at: cluster.url)
+        }
+    }
+
+    @Test func aClusterWhoseMakingWasInterruptedIsMadeAnew() async throws {
+        try await TestServer.withCluster { cluster in
+            try cluster.stop()
+            let data = cluster.directory + "/data"
+            try FileManager.default.moveItem(atPath: data, toPath: data + ".new")
+            try cluster.start()
+            try await PostgresDatabase.run("SELECT 1", at: cluster.url)
+        }
+    }
+
     @Test func aDatabaseIsCopiedFromItsTemplate() async throws {
         try await TestServer.withDatabase(setup: "CREATE TABLE copied (id int)") { url in
             let name = "turnpike_test_\(UInt64.random(in: 0...UInt64.max))"

@@ -1,0 +1,83 @@
+import Foundation
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+
+/// `turnpike dev` as it is run.
+@Suite struct DevelopmentTests {
+    @Test(.timeLimit(.minutes(3)))
+    func theDemoSurvivesStoppingAndKilling() async throws {
+        try await withTemporaryDirectory { directory in
+            let cluster = try LocalCluster(directory: directory.appendingPathComponent("dev/postgres").path)
+            defer { try? cluster.stop() }
+            let first = try await dev(directory) { child, variables in
+                await child.stop()
+                #expect(await child.exitCode == 0)
+                return variables
+            }
+            #expect(cluster.postmaster == nil)
+
+            let second = try await dev(directory) { child, variables in
+                let rival = try await self.start(directory) { rival in
+                    (try await rival.exitCode(within: .seconds(30)), await rival.output())
+                }
+                #expect(rival.0 == 1)
+                #expect(rival.1.contains("another 'turnpike dev' is running"))
+                await child.crash()
+                _ = try await child.exitCode(within: .seconds(10))
+                return variables
+            }
+            #expect(cluster.postmaster != nil)
+
+            let third = try await dev(directory) { _, variables in variables }
+            #expect(cluster.postmaster == nil)
+            for key in ["OPERATOR_KEY", "GATEWAY_KEY", "PORTAL_KEY"] {
+                #expect(first[key] != nil)
+                #expect(first[key] == second[key])
+                #expect(first[key] == third[key])
+            }
+        }
+    }
+
+    /// Runs it until it has said how to try it, and the three calls answer as printed.
+    private func dev<Result: Sendable>(
+        _ directory: URL,
+        _ body: (ChildProcess, [String: String]) async throws -> Result
+    ) async throws -> Result {
+        try await start(directory) { child in
+            try await child.waitUntilReady(within: .seconds(60)) { await child.output().contains("Ctrl-C ends it.") }
+            let calls = await child.output().split(separator: "\n").filter { $0.hasPrefix("curl ") }
+            #expect(calls.count == 3)
+            for call in calls {
+                let command = String(call).replacing("curl -sS", with: "curl -sS --fail")
+                let code = try await withChildProcess(
+                    URL(fileURLWithPath: "/bin/sh"),
+                    arguments: ["-c", command],
+                    environment: ["PATH": "/usr/bin:/bin"],
+                    directory: directory
+                ) { try await $0.exitCode(within: .seconds(30)) }
+                #expect(code == 0, "\(command)")
+            }
+            let file = try String(contentsOf: directory.appendingPathComponent("dev/keys"), encoding: .utf8)
+            let pairs = file.split(separator: "\n").filter { $0.hasPrefix("export ") }.map {
+                $0.dropFirst("export ".count).split(separator: "=", maxSplits: 1).map(String.init)
+            }
+            return try await body(child, Dictionary(pairs.map { ($0[0], $0[1]) }) { first, _ in first })
+        }
+    }
+
+    private func start<Result: Sendable>(
+        _ directory: URL,
+        _ body: (ChildProcess) async throws -> Result
+    ) async throws -> Result {
+        let binary = try #require(TestTools.turnpikeBinary)
+        return try await withChildProcess(
+            binary,
+            arguments: ["dev", "--port", "0", "--directory", "dev"],
+            environment: ["PATH": "/usr/bin:/bin"],
+            directory: directory,
+            body
+        )
+    }
+}
