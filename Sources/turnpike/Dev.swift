@@ -10,10 +10,10 @@ struct Dev: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve a demo on a private PostgreSQL, for trying things out and for developing.",
         discussion: """
-            Starts a PostgreSQL of its own under the directory, brings its schema up to date, serves, and makes a small \
-            catalogue with real usage over HTTP. Everything is kept for the next start; remove the directory to begin \
-            anew. Ends with Ctrl-C. It needs PostgreSQL's server programs on this machine, version 15 or newer, and may \
-            run as root (PostgreSQL then runs as the postgres user) or as anybody else.
+            Starts a PostgreSQL of its own under the directory, brings its schema up to date, serves, and makes a \
+            small catalogue with real usage over HTTP. Everything is kept for the next start; remove the directory to \
+            begin anew. Ends with Ctrl-C. It needs PostgreSQL's server programs on this machine, version 15 or newer, \
+            and may run as root (PostgreSQL then runs as the postgres user) or as anybody else.
 
             Other settings of 'turnpike serve' are read from the environment, except those that say which database to \
             use and TURNPIKE_OPERATOR_KEY.
