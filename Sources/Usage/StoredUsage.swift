@@ -70,8 +70,13 @@ struct StoredUsage: Sendable {
             compare("\(name): quantity", state.quantity, rebuilt.quantity)
             compare("\(name): event count", state.eventCount, rebuilt.eventCount)
             compare("\(name): charge", row?.charge ?? .zero, try rebuilt.charge(price(of: key)))
-            if rebuilt.winner != nil {
-                compare("\(name): winner", state.winner?.text ?? "none", rebuilt.winner?.text ?? "none")
+            if let winner = rebuilt.winner, winner != state.winner {
+                let name = "\(name): winner"
+                if state.winner?.id == winner.id {
+                    compare(name, state.winner?.text ?? "none", winner.text)
+                } else {
+                    compare(name, state.winner?.id ?? "none", winner.id)
+                }
             }
             if countsDistinctValues(key.feature) {
                 let seen = distinct[key] ?? (values: 0, references: 0)

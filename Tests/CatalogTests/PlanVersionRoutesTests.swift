@@ -88,12 +88,13 @@ import Web
                 """
             )
             #expect(refused.pointers == ["/charges/0/feature", "/quotas/0/mode", "/quotas/1/feature"])
-            _ = try await server.expect(
-                201,
+            let soft = try await server.expect(
+                400,
                 "POST",
                 "/plans/pro/versions",
                 #"{"quotas":[{"feature":"peak","limit":"1","window":"day","mode":"soft"}]}"#
             )
+            #expect(soft.pointers == ["/quotas/0/feature"])
         }
     }
 
