@@ -10,6 +10,7 @@ COPY Package.swift ./
 RUN swift package resolve
 COPY Sources ./Sources
 COPY Tests ./Tests
+COPY bench ./bench
 COPY migrations ./migrations
 COPY openapi ./openapi
 RUN swift build -c release --product turnpike --static-swift-stdlib \

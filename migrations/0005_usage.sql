@@ -57,14 +57,17 @@ BEGIN
     ) THEN
         RETURN false;
     END IF;
+    -- Made apart and attached: that lets readers and writers of the log go on, which CREATE TABLE ... PARTITION OF
+    -- would make wait.
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.usage_event INCLUDING ALL)', partition_name);
+    EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', partition_name);
+    EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', partition_name);
     EXECUTE format(
-        'CREATE TABLE public.%I PARTITION OF public.usage_event FOR VALUES FROM (%L) TO (%L)',
+        'ALTER TABLE public.usage_event ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
         partition_name,
         first_day::text || ' 00:00:00+00',
         (first_day + interval '1 month')::date::text || ' 00:00:00+00'
     );
-    EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', partition_name);
-    EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', partition_name);
     RETURN true;
 END
 $$;
@@ -73,7 +76,7 @@ GRANT EXECUTE ON FUNCTION ensure_usage_event_partition(date) TO turnpike_service
 
 -- What a feature counted in a billing period. `quantity` is the value of its aggregation, `charge` the unrounded
 -- charge of that quantity (12 digits) under the plan, both written by the transaction that changed them.
--- `latest_time` and `latest_key` say which event won a `latest`, or hold the event of a `max`.
+-- The `winner_` columns say which event a `max` or `latest` shows.
 CREATE TABLE usage_counter (
     tenant_id bigint NOT NULL,
     billing_period_id bigint NOT NULL,
@@ -128,5 +131,4 @@ CREATE INDEX unmatched_event_waiting ON unmatched_event (tenant_id, subject, eve
 
 GRANT SELECT, INSERT ON event_dedup, usage_event TO turnpike_service;
 GRANT SELECT, INSERT, UPDATE ON usage_counter, usage_distinct, unmatched_event TO turnpike_service;
-GRANT DELETE ON usage_distinct TO turnpike_service;
 GRANT SELECT ON usage_event, usage_counter TO turnpike_tenant;

@@ -22,6 +22,7 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case subscriptionOverlaps(tenant: String)
     case subscriptionEnded(SubscriptionID)
     case tenantSuspended(String)
+    case timezoneInUse(String)
     case currencyMismatch(plan: String, planCurrency: String, tenantCurrency: String)
     /// The caller is bound to a tenant, and this changes what other tenants share.
     case operatorOnly
@@ -69,6 +70,11 @@ extension CatalogFault {
             .conflict(code: "subscription_ended", detail: "The subscription \(id) has ended already.")
         case .tenantSuspended(let key):
             .conflict(code: "tenant_suspended", detail: "The tenant '\(key)' is suspended. Resume it first.")
+        case .timezoneInUse(let key):
+            .conflict(
+                code: "timezone_in_use",
+                detail: "Quotas of the tenant '\(key)' count in windows of its time zone, so it cannot change any more."
+            )
         case .planVersionPublished, .planVersionNotPublished, .currencyMismatch:
             planProblem
         case .operatorOnly:

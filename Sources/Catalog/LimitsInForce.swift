@@ -11,4 +11,18 @@ enum LimitsInForce {
         try UsageLimitStore.replace(with: plan?.quotas ?? [], for: tenant, in: transaction)
         try SubscriptionStore.scheduleLimits(after: now, tenant: tenant, in: transaction)
     }
+
+    /// The same, and counts what the windows of limits that come into force have seen so far.
+    static func applyAndCount(
+        to tenant: TenantID,
+        at now: Instant,
+        catalog: Catalog,
+        usage: StoredUsageAccess,
+        in transaction: borrowing Transaction
+    ) throws {
+        try apply(to: tenant, at: now, in: transaction)
+        if let start = try SubscriptionStart(of: tenant, catalog: catalog, now: now, in: transaction) {
+            try usage.rate(transaction, start)
+        }
+    }
 }

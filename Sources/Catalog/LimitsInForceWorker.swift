@@ -47,22 +47,35 @@ package struct LimitsInForceWorker: Service {
         }
     }
 
-    /// Does what is due, up to a batch, and returns how many tenants that were.
+    /// Does what is due, up to a batch, and returns for how many tenants it worked.
     package func applyDue() async throws -> Int {
         let now = clock.now()
         let tenants = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
             try SubscriptionStore.tenantsWithDueLimits(at: now, limit: Self.batchCount, in: transaction)
         }
+        var done = 0
         for tenant in Set(tenants).sorted() {
-            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                try TenantLedger.lockAndBump(tenant, in: transaction)
-                try LimitsInForce.apply(to: tenant, at: now, in: transaction)
-                if let start = try SubscriptionStart(of: tenant, catalog: catalog, now: now, in: transaction) {
-                    try usage.rate(transaction, start)
+            do {
+                try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                    try TenantLedger.lockAndBump(tenant, in: transaction)
+                    try LimitsInForce.applyAndCount(
+                        to: tenant,
+                        at: now,
+                        catalog: catalog,
+                        usage: usage,
+                        in: transaction
+                    )
                 }
+                catalog.invalidate(tenant: tenant)
+                done += 1
+            } catch let error where !(error is CancellationError) {
+                // One tenant's trouble must not keep the others' limits out of force.
+                logger.error(
+                    "limits of a tenant could not be put in force",
+                    metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
+                )
             }
-            catalog.invalidate(tenant: tenant)
         }
-        return tenants.count
+        return done
     }
 }

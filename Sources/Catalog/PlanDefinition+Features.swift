@@ -22,6 +22,9 @@ extension PlanDefinition {
             if quota.mode == .hard, !aggregation.acceptsHardLimits {
                 let detail = "hard limits accept sum and count only; \"\(quota.feature)\" is \(aggregation.rawValue)"
                 faults.append(FieldFault(pointer: "\(pointer)/mode", code: "not_applicable", detail: detail))
+            } else if !aggregation.acceptsHardLimits {
+                let detail = "quotas count sum and count only; \"\(quota.feature)\" is \(aggregation.rawValue)"
+                faults.append(FieldFault(pointer: "\(pointer)/feature", code: "not_applicable", detail: detail))
             }
             quotas.append(Quota(quota, feature: found.feature.id))
         }

@@ -42,7 +42,7 @@ struct SubscriptionService: Sendable {
             revision: 1
         )
         try SubscriptionStore.insert(subscription, in: transaction)
-        try LimitsInForce.apply(to: tenant.id, at: now, in: transaction)
+        try LimitsInForce.applyAndCount(to: tenant.id, at: now, catalog: catalog, usage: usage, in: transaction)
         try rate(subscription, now: now, in: transaction)
         return subscription
     }
@@ -72,7 +72,7 @@ struct SubscriptionService: Sendable {
         after.updatedAt = now
         after.revision += 1
         try SubscriptionStore.update(after, in: transaction)
-        try LimitsInForce.apply(to: after.tenantID, at: now, in: transaction)
+        try LimitsInForce.applyAndCount(to: after.tenantID, at: now, catalog: catalog, usage: usage, in: transaction)
         if let end = before.endsAt, asked > end {
             // Usage past the earlier end was unsubscribed until now.
             try rate(after, now: now, in: transaction)

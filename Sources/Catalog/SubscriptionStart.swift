@@ -11,6 +11,8 @@ package struct SubscriptionStart: Sendable {
     package let catalog: CatalogSnapshot
     /// Whether the subscription was made in this transaction.
     package let isNew: Bool
+    /// Whether it covers the present; the tenant's limits in force are then its own.
+    package let isInForce: Bool
 
     /// - Parameters:
     ///   - new: the subscription that was made; without it, the one that covers the present.
@@ -29,6 +31,7 @@ package struct SubscriptionStart: Sendable {
         let isCurrent = try CatalogVersion.read(in: transaction) == cached.version
         self.tenant = tenant
         isNew = new != nil
+        isInForce = started.covers(now)
         subscription = started
         self.catalog = isCurrent ? cached : try CatalogSnapshotStore.read(in: transaction)
     }

@@ -33,6 +33,11 @@ enum TenantService {
         subjects: [String],
         in transaction: borrowing Transaction
     ) throws {
+        if changed.zone.identifier != tenant.zone.identifier,
+            try UsageLimitStore.exist(for: tenant.id, in: transaction)
+        {
+            throw CatalogFault.timezoneInUse(tenant.key)
+        }
         let before = Set(tenant.subjects)
         let after = Set(changed.subjects)
         try SubjectDirectory.release(before.subtracting(after).sorted(), of: tenant.id, in: transaction)

@@ -63,6 +63,7 @@ enum TokenTotals {
     }
 
     private static func parts(of property: String) -> [String] {
-        all.first { $0.property == property }?.classes ?? [property]
+        if property == "total_tokens" { return all.flatMap(\.classes) }
+        return all.first { $0.property == property }?.classes ?? [property]
     }
 }

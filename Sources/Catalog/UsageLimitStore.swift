@@ -51,6 +51,13 @@ package enum UsageLimitStore {
         )
     }
 
+    /// Whether the tenant has or had any limit.
+    static func exist(for tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
+        try transaction.first("SELECT EXISTS (SELECT FROM usage_limit WHERE tenant_id = \(tenant))") {
+            row throws(PostgresError) in try row.next(Bool.self)
+        } ?? false
+    }
+
     /// Says from when on the usage of a limit's windows is complete.
     package static func startCounting(_ limit: LimitID, of tenant: TenantID, from start: Instant) -> SQL {
         """

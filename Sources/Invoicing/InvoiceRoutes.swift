@@ -44,7 +44,16 @@ package struct InvoiceRoutes: Sendable {
             CounterStore.counters(tenant: tenant.id, subscription: subscription.id, periodIndex: period.index),
             CounterStore.decode
         )
-        let invoice = try UpcomingInvoice(subscription: subscription, period: period, counters: counters)
+        let invoice: UpcomingInvoice
+        do {
+            invoice = try UpcomingInvoice(subscription: subscription, period: period, counters: counters)
+        } catch {
+            throw Problem(
+                .unprocessableContent,
+                code: "amount_out_of_range",
+                detail: "The invoice comes to 10^26 or more, which is more than an amount can hold."
+            )
+        }
         return try Answer.json(InvoiceBody(upcoming: invoice, tenant: tenant, catalog: catalog.current))
     }
 }

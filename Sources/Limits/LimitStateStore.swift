@@ -53,7 +53,8 @@ package enum LimitStateStore {
         """
         \(rows(of: usage))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = state.used + excluded.used, overshoot = state.overshoot + excluded.used
+        SET used = state.used + excluded.used, overshoot = state.overshoot + excluded.used,
+            limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
         """
     }
 
@@ -62,7 +63,8 @@ package enum LimitStateStore {
         """
         \(rows(of: usage))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = excluded.used, overshoot = state.overshoot + excluded.used - state.used
+        SET used = excluded.used, overshoot = state.overshoot + excluded.used - state.used,
+            limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
         """
     }
 

@@ -23,7 +23,9 @@ package enum Verification {
         difference: (UsageDifference) -> Void,
         progress: (UsageVerification.Progress) -> Void
     ) async throws -> UsageVerification.Progress {
-        let pool = PostgresPool(configuration.postgres, logger: logger)
+        var settings = configuration.postgres
+        settings.worker.statementTimeoutMilliseconds = 600_000
+        let pool = PostgresPool(settings, logger: logger)
         let result: Result<UsageVerification.Progress, any Error>
         do {
             result = .success(

@@ -16,7 +16,7 @@ package struct EarlierUsage {
     /// - Throws: `Problem` 422 when a counter would leave the range of a quantity.
     package static func rate(_ start: SubscriptionStart, in transaction: borrowing Transaction) throws {
         let earlier = EarlierUsage(tenant: start.tenant, catalog: start.catalog, subscription: start.subscription)
-        let begun = earlier.limitsThatBegin
+        let begun = start.isInForce ? earlier.limitsThatBegin : []
         guard start.isNew || !begun.isEmpty else { return }
         do {
             try earlier.rate(beginning: begun, in: transaction)

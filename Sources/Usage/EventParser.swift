@@ -1,3 +1,4 @@
+import Catalog
 internal import BillingCore
 internal import Web
 

@@ -1,3 +1,4 @@
+package import Catalog
 package import BillingCore
 internal import Web
 

@@ -139,6 +139,8 @@ package struct EventRoutes: Sendable {
                 }
             } catch let stale as StaleCatalog {
                 try await ingest.refresh(stale)
+            } catch {
+                throw Problem.ofIngest(error)
             }
         }
         throw IngestRefusal.catalogBusy.problem

@@ -17,12 +17,14 @@ final class IngestLane: Sendable {
     private struct Waiting: Sendable {
         let submission: Submission
         let eventCount: Int
+        let byteCount: Int
         let answer: CheckedContinuation<Result<[EventNotice], any Error>, Never>
     }
 
     private struct State {
         var queue: Deque<Waiting> = []
         var queuedEvents = 0
+        var queuedBytes = 0
         var isClosed = false
     }
 
@@ -46,13 +48,19 @@ final class IngestLane: Sendable {
     /// - Throws: `IngestRefusal.queueFull` at once when the lane has no room, and whatever failed the flush.
     func store(_ submission: Submission) async throws -> [EventNotice] {
         let count = submission.prepared.eventCount
+        let bytes = submission.prepared.byteCount
         let result = await withCheckedContinuation { answer in
             let refusal = state.withLock { state -> IngestRefusal? in
                 if state.isClosed { return .stopping }
                 // A lane that is empty takes any request: one larger than the queue could otherwise never pass.
-                if state.queuedEvents > 0, state.queuedEvents + count > limits.queuedEvents { return .queueFull }
-                state.queue.append(Waiting(submission: submission, eventCount: count, answer: answer))
+                let hasRoom =
+                    state.queuedEvents + count <= limits.queuedEvents && state.queuedBytes + bytes <= limits.queuedBytes
+                guard hasRoom || state.queue.isEmpty else { return .queueFull }
+                state.queue.append(
+                    Waiting(submission: submission, eventCount: count, byteCount: bytes, answer: answer)
+                )
                 state.queuedEvents += count
+                state.queuedBytes += bytes
                 metrics.queued(by: count)
                 return nil
             }
@@ -71,11 +79,18 @@ final class IngestLane: Sendable {
     /// Flushes until the lane is closed and empty.
     func run() async {
         for await _ in bell {
-            while true {
-                let batch = take()
-                if batch.isEmpty { break }
-                await flush(batch)
-            }
+            await flushAll()
+        }
+        // A request may have come in between the last ring and the end of the bell.
+        close()
+        await flushAll()
+    }
+
+    private func flushAll() async {
+        while true {
+            let batch = take()
+            if batch.isEmpty { return }
+            await flush(batch)
         }
     }
 
@@ -89,12 +104,17 @@ final class IngestLane: Sendable {
         let batch = state.withLock { state in
             var batch: [Waiting] = []
             var events = 0
-            while let next = state.queue.first, batch.isEmpty || events + next.eventCount <= limits.flushEvents {
+            var bytes = 0
+            while let next = state.queue.first {
+                let fits = events + next.eventCount <= limits.flushEvents && bytes + next.byteCount <= limits.flushBytes
+                guard fits || batch.isEmpty else { break }
                 batch.append(next)
                 events += next.eventCount
+                bytes += next.byteCount
                 state.queue.removeFirst()
             }
             state.queuedEvents -= events
+            state.queuedBytes -= bytes
             return batch
         }
         metrics.queued(by: -batch.reduce(0) { $0 + $1.eventCount })

@@ -25,6 +25,12 @@ struct IngestPreparation: Sendable {
         var faults: [EventFault] = []
 
         var eventCount: Int { groups.reduce(unmatched.count) { $0 + $1.events.count } }
+
+        /// About how much memory the events' text takes.
+        var byteCount: Int {
+            let matched = groups.reduce(0) { $0 + $1.events.reduce(0) { $0 + $1.event.byteCount } }
+            return unmatched.reduce(matched) { $0 + $1.event.byteCount }
+        }
     }
 
     /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.

@@ -30,7 +30,7 @@ extension Problem {
             .serviceUnavailable,
             code: "database_unavailable",
             detail:
-                "The database does not answer at the moment. Send the events again: what of them was stored counts once.",
+                "The database does not answer now. Send the events again: what of them was stored counts once.",
             headers: [.retryAfter: "1"],
             underlying: failure
         )

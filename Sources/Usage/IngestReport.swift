@@ -96,6 +96,11 @@ struct IngestMetrics: Sendable {
         flushSize.record(events)
     }
 
+    /// Events of a request of which nothing was stored.
+    func countRejected(_ faults: [EventFault]) {
+        outcomes[.rejected]?.increment(by: max(1, Set(faults.compactMap(\.index)).count))
+    }
+
     func count(_ report: IngestReport) {
         for (status, counter) in outcomes {
             let count = report.count(status)

@@ -9,6 +9,10 @@ package import Web
 package struct IngestLimits: Sendable {
     /// How many events may wait in one lane before requests are refused.
     package var queuedEvents = 50_000
+    /// How much of event text may wait in one lane, whatever the number of events.
+    package var queuedBytes = 64 * 1024 * 1024
+    /// How much of event text one flush takes at most.
+    package var flushBytes = 16 * 1024 * 1024
     /// How many events one flush takes at most; a single larger request is one flush of its own.
     package var flushEvents = 2_000
     package var lanes = 2
@@ -73,7 +77,7 @@ package final class IngestService: Service {
     /// Stores a batch. When this returns, everything that the report counts as stored is committed.
     /// - Parameter isLenient: whether valid events are stored although others have faults.
     package func ingest(_ batch: DecodedBatch, by principal: Principal, isLenient: Bool) async throws -> IngestReport {
-        if let fault = batch.bodyFault { throw IngestRefusal.faults([fault]) }
+        if let fault = batch.bodyFault { throw refused([fault]) }
         let now = clock.now()
         var faults = batch.faults
         var incoming: [IngestPreparation.Incoming] = []
@@ -94,22 +98,27 @@ package final class IngestService: Service {
                 incoming.append(.init(event: event, time: event.time ?? now, receivedAt: now, index: index))
             }
         }
-        guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
+        guard faults.isEmpty || isLenient else { throw refused(faults) }
 
         let prepared = try await preparation.prepare(incoming, boundTo: principal.tenantID)
         faults += prepared.faults.map(batch.located)
-        guard faults.isEmpty || isLenient else { throw IngestRefusal.faults(faults) }
+        guard faults.isEmpty || isLenient else { throw refused(faults) }
 
         var notices: [EventNotice] = []
         do {
             if prepared.eventCount > 0 { notices = try await store(prepared, boundTo: principal.tenantID) }
         } catch IngestRefusal.faults(let found) {
             // The catalogue changed after the events were prepared, and measures them otherwise now.
-            throw IngestRefusal.faults(faults + found.map(batch.located))
+            throw refused(faults + found.map(batch.located))
         }
         let report = IngestReport(stored: prepared.eventCount, notices: notices, faults: faults)
         metrics.count(report)
         return report
+    }
+
+    private func refused(_ faults: [EventFault]) -> IngestRefusal {
+        metrics.countRejected(faults)
+        return .faults(faults)
     }
 
     func refresh(_ stale: StaleCatalog) async throws {

@@ -60,3 +60,8 @@ extension PendingEvent {
         return measurements.allSatisfy { plan.mentions($0.feature) } ? nil : .unpriced
     }
 }
+
+extension UsageEvent {
+    /// About how much memory its text takes: what is bounded tightly counts as a constant.
+    var byteCount: Int { 512 + (data?.utf8.count ?? 0) + (extensions?.utf8.count ?? 0) }
+}

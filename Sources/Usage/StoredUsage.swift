@@ -14,15 +14,19 @@ struct StoredUsage: Sendable {
     private let distinct: [CounterKey: (values: Int64, references: Int64)]
     private let claimedKeys: Int64
 
-    /// Reads it under the tenant's ledger lock; `nil` when the ledger's tenant does not exist.
+    /// Reads it in one snapshot, without a lock: whoever changes usage commits sequence, events and counters at once.
+    /// `nil` when the ledger's tenant does not exist.
     init?(tenant id: TenantID, now: Instant, in transaction: borrowing Transaction) throws {
-        let ledger = try TenantLedger.lock(id, in: transaction)
-        guard let ledger,
+        try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        let sequence = try transaction.first("SELECT ledger_seq FROM tenant_ledger WHERE tenant_id = \(id)") {
+            row throws(PostgresError) in try row.next(Int64.self)
+        }
+        guard let sequence,
             let tenant = try TenantSnapshotStore.read([id], plans: [:], now: now, in: transaction).first
         else { return nil }
         self.tenant = tenant
+        ledgerSequence = sequence
         catalog = try CatalogSnapshotStore.read(in: transaction)
-        ledgerSequence = ledger.ledgerSequence
         periods = try BillingPeriodStore.all(of: id, in: transaction)
         let results = try transaction.pipeline([
             CounterStore.counters(tenant: id), LimitStateStore.allStates(tenant: id),
@@ -67,7 +71,7 @@ struct StoredUsage: Sendable {
             compare("\(name): event count", state.eventCount, rebuilt.eventCount)
             compare("\(name): charge", row?.charge ?? .zero, try rebuilt.charge(price(of: key)))
             if rebuilt.winner != nil {
-                compare("\(name): winner", state.winner?.id ?? "none", rebuilt.winner?.id ?? "none")
+                compare("\(name): winner", state.winner?.text ?? "none", rebuilt.winner?.text ?? "none")
             }
             if countsDistinctValues(key.feature) {
                 let seen = distinct[key] ?? (values: 0, references: 0)
@@ -117,4 +121,8 @@ struct StoredUsage: Sendable {
         let subscription = tenant.subscriptions.first { $0.id == period.subscriptionID }
         return subscription?.planVersion.charges[key.feature]
     }
+}
+
+extension CounterWinner {
+    fileprivate var text: String { "\(id) (\(key)) at \(time)" }
 }

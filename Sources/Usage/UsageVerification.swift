@@ -19,9 +19,9 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
 
 /// Rebuilds every counter and limit window from the raw events and compares (promise P5).
 ///
-/// Each tenant is judged as of one ledger sequence: its counters are read in one short transaction under the ledger
-/// lock, and the events up to that sequence are then paged through without any lock, so that it can run beside live
-/// traffic. Memory holds one page of events and one tenant's counters.
+/// Each tenant is judged as of one ledger sequence: its counters are read in one snapshot, and the events up to that
+/// sequence are then paged through. It takes no lock, so that it can run beside live traffic. Memory holds one page of
+/// events, one tenant's counters and limit windows, and the distinct values of the periods that are still open.
 package struct UsageVerification: Sendable {
     private static let tenantPage = 500
     private static let eventPage = 5_000
@@ -110,8 +110,19 @@ package struct UsageVerification: Sendable {
             if let first = page.first, let last = page.last {
                 voided = try await voidedKeys(tenant, from: first.time, through: last.time, stored.ledgerSequence)
             }
-            for event in page where event.reversalOf == nil && !voided.contains(event.key) {
-                try recount.add(event)
+            do {
+                for event in page where event.reversalOf == nil && !voided.contains(event.key) {
+                    try recount.add(event)
+                }
+            } catch {
+                return [
+                    UsageDifference(
+                        tenant: stored.tenant.key,
+                        subject: "the usage after event \(rows)",
+                        stored: "counted",
+                        rebuilt: "no count: \(error)"
+                    )
+                ]
             }
             if let last = page.last { recount.forgetDistinctValues(before: last.time) }
             rows += page.count

@@ -69,7 +69,8 @@ import Web
                 server,
                 """
                 {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-                   {"up_to":"1000000","unit_amount":"0"},{"up_to":null,"unit_amount":"0.000002","flat_amount":"0.5"}]}}]}
+                   {"up_to":"1000000","unit_amount":"0"},
+                   {"up_to":null,"unit_amount":"0.000002","flat_amount":"0.5"}]}}]}
                 """
             )
             func send(_ id: String, _ seconds: String) async throws -> [String] {
@@ -130,7 +131,10 @@ import Web
         try await TestServer.run { server in
             try await Self.arrange(
                 server,
-                #"{"fees":[{"key":"platform","amount":"31","charged":"in_advance"},{"key":"late","amount":"30","charged":"in_arrears"}]}"#
+                """
+                {"fees":[{"key":"platform","amount":"31","charged":"in_advance"},
+                         {"key":"late","amount":"30","charged":"in_arrears"}]}
+                """
             )
             let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
             try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-11-25T12:00:00Z"}"#)

@@ -25,7 +25,18 @@ package struct TestDatabase: Sendable {
         }
     }
 
+    /// Waits while many tests have one. A test that takes a second one while it has the first could wait for ever.
     package static func create() async throws -> TestDatabase {
+        await TestSlots.databases.take()
+        do {
+            return try await clone()
+        } catch {
+            await TestSlots.databases.give()
+            throw error
+        }
+    }
+
+    private static func clone() async throws -> TestDatabase {
         let cluster = try await TestCluster.shared.prepared()
         let name = "turnpike_test_\(ProcessInfo.processInfo.processIdentifier)_\(UInt32.random(in: .min ... .max))"
         let url = try await PostgresDatabase.create(name, template: cluster.template, at: cluster.url)
@@ -33,7 +44,13 @@ package struct TestDatabase: Sendable {
     }
 
     package func drop() async throws {
-        try await PostgresDatabase.drop(name, at: clusterURL)
+        do {
+            try await PostgresDatabase.drop(name, at: clusterURL)
+            await TestSlots.databases.give()
+        } catch {
+            await TestSlots.databases.give()
+            throw error
+        }
     }
 
     /// Runs statements as the owner, past row-level security: for arranging what no operation can arrange yet.

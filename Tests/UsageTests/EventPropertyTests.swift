@@ -1,3 +1,4 @@
+import Catalog
 import BillingCore
 import Testing
 

@@ -12,7 +12,8 @@ import Web
 @Suite struct QueryPlanTests {
     /// Many tenants with a month of usage each.
     private static let rows = """
-        INSERT INTO tenant (tenant_id, key, name, currency, timezone, metadata, status, created_at, updated_at, revision)
+        INSERT INTO tenant
+            (tenant_id, key, name, currency, timezone, metadata, status, created_at, updated_at, revision)
         SELECT n, 't' || n, 'T', 'USD', 'UTC', '{}', 'active', now(), now(), 1 FROM generate_series(1, 2000) n;
         INSERT INTO plan (plan_id, key, name, currency, created_at, updated_at, revision)
         VALUES (1, 'pro', 'Pro', 'USD', now(), now(), 1);
@@ -22,14 +23,16 @@ import Web
         INSERT INTO subscription (tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at, created_at,
             updated_at, revision)
         SELECT tenant_id, gen_random_uuid(), 1, 'UTC', '2026-01-01Z', '2026-01-01Z', now(), now(), 1 FROM tenant;
-        INSERT INTO billing_period (tenant_id, billing_period_id, subscription_id, period_index, starts_at, ends_at, status)
+        INSERT INTO billing_period
+            (tenant_id, billing_period_id, subscription_id, period_index, starts_at, ends_at, status)
         SELECT tenant_id, tenant_id * 10 + n, subscription_id, n, '2026-01-01Z'::timestamptz + n * interval '30 days',
             '2026-01-31Z'::timestamptz + n * interval '30 days', 'open'
         FROM subscription, generate_series(0, 4) n;
         INSERT INTO meter (meter_id, key, name, event_type, aggregation, definition, created_version, created_at,
             updated_at, revision)
         VALUES (1, 'm', 'm', 'e', 'count', '{}', 1, now(), now(), 1);
-        INSERT INTO feature (feature_id, key, name, meter_id, filters, unit, created_version, created_at, updated_at, revision)
+        INSERT INTO feature
+            (feature_id, key, name, meter_id, filters, unit, created_version, created_at, updated_at, revision)
         SELECT n, 'f' || n, 'f', 1, '[]', 'unit', 1, now(), now(), 1 FROM generate_series(1, 4) n;
         INSERT INTO usage_counter (tenant_id, billing_period_id, feature_id, cell, quantity, event_count, charge)
         SELECT tenant_id, billing_period_id, n, '', 1, 1, 1 FROM billing_period, generate_series(1, 4) n;

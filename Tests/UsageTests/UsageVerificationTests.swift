@@ -81,7 +81,8 @@ import Web
             ]
         ),
         (
-            "DELETE FROM event_dedup WHERE event_key = (SELECT min(event_key::text)::uuid FROM event_dedup WHERE tenant_id = 1)",
+            "DELETE FROM event_dedup WHERE event_key = "
+                + "(SELECT min(event_key::text)::uuid FROM event_dedup WHERE tenant_id = 1)",
             ["the number of event keys is 3, its events give 4"]
         ),
         (

@@ -30,11 +30,11 @@ import Web
     ])
     func aDatabaseThatIsAwayIsA503ThatSaysWhenToComeBack(_ kind: PostgresError.Kind, _ isUnknown: Bool) async throws {
         try await WebHarness.run { operations in
-            operations.get("/away", "away", scope: .tenantsRead) { _, _ in
+            operations.post("/away", "away", scope: .tenantsRead) { _, _ in
                 throw PostgresError(kind, "host 10.0.0.7", outcomeUnknown: isUnknown)
             }
         } _: { harness in
-            let answer = try await harness.client.get("/api/v1/away")
+            let answer = try await harness.client.post("/api/v1/away")
             #expect(answer.status == 503)
             #expect(answer.code == "database_unavailable")
             #expect(answer.header("Retry-After") == "1")

@@ -2,7 +2,7 @@ import Web
 
 /// What a member of `data` says, whichever of its names it goes by: our own, those of OpenAI and LiteLLM, those of
 /// Anthropic, and the attributes of OpenTelemetry's GenAI conventions with their predecessors.
-enum LLMName {
+package enum LLMName: Sendable {
     case provider, model, user, feature, costCenter, requestID, cost
     /// `gen_ai.system` and `gen_ai.request.model`: they stand in where the provider and the answering model are absent,
     /// but need not equal them.
@@ -19,11 +19,11 @@ enum LLMName {
     case usage, inputDetails, outputDetails
 
     /// The object in which a member stands.
-    enum Place {
+    package enum Place: Sendable {
         case data, usage, inputDetails, outputDetails
     }
 
-    init?(_ name: UnsafeRawBufferPointer, in place: Place) {
+    package init?(_ name: UnsafeRawBufferPointer, in place: Place) {
         let found: LLMName? =
             switch place {
             case .data: Self.count(name) ?? Self.label(name) ?? Self.telemetry(name)

@@ -1,10 +1,8 @@
-internal import Web
-
 /// The name of a property of events, as meters, filters and dimensions write it: a normalised LLM field under any of
 /// its names, a derived class of tokens, or a path into `data` such as `request.region`. Make it once, use it for many
 /// events.
 package struct EventPropertyPath: Sendable, Hashable {
-    enum Target: Sendable, Hashable {
+    package enum Target: Sendable, Hashable {
         case provider, model, user, feature, costCenter, requestID, cost
         case inputTokens, outputTokens
         case uncachedInputTokens, cachedInputTokens, cacheWriteTokens, plainOutputTokens, reasoningTokens
@@ -14,7 +12,7 @@ package struct EventPropertyPath: Sendable, Hashable {
     }
 
     package let text: String
-    let target: Target
+    package let target: Target
 
     package init(_ text: String) {
         self.text = text
@@ -68,6 +66,30 @@ package struct EventPropertyPath: Sendable, Hashable {
         case .outputTokens: .outputTokens
         case .reasoningTokens: .reasoningTokens
         case .usage, .inputDetails, .outputDetails: nil
+        }
+    }
+}
+
+extension EventPropertyPath.Target {
+    /// The field's own name; nil for a path into `data`.
+    package var name: String? {
+        switch self {
+        case .provider: "provider"
+        case .model: "model"
+        case .user: "user"
+        case .feature: "feature"
+        case .costCenter: "cost_center"
+        case .requestID: "request_id"
+        case .cost: "cost"
+        case .inputTokens: "input_tokens"
+        case .outputTokens: "output_tokens"
+        case .uncachedInputTokens: "uncached_input_tokens"
+        case .cachedInputTokens: "cached_input_tokens"
+        case .cacheWriteTokens: "cache_write_tokens"
+        case .plainOutputTokens: "plain_output_tokens"
+        case .reasoningTokens: "reasoning_tokens"
+        case .total: "total_tokens"
+        case .data: nil
         }
     }
 }
