@@ -55,6 +55,18 @@ need_build_packages() {
     need_packages git ca-certificates pkg-config libpq-dev tzdata postgresql postgresql-client
 }
 
+releaseOptions=() # for the caller
+
+# release_options: sets releaseOptions for `swift build`. The binary carries Swift's libraries where the toolchain has them.
+release_options() {
+    releaseOptions=(-c release)
+    local resources
+    resources=$(swift -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')
+    if [ -d "${resources}_static" ]; then
+        releaseOptions+=(--static-swift-stdlib)
+    fi
+}
+
 # python_virtual_environment FOLDER: makes or refreshes a virtual environment with the pinned test tools.
 python_virtual_environment() {
     local folder=$1 wanted python=""
