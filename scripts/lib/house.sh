@@ -71,7 +71,14 @@ python_virtual_environment() {
     done
     [ -n "$python" ] || fail "Python 3.11 or newer with its venv module is needed (Debian: python3-venv)"
     say "installing into $folder with pip: $(grep -v '^#' "$root/scripts/requirements.txt" | tr '\n' ' ')"
-    rm -rf "$folder"
+    # The marker is there from the start, so that a run that was interrupted can be repeated.
+    if [ -f "$folder/.requirements" ] && [ -f "$folder/pyvenv.cfg" ]; then
+        rm -rf "$folder"
+    elif [ -n "$(find "$folder" -mindepth 1 ! -name .requirements -print -quit 2>/dev/null)" ]; then
+        fail "$folder is not a virtual environment made by these scripts; remove it or name another folder"
+    fi
+    mkdir -p "$folder"
+    printf 'incomplete\n' >"$folder/.requirements"
     "$python" -m venv "$folder"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         -r "$root/scripts/requirements.txt" -c "$root/scripts/constraints.txt" </dev/null \
