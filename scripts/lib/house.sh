@@ -42,12 +42,26 @@ need_packages() {
     apt-get update && apt-get install --no-install-recommends ${missing[*]}"
         fi
     fi
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+        no_main_cluster "${asRoot[@]}"
+    fi
     say "installing Debian packages: ${missing[*]}"
     "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null \
         || say "apt-get update failed; trying with the package lists that are there"
     "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" </dev/null \
         || fail "apt-get could not install: ${missing[*]}"
+}
+
+# no_main_cluster [SUDO...]: keeps the package from making and starting a cluster that Turnpike doesn't use.
+no_main_cluster() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    if grep -Eqs '^[[:space:]]*create_main_cluster[[:space:]=]' "$settings"; then
+        return 0
+    fi
+    say "writing 'create_main_cluster = false' into $settings: the package is to start no server of its own"
+    "$@" mkdir -p "${settings%/*}"
+    printf 'create_main_cluster = false\n' | "$@" tee -a "$settings" >/dev/null
 }
 
 # need_build_packages: what building and running Turnpike takes beside the toolchain.
