@@ -21,12 +21,16 @@ EXCEPTION
 END
 $$;
 
+-- From PostgreSQL 16 on, who makes a role is a member of it that may not SET ROLE to it; 15 doesn't know the word.
 DO $$
+DECLARE
+    privilege constant text :=
+        CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
-    IF NOT pg_has_role(current_user, 'turnpike_service', 'MEMBER') THEN
+    IF NOT pg_has_role(current_user, 'turnpike_service', privilege) THEN
         EXECUTE format('GRANT turnpike_service TO %I', current_user);
     END IF;
-    IF NOT pg_has_role(current_user, 'turnpike_tenant', 'MEMBER') THEN
+    IF NOT pg_has_role(current_user, 'turnpike_tenant', privilege) THEN
         EXECUTE format('GRANT turnpike_tenant TO %I', current_user);
     END IF;
 END

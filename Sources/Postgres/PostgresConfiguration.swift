@@ -1,3 +1,5 @@
+import CLibPQ
+
 /// How to connect, what every connection is set to, and how many there are.
 package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomReflectable {
     /// A connection URI or a keyword string, as libpq reads them. It may contain a password: never log it.
@@ -40,6 +42,33 @@ package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomR
         copy.statementTimeoutMilliseconds = 0
         copy.idleInTransactionTimeoutMilliseconds = 0
         return copy
+    }
+
+    /// Whether the URL can be read as what was meant. A password that isn't percent-encoded can also end up in what
+    /// libpq takes for a host or a port, and libpq quotes those in its complaints. A text with neither `=` nor a scheme
+    /// is the name of a database.
+    package var hasValidURL: Bool {
+        guard url.contains("=") || url.hasPrefix("postgres://") || url.hasPrefix("postgresql://") else { return true }
+        var complaint: UnsafeMutablePointer<CChar>?
+        let options = PQconninfoParse(url, &complaint)
+        defer {
+            PQconninfoFree(options)
+            PQfreemem(complaint)
+        }
+        guard var option = options else { return false }
+        while let keyword = option.pointee.keyword {
+            let value = option.pointee.val.map { String(cString: $0) } ?? ""
+            switch String(cString: keyword) {
+            case "port":
+                guard value.split(separator: ",").allSatisfy({ UInt16($0) ?? 0 > 0 }) else { return false }
+            case "host":
+                // A path or an abstract socket may contain anything.
+                guard value.hasPrefix("/") || !value.dropFirst().contains("@") else { return false }
+            default: break
+            }
+            option += 1
+        }
+        return true
     }
 
     /// Without the URL, which may contain a password.

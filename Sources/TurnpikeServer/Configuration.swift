@@ -89,6 +89,12 @@ package struct Configuration: Sendable {
             reader.fault(setting, "must be a PostgreSQL URL such as postgres://user@host:5432/name")
             return
         }
+        if !PostgresConfiguration(url: url).hasValidURL {
+            reader.fault(
+                setting,
+                "is not a valid connection string; reserved characters in a password must be percent-encoded"
+            )
+        }
     }
 
     private static func operatorKey(_ reader: inout SettingsReader) -> APIKeyText? {

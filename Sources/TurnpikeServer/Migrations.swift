@@ -4,9 +4,14 @@ import Postgres
 
 /// Bringing the schema to where this program expects it, and telling whether it is there.
 package enum Migrations {
-    /// Applies what is pending, as the login that owns the schema. Returns the names of what was applied.
-    package static func migrate(_ configuration: Configuration, logger: Logger) async throws -> [String] {
-        try await migrator(configuration, logger).migrate()
+    /// Applies what is pending, as the login that owns the schema. Returns the names of what was applied. With
+    /// `toleratingNewer`, what a newer release applied on top is no fault.
+    package static func migrate(
+        _ configuration: Configuration,
+        toleratingNewer: Bool = false,
+        logger: Logger
+    ) async throws -> [String] {
+        try await migrator(configuration, logger).migrate(toleratingNewer: toleratingNewer)
     }
 
     /// One line for every migration that this program or the database knows.

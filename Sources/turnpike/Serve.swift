@@ -23,7 +23,7 @@ struct Serve: AsyncParsableCommand {
         let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: configuration.logLevel) }
         do {
             if configuration.migratesOnStart {
-                let applied = try await Migrations.migrate(configuration, logger: logger)
+                let applied = try await Migrations.migrate(configuration, toleratingNewer: true, logger: logger)
                 logger.info("migrated", metadata: ["applied": .array(applied.map { .string($0) })])
             }
             try await Server.build(configuration, logger: logger) { port in

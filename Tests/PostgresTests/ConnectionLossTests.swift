@@ -102,6 +102,20 @@ import Testing
         }
     }
 
+    @Test func anUnknownOutcomeIsRememberedWhenTheRetriesFindTheServerAway() async throws {
+        try await withProxy { proxied, direct, proxy in
+            try await proxied.execute(.ingest, "SELECT 1")
+            proxy.cut(.afterAnswer, at: "commit", forGood: true)
+            let error = try await failure {
+                try await proxied.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
+                    _ = try transaction.execute("INSERT INTO entry VALUES (1) ON CONFLICT DO NOTHING")
+                }
+            }
+            #expect(error.kind == .connection && error.outcomeUnknown)
+            try await eventually("the first attempt's commit happened") { try await count(direct) == 1 }
+        }
+    }
+
     @Test func roundTripsAreAsFewAsPromised() async throws {
         try await withProxy { proxied, _, proxy in
             func trips(_ work: () async throws -> Void) async throws -> Int {

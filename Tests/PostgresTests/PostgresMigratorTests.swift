@@ -58,6 +58,30 @@ import Testing
         }
     }
 
+    @Test func aNewerMigrationIsToleratedOnlyWhereAskedAndOnlyAfterTheLast() async throws {
+        try await TestServer.withDatabase { url in
+            try await migrator(url, [Self.first, Self.second, Self.third]).migrate()
+            let applied = try await migrator(url, [Self.first, Self.second]).migrate(toleratingNewer: true)
+            #expect(applied.isEmpty)
+            let strict = try await complaint { try await migrator(url, [Self.first, Self.second]).migrate() }
+            #expect(strict.contains("0003_third is applied to the database but missing here"))
+            let gap = try await complaint {
+                try await migrator(url, [Self.first, Self.third]).migrate(toleratingNewer: true)
+            }
+            #expect(gap.contains("0002_second is applied to the database but missing here"))
+            let edited = Migration(name: Self.second.name, sql: Self.second.sql + " ")
+            let edit = try await complaint {
+                try await migrator(url, [Self.first, edited]).migrate(toleratingNewer: true)
+            }
+            #expect(edit.contains("0002_second was edited"))
+            let late = Migration(name: "0002_zeta", sql: "SELECT 1")
+            let order = try await complaint {
+                try await migrator(url, [Self.first, Self.second, late]).migrate(toleratingNewer: true)
+            }
+            #expect(order.contains("0002_zeta is new but sorts before 0003_third"))
+        }
+    }
+
     @Test func aMigrationOutOfOrderIsRefused() async throws {
         try await TestServer.withDatabase { url in
             try await migrator(url, [Self.first, Self.third]).migrate()

@@ -52,6 +52,16 @@ import TurnpikeServer
         #expect(fault?.description.contains("7 characters") == true)
     }
 
+    @Test(arguments: ["hunter%zz/horse", "hunter2/horse", "hunter@horse"])
+    func aPasswordThatIsNotEncodedIsNotRepeatedInItsFault(password: String) {
+        let fault = #expect(throws: ConfigurationFault.self) {
+            _ = try Configuration(environment: ["DATABASE_URL": "postgres://u:\(password)@h/d"])
+        }
+        let text = fault?.description ?? ""
+        #expect(text.contains("DATABASE_URL is not a valid connection string"))
+        #expect(!text.contains("hunter") && !text.contains("horse"))
+    }
+
     @Test func aFlagWinsOverItsVariable() throws {
         let configuration = try Configuration(
             environment: minimal.merging(["TURNPIKE_PORT": "1"]) { $1 },

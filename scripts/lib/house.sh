@@ -42,12 +42,26 @@ need_packages() {
     apt-get update && apt-get install --no-install-recommends ${missing[*]}"
         fi
     fi
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+        no_main_cluster "${asRoot[@]}"
+    fi
     say "installing Debian packages: ${missing[*]}"
     "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null \
         || say "apt-get update failed; trying with the package lists that are there"
     "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" </dev/null \
         || fail "apt-get could not install: ${missing[*]}"
+}
+
+# no_main_cluster [SUDO...]: keeps the package from making and starting a cluster that Turnpike doesn't use.
+no_main_cluster() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    if grep -Eqs '^[[:space:]]*create_main_cluster[[:space:]=]' "$settings"; then
+        return 0
+    fi
+    say "writing 'create_main_cluster = false' into $settings: the package is to start no server of its own"
+    "$@" mkdir -p "${settings%/*}"
+    printf 'create_main_cluster = false\n' | "$@" tee -a "$settings" >/dev/null
 }
 
 # need_build_packages: what building and running Turnpike takes beside the toolchain.
@@ -83,7 +97,14 @@ python_virtual_environment() {
     done
     [ -n "$python" ] || fail "Python 3.11 or newer with its venv module is needed (Debian: python3-venv)"
     say "installing into $folder with pip: $(grep -v '^#' "$root/scripts/requirements.txt" | tr '\n' ' ')"
-    rm -rf "$folder"
+    # The marker is there from the start, so that a run that was interrupted can be repeated.
+    if [ -f "$folder/.requirements" ] && [ -f "$folder/pyvenv.cfg" ]; then
+        rm -rf "$folder"
+    elif [ -n "$(find "$folder" -mindepth 1 ! -name .requirements -print -quit 2>/dev/null)" ]; then
+        fail "$folder is not a virtual environment made by these scripts; remove it or name another folder"
+    fi
+    mkdir -p "$folder"
+    printf 'incomplete\n' >"$folder/.requirements"
     "$python" -m venv "$folder"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         -r "$root/scripts/requirements.txt" -c "$root/scripts/constraints.txt" </dev/null \

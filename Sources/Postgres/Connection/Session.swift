@@ -7,6 +7,10 @@ final class Session {
 
     /// Connects, waiting at most the configured time, and checks that the server is new enough.
     init(_ configuration: PostgresConfiguration) throws(PostgresError) {
+        // libpq's own complaint quotes the part it can't read, which may be one of the password.
+        guard configuration.hasValidURL else {
+            throw PostgresError(.connection, "the database URL is not a valid connection string")
+        }
         let options: [(String, String)] = [
             ("dbname", configuration.url),
             ("application_name", configuration.applicationName),

@@ -62,8 +62,9 @@ struct MigrationHistory {
     let migrations: [ChecksummedMigration]
     let records: [MigrationRecord]
 
-    /// What is to be applied, in order; throws the first thing that doesn't match.
-    func pending() throws(MigrationFailure) -> [ChecksummedMigration] {
+    /// What is to be applied, in order; throws the first thing that doesn't match. `toleratingNewer` accepts what a
+    /// newer release applied after the last migration known here.
+    func pending(toleratingNewer: Bool = false) throws(MigrationFailure) -> [ChecksummedMigration] {
         for (earlier, later) in zip(migrations, migrations.dropFirst()) where earlier.name == later.name {
             throw .duplicate(name: later.name)
         }
@@ -72,12 +73,22 @@ struct MigrationHistory {
             switch status.state {
             case .applied, .pending: continue
             case .edited: throw .edited(name: status.name)
+            case .unknown where toleratingNewer && isNewer(status.name): continue
             case .unknown: throw .unknown(name: status.name)
             case .outOfOrder: throw .outOfOrder(name: status.name, after: last ?? "")
             }
         }
         let applied = Set(records.map(\.name))
         return migrations.filter { !applied.contains($0.name) }
+    }
+
+    /// What was applied after the last migration known here, in order.
+    var newer: [String] {
+        records.map(\.name).filter(isNewer).sorted()
+    }
+
+    private func isNewer(_ name: String) -> Bool {
+        migrations.last.map { $0.name < name } ?? false
     }
 
     /// Every name on either side, in order.

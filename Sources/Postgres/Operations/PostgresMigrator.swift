@@ -42,10 +42,12 @@ package struct PostgresMigrator: Sendable {
     }
 
     /// Applies what is pending and returns the names, in order. Throws ``MigrationFailure`` when the history doesn't
-    /// match; a migration that fails leaves the database as the one before it left it.
+    /// match; a migration that fails leaves the database as the one before it left it. `toleratingNewer` only warns of
+    /// migrations that sort after the last one here, so that the previous release can start again while a newer one is
+    /// rolled out.
     @discardableResult
-    package func migrate() async throws -> [String] {
-        try await DedicatedThread.run("pg-migrate") { try applyPending() }
+    package func migrate(toleratingNewer: Bool = false) async throws -> [String] {
+        try await DedicatedThread.run("pg-migrate") { try applyPending(toleratingNewer: toleratingNewer) }
     }
 
     /// Every migration known here or recorded there, in order. Changes nothing.
@@ -59,7 +61,7 @@ package struct PostgresMigrator: Sendable {
         }
     }
 
-    private func applyPending() throws -> [String] {
+    private func applyPending(toleratingNewer: Bool) throws -> [String] {
         let session = try Session(configuration)
         try session.run("SET lock_timeout = \(turnTimeoutMilliseconds)")
         try session.run("SELECT pg_advisory_lock(\(Self.advisoryLock))")
@@ -74,7 +76,13 @@ package struct PostgresMigrator: Sendable {
             """
         )
         let history = MigrationHistory(migrations: try checksummed(session), records: try records(session))
-        let pending = try history.pending()
+        let pending = try history.pending(toleratingNewer: toleratingNewer)
+        if !history.newer.isEmpty {
+            logger.warning(
+                "a newer release has migrated the database",
+                metadata: ["migrations": "\(history.newer.joined(separator: ", "))"]
+            )
+        }
         for migration in pending {
             try apply(migration, session)
             logger.info("migration applied", metadata: ["migration": "\(migration.name)"])

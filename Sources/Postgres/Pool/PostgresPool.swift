@@ -159,12 +159,18 @@ package final class PostgresPool: Service, Sendable {
         }
     }
 
+    /// An attempt whose outcome is unknown leaves that of the whole unknown, however the later ones fail.
     private func retrying<R: Sendable>(_ retries: PostgresRetries, _ work: () async throws -> R) async throws -> R {
         var attempt = 1
+        var outcomeUnknown = false
         while true {
             do {
                 return try await work()
-            } catch let error as PostgresError where retries.allows(error, afterAttempt: attempt) {
+            } catch let error as PostgresError {
+                outcomeUnknown = outcomeUnknown || error.outcomeUnknown
+                guard retries.allows(error, afterAttempt: attempt) else {
+                    throw error.outcomeUnknown == outcomeUnknown ? error : error.with(outcomeUnknown: true)
+                }
                 logger.debug("transaction is retried", metadata: ["attempt": "\(attempt)", "error": "\(error)"])
                 let pause = Backoff.milliseconds(
                     attempt: attempt,
@@ -174,7 +180,7 @@ package final class PostgresPool: Service, Sendable {
                 do {
                     try await Task.sleep(for: .milliseconds(pause))
                 } catch {
-                    throw PostgresError(.cancelled, "the task was cancelled")
+                    throw PostgresError(.cancelled, "the task was cancelled", outcomeUnknown: outcomeUnknown)
                 }
                 attempt += 1
             }

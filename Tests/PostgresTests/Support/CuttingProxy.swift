@@ -17,6 +17,8 @@ final class CuttingProxy: @unchecked Sendable {
         var cut = Cut.before
         /// The marker has gone by: the next answer is the answer to it.
         var isAnswerNext = false
+        /// No connection is made any more once the line was cut.
+        var isForGood = false
         var syncs = 0
         var sockets: [Int32] = []
     }
@@ -46,9 +48,10 @@ final class CuttingProxy: @unchecked Sendable {
     /// Sync messages seen so far: one per round trip.
     var syncs: Int { state.withLock { $0.syncs } }
 
-    /// Cuts the line once, at the next message that contains `marker`.
-    func cut(_ cut: Cut, at marker: String) {
+    /// Cuts the line once, at the next message that contains `marker`; `forGood` refuses every later connection.
+    func cut(_ cut: Cut, at marker: String, forGood: Bool = false) {
         state.withLock { state in
+            state.isForGood = forGood
             state.marker = Array(marker.utf8)
             state.cut = cut
         }
@@ -73,6 +76,10 @@ final class CuttingProxy: @unchecked Sendable {
         while true {
             let client = Glibc.accept(listening, nil, nil)
             guard client >= 0 else { return }
+            guard state.withLock({ !$0.isForGood || $0.marker != nil }) else {
+                Foundation.close(client)
+                continue
+            }
             let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             var address = Self.loopback(targetPort)
             let code = withUnsafePointer(to: &address) { pointer in
