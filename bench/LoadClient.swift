@@ -129,9 +129,10 @@ enum ClosedLoop {
                         let before = DispatchTime.now().uptimeNanoseconds
                         let answer = try connection.exchange(body)
                         own.latenciesMicroseconds.append(Int((DispatchTime.now().uptimeNanoseconds - before) / 1_000))
-                        own.requests += 1
                         sequence += 1
-                        if answer.status != 200 || !answer.body.suffix(14).elementsEqual(Self.noProblems) {
+                        if answer.status == 200, answer.body.suffix(14).elementsEqual(Self.noProblems) {
+                            own.requests += 1
+                        } else {
                             let text = String(decoding: answer.body.prefix(120), as: UTF8.self)
                             own.failures["\(answer.status) \(text)", default: 0] += 1
                         }

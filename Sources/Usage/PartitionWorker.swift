@@ -1,6 +1,5 @@
 import BillingCore
 package import Logging
-import Metrics
 package import Postgres
 import ServiceLifecycle
 package import Web
@@ -16,7 +15,7 @@ package struct PartitionWorker: Service {
     let pool: PostgresPool
     let clock: Clock
     let logger: Logger
-    private let lag = Gauge(label: "turnpike_worker_last_success_seconds", dimensions: [("worker", "partitions")])
+    private let progress = WorkerProgress(worker: "partitions")
 
     package init(partitions: PartitionRegistry, pool: PostgresPool, clock: Clock, logger: Logger) {
         self.partitions = partitions
@@ -30,7 +29,7 @@ package struct PartitionWorker: Service {
             while !Task.isCancelled {
                 do {
                     try await makeAhead()
-                    lag.record(clock.now().microseconds / 1_000_000)
+                    progress.succeeded(at: clock.now())
                 } catch is CancellationError {
                     return
                 } catch {
