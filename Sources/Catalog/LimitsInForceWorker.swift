@@ -15,7 +15,6 @@ package struct LimitsInForceWorker: Service {
     private let clock: Clock
     private let interval: Duration
     private let logger: Logger
-    private let progress = WorkerProgress(worker: "limits_in_force")
 
     package init(
         pool: PostgresPool,
@@ -38,7 +37,6 @@ package struct LimitsInForceWorker: Service {
             while !Task.isCancelled {
                 do {
                     while try await applyDue() == Self.batchCount {}
-                    progress.succeeded(at: clock.now())
                 } catch is CancellationError {
                     return
                 } catch {

@@ -1,5 +1,6 @@
 import BillingCore
 package import Logging
+import Metrics
 package import Postgres
 import ServiceLifecycle
 package import Web
@@ -15,7 +16,7 @@ package struct PartitionWorker: Service {
     let pool: PostgresPool
     let clock: Clock
     let logger: Logger
-    private let progress = WorkerProgress(worker: "partitions")
+    private let lag = Gauge(label: "turnpike_worker_last_success_seconds", dimensions: [("worker", "partitions")])
 
     package init(partitions: PartitionRegistry, pool: PostgresPool, clock: Clock, logger: Logger) {
         self.partitions = partitions
@@ -29,7 +30,7 @@ package struct PartitionWorker: Service {
             while !Task.isCancelled {
                 do {
                     try await makeAhead()
-                    progress.succeeded(at: clock.now())
+                    lag.record(clock.now().microseconds / 1_000_000)
                 } catch is CancellationError {
                     return
                 } catch {

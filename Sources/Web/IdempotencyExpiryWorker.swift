@@ -9,7 +9,6 @@ package struct IdempotencyExpiryWorker: Service {
     private let clock: Clock
     private let logger: Logger
     private let interval: Duration
-    private let progress = WorkerProgress(worker: "idempotency_expiry")
 
     package init(pool: PostgresPool, clock: Clock, logger: Logger, interval: Duration = .seconds(600)) {
         self.pool = pool
@@ -33,7 +32,6 @@ package struct IdempotencyExpiryWorker: Service {
             repeat {
                 removed = try await IdempotencyStore.removeExpired(pool: pool, now: clock.now())
             } while removed == 1_000 && !Task.isCancelled
-            progress.succeeded(at: clock.now())
         } catch is CancellationError {
             return
         } catch {
