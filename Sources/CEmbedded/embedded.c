@@ -26,6 +26,9 @@ static const unsigned char migration_0006[] = {
 static const unsigned char migration_0007[] = {
 #embed "../../migrations/0007_storage.sql"
 };
+static const unsigned char migration_0008[] = {
+#embed "../../migrations/0008_price_models.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -38,6 +41,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0005_usage.sql", migration_0005),
     FILE_ENTRY("0006_row_level_security.sql", migration_0006),
     FILE_ENTRY("0007_storage.sql", migration_0007),
+    FILE_ENTRY("0008_price_models.sql", migration_0008),
 };
 
 size_t embedded_migration_count(void) {

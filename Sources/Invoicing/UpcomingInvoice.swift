@@ -18,13 +18,14 @@ package struct UpcomingInvoice: Sendable {
         counters: [CounterRow]
     ) throws(DecimalError) {
         let plan = subscription.planVersion
+        let counters = counters.filter(\.key.isPooled)
         let byFeature = Dictionary(counters.map { ($0.key.feature, $0) }) { first, _ in first }
         let usage = plan.definition.charges.map { charge in
             let state = byFeature[charge.featureID]?.state ?? CounterState()
             return PricedUsage(
                 feature: charge.featureID,
                 price: charge.price,
-                total: UsageTotal(quantity: state.quantity, eventCount: state.eventCount)
+                total: state.total
             )
         }
         self.subscription = subscription

@@ -6,15 +6,21 @@ package struct CounterKey: Sendable, Hashable, Comparable {
     package let tenant: TenantID
     package let period: BillingPeriodID
     package let feature: FeatureID
+    /// Empty for the feature's pooled counter; otherwise the cell of a matrix price that is counted beside it.
+    package let cell: String
 
-    package init(tenant: TenantID, period: BillingPeriodID, feature: FeatureID) {
+    package init(tenant: TenantID, period: BillingPeriodID, feature: FeatureID, cell: String = "") {
         self.tenant = tenant
         self.period = period
         self.feature = feature
+        self.cell = cell
     }
 
+    /// Whether it counts the feature's whole usage of the period.
+    package var isPooled: Bool { cell.isEmpty }
+
     package static func < (left: Self, right: Self) -> Bool {
-        (left.tenant, left.period, left.feature) < (right.tenant, right.period, right.feature)
+        (left.tenant, left.period, left.feature, left.cell) < (right.tenant, right.period, right.feature, right.cell)
     }
 }
 
@@ -34,19 +40,33 @@ package struct CounterWinner: Sendable, Hashable, Comparable {
 package struct CounterState: Sendable, Hashable {
     package var quantity: FixedDecimal = .zero
     package var eventCount: Int64 = 0
+    /// What the providers charge for these events, in the plan's currency.
+    package var cost: FixedDecimal = .zero
     package var winner: CounterWinner?
+    /// The ledger sequence of the last event that changed the counter, a reversal included.
+    package var ledgerSequence: Int64 = 0
 
-    package init(quantity: FixedDecimal = .zero, eventCount: Int64 = 0, winner: CounterWinner? = nil) {
+    package init(quantity: FixedDecimal = .zero, eventCount: Int64 = 0, cost: FixedDecimal = .zero) {
         self.quantity = quantity
         self.eventCount = eventCount
-        self.winner = winner
+        self.cost = cost
     }
 
-    /// Folds one more event in. `unique` changes only the event count here: whether its value is new is known
-    /// from the reference counts.
-    /// - Throws: `DecimalError.outOfRange` when the sum leaves the range of a quantity.
-    package mutating func add(_ value: MeasuredValue, from event: CounterWinner) throws(DecimalError) {
+    /// What a price charges for.
+    package var total: UsageTotal { UsageTotal(quantity: quantity, eventCount: eventCount, cost: cost) }
+
+    /// Folds one more event in. `unique` changes only the event count and the cost here: whether its value is new is
+    /// known from the reference counts.
+    /// - Throws: `DecimalError.outOfRange` when a sum leaves the range of a quantity.
+    package mutating func add(
+        _ value: MeasuredValue,
+        cost added: FixedDecimal,
+        from event: CounterWinner,
+        sequence: Int64
+    ) throws(DecimalError) {
         eventCount += 1
+        cost = try cost.adding(added)
+        ledgerSequence = max(ledgerSequence, sequence)
         switch value {
         case .sum(let amount):
             quantity = try quantity.adding(amount)
@@ -67,8 +87,16 @@ package struct CounterState: Sendable, Hashable {
 
     /// Takes one event out again. A `max` or `latest` cannot be undone from its state: the caller recounts it when
     /// this answers `false`.
-    package mutating func remove(_ value: MeasuredValue, of event: EventKey) throws(DecimalError) -> Bool {
+    /// - Parameter sequence: that of the reversal.
+    package mutating func remove(
+        _ value: MeasuredValue,
+        cost removed: FixedDecimal,
+        of event: EventKey,
+        sequence: Int64
+    ) throws(DecimalError) -> Bool {
         eventCount -= 1
+        cost = try cost.subtracting(removed)
+        ledgerSequence = max(ledgerSequence, sequence)
         switch value {
         case .sum(let amount):
             quantity = try quantity.subtracting(amount)

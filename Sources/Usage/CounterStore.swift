@@ -5,51 +5,55 @@ package import Postgres
 package struct CounterRow: Sendable {
     package let key: CounterKey
     package let state: CounterState
-    /// The unrounded charge of `state.quantity` under the period's plan, to 12 digits.
+    /// The unrounded charge of the state under the period's plan, to 12 digits.
     package let charge: FixedDecimal
 }
 
 /// All SQL over `usage_counter`.
 package enum CounterStore {
+    /// The columns that `decode` reads.
+    private static let columns: SQL = """
+        counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.cell, counter.quantity,
+            counter.event_count, counter.cost, counter.ledger_seq, counter.winner_time, counter.winner_id,
+            counter.winner_key, counter.charge
+        """
+
     /// The counters named, as they stand. Read under the tenant's ledger lock they can be changed and written back.
     package static func counters(_ keys: [CounterKey]) -> SQL {
         """
-        SELECT counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.quantity,
-            counter.event_count, counter.winner_time, counter.winner_id, counter.winner_key, counter.charge
+        SELECT \(columns)
         FROM unnest(
             \(keys.map(\.tenant))::bigint[], \(keys.map(\.period))::bigint[],
-            \(keys.map(\.feature))::bigint[]
-        ) AS wanted (tenant_id, billing_period_id, feature_id)
+            \(keys.map(\.feature))::bigint[], \(keys.map(\.cell))::text[]
+        ) AS wanted (tenant_id, billing_period_id, feature_id, cell)
         JOIN usage_counter AS counter
             ON counter.tenant_id = wanted.tenant_id
             AND counter.billing_period_id = wanted.billing_period_id
             AND counter.feature_id = wanted.feature_id
-            AND counter.cell = ''
+            AND counter.cell = wanted.cell
         """
     }
 
-    /// Every counter of a subscription's billing period, by feature.
+    /// Every counter of a subscription's billing period, by feature, the pooled one before its cells.
     package static func counters(tenant: TenantID, subscription: SubscriptionID, periodIndex: Int) -> SQL {
         """
-        SELECT counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.quantity,
-            counter.event_count, counter.winner_time, counter.winner_id, counter.winner_key, counter.charge
+        SELECT \(columns)
         FROM billing_period AS period
         JOIN usage_counter AS counter
             ON counter.tenant_id = period.tenant_id AND counter.billing_period_id = period.billing_period_id
         WHERE period.tenant_id = \(tenant) AND period.subscription_id = \(subscription)
-            AND period.period_index = \(Int32(clamping: periodIndex)) AND counter.cell = ''
-        ORDER BY counter.feature_id
+            AND period.period_index = \(Int32(clamping: periodIndex))
+        ORDER BY counter.feature_id, counter.cell
         """
     }
 
     /// Every counter of a tenant, for `verify`.
     package static func counters(tenant: TenantID) -> SQL {
         """
-        SELECT tenant_id, billing_period_id, feature_id, quantity, event_count, winner_time, winner_id, winner_key,
-            charge
-        FROM usage_counter
-        WHERE tenant_id = \(tenant) AND cell = ''
-        ORDER BY billing_period_id, feature_id
+        SELECT \(columns)
+        FROM usage_counter AS counter
+        WHERE counter.tenant_id = \(tenant)
+        ORDER BY counter.billing_period_id, counter.feature_id, counter.cell
         """
     }
 
@@ -57,25 +61,28 @@ package enum CounterStore {
     package static func store(_ rows: [CounterRow]) -> SQL {
         """
         INSERT INTO usage_counter (
-            tenant_id, billing_period_id, feature_id, cell, quantity, event_count, charge, winner_time, winner_id,
-            winner_key
+            tenant_id, billing_period_id, feature_id, cell, quantity, event_count, cost, charge, ledger_seq,
+            winner_time, winner_id, winner_key
         )
-        SELECT tenant_id, billing_period_id, feature_id, '', quantity, event_count, charge, winner_time, winner_id,
-            winner_key
+        SELECT tenant_id, billing_period_id, feature_id, cell, quantity, event_count, cost, charge, ledger_seq,
+            winner_time, winner_id, winner_key
         FROM unnest(
             \(rows.map(\.key.tenant))::bigint[], \(rows.map(\.key.period))::bigint[],
-            \(rows.map(\.key.feature))::bigint[], \(rows.map(\.state.quantity))::numeric[],
-            \(rows.map(\.state.eventCount))::bigint[], \(rows.map(\.charge))::numeric[],
+            \(rows.map(\.key.feature))::bigint[], \(rows.map(\.key.cell))::text[],
+            \(rows.map(\.state.quantity))::numeric[], \(rows.map(\.state.eventCount))::bigint[],
+            \(rows.map(\.state.cost))::numeric[], \(rows.map(\.charge))::numeric[],
+            \(rows.map(\.state.ledgerSequence))::bigint[],
             \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
             \(rows.map(\.state.winner?.key))::uuid[]
         ) AS counted (
-            tenant_id, billing_period_id, feature_id, quantity, event_count, charge, winner_time, winner_id,
-            winner_key
+            tenant_id, billing_period_id, feature_id, cell, quantity, event_count, cost, charge, ledger_seq,
+            winner_time, winner_id, winner_key
         )
-        ORDER BY tenant_id, billing_period_id, feature_id
+        ORDER BY tenant_id, billing_period_id, feature_id, cell
         ON CONFLICT ON CONSTRAINT usage_counter_pk DO UPDATE
-        SET quantity = excluded.quantity, event_count = excluded.event_count, charge = excluded.charge,
-            winner_time = excluded.winner_time, winner_id = excluded.winner_id, winner_key = excluded.winner_key
+        SET quantity = excluded.quantity, event_count = excluded.event_count, cost = excluded.cost,
+            charge = excluded.charge, ledger_seq = excluded.ledger_seq, winner_time = excluded.winner_time,
+            winner_id = excluded.winner_id, winner_key = excluded.winner_key
         """
     }
 
@@ -84,9 +91,15 @@ package enum CounterStore {
         let key = CounterKey(
             tenant: try row.next(),
             period: try row.next(),
-            feature: try row.next()
+            feature: try row.next(),
+            cell: try row.next()
         )
-        var state = CounterState(quantity: try row.next(), eventCount: try row.next())
+        var state = CounterState(
+            quantity: try row.next(),
+            eventCount: try row.next(),
+            cost: try row.next()
+        )
+        state.ledgerSequence = try row.next()
         let time = try row.next(Instant?.self)
         let id = try row.next(String?.self)
         let winnerKey = try row.next(EventKey?.self)

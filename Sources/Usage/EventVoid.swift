@@ -72,7 +72,7 @@ struct EventVoiding {
             return answer(.alreadyVoided)
         }
         try store(reversalOf: original, sequence: ledger.ledgerSequence, in: transaction)
-        try uncount(original, in: transaction)
+        try uncount(original, sequence: ledger.ledgerSequence, in: transaction)
         return answer(.voided)
     }
 
@@ -113,7 +113,8 @@ struct EventVoiding {
         transaction.enqueue(columns.insert)
     }
 
-    private func uncount(_ original: StoredEvent, in transaction: borrowing Transaction) throws {
+    /// - Parameter sequence: the ledger sequence of the reversal.
+    private func uncount(_ original: StoredEvent, sequence: Int64, in transaction: borrowing Transaction) throws {
         let measurements = Metering.measureStored(
             original.event,
             features: catalog.features(of: original.event.type, at: original.catalogVersion)
@@ -123,7 +124,16 @@ struct EventVoiding {
         let place = locator.place(of: original.time)
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-            try uncount(measurements, of: original, in: place, period: period, periods: periods, transaction)
+            let states = try uncount(
+                measurements,
+                of: original,
+                sequence: sequence,
+                in: place,
+                period: period,
+                periods: periods,
+                transaction
+            )
+            try store(states, price: { place.subscription.planVersion.charges[$0.feature] }, in: transaction)
         }
         var windows = WindowCache(zone: tenant.zone)
         var usage: [LimitUsage] = []
@@ -146,27 +156,36 @@ struct EventVoiding {
         if !usage.isEmpty { transaction.enqueue(LimitStateStore.add(usage)) }
     }
 
+    /// The counters without the original, as they are to be stored.
     private func uncount(
         _ measurements: [Measurement],
         of original: StoredEvent,
+        sequence: Int64,
         in place: EventPlace,
         period: BillingPeriodID,
         periods: [BillingPeriod],
         _ transaction: borrowing Transaction
-    ) throws {
+    ) throws -> [CounterKey: CounterState] {
         let keys = measurements.map { CounterKey(tenant: tenant.id, period: period, feature: $0.feature) }
         let stored = try transaction.query(CounterStore.counters(keys), CounterStore.decode)
         var states = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
         var recount: UsageRecount?
         for (key, measurement) in zip(keys, measurements) {
             var state = states[key] ?? CounterState()
-            if try !state.remove(measurement.value, of: original.key) {
+            let isUndone = try state.remove(
+                measurement.value,
+                cost: measurement.cost,
+                of: original.key,
+                sequence: sequence
+            )
+            if !isUndone {
                 if recount == nil {
                     var counted = UsageRecount(tenant: tenant, periods: periods, catalog: catalog)
                     try counted.add(eventsOf: place.period, in: transaction)
                     recount = counted
                 }
                 state = recount?.counters[key] ?? CounterState()
+                state.ledgerSequence = sequence
             }
             if case .unique(let value) = measurement.value {
                 let gone = try transaction.first(DistinctStore.release(value, of: key)) {
@@ -176,13 +195,16 @@ struct EventVoiding {
             }
             states[key] = state
         }
-        let rows = try keys.map { key in
-            let state = states[key] ?? CounterState()
-            return CounterRow(
-                key: key,
-                state: state,
-                charge: try state.charge(place.subscription.planVersion.charges[key.feature])
-            )
+        return states
+    }
+
+    private func store(
+        _ states: [CounterKey: CounterState],
+        price: (CounterKey) -> Price?,
+        in transaction: borrowing Transaction
+    ) throws {
+        let rows = try states.map { key, state in
+            CounterRow(key: key, state: state, charge: try state.charge(price(key)))
         }
         if !rows.isEmpty { transaction.enqueue(CounterStore.store(rows)) }
     }

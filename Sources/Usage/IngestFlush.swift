@@ -75,12 +75,13 @@ struct IngestFlush: Sendable {
             var windows = WindowCache(zone: group.tenant.zone)
             for (eventIndex, pending) in group.events.enumerated()
             where claims.isFresh(group: groupIndex, event: eventIndex) {
-                sequences[group.tenant.id, default: 0] += 1
+                let sequence = sequences[group.tenant.id, default: 0] + 1
+                sequences[group.tenant.id] = sequence
                 columns.append(
-                    StoredEvent(pending, sequence: sequences[group.tenant.id, default: 0], version: catalogVersion),
+                    StoredEvent(pending, sequence: sequence, version: catalogVersion),
                     tenant: group.tenant.id
                 )
-                try changes.add(pending, tenant: group.tenant, windows: &windows)
+                try changes.add(pending, sequence: sequence, tenant: group.tenant, windows: &windows)
             }
         }
         if columns.count > 0 {

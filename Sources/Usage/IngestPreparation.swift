@@ -50,6 +50,13 @@ struct IngestPreparation: Sendable {
                 }
                 continue
             }
+            let group = groupOf[tenant.id] ?? prepared.groups.count
+            if group == prepared.groups.count {
+                groupOf[tenant.id] = group
+                prepared.groups.append(TenantGroup(tenant: tenant, events: []))
+                locators.append(PeriodLocator(tenant: tenant))
+            }
+            let place = locators[group].place(of: item.time)
             let measurements: [Measurement]
             do {
                 measurements = try Metering.measure(
@@ -60,12 +67,6 @@ struct IngestPreparation: Sendable {
                 prepared.faults.append(EventFault(error, of: item))
                 continue
             }
-            let group = groupOf[tenant.id] ?? prepared.groups.count
-            if group == prepared.groups.count {
-                groupOf[tenant.id] = group
-                prepared.groups.append(TenantGroup(tenant: tenant, events: []))
-                locators.append(PeriodLocator(tenant: tenant))
-            }
             prepared.groups[group].events.append(
                 PendingEvent(
                     event: item.event,
@@ -73,10 +74,11 @@ struct IngestPreparation: Sendable {
                     receivedAt: item.receivedAt,
                     index: item.index,
                     measurements: measurements,
-                    place: locators[group].place(of: item.time)
+                    place: place
                 )
             )
         }
+        prepared.groups.removeAll(where: \.events.isEmpty)
         try await partitions.ensure(months: incoming.map(\.time), pool: pool)
         return try await withBillingPeriods(prepared)
     }

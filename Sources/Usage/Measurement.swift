@@ -5,6 +5,9 @@ import Catalog
 package struct Measurement: Sendable, Hashable {
     package let feature: FeatureID
     package let value: MeasuredValue
+    /// What the provider charges for the event, in the currency of the plan it counts under. Each feature that the
+    /// event feeds has the whole of it.
+    package let cost: FixedDecimal
 }
 
 /// A measured value, before it is folded into a counter.

@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 
 /// Measures events by the meters of the catalogue: the pure step between a decoded event and its counters.
@@ -7,26 +7,32 @@ package enum Metering {
     ///
     /// A feature is left out when the event's values don't pass its filters, or when the event lacks the property its
     /// meter reads.
+    /// - Parameter cost: the event's provider cost, in the currency of the plan it counts under.
     /// - Throws: `MeasurementFault` when a property that a meter reads has a value that cannot be measured.
     package static func measure(
         _ event: UsageEvent,
-        features: [MeteredFeature]
+        features: [MeteredFeature],
+        cost: FixedDecimal = .zero
     ) throws(MeasurementFault) -> [Measurement] {
         var measurements: [Measurement] = []
         for metered in features {
             guard admits(metered.meter.definition, event),
                 let value = try value(of: event, for: metered)
             else { continue }
-            measurements.append(Measurement(feature: metered.feature.id, value: value))
+            measurements.append(Measurement(feature: metered.feature.id, value: value, cost: cost))
         }
         return measurements
     }
 
     /// The same for an event that is already stored: a property that cannot be measured feeds nothing, because the
     /// event can no longer be refused.
-    package static func measureStored(_ event: UsageEvent, features: [MeteredFeature]) -> [Measurement] {
+    package static func measureStored(
+        _ event: UsageEvent,
+        features: [MeteredFeature],
+        cost: FixedDecimal = .zero
+    ) -> [Measurement] {
         features.compactMap { metered in
-            try? measure(event, features: [metered]).first
+            try? measure(event, features: [metered], cost: cost).first
         }
     }
 

@@ -69,7 +69,11 @@ struct StoredUsage: Sendable {
             let name = "counter \(featureKey(key.feature)), period \(key.period)"
             compare("\(name): quantity", state.quantity, rebuilt.quantity)
             compare("\(name): event count", state.eventCount, rebuilt.eventCount)
+            compare("\(name): provider cost", state.cost, rebuilt.cost)
             compare("\(name): charge", row?.charge ?? .zero, try rebuilt.charge(price(of: key)))
+            if state.ledgerSequence > 0 {
+                compare("\(name): ledger sequence", state.ledgerSequence, rebuilt.ledgerSequence)
+            }
             if let winner = rebuilt.winner, winner != state.winner {
                 let name = "\(name): winner"
                 if state.winner?.id == winner.id {

@@ -35,15 +35,21 @@ struct UsageChanges {
         counters = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
     }
 
-    /// Counts one fresh event.
-    mutating func add(_ pending: PendingEvent, tenant: TenantSnapshot, windows: inout WindowCache) throws {
+    /// Counts one fresh event, which takes the ledger sequence given.
+    mutating func add(
+        _ pending: PendingEvent,
+        sequence: Int64,
+        tenant: TenantSnapshot,
+        windows: inout WindowCache
+    ) throws {
         let origin = CounterWinner(time: pending.time, id: pending.event.id, key: pending.event.key)
         for measurement in pending.measurements {
             if let place = pending.place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
                 let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
                 do {
-                    try counters[key, default: CounterState()].add(measurement.value, from: origin)
+                    try counters[key, default: CounterState()]
+                        .add(measurement.value, cost: measurement.cost, from: origin, sequence: sequence)
                 } catch {
                     throw CounterOverflow(tenant: tenant.id, feature: measurement.feature)
                 }
@@ -122,10 +128,10 @@ struct UsageChanges {
 }
 
 extension CounterState {
-    /// The unrounded charge of the counter's quantity, kept to 12 digits; zero where the plan has no price for it.
+    /// The unrounded charge of what was counted, kept to 12 digits; zero where the plan has no price for it.
     func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
         guard let price else { return .zero }
-        return try price.charge(quantity: quantity, eventCount: eventCount).rounded(toDigits: 12)
+        return try price.charge(for: total).rounded(toDigits: 12)
     }
 }
 

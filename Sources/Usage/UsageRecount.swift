@@ -15,7 +15,6 @@ package struct UsageRecount: Sendable {
 
     package private(set) var counters: [CounterKey: CounterState] = [:]
     package private(set) var limits: [WindowKey: FixedDecimal] = [:]
-    package private(set) var eventCount = 0
     private var distinct: [CounterKey: [EventKey: Int64]] = [:]
     private var locator: PeriodLocator
     private var windows: WindowCache
@@ -70,15 +69,15 @@ package struct UsageRecount: Sendable {
                 ),
                 EventLogStore.decode
             )
-            for stored in page where stored.reversalOf == nil && !voided.contains(stored.key) {
+            for stored in page where !voided.contains(stored.key) {
                 try add(stored)
             }
             after = page.count < Self.pageSize ? nil : page.last.map(\.position)
         } while after != nil
     }
 
+    /// Folds in one event that is not voided. A reversal counts nothing: the counters it changed keep its sequence.
     package mutating func add(_ stored: StoredEvent) throws {
-        eventCount += 1
         let measurements = Metering.measureStored(
             stored.event,
             features: catalog.features(of: stored.event.type, at: stored.catalogVersion)
@@ -88,9 +87,9 @@ package struct UsageRecount: Sendable {
             if let place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
                 let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
-                try count(measurement.value, of: stored, in: key)
+                try count(measurement, of: stored, in: key)
             }
-            guard let amount = measurement.value.additive else { continue }
+            guard stored.reversalOf == nil, let amount = measurement.value.additive else { continue }
             for limit in tenant.limits where limit.featureID == measurement.feature {
                 guard let window = limit.window(at: stored.time, place: place, windows: &windows) else { continue }
                 let key = WindowKey(limit: limit.id, window: window)
@@ -107,13 +106,23 @@ package struct UsageRecount: Sendable {
     }
 
     private mutating func count(
-        _ value: MeasuredValue,
+        _ measurement: Measurement,
         of stored: StoredEvent,
         in key: CounterKey
     ) throws(DecimalError) {
+        guard stored.reversalOf == nil else {
+            let sequence = max(counters[key]?.ledgerSequence ?? 0, stored.ledgerSequence)
+            counters[key, default: CounterState()].ledgerSequence = sequence
+            return
+        }
         var state = counters[key] ?? CounterState()
-        try state.add(value, from: CounterWinner(time: stored.time, id: stored.event.id, key: stored.key))
-        if case .unique(let distinctValue) = value {
+        try state.add(
+            measurement.value,
+            cost: measurement.cost,
+            from: CounterWinner(time: stored.time, id: stored.event.id, key: stored.key),
+            sequence: stored.ledgerSequence
+        )
+        if case .unique(let distinctValue) = measurement.value {
             distinct[key, default: [:]][distinctValue, default: 0] += 1
             if distinct[key]?[distinctValue] == 1 { state.quantity = try state.quantity.adding(.one) }
         }

@@ -111,7 +111,7 @@ package struct UsageVerification: Sendable {
                 voided = try await voidedKeys(tenant, from: first.time, through: last.time, stored.ledgerSequence)
             }
             do {
-                for event in page where event.reversalOf == nil && !voided.contains(event.key) {
+                for event in page where !voided.contains(event.key) {
                     try recount.add(event)
                 }
             } catch {

@@ -143,7 +143,9 @@ import Web
         let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
         let changing = [
             "tenant_ledger": ["ledger_seq"],
-            "usage_counter": ["quantity", "event_count", "charge", "winner_time", "winner_id", "winner_key"],
+            "usage_counter": [
+                "quantity", "event_count", "cost", "charge", "ledger_seq", "winner_time", "winner_id", "winner_key",
+            ],
             "usage_distinct": ["reference_count"],
             "limit_state": ["used", "held", "overshoot"],
         ]

@@ -46,6 +46,14 @@ import Web
             ["counter seconds, period 1: event count is 9, its events give 2"]
         ),
         (
+            "UPDATE usage_counter SET cost = 2 WHERE feature_id = 1",
+            ["counter seconds, period 1: provider cost is 2, its events give 0"]
+        ),
+        (
+            "UPDATE usage_counter SET ledger_seq = 3 WHERE feature_id = 2",
+            ["counter workers, period 1: ledger sequence is 3, its events give 4"]
+        ),
+        (
             "UPDATE usage_counter SET winner_id = '1' WHERE feature_id = 3",
             ["counter level, period 1: winner is 1, its events give 2"]
         ),
