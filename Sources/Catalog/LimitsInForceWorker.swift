@@ -13,8 +13,8 @@ package struct LimitsInForceWorker: Service {
     private let catalog: Catalog
     private let usage: StoredUsageAccess
     private let clock: Clock
-    private let interval: Duration
     private let logger: Logger
+    private let loop: WorkerLoop
 
     package init(
         pool: PostgresPool,
@@ -28,22 +28,13 @@ package struct LimitsInForceWorker: Service {
         self.catalog = catalog
         self.usage = usage
         self.clock = clock
-        self.interval = interval
         self.logger = logger
+        loop = WorkerLoop("limits_in_force", every: interval, clock: clock, logger: logger)
     }
 
     package func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do {
-                    while try await applyDue() == Self.batchCount {}
-                } catch is CancellationError {
-                    return
-                } catch {
-                    logger.warning("limits of changed subscriptions are late", metadata: ["error": "\(error)"])
-                }
-                try? await Task.sleep(for: interval)
-            }
+        await loop.run {
+            while try await applyDue() == Self.batchCount {}
         }
     }
 

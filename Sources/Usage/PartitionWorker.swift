@@ -1,6 +1,5 @@
 import BillingCore
 package import Logging
-import Metrics
 package import Postgres
 import ServiceLifecycle
 package import Web
@@ -10,35 +9,21 @@ package import Web
 package struct PartitionWorker: Service {
     /// How many months beyond the current one have a partition.
     private static let monthsAhead = 2
-    private static let interval = Duration.seconds(3_600)
 
-    let partitions: PartitionRegistry
-    let pool: PostgresPool
-    let clock: Clock
-    let logger: Logger
-    private let lag = Gauge(label: "turnpike_worker_last_success_seconds", dimensions: [("worker", "partitions")])
+    private let partitions: PartitionRegistry
+    private let pool: PostgresPool
+    private let clock: Clock
+    private let loop: WorkerLoop
 
     package init(partitions: PartitionRegistry, pool: PostgresPool, clock: Clock, logger: Logger) {
         self.partitions = partitions
         self.pool = pool
         self.clock = clock
-        self.logger = logger
+        loop = WorkerLoop("partitions", every: .seconds(3_600), clock: clock, logger: logger)
     }
 
     package func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do {
-                    try await makeAhead()
-                    lag.record(clock.now().microseconds / 1_000_000)
-                } catch is CancellationError {
-                    return
-                } catch {
-                    logger.warning("partitions were not made ahead", metadata: ["error": "\(error)"])
-                }
-                try? await Task.sleep(for: Self.interval)
-            }
-        }
+        await loop.run { try await makeAhead() }
     }
 
     /// Makes the partitions of the current month and of those that follow.

@@ -7,35 +7,22 @@ import ServiceLifecycle
 package struct IdempotencyExpiryWorker: Service {
     private let pool: PostgresPool
     private let clock: Clock
-    private let logger: Logger
-    private let interval: Duration
+    private let loop: WorkerLoop
 
     package init(pool: PostgresPool, clock: Clock, logger: Logger, interval: Duration = .seconds(600)) {
         self.pool = pool
         self.clock = clock
-        self.logger = logger
-        self.interval = interval
+        loop = WorkerLoop("idempotency_expiry", every: interval, clock: clock, logger: logger)
     }
 
     package func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await sweep()
-                try? await Task.sleep(for: interval)
-            }
-        }
+        await loop.run { try await sweep() }
     }
 
-    private func sweep() async {
-        do {
-            var removed = 0
-            repeat {
-                removed = try await IdempotencyStore.removeExpired(pool: pool, now: clock.now())
-            } while removed == 1_000 && !Task.isCancelled
-        } catch is CancellationError {
-            return
-        } catch {
-            logger.warning("expired idempotency keys stay until the next sweep", metadata: ["error": "\(error)"])
-        }
+    private func sweep() async throws {
+        var removed = 0
+        repeat {
+            removed = try await IdempotencyStore.removeExpired(pool: pool, now: clock.now())
+        } while removed == 1_000 && !Task.isCancelled
     }
 }

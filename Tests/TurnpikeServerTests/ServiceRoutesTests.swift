@@ -22,6 +22,18 @@ import Web
         }
     }
 
+    @Test func everyWorkerTellsWhenItLastSucceeded() async throws {
+        try await TestServer.run { server in
+            for worker in ["partitions", "limits_in_force", "idempotency_expiry"] {
+                let isTold = try await eventually {
+                    let metrics = try await server.anonymous.get("/metrics")
+                    return metrics.text.contains("turnpike_worker_last_success_seconds{worker=\"\(worker)\"} ")
+                }
+                #expect(isTold, "\(worker)")
+            }
+        }
+    }
+
     @Test func aDatabaseWithAMissingMigrationIsNotReady() async throws {
         try await TestServer.run { server in
             try await server.database.run("DELETE FROM schema_migration WHERE name = '0007_storage'")
