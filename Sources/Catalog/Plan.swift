@@ -67,6 +67,10 @@ package struct PlanVersionBody: Encodable, Sendable {
     let fees: JSONValue
     let charges: JSONValue
     let quotas: JSONValue
+    let minimumCommitment: JSONValue
+    let includedCredit: JSONValue
+    let spendCap: JSONValue
+    let trialDays: JSONValue
     let createdAt: Instant
     let updatedAt: Instant
     let publishedAt: Instant?
@@ -81,6 +85,10 @@ package struct PlanVersionBody: Encodable, Sendable {
         fees = definition["fees"] ?? .null
         charges = definition["charges"] ?? .null
         quotas = definition["quotas"] ?? .null
+        minimumCommitment = definition["minimum_commitment"] ?? .null
+        includedCredit = definition["included_credit"] ?? .null
+        spendCap = definition["spend_cap"] ?? .null
+        trialDays = definition["trial_days"] ?? .null
         createdAt = record.createdAt
         updatedAt = record.updatedAt
         publishedAt = record.publishedAt

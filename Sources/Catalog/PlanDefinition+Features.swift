@@ -29,7 +29,7 @@ extension PlanDefinition {
             quotas.append(Quota(quota, feature: found.feature.id))
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
-        self.init(fees: draft.fees, charges: charges, quotas: quotas)
+        self.init(fees: draft.fees, charges: charges, quotas: quotas, terms: draft.terms)
     }
 
     private static func faults(of feature: MeteredFeature?, key: String, at pointer: String) -> [FieldFault] {
@@ -42,12 +42,13 @@ extension PlanDefinition {
 
     /// The definition as it is shown and stored: the members that `PlanDraft.read` reads.
     var json: JSONValue {
-        .members([
-            "charges": .array(charges.map(Self.json)),
-            "fees": .array(fees.map(Self.json)),
-            "interval": .string("month"),
-            "quotas": .array(quotas.map(Self.json)),
-        ])
+        let written = [
+            JSONMember(name: "charges", value: .array(charges.map(Self.json))),
+            JSONMember(name: "fees", value: .array(fees.map(Self.json))),
+            JSONMember(name: "interval", value: .string("month")),
+            JSONMember(name: "quotas", value: .array(quotas.map(Self.json))),
+        ]
+        return .object(written + terms.members)
     }
 
     private static func json(_ charge: Charge) -> JSONValue {

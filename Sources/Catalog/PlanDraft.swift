@@ -19,6 +19,7 @@ struct PlanDraft: Sendable {
     let fees: [Fee]
     let charges: [Charge]
     let quotas: [Quota]
+    let terms: PlanTerms
 
     var featureKeys: [String] {
         Set(charges.map(\.feature) + quotas.map(\.feature)).sorted()
@@ -34,13 +35,14 @@ struct PlanDraft: Sendable {
         let fees = fields.objects("fees", maximumCount: 100, readFee)
         let charges = fields.objects("charges", maximumCount: 500, readCharge)
         let quotas = fields.objects("quotas", maximumCount: 500, readQuota)
-        rejectLaterFields(fields)
+        let terms = PlanTerms.read(fields)
         rejectDuplicates(fees: fees, charges: charges, quotas: quotas, fields)
         try fields.finish()
         return PlanDraft(
             fees: fees.compactMap { $0 },
             charges: charges.compactMap { $0 },
-            quotas: quotas.compactMap { $0 }
+            quotas: quotas.compactMap { $0 },
+            terms: terms
         )
     }
 
@@ -67,14 +69,6 @@ struct PlanDraft: Sendable {
         let mode = fields.choice("mode", default: LimitMode.hard)
         let overage = fields.choice("overage", default: mode == .hard ? Overage.denied : .allowed)
         return window.map { Quota(feature: feature, limit: limit, window: $0, mode: mode, overage: overage) }
-    }
-
-    private static func rejectLaterFields(_ fields: JSONObjectReader) {
-        for name in ["spend_cap", "minimum_commitment", "included_credit", "trial_days"] where fields.contains(name) {
-            let supported = "\"interval\", \"fees\", \"charges\" and \"quotas\" are supported"
-            let detail = "\"\(name)\" is not supported yet; \(supported)"
-            fields.fault(at: name, code: "not_supported", detail: detail)
-        }
     }
 
     private static func rejectDuplicates(

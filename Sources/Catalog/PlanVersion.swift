@@ -13,16 +13,23 @@ package struct Charge: Sendable {
     }
 }
 
-/// What a plan version says: fees, charges and quotas in the order they were written. Billed monthly.
+/// What a plan version says: fees, charges and quotas in the order they were written, and its terms. Billed monthly.
 package struct PlanDefinition: Sendable {
     package let fees: [Fee]
     package let charges: [Charge]
     package let quotas: [Quota]
+    package let terms: PlanTerms
 
-    package init(fees: [Fee] = [], charges: [Charge] = [], quotas: [Quota] = []) {
+    package init(
+        fees: [Fee] = [],
+        charges: [Charge] = [],
+        quotas: [Quota] = [],
+        terms: PlanTerms = PlanTerms()
+    ) {
         self.fees = fees
         self.charges = charges
         self.quotas = quotas
+        self.terms = terms
     }
 }
 
@@ -60,6 +67,7 @@ package final class PlanVersion: Sendable {
 
     package var fees: [Fee] { definition.fees }
     package var quotas: [Quota] { definition.quotas }
+    package var terms: PlanTerms { definition.terms }
 
     /// Whether the plan names the feature at all, by a charge or by a quota.
     package func mentions(_ feature: FeatureID) -> Bool {

@@ -215,7 +215,7 @@ private struct StoredVersion {
             plan: plan,
             version: Int(version),
             status: status,
-            definition: PlanDefinition(fees: draft.fees, charges: charges, quotas: quotas),
+            definition: PlanDefinition(fees: draft.fees, charges: charges, quotas: quotas, terms: draft.terms),
             createdAt: createdAt,
             updatedAt: updatedAt,
             publishedAt: publishedAt,

@@ -21,10 +21,13 @@ import Web
                 200,
                 "PUT",
                 "/plans/pro/versions/1",
-                #"{"fees":[]}"#,
+                #"{"fees":[],"minimum_commitment":"50.00"}"#,
                 headers: ["If-Match": "\"1\""]
             )
             #expect(replaced.json["charges"]?.elements?.isEmpty == true)
+            #expect(replaced.json["minimum_commitment"]?.string == "50")
+            #expect(replaced.json["trial_days"]?.number == "0")
+            #expect(replaced.json["spend_cap"] == .null)
             _ = try await server.expect(
                 412,
                 "PUT",
