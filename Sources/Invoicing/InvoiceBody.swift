@@ -12,13 +12,24 @@ struct InvoiceBody: Encodable, Sendable {
     enum Line: Encodable, Sendable {
         case fee(FeeLine)
         case usage(UsageLine)
+        case amount(AmountLine)
 
         func encode(to encoder: any Encoder) throws {
             switch self {
             case .fee(let line): try line.encode(to: encoder)
             case .usage(let line): try line.encode(to: encoder)
+            case .amount(let line): try line.encode(to: encoder)
             }
         }
+    }
+
+    /// What is neither a fee nor a feature's usage: what is missing to a commitment, or a change of included credit.
+    struct AmountLine: Encodable, Sendable {
+        let kind: String
+        let description: String
+        let period: Period
+        let amount: String
+        let amountUnrounded: String
     }
 
     struct FeeLine: Encodable, Sendable {
@@ -121,6 +132,16 @@ extension InvoiceBody.Line {
         let dates = line.period.days(in: subscription.periods.zone)
         let amount = Money(line.amount, currency).formatted
         switch line.item {
+        case .commitment, .includedCredit:
+            self = .amount(
+                InvoiceBody.AmountLine(
+                    kind: line.kind.rawValue,
+                    description: line.key.item == .commitment ? "Minimum commitment" : "Included credit",
+                    period: period,
+                    amount: amount,
+                    amountUnrounded: line.amountUnrounded.fixedDescription
+                )
+            )
         case .fee(let fee):
             self = .fee(
                 InvoiceBody.FeeLine(
@@ -138,7 +159,7 @@ extension InvoiceBody.Line {
                     feature: feature?.key ?? usage.feature.description,
                     description: "\(feature?.name ?? usage.feature.description) (\(dates))",
                     period: period,
-                    quantity: usage.total.quantity,
+                    quantity: usage.through.quantity,
                     unit: feature?.unit ?? "",
                     priceModel: usage.price.model,
                     planVersion: subscription.version,

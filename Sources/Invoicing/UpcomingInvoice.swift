@@ -25,16 +25,31 @@ package struct UpcomingInvoice: Sendable {
             return PricedUsage(
                 feature: charge.featureID,
                 price: charge.price,
-                total: state.total
+                through: state.total
             )
         }
+        let active = Interval(start: subscription.startsAt, end: subscription.endsAt ?? .maximum)
+        func segment(_ timing: Fee.Timing) -> InvoicedSegment {
+            InvoicedSegment(active: active, fees: plan.fees.filter { $0.charged == timing }, usage: usage)
+        }
         self.subscription = subscription
-        invoice = try Invoice.regular(
+        invoice = try Invoice(
+            kind: .regular,
             period: period.interval,
-            nextPeriod: subscription.periods.interval(period.index + 1),
-            active: Interval(start: subscription.startsAt, end: subscription.endsAt ?? .maximum),
-            fees: plan.fees,
-            usage: usage,
+            periods: [
+                InvoicedPeriod(
+                    index: period.index,
+                    interval: period.interval,
+                    scope: .whole,
+                    segments: [segment(.inArrears)]
+                ),
+                InvoicedPeriod(
+                    index: period.index + 1,
+                    interval: subscription.periods.interval(period.index + 1),
+                    scope: .advanceFees,
+                    segments: [segment(.inAdvance)]
+                ),
+            ],
             currency: plan.currency
         )
         unpriced = counters.filter { $0.state.eventCount > 0 && !plan.mentions($0.key.feature) }

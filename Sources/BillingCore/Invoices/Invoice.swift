@@ -1,91 +1,165 @@
 /// An invoice as arithmetic: its lines and what they add up to. Numbers, status and dates belong to the stored
 /// document.
+///
+/// The order: fees and usage; discounts; what is missing to the minimum commitment; included credit, then promotional
+/// credit, spread over the lines; tax of each line; prepaid credit as payment.
 package struct Invoice: Sendable, Hashable {
     /// What an invoice is for, by its name in the API.
-    package enum Kind: String, Sendable, Hashable {
+    package enum Kind: String, Sendable, Hashable, CaseIterable {
         /// The fees in advance of a subscription's first period.
         case opening
-        /// A period's usage and fees in arrears, and the next period's fees in advance.
+        /// A period's usage and fees in arrears, the next period's fees in advance, and adjustments of earlier periods.
         case regular
+        /// Adjustments of a subscription that no regular invoice will follow.
+        case adjustment
     }
 
     package let kind: Kind
     /// The period the invoice is about; fees in advance may cover the next.
     package let period: Interval
     package let currency: Currency
-    /// Fees first, then usage, each in the order given.
     package let lines: [InvoiceLine]
+    /// What each discount took off, in the order given.
+    package let discounts: [FixedDecimal]
+    /// Promotional credit that lowers the lines, then prepaid credit that pays.
+    package let credits: [CreditUse]
     package let totals: InvoiceTotals
 
-    /// The invoice at the start of a subscription.
-    ///
-    /// `active` is the time from the subscription's start to its end, or to `Instant.maximum` without one; a fee whose
-    /// period lies only partly in it is prorated. Throws `.outOfRange` when an amount is 10^26 or more.
-    package static func opening(
+    /// - Parameters:
+    ///   - periods: what is charged, in the order in which it is to stand on the invoice.
+    ///   - credits: what the tenant has, in any order.
+    /// - Throws: `.outOfRange` when an amount is 10^26 or more.
+    package init(
+        kind: Kind,
         period: Interval,
-        active: Interval,
-        fees: [Fee],
+        periods: [InvoicedPeriod],
+        discounts: [Discount] = [],
+        credits available: [AvailableCredit] = [],
+        tax: TaxTreatment = .none,
         currency: Currency
-    ) throws(DecimalError) -> Invoice {
+    ) throws(DecimalError) {
         var lines: [InvoiceLine] = []
-        try append(fees, charged: .inAdvance, of: period, active: active, currency: currency, to: &lines)
-        return try Invoice(kind: .opening, period: period, currency: currency, lines: lines)
-    }
-
-    /// The invoice of a period: its usage and fees in arrears, and the fees in advance of the period that follows.
-    ///
-    /// `active` is as for `opening`: after the subscription's end there are no fees in advance. Throws `.outOfRange`
-    /// when an amount is 10^26 or more.
-    package static func regular(
-        period: Interval,
-        nextPeriod: Interval,
-        active: Interval,
-        fees: [Fee],
-        usage: [PricedUsage],
-        currency: Currency
-    ) throws(DecimalError) -> Invoice {
-        var lines: [InvoiceLine] = []
-        try append(fees, charged: .inArrears, of: period, active: active, currency: currency, to: &lines)
-        try append(fees, charged: .inAdvance, of: nextPeriod, active: active, currency: currency, to: &lines)
-        for usage in usage {
-            let line = try InvoiceLine(usage: usage, of: period, active: active, currency: currency)
-            if let line { lines.append(line) }
+        for period in periods { lines += try period.charges(currency: currency) }
+        lines = lines.filter { !$0.isEmpty }
+        var taken: [FixedDecimal] = []
+        for discount in discounts { taken.append(try discount.apply(to: &lines, currency: currency)) }
+        for period in periods where period.scope != .advanceFees {
+            try period.addCommitment(to: &lines, currency: currency)
+            try period.giveIncludedCredit(to: &lines, currency: currency)
         }
-        return try Invoice(kind: .regular, period: period, currency: currency, lines: lines)
-    }
-
-    private init(kind: Kind, period: Interval, currency: Currency, lines: [InvoiceLine]) throws(DecimalError) {
+        let promotional = try Self.spread(available, over: &lines, currency: currency)
+        for index in lines.indices {
+            lines[index].taxes = try tax.taxes(on: lines[index].net, currency: currency)
+        }
+        let unpaid = try InvoiceTotals(lines: lines, isTaxInclusive: tax.isInclusive, payments: [])
+        let payments = try available.using(unpaid.total, of: .prepaid, currency: currency)
         self.kind = kind
         self.period = period
         self.currency = currency
-        self.lines = lines
-        totals = try InvoiceTotals(lines: lines)
+        self.lines = lines.inOrder
+        self.discounts = taken
+        self.credits = promotional + payments
+        totals = try InvoiceTotals(lines: lines, isTaxInclusive: tax.isInclusive, payments: payments)
     }
 
-    private static func append(
-        _ fees: [Fee],
-        charged timing: Fee.Timing,
-        of period: Interval,
-        active: Interval,
-        currency: Currency,
-        to lines: inout [InvoiceLine]
-    ) throws(DecimalError) {
-        for fee in fees where fee.charged == timing {
-            let line = try InvoiceLine(fee: fee, of: period, active: active, currency: currency)
-            if let line { lines.append(line) }
+    private static func spread(
+        _ available: [AvailableCredit],
+        over lines: inout [InvoiceLine],
+        currency: Currency
+    ) throws(DecimalError) -> [CreditUse] {
+        var left = FixedDecimal.zero
+        var nets: [FixedDecimal] = []
+        for line in lines {
+            nets.append(try line.net)
+            left = try left.adding(line.net)
         }
+        let uses = try available.using(max(left, .zero), of: .promotional, currency: currency)
+        var used = FixedDecimal.zero
+        for use in uses { used = try used.adding(use.amount) }
+        let shares = try LargestRemainder.split(used, over: nets, currency: currency)
+        for (index, share) in zip(lines.indices, shares) { lines[index].promotionalCredit = share }
+        return uses
     }
 }
 
-/// What the lines of an invoice add up to.
-package struct InvoiceTotals: Sendable, Hashable {
-    /// The sum of the rounded lines.
-    package let total: FixedDecimal
+extension [InvoiceLine] {
+    /// What the invoice is for comes first: fees, then usage, then commitment; adjustments last. Equals stay in order.
+    fileprivate var inOrder: [InvoiceLine] {
+        let ranks: [InvoiceLine.Kind: Int] = [.fee: 0, .usage: 1, .commitment: 2, .adjustment: 3]
+        return enumerated().sorted { left, right in
+            let (first, second) = (ranks[left.element.kind] ?? 0, ranks[right.element.kind] ?? 0)
+            return first == second ? left.offset < right.offset : first < second
+        }.map(\.element)
+    }
+}
 
-    /// Throws `.outOfRange` when the sum is 10^26 or more.
-    package init(lines: [InvoiceLine]) throws(DecimalError) {
-        var total = FixedDecimal.zero
-        for line in lines { total = try total.adding(line.amount) }
-        self.total = total
+extension InvoicedPeriod {
+    /// Adds what is missing to the minimum commitment, after discounts, over everything invoiced for the period.
+    fileprivate func addCommitment(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) {
+        let key = InvoiceItemKey(periodIndex: index, segment: nil, item: .commitment)
+        let before = invoiced[key]
+        let committed = try prorated(\.minimumCommitment)
+        guard !committed.isZero || before != nil else { return }
+        var used = FixedDecimal.zero
+        for (key, amount) in invoiced {
+            if case .usage = key.item { used = try used.adding(amount.discounted) }
+        }
+        for line in lines where line.key.periodIndex == index && line.isUsage {
+            used = try used.adding(line.amount).subtracting(line.discount)
+        }
+        let missing = try committed.subtracting(ExactAmount(used))
+        let line = try InvoiceLine(
+            item: .commitment,
+            key: key,
+            period: covered,
+            exact: missing.isNegative ? .zero : missing,
+            previouslyInvoiced: before?.amount ?? .zero,
+            isAdjustment: scope == .again || before != nil,
+            currency: currency
+        )
+        if !line.amount.isZero { lines.append(line) }
+    }
+
+    /// Gives the included credit to the period's own lines; where it was given before, a line says what changes.
+    fileprivate func giveIncludedCredit(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) {
+        var (charged, given) = (FixedDecimal.zero, FixedDecimal.zero)
+        for (key, amount) in invoiced {
+            given = try given.adding(amount.includedCredit)
+            if key.item == .includedCredit { given = try given.subtracting(amount.amount) }
+            if amount.item.isCoveredByIncludedCredit { charged = try charged.adding(amount.discounted) }
+        }
+        let own = lines.indices.filter {
+            lines[$0].key.periodIndex == index && lines[$0].isCoveredByIncludedCredit
+        }
+        var nets: [FixedDecimal] = []
+        for line in own {
+            nets.append(try lines[line].net)
+            charged = try charged.adding(lines[line].amount).subtracting(lines[line].discount)
+        }
+        let included = try prorated(\.includedCredit).rounded(toDigits: currency.minorUnits)
+        let due = min(included, max(charged, .zero))
+        if scope == .whole, !invoiced.values.contains(where: \.item.isCoveredByIncludedCredit) {
+            let shares = try LargestRemainder.split(due, over: nets, currency: currency)
+            for (line, share) in zip(own, shares) { lines[line].includedCredit = share }
+            return
+        }
+        guard due != given else { return }
+        let line = try InvoiceLine(
+            item: .includedCredit,
+            key: InvoiceItemKey(periodIndex: index, segment: nil, item: .includedCredit),
+            period: covered,
+            exact: ExactAmount(due.negated),
+            previouslyInvoiced: given.negated,
+            isAdjustment: true,
+            currency: currency
+        )
+        lines.append(line)
+    }
+
+    /// The part of the period in which any segment is in force.
+    private var covered: Interval {
+        let parts = segments.compactMap { interval.intersection($0.active) }
+        guard let first = parts.map(\.start).min(), let last = parts.map(\.end).max() else { return interval }
+        return Interval(start: first, end: last)
     }
 }

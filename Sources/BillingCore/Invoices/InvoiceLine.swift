@@ -1,51 +1,104 @@
-/// A line of an invoice: one fee, or one feature's usage. Its exact amount is rounded here, once, and nowhere else.
+/// A line of an invoice. Its exact amount is rounded here, once, and nowhere else.
 package struct InvoiceLine: Sendable, Hashable {
-    /// What the line charges for.
-    package enum Item: Sendable, Hashable {
-        case fee(Fee)
-        case usage(PricedUsage)
+    /// What a line is, by its name in the API.
+    package enum Kind: String, Sendable, Hashable, CaseIterable {
+        case fee, usage, commitment
+        /// A change of what an earlier invoice charged.
+        case adjustment
     }
 
-    package let item: Item
-    /// The time the line covers: the part of a billing period in which the subscription was active.
+    package let kind: Kind
+    package let item: InvoiceItem
+    package let key: InvoiceItemKey
+    /// The time the line covers.
     package let period: Interval
-    /// The exact amount, for display and explanation; never rounded again.
+    /// The exact amount of the item, whatever was invoiced for it before; never rounded again.
     package let amountUnrounded: ExactAmount
-    /// The exact amount rounded half away from zero to the currency's minor unit.
+    /// What earlier invoices charged for the item.
+    package let previouslyInvoiced: FixedDecimal
+    /// The exact amount rounded half away from zero to the currency's minor unit, less what was invoiced before.
     package let amount: FixedDecimal
-    /// How the amount comes about by tier; empty for a fee and for no usage.
+    /// How the exact amount comes about by tier; empty for a fee and for no usage.
     package let tiers: [TierCharge]
 
-    /// A fee for the part of a billing period in which the subscription is active; nil when there is no such part.
-    package init?(fee: Fee, of period: Interval, active: Interval, currency: Currency) throws(DecimalError) {
-        guard let covered = period.intersection(active) else { return nil }
-        item = .fee(fee)
-        self.period = covered
-        amountUnrounded = try Proration(of: period, within: active).amount(of: fee.amount)
-        amount = try amountUnrounded.rounded(toDigits: currency.minorUnits)
-        tiers = []
+    /// What discounts take off.
+    package internal(set) var discount: FixedDecimal = .zero
+    package internal(set) var includedCredit: FixedDecimal = .zero
+    package internal(set) var promotionalCredit: FixedDecimal = .zero
+    /// One for each rate, in the order of the rates.
+    package internal(set) var taxes: [LineTax] = []
+
+    init(
+        item: InvoiceItem,
+        key: InvoiceItemKey,
+        period: Interval,
+        exact: ExactAmount,
+        previouslyInvoiced: FixedDecimal,
+        isAdjustment: Bool,
+        currency: Currency
+    ) throws(DecimalError) {
+        self.item = item
+        self.key = key
+        self.period = period
+        kind = isAdjustment ? .adjustment : item.lineKind
+        amountUnrounded = exact
+        self.previouslyInvoiced = previouslyInvoiced
+        amount = try exact.rounded(toDigits: currency.minorUnits).subtracting(previouslyInvoiced)
+        if case .usage(let usage) = item, !exact.isZero || !usage.isUnused {
+            tiers = try usage.breakdown()
+        } else {
+            tiers = []
+        }
     }
 
-    /// A feature's usage in a billing period; nil when the subscription was not active in it.
-    package init?(usage: PricedUsage, of period: Interval, active: Interval, currency: Currency) throws(DecimalError) {
-        guard let covered = period.intersection(active) else { return nil }
-        item = .usage(usage)
-        self.period = covered
-        amountUnrounded = try usage.price.charge(for: usage.total)
-        amount = try amountUnrounded.rounded(toDigits: currency.minorUnits)
-        tiers = try usage.price.breakdown(quantity: usage.total.quantity)
+    /// What is left after discounts and credits: what is taxed.
+    package var net: FixedDecimal {
+        get throws(DecimalError) {
+            try amount.subtracting(discount).subtracting(includedCredit).subtracting(promotionalCredit)
+        }
     }
+
+    package var tax: FixedDecimal {
+        get throws(DecimalError) {
+            var sum = FixedDecimal.zero
+            for tax in taxes { sum = try sum.adding(tax.amount) }
+            return sum
+        }
+    }
+
+    /// An adjustment of nothing says nothing.
+    var isEmpty: Bool { kind == .adjustment && amount.isZero }
+
+    /// Whether a minimum commitment counts it.
+    var isUsage: Bool { if case .usage = item { true } else { false } }
+
+    /// Whether discounts apply: commitment and credits are reckoned after them.
+    var isDiscountable: Bool {
+        switch item {
+        case .fee, .usage: true
+        case .commitment, .includedCredit: false
+        }
+    }
+
+    /// Whether the included credit of its period pays for it: everything but what is paid in advance.
+    var isCoveredByIncludedCredit: Bool { item.isCoveredByIncludedCredit }
 }
 
-/// A feature's usage in a billing period, with the price of the plan version.
-package struct PricedUsage: Sendable, Hashable {
-    package let feature: FeatureID
-    package let price: Price
-    package let total: UsageTotal
+extension InvoiceItem {
+    fileprivate var lineKind: InvoiceLine.Kind {
+        switch self {
+        case .fee: .fee
+        case .usage: .usage
+        case .commitment: .commitment
+        case .includedCredit: .adjustment
+        }
+    }
 
-    package init(feature: FeatureID, price: Price, total: UsageTotal) {
-        self.feature = feature
-        self.price = price
-        self.total = total
+    var isCoveredByIncludedCredit: Bool {
+        switch self {
+        case .fee(let fee): fee.charged == .inArrears
+        case .usage, .commitment: true
+        case .includedCredit: false
+        }
     }
 }

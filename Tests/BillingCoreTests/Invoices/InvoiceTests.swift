@@ -2,6 +2,8 @@ import BillingCore
 import Testing
 
 @Suite struct InvoiceTests {
+    private func decimal(_ text: String) throws -> FixedDecimal { try FixedDecimal(parsing: text) }
+
     private func instant(_ text: String) throws -> Instant { try Instant(parsing: text + "T00:00:00Z") }
 
     private func interval(_ start: String, _ end: String) throws -> Interval {
@@ -11,37 +13,68 @@ import Testing
     private func fees() throws -> [Fee] {
         [
             Fee(key: "platform", name: "Platform fee", amount: FixedDecimal(20), charged: .inAdvance),
-            Fee(key: "support", name: "Support", amount: try FixedDecimal(parsing: "9.99"), charged: .inArrears),
+            Fee(key: "support", name: "Support", amount: try decimal("9.99"), charged: .inArrears),
         ]
     }
 
-    private func usage(_ quantity: String, at unitAmount: String) throws -> PricedUsage {
+    private func usage(
+        _ quantity: String,
+        at unitAmount: String,
+        feature: Int64 = 1,
+        before: String = "0"
+    ) throws -> PricedUsage {
         PricedUsage(
-            feature: FeatureID(1),
-            price: .perUnit(unitAmount: try FixedDecimal(parsing: unitAmount)),
-            total: UsageTotal(quantity: try FixedDecimal(parsing: quantity), eventCount: 1)
+            feature: FeatureID(feature),
+            price: .perUnit(unitAmount: try decimal(unitAmount)),
+            before: UsageTotal(quantity: try decimal(before), eventCount: before == "0" ? 0 : 1),
+            through: UsageTotal(quantity: try decimal(quantity), eventCount: 2)
         )
     }
 
-    private func regular(until end: String? = nil, usage: [PricedUsage] = []) throws -> Invoice {
-        try Invoice.regular(
-            period: interval("2026-11-01", "2026-12-01"),
-            nextPeriod: interval("2026-12-01", "2027-01-01"),
-            active: Interval(start: instant("2026-11-01"), end: end.map(instant) ?? .maximum),
-            fees: fees(),
-            usage: usage,
-            currency: .usd
+    /// November and the advance fees of December, of a subscription that begins with November.
+    private func regular(
+        until end: String? = nil,
+        usage: [PricedUsage] = [],
+        commitment: String = "0",
+        included: String = "0",
+        discounts: [Discount] = [],
+        credits: [AvailableCredit] = [],
+        tax: TaxTreatment = .none,
+        fees: [Fee]? = nil,
+        currency: Currency = .usd
+    ) throws -> Invoice {
+        let segment = InvoicedSegment(
+            active: Interval(start: try instant("2026-11-01"), end: try end.map(instant) ?? .maximum),
+            fees: try fees ?? self.fees(),
+            minimumCommitment: try decimal(commitment),
+            includedCredit: try decimal(included),
+            usage: usage
+        )
+        let november = try interval("2026-11-01", "2026-12-01")
+        let december = try interval("2026-12-01", "2027-01-01")
+        return try Invoice(
+            kind: .regular,
+            period: november,
+            periods: [
+                InvoicedPeriod(index: 0, interval: november, scope: .whole, segments: [segment.without(.inAdvance)]),
+                InvoicedPeriod(index: 1, interval: december, scope: .advanceFees, segments: [segment]),
+            ],
+            discounts: discounts,
+            credits: credits,
+            tax: tax,
+            currency: currency
         )
     }
 
     @Test func `the opening invoice has the first fees in advance`() throws {
-        let invoice = try Invoice.opening(
-            period: interval("2026-11-01", "2026-12-01"),
-            active: Interval(start: instant("2026-11-01"), end: .maximum),
-            fees: fees(),
+        let november = try interval("2026-11-01", "2026-12-01")
+        let segment = InvoicedSegment(active: .allTime, fees: try fees(), usage: [try usage("5", at: "1")])
+        let invoice = try Invoice(
+            kind: .opening,
+            period: november,
+            periods: [InvoicedPeriod(index: 0, interval: november, scope: .advanceFees, segments: [segment])],
             currency: .usd
         )
-        #expect(invoice.kind == .opening)
         #expect(invoice.lines.map(\.amount) == [FixedDecimal(20)])
         #expect(invoice.totals.total == FixedDecimal(20))
     }
@@ -59,8 +92,8 @@ import Testing
     }
 
     @Test func `the total is the sum of rounded lines, not the rounded sum`() throws {
-        let half = try usage("1", at: "0.005")
-        let invoice = try regular(until: "2026-12-01", usage: [half, half, half])
+        let halves = try (1...3).map { try usage("1", at: "0.005", feature: $0) }
+        let invoice = try regular(until: "2026-12-01", usage: halves)
         #expect(invoice.lines.suffix(3).map(\.amount.description) == ["0.01", "0.01", "0.01"])
         #expect(invoice.lines.last?.amountUnrounded.fixedDescription == "0.005000000000")
         #expect(invoice.totals.total.description == "10.02")
@@ -74,8 +107,7 @@ import Testing
     }
 
     @Test func `an end inside the next period prorates the fee in advance`() throws {
-        let invoice = try regular(until: "2026-12-11")
-        #expect(invoice.lines.map(\.amount.description) == ["9.99", "6.45"])
+        #expect(try regular(until: "2026-12-11").lines.map(\.amount.description) == ["9.99", "6.45"])
     }
 
     @Test func `nothing is invoiced for a period in which the subscription was not active`() throws {
@@ -84,18 +116,141 @@ import Testing
     }
 
     @Test func `a currency without minor units rounds to whole ones`() throws {
-        let line = try InvoiceLine(
-            usage: usage("1", at: "0.5"),
-            of: interval("2026-11-01", "2026-12-01"),
-            active: .allTime,
-            currency: .jpy
-        )
-        #expect(line?.amount == .one)
+        let invoice = try regular(usage: [usage("1", at: "0.5")], fees: [], currency: .jpy)
+        #expect(invoice.lines.map(\.amount) == [.one])
     }
 
     @Test func `an amount beyond the range is refused, not wrapped`() throws {
         #expect(throws: DecimalError.outOfRange) { try regular(usage: [usage("1e20", at: "1e20")]) }
-        let large = try usage("1", at: "9e25")
-        #expect(throws: DecimalError.outOfRange) { try regular(usage: [large, large]) }
+        let large = try [1, 2].map { try usage("1", at: "9e25", feature: $0) }
+        #expect(throws: DecimalError.outOfRange) { try regular(usage: large) }
+    }
+
+    @Test func `a trillion tokens at a small price are rated exactly`() throws {
+        let invoice = try regular(usage: [usage("1000000000000", at: "0.000000025")], fees: [])
+        #expect(invoice.totals.total.description == "25000")
+    }
+
+    @Test func `the order is discounts, commitment, included and promotional credit, tax, prepaid credit`() throws {
+        let vat = TaxRate(key: "vat", name: "VAT", percent: FixedDecimal(19))
+        let invoice = try regular(
+            usage: [usage("40", at: "1")],
+            commitment: "50",
+            included: "5",
+            discounts: [.percent(FixedDecimal(10))],
+            credits: [credit(1, .promotional, "7"), credit(2, .prepaid, "100")],
+            tax: TaxTreatment(rates: [vat])
+        )
+        // Fees 9.99 and 20, usage 40; a tenth off each; 50 - 36 are missing to the commitment.
+        #expect(invoice.lines.map(\.amount.description) == ["9.99", "20", "40", "14"])
+        #expect(invoice.lines.map(\.discount.description) == ["1", "2", "4", "0"])
+        // 5 over 8.99, 36 and 14; the fee in advance is not November's.
+        #expect(invoice.lines.map(\.includedCredit.description) == ["0.76", "0", "3.05", "1.19"])
+        #expect(invoice.totals.credits.description == "12")
+        #expect(invoice.totals.subtotal.description == "83.99")
+        #expect(try invoice.totals.total == decimal("64.99").adding(invoice.totals.tax))
+        #expect(invoice.totals.paidByCredit == invoice.totals.total)
+        #expect(invoice.totals.due == .zero)
+    }
+
+    @Test func `tiers continue over a change of plan`() throws {
+        let price = Price.graduated([
+            PriceTier(upTo: FixedDecimal(100), unitAmount: .one, flatAmount: .zero),
+            PriceTier(upTo: nil, unitAmount: try decimal("0.5"), flatAmount: FixedDecimal(3)),
+        ])
+        let later = PricedUsage(
+            feature: FeatureID(1),
+            price: price,
+            before: UsageTotal(quantity: FixedDecimal(60), eventCount: 1),
+            through: UsageTotal(quantity: FixedDecimal(140), eventCount: 2)
+        )
+        #expect(try later.charge().description == "63")
+        #expect(try later.breakdown().map(\.quantity.description) == ["40", "40"])
+        #expect(try later.breakdown().map(\.amount.description) == ["40", "23"])
+    }
+
+    @Test func `late usage becomes the difference to what was invoiced, commitment and included credit too`() throws {
+        let first = try regular(usage: [usage("40", at: "1")], commitment: "50", included: "45", fees: [])
+        #expect(first.totals.total.description == "5")
+        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
+        for line in first.lines { try invoiced.add(line) }
+        let segment = InvoicedSegment(
+            active: .allTime,
+            minimumCommitment: FixedDecimal(50),
+            includedCredit: FixedDecimal(45),
+            usage: [try usage("47.5", at: "1")]
+        )
+        func again(_ segment: InvoicedSegment) throws -> Invoice {
+            let november = try interval("2026-11-01", "2026-12-01")
+            return try Invoice(
+                kind: .adjustment,
+                period: november,
+                periods: [
+                    InvoicedPeriod(index: 0, interval: november, scope: .again, segments: [segment], invoiced: invoiced)
+                ],
+                currency: .usd
+            )
+        }
+        let more = try again(segment)
+        #expect(more.lines.map(\.amount.description) == ["7.5", "-7.5"])
+        #expect(more.lines.allSatisfy { $0.kind == .adjustment })
+        #expect(more.totals.total == .zero)
+        // Without its usage the period owes the commitment less the credit; with neither, what was paid is owed back.
+        let nothing = try again(InvoicedSegment(active: .allTime, usage: [try usage("0", at: "1")]))
+        #expect(nothing.totals.carriedForward.description == "5")
+        #expect(nothing.totals.total == .zero)
+    }
+
+    @Test func `credits are used by priority, expiry, age and id`() throws {
+        let credits = try [
+            credit(5, .prepaid, "1", created: "2026-10-02"), credit(4, .prepaid, "1", created: "2026-10-02"),
+            credit(3, .prepaid, "1", created: "2026-10-01"), credit(2, .prepaid, "1", expires: "2026-12-31"),
+            credit(1, .prepaid, "1", priority: -1),
+        ]
+        let invoice = try regular(usage: [usage("4.5", at: "1")], credits: credits, fees: [])
+        #expect(invoice.credits.map(\.id.low) == [1, 2, 3, 4, 5])
+        #expect(invoice.credits.map(\.amount.description) == ["1", "1", "1", "1", "0.5"])
+    }
+
+    @Test func `reverse charge leaves the tax to the customer`() throws {
+        let tax = TaxTreatment(
+            rates: [TaxRate(key: "vat", name: "VAT", percent: FixedDecimal(19))],
+            isReverseCharge: true
+        )
+        let invoice = try regular(usage: [usage("100", at: "1")], tax: tax, fees: [])
+        #expect(invoice.totals.tax == .zero && invoice.totals.total == FixedDecimal(100))
+        #expect(tax.dueRates.isEmpty)
+    }
+
+    private func credit(
+        _ id: UInt64,
+        _ kind: AvailableCredit.Kind,
+        _ amount: String,
+        priority: Int = 0,
+        expires: String? = nil,
+        created: String = "2026-10-01"
+    ) throws -> AvailableCredit {
+        AvailableCredit(
+            id: UUIDv7(high: 0x7000, low: id),
+            kind: kind,
+            priority: priority,
+            expiresAt: try expires.map(instant),
+            createdAt: try instant(created),
+            remaining: try decimal(amount)
+        )
+    }
+}
+
+extension InvoicedSegment {
+    /// The segment without fees of a timing: a period's own fees in advance stand on the invoice before.
+    func without(_ timing: Fee.Timing) -> InvoicedSegment {
+        InvoicedSegment(
+            ordinal: ordinal,
+            active: active,
+            fees: fees.filter { $0.charged != timing },
+            minimumCommitment: minimumCommitment,
+            includedCredit: includedCredit,
+            usage: usage
+        )
     }
 }

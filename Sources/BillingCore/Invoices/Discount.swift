@@ -1,0 +1,38 @@
+/// What is taken off the fees and the usage of an invoice.
+package enum Discount: Sendable, Hashable {
+    /// So much of each line, from 0 to 100.
+    case percent(FixedDecimal)
+    /// So much of the whole, spread over the lines in proportion; at most what they come to.
+    case amount(FixedDecimal)
+}
+
+extension Discount {
+    /// Takes the discount off lines, on top of what they have been given before.
+    /// - Returns: what was taken off.
+    func apply(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) -> FixedDecimal {
+        let indices = lines.indices.filter { lines[$0].isDiscountable }
+        var left: [FixedDecimal] = []
+        for index in indices { left.append(try lines[index].amount.subtracting(lines[index].discount)) }
+        let parts: [FixedDecimal]
+        switch self {
+        case .percent(let percent):
+            var shares: [FixedDecimal] = []
+            for amount in left {
+                let share = try amount.multiplied(by: percent).multiplied(byNumerator: 1, denominator: 100)
+                shares.append(try share.rounded(toDigits: currency.minorUnits))
+            }
+            parts = shares
+        case .amount(let amount):
+            var sum = FixedDecimal.zero
+            for part in left { sum = try sum.adding(part) }
+            let whole = try ExactAmount(min(amount, max(sum, .zero))).rounded(toDigits: currency.minorUnits)
+            parts = try LargestRemainder.split(whole, over: left, currency: currency)
+        }
+        var total = FixedDecimal.zero
+        for (index, part) in zip(indices, parts) {
+            lines[index].discount = try lines[index].discount.adding(part)
+            total = try total.adding(part)
+        }
+        return total
+    }
+}
