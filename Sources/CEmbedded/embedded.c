@@ -29,6 +29,9 @@ static const unsigned char migration_0007[] = {
 static const unsigned char migration_0008[] = {
 #embed "../../migrations/0008_price_models.sql"
 };
+static const unsigned char migration_0009[] = {
+#embed "../../migrations/0009_subscription_segments.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -42,6 +45,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0006_row_level_security.sql", migration_0006),
     FILE_ENTRY("0007_storage.sql", migration_0007),
     FILE_ENTRY("0008_price_models.sql", migration_0008),
+    FILE_ENTRY("0009_subscription_segments.sql", migration_0009),
 };
 
 size_t embedded_migration_count(void) {

@@ -24,21 +24,21 @@ package enum BillingPeriodStore {
         return try transaction.query(reading(wanted), Self.period)
     }
 
-    /// The periods of one subscription from an index on, by ascending index.
+    /// The periods of one subscription from an index on, by ascending index and segment.
     package static func list(
         of subscription: SubscriptionID,
         tenant: TenantID,
-        from firstIndex: Int = 0,
+        from firstIndex: Int = SubscriptionSnapshot.trialIndex,
         limit: Int = 500,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [BillingPeriod] {
         try transaction.query(
             """
-            SELECT billing_period_id, tenant_id, subscription_id, period_index, starts_at, ends_at, status
+            SELECT billing_period_id, tenant_id, subscription_id, period_index, segment, starts_at, ends_at, status
             FROM billing_period
             WHERE tenant_id = \(tenant) AND subscription_id = \(subscription)
                 AND period_index >= \(Int32(clamping: firstIndex))
-            ORDER BY period_index
+            ORDER BY period_index, segment
             LIMIT \(limit)
             """,
             Self.period
@@ -52,10 +52,10 @@ package enum BillingPeriodStore {
     ) throws(PostgresError) -> [BillingPeriod] {
         try transaction.query(
             """
-            SELECT billing_period_id, tenant_id, subscription_id, period_index, starts_at, ends_at, status
+            SELECT billing_period_id, tenant_id, subscription_id, period_index, segment, starts_at, ends_at, status
             FROM billing_period
             WHERE tenant_id = \(tenant)
-            ORDER BY starts_at
+            ORDER BY starts_at, segment
             """,
             Self.period
         )
@@ -64,21 +64,23 @@ package enum BillingPeriodStore {
     /// The statement that makes missing rows, for a pipeline.
     package static func insertion(_ wanted: [BillingPeriod.Wanted]) -> SQL {
         let rows = wanted.sorted {
-            ($0.tenantID, $0.subscriptionID, $0.index) < ($1.tenantID, $1.subscriptionID, $1.index)
+            ($0.tenantID, $0.subscriptionID, $0.index, $0.segment)
+                < ($1.tenantID, $1.subscriptionID, $1.index, $1.segment)
         }
         return """
             INSERT INTO billing_period (
-                tenant_id, billing_period_id, subscription_id, period_index, starts_at, ends_at, status
+                tenant_id, billing_period_id, subscription_id, period_index, segment, starts_at, ends_at, status
             )
             SELECT wanted.tenant_id, nextval('billing_period_id_seq'), wanted.subscription_id, wanted.period_index,
-                wanted.starts_at, wanted.ends_at, 'open'
+                wanted.segment, wanted.starts_at, wanted.ends_at, 'open'
             FROM unnest(
                 \(rows.map(\.tenantID))::bigint[], \(rows.map(\.subscriptionID))::uuid[],
                 \(rows.map { Int32(clamping: $0.index) })::integer[],
+                \(rows.map { Int32(clamping: $0.segment) })::integer[],
                 \(rows.map(\.interval.start))::timestamptz[], \(rows.map(\.interval.end))::timestamptz[]
-            ) AS wanted (tenant_id, subscription_id, period_index, starts_at, ends_at)
-            ORDER BY wanted.tenant_id, wanted.subscription_id, wanted.period_index
-            ON CONFLICT (tenant_id, subscription_id, period_index) DO NOTHING
+            ) AS wanted (tenant_id, subscription_id, period_index, segment, starts_at, ends_at)
+            ORDER BY wanted.tenant_id, wanted.subscription_id, wanted.period_index, wanted.segment
+            ON CONFLICT ON CONSTRAINT billing_period_unique DO NOTHING
             """
     }
 
@@ -86,13 +88,14 @@ package enum BillingPeriodStore {
     package static func reading(_ wanted: [BillingPeriod.Wanted]) -> SQL {
         """
         SELECT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
-            period.starts_at, period.ends_at, period.status
+            period.segment, period.starts_at, period.ends_at, period.status
         FROM unnest(
             \(wanted.map(\.tenantID))::bigint[], \(wanted.map(\.subscriptionID))::uuid[],
-            \(wanted.map { Int32(clamping: $0.index) })::integer[]
-        ) AS wanted (tenant_id, subscription_id, period_index)
-        JOIN billing_period AS period USING (tenant_id, subscription_id, period_index)
-        ORDER BY period.tenant_id, period.subscription_id, period.period_index
+            \(wanted.map { Int32(clamping: $0.index) })::integer[],
+            \(wanted.map { Int32(clamping: $0.segment) })::integer[]
+        ) AS wanted (tenant_id, subscription_id, period_index, segment)
+        JOIN billing_period AS period USING (tenant_id, subscription_id, period_index, segment)
+        ORDER BY period.tenant_id, period.subscription_id, period.period_index, period.segment
         """
     }
 
@@ -102,12 +105,14 @@ package enum BillingPeriodStore {
         let tenant = try row.next(TenantID.self)
         let subscription = try row.next(SubscriptionID.self)
         let index = Int(try row.next(Int32.self))
+        let segment = Int(try row.next(Int32.self))
         let interval = Interval(start: try row.next(), end: try row.next())
         return BillingPeriod(
             id: id,
             tenantID: tenant,
             subscriptionID: subscription,
             index: index,
+            segment: segment,
             interval: interval,
             status: try row.next()
         )

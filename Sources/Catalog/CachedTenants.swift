@@ -92,8 +92,8 @@ struct CachedTenants {
         guard let overtaken = loads.removeValue(forKey: ticket), case .some(let stale) = overtaken else { return }
         for tenant in loaded.byID.values where !stale.contains(tenant.id) {
             cache.insert(tenant, subject: nil)
-            for subscription in tenant.subscriptions {
-                plans[subscription.planVersion.id] = subscription.planVersion
+            for segment in tenant.subscriptions.flatMap(\.segments) {
+                plans[segment.published.id] = segment.published
             }
         }
         for (subject, tenant) in loaded.bySubject where !stale.contains(tenant.id) {

@@ -1,15 +1,25 @@
 import BillingCore
 import Postgres
 
-/// Which of a tenant's limits are in force: the quotas of the plan version that covers the present.
+/// Which of a tenant's limits are in force: the quotas of the segment that covers the present.
 enum LimitsInForce {
     /// Puts them in force, and notes when that next changes. Call it under the tenant's ledger lock, whenever a
-    /// subscription was made, ended, or has started or ended by the passing of time.
+    /// subscription was made, changed or ended, or has started, changed or ended by the passing of time.
     static func apply(to tenant: TenantID, at now: Instant, in transaction: borrowing Transaction) throws {
-        let version = try SubscriptionStore.planVersion(covering: now, tenant: tenant, in: transaction)
-        let plan = try version.flatMap { try PlanVersionStore.snapshots([$0], in: transaction).first }
+        let plan = try plan(of: tenant, at: now, in: transaction)
         try UsageLimitStore.replace(with: plan?.quotas ?? [], for: tenant, in: transaction)
         try SubscriptionStore.scheduleLimits(after: now, tenant: tenant, in: transaction)
+    }
+
+    /// The plan version in force, with what the subscription has in place of it.
+    private static func plan(
+        of tenant: TenantID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> PlanVersion? {
+        let stored = try SubscriptionSegmentStore.segment(covering: now, tenant: tenant, in: transaction)
+        guard let stored else { return nil }
+        return try SegmentPlans(of: [stored], in: transaction).segment(stored).planVersion
     }
 
     /// The same, and counts what the windows of limits that come into force have seen so far.

@@ -46,7 +46,7 @@ struct PlanDraft: Sendable {
         )
     }
 
-    private static func readFee(_ fields: JSONObjectReader) -> Fee? {
+    static func readFee(_ fields: JSONObjectReader) -> Fee? {
         let key = fields.key("key")
         return Fee(
             key: key,
@@ -56,13 +56,13 @@ struct PlanDraft: Sendable {
         )
     }
 
-    private static func readCharge(_ fields: JSONObjectReader) -> Charge? {
+    static func readCharge(_ fields: JSONObjectReader) -> Charge? {
         let feature = fields.key("feature")
         let price = fields.object("price", Price.read)
         return price.flatMap { $0 }.map { Charge(feature: feature, price: $0) }
     }
 
-    private static func readQuota(_ fields: JSONObjectReader) -> Quota? {
+    static func readQuota(_ fields: JSONObjectReader) -> Quota? {
         let feature = fields.key("feature")
         let limit = fields.decimal("limit", minimum: .zero)
         let window = fields.choice("window", of: WindowKind.self)
@@ -71,7 +71,7 @@ struct PlanDraft: Sendable {
         return window.map { Quota(feature: feature, limit: limit, window: $0, mode: mode, overage: overage) }
     }
 
-    private static func rejectDuplicates(
+    static func rejectDuplicates(
         fees: [Fee?],
         charges: [Charge?],
         quotas: [Quota?],

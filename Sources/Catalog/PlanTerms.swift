@@ -26,17 +26,32 @@ package struct SpendCap: Sendable, Hashable {
 }
 
 extension PlanTerms {
-    private static let longestTrialDays = 730
+    static let longestTrialDays = 730
 
     /// Reads the terms among the members of a plan version.
     static func read(_ fields: JSONObjectReader) -> PlanTerms {
+        var terms = readAmounts(fields)
+        terms.trialDays = fields.integer("trial_days", in: 0...longestTrialDays, default: 0)
+        return terms
+    }
+
+    /// Reads the amounts, which a subscription may have its own of; nil where there is none.
+    static func readAmounts(_ fields: JSONObjectReader) -> PlanTerms {
         var terms = PlanTerms()
         terms.minimumCommitment = fields.optionalDecimal("minimum_commitment", minimum: .zero)
         terms.includedCredit = fields.optionalDecimal("included_credit", minimum: .zero)
         terms.spendCap = fields.optionalObject("spend_cap") { cap in
             SpendCap(amount: cap.decimal("amount", minimum: .zero), mode: cap.choice("mode", default: .hard))
         }
-        terms.trialDays = fields.integer("trial_days", in: 0...longestTrialDays, default: 0)
+        return terms
+    }
+
+    /// The same terms with those amounts in their place that others have.
+    func replacingAmounts(with own: PlanTerms) -> PlanTerms {
+        var terms = self
+        terms.minimumCommitment = own.minimumCommitment ?? minimumCommitment
+        terms.includedCredit = own.includedCredit ?? includedCredit
+        terms.spendCap = own.spendCap ?? spendCap
         return terms
     }
 

@@ -15,10 +15,10 @@ package struct Charge: Sendable {
 
 /// What a plan version says: fees, charges and quotas in the order they were written, and its terms. Billed monthly.
 package struct PlanDefinition: Sendable {
-    package let fees: [Fee]
-    package let charges: [Charge]
-    package let quotas: [Quota]
-    package let terms: PlanTerms
+    package internal(set) var fees: [Fee]
+    package internal(set) var charges: [Charge]
+    package internal(set) var quotas: [Quota]
+    package internal(set) var terms: PlanTerms
 
     package init(
         fees: [Fee] = [],

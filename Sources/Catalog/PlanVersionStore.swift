@@ -155,7 +155,8 @@ enum PlanVersionStore {
         return try zip(rows, drafts).map { try $0.record($1, features: ids) }
     }
 
-    private static func featureIDs(
+    /// The ids of features by their keys; absent where there is no such feature.
+    static func featureIDs(
         _ keys: [String],
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [String: FeatureID] {

@@ -25,16 +25,17 @@ struct SubscriptionRoutes: Sendable {
         let plan = query.string("plan")
         let activeAt = query.instant("active_at")
         try query.finish()
+        let now = context.clock.now()
         let filter = SubscriptionStore.Filter(
             tenant: try context.tenantFilter(tenant),
             plan: plan,
-            activeAt: activeAt
+            activeAt: activeAt,
+            planAt: activeAt ?? now
         )
         let position = try Self.position(page)
         let subscriptions = try await desk.read(context) { transaction in
             try SubscriptionStore.list(filter, after: position, limit: page.fetchCount, in: transaction)
         }
-        let now = context.clock.now()
         let listed = page.page(subscriptions) { [String($0.tenantID.rawValue), $0.id.description] }
         return try .json(listed.map { SubscriptionBody($0, now: now) })
     }

@@ -30,9 +30,17 @@ struct SubscriptionService: Sendable {
             id: id,
             tenantID: tenant.id,
             tenantKey: tenant.key,
-            planVersionID: version.id,
-            planKey: version.plan.key,
-            version: version.version,
+            segments: [
+                Subscription.Segment(
+                    ordinal: 0,
+                    planVersionID: version.id,
+                    planKey: version.plan.key,
+                    version: version.version,
+                    startsAt: start,
+                    overrides: nil,
+                    createdAt: now
+                )
+            ],
             zone: tenant.zone,
             anchor: start,
             startsAt: start,

@@ -2,8 +2,13 @@ package import BillingCore
 
 /// A subscription as the hot paths read it.
 package struct SubscriptionSnapshot: Sendable {
+    /// The index of the trial among the periods: from the start of the subscription to its anchor, however long. What
+    /// is used there is counted and not charged.
+    package static let trialIndex = -1
+
     package let id: SubscriptionID
-    package let planVersion: PlanVersion
+    /// What it is billed by over time, by ascending start; at least one.
+    package let segments: [SubscriptionSegment]
     /// The anchored periods, in the zone copied from the tenant when the subscription started.
     package let periods: BillingPeriods
     package let startsAt: Instant
@@ -13,6 +18,27 @@ package struct SubscriptionSnapshot: Sendable {
     /// A few consecutive periods around the time of loading, so that the usual lookup compares integers.
     private let nearby: NearbyPeriods
 
+    /// - Parameter segments: at least one, by ascending start, the first from the start of the subscription.
+    package init(
+        id: SubscriptionID,
+        segments: [SubscriptionSegment],
+        periods: BillingPeriods,
+        startsAt: Instant,
+        endsAt: Instant? = nil,
+        billingPeriodIDs: BillingPeriodIDs = BillingPeriodIDs(),
+        near now: Instant? = nil
+    ) {
+        precondition(!segments.isEmpty, "a subscription has a segment")
+        self.id = id
+        self.segments = segments
+        self.periods = periods
+        self.startsAt = startsAt
+        self.endsAt = endsAt
+        self.billingPeriodIDs = billingPeriodIDs
+        nearby = NearbyPeriods(periods, around: now ?? startsAt)
+    }
+
+    /// A subscription that never changed its plan.
     package init(
         id: SubscriptionID,
         planVersion: PlanVersion,
@@ -22,17 +48,16 @@ package struct SubscriptionSnapshot: Sendable {
         billingPeriodIDs: BillingPeriodIDs = BillingPeriodIDs(),
         near now: Instant? = nil
     ) {
-        self.id = id
-        self.planVersion = planVersion
-        self.periods = periods
-        self.startsAt = startsAt
-        self.endsAt = endsAt
-        self.billingPeriodIDs = billingPeriodIDs
-        nearby = NearbyPeriods(periods, around: now ?? startsAt)
+        self.init(
+            id: id,
+            segments: [SubscriptionSegment(ordinal: 0, startsAt: startsAt, published: planVersion)],
+            periods: periods,
+            startsAt: startsAt,
+            endsAt: endsAt,
+            billingPeriodIDs: billingPeriodIDs,
+            near: now
+        )
     }
-
-    package var planKey: String { planVersion.planKey }
-    package var version: Int { planVersion.version }
 
     /// Whether the subscription is in force at an instant; its end is exclusive.
     package func covers(_ instant: Instant) -> Bool {
@@ -41,40 +66,87 @@ package struct SubscriptionSnapshot: Sendable {
         return instant < endsAt
     }
 
-    /// The anchored period an instant falls in, cut by neither start nor end of the subscription; nil outside it.
+    /// The period an instant falls in, cut by neither start nor end of the subscription; nil outside it.
     package func period(containing instant: Instant) -> (index: Int, interval: Interval)? {
         guard covers(instant) else { return nil }
         if let found = nearby.period(containing: instant) {
             return found
         }
-        guard let index = periods.index(containing: instant) else { return nil }
+        guard let index = periods.index(containing: instant) else {
+            return trial.map { (Self.trialIndex, $0) }
+        }
         return (index, periods.interval(index))
     }
 
-    fileprivate func with(_ ids: BillingPeriodIDs, near now: Instant) -> SubscriptionSnapshot {
-        SubscriptionSnapshot(
-            id: id,
-            planVersion: planVersion,
-            periods: periods,
-            startsAt: startsAt,
-            endsAt: endsAt,
-            billingPeriodIDs: ids,
-            near: now
-        )
+    /// The whole period of an index: an anchored one, or the trial.
+    package func interval(ofPeriod index: Int) -> Interval {
+        index == Self.trialIndex ? Interval(start: startsAt, end: periods.anchor) : periods.interval(index)
+    }
+
+    /// The time before the anchor, which is used free of charge; nil without a trial.
+    package var trial: Interval? {
+        startsAt < periods.anchor ? Interval(start: startsAt, end: periods.anchor) : nil
     }
 
     /// The same subscription knowing more periods, and centred on the latest of them.
     package func remembering(_ found: [BillingPeriod]) -> SubscriptionSnapshot {
         guard let latest = found.max(by: { $0.index < $1.index }) else { return self }
-        let center = max(nearby.center, latest.interval.start)
-        return with(billingPeriodIDs.adding(found.map { ($0.index, $0.id) }), near: center)
+        return SubscriptionSnapshot(
+            id: id,
+            segments: segments,
+            periods: periods,
+            startsAt: startsAt,
+            endsAt: endsAt,
+            billingPeriodIDs: billingPeriodIDs.adding(found),
+            near: max(nearby.center, latest.interval.start)
+        )
     }
 }
 
-/// Ids of billing periods by their index: a short sorted list, which is smaller than a dictionary per subscription.
+// MARK: Segments
+
+extension SubscriptionSnapshot {
+    /// The segment in force at an instant; the first one before the start.
+    package func segment(at instant: Instant) -> SubscriptionSegment {
+        segments.last { $0.startsAt <= instant } ?? segments[0]
+    }
+
+    /// The plan version of the last segment.
+    package var planVersion: PlanVersion { segments[segments.count - 1].planVersion }
+
+    package var planKey: String { planVersion.planKey }
+    package var version: Int { planVersion.version }
+
+    /// The plan version in force at an instant, with what the subscription has in place of it.
+    package func planVersion(at instant: Instant) -> PlanVersion {
+        segment(at: instant).planVersion
+    }
+
+    /// The segments that are in force in a period, in order, each with its part of it. Empty where the subscription
+    /// does not reach into the period.
+    package func segments(inPeriod index: Int) -> [PeriodSegment] {
+        let period = interval(ofPeriod: index)
+        let covered = Interval(start: max(period.start, startsAt), end: min(period.end, endsAt ?? .maximum))
+        return segments.indices.compactMap { position in
+            let end = position + 1 < segments.count ? segments[position + 1].startsAt : Instant.maximum
+            let own = Interval(start: segments[position].startsAt, end: end)
+            return covered.intersection(own).map { interval in
+                PeriodSegment(
+                    segment: segments[position],
+                    interval: interval,
+                    billingPeriodID: billingPeriodIDs[index, segments[position].ordinal]
+                )
+            }
+        }
+    }
+}
+
+/// Ids of billing periods by their index and segment: a short sorted list, which is smaller than a dictionary per
+/// subscription.
 package struct BillingPeriodIDs: Sendable, Hashable {
     private struct Entry: Hashable {
         let index: Int32
+        let segment: Int32
         let id: BillingPeriodID
     }
 
@@ -84,25 +156,26 @@ package struct BillingPeriodIDs: Sendable, Hashable {
 
     package init() {}
 
+    /// Periods of subscriptions that never changed their plan, by index.
     package init(_ ids: [Int: BillingPeriodID]) {
-        self = BillingPeriodIDs().adding(ids.map { ($0.key, $0.value) })
+        self.init(entries: ids.map { Entry(index: Int32(clamping: $0.key), segment: 0, id: $0.value) })
     }
 
-    package subscript(index: Int) -> BillingPeriodID? {
-        entries.last { $0.index == index }?.id
+    private init(entries: [Entry]) {
+        self.entries = entries.sorted { ($0.index, $0.segment) < ($1.index, $1.segment) }.suffix(Self.capacity)
+    }
+
+    package subscript(index: Int, segment: Int = 0) -> BillingPeriodID? {
+        entries.last { $0.index == index && $0.segment == segment }?.id
     }
 
     package var count: Int { entries.count }
 
-    package func adding(_ periods: [(index: Int, id: BillingPeriodID)]) -> BillingPeriodIDs {
-        var known = entries
-        for period in periods where self[period.index] == nil {
-            known.append(Entry(index: Int32(clamping: period.index), id: period.id))
+    package func adding(_ periods: [BillingPeriod]) -> BillingPeriodIDs {
+        let added = periods.filter { self[$0.index, $0.segment] == nil }.map {
+            Entry(index: Int32(clamping: $0.index), segment: Int32(clamping: $0.segment), id: $0.id)
         }
-        known.sort { $0.index < $1.index }
-        var result = BillingPeriodIDs()
-        result.entries = Array(known.suffix(Self.capacity))
-        return result
+        return BillingPeriodIDs(entries: entries + added)
     }
 }
 

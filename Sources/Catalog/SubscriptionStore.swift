@@ -9,6 +9,8 @@ enum SubscriptionStore {
         var tenant: String?
         var plan: String?
         var activeAt: Instant?
+        /// The time whose plan `plan` names.
+        var planAt: Instant
     }
 
     /// The sort key of a list: tenants in the order they were made, and within one its subscriptions.
@@ -17,7 +19,7 @@ enum SubscriptionStore {
         let id: SubscriptionID
     }
 
-    /// Inserts the subscription; refuses one that shares time with another of the tenant.
+    /// Inserts the subscription with its segments; refuses one that shares time with another of the tenant.
     static func insert(_ subscription: Subscription, in transaction: borrowing Transaction) throws {
         try refusingOverlap(of: subscription) { () throws(PostgresError) in
             try transaction.execute(
@@ -27,40 +29,41 @@ enum SubscriptionStore {
                     updated_at, revision
                 )
                 VALUES (
-                    \(subscription.tenantID), \(subscription.id), \(subscription.planVersionID), \(subscription.zone),
-                    \(subscription.anchor), \(subscription.startsAt), \(subscription.endsAt),
+                    \(subscription.tenantID), \(subscription.id), \(subscription.segments.last?.planVersionID),
+                    \(subscription.zone), \(subscription.anchor), \(subscription.startsAt), \(subscription.endsAt),
                     \(subscription.createdAt), \(subscription.updatedAt), \(subscription.revision)
                 )
                 """
             )
         }
+        for segment in subscription.segments {
+            try SubscriptionSegmentStore.insert(segment, of: subscription, in: transaction)
+        }
     }
 
-    /// Writes the end.
+    /// Writes the end, and the plan version of the last segment.
     static func update(_ subscription: Subscription, in transaction: borrowing Transaction) throws {
         try refusingOverlap(of: subscription) { () throws(PostgresError) in
             try transaction.execute(
                 """
                 UPDATE subscription
-                SET ends_at = \(subscription.endsAt), updated_at = \(subscription.updatedAt),
-                    revision = \(subscription.revision)
+                SET ends_at = \(subscription.endsAt), plan_version_id = \(subscription.segments.last?.planVersionID),
+                    updated_at = \(subscription.updatedAt), revision = \(subscription.revision)
                 WHERE tenant_id = \(subscription.tenantID) AND subscription_id = \(subscription.id)
                 """
             )
         }
     }
 
-    static func find(
-        _ id: SubscriptionID,
-        in transaction: borrowing Transaction
-    ) throws(PostgresError) -> Subscription? {
-        try transaction.first(
+    static func find(_ id: SubscriptionID, in transaction: borrowing Transaction) throws -> Subscription? {
+        let rows = try transaction.query(
             """
             \(selection)
             WHERE subscription.subscription_id = \(id)
             """,
-            Self.subscription
+            SubscriptionRow.init(row:)
         )
+        return try subscriptions(rows, in: transaction).first
     }
 
     /// Subscriptions by tenant and id, which is the order of creation within a tenant.
@@ -69,43 +72,39 @@ enum SubscriptionStore {
         after position: Position?,
         limit: Int,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> [Subscription] {
-        try transaction.query(
+    ) throws -> [Subscription] {
+        let rows = try transaction.query(
             """
             \(selection)
             WHERE (\(position?.tenantID)::bigint IS NULL
                     OR (subscription.tenant_id, subscription.subscription_id)
                         > (\(position?.tenantID), \(position?.id)))
                 AND (\(filter.tenant)::text IS NULL OR tenant.key = \(filter.tenant))
-                AND (\(filter.plan)::text IS NULL OR plan.key = \(filter.plan))
+                AND (\(filter.plan)::text IS NULL OR \(filter.plan) = (
+                    SELECT plan.key
+                    FROM subscription_segment AS segment
+                    JOIN plan_version AS version ON version.plan_version_id = segment.plan_version_id
+                    JOIN plan ON plan.plan_id = version.plan_id
+                    WHERE segment.tenant_id = subscription.tenant_id
+                        AND segment.subscription_id = subscription.subscription_id
+                        AND (segment.ordinal = 0 OR segment.starts_at <= \(filter.planAt)
+                            AND (subscription.ends_at IS NULL OR segment.starts_at < subscription.ends_at))
+                    ORDER BY segment.ordinal DESC
+                    LIMIT 1
+                ))
                 AND (\(filter.activeAt)::timestamptz IS NULL
                     OR (subscription.starts_at <= \(filter.activeAt)
                         AND (subscription.ends_at IS NULL OR subscription.ends_at > \(filter.activeAt))))
             ORDER BY subscription.tenant_id, subscription.subscription_id
             LIMIT \(limit)
             """,
-            Self.subscription
+            SubscriptionRow.init(row:)
         )
+        return try subscriptions(rows, in: transaction)
     }
 
-    /// The plan version in force for a tenant at an instant.
-    static func planVersion(
-        covering instant: Instant,
-        tenant: TenantID,
-        in transaction: borrowing Transaction
-    ) throws(PostgresError) -> PlanVersionID? {
-        try transaction.first(
-            """
-            SELECT plan_version_id
-            FROM subscription
-            WHERE tenant_id = \(tenant) AND starts_at <= \(instant) AND (ends_at IS NULL OR ends_at > \(instant))
-            ORDER BY starts_at DESC
-            LIMIT 1
-            """
-        ) { row throws(PostgresError) in try row.next() }
-    }
-
-    /// Notes when each of a tenant's subscriptions next changes which limits are in force.
+    /// Notes when each of a tenant's subscriptions next changes which limits are in force: at its start, at the start
+    /// of each of its segments, and at its end.
     static func scheduleLimits(
         after now: Instant,
         tenant: TenantID,
@@ -117,9 +116,19 @@ enum SubscriptionStore {
             SET limits_due_at = CASE
                 WHEN ends_at = starts_at THEN NULL
                 WHEN starts_at > \(now) THEN starts_at
-                WHEN ends_at > \(now) THEN ends_at
+                ELSE least(
+                    CASE WHEN ends_at > \(now) THEN ends_at END,
+                    (
+                        SELECT min(segment.starts_at)
+                        FROM subscription_segment AS segment
+                        WHERE segment.tenant_id = subscription.tenant_id
+                            AND segment.subscription_id = subscription.subscription_id
+                            AND segment.starts_at > \(now)
+                            AND (subscription.ends_at IS NULL OR segment.starts_at < subscription.ends_at)
+                    )
+                )
             END
-            WHERE tenant_id = \(tenant) AND (limits_due_at IS NOT NULL OR starts_at > \(now) OR ends_at > \(now))
+            WHERE tenant_id = \(tenant) AND (ends_at IS NULL OR limits_due_at IS NOT NULL OR ends_at > \(now))
             """
         )
     }
@@ -154,42 +163,78 @@ enum SubscriptionStore {
     }
 
     private static let selection: SQL = """
-        SELECT subscription.tenant_id, subscription.subscription_id, tenant.key, subscription.plan_version_id,
-            plan.key, version.version, subscription.timezone, subscription.anchor, subscription.starts_at,
-            subscription.ends_at, subscription.created_at, subscription.updated_at, subscription.revision
+        SELECT subscription.tenant_id, subscription.subscription_id, tenant.key, subscription.timezone,
+            subscription.anchor, subscription.starts_at, subscription.ends_at, subscription.created_at,
+            subscription.updated_at, subscription.revision
         FROM subscription
         JOIN tenant ON tenant.tenant_id = subscription.tenant_id
-        JOIN plan_version AS version ON version.plan_version_id = subscription.plan_version_id
-        JOIN plan ON plan.plan_id = version.plan_id
         """
 
-    private static func subscription(_ row: inout PostgresRow) throws(PostgresError) -> Subscription {
-        let tenantID = try row.next(TenantID.self)
-        let id = try row.next(SubscriptionID.self)
-        let tenantKey = try row.next(String.self)
-        let planVersionID = try row.next(PlanVersionID.self)
-        let planKey = try row.next(String.self)
-        let version = Int(try row.next(Int32.self))
-        let zone = try row.next(Zone.self)
-        let anchor = try row.next(Instant.self)
-        let startsAt = try row.next(Instant.self)
-        let endsAt = try row.next(Instant?.self)
-        let createdAt = try row.next(Instant.self)
-        let updatedAt = try row.next(Instant.self)
-        return Subscription(
+    /// The segments are read in one statement for all.
+    private static func subscriptions(
+        _ rows: [SubscriptionRow],
+        in transaction: borrowing Transaction
+    ) throws -> [Subscription] {
+        let named = try SubscriptionSegmentStore.named(of: rows.map { ($0.tenantID, $0.id) }, in: transaction)
+        let segments = Dictionary(grouping: named, by: \.segment.subscriptionID)
+        return try rows.map { row in
+            row.subscription(try (segments[row.id] ?? []).map(Subscription.Segment.init))
+        }
+    }
+}
+
+private struct SubscriptionRow {
+    let tenantID: TenantID
+    let id: SubscriptionID
+    let tenantKey: String
+    let zone: Zone
+    let anchor: Instant
+    let startsAt: Instant
+    let endsAt: Instant?
+    let createdAt: Instant
+    let updatedAt: Instant
+    let revision: Int64
+
+    init(row: inout PostgresRow) throws(PostgresError) {
+        tenantID = try row.next()
+        id = try row.next()
+        tenantKey = try row.next()
+        zone = try row.next()
+        anchor = try row.next()
+        startsAt = try row.next()
+        endsAt = try row.next()
+        createdAt = try row.next()
+        updatedAt = try row.next()
+        revision = try row.next()
+    }
+
+    func subscription(_ segments: [Subscription.Segment]) -> Subscription {
+        Subscription(
             id: id,
             tenantID: tenantID,
             tenantKey: tenantKey,
-            planVersionID: planVersionID,
-            planKey: planKey,
-            version: version,
+            segments: segments,
             zone: zone,
             anchor: anchor,
             startsAt: startsAt,
             endsAt: endsAt,
             createdAt: createdAt,
             updatedAt: updatedAt,
-            revision: try row.next()
+            revision: revision
+        )
+    }
+}
+
+extension Subscription.Segment {
+    fileprivate init(_ row: SubscriptionSegmentStore.Named) throws {
+        self.init(
+            ordinal: row.segment.ordinal,
+            planVersionID: row.segment.planVersionID,
+            planKey: row.plan,
+            version: row.version,
+            startsAt: row.segment.startsAt,
+            overrides: try row.segment.overrides.map { try JSONValue(parsing: $0.text) },
+            createdAt: row.segment.createdAt
         )
     }
 }

@@ -55,7 +55,8 @@ package final class TenantSnapshot: Sendable {
         var changed = false
         let subscriptions = subscriptions.map { subscription in
             let own = periods.filter { period in
-                period.subscriptionID == subscription.id && subscription.billingPeriodIDs[period.index] == nil
+                period.subscriptionID == subscription.id
+                    && subscription.billingPeriodIDs[period.index, period.segment] == nil
             }
             guard !own.isEmpty else { return subscription }
             changed = true

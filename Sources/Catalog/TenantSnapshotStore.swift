@@ -18,19 +18,17 @@ package enum TenantSnapshotStore {
         guard !ids.isEmpty else { return [] }
         let horizon = now.adding(microseconds: -periodHorizonMicroseconds)
         let results = try transaction.pipeline([
-            tenants(ids), subscriptions(ids), periods(ids, endingAfter: horizon), limits(ids),
+            tenants(ids), subscriptions(ids), SubscriptionSegmentStore.segments(ofTenants: ids),
+            periods(ids, endingAfter: horizon), limits(ids),
         ])
-        guard results.count == 4 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
-        let subscriptionRows = try results[1].map(SubscriptionRow.init(row:))
-        let missing = Set(subscriptionRows.map(\.planVersionID)).subtracting(known.keys)
-        var plans = known
-        for plan in try PlanVersionStore.snapshots(missing.sorted(), in: transaction) {
-            plans[plan.id] = plan
-        }
+        guard results.count == 5 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
+        let segments = try results[2].map(SubscriptionSegmentStore.segment)
+        let plans = try SegmentPlans(of: segments, known: known, in: transaction)
         var assembly = TenantAssembly(now: now, plans: plans)
-        assembly.subscriptions = Dictionary(grouping: subscriptionRows, by: \.tenantID)
-        assembly.periods = Dictionary(grouping: try results[2].map(BillingPeriodStore.period), by: \.subscriptionID)
-        assembly.limits = Dictionary(grouping: try results[3].map(UsageLimitStore.owned), by: \.tenantID)
+        assembly.subscriptions = Dictionary(grouping: try results[1].map(SubscriptionRow.init(row:)), by: \.tenantID)
+        assembly.segments = Dictionary(grouping: segments, by: \.subscriptionID)
+        assembly.periods = Dictionary(grouping: try results[3].map(BillingPeriodStore.period), by: \.subscriptionID)
+        assembly.limits = Dictionary(grouping: try results[4].map(UsageLimitStore.owned), by: \.tenantID)
         var snapshots: [TenantSnapshot] = []
         for row in try results[0].map(TenantRow.init(row:)) {
             snapshots.append(try assembly.snapshot(row))
@@ -51,7 +49,7 @@ package enum TenantSnapshotStore {
 
     static func subscriptions(_ ids: [TenantID]) -> SQL {
         """
-        SELECT tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at, ends_at
+        SELECT tenant_id, subscription_id, timezone, anchor, starts_at, ends_at
         FROM subscription
         WHERE tenant_id = ANY(\(ids)::bigint[])
         ORDER BY tenant_id, starts_at
@@ -60,10 +58,10 @@ package enum TenantSnapshotStore {
 
     static func periods(_ ids: [TenantID], endingAfter horizon: Instant) -> SQL {
         """
-        SELECT billing_period_id, tenant_id, subscription_id, period_index, starts_at, ends_at, status
+        SELECT billing_period_id, tenant_id, subscription_id, period_index, segment, starts_at, ends_at, status
         FROM billing_period
         WHERE tenant_id = ANY(\(ids)::bigint[]) AND ends_at > \(horizon)
-        ORDER BY tenant_id, subscription_id, period_index
+        ORDER BY tenant_id, subscription_id, period_index, segment
         """
     }
 
@@ -102,7 +100,6 @@ private struct TenantRow {
 private struct SubscriptionRow {
     let tenantID: TenantID
     let id: SubscriptionID
-    let planVersionID: PlanVersionID
     let timezone: String
     let anchor: Instant
     let startsAt: Instant
@@ -111,7 +108,6 @@ private struct SubscriptionRow {
     init(row: inout PostgresRow) throws(PostgresError) {
         tenantID = try row.next()
         id = try row.next()
-        planVersionID = try row.next()
         timezone = try row.next()
         anchor = try row.next()
         startsAt = try row.next()
@@ -122,13 +118,14 @@ private struct SubscriptionRow {
 /// Puts the rows of one reading together. Zones are shared between the tenants of a reading.
 private struct TenantAssembly {
     let now: Instant
-    let plans: [PlanVersionID: PlanVersion]
+    let plans: SegmentPlans
     var subscriptions: [TenantID: [SubscriptionRow]] = [:]
+    var segments: [SubscriptionID: [StoredSegment]] = [:]
     var periods: [SubscriptionID: [BillingPeriod]] = [:]
     var limits: [TenantID: [UsageLimitStore.Owned]] = [:]
     private var zones: [String: Zone] = [:]
 
-    init(now: Instant, plans: [PlanVersionID: PlanVersion]) {
+    init(now: Instant, plans: SegmentPlans) {
         self.now = now
         self.plans = plans
     }
@@ -153,17 +150,17 @@ private struct TenantAssembly {
     }
 
     private mutating func snapshot(_ row: SubscriptionRow) throws -> SubscriptionSnapshot {
-        guard let plan = plans[row.planVersionID] else {
-            throw CatalogFault.unreadable(table: "plan_version", key: String(row.planVersionID.rawValue))
+        let segments = try (segments[row.id] ?? []).map(plans.segment)
+        guard !segments.isEmpty else {
+            throw CatalogFault.unreadable(table: "subscription_segment", key: row.id.description)
         }
-        let known = (periods[row.id] ?? []).map { ($0.index, $0.id) }
         return SubscriptionSnapshot(
             id: row.id,
-            planVersion: plan,
+            segments: segments,
             periods: BillingPeriods(anchor: row.anchor, zone: try zone(row.timezone)),
             startsAt: row.startsAt,
             endsAt: row.endsAt,
-            billingPeriodIDs: BillingPeriodIDs().adding(known),
+            billingPeriodIDs: BillingPeriodIDs().adding(periods[row.id] ?? []),
             near: max(now, row.startsAt)
         )
     }

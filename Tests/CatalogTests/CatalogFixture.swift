@@ -72,6 +72,9 @@ struct CatalogFixture: Sendable {
                 overlay(overlay(gen_random_uuid()::text placing '7' from 15) placing '8' from 20)::uuid, 1,
                 'UTC', '2026-01-01Z', '2026-01-01Z', now(), now(), 1
             FROM tenant;
+            INSERT INTO subscription_segment (tenant_id, subscription_id, ordinal, plan_version_id, starts_at,
+                created_at)
+            SELECT tenant_id, subscription_id, 0, plan_version_id, starts_at, created_at FROM subscription;
             """
         )
     }

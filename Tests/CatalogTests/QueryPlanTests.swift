@@ -72,6 +72,7 @@ import Web
                 ("tenants", TenantSnapshotStore.tenants(ids)),
                 ("subscriptions", TenantSnapshotStore.subscriptions(ids)),
                 ("periods", TenantSnapshotStore.periods(ids, endingAfter: fixture.clock.now)),
+                ("segments", SubscriptionSegmentStore.segments(ofTenants: ids)),
                 ("limits", TenantSnapshotStore.limits(ids)),
                 ("versions", TenantLedger.versions(of: ids)),
                 ("wanted periods", BillingPeriodStore.reading([wanted])),

@@ -18,7 +18,7 @@ import Testing
     private static func arrange(_ fixture: CatalogFixture) async throws {
         try await fixture.addTenants(1)
         try await fixture.subscribeEverybody()
-        try await fixture.database.run("DELETE FROM subscription")
+        try await fixture.database.run("DELETE FROM subscription_segment; DELETE FROM subscription")
     }
 
     private static func service(

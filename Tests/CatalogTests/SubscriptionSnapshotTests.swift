@@ -80,6 +80,99 @@ import Testing
         #expect(ids[39] == BillingPeriodID(139))
         #expect(ids[0] == nil)
         #expect(ids.count == 16)
-        #expect(ids.adding([(index: 39, id: BillingPeriodID(1))])[39] == BillingPeriodID(139))
+        #expect(ids.adding([Self.period(39, id: 1)])[39] == BillingPeriodID(139))
+        let split = ids.adding([Self.period(39, segment: 1, id: 2)])
+        #expect(split[39] == BillingPeriodID(139))
+        #expect(split[39, 1] == BillingPeriodID(2))
+        #expect(split[39, 2] == nil)
+    }
+
+    private static func period(_ index: Int, segment: Int = 0, id: Int64) -> BillingPeriod {
+        BillingPeriod(
+            id: BillingPeriodID(id),
+            tenantID: TenantID(1),
+            subscriptionID: SubscriptionID(rawValue: UUIDv7(milliseconds: 1, random: (1, 1))),
+            index: index,
+            segment: segment,
+            interval: .allTime,
+            status: .open
+        )
+    }
+
+    private func changed(to end: String? = nil) throws -> SubscriptionSnapshot {
+        let starts = ["2026-01-31T00:00:00Z", "2026-03-10T00:00:00Z", "2026-03-31T00:00:00Z", "2026-05-01T00:00:00Z"]
+        return SubscriptionSnapshot(
+            id: SubscriptionID(rawValue: UUIDv7(milliseconds: 1, random: (1, 1))),
+            segments: try starts.enumerated().map { ordinal, start in
+                SubscriptionSegment(ordinal: ordinal, startsAt: try Self.instant(start), published: Self.plan)
+            },
+            periods: BillingPeriods(anchor: try Self.instant(starts[0]), zone: .utc),
+            startsAt: try Self.instant(starts[0]),
+            endsAt: try end.map(Self.instant),
+            billingPeriodIDs: BillingPeriodIDs().adding([
+                Self.period(1, id: 10), Self.period(1, segment: 1, id: 11),
+            ])
+        )
+    }
+
+    @Test func segmentsTileThePeriodTheyFallIn() throws {
+        let subscription = try changed()
+        // Period 1 is from 28 February to 31 March: the second change comes exactly at its end.
+        let parts = subscription.segments(inPeriod: 1)
+        #expect(parts.map(\.segment.ordinal) == [0, 1])
+        #expect(parts.map(\.billingPeriodID) == [BillingPeriodID(10), BillingPeriodID(11)])
+        let change = try Self.instant("2026-03-10T00:00:00Z")
+        let period = subscription.periods.interval(1)
+        #expect(
+            parts.map(\.interval) == [
+                Interval(start: period.start, end: change), Interval(start: change, end: period.end),
+            ]
+        )
+        #expect(subscription.segments(inPeriod: 0).map(\.segment.ordinal) == [0])
+        #expect(subscription.segments(inPeriod: 2).map(\.segment.ordinal) == [2])
+        #expect(subscription.segments(inPeriod: 3).map(\.segment.ordinal) == [2, 3])
+        #expect(subscription.segments(inPeriod: 40).map(\.segment.ordinal) == [3])
+        for index in 0..<5 {
+            let parts = subscription.segments(inPeriod: index)
+            let length = parts.reduce(0) { $0 + $1.interval.microseconds }
+            #expect(length == subscription.periods.interval(index).microseconds)
+        }
+    }
+
+    @Test func theSegmentInForceIsTheLastThatStarted() throws {
+        let subscription = try changed()
+        for (time, ordinal) in [
+            ("2026-01-01T00:00:00Z", 0), ("2026-03-09T23:59:59.999999Z", 0), ("2026-03-10T00:00:00Z", 1),
+            ("2026-04-30T23:59:59Z", 2), ("2030-01-01T00:00:00Z", 3),
+        ] {
+            #expect(subscription.segment(at: try Self.instant(time)).ordinal == ordinal)
+        }
+    }
+
+    @Test func anEndCutsTheSegments() throws {
+        let subscription = try changed(to: "2026-03-20T00:00:00Z")
+        let parts = subscription.segments(inPeriod: 1)
+        #expect(parts.map(\.segment.ordinal) == [0, 1])
+        #expect(parts.last?.interval.end == (try Self.instant("2026-03-20T00:00:00Z")))
+        #expect(subscription.segments(inPeriod: 2).isEmpty)
+    }
+
+    @Test func theTrialIsThePeriodBeforeTheAnchor() throws {
+        let start = try Self.instant("2026-01-17T00:00:00Z")
+        let anchor = try Self.instant("2026-03-31T00:00:00Z")
+        let subscription = SubscriptionSnapshot(
+            id: SubscriptionID(rawValue: UUIDv7(milliseconds: 1, random: (1, 1))),
+            planVersion: Self.plan,
+            periods: BillingPeriods(anchor: anchor, zone: .utc),
+            startsAt: start
+        )
+        let trial = Interval(start: start, end: anchor)
+        #expect(subscription.trial == trial)
+        let found = subscription.period(containing: try Self.instant("2026-03-30T23:59:59Z"))
+        #expect(found?.index == -1)
+        #expect(found?.interval == trial)
+        #expect(subscription.period(containing: anchor)?.index == 0)
+        #expect(subscription.segments(inPeriod: -1).map(\.interval) == [trial])
+        #expect(subscription.segments(inPeriod: 0).map(\.interval) == [subscription.periods.interval(0)])
     }
 }

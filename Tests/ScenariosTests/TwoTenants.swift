@@ -63,7 +63,13 @@ struct TwoTenants: Sendable {
                 event_type, event
             )
             SELECT tenant_id, gen_random_uuid(), 0, now(), now(), true, key || '-lost', 'gw', 'lost', 'x', '{}'
-            FROM tenant
+            FROM tenant;
+            INSERT INTO quota_override (
+                tenant_id, feature_id, window_kind, amount, active, created_at, updated_at, revision
+            )
+            SELECT tenant_id, feature_id, 'hour', 10, false, now(), now(), 1
+            FROM tenant, feature
+            WHERE feature.key = 'tokens'
             """
         )
         return pair

@@ -23,6 +23,9 @@ import Web
         INSERT INTO subscription (tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at, created_at,
             updated_at, revision)
         SELECT tenant_id, gen_random_uuid(), 1, 'UTC', '2026-01-01Z', '2026-01-01Z', now(), now(), 1 FROM tenant;
+        INSERT INTO subscription_segment
+            (tenant_id, subscription_id, ordinal, plan_version_id, starts_at, created_at)
+        SELECT tenant_id, subscription_id, 0, plan_version_id, starts_at, created_at FROM subscription;
         INSERT INTO billing_period
             (tenant_id, billing_period_id, subscription_id, period_index, starts_at, ends_at, status)
         SELECT tenant_id, tenant_id * 10 + n, subscription_id, n, '2026-01-01Z'::timestamptz + n * interval '30 days',
