@@ -1,9 +1,9 @@
 # syntax=docker/dockerfile:1
 
-# Stage 1: the release binary. The Swift runtime is linked in; libpq is not.
+# Stage 1: the release binary. The Swift runtime is linked in; libpq, cairo and pango are not.
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libpq-dev pkg-config \
+    && apt-get install --yes --no-install-recommends libpq-dev libpango1.0-dev libcairo2-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -21,6 +21,7 @@ RUN swift build -c release --product turnpike --static-swift-stdlib \
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl libpq5 libstdc++6 tzdata \
+        libpango-1.0-0 libpangocairo-1.0-0 libcairo2 fonts-dejavu-core fonts-droid-fallback \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10001 turnpike \
     && useradd --system --uid 10001 --gid turnpike --no-create-home --shell /usr/sbin/nologin turnpike

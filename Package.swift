@@ -37,6 +37,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.30.0"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache.git", from: "2.1.1"),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
@@ -72,8 +73,21 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .target(name: "Invoicing", dependencies: ["Usage"], swiftSettings: settings),
+        .systemLibrary(
+            name: "CPangoCairo",
+            pkgConfig: "pangocairo",
+            providers: [.apt(["libpango1.0-dev", "libcairo2-dev"])]
+        ),
         .target(name: "CEmbedded"),
+        .target(
+            name: "Invoicing",
+            dependencies: [
+                "Usage", "CPangoCairo", "CEmbedded", crypto, httpTypes, nioCore,
+                .product(name: "Mustache", package: "swift-mustache"),
+            ],
+            exclude: ["Documents/Templates"],
+            swiftSettings: settings
+        ),
         .target(
             name: "TurnpikeServer",
             dependencies: [

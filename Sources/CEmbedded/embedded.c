@@ -35,6 +35,12 @@ static const unsigned char migration_0009[] = {
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
+static const unsigned char invoice_template[] = {
+#embed "../Invoicing/Documents/Templates/invoice.html.mustache"
+};
+static const unsigned char invoice_style[] = {
+#embed "../Invoicing/Documents/Templates/invoice.css"
+};
 
 static const struct embedded_file migrations[] = {
     FILE_ENTRY("0001_roles.sql", migration_0001),
@@ -58,4 +64,12 @@ struct embedded_file embedded_migration(size_t index) {
 
 struct embedded_file embedded_openapi(void) {
     return (struct embedded_file)FILE_ENTRY("openapi.yaml", openapi);
+}
+
+struct embedded_file embedded_invoice_template(void) {
+    return (struct embedded_file)FILE_ENTRY("invoice.html.mustache", invoice_template);
+}
+
+struct embedded_file embedded_invoice_style(void) {
+    return (struct embedded_file)FILE_ENTRY("invoice.css", invoice_style);
 }

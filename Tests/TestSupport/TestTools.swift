@@ -19,6 +19,22 @@ package enum TestTools {
         return url
     }
 
+    /// Runs a program of the machine to its end and gives what it prints; fails when it does.
+    package static func run(_ program: String, _ arguments: [String], in directory: URL) async throws -> String {
+        try await withChildProcess(
+            URL(fileURLWithPath: "/usr/bin/env"),
+            arguments: [program] + arguments,
+            environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"],
+            directory: directory
+        ) { child in
+            let code = try await child.exitCode(within: .seconds(60))
+            guard code == 0 else {
+                throw ChildProcess.Failure(description: "\(program) failed with \(code)\n\(await child.outputTail())")
+            }
+            return await child.output()
+        }
+    }
+
     /// Where the package is checked out.
     package static let packageRoot = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()

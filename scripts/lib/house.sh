@@ -66,7 +66,8 @@ no_main_cluster() {
 
 # need_build_packages: what building and running Turnpike takes beside the toolchain.
 need_build_packages() {
-    need_packages git ca-certificates pkg-config libpq-dev tzdata postgresql postgresql-client
+    need_packages git ca-certificates pkg-config libpq-dev tzdata postgresql postgresql-client \
+        libpango1.0-dev libcairo2-dev fonts-dejavu-core fonts-droid-fallback
 }
 
 releaseOptions=() # for the caller

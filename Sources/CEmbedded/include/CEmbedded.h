@@ -14,3 +14,7 @@ struct embedded_file embedded_migration(size_t index);
 
 /// openapi/openapi.yaml
 struct embedded_file embedded_openapi(void);
+
+/// Sources/Invoicing/Documents/Templates/invoice.html.mustache and the style beside it.
+struct embedded_file embedded_invoice_template(void);
+struct embedded_file embedded_invoice_style(void);

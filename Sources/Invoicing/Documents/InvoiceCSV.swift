@@ -1,0 +1,66 @@
+package import BillingCore
+
+/// Invoices as a table: one record per line, with the invoice's own facts repeated on each, so that a spreadsheet can
+/// filter and add up. The column `total` adds up to the invoice's total.
+package enum InvoiceCSV {
+    package static let columns = [
+        "invoice_id", "invoice_number", "invoice_kind", "status", "tenant", "tenant_name", "currency", "issued_at",
+        "due_at", "period_start", "period_end", "line", "kind", "description", "feature", "cell", "plan",
+        "plan_version", "price_model", "line_period_start", "line_period_end", "quantity", "unit", "amount_unrounded",
+        "amount", "discount", "credit", "tax_rates", "tax", "total",
+    ]
+
+    /// The file of one invoice, with its header.
+    package static func file(_ document: InvoiceDocument) throws(DecimalError) -> [UInt8] {
+        var writer = CSVWriter()
+        writer.append(header)
+        try append(document, to: &writer)
+        return writer.bytes
+    }
+
+    package static let header = columns.map(CSVWriter.Field.text)
+
+    /// The records of one invoice, without a header. Throws when the parts of a line don't add up in range.
+    package static func append(_ document: InvoiceDocument, to writer: inout CSVWriter) throws(DecimalError) {
+        for (index, line) in document.lines.enumerated() {
+            try writer.append(facts(of: document) + record(of: line, index: index))
+        }
+    }
+
+    private static func facts(of document: InvoiceDocument) -> [CSVWriter.Field] {
+        [
+            .optional(document.id), .optional(document.number), .text(document.kind), .text(document.status),
+            .text(document.tenantKey), .text(document.tenant.name), .text(document.currency),
+            .optional(document.issuedAt?.description), .optional(document.dueAt?.description),
+            .text(document.period.start.description), .text(document.period.end.description),
+        ]
+    }
+
+    private static func record(
+        of line: InvoiceDocument.Line,
+        index: Int
+    ) throws(DecimalError) -> [CSVWriter.Field] {
+        let cell = line.cell.map { "\($0.label)=\($0.value)" }.joined(separator: " ")
+        let discounts = line.allocations.filter { $0.kind == .discount }.map(\.amount)
+        let credits = line.allocations.filter { $0.kind == .credit }.map(\.amount)
+        return [
+            .number(String(index + 1)), .text(line.kind), .text(line.description), .optional(line.feature),
+            .optional(cell.isEmpty ? nil : cell), .optional(line.plan),
+            line.planVersion.map { .number(String($0)) } ?? .empty, .optional(line.priceModel),
+            .text(line.period.start.description), .text(line.period.end.description),
+            line.quantity.map(CSVWriter.Field.number) ?? .empty, .optional(line.unit.isEmpty ? nil : line.unit),
+            .number(line.amountUnrounded), .number(line.amount),
+            try sum(discounts, like: line.amount), try sum(credits, like: line.amount),
+            .optional(line.taxes.isEmpty ? nil : line.taxes.map(\.label).joined(separator: "; ")),
+            try sum(line.taxes.map(\.amount), like: line.amount), .number(line.total),
+        ]
+    }
+
+    /// The sum of amounts with as many fractional digits as the line's amount has.
+    private static func sum(_ amounts: [String], like amount: String) throws(DecimalError) -> CSVWriter.Field {
+        var total = FixedDecimal.zero
+        for amount in amounts { total = try total.adding(FixedDecimal(parsing: amount)) }
+        let digits = amount.split(separator: ".", omittingEmptySubsequences: false).dropFirst().first?.count ?? 0
+        return .number(total.text(minimumFractionalDigits: digits))
+    }
+}

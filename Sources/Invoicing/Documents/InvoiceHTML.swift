@@ -1,0 +1,90 @@
+import CEmbedded
+import Crypto
+import Foundation
+import Mustache
+
+/// Renders an invoice as one page of HTML that needs nothing else: its style is inside, there is no script, and it
+/// prints on A4 with the table's head repeated on each page. Every text is escaped.
+package struct InvoiceHTML: Sendable {
+    /// The one instance: the template is parsed once.
+    package static let shared = Result { try InvoiceHTML() }
+
+    private let template: MustacheTemplate
+    private let style: String
+    /// What a browser may load for the page: the style it carries, known by its hash, and nothing else.
+    package let contentSecurityPolicy: String
+
+    init() throws {
+        MustacheContentTypes.register(EscapedMarkup(), named: EscapedMarkup.name)
+        template = try MustacheTemplate(string: Self.text(of: embedded_invoice_template()))
+        style = Self.text(of: embedded_invoice_style())
+        let hash = Data(SHA256.hash(data: Array(style.utf8))).base64EncodedString()
+        contentSecurityPolicy = """
+            default-src 'none'; style-src 'sha256-\(hash)'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'
+            """
+    }
+
+    package func render(_ document: InvoiceDocument) -> String {
+        template.render(View(document, style: style))
+    }
+
+    private static func text(of file: embedded_file) -> String {
+        String(decoding: UnsafeBufferPointer(start: file.bytes, count: file.count), as: UTF8.self)
+    }
+}
+
+/// What the template names. Mustache reads it by reflection.
+private struct View {
+    let style: String
+    let heading: String
+    let title: String
+    let number: String?
+    let seller: InvoiceDocument.Party
+    let tenant: InvoiceDocument.Party
+    let facts: [InvoiceDocument.Fact]
+    let columns: [String]
+    let groups: [InvoiceTable.Group]
+    let totals: [InvoiceDocument.Total]
+    let hasNotes: Bool
+    let notes: [String]
+
+    init(_ document: InvoiceDocument, style: String) {
+        self.style = style
+        heading = document.heading
+        title = document.title
+        number = document.number
+        seller = document.seller
+        tenant = document.tenant
+        facts = document.facts
+        columns = InvoiceTable.columns
+        groups = InvoiceTable(document).groups
+        totals = document.totals.map { total in
+            var shown = total
+            shown.amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
+            return shown
+        }
+        hasNotes = !document.notes.isEmpty
+        notes = document.notes
+    }
+}
+
+/// Escapes scalar by scalar. Mustache's own type compares whole characters, and so lets a `<` pass that is followed by
+/// a combining mark.
+private struct EscapedMarkup: MustacheContentType {
+    static let name = "INVOICE_HTML"
+
+    func escapeText(_ text: String) -> String {
+        var escaped = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "&": escaped.append(contentsOf: "&amp;".unicodeScalars)
+            case "<": escaped.append(contentsOf: "&lt;".unicodeScalars)
+            case ">": escaped.append(contentsOf: "&gt;".unicodeScalars)
+            case "\"": escaped.append(contentsOf: "&quot;".unicodeScalars)
+            case "'": escaped.append(contentsOf: "&#39;".unicodeScalars)
+            default: escaped.append(scalar)
+            }
+        }
+        return String(escaped)
+    }
+}

@@ -1,0 +1,66 @@
+package import BillingCore
+
+/// Numbers and dates as people read them on paper, in English and the same on every machine.
+package enum InvoiceText {
+    private static let months = [
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "December",
+    ]
+
+    /// A decimal text with its whole digits in groups of three: `-1,234.50`. What is no decimal stays as it is.
+    package static func grouped(_ decimal: String) -> String {
+        let sign = decimal.hasPrefix("-") ? "-" : ""
+        let unsigned = decimal.dropFirst(sign.count)
+        let whole = unsigned.prefix { $0 != "." }
+        guard !whole.isEmpty, whole.utf8.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "9")).contains) else {
+            return decimal
+        }
+        var text = sign
+        for (index, digit) in whole.enumerated() {
+            if index > 0, (whole.count - index).isMultiple(of: 3) { text.append(",") }
+            text.append(digit)
+        }
+        return text + unsigned.dropFirst(whole.count)
+    }
+
+    /// The local calendar date of an instant: `1 December 2026`.
+    package static func date(_ instant: Instant, in zone: Zone) -> String {
+        let date = civilDate(instant, in: zone)
+        return "\(date.day) \(months[Int(date.month) - 1]) \(date.year)"
+    }
+
+    /// From and to, `1 Nov 2026 - 1 Dec 2026`; the last day is not part of it.
+    package static func dates(_ interval: Interval, in zone: Zone) -> String {
+        [interval.start, interval.end].map { instant in
+            let date = civilDate(instant, in: zone)
+            return "\(date.day) \(months[Int(date.month) - 1].prefix(3)) \(date.year)"
+        }.joined(separator: " - ")
+    }
+
+    /// ISO 8601 to the second, as the metadata of a file has it.
+    package static func wholeSeconds(_ instant: Instant) -> String {
+        String(instant.description.prefix(19)) + "Z"
+    }
+
+    /// Printable text: what would break a line or a page becomes a space.
+    package static func printable(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: isControl) else { return text }
+        var scalars = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars { scalars.append(isControl(scalar) ? " " : scalar) }
+        return String(scalars)
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .lineSeparator, .paragraphSeparator: true
+        default: false
+        }
+    }
+
+    private static func civilDate(_ instant: Instant, in zone: Zone) -> CivilDate {
+        let microsecondsPerDay: Int64 = 86_400_000_000
+        let local = zone.localMicroseconds(at: instant)
+        let days = local / microsecondsPerDay - (local % microsecondsPerDay < 0 ? 1 : 0)
+        return CivilDate(daysSince1970: days)
+    }
+}

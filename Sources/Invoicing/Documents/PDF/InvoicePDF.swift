@@ -1,0 +1,236 @@
+/// Renders an invoice as a PDF of A4 pages: a table that goes on over pages with its head repeated, page numbers, long
+/// names broken into lines. The same document gives the same bytes with the same libraries and fonts.
+package enum InvoicePDF {
+    package static func render(_ document: InvoiceDocument) throws(PDFError) -> [UInt8] {
+        let canvas = try PDFCanvas(
+            PDFCanvas.Metadata(
+                title: InvoiceText.printable(document.heading),
+                author: InvoiceText.printable(document.seller.name),
+                createdAt: InvoiceText.wholeSeconds(document.documentedAt)
+            )
+        )
+        guard canvas.hasFont else { throw .noFont }
+        var composer = InvoicePDFComposer(document, measuringOn: canvas)
+        composer.compose()
+        composer.pages.draw(on: canvas) { page, count in Self.footer(of: document, page: page, count: count) }
+        return try canvas.finish()
+    }
+
+    private static func footer(of document: InvoiceDocument, page: Int, count: Int) -> [PDFPages.Mark] {
+        let style = PDFTextStyle(size: 7.5, gray: 0.4)
+        let y = PDFCanvas.pageHeight - 36
+        // The number alone is short; a seller's name might meet the page number.
+        return [
+            .text(
+                InvoiceText.printable(document.heading),
+                style,
+                x: PDFPages.left,
+                y: y,
+                width: PDFPages.width,
+                .left
+            ),
+            .text("Page \(page) of \(count)", style, x: PDFPages.left, y: y, width: PDFPages.width, .right),
+        ]
+    }
+}
+
+/// Puts a document's parts on pages.
+private struct InvoicePDFComposer {
+    private static let normal = PDFTextStyle(size: 8.5)
+    private static let bold = PDFTextStyle(size: 8.5, isBold: true)
+    private static let detail = PDFTextStyle(size: 7.5, gray: 0.35)
+    private static let label = PDFTextStyle(size: 8.5, gray: 0.4)
+    private static let heading = PDFTextStyle(size: 19, isBold: true)
+
+    let document: InvoiceDocument
+    let canvas: PDFCanvas
+    var pages = PDFPages()
+
+    init(_ document: InvoiceDocument, measuringOn canvas: PDFCanvas) {
+        self.document = document
+        self.canvas = canvas
+    }
+
+    mutating func compose() {
+        addTitle()
+        addParties()
+        addTable()
+        addTotals()
+        addNotes()
+    }
+
+    private mutating func addTitle() {
+        let start = pages.y
+        addBlock([(document.seller.name, Self.bold)] + document.seller.lines.map { ($0, Self.normal) }, width: 240)
+        let sellerEnd = pages.y
+        pages.y = start
+        addBlock(
+            [(document.title, Self.heading)] + (document.number.map { [($0, Self.label)] } ?? []),
+            x: PDFPages.left + 250,
+            width: PDFPages.width - 250,
+            alignment: .right
+        )
+        pages.y = max(pages.y, sellerEnd) + 30
+    }
+
+    private mutating func addParties() {
+        let start = pages.y
+        addBlock(
+            [("Billed to", Self.label), (document.tenant.name, Self.bold)]
+                + document.tenant.lines.map { ($0, Self.normal) },
+            width: 240
+        )
+        let tenantEnd = pages.y
+        pages.y = start
+        let x = PDFPages.left + 265
+        for fact in document.facts {
+            let lines = canvas.lines(of: InvoiceText.printable(fact.value), style: Self.normal, width: 145)
+            pages.addText(InvoiceText.printable(fact.label), Self.label, x: x, width: 85)
+            for line in lines {
+                pages.addText(line, Self.normal, x: x + 85, width: PDFPages.right - x - 85, alignment: .right)
+                pages.y += Self.normal.lineHeight
+            }
+        }
+        pages.y = max(pages.y, tenantEnd) + 26
+    }
+
+    private mutating func addBlock(
+        _ texts: [(text: String, style: PDFTextStyle)],
+        x: Double = PDFPages.left,
+        width: Double,
+        alignment: PDFAlignment = .left
+    ) {
+        for (text, style) in texts {
+            for line in canvas.lines(of: InvoiceText.printable(text), style: style, width: width) {
+                pages.addText(line, style, x: x, width: width, alignment: alignment)
+                pages.y += style.lineHeight
+            }
+        }
+    }
+
+    private mutating func addTable() {
+        addTableHead()
+        for group in InvoiceTable(document).groups {
+            add([lines(of: group.line, style: Self.normal)] + group.details.map { lines(of: $0, style: Self.detail) })
+            pages.addRule(weight: 0.4, gray: 0.8)
+        }
+        pages.y += 10
+    }
+
+    private mutating func addTableHead() {
+        for (column, title) in zip(Column.all, InvoiceTable.columns) {
+            pages.addText(title, Self.bold, x: column.x, width: column.width, alignment: column.alignment)
+        }
+        pages.y += Self.bold.lineHeight + 3
+        pages.addRule(weight: 1)
+    }
+
+    /// A row broken into lines of four cells.
+    private struct BrokenRow {
+        let style: PDFTextStyle
+        let lines: [[String]]
+        let indent: Double
+
+        var height: Double { Double(lines.count) * style.lineHeight }
+    }
+
+    private func lines(of row: InvoiceTable.Row, style: PDFTextStyle) -> BrokenRow {
+        let indent = style == Self.detail ? 10.0 : 0
+        let cells = zip(Column.all, row.cells).map { column, text in
+            canvas.lines(
+                of: InvoiceText.printable(text),
+                style: style,
+                width: column.width - (column.alignment == .left ? indent : 0)
+            )
+        }
+        let count = cells.map(\.count).max() ?? 0
+        let lines = (0..<count).map { index in cells.map { $0.indices.contains(index) ? $0[index] : "" } }
+        return BrokenRow(style: style, lines: lines, indent: indent)
+    }
+
+    /// Keeps the rows of one invoice line on one page where they fit on one; longer ones go on over pages.
+    private mutating func add(_ rows: [BrokenRow]) {
+        let padding = 4.0
+        let height = rows.reduce(2 * padding) { $0 + $1.height }
+        let pageBody = PDFPages.bottom - PDFPages.top - Self.bold.lineHeight - 3
+        if height > pages.remaining, height <= pageBody { continueOnNextPage() }
+        pages.y += padding
+        for row in rows {
+            for line in row.lines {
+                if row.style.lineHeight > pages.remaining { continueOnNextPage() }
+                for (column, text) in zip(Column.all, line) {
+                    let indent = column.alignment == .left ? row.indent : 0
+                    pages.addText(
+                        text,
+                        row.style,
+                        x: column.x + indent,
+                        width: column.width - indent,
+                        alignment: column.alignment
+                    )
+                }
+                pages.y += row.style.lineHeight
+            }
+        }
+        pages.y += padding
+    }
+
+    private mutating func continueOnNextPage() {
+        pages.breakPage()
+        addTableHead()
+        pages.y += 2
+    }
+
+    private mutating func addTotals() {
+        let height = Double(document.totals.count) * (Self.bold.lineHeight + 5)
+        if height > pages.remaining { pages.breakPage() }
+        let x = PDFPages.left + 245
+        for total in document.totals {
+            let style = total.isEmphasised ? Self.bold : Self.normal
+            if total.isEmphasised {
+                pages.addRule(x: x, width: PDFPages.right - x, weight: 0.6)
+                pages.y += 3
+            }
+            let amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
+            pages.addText(amount, style, x: x, width: PDFPages.right - x, alignment: .right)
+            for line in canvas.lines(of: InvoiceText.printable(total.label), style: style, width: 140) {
+                pages.addText(line, style, x: x, width: 140)
+                pages.y += style.lineHeight
+            }
+            pages.y += 2
+        }
+        pages.y += 22
+    }
+
+    private mutating func addNotes() {
+        for note in document.notes {
+            for paragraph in note.split(separator: "\n", omittingEmptySubsequences: false) {
+                let text = InvoiceText.printable(String(paragraph))
+                for line in canvas.lines(of: text, style: Self.detail, width: PDFPages.width) {
+                    if Self.detail.lineHeight > pages.remaining { pages.breakPage() }
+                    pages.addText(line, Self.detail, x: PDFPages.left, width: PDFPages.width)
+                    pages.y += Self.detail.lineHeight
+                }
+            }
+            pages.y += 3
+        }
+    }
+}
+
+/// Where the table's columns stand.
+private struct Column {
+    let x: Double
+    let width: Double
+    let alignment: PDFAlignment
+
+    static let all: [Column] = {
+        let gap = 8.0
+        let widths = [215.0, 116, 66]
+        var x = PDFPages.left
+        var columns: [Column] = []
+        for (index, width) in (widths + [PDFPages.width - widths.reduce(3 * gap, +)]).enumerated() {
+            columns.append(Column(x: x, width: width, alignment: index == 0 ? .left : .right))
+            x += width + gap
+        }
+        return columns
+    }()
+}
