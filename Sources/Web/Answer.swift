@@ -6,6 +6,8 @@ package struct Answer: Sendable {
     package var status: HTTPResponse.Status
     package var headers: HTTPFields
     package var body: ByteBuffer
+    /// Sent instead of `body`. Such an answer is never stored for a replay.
+    package var stream: AnswerStream?
     /// The answer shows a secret once. If it is stored for an idempotent replay, it is stored encrypted.
     package var bearsSecret = false
 
@@ -17,6 +19,13 @@ package struct Answer: Sendable {
 
     package init(status: HTTPResponse.Status = .ok, contentType: String, bytes: some Sequence<UInt8>) {
         self.init(status: status, headers: [.contentType: contentType], body: ByteBuffer(bytes: bytes))
+    }
+
+    /// A body that is made while it is sent.
+    package static func streaming(contentType: String, _ stream: AnswerStream) -> Answer {
+        var answer = Answer(status: .ok, headers: [.contentType: contentType])
+        answer.stream = stream
+        return answer
     }
 
     /// The value as JSON, see `JSONValue.init(encoding:)`. With a revision the answer carries its ETag.

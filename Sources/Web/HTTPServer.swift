@@ -16,6 +16,8 @@ package struct HTTPServer: Service {
         package var idleTimeoutSeconds = 75
         /// How long one request may take to arrive completely.
         package var readTimeoutSeconds = 30
+        /// How long a client may take nothing of an answer that waits for it.
+        package var writeTimeoutSeconds = 60
         package var headerBytes = 32 * 1024
         package var headerCount = 100
         /// Done in this order before connections are accepted. If one throws, the service ends with its error.
@@ -48,13 +50,15 @@ package struct HTTPServer: Service {
         // A middleware added after the routes concerns only what no route has answered.
         router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
         let readTimeout = TimeAmount.seconds(Int64(configuration.readTimeoutSeconds))
+        let writeTimeout = TimeAmount.seconds(Int64(configuration.writeTimeoutSeconds))
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
         var application = Application(
             responder: router.buildResponder(),
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [
-                        RequestArrivalHandler(timeout: readTimeout, continueUpToBytes: bodyLimitBytes)
+                        StalledReaderHandler(timeout: writeTimeout),
+                        RequestArrivalHandler(timeout: readTimeout, continueUpToBytes: bodyLimitBytes),
                     ],
                     idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
                     httpDecoderConfiguration: .init(

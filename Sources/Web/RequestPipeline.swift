@@ -73,7 +73,22 @@ package struct RequestPipeline: Sendable {
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
-        return Self.response(answer, requestID: record.requestID)
+        return Self.response(answer, body: body(of: answer, record: record), requestID: record.requestID)
+    }
+
+    private func body(of answer: Answer, record: RequestRecord) -> ResponseBody {
+        guard let stream = answer.stream else {
+            return answer.body.readableBytes == 0 ? ResponseBody() : ResponseBody(byteBuffer: answer.body)
+        }
+        return ResponseBody { writer in
+            do {
+                try await stream.produce { try await writer.write($0) }
+            } catch {
+                record.logCutOff(by: error, to: logger)
+                throw error
+            }
+            try await writer.finish(nil)
+        }
     }
 
     private func requestID(of request: Request) -> String {
@@ -141,7 +156,7 @@ package struct RequestPipeline: Sendable {
         }
     }
 
-    private static func response(_ answer: Answer, requestID: String) -> Response {
+    private static func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
         var headers = answer.headers
         headers[.xRequestID] = requestID
         headers[.xContentTypeOptions] = "nosniff"
@@ -149,7 +164,6 @@ package struct RequestPipeline: Sendable {
         if headers[.contentSecurityPolicy] == nil {
             headers[.contentSecurityPolicy] = "default-src 'none'; frame-ancestors 'none'"
         }
-        let body = answer.body.readableBytes == 0 ? ResponseBody() : ResponseBody(byteBuffer: answer.body)
         return Response(status: answer.status, headers: headers, body: body)
     }
 }

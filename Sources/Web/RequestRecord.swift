@@ -41,6 +41,18 @@ struct RequestRecord {
         logger.log(level: level, "request", metadata: metadata)
     }
 
+    /// The answer had begun when this happened, so the client has only a part of it. Mostly the client has gone.
+    func logCutOff(by error: any Error, to logger: Logger) {
+        logger.warning(
+            "answer cut off",
+            metadata: [
+                "request_id": .string(requestID),
+                "operation": .string(operation.id),
+                "error": .string("\(type(of: error)): \(error)"),
+            ]
+        )
+    }
+
     private var level: Logger.Level {
         switch status.kind {
         case .serverError: problem?.code == "internal_error" ? .error : .warning
