@@ -13,10 +13,12 @@ struct EventBody: Encodable, Sendable {
     let ledgerSeq: Int64
     /// The id of the event that this one takes back.
     let reversalOf: String?
+    /// What the feature that was asked for measured; null where none was.
+    let quantity: FixedDecimal?
     let data: JSONValue
     let extensions: JSONValue
 
-    init(_ stored: StoredEvent, tenant: String) throws(JSONFault) {
+    init(_ stored: StoredEvent, tenant: String, quantity: FixedDecimal? = nil) throws(JSONFault) {
         self.tenant = tenant
         source = stored.event.source
         id = stored.event.id
@@ -26,6 +28,7 @@ struct EventBody: Encodable, Sendable {
         receivedAt = stored.receivedAt
         ledgerSeq = stored.ledgerSequence
         reversalOf = stored.reversalOf == nil ? nil : stored.event.id
+        self.quantity = quantity
         data = try JSONValue(stored: stored.event.dataJSON)
         extensions = try JSONValue(stored: stored.event.extensions ?? "{}")
     }

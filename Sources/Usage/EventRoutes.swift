@@ -80,12 +80,15 @@ package struct EventRoutes: Sendable {
         let query = request.query()
         let asked = query.string("tenant")
         let page = query.page()
+        let feature = feature(query)
         let user = query.string("user")
         let model = query.string("model")
         let type = query.string("type")
         let source = query.string("source")
+        let id = query.string("id")
         let from = query.instant("from")
         let to = query.instant("to")
+        let through = query.integer("through_ledger_seq", in: 0...Int.max)
         if asked == nil, context.principal.isOperatorWide {
             query.fault("tenant", code: "required", detail: "Name the tenant whose events are wanted.")
         }
@@ -99,17 +102,37 @@ package struct EventRoutes: Sendable {
             model: model,
             type: type,
             source: source,
+            id: id,
             from: from,
-            to: to
+            to: to,
+            throughSequence: through.map(Int64.init)
         )
+        if let feature {
+            let log = FeatureEventLog(feature: feature, catalog: catalog.current, pool: pool)
+            let counted = try await log.page(filter, page)
+            return try Answer.json(
+                counted.map { try EventBody($0.stored, tenant: tenant.key, quantity: $0.quantity) }
+            )
+        }
         let events = try await pool.query(
             .interactive,
             as: .tenant(tenant.id.rawValue),
-            EventLogStore.newest(filter, before: EventPosition(cursor: page.after), limit: page.fetchCount),
+            EventLogStore.newest(filter, before: try EventPosition.before(page), limit: page.fetchCount),
             EventLogStore.decode
         )
-        let result = page.page(events) { [String($0.time.microseconds), String($0.ledgerSequence)] }
-        return try Answer.json(result.map { try EventBody($0, tenant: tenant.key) })
+        return try Answer.json(
+            page.page(events, position: \.position.cursor).map { try EventBody($0, tenant: tenant.key) }
+        )
+    }
+
+    /// The feature whose counted events are asked for; archived ones too.
+    private func feature(_ query: QueryReader) -> Feature? {
+        guard let key = query.string("feature") else { return nil }
+        let feature = catalog.current.featuresByKey[key]
+        if feature == nil {
+            query.fault("feature", code: "feature_not_found", detail: "There is no feature '\(key)'.")
+        }
+        return feature
     }
 
     @Sendable
@@ -154,14 +177,5 @@ enum Preference {
             let main = preference.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\"" && $0 != "\t" }
             return main.lowercased() == "handling=lenient"
         }
-    }
-}
-
-extension EventPosition {
-    fileprivate init?(cursor: [String]?) {
-        guard let cursor, cursor.count == 2, let time = Int64(cursor[0]), let sequence = Int64(cursor[1]) else {
-            return nil
-        }
-        self.init(time: Instant(microseconds: time), ledgerSequence: sequence)
     }
 }

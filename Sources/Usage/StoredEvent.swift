@@ -88,6 +88,20 @@ package enum EventLogStore {
         if let model = filter.model { conditions.append("model = \(model)") }
         if let type = filter.type { conditions.append("event_type = \(type)") }
         if let source = filter.source { conditions.append("source = \(source)") }
+        if let id = filter.id { conditions.append("event_id = \(id)") }
+        if let through = filter.throughSequence { conditions.append("ledger_seq <= \(through)") }
+        if filter.isCounted {
+            let through = filter.throughSequence ?? .max
+            conditions.append(
+                """
+                reversal_of IS NULL AND NOT EXISTS (
+                    SELECT 1 FROM usage_event AS reversal
+                    WHERE reversal.tenant_id = usage_event.tenant_id AND reversal.event_time = usage_event.event_time
+                        AND reversal.reversal_of = usage_event.event_key AND reversal.ledger_seq <= \(through)
+                )
+                """
+            )
+        }
         if let before {
             conditions.append("(event_time, ledger_seq) < (\(before.time), \(before.ledgerSequence))")
         }
@@ -162,6 +176,11 @@ package struct EventLogFilter: Sendable {
     package var model: String?
     package var type: String?
     package var source: String?
+    package var id: String?
     package var from: Instant?
     package var to: Instant?
+    /// Nothing that was stored after this ledger sequence.
+    package var throughSequence: Int64?
+    /// Neither reversals nor what they take back, as of `throughSequence`.
+    package var isCounted = false
 }

@@ -25,6 +25,12 @@ package struct PageRequest: Sendable {
         }
         return Page(data: Array(rows.prefix(limit)), nextCursor: Cursor.encoded(position(last), binding: binding))
     }
+
+    /// A page of elements that were picked out of more rows. `next` is the position where the search goes on, nil at
+    /// the end of the list; the page may hold fewer elements than were asked for.
+    package func page<Element>(_ data: [Element], continuingAt next: [String]?) -> Page<Element> {
+        Page(data: data, nextCursor: next.map { Cursor.encoded($0, binding: binding) })
+    }
 }
 
 /// One page of a list, as it is answered.

@@ -84,4 +84,64 @@ import Web
             #expect(unnamed.pointers == ["?tenant"])
         }
     }
+
+    /// Events of one feature with what each was measured as, as of a place in the log.
+    private static func counted(_ server: TestServer, _ query: String) async throws -> [String] {
+        let list = try await server.ask("GET", "/events?tenant=acme&\(query)")
+        return (list["data"]?.elements ?? []).map { "\($0["id"]?.string ?? "?") \($0["quantity"]?.string ?? "-")" }
+    }
+
+    @Test func aFeaturesEventsAreThoseItCounted() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let meter = #"{"key":"a100","event_type":"job.done","aggregation":"sum","value":"seconds","#
+            let filters = #""filters":[{"property":"pool","in":["a100"]}]}"#
+            try await server.ask("POST", "/meters", meter + filters, expecting: 201)
+            try await server.ask("POST", "/features", #"{"key":"a100","meter":"a100","unit":"s"}"#, expecting: 201)
+            try await server.ingest(
+                SentEvent("1", data: #"{"seconds":1.5,"pool":"a100"}"#),
+                SentEvent("2", data: #"{"seconds":2,"pool":"h100"}"#),
+                SentEvent("3", data: #"{"pool":"a100"}"#),
+                SentEvent("4", type: "disk.used", data: #"{"seconds":9}"#),
+                SentEvent("5", data: #"{"seconds":4}"#)
+            )
+            #expect(try await Self.counted(server, "feature=seconds") == ["5 4", "2 2", "1 1.5"])
+            #expect(try await Self.counted(server, "feature=a100") == ["1 1.5"])
+            _ = try await server.void("1")
+            #expect(try await Self.counted(server, "feature=seconds") == ["5 4", "2 2"])
+            // As it was before the void, and before the last event.
+            #expect(try await Self.counted(server, "feature=seconds&through_ledger_seq=4") == ["2 2", "1 1.5"])
+            #expect(try await Self.counted(server, "feature=seconds&id=2") == ["2 2"])
+            #expect(try await Self.counted(server, "id=2") == ["2 -"])
+            let absent = try await server.operatorClient.get("/api/v1/events?tenant=acme&feature=none")
+            #expect(absent.status == 400)
+            #expect(absent.pointers == ["?feature"])
+        }
+    }
+
+    /// Rows that the feature did not count don't end the list, and none is given twice.
+    @Test func aFeaturesEventsArePagedThroughRowsOfOthers() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            for start in [0, 1_500] {
+                let events = (start..<start + 1_500).map { index in
+                    SentEvent("\(index)", data: index.isMultiple(of: 500) ? #"{"seconds":1}"# : "{}")
+                }
+                try await server.post(events).expecting(200)
+            }
+            var ids: [String] = []
+            var cursor: String? = ""
+            var pages = 0
+            while let next = cursor, pages < 10 {
+                let more = next.isEmpty ? "" : "&cursor=\(next)"
+                let list = try await server.ask("GET", "/events?tenant=acme&feature=seconds&limit=2\(more)")
+                ids += (list["data"]?.elements ?? []).compactMap { $0["id"]?.string }
+                cursor = list["next_cursor"]?.string
+                pages += 1
+            }
+            #expect(ids == ["2500", "2000", "1500", "1000", "500", "0"])
+        }
+    }
 }

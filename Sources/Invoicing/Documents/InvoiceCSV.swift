@@ -11,7 +11,7 @@ package enum InvoiceCSV {
     ]
 
     /// The file of one invoice, with its header.
-    package static func file(_ document: InvoiceDocument) throws(DecimalError) -> [UInt8] {
+    package static func file(_ document: PrintableInvoice) throws(DecimalError) -> [UInt8] {
         var writer = CSVWriter()
         writer.append(header)
         try append(document, to: &writer)
@@ -21,13 +21,13 @@ package enum InvoiceCSV {
     package static let header = columns.map(CSVWriter.Field.text)
 
     /// The records of one invoice, without a header. Throws when the parts of a line don't add up in range.
-    package static func append(_ document: InvoiceDocument, to writer: inout CSVWriter) throws(DecimalError) {
+    package static func append(_ document: PrintableInvoice, to writer: inout CSVWriter) throws(DecimalError) {
         for (index, line) in document.lines.enumerated() {
             try writer.append(facts(of: document) + record(of: line, index: index))
         }
     }
 
-    private static func facts(of document: InvoiceDocument) -> [CSVWriter.Field] {
+    private static func facts(of document: PrintableInvoice) -> [CSVWriter.Field] {
         [
             .optional(document.id), .optional(document.number), .text(document.kind), .text(document.status),
             .text(document.tenantKey), .text(document.tenant.name), .text(document.currency),
@@ -37,7 +37,7 @@ package enum InvoiceCSV {
     }
 
     private static func record(
-        of line: InvoiceDocument.Line,
+        of line: PrintableInvoice.Line,
         index: Int
     ) throws(DecimalError) -> [CSVWriter.Field] {
         let cell = line.cell.map { "\($0.label)=\($0.value)" }.joined(separator: " ")

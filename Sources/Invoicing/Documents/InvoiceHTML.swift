@@ -24,7 +24,7 @@ package struct InvoiceHTML: Sendable {
             """
     }
 
-    package func render(_ document: InvoiceDocument) -> String {
+    package func render(_ document: PrintableInvoice) -> String {
         template.render(View(document, style: style))
     }
 
@@ -39,16 +39,16 @@ private struct View {
     let heading: String
     let title: String
     let number: String?
-    let seller: InvoiceDocument.Party
-    let tenant: InvoiceDocument.Party
-    let facts: [InvoiceDocument.Fact]
+    let seller: PrintableInvoice.Party
+    let tenant: PrintableInvoice.Party
+    let facts: [PrintableInvoice.Fact]
     let columns: [String]
     let groups: [InvoiceTable.Group]
-    let totals: [InvoiceDocument.Total]
+    let totals: [PrintableInvoice.Total]
     let hasNotes: Bool
     let notes: [String]
 
-    init(_ document: InvoiceDocument, style: String) {
+    init(_ document: PrintableInvoice, style: String) {
         self.style = style
         heading = document.heading
         title = document.title

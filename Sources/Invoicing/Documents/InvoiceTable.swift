@@ -27,13 +27,13 @@ struct InvoiceTable: Sendable, Hashable {
 
     let groups: [Group]
 
-    init(_ document: InvoiceDocument) {
+    init(_ document: PrintableInvoice) {
         groups = document.lines.map(Group.init)
     }
 }
 
 extension InvoiceTable.Group {
-    fileprivate init(_ line: InvoiceDocument.Line) {
+    fileprivate init(_ line: PrintableInvoice.Line) {
         let amounts = InvoiceText.grouped
         // A price with one step needs no second row to be understood.
         let only = line.tiers.count == 1 ? line.tiers.first : nil
@@ -63,7 +63,7 @@ extension InvoiceTable.Group {
         self.details = details
     }
 
-    private static func row(of tier: InvoiceDocument.Tier) -> InvoiceTable.Row {
+    private static func row(of tier: PrintableInvoice.Tier) -> InvoiceTable.Row {
         let amounts = InvoiceText.grouped
         let flat = tier.unitAmount == nil ? nil : tier.flatAmount
         return InvoiceTable.Row(

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct InvoiceCSVTests {
     /// Reads the file with Python's csv module, which shares nothing with the writer.
-    private static func parsed(_ document: InvoiceDocument) async throws -> [[String]] {
+    private static func parsed(_ document: PrintableInvoice) async throws -> [[String]] {
         let file = try InvoiceCSV.file(document)
         return try await withTemporaryDirectory { directory in
             let path = directory.appendingPathComponent("invoice.csv")

@@ -5,7 +5,7 @@ import Testing
 @testable import Invoicing
 
 @Suite struct InvoiceHTMLTests {
-    private static func render(_ document: InvoiceDocument) throws -> String {
+    private static func render(_ document: PrintableInvoice) throws -> String {
         let html = try InvoiceHTML.shared.get().render(document)
         try SampleInvoice.keep(Array(html.utf8), as: "invoice-\(document.lines.count).html")
         return html

@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct InvoicePDFTests {
     /// The pages' texts as poppler reads them out of the file, white space made single.
-    private static func pages(_ document: InvoiceDocument) async throws -> [String] {
+    private static func pages(_ document: PrintableInvoice) async throws -> [String] {
         let pdf = try InvoicePDF.render(document)
         return try await withTemporaryDirectory { directory in
             let path = directory.appendingPathComponent("invoice.pdf")

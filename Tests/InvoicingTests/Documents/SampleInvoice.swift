@@ -15,8 +15,8 @@ enum SampleInvoice {
         (try? Instant(parsing: text)) ?? .maximum
     }
 
-    static var full: InvoiceDocument {
-        InvoiceDocument(
+    static var full: PrintableInvoice {
+        PrintableInvoice(
             id: "0193a1b2-0000-7000-8000-000000000001",
             number: "INV-000042",
             title: "Invoice",
@@ -48,8 +48,8 @@ enum SampleInvoice {
         )
     }
 
-    static var fee: InvoiceDocument.Line {
-        InvoiceDocument.Line(
+    static var fee: PrintableInvoice.Line {
+        PrintableInvoice.Line(
             kind: "fee",
             description: "Platform fee (1 Dec - 1 Jan)",
             period: interval("2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
@@ -63,8 +63,8 @@ enum SampleInvoice {
         )
     }
 
-    static var tokens: InvoiceDocument.Line {
-        InvoiceDocument.Line(
+    static var tokens: PrintableInvoice.Line {
+        PrintableInvoice.Line(
             kind: "usage",
             description: "Chat tokens (1 Nov - 1 Dec)",
             period: november,
@@ -91,8 +91,8 @@ enum SampleInvoice {
         )
     }
 
-    static var matrixCell: InvoiceDocument.Line {
-        InvoiceDocument.Line(
+    static var matrixCell: PrintableInvoice.Line {
+        PrintableInvoice.Line(
             kind: "usage",
             description: "All tokens (1 Nov - 1 Dec)",
             period: november,
@@ -119,14 +119,14 @@ enum SampleInvoice {
         "<script>alert('x')</script>", "<\u{338}b>", "a, b; \"c\"", "line\r\nbreak\ttab", "{{title}} {{{style}}}",
     ]
 
-    static func document(lines: [InvoiceDocument.Line], total: String = "0.00") -> InvoiceDocument {
+    static func document(lines: [PrintableInvoice.Line], total: String = "0.00") -> PrintableInvoice {
         var document = full
         document.lines = lines
         document.totals = [.init("Total", total, isEmphasised: true)]
         return document
     }
 
-    static func many(_ count: Int) -> InvoiceDocument {
+    static func many(_ count: Int) -> PrintableInvoice {
         document(
             lines: (1...count).map { index in
                 var line = index.isMultiple(of: 3) ? tokens : fee
@@ -136,7 +136,7 @@ enum SampleInvoice {
         )
     }
 
-    static var awkward: InvoiceDocument {
+    static var awkward: PrintableInvoice {
         var document = document(
             lines: awkwardNames.enumerated().map { index, name in
                 var line = index.isMultiple(of: 2) ? tokens : fee

@@ -1,7 +1,7 @@
 /// Renders an invoice as a PDF of A4 pages: a table that goes on over pages with its head repeated, page numbers, long
 /// names broken into lines. The same document gives the same bytes with the same libraries and fonts.
 package enum InvoicePDF {
-    package static func render(_ document: InvoiceDocument) throws(PDFError) -> [UInt8] {
+    package static func render(_ document: PrintableInvoice) throws(PDFError) -> [UInt8] {
         let canvas = try PDFCanvas(
             PDFCanvas.Metadata(
                 title: InvoiceText.printable(document.heading),
@@ -16,7 +16,7 @@ package enum InvoicePDF {
         return try canvas.finish()
     }
 
-    private static func footer(of document: InvoiceDocument, page: Int, count: Int) -> [PDFPages.Mark] {
+    private static func footer(of document: PrintableInvoice, page: Int, count: Int) -> [PDFPages.Mark] {
         let style = PDFTextStyle(size: 7.5, gray: 0.4)
         let y = PDFCanvas.pageHeight - 36
         // The number alone is short; a seller's name might meet the page number.
@@ -42,11 +42,11 @@ private struct InvoicePDFComposer {
     private static let label = PDFTextStyle(size: 8.5, gray: 0.4)
     private static let heading = PDFTextStyle(size: 19, isBold: true)
 
-    let document: InvoiceDocument
+    let document: PrintableInvoice
     let canvas: PDFCanvas
     var pages = PDFPages()
 
-    init(_ document: InvoiceDocument, measuringOn canvas: PDFCanvas) {
+    init(_ document: PrintableInvoice, measuringOn canvas: PDFCanvas) {
         self.document = document
         self.canvas = canvas
     }

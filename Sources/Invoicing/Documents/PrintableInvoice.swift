@@ -5,7 +5,7 @@ package import BillingCore
 ///
 /// Amounts and quantities are decimal texts as the API writes them (`-1234.50`, no grouping), so that no renderer
 /// calculates; amounts are in `currency` and have the currency's minor digits.
-package struct InvoiceDocument: Sendable, Hashable {
+package struct PrintableInvoice: Sendable, Hashable {
     /// Who issues the invoice, or who is to pay it.
     package struct Party: Sendable, Hashable {
         package var name: String
@@ -112,7 +112,7 @@ package struct InvoiceDocument: Sendable, Hashable {
     }
 }
 
-extension InvoiceDocument {
+extension PrintableInvoice {
     /// One line: what it charges for, how that comes about, and what it adds to the total.
     package struct Line: Sendable, Hashable {
         package var kind: String
