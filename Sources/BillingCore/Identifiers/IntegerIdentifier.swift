@@ -91,3 +91,13 @@ package struct LimitID: IntegerIdentifier {
         self.rawValue = rawValue
     }
 }
+
+/// An interned set of price book entries that costs were computed with.
+package struct PriceSetID: IntegerIdentifier {
+    package let rawValue: Int64
+
+    @inlinable
+    package init(rawValue: Int64) {
+        self.rawValue = rawValue
+    }
+}

@@ -1,0 +1,55 @@
+/// What one unit of a currency is worth in another, from an instant on.
+package struct ExchangeRate: Sendable, Hashable {
+    package let id: ExchangeRateID
+    package let from: Currency
+    package let to: Currency
+    package let rate: FixedDecimal
+    package let effectiveFrom: Instant
+
+    package init(
+        id: ExchangeRateID,
+        from: Currency,
+        to: Currency,
+        rate: FixedDecimal,
+        effectiveFrom: Instant
+    ) {
+        self.id = id
+        self.from = from
+        self.to = to
+        self.rate = rate
+        self.effectiveFrom = effectiveFrom
+    }
+
+    /// The amount in the other currency, rounded half away from zero to 12 digits.
+    /// - Throws: `DecimalError.outOfRange` when it is 10^26 or more.
+    package func convert(_ amount: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+        try amount.multiplied(by: rate).rounded(toDigits: FixedDecimal.fractionalDigits)
+    }
+}
+
+/// Every exchange rate. Immutable. Nothing is converted the other way round or by way of a third currency.
+package struct ExchangeRates: Sendable {
+    private struct Pair: Hashable {
+        let from: Currency
+        let to: Currency
+    }
+
+    /// By descending start.
+    private let byPair: [Pair: [ExchangeRate]]
+    private let byID: [ExchangeRateID: ExchangeRate]
+
+    package static let none = ExchangeRates([])
+
+    package init(_ rates: [ExchangeRate]) {
+        byPair = Dictionary(grouping: rates) { Pair(from: $0.from, to: $0.to) }
+            .mapValues { $0.sorted { ($0.effectiveFrom, $0.id) > ($1.effectiveFrom, $1.id) } }
+        byID = Dictionary(rates.map { ($0.id, $0) }) { first, _ in first }
+    }
+
+    /// The rate in force at an instant; nil when there is none.
+    package func rate(from: Currency, to: Currency, at time: Instant) -> ExchangeRate? {
+        byPair[Pair(from: from, to: to)]?.first { $0.effectiveFrom <= time }
+    }
+
+    package subscript(id: ExchangeRateID) -> ExchangeRate? { byID[id] }
+}

@@ -1,0 +1,143 @@
+/// A call of a model, as far as its cost depends on it.
+package struct ModelCall: Sendable {
+    /// Nil when the event states no tokens.
+    package let tokens: TokenClasses?
+    package let time: Instant
+    /// The version of the shared catalogue it is rated at.
+    package let version: Int64
+
+    package init(tokens: TokenClasses?, time: Instant, version: Int64) {
+        self.tokens = tokens
+        self.time = time
+        self.version = version
+    }
+}
+
+/// What a provider charges for one call.
+package struct ProviderCost: Sendable, Hashable {
+    /// One component of it.
+    package struct Part: Sendable, Hashable {
+        package let component: CostComponent
+        package let quantity: FixedDecimal
+        package let price: PriceID
+        /// quantity x unit amount, to 12 digits; exact for a whole quantity.
+        package let amount: FixedDecimal
+    }
+
+    /// In the order of `CostComponent`; only what there was some of.
+    package let parts: [Part]
+    /// The sum of the parts.
+    package let amount: FixedDecimal
+    /// Of every part; nil when the call had nothing to charge for.
+    package let currency: Currency?
+
+    /// The prices that were used, each once, in ascending order: what a stored cost refers to.
+    package var prices: [PriceID] {
+        parts.count == 1 ? [parts[0].price] : Set(parts.map(\.price)).sorted()
+    }
+}
+
+extension ProviderCost {
+    /// The cost of a call by the prices in force at its time; nil when it can't be told: a class of tokens has no
+    /// price, a part of the tokens is larger than its total, prices are in different currencies, or nothing of the
+    /// call was stated that has a price. A call without a price never costs zero.
+    ///
+    /// - Parameters:
+    ///   - candidates: from `PriceBook.candidates`, the most specific first. For each component the first of them
+    ///     that has a price for it, or for what it falls back to, counts.
+    ///   - quantity: how much of a component the event states in its data; it is asked only for components that have
+    ///     a price and a `property`.
+    package init?(
+        of call: ModelCall,
+        by candidates: [ModelPrices],
+        quantity: (CostComponent) -> FixedDecimal?
+    ) {
+        guard !candidates.isEmpty else { return nil }
+        var rating = CostRating(call: call, candidates: candidates)
+        guard rating.addTokens(quantity), rating.addUnits(quantity), rating.isStated else { return nil }
+        parts = rating.parts.count > 1 ? rating.parts.sorted { $0.component.rawValue < $1.component.rawValue }
+            : rating.parts
+        amount = rating.amount
+        currency = rating.currency
+    }
+}
+
+/// A cost while it is put together. Each step answers false when the cost can't be told.
+private struct CostRating {
+    let call: ModelCall
+    let candidates: [ModelPrices]
+    var parts: [ProviderCost.Part] = []
+    var amount = FixedDecimal.zero
+    var currency: Currency?
+    /// Whether the call says how much of anything there was.
+    var isStated = false
+
+    init(call: ModelCall, candidates: [ModelPrices]) {
+        self.call = call
+        self.candidates = candidates
+    }
+
+    mutating func addTokens(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
+        guard let tokens = call.tokens else { return true }
+        isStated = true
+        var input = FixedDecimal(tokens.uncachedInput)
+        var output = FixedDecimal(tokens.plainOutput)
+        return take([.inputAudio, .inputImage], from: &input, quantity)
+            && take([.outputAudio, .outputImage], from: &output, quantity)
+            && add(.input, input)
+            && add(.cachedInput, FixedDecimal(tokens.cachedInput))
+            && add(.cacheWrite, FixedDecimal(tokens.cacheWrite))
+            && add(.output, output)
+            && add(.reasoning, FixedDecimal(tokens.reasoning))
+    }
+
+    mutating func addUnits(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
+        for unit in CostComponent.units {
+            guard let price = price(of: unit) else { continue }
+            guard let count = unit == .request ? .one : quantity(unit) else { continue }
+            guard !count.isNegative, count.isZero || add(unit, count, at: price) else { return false }
+            isStated = true
+        }
+        return true
+    }
+
+    /// Moves parts that have a price of their own out of the tokens they are part of.
+    private mutating func take(
+        _ components: [CostComponent],
+        from total: inout FixedDecimal,
+        _ quantity: (CostComponent) -> FixedDecimal?
+    ) -> Bool {
+        for component in components {
+            guard let price = price(of: component), let count = quantity(component), !count.isZero else { continue }
+            guard !count.isNegative, let rest = try? total.subtracting(count), !rest.isNegative else { return false }
+            total = rest
+            guard add(component, count, at: price) else { return false }
+        }
+        return true
+    }
+
+    private mutating func add(_ component: CostComponent, _ quantity: FixedDecimal) -> Bool {
+        guard !quantity.isZero else { return true }
+        guard let price = price(of: component) else { return false }
+        return add(component, quantity, at: price)
+    }
+
+    private mutating func add(_ component: CostComponent, _ quantity: FixedDecimal, at price: ProviderPrice) -> Bool {
+        guard currency == nil || currency == price.currency,
+            let part = try? quantity.multiplied(by: price.unitAmount).rounded(toDigits: 12),
+            let sum = try? amount.adding(part)
+        else { return false }
+        currency = price.currency
+        amount = sum
+        parts.append(.init(component: component, quantity: quantity, price: price.id, amount: part))
+        return true
+    }
+
+    private func price(of component: CostComponent) -> ProviderPrice? {
+        for prices in candidates {
+            if let price = prices.price(of: component, for: call) { return price }
+            if let fallback = component.fallback, let price = prices.price(of: fallback, for: call) { return price }
+        }
+        return nil
+    }
+}
