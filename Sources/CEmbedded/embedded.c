@@ -31,6 +31,8 @@ static const unsigned char migration_0008[] = {
 };
 static const unsigned char migration_0009[] = {
 #embed "../../migrations/0009_subscription_segments.sql"
+static const unsigned char migration_0010[] = {
+#embed "../../migrations/0010_price_book.sql"
 };
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
@@ -52,6 +54,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0007_storage.sql", migration_0007),
     FILE_ENTRY("0008_price_models.sql", migration_0008),
     FILE_ENTRY("0009_subscription_segments.sql", migration_0009),
+    FILE_ENTRY("0010_price_book.sql", migration_0010),
 };
 
 size_t embedded_migration_count(void) {

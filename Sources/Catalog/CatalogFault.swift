@@ -9,6 +9,8 @@ package enum CatalogFault: Error, Sendable, Equatable {
         case tenant, meter, feature, plan
         case planVersion = "plan_version"
         case subscription
+        case price
+        case fxRate = "fx_rate"
     }
 
     case notFound(Resource, String)

@@ -1,18 +1,24 @@
+package import BillingCore
 package import Postgres
 package import Web
 
-/// The operations of this room: tenants, meters, features, plans and their versions, subscriptions.
+/// The operations of this room: tenants, meters, features, plans and their versions, subscriptions, and what providers
+/// charge.
 package struct CatalogRoutes: Sendable {
     private let desk: CatalogDesk
     private let usage: StoredUsageAccess
+    private let costCurrency: Currency
 
+    /// - Parameter costCurrency: the operator's, in which provider costs are.
     package init(
         pool: PostgresPool,
         catalog: Catalog,
-        usage: StoredUsageAccess
+        usage: StoredUsageAccess,
+        costCurrency: Currency = .usd
     ) {
         desk = CatalogDesk(pool: pool, writes: IdempotentWrites(pool: pool), catalog: catalog)
         self.usage = usage
+        self.costCurrency = costCurrency
     }
 
     package func register(in operations: Operations) {
@@ -21,6 +27,8 @@ package struct CatalogRoutes: Sendable {
         FeatureRoutes(desk: desk).register(in: operations)
         PlanRoutes(desk: desk).register(in: operations)
         PlanVersionRoutes(desk: desk).register(in: operations)
+        PriceBookRoutes(desk: desk, costCurrency: costCurrency).register(in: operations)
+        FXRateRoutes(desk: desk).register(in: operations)
         let service = SubscriptionService(catalog: desk.catalog, usage: usage)
         SubscriptionRoutes(desk: desk, service: service).register(in: operations)
     }

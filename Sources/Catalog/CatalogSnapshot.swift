@@ -13,14 +13,17 @@ package final class CatalogSnapshot: Sendable {
     package let featuresByEventType: [String: [MeteredFeature]]
     /// Archived features too, for usage that was stored while they were in force.
     private let allByEventType: [String: [MeteredFeature]]
+    /// What providers charge, and the exchange rates.
+    package let costs: CostCatalog
     /// Event types that some meter reads, features or not. Usage of any other type is `unmetered`.
     package let meteredTypes: Set<String>
 
     /// The catalogue before anything was read: version 0 matches no stored version.
     package static let empty = CatalogSnapshot(version: 0, meters: [], features: [])
 
-    package init(version: Int64, meters: [Meter], features: [Feature]) {
+    package init(version: Int64, meters: [Meter], features: [Feature], costs: CostCatalog = .empty) {
         self.version = version
+        self.costs = costs
         let metersByID = Dictionary(meters.map { ($0.id, $0) }) { first, _ in first }
         self.meters = metersByID
         self.features = Dictionary(features.map { ($0.id, $0) }) { first, _ in first }

@@ -10,6 +10,21 @@ package enum CatalogVersion {
         return version ?? 0
     }
 
+    /// The version in force, and the one at which the price book or an exchange rate last changed.
+    static func readBoth(in transaction: borrowing Transaction) throws(PostgresError) -> (catalog: Int64, prices: Int64) {
+        let versions = try transaction.first("SELECT version, price_version FROM catalog_version") {
+            row throws(PostgresError) in (try row.next(Int64.self), try row.next(Int64.self))
+        }
+        return versions ?? (0, 0)
+    }
+
+    /// The same as `bump`, for a change of the price book or of an exchange rate.
+    static func bumpPrices(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
+        let version = try bump(in: transaction)
+        transaction.enqueue("UPDATE catalog_version SET price_version = version WHERE singleton")
+        return version
+    }
+
     /// Raises the version and tells every replica with the commit. A transaction that changes the catalogue does
     /// this first: the row lock then makes catalogue changes take turns, so a later statement that checks whether
     /// something is in use cannot be overtaken.

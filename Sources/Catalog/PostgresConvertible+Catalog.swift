@@ -26,6 +26,22 @@ extension Currency: PostgresConvertible {
     package var postgres: String { code }
 }
 
+extension CostComponent: PostgresConvertible {
+    package init?(postgres: String) {
+        self.init(name: postgres)
+    }
+
+    package var postgres: String { name }
+}
+
+extension ModelPattern: PostgresConvertible {
+    package init?(postgres: String) {
+        self.init(postgres)
+    }
+
+    package var postgres: String { text }
+}
+
 extension Zone: PostgresConvertible {
     package init?(postgres: String) {
         self.init(identifier: postgres)

@@ -24,6 +24,10 @@ package struct Configuration: Sendable {
     package var batchEvents = 10_000
     package var eventBodyBytes = 8 * 1024 * 1024
     package var bodyBytes = 256 * 1024
+    /// The operator's, in which provider costs are.
+    package var costCurrency = Currency.usd
+    /// Sources of events whose reported cost is believed.
+    package var trustedCostSources: Set<String> = []
     package var shutdownSeconds = 30
 
     /// The defaults with a database.
@@ -65,6 +69,12 @@ package struct Configuration: Sendable {
         batchEvents = reader.integer(.batchEvents, in: 1...100_000)
         eventBodyBytes = reader.integer(.eventBodyBytes, in: 1_024...(256 * 1024 * 1024))
         bodyBytes = reader.integer(.bodyBytes, in: 1_024...(64 * 1024 * 1024))
+        costCurrency = reader.value(
+            .costCurrency,
+            fallback: .usd,
+            expecting: "an ISO 4217 code in capitals such as USD"
+        ) { Currency($0) }
+        trustedCostSources = Set(reader.list(.trustedCostSources))
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
         if batchEvents > ingestQueueEvents {
             reader.fault(.batchEvents, "must not be above TURNPIKE_INGEST_QUEUE_EVENTS (\(ingestQueueEvents))")

@@ -42,7 +42,12 @@ extension Rooms {
         identity.register(in: operations)
 
         let catalog = Catalog(pool: dependencies.pool, clock: dependencies.clock)
-        CatalogRoutes(pool: dependencies.pool, catalog: catalog, usage: .ofUsageRoom).register(in: operations)
+        CatalogRoutes(
+            pool: dependencies.pool,
+            catalog: catalog,
+            usage: .ofUsageRoom,
+            costCurrency: dependencies.configuration.costCurrency
+        ).register(in: operations)
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)

@@ -65,6 +65,16 @@ package struct Setting: Sendable {
     package static let batchEvents = Setting("TURNPIKE_BATCH_EVENTS", "10000", "events in one request at most")
     package static let eventBodyBytes = Setting("TURNPIKE_EVENT_BODY_BYTES", "8388608", "body of POST /events at most")
     package static let bodyBytes = Setting("TURNPIKE_BODY_BYTES", "262144", "body of any other request at most")
+    package static let costCurrency = Setting(
+        "TURNPIKE_COST_CURRENCY",
+        "USD",
+        "ISO 4217 currency of provider costs"
+    )
+    package static let trustedCostSources = Setting(
+        "TURNPIKE_TRUSTED_COST_SOURCES",
+        nil,
+        "sources, separated by commas, whose reported cost counts where the price book has no price"
+    )
     package static let shutdownSeconds = Setting(
         "TURNPIKE_SHUTDOWN_SECONDS",
         "30",
@@ -74,7 +84,8 @@ package struct Setting: Sendable {
     package static let all = [
         databaseURL, migrationURL, migrate, timezone, host, port, operatorKey, logLevel, ingestConnections,
         admissionConnections, interactiveConnections, workerConnections, ingestQueueEvents, ingestFlushEvents,
-        eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, shutdownSeconds,
+        eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
+        trustedCostSources, shutdownSeconds,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

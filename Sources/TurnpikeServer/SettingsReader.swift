@@ -1,3 +1,4 @@
+import Foundation
 import Web
 
 /// Reads settings from flags and environment and collects every fault, so that they are told at once. A flag wins over
@@ -39,6 +40,12 @@ struct SettingsReader {
             return fallback
         }
         return value
+    }
+
+    /// The parts between commas, without the spaces around them.
+    func list(_ setting: Setting) -> [String] {
+        (text(setting) ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+            .filter { !$0.isEmpty }
     }
 
     mutating func integer(_ setting: Setting, in range: ClosedRange<Int>) -> Int {

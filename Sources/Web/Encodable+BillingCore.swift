@@ -23,6 +23,15 @@ extension UUIDv7: Encodable {
     }
 }
 
+extension UUIDIdentifier where Self: Encodable {
+    package func encode(to encoder: any Encoder) throws {
+        try rawValue.encode(to: encoder)
+    }
+}
+
+extension PriceID: Encodable {}
+extension FXRateID: Encodable {}
+
 extension SubscriptionID: Encodable {
     package func encode(to encoder: any Encoder) throws {
         try rawValue.encode(to: encoder)

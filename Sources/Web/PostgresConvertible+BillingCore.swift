@@ -42,6 +42,17 @@ extension IntegerIdentifier where Self: PostgresConvertible {
     }
 }
 
+extension UUIDIdentifier where Self: PostgresConvertible {
+    package var postgres: UUIDv7 { rawValue }
+
+    package init?(postgres: UUIDv7) {
+        self.init(rawValue: postgres)
+    }
+}
+
+extension PriceID: PostgresConvertible {}
+extension FXRateID: PostgresConvertible {}
+extension PriceSetID: PostgresConvertible {}
 extension TenantID: PostgresConvertible {}
 extension FeatureID: PostgresConvertible {}
 extension MeterID: PostgresConvertible {}

@@ -16,7 +16,8 @@ enum Terminal {
     }
 
     /// "1 event", "1,200 events".
-    static func count(_ number: Int, _ noun: String) -> String {
-        "\(number.formatted(.number.locale(Locale(identifier: "en_US")))) \(noun)\(number == 1 ? "" : "s")"
+    static func count(_ number: Int, _ noun: String, plural: String? = nil) -> String {
+        let counted = number == 1 ? noun : plural ?? noun + "s"
+        return "\(number.formatted(.number.locale(Locale(identifier: "en_US")))) \(counted)"
     }
 }

@@ -30,7 +30,7 @@ package struct PriceID: UUIDIdentifier {
 }
 
 /// A rate between two currencies.
-package struct ExchangeRateID: UUIDIdentifier {
+package struct FXRateID: UUIDIdentifier {
     package let rawValue: UUIDv7
 
     @inlinable

@@ -1,13 +1,13 @@
-/// What one unit of a currency is worth in another, from an instant on.
-package struct ExchangeRate: Sendable, Hashable {
-    package let id: ExchangeRateID
+/// An exchange rate: what one unit of a currency is worth in another, from an instant on.
+package struct FXRate: Sendable, Hashable {
+    package let id: FXRateID
     package let from: Currency
     package let to: Currency
     package let rate: FixedDecimal
     package let effectiveFrom: Instant
 
     package init(
-        id: ExchangeRateID,
+        id: FXRateID,
         from: Currency,
         to: Currency,
         rate: FixedDecimal,
@@ -28,28 +28,28 @@ package struct ExchangeRate: Sendable, Hashable {
 }
 
 /// Every exchange rate. Immutable. Nothing is converted the other way round or by way of a third currency.
-package struct ExchangeRates: Sendable {
+package struct FXRates: Sendable {
     private struct Pair: Hashable {
         let from: Currency
         let to: Currency
     }
 
     /// By descending start.
-    private let byPair: [Pair: [ExchangeRate]]
-    private let byID: [ExchangeRateID: ExchangeRate]
+    private let byPair: [Pair: [FXRate]]
+    private let byID: [FXRateID: FXRate]
 
-    package static let none = ExchangeRates([])
+    package static let none = FXRates([])
 
-    package init(_ rates: [ExchangeRate]) {
+    package init(_ rates: [FXRate]) {
         byPair = Dictionary(grouping: rates) { Pair(from: $0.from, to: $0.to) }
             .mapValues { $0.sorted { ($0.effectiveFrom, $0.id) > ($1.effectiveFrom, $1.id) } }
         byID = Dictionary(rates.map { ($0.id, $0) }) { first, _ in first }
     }
 
     /// The rate in force at an instant; nil when there is none.
-    package func rate(from: Currency, to: Currency, at time: Instant) -> ExchangeRate? {
+    package func rate(from: Currency, to: Currency, at time: Instant) -> FXRate? {
         byPair[Pair(from: from, to: to)]?.first { $0.effectiveFrom <= time }
     }
 
-    package subscript(id: ExchangeRateID) -> ExchangeRate? { byID[id] }
+    package subscript(id: FXRateID) -> FXRate? { byID[id] }
 }

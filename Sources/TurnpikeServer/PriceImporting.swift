@@ -1,0 +1,53 @@
+package import BillingCore
+package import Catalog
+package import Logging
+import Postgres
+import Web
+
+/// `turnpike prices import`: LiteLLM's table of prices into the price book.
+package enum PriceImporting {
+    /// Why nothing could be imported.
+    package struct Refusal: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// - Parameters:
+    ///   - effectiveFrom: when the new prices start; now when left out.
+    ///   - isApplied: whether anything is written, or only compared.
+    ///   - progress: called with how many entries are written, of how many.
+    package static func run(
+        _ configuration: Configuration,
+        quotes: [LiteLLMPrices.Quote],
+        effectiveFrom: Instant?,
+        isApplied: Bool,
+        logger: Logger,
+        progress: @escaping @Sendable (Int, Int) -> Void
+    ) async throws -> PriceImportPlan {
+        guard configuration.costCurrency == LiteLLMPrices.currency else {
+            throw Refusal(
+                description: "the file's prices are in \(LiteLLMPrices.currency), and TURNPIKE_COST_CURRENCY is "
+                    + "\(configuration.costCurrency): enter them through POST /price-book instead"
+            )
+        }
+        let pool = PostgresPool(configuration.postgres, logger: logger)
+        let result: Result<PriceImportPlan, any Error>
+        do {
+            guard try await Migrations.areCurrent(pool) else {
+                throw Refusal(
+                    description: "the database's schema is not the one of this program: run 'turnpike migrate'"
+                )
+            }
+            let importing = PriceImport(pool: pool, clock: .system, ids: .random(.system))
+            let start = effectiveFrom ?? Clock.system.now()
+            result = .success(
+                isApplied
+                    ? try await importing.apply(quotes, effectiveFrom: start, progress: progress)
+                    : try await importing.plan(quotes, effectiveFrom: start)
+            )
+        } catch {
+            result = .failure(error)
+        }
+        await pool.close()
+        return try result.get()
+    }
+}

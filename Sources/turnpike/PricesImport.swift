@@ -1,0 +1,97 @@
+import ArgumentParser
+import BillingCore
+import Catalog
+import Foundation
+import Logging
+import TurnpikeServer
+import Web
+
+struct PricesImport: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Compare LiteLLM's table of prices with the price book, and take over what is new or changed.",
+        discussion: """
+            FILE is LiteLLM's model_prices_and_context_window.json. Without --apply nothing is written.
+
+            Each new or changed price is a line on standard output. Progress, what was skipped and the summary go to \
+            standard error. An import is one transaction; the same file again changes nothing. Prices that are in the \
+            book stay in the book: a changed one ends where its successor starts.
+
+            Prices are read digit by digit. One with more than 12 digits after the point is skipped and named, unless \
+            --round is given.
+
+            Exit status: 0 when it was compared or taken over, 2 when it could not be.
+            """
+    )
+
+    @Argument(help: "LiteLLM's model_prices_and_context_window.json.")
+    var file: String
+
+    @Flag(help: "Write what is new or changed.")
+    var apply = false
+
+    @Flag(help: "Only show what would be written. This is what happens without --apply, too.")
+    var dryRun = false
+
+    @Option(help: "When the new prices start, RFC 3339; now when left out.")
+    var effectiveFrom: String?
+
+    @Option(
+        name: .customLong("provider"),
+        help: """
+            Take over this provider only; may be repeated. NAME=OTHER files it under the name that events give it, \
+            and NAME=* for every provider without a price of its own.
+            """
+    )
+    var providers: [String] = []
+
+    @Flag(help: "Round prices with more than 12 digits after the point instead of skipping them.")
+    var round = false
+
+    @Flag(help: "Name every price that was skipped, not only the first few of a kind.")
+    var verbose = false
+
+    @Option(help: "PostgreSQL to work in; DATABASE_URL when left out.")
+    var databaseURL: String?
+
+    @Flag(name: [.short, .long], help: "Print changes and faults only.")
+    var quiet = false
+
+    private static let notRun = ExitCode(2)
+
+    func validate() throws {
+        guard !(apply && dryRun) else { throw ValidationError("--apply and --dry-run exclude each other.") }
+        guard ProviderSelection(providers) != nil else {
+            throw ValidationError("--provider is NAME or NAME=OTHER.")
+        }
+        if let effectiveFrom, (try? Instant(parsing: effectiveFrom)) == nil {
+            throw ValidationError("--effective-from must be a time such as 2026-11-23T00:00:00Z.")
+        }
+    }
+
+    func run() async throws {
+        let report = PricesImportReport(isQuiet: quiet, isVerbose: verbose)
+        do {
+            let configuration = try Configuration(
+                environment: ProcessInfo.processInfo.environment,
+                arguments: databaseURL.map { ["--database-url", $0] } ?? []
+            )
+            let selection = ProviderSelection(providers) ?? .all
+            let bytes = [UInt8](try Data(contentsOf: URL(filePath: file)))
+            let prices = try LiteLLMPrices(parsing: bytes, selection: selection, rounding: round)
+            report.read(prices)
+            let plan = try await PriceImporting.run(
+                configuration,
+                quotes: prices.quotes,
+                effectiveFrom: try effectiveFrom.map { try Instant(parsing: $0) },
+                isApplied: apply,
+                logger: Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) },
+                progress: report.wrote
+            )
+            report.finish(plan, isApplied: apply)
+        } catch {
+            Terminal.complain("\(error)")
+            throw Self.notRun
+        }
+    }
+}
