@@ -58,13 +58,15 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
     }
 
-    /// Meters, features and plans belong to no tenant, and neither path nor body can name one.
+    /// Meters, features, plans and provider costs belong to no tenant, and neither path nor body can name one.
     private static let sharedCatalogue: Set<String> = [
         "listMeters", "createMeter", "getMeter", "updateMeter", "archiveMeter",
         "listFeatures", "createFeature", "getFeature", "updateFeature", "archiveFeature",
         "listPlans", "createPlan", "getPlan", "updatePlan",
         "listPlanVersions", "createPlanVersion", "getPlanVersion", "replacePlanVersion", "deletePlanVersion",
         "publishPlanVersion",
+        "listPriceBook", "createPrice", "getPrice", "deletePrice",
+        "listFxRates", "createFxRate", "getFxRate", "deleteFxRate",
     ]
 
     private static func tenantForms(

@@ -24,7 +24,11 @@ struct PriceBookRoutes: Sendable {
         let tokenClass = query.value("token_class", expecting: "a class of tokens") {
             CostComponent.tokenClass(named: $0)
         }
-        filter.component = query.value("unit", expecting: "a unit") { CostComponent.unit(named: $0) } ?? tokenClass
+        let unit = query.value("unit", expecting: "a unit") { CostComponent.unit(named: $0) }
+        if tokenClass != nil, unit != nil {
+            query.fault("unit", code: "ambiguous", detail: "Ask for a class of tokens or for a unit, not for both.")
+        }
+        filter.component = tokenClass ?? unit
         filter.effectiveAt = query.instant("effective_at")
         try query.finish()
         let position = try Self.position(page)
