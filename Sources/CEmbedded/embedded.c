@@ -31,6 +31,7 @@ static const unsigned char migration_0008[] = {
 };
 static const unsigned char migration_0009[] = {
 #embed "../../migrations/0009_subscription_segments.sql"
+};
 static const unsigned char migration_0010[] = {
 #embed "../../migrations/0010_price_book.sql"
 };

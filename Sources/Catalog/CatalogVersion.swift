@@ -11,7 +11,8 @@ package enum CatalogVersion {
     }
 
     /// The version in force, and the one at which the price book or an exchange rate last changed.
-    static func readBoth(in transaction: borrowing Transaction) throws(PostgresError) -> (catalog: Int64, prices: Int64) {
+    static func readBoth(in transaction: borrowing Transaction) throws(PostgresError) -> (catalog: Int64, prices: Int64)
+    {
         let versions = try transaction.first("SELECT version, price_version FROM catalog_version") {
             row throws(PostgresError) in (try row.next(Int64.self), try row.next(Int64.self))
         }

@@ -69,7 +69,13 @@ struct TwoTenants: Sendable {
             )
             SELECT tenant_id, feature_id, 'hour', 10, false, now(), now(), 1
             FROM tenant, feature
-            WHERE feature.key = 'tokens'
+            WHERE feature.key = 'tokens';
+            INSERT INTO unpriced_usage (
+                tenant_id, reason, provider, model, day_start, event_count, input_tokens, output_tokens,
+                attempted_version
+            )
+            SELECT tenant_id, 'fx_rate', 'openai', 'gpt-4o', '2026-11-23Z', 1, 1, 1, 0
+            FROM tenant
             """
         )
         return pair

@@ -55,7 +55,9 @@ extension ProviderCost {
         guard !candidates.isEmpty else { return nil }
         var rating = CostRating(call: call, candidates: candidates)
         guard rating.addTokens(quantity), rating.addUnits(quantity), rating.isStated else { return nil }
-        parts = rating.parts.count > 1 ? rating.parts.sorted { $0.component.rawValue < $1.component.rawValue }
+        parts =
+            rating.parts.count > 1
+            ? rating.parts.sorted { $0.component.rawValue < $1.component.rawValue }
             : rating.parts
         amount = rating.amount
         currency = rating.currency

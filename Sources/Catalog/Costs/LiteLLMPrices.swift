@@ -61,7 +61,8 @@ package struct LiteLLMPrices: Sendable {
         let provider = Self.provider(listed)
         guard let chosen = selection.name(for: provider) else { return }
         let text = name.hasPrefix(provider + "/") ? String(name.dropFirst(provider.count + 1)) : name
-        guard let model = ModelPattern(text), text.unicodeScalars.count <= 255, chosen.unicodeScalars.count <= 100 else {
+        guard let model = ModelPattern(text), text.unicodeScalars.count <= 255, chosen.unicodeScalars.count <= 100
+        else {
             return skip(name, nil, "its name is no model's, nor the beginning of one with a trailing *")
         }
         modelCount += 1
@@ -136,7 +137,9 @@ package struct ProviderSelection: Sendable {
         var names: [String: String] = [:]
         for text in texts {
             let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-            guard let provider = parts.first, !provider.isEmpty, let name = parts.last, !name.isEmpty else { return nil }
+            guard let provider = parts.first, let name = parts.last, !provider.isEmpty, !name.isEmpty else {
+                return nil
+            }
             names[provider] = name
         }
         self.names = names

@@ -19,10 +19,12 @@ import Testing
         #expect(try book.cost(input: 1_000_000_000_000)?.amount.description == "25000")
     }
 
-    @Test(arguments: [
-        (CostComponent.input, [1, 0, 0, 0, 0]), (.cachedInput, [1, 1, 0, 0, 0]), (.cacheWrite, [1, 0, 1, 0, 0]),
-        (.output, [0, 0, 0, 1, 0]),
-    ] as [(CostComponent, [Int64])])
+    @Test(
+        arguments: [
+            (CostComponent.input, [1, 0, 0, 0, 0]), (.cachedInput, [1, 1, 0, 0, 0]), (.cacheWrite, [1, 0, 1, 0, 0]),
+            (.output, [0, 0, 0, 1, 0]),
+        ] as [(CostComponent, [Int64])]
+    )
     func `tokens of a class without a price leave the call unpriced`(missing: CostComponent, counts: [Int64]) throws {
         let others = try CostComponent.tokenClasses.filter { $0 != missing && $0 != .reasoning }
             .map { try ProviderPrice.sample($0, "1") }

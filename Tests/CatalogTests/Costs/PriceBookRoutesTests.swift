@@ -57,14 +57,18 @@ import Web
     }
 
     @Test(arguments: [
-        (#"{"provider":"","model":"a*b","token_class":"x","unit_amount":"-1","effective_from":"soon"}"#,
-         ["/provider", "/model", "/token_class", "/unit_amount", "/effective_from"]),
+        (
+            #"{"provider":"","model":"a*b","token_class":"x","unit_amount":"-1","effective_from":"soon"}"#,
+            ["/provider", "/model", "/token_class", "/unit_amount", "/effective_from"]
+        ),
         (#"{"token_class":"input","unit":"request","unit_amount":"1",\#(named)}"#, ["/unit"]),
         (#"{"unit_amount":"1",\#(named)}"#, ["/token_class"]),
         (#"{"token_class":"input","unit_amount":"0.0000000000001",\#(named)}"#, ["/unit_amount"]),
         (#"{"token_class":"input","unit_amount":"1","currency":"EUR",\#(named)}"#, ["/currency"]),
-        (#"{"token_class":"input","unit_amount":"1","above_input_tokens":-1,"tier":2,\#(named)}"#,
-         ["/above_input_tokens", "/tier"]),
+        (
+            #"{"token_class":"input","unit_amount":"1","above_input_tokens":-1,"tier":2,\#(named)}"#,
+            ["/above_input_tokens", "/tier"]
+        ),
     ])
     func `faults of a price are told at once, with pointers`(body: String, pointers: [String]) async throws {
         try await TestServer.run { server in
