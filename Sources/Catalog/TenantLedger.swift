@@ -76,6 +76,21 @@ package enum TenantLedger {
         return entry
     }
 
+    /// Notes that counters of these tenants have become large, and tells every replica with the commit. Call it under
+    /// their ledger locks.
+    package static func noteLargeCounters(of tenants: Set<TenantID>, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE tenant_ledger
+            SET has_large_counters = true, catalog_version = catalog_version + 1
+            WHERE tenant_id = ANY(\(tenants.sorted())::bigint[]) AND NOT has_large_counters
+            """
+        )
+        for tenant in tenants.sorted() {
+            CatalogNotification.tenant(tenant).enqueue(in: transaction)
+        }
+    }
+
     /// The catalogue versions of several tenants, without locking.
     package static func catalogVersions(
         of tenants: [TenantID],

@@ -16,6 +16,8 @@ package final class TenantSnapshot: Sendable {
     package let status: TenantStatus
     package let costCenter: String?
     package let catalogVersion: Int64
+    /// Whether a counter of the tenant's is so large that an ordinary request could make it overflow.
+    package let hasLargeCounters: Bool
     /// By ascending start; they never overlap.
     package let subscriptions: [SubscriptionSnapshot]
     /// The limits the tenant has or had, by ascending id.
@@ -30,6 +32,7 @@ package final class TenantSnapshot: Sendable {
         status: TenantStatus = .active,
         costCenter: String? = nil,
         catalogVersion: Int64,
+        hasLargeCounters: Bool = false,
         subscriptions: [SubscriptionSnapshot] = [],
         limits: [UsageLimit] = []
     ) {
@@ -41,6 +44,7 @@ package final class TenantSnapshot: Sendable {
         self.status = status
         self.costCenter = costCenter
         self.catalogVersion = catalogVersion
+        self.hasLargeCounters = hasLargeCounters
         self.subscriptions = subscriptions
         self.limits = limits
     }
@@ -72,6 +76,7 @@ package final class TenantSnapshot: Sendable {
             status: status,
             costCenter: costCenter,
             catalogVersion: catalogVersion,
+            hasLargeCounters: hasLargeCounters,
             subscriptions: subscriptions,
             limits: limits
         )

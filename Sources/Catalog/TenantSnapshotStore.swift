@@ -38,7 +38,7 @@ package enum TenantSnapshotStore {
 
     static func tenants(_ ids: [TenantID]) -> SQL {
         """
-        SELECT tenant.tenant_id, ledger.catalog_version, tenant.key, tenant.name, tenant.currency,
+        SELECT tenant.tenant_id, ledger.catalog_version, ledger.has_large_counters, tenant.key, tenant.name, tenant.currency,
             tenant.timezone, tenant.status, tenant.cost_center
         FROM tenant
         JOIN tenant_ledger AS ledger ON ledger.tenant_id = tenant.tenant_id
@@ -78,6 +78,7 @@ package enum TenantSnapshotStore {
 private struct TenantRow {
     let id: TenantID
     let catalogVersion: Int64
+    let hasLargeCounters: Bool
     let key: String
     let name: String
     let currency: Currency
@@ -88,6 +89,7 @@ private struct TenantRow {
     init(row: inout PostgresRow) throws(PostgresError) {
         id = try row.next()
         catalogVersion = try row.next()
+        hasLargeCounters = try row.next()
         key = try row.next()
         name = try row.next()
         currency = try row.next()
@@ -144,6 +146,7 @@ private struct TenantAssembly {
             status: row.status,
             costCenter: row.costCenter,
             catalogVersion: row.catalogVersion,
+            hasLargeCounters: row.hasLargeCounters,
             subscriptions: snapshots,
             limits: (limits[row.id] ?? []).map(\.limit)
         )

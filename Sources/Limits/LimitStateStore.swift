@@ -8,7 +8,7 @@ package struct LimitUsage: Sendable {
     package let limit: LimitID
     package let window: Interval
     /// Added to `used`; negative when usage is voided.
-    package let amount: FixedDecimal
+    package private(set) var amount: FixedDecimal
     /// The limit in force, copied into a window's new row.
     package let limitAmount: FixedDecimal
     package let limitRevision: Int64
@@ -27,6 +27,11 @@ package struct LimitUsage: Sendable {
         self.amount = amount
         self.limitAmount = limitAmount
         self.limitRevision = limitRevision
+    }
+
+    /// - Throws: `DecimalError.outOfRange` when the sum leaves the range of a quantity.
+    package mutating func add(_ more: FixedDecimal) throws(DecimalError) {
+        amount = try amount.adding(more)
     }
 }
 

@@ -19,6 +19,13 @@ package struct CounterKey: Sendable, Hashable, Comparable {
     /// Whether it counts the feature's whole usage of the period.
     package var isPooled: Bool { cell.isEmpty }
 
+    /// A period belongs to one tenant, and most counters are pooled: two words spread as well as all four.
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(period)
+        hasher.combine(feature)
+        if !isPooled { hasher.combine(cell) }
+    }
+
     package static func < (left: Self, right: Self) -> Bool {
         (left.tenant, left.period, left.feature, left.cell) < (right.tenant, right.period, right.feature, right.cell)
     }

@@ -1,4 +1,5 @@
 package import BillingCore
+import Catalog
 package import Postgres
 
 /// A counter to be stored: its key, its new state, and the unrounded charge of that state.
@@ -7,6 +8,15 @@ package struct CounterRow: Sendable {
     package let state: CounterState
     /// The unrounded charge of the state under the period's plan, to 12 digits.
     package let charge: FixedDecimal
+
+    /// From here on, a request without any huge quantity (`Measurement.isHuge`) could make the counter overflow: 10,000
+    /// events of less than 10^15 each stay far below 10^26 while a counter holds less than 10^20.
+    fileprivate var isLarge: Bool {
+        [state.quantity, state.cost, charge].contains { $0.unscaled.magnitude >= Self.largeUnscaled }
+    }
+
+    /// 10^20 with 12 fractional digits.
+    private static let largeUnscaled: UInt128 = 100_000_000_000_000_000_000_000_000_000_000
 }
 
 /// All SQL over `usage_counter`.
@@ -55,6 +65,15 @@ package enum CounterStore {
         WHERE counter.tenant_id = \(tenant)
         ORDER BY counter.billing_period_id, counter.feature_id, counter.cell
         """
+    }
+
+    /// Writes counters whole with the transaction's next round trip, and notes the tenants whose counters have become
+    /// large. Nothing is sent where there are none.
+    static func enqueue(_ rows: [CounterRow], in transaction: borrowing Transaction) {
+        guard !rows.isEmpty else { return }
+        transaction.enqueue(store(rows))
+        let large = Set(rows.filter { $0.isLarge }.map(\.key.tenant))
+        if !large.isEmpty { TenantLedger.noteLargeCounters(of: large, in: transaction) }
     }
 
     /// Writes counters whole. Rows are locked in key order.

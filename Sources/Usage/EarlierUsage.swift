@@ -121,7 +121,7 @@ extension UsageRecount {
         let rows = try counters.map { key, state in
             CounterRow(key: key, state: state, charge: try state.charge(prices[key.feature]))
         }
-        if !rows.isEmpty { transaction.enqueue(CounterStore.store(rows)) }
+        CounterStore.enqueue(rows, in: transaction)
         let distinct = counters.keys.flatMap { counter in
             distinctValues(of: counter).map { DistinctChange(counter: counter, value: $0.key, references: $0.value) }
         }

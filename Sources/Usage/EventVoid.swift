@@ -206,6 +206,6 @@ struct EventVoiding {
         let rows = try states.map { key, state in
             CounterRow(key: key, state: state, charge: try state.charge(price(key)))
         }
-        if !rows.isEmpty { transaction.enqueue(CounterStore.store(rows)) }
+        CounterStore.enqueue(rows, in: transaction)
     }
 }

@@ -73,16 +73,17 @@ struct IngestFlush: Sendable {
         var columns = EventColumns()
         for (groupIndex, group) in groups.enumerated() {
             var windows = WindowCache(zone: group.tenant.zone)
+            var sequence = sequences[group.tenant.id, default: 0]
             for (eventIndex, pending) in group.events.enumerated()
             where claims.isFresh(group: groupIndex, event: eventIndex) {
-                let sequence = sequences[group.tenant.id, default: 0] + 1
-                sequences[group.tenant.id] = sequence
+                sequence += 1
                 columns.append(
                     StoredEvent(pending, sequence: sequence, version: catalogVersion),
                     tenant: group.tenant.id
                 )
                 try changes.add(pending, sequence: sequence, tenant: group.tenant, windows: &windows)
             }
+            sequences[group.tenant.id] = sequence
         }
         if columns.count > 0 {
             transaction.enqueue(columns.insert)

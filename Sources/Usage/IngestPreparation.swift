@@ -26,6 +26,13 @@ struct IngestPreparation: Sendable {
 
         var eventCount: Int { groups.reduce(unmatched.count) { $0 + $1.events.count } }
 
+        /// Whether these events could make a counter overflow.
+        var mayOverflow: Bool {
+            groups.contains { group in
+                group.tenant.hasLargeCounters || group.events.contains { $0.measurements.contains(where: \.isHuge) }
+            }
+        }
+
         /// About how much memory the events' text takes.
         var byteCount: Int {
             let matched = groups.reduce(0) { $0 + $1.events.reduce(0) { $0 + $1.event.byteCount } }

@@ -20,8 +20,7 @@ extension Problem {
     static let counterOverflow = Problem(
         .unprocessableContent,
         code: "counter_overflow",
-        detail: "With these events a counter of one tenant would reach 10^26, more than a quantity can hold. "
-            + "Nothing of that tenant's events was stored; another tenant's may have been."
+        detail: "With these events a counter would reach 10^26, more than a quantity can hold. Nothing was stored."
     )
 
     /// PostgreSQL is away, or went away while it committed: either way all of the request may be sent again.

@@ -125,6 +125,8 @@ package final class IngestService: Service {
         try await preparation.refresh(stale)
     }
 
+    /// Each tenant has its lane, so a request of several tenants takes several transactions; one that a counter may refuse
+    /// takes one, because nothing of it must be stored then.
     private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
         var shares: [Int: IngestPreparation.Prepared] = [:]
         func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {
@@ -136,8 +138,8 @@ package final class IngestService: Service {
         for event in prepared.unmatched {
             share(Int(truncatingIfNeeded: event.event.key.low & 0xFFFF) % lanes.count) { $0.unmatched.append(event) }
         }
-        if shares.count == 1, let (lane, share) = shares.first {
-            return try await lanes[lane].store(.init(prepared: share, boundTo: boundTo))
+        if let lane = shares.keys.min(), shares.count == 1 || prepared.mayOverflow {
+            return try await lanes[lane].store(.init(prepared: prepared, boundTo: boundTo))
         }
         return try await withThrowingTaskGroup(of: [EventNotice].self) { group in
             for (lane, share) in shares {

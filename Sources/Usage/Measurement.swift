@@ -8,6 +8,14 @@ package struct Measurement: Sendable, Hashable {
     /// What the provider charges for the event, in the currency of the plan it counts under. Each feature that the
     /// event feeds has the whole of it.
     package let cost: FixedDecimal
+
+    /// 10^15 or more, with which a few events could make a counter overflow.
+    var isHuge: Bool {
+        let quantity = value.additive ?? .zero
+        return max(quantity.magnitude, cost.magnitude) >= Self.hugeQuantity
+    }
+
+    private static let hugeQuantity = FixedDecimal(1_000_000_000_000_000)
 }
 
 /// A measured value, before it is folded into a counter.

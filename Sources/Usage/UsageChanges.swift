@@ -18,6 +18,19 @@ struct UsageChanges {
         let tenant: TenantID
         let limit: LimitID
         let windowStart: Instant
+
+        /// A limit belongs to one tenant, so these two spread as well as all three.
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(limit)
+            hasher.combine(windowStart)
+        }
+    }
+
+    fileprivate struct Counter {
+        var state = CounterState()
+        /// Set with the first change: nil where the plan has no price.
+        var price: Price?
+        var isChanged = false
     }
 
     private struct DistinctKey: Hashable {
@@ -25,14 +38,13 @@ struct UsageChanges {
         let value: EventKey
     }
 
-    private var counters: [CounterKey: CounterState]
-    private var changed: [CounterKey: Price?] = [:]
+    private var counters: [CounterKey: Counter]
     private var limits: [LimitKey: LimitUsage] = [:]
     private var distinct: [DistinctKey: Int64] = [:]
 
     /// - Parameter stored: the counters as they stand, read under the ledger lock.
     init(stored: [CounterRow]) {
-        counters = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
+        counters = Dictionary(stored.map { ($0.key, Counter(state: $0.state)) }) { first, _ in first }
     }
 
     /// Counts one fresh event, which takes the ledger sequence given.
@@ -48,12 +60,11 @@ struct UsageChanges {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
                 let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
                 do {
-                    try counters[key, default: CounterState()]
-                        .add(measurement.value, cost: measurement.cost, from: origin, sequence: sequence)
+                    try counters[key, default: Counter()]
+                        .add(measurement, from: origin, sequence: sequence, under: place.subscription.planVersion)
                 } catch {
                     throw CounterOverflow(tenant: tenant.id, feature: measurement.feature)
                 }
-                changed[key] = .some(place.subscription.planVersion.charges[measurement.feature])
                 if case .unique(let value) = measurement.value {
                     distinct[DistinctKey(counter: key, value: value), default: 0] += 1
                 }
@@ -75,20 +86,19 @@ struct UsageChanges {
         tenant: TenantID
     ) throws {
         let key = LimitKey(tenant: tenant, limit: limit.id, windowStart: window.start)
-        let total: FixedDecimal
-        do {
-            total = try (limits[key]?.amount ?? .zero).adding(amount)
-        } catch {
-            throw CounterOverflow(tenant: tenant, feature: limit.featureID)
-        }
-        limits[key] = LimitUsage(
+        let unused = LimitUsage(
             tenant: tenant,
             limit: limit.id,
             window: window,
-            amount: total,
+            amount: .zero,
             limitAmount: limit.amount,
             limitRevision: limit.revision
         )
+        do {
+            try limits[key, default: unused].add(amount)
+        } catch {
+            throw CounterOverflow(tenant: tenant, feature: limit.featureID)
+        }
     }
 
     /// Sends the writes. They travel with the commit, except where a distinct value must be known to be new first.
@@ -97,18 +107,16 @@ struct UsageChanges {
             try countDistinct(in: transaction)
         }
         var rows: [CounterRow] = []
-        rows.reserveCapacity(changed.count)
-        for (key, price) in changed {
-            let state = counters[key, default: CounterState()]
+        rows.reserveCapacity(counters.count)
+        for (key, counter) in counters where counter.isChanged {
             do {
-                rows.append(CounterRow(key: key, state: state, charge: try state.charge(price)))
+                let charge = try counter.state.charge(counter.price)
+                rows.append(CounterRow(key: key, state: counter.state, charge: charge))
             } catch {
                 throw CounterOverflow(tenant: key.tenant, feature: key.feature)
             }
         }
-        if !rows.isEmpty {
-            transaction.enqueue(CounterStore.store(rows))
-        }
+        CounterStore.enqueue(rows, in: transaction)
         if !limits.isEmpty {
             transaction.enqueue(LimitStateStore.add(Array(limits.values)))
         }
@@ -121,9 +129,24 @@ struct UsageChanges {
         let seen = try transaction.query(DistinctStore.change(changes), DistinctStore.decode)
         for value in seen
         where value.references == distinct[DistinctKey(counter: value.counter, value: value.value)] {
-            let state = counters[value.counter, default: CounterState()]
-            counters[value.counter, default: CounterState()].quantity = try state.quantity.adding(.one)
+            let quantity = counters[value.counter, default: Counter()].state.quantity
+            counters[value.counter, default: Counter()].state.quantity = try quantity.adding(.one)
         }
+    }
+}
+
+extension UsageChanges.Counter {
+    fileprivate mutating func add(
+        _ measurement: Measurement,
+        from origin: CounterWinner,
+        sequence: Int64,
+        under plan: PlanVersion
+    ) throws(DecimalError) {
+        if !isChanged {
+            isChanged = true
+            price = plan.charges[measurement.feature]
+        }
+        try state.add(measurement.value, cost: measurement.cost, from: origin, sequence: sequence)
     }
 }
 
