@@ -15,10 +15,13 @@ final class MeasuredService {
             + (0..<43).map { _ in String("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".randomElement() ?? "A") }.joined()
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["serve"]
-        process.environment = [
-            "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
-            "TURNPIKE_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin",
-        ]
+        let settings = ProcessInfo.processInfo.environment.filter { $0.key.hasPrefix("TURNPIKE_") }
+        process.environment = settings.merging(
+            [
+                "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
+                "TURNPIKE_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin",
+            ]
+        ) { _, own in own }
         try process.run()
     }
 

@@ -14,6 +14,9 @@ package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomR
     package var tenantSetting = "turnpike.tenant_id"
 
     package var connectTimeoutSeconds = 5
+    /// Whether every statement finds its few rows by a key. Plans are then made once, and never read a table whole: the
+    /// planner would plan small flushes anew each time, and scan a counter table while it is small.
+    package var plansForKeyLookups = false
     /// How long one statement may run; 0 for as long as it takes.
     package var statementTimeoutMilliseconds = 10_000
     /// How long a transaction may sit between two statements; 0 for as long as it takes.

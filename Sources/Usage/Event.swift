@@ -2,25 +2,28 @@ package import BillingCore
 
 /// One usage event, normalised: the CloudEvents attributes, the LLM fields under their own names whichever alias they
 /// came by, and everything else that was sent as raw JSON. Made by `EventDecoder`, or from the columns of the raw log.
-package struct UsageEvent: Sendable, Hashable {
-    package var source: String
-    package var id: String
-    package var type: String
-    package var subject: String
+///
+/// A class, because an event passes through several hands on its way to its row, and a dozen strings would be retained at
+/// each.
+package final class UsageEvent: Sendable {
+    package let source: String
+    package let id: String
+    package let type: String
+    package let subject: String
     /// As the sender gave it; nil means the time of receipt.
-    package var time: Instant?
+    package let time: Instant?
     /// The reservation that this event settles: the CloudEvents extension `reservationid`.
-    package var reservationID: UUIDv7?
+    package let reservationID: UUIDv7?
     /// Whether more events will settle the same reservation: the extension `reservationpartial`.
-    package var reservationPartial: Bool
-    package var usage: LLMUsage
+    package let reservationPartial: Bool
+    package let usage: LLMUsage
     /// The members of `data` that are no LLM fields, as the text of a JSON object; nil when there are none.
-    package var data: String?
+    package let data: String?
     /// The CloudEvents extension attributes and `dataschema`, as the text of a JSON object; nil when there are none.
-    package var extensions: String?
-    package var key: EventKey
+    package let extensions: String?
+    package let key: EventKey
     /// See `EventContentHash`.
-    package var contentHash: Int64
+    package let contentHash: Int64
 
     package init(
         source: String,

@@ -91,6 +91,23 @@ import Testing
         }
     }
 
+    @Test func onlyTheIngestLanePlansForKeyLookups() async throws {
+        try await TestServer.withPool { pool in
+            func settings(_ lane: PostgresLane) async throws -> [String] {
+                try await pool.query(
+                    lane,
+                    "SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan'), current_setting('jit')"
+                ) { row throws(PostgresError) in
+                    [try row.next(String.self), try row.next(String.self), try row.next(String.self)]
+                }.first ?? []
+            }
+            let ingest = try await settings(.ingest)
+            let interactive = try await settings(.interactive)
+            #expect(ingest == ["force_generic_plan", "off", "off"])
+            #expect(interactive == ["auto", "on", "off"])
+        }
+    }
+
     @Test func closingLetsARunningTransactionFinishAndRefusesTheRest() async throws {
         try await TestServer.withPool(setup: "CREATE TABLE entry (id bigint)") { pool in
             let reached = Atomic(false)

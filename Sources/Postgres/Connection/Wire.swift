@@ -40,10 +40,19 @@ final class Wire {
         tenantSetting = configuration.tenantSetting.split(separator: ".").map { quotedIdentifier(String($0)) }
             .joined(separator: ".")
         var setup = """
+            SET jit = off;
             SET statement_timeout = \(configuration.statementTimeoutMilliseconds);
             SET idle_in_transaction_session_timeout = \(configuration.idleInTransactionTimeoutMilliseconds);
             SET timezone = 'UTC';
             """
+        if configuration.plansForKeyLookups {
+            setup += """
+                SET plan_cache_mode = force_generic_plan;
+                SET enable_hashjoin = off;
+                SET enable_mergejoin = off;
+                SET enable_seqscan = off;
+                """
+        }
         if let role = configuration.serviceRole {
             setup += "SET ROLE \(quotedIdentifier(role));"
         }

@@ -25,6 +25,7 @@ package final class PostgresPool: Service, Sendable {
             if let timeout = limits.statementTimeoutMilliseconds {
                 own.statementTimeoutMilliseconds = timeout
             }
+            own.plansForKeyLookups = lane == .ingest
             own.applicationName += " \(lane.rawValue)"
             let settings = own
             return Lane(lane, limits: limits) { () throws(PostgresError) in
