@@ -34,6 +34,7 @@ static const unsigned char migration_0009[] = {
 };
 static const unsigned char migration_0010[] = {
 #embed "../../migrations/0010_price_book.sql"
+};
 static const unsigned char migration_0012[] = {
 #embed "../../migrations/0012_large_counters.sql"
 };
