@@ -35,6 +35,9 @@ static const unsigned char migration_0009[] = {
 static const unsigned char migration_0010[] = {
 #embed "../../migrations/0010_price_book.sql"
 };
+static const unsigned char migration_0011[] = {
+#embed "../../migrations/0011_invoices.sql"
+};
 static const unsigned char migration_0012[] = {
 #embed "../../migrations/0012_large_counters.sql"
 };
@@ -59,6 +62,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0008_price_models.sql", migration_0008),
     FILE_ENTRY("0009_subscription_segments.sql", migration_0009),
     FILE_ENTRY("0010_price_book.sql", migration_0010),
+    FILE_ENTRY("0011_invoices.sql", migration_0011),
     FILE_ENTRY("0012_large_counters.sql", migration_0012),
 };
 

@@ -14,6 +14,7 @@ package struct Tenant: Sendable {
     package var billingEmail: String?
     /// A JSON object, as compact text.
     package var metadata: String
+    package var billing: TenantBilling
     package var status: TenantStatus
     package let createdAt: Instant
     package var updatedAt: Instant
@@ -30,6 +31,7 @@ package struct TenantBody: Encodable, Sendable {
     let costCenter: String?
     let billingEmail: String?
     let metadata: JSONValue
+    let billing: JSONValue
     let status: String
     let createdAt: Instant
     let updatedAt: Instant
@@ -43,6 +45,7 @@ package struct TenantBody: Encodable, Sendable {
         costCenter = tenant.costCenter
         billingEmail = tenant.billingEmail
         metadata = try JSONValue(parsing: tenant.metadata)
+        billing = tenant.billing.json
         status = tenant.status.rawValue
         createdAt = tenant.createdAt
         updatedAt = tenant.updatedAt

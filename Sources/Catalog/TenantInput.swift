@@ -11,6 +11,7 @@ struct TenantInput: Sendable {
     let costCenter: String?
     let billingEmail: String?
     let metadata: String
+    let billing: TenantBilling
 
     static let maximumSubjectCount = 100
 
@@ -24,7 +25,8 @@ struct TenantInput: Sendable {
             subjects: readSubjects(fields, key: key),
             costCenter: fields.optionalString("cost_center"),
             billingEmail: readEmail(fields),
-            metadata: fields.metadata("metadata")
+            metadata: fields.metadata("metadata"),
+            billing: fields.optionalObject("billing", TenantBilling.read) ?? TenantBilling()
         )
         try fields.finish()
         return input
@@ -70,6 +72,8 @@ struct TenantPatch: Sendable {
     let costCenter: Change<String>
     let billingEmail: Change<String>
     let metadata: String?
+    /// Replaced whole; null sets it back to what a tenant has at first.
+    let billing: TenantBilling?
 
     static func read(_ body: JSONValue, key: String) throws -> TenantPatch {
         let fields = JSONObjectReader(body)
@@ -84,7 +88,9 @@ struct TenantPatch: Sendable {
             subjects: body["subjects"] == nil ? nil : subjects,
             costCenter: body["cost_center"] == nil ? .keep : .set(costCenter),
             billingEmail: body["billing_email"] == nil ? .keep : .set(billingEmail),
-            metadata: body["metadata"] == nil ? nil : fields.metadata("metadata")
+            metadata: body["metadata"] == nil ? nil : fields.metadata("metadata"),
+            billing: body["billing"] == nil
+                ? nil : fields.optionalObject("billing", TenantBilling.read) ?? TenantBilling()
         )
         try fields.finish()
         return patch
@@ -98,6 +104,7 @@ struct TenantPatch: Sendable {
         changed.costCenter = costCenter.applied(to: tenant.costCenter)
         changed.billingEmail = billingEmail.applied(to: tenant.billingEmail)
         changed.metadata = metadata ?? tenant.metadata
+        changed.billing = billing ?? tenant.billing
         changed.updatedAt = now
         changed.revision += 1
         return changed

@@ -75,6 +75,7 @@ extension Tenant {
             costCenter: input.costCenter,
             billingEmail: input.billingEmail,
             metadata: input.metadata,
+            billing: input.billing,
             status: .active,
             createdAt: now,
             updatedAt: now,

@@ -12,13 +12,13 @@ enum TenantStore {
         try transaction.execute(
             """
             INSERT INTO tenant (
-                tenant_id, key, name, currency, timezone, cost_center, billing_email, metadata, status, created_at,
-                updated_at, revision
+                tenant_id, key, name, currency, timezone, cost_center, billing_email, metadata, billing, status,
+                created_at, updated_at, revision
             )
             VALUES (
                 \(tenant.id), \(tenant.key), \(tenant.name), \(tenant.currency), \(tenant.zone),
                 \(tenant.costCenter), \(tenant.billingEmail), \(PostgresJSON(text: tenant.metadata)),
-                \(tenant.status), \(tenant.createdAt), \(tenant.updatedAt), \(tenant.revision)
+                \(tenant.billing), \(tenant.status), \(tenant.createdAt), \(tenant.updatedAt), \(tenant.revision)
             )
             """
         )
@@ -31,7 +31,7 @@ enum TenantStore {
             UPDATE tenant
             SET name = \(tenant.name), timezone = \(tenant.zone), cost_center = \(tenant.costCenter),
                 billing_email = \(tenant.billingEmail), metadata = \(PostgresJSON(text: tenant.metadata)),
-                status = \(tenant.status), updated_at = \(tenant.updatedAt), revision = \(tenant.revision)
+                billing = \(tenant.billing), status = \(tenant.status), updated_at = \(tenant.updatedAt), revision = \(tenant.revision)
             WHERE tenant_id = \(tenant.id)
             """
         )
@@ -71,8 +71,8 @@ enum TenantStore {
 
     private static let selection: SQL = """
         SELECT tenant.tenant_id, tenant.key, tenant.name, tenant.currency, tenant.timezone, tenant.cost_center,
-            tenant.billing_email, tenant.metadata, tenant.status, tenant.created_at, tenant.updated_at,
-            tenant.revision,
+            tenant.billing_email, tenant.metadata, tenant.billing, tenant.status, tenant.created_at,
+            tenant.updated_at, tenant.revision,
             ARRAY(
                 SELECT own.subject
                 FROM subject_directory AS own
@@ -92,6 +92,7 @@ enum TenantStore {
         let costCenter = try row.next(String?.self)
         let billingEmail = try row.next(String?.self)
         let metadata = try row.next(PostgresJSON.self).text
+        let billing = try row.next(TenantBilling.self)
         let status = try row.next(TenantStatus.self)
         let createdAt = try row.next(Instant.self)
         let updatedAt = try row.next(Instant.self)
@@ -106,6 +107,7 @@ enum TenantStore {
             costCenter: costCenter,
             billingEmail: billingEmail,
             metadata: metadata,
+            billing: billing,
             status: status,
             createdAt: createdAt,
             updatedAt: updatedAt,

@@ -37,3 +37,8 @@ extension SubscriptionID: Encodable {
         try rawValue.encode(to: encoder)
     }
 }
+
+extension InvoiceID: Encodable {}
+extension CreditGrantID: Encodable {}
+extension DiscountID: Encodable {}
+extension CreditNoteID: Encodable {}

@@ -34,6 +34,11 @@ extension SubscriptionID: PostgresConvertible {
     }
 }
 
+extension InvoiceID: PostgresConvertible {}
+extension CreditGrantID: PostgresConvertible {}
+extension DiscountID: PostgresConvertible {}
+extension CreditNoteID: PostgresConvertible {}
+
 extension IntegerIdentifier where Self: PostgresConvertible {
     package var postgres: Int64 { rawValue }
 

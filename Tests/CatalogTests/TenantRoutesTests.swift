@@ -49,7 +49,36 @@ import Web
         }
     }
 
+    @Test func billingSettingsAreShownReplacedAndClearedWhole() async throws {
+        try await TestServer.run { server in
+            let billing = """
+                {"tax":{"rates":[{"key":"vat","name":"VAT","percent":"19"}],"inclusive":true},"payment_terms_days":14,
+                 "address":{"line1":"Hauptstr. 1","city":"Berlin","country":"DE"},"tax_id":"DE1"}
+                """
+            let body = #"{"key":"acme","name":"A","currency":"EUR","billing":\#(billing)}"#
+            let made = try await server.expect(201, "POST", "/tenants", body)
+            #expect(made.json["billing"]?["tax"]?["rates"]?[0]?["percent"]?.string == "19")
+            #expect(made.json["billing"]?["tax"]?["inclusive"]?.bool == true)
+            #expect(made.json["billing"]?["address"]?["city"]?.string == "Berlin")
+            #expect(try await server.expect(200, "GET", "/tenants/acme").json == made.json)
+            let change = #"{"billing":{"payment_terms_days":0}}"#
+            let changed = try await server.expect(200, "PATCH", "/tenants/acme", change).json["billing"]
+            #expect(changed?["payment_terms_days"]?.number == "0")
+            #expect(changed?["tax"]?["rates"]?.elements == [] && changed?["tax_id"]?.isNull == true)
+            let cleared = try await server.expect(200, "PATCH", "/tenants/acme", #"{"billing":null}"#)
+            #expect(cleared.json["billing"]?["payment_terms_days"]?.number == "30")
+        }
+    }
+
     static let faulty: [(String, [String])] = [
+        (
+            """
+            {"key":"a","name":"A","currency":"USD",
+             "billing":{"tax":{"rates":[{"key":"v","name":"V","percent":"0.00001"}]}}}
+            """,
+            ["/billing/tax/rates/0/percent"]
+        ),
+        (#"{"key":"a","name":"A","currency":"USD","billing":{"vat":"x"}}"#, ["/billing/vat"]),
         ("{}", ["/key", "/name", "/currency"]),
         (#"{"key":"a","name":"A","currency":"usd"}"#, ["/currency"]),
         (#"{"key":"a","name":"A","currency":"USD","timezone":"EST5"}"#, ["/timezone"]),

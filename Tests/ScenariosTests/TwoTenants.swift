@@ -78,6 +78,7 @@ struct TwoTenants: Sendable {
             FROM tenant
             """
         )
+        try await server.database.run(financeRows)
         return pair
     }
 

@@ -19,6 +19,9 @@ package struct UUIDv7: Sendable, Hashable {
         low = 0x8000_0000_0000_0000 | random.1 & 0x3FFF_FFFF_FFFF_FFFF
     }
 
+    /// Sorts before every identifier that is made.
+    package static let zero = UUIDv7(high: 0, low: 0)
+
     /// Milliseconds since 1970.
     package var milliseconds: Int64 { Int64(high >> 16) }
 }

@@ -1,0 +1,147 @@
+package import BillingCore
+package import Catalog
+package import Web
+
+/// What an invoice shows beside amounts: pinned as JSON, never asked for in SQL.
+package struct InvoiceFacts: Sendable, Hashable {
+    /// A discount as it was applied.
+    package struct Discount: Sendable, Hashable {
+        package let id: DiscountID
+        package let name: String
+        package let percent: FixedDecimal?
+        package let amount: FixedDecimal?
+        /// What it took off this invoice.
+        package let taken: FixedDecimal
+    }
+
+    /// A credit as it was used.
+    package struct Credit: Sendable, Hashable {
+        package let id: CreditGrantID
+        package let name: String
+        package let kind: AvailableCredit.Kind
+        /// What this invoice used of it.
+        package let amount: FixedDecimal
+    }
+
+    /// What was counted in the period and the plan does not mention.
+    package struct Unpriced: Sendable, Hashable {
+        package let feature: String
+        package let quantity: FixedDecimal
+        package let unit: String
+    }
+
+    package let plan: String
+    package let planName: String
+    package let planVersion: Int
+    /// In which the dates of the lines are written.
+    package let timezone: String
+    package let billingEmail: String?
+    package let billing: TenantBilling
+    package let notes: [String]
+    package let discounts: [Discount]
+    package let credits: [Credit]
+    package let unpriced: [Unpriced]
+    /// The earlier periods whose adjustments are on the invoice, or would be if there were any.
+    package let adjustedPeriods: [Int]
+}
+
+extension InvoiceFacts {
+    /// As it is stored.
+    package var json: JSONValue {
+        .members([
+            "adjusted_periods": .array(adjustedPeriods.map { .number(String($0)) }),
+            "billing": billing.json,
+            "billing_email": .text(billingEmail),
+            "credits": .array(credits.map(\.json)),
+            "discounts": .array(discounts.map(\.json)),
+            "notes": .array(notes.map(JSONValue.string)),
+            "plan": .string(plan),
+            "plan_name": .string(planName),
+            "plan_version": .number(String(planVersion)),
+            "timezone": .string(timezone),
+            "unpriced": .array(unpriced.map(\.json)),
+        ])
+    }
+
+    /// Nil for what this room never wrote.
+    package init?(json: JSONValue) {
+        guard let plan = json.text("plan"), let planName = json.text("plan_name"),
+            let planVersion = json.integer("plan_version"), let timezone = json.text("timezone"),
+            let billing = json["billing"].flatMap(TenantBilling.init(json:))
+        else { return nil }
+        self.plan = plan
+        self.planName = planName
+        self.planVersion = planVersion
+        self.timezone = timezone
+        self.billing = billing
+        billingEmail = json.text("billing_email")
+        notes = json.list("notes").compactMap(\.asText)
+        discounts = json.list("discounts").compactMap(Discount.init(json:))
+        credits = json.list("credits").compactMap(Credit.init(json:))
+        unpriced = json.list("unpriced").compactMap(Unpriced.init(json:))
+        adjustedPeriods = json.list("adjusted_periods").compactMap(\.asInteger)
+    }
+}
+
+extension InvoiceFacts.Discount {
+    package var json: JSONValue {
+        .members([
+            "amount": .amount(amount), "id": .string(id.description), "name": .string(name),
+            "percent": .amount(percent),
+            "taken": .amount(taken),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let id = json.text("id").flatMap({ DiscountID($0) }), let name = json.text("name"),
+            let taken = json.decimal("taken")
+        else { return nil }
+        self.init(id: id, name: name, percent: json.decimal("percent"), amount: json.decimal("amount"), taken: taken)
+    }
+}
+
+extension InvoiceFacts.Credit {
+    package var json: JSONValue {
+        .members([
+            "amount": .amount(amount), "id": .string(id.description), "kind": .string(kind.rawValue),
+            "name": .string(name),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let id = json.text("id").flatMap({ CreditGrantID($0) }), let name = json.text("name"),
+            let kind = json.text("kind").flatMap(AvailableCredit.Kind.init(rawValue:)),
+            let amount = json.decimal("amount")
+        else { return nil }
+        self.init(id: id, name: name, kind: kind, amount: amount)
+    }
+}
+
+extension InvoiceFacts.Unpriced {
+    package var json: JSONValue {
+        .members(["feature": .string(feature), "quantity": .amount(quantity), "unit": .string(unit)])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let feature = json.text("feature"), let quantity = json.decimal("quantity"), let unit = json.text("unit")
+        else { return nil }
+        self.init(feature: feature, quantity: quantity, unit: unit)
+    }
+}
+
+// MARK: Reading stored JSON
+
+extension JSONValue {
+    static func amount(_ amount: FixedDecimal?) -> JSONValue { .text(amount?.description) }
+
+    var asText: String? { if case .string(let text) = self { text } else { nil } }
+    var asInteger: Int? { if case .number(let text) = self { Int(text) } else { nil } }
+
+    func text(_ name: String) -> String? { self[name]?.asText }
+    func integer(_ name: String) -> Int? { self[name]?.asInteger }
+    func decimal(_ name: String) -> FixedDecimal? { text(name).flatMap { try? FixedDecimal(parsing: $0) } }
+
+    func list(_ name: String) -> [JSONValue] {
+        if case .array(let elements) = self[name] { elements } else { [] }
+    }
+}

@@ -1,0 +1,9 @@
+package import BillingCore
+import Catalog
+import Postgres
+
+extension InvoiceStatus: PostgresConvertible {}
+extension StoredInvoiceLine.Item: PostgresConvertible {}
+extension Invoice.Kind: PostgresConvertible {}
+extension InvoiceLine.Kind: PostgresConvertible {}
+extension AvailableCredit.Kind: PostgresConvertible {}

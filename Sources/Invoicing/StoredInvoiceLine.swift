@@ -1,0 +1,169 @@
+package import BillingCore
+import Catalog
+package import Web
+
+/// A line of an invoice as it is pinned, or as it would be if its draft were finalised now.
+package struct StoredInvoiceLine: Sendable, Hashable {
+    /// What is charged for, by its name in the table.
+    package enum Item: String, Sendable, Hashable, CaseIterable {
+        case feeInAdvance = "fee_in_advance"
+        case feeInArrears = "fee_in_arrears"
+        case usage, commitment
+        case includedCredit = "included_credit"
+    }
+
+    /// From 1, in the order of the invoice.
+    package let number: Int
+    package let kind: InvoiceLine.Kind
+    package let item: Item
+    /// The key of the fee or the feature; the name of the item for any other.
+    package let itemKey: String
+    /// The fee's or the feature's name.
+    package let itemName: String
+    package let periodIndex: Int
+    /// The segment of the subscription; nil for what belongs to a period as a whole.
+    package let segment: Int?
+    package let featureID: FeatureID?
+    /// The canonical text of the matrix cell; empty without one.
+    package let cell: String
+    package let period: Interval
+    package let description: String
+    /// What the segment used; nil where nothing is counted.
+    package let quantity: FixedDecimal?
+    package let planVersionID: PlanVersionID?
+    /// The item's whole exact amount, with as many digits as it has.
+    package let amountExact: String
+    package let previouslyInvoiced: FixedDecimal
+    /// What the line charges: the exact amount rounded, less what was invoiced before.
+    package let amount: FixedDecimal
+    package let discount: FixedDecimal
+    package let includedCredit: FixedDecimal
+    package let promotionalCredit: FixedDecimal
+    package let tax: FixedDecimal
+    package let facts: InvoiceLineFacts
+}
+
+/// What a line shows beside its amounts: pinned as JSON.
+package struct InvoiceLineFacts: Sendable, Hashable {
+    /// A tier's part of the exact amount.
+    package struct Tier: Sendable, Hashable {
+        package let upTo: FixedDecimal?
+        package let quantity: FixedDecimal
+        package let unitAmount: FixedDecimal
+        package let flatAmount: FixedDecimal
+        /// Exact, with as many digits as it has.
+        package let amount: String
+    }
+
+    package let plan: String
+    package let planVersion: Int?
+    package let unit: String?
+    package let eventCount: Int64?
+    /// What earlier segments of the period had used.
+    package let quantityBefore: FixedDecimal?
+    package let priceModel: String?
+    package let tiers: [Tier]
+    package let taxes: [LineTax]
+    /// The ledger sequence of the last event that changed the line's counter.
+    package let ledgerSequence: Int64?
+    package let billingPeriodID: BillingPeriodID?
+}
+
+extension StoredInvoiceLine {
+    func write(to writer: inout CanonicalWriter) {
+        writer.put(String(number))
+        writer.put(kind.rawValue)
+        writer.put(item.rawValue)
+        writer.put(itemKey)
+        writer.put(itemName)
+        writer.put(String(periodIndex))
+        writer.put(segment.map { String($0) })
+        writer.put(featureID?.description)
+        writer.put(cell)
+        writer.put(period.start.description)
+        writer.put(period.end.description)
+        writer.put(description)
+        writer.put(quantity?.description)
+        writer.put(planVersionID?.description)
+        writer.put(amountExact)
+        for amount in [previouslyInvoiced, self.amount, discount, includedCredit, promotionalCredit, tax] {
+            writer.put(amount.description)
+        }
+        writer.put(facts.json.text)
+    }
+
+    /// What is left after discounts and credits: what is taxed.
+    package var net: FixedDecimal {
+        get throws(DecimalError) {
+            try amount.subtracting(discount).subtracting(includedCredit).subtracting(promotionalCredit)
+        }
+    }
+}
+
+extension InvoiceLineFacts {
+    /// As it is stored.
+    package var json: JSONValue {
+        .members([
+            "billing_period": .integer(billingPeriodID?.rawValue),
+            "event_count": .integer(eventCount),
+            "ledger_sequence": .integer(ledgerSequence),
+            "plan": .string(plan),
+            "plan_version": .integer(planVersion.map(Int64.init)),
+            "price_model": .text(priceModel),
+            "quantity_before": .amount(quantityBefore),
+            "taxes": .array(
+                taxes.map { .members(["amount": .amount($0.amount), "rate": .string($0.rateKey)]) }
+            ),
+            "tiers": .array(tiers.map(\.json)),
+            "unit": .text(unit),
+        ])
+    }
+
+    /// Nil for what this room never wrote.
+    package init?(json: JSONValue) {
+        guard let plan = json.text("plan") else { return nil }
+        self.plan = plan
+        planVersion = json.integer("plan_version")
+        unit = json.text("unit")
+        eventCount = json.integer("event_count").map(Int64.init)
+        quantityBefore = json.decimal("quantity_before")
+        priceModel = json.text("price_model")
+        tiers = json.list("tiers").compactMap(Tier.init(json:))
+        taxes = json.list("taxes").compactMap { tax in
+            guard let rate = tax.text("rate"), let amount = tax.decimal("amount") else { return nil }
+            return LineTax(rateKey: rate, amount: amount)
+        }
+        ledgerSequence = json.integer("ledger_sequence").map(Int64.init)
+        billingPeriodID = json.integer("billing_period").map { BillingPeriodID(rawValue: Int64($0)) }
+    }
+}
+
+extension InvoiceLineFacts.Tier {
+    package var json: JSONValue {
+        .members([
+            "amount": .string(amount), "flat_amount": .amount(flatAmount), "quantity": .amount(quantity),
+            "unit_amount": .amount(unitAmount), "up_to": .amount(upTo),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let amount = json.text("amount"), let flat = json.decimal("flat_amount"),
+            let quantity = json.decimal("quantity"), let unit = json.decimal("unit_amount")
+        else { return nil }
+        self.init(upTo: json.decimal("up_to"), quantity: quantity, unitAmount: unit, flatAmount: flat, amount: amount)
+    }
+
+    init(_ charge: TierCharge) {
+        self.init(
+            upTo: charge.upTo,
+            quantity: charge.quantity,
+            unitAmount: charge.unitAmount,
+            flatAmount: charge.flatAmount,
+            amount: charge.amount.description
+        )
+    }
+}
+
+extension JSONValue {
+    fileprivate static func integer(_ value: Int64?) -> JSONValue { value.map { .number(String($0)) } ?? .null }
+}
