@@ -31,7 +31,8 @@ enum TenantStore {
             UPDATE tenant
             SET name = \(tenant.name), timezone = \(tenant.zone), cost_center = \(tenant.costCenter),
                 billing_email = \(tenant.billingEmail), metadata = \(PostgresJSON(text: tenant.metadata)),
-                billing = \(tenant.billing), status = \(tenant.status), updated_at = \(tenant.updatedAt), revision = \(tenant.revision)
+                billing = \(tenant.billing), status = \(tenant.status), updated_at = \(tenant.updatedAt),
+                revision = \(tenant.revision)
             WHERE tenant_id = \(tenant.id)
             """
         )

@@ -15,8 +15,9 @@ extension TwoTenants {
             900, '2020-01-01Z', '2020-02-01Z', '2020-02-01Z', 'finalized', '2020-02-01Z', '2020-02-01Z', 1
         FROM subscription;
         INSERT INTO invoice_document (
-            tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq, currency, tenant_key,
-            tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit, amount_due, facts, content_hash
+            tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq, currency,
+            tenant_key, tenant_name, subtotal, discount, credits, tax, total, carried_forward,
+            paid_by_credit, amount_due, facts, content_hash
         )
         SELECT tenant_id, invoice_id, tenant_id, 'OLD-' || tenant_id, '2020-02-01Z', '2020-03-01Z', 0, 'USD', key,
             name, 10, 0, 0, 0, 10, 0, 0, 10,
