@@ -8,9 +8,11 @@ extension PlanDefinition {
         var faults: [FieldFault] = []
         var charges: [Charge] = []
         for (index, charge) in draft.charges.enumerated() {
-            let pointer = "/charges/\(index)/feature"
-            faults += Self.faults(of: features[charge.feature], key: charge.feature, at: pointer)
-            guard let feature = features[charge.feature]?.feature else { continue }
+            let pointer = "/charges/\(index)"
+            faults += Self.faults(of: features[charge.feature], key: charge.feature, at: "\(pointer)/feature")
+            guard let found = features[charge.feature] else { continue }
+            faults += charge.price.faults(over: found, at: "\(pointer)/price")
+            let feature = found.feature
             charges.append(Charge(featureID: feature.id, featureKey: feature.key, price: charge.price))
         }
         var quotas: [Quota] = []

@@ -45,6 +45,8 @@ package final class PlanVersion: Sendable {
     /// The price of each charged feature. A feature with only a quota is included; one that is neither here nor in
     /// `quotas` is unpriced.
     package let charges: [FeatureID: Price]
+    /// The charges that count by cells.
+    package let matrices: [FeatureID: MatrixPrice]
 
     package init(
         id: PlanVersionID,
@@ -63,6 +65,10 @@ package final class PlanVersion: Sendable {
         self.currency = currency
         self.definition = definition
         charges = Dictionary(definition.charges.map { ($0.featureID, $0.price) }) { first, _ in first }
+        matrices = charges.compactMapValues { price in
+            guard case .matrix(let matrix) = price else { return nil }
+            return matrix
+        }
     }
 
     package var fees: [Fee] { definition.fees }

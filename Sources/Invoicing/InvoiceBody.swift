@@ -1,6 +1,7 @@
 import BillingCore
 import Catalog
 import Usage
+import Web
 
 /// An invoice as it is answered. What comes up has no id and no number, and is a draft.
 struct InvoiceBody: Encodable, Sendable {
@@ -47,7 +48,7 @@ struct InvoiceBody: Encodable, Sendable {
         let description: String
         let period: Period
         /// The dimension values that the line is about; empty where the price does not tell them apart.
-        let cell: [String: String] = [:]
+        let cell: JSONValue
         let quantity: FixedDecimal
         let unit: String
         let priceModel: String
@@ -58,6 +59,7 @@ struct InvoiceBody: Encodable, Sendable {
     }
 
     struct Tier: Encodable, Sendable {
+        let basis: String
         let upTo: FixedDecimal?
         let quantity: FixedDecimal
         let unitAmount: FixedDecimal
@@ -66,6 +68,7 @@ struct InvoiceBody: Encodable, Sendable {
         let amount: String
 
         init(_ charge: TierCharge) {
+            basis = charge.basis.rawValue
             upTo = charge.upTo
             quantity = charge.quantity
             unitAmount = charge.unitAmount
@@ -76,6 +79,8 @@ struct InvoiceBody: Encodable, Sendable {
 
     struct Unpriced: Encodable, Sendable {
         let feature: String
+        /// The cell of a matrix that has no price; empty where the plan does not mention the feature.
+        let cell: JSONValue
         let quantity: FixedDecimal
         let unit: String
     }
@@ -111,7 +116,12 @@ struct InvoiceBody: Encodable, Sendable {
         }
         unpriced = upcoming.unpriced.compactMap { row in
             catalog.features[row.key.feature].map { feature in
-                Unpriced(feature: feature.key, quantity: row.state.quantity, unit: feature.unit)
+                Unpriced(
+                    feature: feature.key,
+                    cell: .cell(row.key.cell),
+                    quantity: row.state.quantity,
+                    unit: feature.unit
+                )
             }
         }
         subtotal = money(invoice.totals.total)
@@ -159,6 +169,7 @@ extension InvoiceBody.Line {
                     feature: feature?.key ?? usage.feature.description,
                     description: "\(feature?.name ?? usage.feature.description) (\(dates))",
                     period: period,
+                    cell: .cell(usage.cell),
                     quantity: usage.through.quantity,
                     unit: feature?.unit ?? "",
                     priceModel: usage.price.model,
@@ -169,6 +180,13 @@ extension InvoiceBody.Line {
                 )
             )
         }
+    }
+}
+
+extension JSONValue {
+    /// The dimension values that the text of a cell spells; none for the empty text.
+    fileprivate static func cell(_ text: String) -> JSONValue {
+        (try? JSONValue(parsing: text)) ?? .object([])
     }
 }
 

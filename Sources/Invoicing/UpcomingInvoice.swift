@@ -7,7 +7,7 @@ package import Usage
 package struct UpcomingInvoice: Sendable {
     package let subscription: SubscriptionSnapshot
     package let invoice: Invoice
-    /// What was counted and the plan does not mention: never silently free.
+    /// What was counted and has no price, in the plan or in a cell of a matrix: never silently free.
     package let unpriced: [CounterRow]
 
     /// - Parameter counters: the counters of the period that contains `now`.
@@ -18,15 +18,9 @@ package struct UpcomingInvoice: Sendable {
         counters: [CounterRow]
     ) throws(DecimalError) {
         let plan = subscription.planVersion
-        let counters = counters.filter(\.key.isPooled)
-        let byFeature = Dictionary(counters.map { ($0.key.feature, $0) }) { first, _ in first }
-        let usage = plan.definition.charges.map { charge in
-            let state = byFeature[charge.featureID]?.state ?? CounterState()
-            return PricedUsage(
-                feature: charge.featureID,
-                price: charge.price,
-                through: state.total
-            )
+        let byFeature = Dictionary(grouping: counters, by: \.key.feature)
+        let usage = plan.definition.charges.flatMap { charge in
+            Self.priced(byFeature[charge.featureID] ?? [], by: charge)
         }
         let active = Interval(start: subscription.startsAt, end: subscription.endsAt ?? .maximum)
         func segment(_ timing: Fee.Timing) -> InvoicedSegment {
@@ -52,6 +46,25 @@ package struct UpcomingInvoice: Sendable {
             ],
             currency: plan.currency
         )
-        unpriced = counters.filter { $0.state.eventCount > 0 && !plan.mentions($0.key.feature) }
+        unpriced = counters.filter { $0.state.eventCount > 0 && !plan.prices($0.key) }
+    }
+
+    /// A feature's usage: of each cell that has a price, or of the feature as a whole, used or not.
+    private static func priced(_ counters: [CounterRow], by charge: Charge) -> [PricedUsage] {
+        let priced = counters.compactMap { row in
+            charge.price.price(ofCell: row.key.cell).map { price in
+                PricedUsage(feature: charge.featureID, cell: row.key.cell, price: price, through: row.state.total)
+            }
+        }
+        guard priced.isEmpty, let price = charge.price.price(ofCell: "") else { return priced }
+        return [PricedUsage(feature: charge.featureID, price: price, through: .zero)]
+    }
+}
+
+extension PlanVersion {
+    /// Whether what a counter counted is charged, as a whole or in a cell, or included.
+    fileprivate func prices(_ key: CounterKey) -> Bool {
+        guard !key.isPooled else { return mentions(key.feature) }
+        return matrices[key.feature]?.price(ofCell: key.cell) != nil
     }
 }

@@ -26,6 +26,9 @@ package struct CounterKey: Sendable, Hashable, Comparable {
         if !isPooled { hasher.combine(cell) }
     }
 
+    /// The key of the feature's pooled counter.
+    package var pooled: CounterKey { CounterKey(tenant: tenant, period: period, feature: feature) }
+
     package static func < (left: Self, right: Self) -> Bool {
         (left.tenant, left.period, left.feature, left.cell) < (right.tenant, right.period, right.feature, right.cell)
     }

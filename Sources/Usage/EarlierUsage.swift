@@ -22,6 +22,8 @@ package struct EarlierUsage {
             try earlier.rate(beginning: begun, in: transaction)
         } catch is DecimalError {
             throw Problem.counterOverflow
+        } catch is CounterOverflow {
+            throw Problem.counterOverflow
         }
     }
 
@@ -118,9 +120,9 @@ extension UsageRecount {
         from start: Instant,
         in transaction: borrowing Transaction
     ) throws {
-        let rows = try counters.map { key, state in
-            CounterRow(key: key, state: state, charge: try state.charge(prices[key.feature]))
-        }
+        let rows = try CounterRow.charged(
+            counters.map { ChangedCounter(key: $0.key, state: $0.value, price: prices[$0.key.feature]) }
+        )
         CounterStore.enqueue(rows, in: transaction)
         let distinct = counters.keys.flatMap { counter in
             distinctValues(of: counter).map { DistinctChange(counter: counter, value: $0.key, references: $0.value) }

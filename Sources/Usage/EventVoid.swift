@@ -115,16 +115,17 @@ struct EventVoiding {
 
     /// - Parameter sequence: the ledger sequence of the reversal.
     private func uncount(_ original: StoredEvent, sequence: Int64, in transaction: borrowing Transaction) throws {
-        let measurements = Metering.measureStored(
-            original.event,
-            features: catalog.features(of: original.event.type, at: original.catalogVersion)
-        )
         let periods = try BillingPeriodStore.all(of: tenant.id, in: transaction)
         var locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         let place = locator.place(of: original.time)
+        let measurements = Metering.measureStored(
+            original.event,
+            features: catalog.features(of: original.event.type, at: original.catalogVersion),
+            under: place?.subscription.planVersion
+        )
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-            let states = try uncount(
+            try uncount(
                 measurements,
                 of: original,
                 sequence: sequence,
@@ -133,7 +134,6 @@ struct EventVoiding {
                 periods: periods,
                 transaction
             )
-            try store(states, price: { place.subscription.planVersion.charges[$0.feature] }, in: transaction)
         }
         var windows = WindowCache(zone: tenant.zone)
         var usage: [LimitUsage] = []
@@ -156,7 +156,7 @@ struct EventVoiding {
         if !usage.isEmpty { transaction.enqueue(LimitStateStore.add(usage)) }
     }
 
-    /// The counters without the original, as they are to be stored.
+    /// Writes the counters without the original.
     private func uncount(
         _ measurements: [Measurement],
         of original: StoredEvent,
@@ -165,20 +165,18 @@ struct EventVoiding {
         period: BillingPeriodID,
         periods: [BillingPeriod],
         _ transaction: borrowing Transaction
-    ) throws -> [CounterKey: CounterState] {
-        let keys = measurements.map { CounterKey(tenant: tenant.id, period: period, feature: $0.feature) }
-        let stored = try transaction.query(CounterStore.counters(keys), CounterStore.decode)
+    ) throws {
+        var parts: [(key: CounterKey, value: MeasuredValue, cost: FixedDecimal)] = []
+        for measurement in measurements {
+            measurement.forEachCounter(of: tenant.id, in: period) { parts.append(($0, $1, $2)) }
+        }
+        guard !parts.isEmpty else { return }
+        let stored = try transaction.query(CounterStore.counters(parts.map(\.key)), CounterStore.decode)
         var states = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
         var recount: UsageRecount?
-        for (key, measurement) in zip(keys, measurements) {
+        for (key, value, cost) in parts {
             var state = states[key] ?? CounterState()
-            let isUndone = try state.remove(
-                measurement.value,
-                cost: measurement.cost,
-                of: original.key,
-                sequence: sequence
-            )
-            if !isUndone {
+            if try !state.remove(value, cost: cost, of: original.key, sequence: sequence) {
                 if recount == nil {
                     var counted = UsageRecount(tenant: tenant, periods: periods, catalog: catalog)
                     try counted.add(eventsOf: place.period, in: transaction)
@@ -187,7 +185,7 @@ struct EventVoiding {
                 state = recount?.counters[key] ?? CounterState()
                 state.ledgerSequence = sequence
             }
-            if case .unique(let value) = measurement.value {
+            if case .unique(let value) = value {
                 let gone = try transaction.first(DistinctStore.release(value, of: key)) {
                     row throws(PostgresError) in try row.next(Int64.self) == 0
                 }
@@ -195,17 +193,16 @@ struct EventVoiding {
             }
             states[key] = state
         }
-        return states
-    }
-
-    private func store(
-        _ states: [CounterKey: CounterState],
-        price: (CounterKey) -> Price?,
-        in transaction: borrowing Transaction
-    ) throws {
-        let rows = try states.map { key, state in
-            CounterRow(key: key, state: state, charge: try state.charge(price(key)))
+        let charges = Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first }
+        let prices = place.subscription.planVersion.charges
+        let changed = states.map { key, state in
+            ChangedCounter(
+                key: key,
+                state: state,
+                price: prices[key.feature],
+                storedCharge: charges[key] ?? .zero
+            )
         }
-        CounterStore.enqueue(rows, in: transaction)
+        CounterStore.enqueue(try CounterRow.charged(changed), in: transaction)
     }
 }

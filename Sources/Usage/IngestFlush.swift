@@ -99,12 +99,12 @@ struct IngestFlush: Sendable {
             var last: (period: BillingPeriodID, measurements: [Measurement])?
             for pending in group.events {
                 guard let period = pending.place?.billingPeriodID else { continue }
-                if let last, last.period == period, last.measurements.sameFeatures(as: pending.measurements) {
+                if let last, last.period == period, last.measurements.changeTheSame(as: pending.measurements) {
                     continue
                 }
                 last = (period, pending.measurements)
                 for measurement in pending.measurements {
-                    keys.insert(CounterKey(tenant: group.tenant.id, period: period, feature: measurement.feature))
+                    measurement.forEachCounter(of: group.tenant.id, in: period) { key, _, _ in keys.insert(key) }
                 }
             }
         }
@@ -134,8 +134,10 @@ struct StaleCatalog: Error {
 }
 
 extension [Measurement] {
-    fileprivate func sameFeatures(as other: [Measurement]) -> Bool {
-        count == other.count && zip(self, other).allSatisfy { $0.feature == $1.feature }
+    /// Whether the same counters of a period are changed, told where that costs little: without cells.
+    fileprivate func changeTheSame(as other: [Measurement]) -> Bool {
+        count == other.count
+            && zip(self, other).allSatisfy { $0.feature == $1.feature && $0.cells.isEmpty && $1.cells.isEmpty }
     }
 }
 

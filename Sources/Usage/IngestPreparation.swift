@@ -68,7 +68,8 @@ struct IngestPreparation: Sendable {
             do {
                 measurements = try Metering.measure(
                     item.event,
-                    features: shared.featuresByEventType[item.event.type] ?? []
+                    features: shared.featuresByEventType[item.event.type] ?? [],
+                    under: place?.subscription.planVersion
                 )
             } catch {
                 prepared.faults.append(EventFault(error, of: item))

@@ -8,6 +8,8 @@ package struct Measurement: Sendable, Hashable {
     /// What the provider charges for the event, in the currency of the plan it counts under. Each feature that the
     /// event feeds has the whole of it.
     package let cost: FixedDecimal
+    /// What falls in each cell, where the plan prices the feature by a matrix; otherwise empty.
+    package var cells: [MeasuredCell] = []
 
     /// 10^15 or more, with which a few events could make a counter overflow.
     var isHuge: Bool {
@@ -16,6 +18,30 @@ package struct Measurement: Sendable, Hashable {
     }
 
     private static let hugeQuantity = FixedDecimal(1_000_000_000_000_000)
+}
+
+/// The part of a measurement that falls in one cell of a matrix price.
+package struct MeasuredCell: Sendable, Hashable {
+    /// The text of its `PriceCell`.
+    package let cell: String
+    package let value: MeasuredValue
+    /// Zero where a class dimension splits the event over cells, because its cost cannot be split.
+    package let cost: FixedDecimal
+}
+
+extension Measurement {
+    /// Names every counter that the measurement changes, with what it adds: the pooled one, then its cells.
+    func forEachCounter<Failure: Error>(
+        of tenant: TenantID,
+        in period: BillingPeriodID,
+        _ body: (CounterKey, MeasuredValue, FixedDecimal) throws(Failure) -> Void
+    ) throws(Failure) {
+        try body(CounterKey(tenant: tenant, period: period, feature: feature), value, cost)
+        for part in cells {
+            let key = CounterKey(tenant: tenant, period: period, feature: feature, cell: part.cell)
+            try body(key, part.value, part.cost)
+        }
+    }
 }
 
 /// A measured value, before it is folded into a counter.

@@ -7,11 +7,14 @@ package enum Metering {
     ///
     /// A feature is left out when the event's values don't pass its filters, or when the event lacks the property its
     /// meter reads.
-    /// - Parameter cost: the event's provider cost, in the currency of the plan it counts under.
+    /// - Parameters:
+    ///   - plan: the plan version that the event counts under, whose matrix prices tell cells apart.
+    ///   - cost: the event's provider cost, in the plan's currency.
     /// - Throws: `MeasurementFault` when a property that a meter reads has a value that cannot be measured.
     package static func measure(
         _ event: UsageEvent,
         features: [MeteredFeature],
+        under plan: PlanVersion? = nil,
         cost: FixedDecimal = .zero
     ) throws(MeasurementFault) -> [Measurement] {
         var measurements: [Measurement] = []
@@ -19,7 +22,11 @@ package enum Metering {
             guard admits(metered.meter.definition, event),
                 let value = try value(of: event, for: metered)
             else { continue }
-            measurements.append(Measurement(feature: metered.feature.id, value: value, cost: cost))
+            var measurement = Measurement(feature: metered.feature.id, value: value, cost: cost)
+            if let matrix = plan?.matrices[metered.feature.id] {
+                measurement.cells = try cells(of: measurement, matrix, event, metered)
+            }
+            measurements.append(measurement)
         }
         return measurements
     }
@@ -29,10 +36,11 @@ package enum Metering {
     package static func measureStored(
         _ event: UsageEvent,
         features: [MeteredFeature],
+        under plan: PlanVersion? = nil,
         cost: FixedDecimal = .zero
     ) -> [Measurement] {
         features.compactMap { metered in
-            try? measure(event, features: [metered], cost: cost).first
+            try? measure(event, features: [metered], under: plan, cost: cost).first
         }
     }
 
@@ -74,9 +82,7 @@ package enum Metering {
         in event: UsageEvent
     ) throws(MeasurementFault) -> MeasuredValue? {
         var total: FixedDecimal?
-        for part in classes where filters.allSatisfy({ $0.admits(part.name) }) {
-            guard let property = event.property(part.property) else { continue }
-            let amount = try quantity(property, at: part.property)
+        try forEachClass(of: classes, passing: filters, in: event) { (part, amount) throws(MeasurementFault) in
             do {
                 total = try (total ?? .zero).adding(amount)
             } catch {
@@ -88,6 +94,19 @@ package enum Metering {
             }
         }
         return total.map(MeasuredValue.sum)
+    }
+
+    /// The classes that the event has and the filters let through, with the quantity of each.
+    static func forEachClass(
+        of classes: [ValueClass],
+        passing filters: [ValueFilter],
+        in event: UsageEvent,
+        _ body: (ValueClass, FixedDecimal) throws(MeasurementFault) -> Void
+    ) throws(MeasurementFault) {
+        for part in classes where filters.allSatisfy({ $0.admits(part.name) }) {
+            guard let property = event.property(part.property) else { continue }
+            try body(part, quantity(property, at: part.property))
+        }
     }
 
     private static func quantity(

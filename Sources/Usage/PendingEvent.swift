@@ -57,7 +57,15 @@ extension PendingEvent {
     var remark: EventStatus? {
         if measurements.isEmpty { return .unmetered }
         guard let plan = place?.subscription.planVersion else { return .unsubscribed }
-        return measurements.allSatisfy { plan.mentions($0.feature) } ? nil : .unpriced
+        return measurements.allSatisfy { $0.isPriced(by: plan) } ? nil : .unpriced
+    }
+}
+
+extension Measurement {
+    /// Whether the plan says what the usage costs: by a charge, in each cell of a matrix, or by a quota alone.
+    fileprivate func isPriced(by plan: PlanVersion) -> Bool {
+        guard plan.mentions(feature) else { return false }
+        return cells.allSatisfy { plan.matrices[feature]?.price(ofCell: $0.cell) != nil }
     }
 }
 

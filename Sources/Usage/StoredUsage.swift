@@ -62,15 +62,20 @@ struct StoredUsage: Sendable {
             )
         }
         compare("the number of event keys", claimedKeys, Int64(eventRows))
+        let charged = try CounterRow.charged(
+            recount.counters.map { ChangedCounter(key: $0.key, state: $0.value, price: price($0.key)) }
+        )
+        let charges = Dictionary(charged.map { ($0.key, $0.charge) }) { first, _ in first }
         for key in Set(counters.keys).union(recount.counters.keys).union(distinct.keys).sorted() {
             let row = counters[key]
             let state = row?.state ?? CounterState()
             let rebuilt = recount.counters[key] ?? CounterState()
-            let name = "counter \(featureKey(key.feature)), period \(key.period)"
+            let cell = key.isPooled ? "" : ", cell \(key.cell)"
+            let name = "counter \(featureKey(key.feature)), period \(key.period)\(cell)"
             compare("\(name): quantity", state.quantity, rebuilt.quantity)
             compare("\(name): event count", state.eventCount, rebuilt.eventCount)
             compare("\(name): provider cost", state.cost, rebuilt.cost)
-            compare("\(name): charge", row?.charge ?? .zero, try rebuilt.charge(price(of: key)))
+            compare("\(name): charge", row?.charge ?? .zero, charges[key] ?? .zero)
             if state.ledgerSequence > 0 {
                 compare("\(name): ledger sequence", state.ledgerSequence, rebuilt.ledgerSequence)
             }
@@ -125,7 +130,7 @@ struct StoredUsage: Sendable {
         catalog.features[id]?.key ?? "feature \(id)"
     }
 
-    private func price(of key: CounterKey) -> Price? {
+    private func price(_ key: CounterKey) -> Price? {
         guard let period = periods.first(where: { $0.id == key.period }) else { return nil }
         let subscription = tenant.subscriptions.first { $0.id == period.subscriptionID }
         return subscription?.planVersion.charges[key.feature]

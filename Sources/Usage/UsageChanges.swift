@@ -3,12 +3,6 @@ import Catalog
 import Limits
 import Postgres
 
-/// A counter would leave the range of a quantity (10^26): the events that do it cannot be stored.
-struct CounterOverflow: Error {
-    let tenant: TenantID
-    let feature: FeatureID
-}
-
 /// An event reached its counters before its billing period had a row: a programmer error, never a silent omission.
 struct UnknownBillingPeriod: Error {}
 
@@ -28,7 +22,8 @@ struct UsageChanges {
 
     fileprivate struct Counter {
         var state = CounterState()
-        /// Set with the first change: nil where the plan has no price.
+        var storedCharge = FixedDecimal.zero
+        /// Of the feature. Set with the first change: nil where the plan has none.
         var price: Price?
         var isChanged = false
     }
@@ -44,7 +39,9 @@ struct UsageChanges {
 
     /// - Parameter stored: the counters as they stand, read under the ledger lock.
     init(stored: [CounterRow]) {
-        counters = Dictionary(stored.map { ($0.key, Counter(state: $0.state)) }) { first, _ in first }
+        counters = Dictionary(
+            stored.map { ($0.key, Counter(state: $0.state, storedCharge: $0.charge)) }
+        ) { first, _ in first }
     }
 
     /// Counts one fresh event, which takes the ledger sequence given.
@@ -58,15 +55,18 @@ struct UsageChanges {
         for measurement in pending.measurements {
             if let place = pending.place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-                let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
-                do {
-                    try counters[key, default: Counter()]
-                        .add(measurement, from: origin, sequence: sequence, under: place.subscription.planVersion)
-                } catch {
-                    throw CounterOverflow(tenant: tenant.id, feature: measurement.feature)
-                }
-                if case .unique(let value) = measurement.value {
-                    distinct[DistinctKey(counter: key, value: value), default: 0] += 1
+                let prices = place.subscription.planVersion.charges
+                try measurement.forEachCounter(of: tenant.id, in: period) {
+                    (key, value, cost) throws(CounterOverflow) in
+                    do {
+                        try counters[key, default: Counter()]
+                            .add(value, cost: cost, from: origin, sequence: sequence, price: prices[key.feature])
+                    } catch {
+                        throw CounterOverflow(tenant: tenant.id, feature: key.feature)
+                    }
+                    if case .unique(let value) = value {
+                        distinct[DistinctKey(counter: key, value: value), default: 0] += 1
+                    }
                 }
             }
             guard let amount = measurement.value.additive else { continue }
@@ -106,17 +106,10 @@ struct UsageChanges {
         if !distinct.isEmpty {
             try countDistinct(in: transaction)
         }
-        var rows: [CounterRow] = []
-        rows.reserveCapacity(counters.count)
-        for (key, counter) in counters where counter.isChanged {
-            do {
-                let charge = try counter.state.charge(counter.price)
-                rows.append(CounterRow(key: key, state: counter.state, charge: charge))
-            } catch {
-                throw CounterOverflow(tenant: key.tenant, feature: key.feature)
-            }
+        let changed = counters.lazy.filter { $0.value.isChanged }.map { key, counter in
+            ChangedCounter(key: key, state: counter.state, price: counter.price, storedCharge: counter.storedCharge)
         }
-        CounterStore.enqueue(rows, in: transaction)
+        CounterStore.enqueue(try CounterRow.charged(changed), in: transaction)
         if !limits.isEmpty {
             transaction.enqueue(LimitStateStore.add(Array(limits.values)))
         }
@@ -137,24 +130,17 @@ struct UsageChanges {
 
 extension UsageChanges.Counter {
     fileprivate mutating func add(
-        _ measurement: Measurement,
+        _ value: MeasuredValue,
+        cost: FixedDecimal,
         from origin: CounterWinner,
         sequence: Int64,
-        under plan: PlanVersion
+        price: @autoclosure () -> Price?
     ) throws(DecimalError) {
         if !isChanged {
             isChanged = true
-            price = plan.charges[measurement.feature]
+            self.price = price()
         }
-        try state.add(measurement.value, cost: measurement.cost, from: origin, sequence: sequence)
-    }
-}
-
-extension CounterState {
-    /// The unrounded charge of what was counted, kept to 12 digits; zero where the plan has no price for it.
-    func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
-        guard let price else { return .zero }
-        return try price.charge(for: total).rounded(toDigits: 12)
+        try state.add(value, cost: cost, from: origin, sequence: sequence)
     }
 }
 

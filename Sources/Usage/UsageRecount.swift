@@ -78,16 +78,18 @@ package struct UsageRecount: Sendable {
 
     /// Folds in one event that is not voided. A reversal counts nothing: the counters it changed keep its sequence.
     package mutating func add(_ stored: StoredEvent) throws {
+        let place = locator.place(of: stored.time)
         let measurements = Metering.measureStored(
             stored.event,
-            features: catalog.features(of: stored.event.type, at: stored.catalogVersion)
+            features: catalog.features(of: stored.event.type, at: stored.catalogVersion),
+            under: place?.subscription.planVersion
         )
-        let place = locator.place(of: stored.time)
         for measurement in measurements {
             if let place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-                let key = CounterKey(tenant: tenant.id, period: period, feature: measurement.feature)
-                try count(measurement, of: stored, in: key)
+                try measurement.forEachCounter(of: tenant.id, in: period) { (key, value, cost) throws(DecimalError) in
+                    try count(value, cost: cost, of: stored, in: key)
+                }
             }
             guard stored.reversalOf == nil, let amount = measurement.value.additive else { continue }
             for limit in tenant.limits where limit.featureID == measurement.feature {
@@ -106,7 +108,8 @@ package struct UsageRecount: Sendable {
     }
 
     private mutating func count(
-        _ measurement: Measurement,
+        _ value: MeasuredValue,
+        cost: FixedDecimal,
         of stored: StoredEvent,
         in key: CounterKey
     ) throws(DecimalError) {
@@ -117,12 +120,12 @@ package struct UsageRecount: Sendable {
         }
         var state = counters[key] ?? CounterState()
         try state.add(
-            measurement.value,
-            cost: measurement.cost,
+            value,
+            cost: cost,
             from: CounterWinner(time: stored.time, id: stored.event.id, key: stored.key),
             sequence: stored.ledgerSequence
         )
-        if case .unique(let distinctValue) = measurement.value {
+        if case .unique(let distinctValue) = value {
             distinct[key, default: [:]][distinctValue, default: 0] += 1
             if distinct[key]?[distinctValue] == 1 { state.quantity = try state.quantity.adding(.one) }
         }

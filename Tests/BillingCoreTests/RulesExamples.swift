@@ -26,14 +26,24 @@ struct RulesExamples: Decodable {
         let starts: [String]
     }
 
-    struct PriceList: Decodable {
-        struct Tier: Decodable {
-            let upTo: String?
-            let unitAmount: String
-            let flatAmount: String?
-        }
-        let unitAmount: String?
-        let tiers: [Tier]?
+    /// The percentage and cost-plus examples, whose charge depends on more than the quantity.
+    struct Percentage: Decodable {
+        let name, price, quantity: String
+        let events: Int64
+        let charge: String
+        let parts: [String]
+    }
+
+    struct CostPlus: Decodable {
+        let name, price, cost, charge: String
+    }
+
+    struct Matrix: Decodable {
+        let name, price: String
+        /// The values of the dimensions and the quantity, such as `gpt-4o output 1000`.
+        let usage: [String]
+        let cells: [String]
+        let charge: String
     }
 
     struct Charge: Decodable {
@@ -64,8 +74,11 @@ struct RulesExamples: Decodable {
     let instants: [Instants]
     let windows: [Window]
     let periods: [Period]
-    let priceLists: [String: PriceList]
+    let priceLists: [String: ExamplePrice]
     let charges: [Charge]
+    let percentages: [Percentage]
+    let costPlus: [CostPlus]
+    let matrices: [Matrix]
     let marginals: [Marginal]
     let proration: [Prorated]
     let tokenClasses: [Tokens]

@@ -14,17 +14,7 @@ import Testing
     }
 
     private func price(_ name: String) throws -> Price {
-        let list = try #require(examples.priceLists[name])
-        if let unitAmount = list.unitAmount { return .perUnit(unitAmount: try decimal(unitAmount)) }
-        let tiers = try #require(list.tiers).map { tier in
-            try PriceTier(
-                upTo: tier.upTo.map(decimal),
-                unitAmount: decimal(tier.unitAmount),
-                flatAmount: decimal(tier.flatAmount ?? "0")
-            )
-        }
-        #expect(PriceTier.faults(in: tiers).isEmpty)
-        return .graduated(tiers)
+        try #require(examples.priceLists[name]).price()
     }
 
     @Test func `numbers`() throws {
@@ -88,8 +78,45 @@ import Testing
                 try price.charge(quantity: quantity, eventCount: 1).description == example.charge,
                 "\(example.name)"
             )
-            let tiers = try price.breakdown(quantity: quantity).map(\.amount.description)
-            #expect(tiers == example.tiers, "\(example.name)")
+            let tiers = try price.breakdown(of: UsageTotal(quantity: quantity, eventCount: 1))
+            #expect(tiers.map(\.amount.description) == example.tiers, "\(example.name)")
+        }
+    }
+
+    @Test func `percentages`() throws {
+        for example in examples.percentages {
+            let price = try price(example.price)
+            let total = UsageTotal(quantity: try decimal(example.quantity), eventCount: example.events)
+            #expect(try price.charge(for: total).description == example.charge, "\(example.name)")
+            let parts = try price.breakdown(of: total).map(\.amount.description)
+            #expect(parts == example.parts, "\(example.name)")
+        }
+    }
+
+    @Test func `cost plus`() throws {
+        for example in examples.costPlus {
+            let total = UsageTotal(quantity: .one, eventCount: 1, cost: try decimal(example.cost))
+            #expect(try price(example.price).charge(for: total).description == example.charge, "\(example.name)")
+        }
+    }
+
+    @Test func `matrices`() throws {
+        for example in examples.matrices {
+            let list = try #require(examples.priceLists[example.price])
+            let (matrix, price) = (try list.matrix(), try list.price())
+            var sum = ExactAmount.zero
+            let cells = try example.usage.map { usage in
+                let words = usage.split(separator: " ").map(String.init)
+                let cell = matrix.cell(words.dropLast())
+                let charge = try #require(price.price(ofCell: cell.text)).charge(
+                    quantity: try decimal(#require(words.last)),
+                    eventCount: 1
+                )
+                sum = try sum.adding(charge)
+                return charge.description
+            }
+            #expect(cells == example.cells, "\(example.name)")
+            #expect(sum.description == example.charge, "\(example.name)")
         }
     }
 

@@ -13,33 +13,6 @@ import Web
         ),
         (#"{"charges":[{"feature":"f"}]}"#, ["/charges/0/price required"]),
         (
-            #"{"charges":[{"feature":"f","price":{"model":"volume","tiers":[]}}]}"#,
-            ["/charges/0/price/model not_supported"]
-        ),
-        (#"{"charges":[{"feature":"f","price":{"model":"magic"}}]}"#, ["/charges/0/price/model invalid_value"]),
-        (
-            #"{"charges":[{"feature":"f","price":{"model":"per_unit","unit_amount":0.5}}]}"#,
-            ["/charges/0/price/unit_amount invalid_type"]
-        ),
-        (#"{"charges":[{"feature":"f","price":{"model":"graduated"}}]}"#, ["/charges/0/price/tiers required"]),
-        (
-            #"""
-            {"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"up_to":"10","unit_amount":"1"},
-            {"up_to":"5","unit_amount":"1"},{"up_to":null,"unit_amount":"1"}]}}]}
-            """#,
-            ["/charges/0/price/tiers/1/up_to not_ascending"]
-        ),
-        (
-            #"""
-            {"charges":[{"feature":"f","price":{"model":"graduated","tiers":[{"unit_amount":"1"},{"up_to":"5",
-            "unit_amount":"-1"}]}}]}
-            """#,
-            [
-                "/charges/0/price/tiers/0/up_to open_before_last", "/charges/0/price/tiers/1/up_to last_not_open",
-                "/charges/0/price/tiers/1/unit_amount out_of_range",
-            ]
-        ),
-        (
             #"""
             {"charges":[{"feature":"f","price":{"model":"per_unit","unit_amount":"1"}},{"feature":"f",
             "price":{"model":"per_unit","unit_amount":"1"}}]}
@@ -73,15 +46,6 @@ import Web
     @Test(arguments: faulty)
     func pointsAtEveryFault(text: String, expected: [String]) throws {
         #expect(faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text))) } == expected)
-    }
-
-    @Test func anUnsupportedModelNamesTheSupportedOnes() throws {
-        let text = #"{"charges":[{"feature":"f","price":{"model":"cost_plus","markup_percent":"20"}}]}"#
-        let failure = #expect(throws: ValidationFailure.self) {
-            try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)))
-        }
-        #expect(failure?.faults.count == 1)
-        #expect(failure?.faults.first?.detail.contains("\"per_unit\" and \"graduated\"") == true)
     }
 
     @Test func definitionsSurviveStorage() throws {

@@ -52,12 +52,13 @@ import Web
                     {"amount":"2.02","amount_unrounded":"2.016650000000","cell":{},\
                     "description":"seconds (10 Nov - 10 Dec)","feature":"seconds","kind":"usage","period":\(november),\
                     "plan_version":1,"price_model":"graduated","quantity":"20.5","tiers":[\
-                    {"amount":"0","flat_amount":"0","quantity":"10","unit_amount":"0","up_to":"10"},\
-                    {"amount":"2","flat_amount":"1","quantity":"10","unit_amount":"0.1","up_to":"20"},\
-                    {"amount":"0.01665","flat_amount":"0","quantity":"0.5","unit_amount":"0.0333","up_to":null}],\
+                    {"amount":"0","basis":"tier","flat_amount":"0","quantity":"10","unit_amount":"0","up_to":"10"},\
+                    {"amount":"2","basis":"tier","flat_amount":"1","quantity":"10","unit_amount":"0.1","up_to":"20"},\
+                    {"amount":"0.01665","basis":"tier","flat_amount":"0","quantity":"0.5","unit_amount":"0.0333",\
+                    "up_to":null}],\
                     "unit":"unit"}],"number":null,"period":\(november),"plan":"pro","status":"draft",\
                     "subscription":"\(subscription)","subtotal":"27.02","tax":"0.00","tenant":"acme","total":"27.02",\
-                    "unpriced":[{"feature":"bytes","quantity":"7","unit":"unit"}]}
+                    "unpriced":[{"cell":{},"feature":"bytes","quantity":"7","unit":"unit"}]}
                     """
             )
         }

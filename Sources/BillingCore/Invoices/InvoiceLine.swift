@@ -45,7 +45,7 @@ package struct InvoiceLine: Sendable, Hashable {
         self.previouslyInvoiced = previouslyInvoiced
         amount = try exact.rounded(toDigits: currency.minorUnits).subtracting(previouslyInvoiced)
         if case .usage(let usage) = item, !exact.isZero || !usage.isUnused {
-            tiers = try usage.breakdown()
+            tiers = try usage.breakdown(of: exact)
         } else {
             tiers = []
         }

@@ -90,7 +90,7 @@ extension InvoicedPeriod {
         for segment in segments {
             guard let covered = interval.intersection(segment.active) else { continue }
             for usage in segment.usage {
-                let exact = try usage.charge()
+                let exact = try usage.charge(for: Proration(of: interval, within: segment.active))
                 if segments.count > 1, usage.isUnused, exact.isZero { continue }
                 try append(.usage(usage), exact, covered, segment.ordinal, currency, to: &lines)
             }

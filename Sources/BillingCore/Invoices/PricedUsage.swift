@@ -35,26 +35,29 @@ package struct PricedUsage: Sendable, Hashable {
     }
 
     /// The exact charge of the segment. It may be below zero where more usage lowers the price of all of it.
-    package func charge() throws(DecimalError) -> ExactAmount {
-        try price.marginalCharge(from: before, to: through)
+    /// - Parameter part: the segment's part of the period, for which a flat price is charged.
+    package func charge(for part: Proration) throws(DecimalError) -> ExactAmount {
+        if case .flat(let amount) = price { return try part.amount(of: amount) }
+        return try price.marginalCharge(from: before, to: through)
     }
 
-    /// The parts of the charge by tier, which add up to it exactly. What earlier segments used of a tier is taken off;
-    /// a tier that only they reached stands with what is taken back.
-    package func breakdown() throws(DecimalError) -> [TierCharge] {
-        let whole = try price.breakdown(quantity: through.quantity)
+    /// The parts of a charge of the segment by tier, which add up to it exactly. What earlier segments used of a tier
+    /// is taken off; a tier that only they reached stands with what is taken back.
+    package func breakdown(of charge: ExactAmount) throws(DecimalError) -> [TierCharge] {
+        if case .flat(let amount) = price { return [TierCharge(flat: amount, prorated: charge)] }
+        let whole = try price.breakdown(of: through)
         guard before != .zero else { return whole }
-        let earlier = try price.breakdown(quantity: before.quantity)
+        let earlier = try price.breakdown(of: before)
         var parts: [TierCharge] = []
         for tier in whole {
-            guard let used = earlier.first(where: { $0.upTo == tier.upTo }) else {
+            guard let used = earlier.first(where: { $0.isSamePart(as: tier) }) else {
                 parts.append(tier)
                 continue
             }
             let part = try tier.subtracting(used)
             if !part.quantity.isZero || !part.amount.isZero { parts.append(part) }
         }
-        for tier in earlier where !whole.contains(where: { $0.upTo == tier.upTo }) {
+        for tier in earlier where !whole.contains(where: { $0.isSamePart(as: tier) }) {
             parts.append(try TierCharge.nothing(of: tier).subtracting(tier))
         }
         return parts
@@ -62,8 +65,13 @@ package struct PricedUsage: Sendable, Hashable {
 }
 
 extension TierCharge {
+    fileprivate func isSamePart(as other: TierCharge) -> Bool {
+        basis == other.basis && upTo == other.upTo
+    }
+
     fileprivate static func nothing(of tier: TierCharge) -> TierCharge {
         TierCharge(
+            basis: tier.basis,
             upTo: tier.upTo,
             quantity: .zero,
             unitAmount: tier.unitAmount,
@@ -74,6 +82,7 @@ extension TierCharge {
 
     fileprivate func subtracting(_ other: TierCharge) throws(DecimalError) -> TierCharge {
         TierCharge(
+            basis: basis,
             upTo: upTo,
             quantity: try quantity.subtracting(other.quantity),
             unitAmount: unitAmount,

@@ -1,80 +1,55 @@
 /// How a feature's usage in a billing period becomes money.
 ///
 /// A charge is a function of the period's total alone, so the marginal amounts of any split of the usage add up exactly
-/// to the whole. No usage costs nothing, and a total below zero, which only negative values can cause, is charged like
-/// none.
+/// to the whole. No usage costs nothing, except for a flat price; and a total below zero, which only negative values
+/// can cause, is charged like none.
 package enum Price: Sendable, Hashable {
+    /// An amount for each period, whatever the usage. The caller prorates it like a fee.
+    case flat(amount: FixedDecimal)
     /// Quantity times unit amount.
     case perUnit(unitAmount: FixedDecimal)
     /// Each unit at the price of the tier it falls in. The tiers must have no faults: see `PriceTier.faults(in:)`.
     case graduated([PriceTier])
-}
-
-/// A feature's usage in a billing period so far: what a charge depends on.
-package struct UsageTotal: Sendable, Hashable {
-    package let quantity: FixedDecimal
-    package let eventCount: Int64
-    /// What the providers charge for it, in the plan's currency.
-    package let cost: FixedDecimal
-
-    @inlinable
-    package init(quantity: FixedDecimal, eventCount: Int64, cost: FixedDecimal = .zero) {
-        self.quantity = quantity
-        self.eventCount = eventCount
-        self.cost = cost
-    }
-
-    package static let zero = UsageTotal(quantity: .zero, eventCount: 0)
-}
-
-/// What one tier contributes to a charge. A price without tiers gives a single open one.
-package struct TierCharge: Sendable, Hashable {
-    /// The tier's upper bound, inclusive; nil when it is open.
-    package let upTo: FixedDecimal?
-    /// How much of the quantity falls in the tier.
-    package let quantity: FixedDecimal
-    package let unitAmount: FixedDecimal
-    /// Charged once, because the tier was entered.
-    package let flatAmount: FixedDecimal
-    /// quantity x unitAmount + flatAmount, exact.
-    package let amount: ExactAmount
-
-    package init(
-        upTo: FixedDecimal?,
-        quantity: FixedDecimal,
-        unitAmount: FixedDecimal,
-        flatAmount: FixedDecimal,
-        amount: ExactAmount
-    ) {
-        self.upTo = upTo
-        self.quantity = quantity
-        self.unitAmount = unitAmount
-        self.flatAmount = flatAmount
-        self.amount = amount
-    }
+    /// All units at the price of the tier that the total falls in, with that tier's flat amount.
+    case volume([PriceTier])
+    /// The flat amount of the tier that the total falls in; unit amounts are not looked at.
+    case stairstep([PriceTier])
+    /// By packages begun, beyond free units.
+    case packages(PackagePrice)
+    /// A share of a summed money value.
+    case percentage(PercentagePrice)
+    /// What the providers charge for the usage, with a markup.
+    case costPlus(markup: Percent)
+    /// A price for each combination of dimension values. It charges cells: see `price(ofCell:)`.
+    indirect case matrix(MatrixPrice)
 }
 
 extension Price {
-    /// The exact charge for a period's total usage, before rounding.
-    ///
-    /// Throws `.outOfRange` when the sum does not fit, and `.malformed` for a graduated price without any tier, because
-    /// usage is never priced at zero for want of a price.
-    package func charge(quantity: FixedDecimal, eventCount: Int64) throws(DecimalError) -> ExactAmount {
-        switch self {
-        case .perUnit(let unitAmount):
-            return quantity.isNegative ? .zero : quantity.multiplied(by: unitAmount)
-        case .graduated:
-            var total = ExactAmount.zero
-            try forEachTier(enteredBy: quantity) { (tier) throws(DecimalError) in
-                total = try total.adding(tier.amount)
-            }
-            return total
-        }
+    /// The price that charges a counter: of the pooled one, which is named by an empty text, or of a cell of a matrix.
+    /// Nil for the pooled counter of a matrix, whose charge is the sum of its cells, and for a cell without a price.
+    package func price(ofCell cell: String) -> Price? {
+        guard case .matrix(let matrix) = self else { return cell.isEmpty ? self : nil }
+        return cell.isEmpty ? nil : matrix.price(ofCell: cell)
     }
 
     /// The exact charge for a period's total usage, before rounding.
+    ///
+    /// Throws `.outOfRange` when the sum does not fit, and `.malformed` for tiers without any tier and for a matrix,
+    /// which charges only cells, because usage is never priced at zero for want of a price.
     package func charge(for total: UsageTotal) throws(DecimalError) -> ExactAmount {
-        try charge(quantity: total.quantity, eventCount: total.eventCount)
+        if case .perUnit(let unitAmount) = self {
+            return total.quantity.isNegative ? .zero : total.quantity.multiplied(by: unitAmount)
+        }
+        var sum = ExactAmount.zero
+        try forEachPart(of: total) { (part) throws(DecimalError) in
+            sum = try sum.adding(part.amount)
+        }
+        return sum
+    }
+
+    /// The same for a price that does not look at the provider cost.
+    package func charge(quantity: FixedDecimal, eventCount: Int64) throws(DecimalError) -> ExactAmount {
+        try charge(for: UsageTotal(quantity: quantity, eventCount: eventCount))
     }
 
     /// What usage that moves a period's total from one value to another adds to the charge; negative where it lowers
@@ -83,44 +58,81 @@ extension Price {
         try charge(for: after).subtracting(charge(for: before))
     }
 
-    /// The parts of the charge by tier, in order; only tiers that were entered. Their amounts add up to the charge
-    /// exactly.
-    package func breakdown(quantity: FixedDecimal) throws(DecimalError) -> [TierCharge] {
+    /// The part of the charge that usage causes: all of it, and none of a flat price.
+    package func usageCharge(for total: UsageTotal) throws(DecimalError) -> ExactAmount {
+        if case .flat = self { return .zero }
+        return try charge(for: total)
+    }
+
+    /// The parts of the charge, in order; only tiers that were entered. Their amounts add up to the charge exactly.
+    package func breakdown(of total: UsageTotal) throws(DecimalError) -> [TierCharge] {
         var charges: [TierCharge] = []
-        try forEachTier(enteredBy: quantity) { (tier) throws(DecimalError) in charges.append(tier) }
+        try forEachPart(of: total) { (part) throws(DecimalError) in charges.append(part) }
         return charges
     }
 
-    private func forEachTier(
+    private func forEachPart(
+        of total: UsageTotal,
+        _ body: (TierCharge) throws(DecimalError) -> Void
+    ) throws(DecimalError) {
+        let quantity = total.quantity
+        switch self {
+        case .flat(let amount):
+            try body(TierCharge(flat: amount, prorated: ExactAmount(amount)))
+        case .perUnit(let unitAmount):
+            guard quantity > .zero else { return }
+            try body(TierCharge(.tier, quantity, times: unitAmount))
+        case .graduated(let tiers):
+            try Self.forEachTier(of: tiers, enteredBy: quantity, body)
+        case .volume(let tiers):
+            let tier = try Self.tier(of: tiers, containing: quantity)
+            guard quantity > .zero else { return }
+            try body(tier.charge(for: quantity))
+        case .stairstep(let tiers):
+            let tier = try Self.tier(of: tiers, containing: quantity)
+            guard quantity > .zero else { return }
+            let step = PriceTier(upTo: tier.upTo, unitAmount: .zero, flatAmount: tier.flatAmount)
+            try body(step.charge(for: quantity))
+        case .packages(let price):
+            let packages = try price.packages(for: quantity)
+            guard packages > .zero else { return }
+            try body(TierCharge(.packages, packages, times: price.amount))
+        case .percentage(let price):
+            try price.forEachPart(of: total, body)
+        case .costPlus(let markup):
+            guard total.cost > .zero else { return }
+            try body(TierCharge(.cost, total.cost, times: FixedDecimal.one.adding(markup.fraction)))
+        case .matrix:
+            guard total == .zero else { throw .malformed }
+        }
+    }
+
+    private static func forEachTier(
+        of tiers: [PriceTier],
         enteredBy quantity: FixedDecimal,
         _ body: (TierCharge) throws(DecimalError) -> Void
     ) throws(DecimalError) {
-        switch self {
-        case .perUnit(let unitAmount):
-            guard quantity > .zero else { return }
-            try body(PriceTier(upTo: nil, unitAmount: unitAmount, flatAmount: .zero).charge(for: quantity))
-        case .graduated(let tiers):
-            guard !tiers.isEmpty else { throw .malformed }
-            var floor = FixedDecimal.zero
-            for (index, tier) in tiers.enumerated() {
-                // The last tier takes the rest even if it was given a bound.
-                let ceiling = index == tiers.count - 1 ? quantity : min(quantity, tier.upTo ?? quantity)
-                guard ceiling > floor else { continue }
-                try body(tier.charge(for: ceiling.subtracting(floor)))
-                floor = ceiling
-            }
+        guard !tiers.isEmpty else { throw .malformed }
+        var floor = FixedDecimal.zero
+        for (index, tier) in tiers.enumerated() {
+            // The last tier takes the rest even if it was given a bound.
+            let ceiling = index == tiers.count - 1 ? quantity : min(quantity, tier.upTo ?? quantity)
+            guard ceiling > floor else { continue }
+            try body(tier.charge(for: ceiling.subtracting(floor)))
+            floor = ceiling
         }
     }
-}
 
-extension PriceTier {
-    fileprivate func charge(for quantity: FixedDecimal) throws(DecimalError) -> TierCharge {
-        TierCharge(
-            upTo: upTo,
-            quantity: quantity,
-            unitAmount: unitAmount,
-            flatAmount: flatAmount,
-            amount: try quantity.multiplied(by: unitAmount).adding(ExactAmount(flatAmount))
-        )
+    /// The tier that a total falls in; the last one takes the rest even if it was given a bound.
+    private static func tier(
+        of tiers: [PriceTier],
+        containing quantity: FixedDecimal
+    ) throws(DecimalError) -> PriceTier {
+        let found = tiers.first { tier in
+            guard let upTo = tier.upTo else { return true }
+            return quantity <= upTo
+        }
+        guard let tier = found ?? tiers.last else { throw .malformed }
+        return tier
     }
 }

@@ -164,9 +164,10 @@ import Testing
             before: UsageTotal(quantity: FixedDecimal(60), eventCount: 1),
             through: UsageTotal(quantity: FixedDecimal(140), eventCount: 2)
         )
-        #expect(try later.charge().description == "63")
-        #expect(try later.breakdown().map(\.quantity.description) == ["40", "40"])
-        #expect(try later.breakdown().map(\.amount.description) == ["40", "23"])
+        #expect(try later.charge(for: .whole).description == "63")
+        let parts = try later.breakdown(of: later.charge(for: .whole))
+        #expect(parts.map(\.quantity.description) == ["40", "40"])
+        #expect(parts.map(\.amount.description) == ["40", "23"])
     }
 
     @Test func `late usage becomes the difference to what was invoiced, commitment and included credit too`() throws {
