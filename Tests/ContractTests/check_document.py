@@ -1,4 +1,5 @@
-"""Validates an OpenAPI document, and every example in it against its schema. Prints the faults; exits 1 if any."""
+"""Validates an OpenAPI document and every example in it, and asks for an example of each JSON body that is taken or
+answered. Prints the faults; exits 1 if any."""
 
 import sys
 
@@ -8,6 +9,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 
 BASE = "urn:document"
+METHODS = ("get", "put", "post", "delete", "patch")
+# The keywords of JSON Schema that hold a schema, a list of them, and a map of them.
+ONE = ("items", "additionalProperties", "propertyNames", "not", "contains", "if", "then", "else")
+LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
+MAP = ("properties", "patternProperties", "dependentSchemas")
 
 
 def absolute(node):
@@ -22,19 +28,67 @@ def absolute(node):
     return node
 
 
+def resolved(document, node):
+    """What the node says, or what it refers to."""
+    while "$ref" in node:
+        target = document
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            target = target[name]
+        node = target
+    return node
+
+
+def schema_examples(schema, place):
+    """Each example within a schema: where it is, the schema it is of, the value."""
+    if not isinstance(schema, dict):
+        return
+    values = [schema["example"]] if "example" in schema else []
+    for value in values + schema.get("examples", []):
+        yield place, schema, value
+    for name in ONE:
+        yield from schema_examples(schema.get(name), f"{place}/{name}")
+    for name in LIST:
+        for index, part in enumerate(schema.get(name, [])):
+            yield from schema_examples(part, f"{place}/{name}/{index}")
+    for name in MAP:
+        for key, part in schema.get(name, {}).items():
+            yield from schema_examples(part, f"{place}/{name}/{key}")
+
+
 def examples(node, place=""):
-    """Each example beside a schema: where it is, the schema, the value."""
+    """Each example beside or within a schema of the document: where it is, the schema, the value."""
     if isinstance(node, dict):
-        if isinstance(node.get("schema"), dict):
+        schema = node.get("schema")
+        if isinstance(schema, dict):
             if "example" in node:
-                yield place, node["schema"], node["example"]
+                yield place, schema, node["example"]
             for name, example in (node.get("examples") or {}).items():
-                yield f"{place}/{name}", node["schema"], example["value"]
+                yield f"{place}/{name}", schema, example["value"]
+            yield from schema_examples(schema, f"{place}/schema")
         for name, value in node.items():
-            yield from examples(value, f"{place}/{name}")
+            if name == "schemas":
+                for key, part in value.items():
+                    yield from schema_examples(part, f"{place}/schemas/{key}")
+            elif name not in ("schema", "example", "examples"):
+                yield from examples(value, f"{place}/{name}")
     elif isinstance(node, list):
         for index, value in enumerate(node):
             yield from examples(value, f"{place}/{index}")
+
+
+def bodies_without_example(document):
+    """Where a JSON body that an operation takes or answers on success has an example neither beside nor on its schema."""
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            operation = item.get(method, {})
+            bodies = {"request": operation.get("requestBody", {})}
+            bodies |= {status: body for status, body in operation.get("responses", {}).items() if status.startswith("2")}
+            for name, body in bodies.items():
+                for media_type, content in resolved(document, body).get("content", {}).items():
+                    is_json = media_type.endswith(("/json", "+json"))
+                    holders = (content, resolved(document, content.get("schema", {})))
+                    if is_json and not any({"example", "examples"} & holder.keys() for holder in holders):
+                        yield f"{method} {path}: {name}, {media_type}"
 
 
 def main() -> int:
@@ -51,6 +105,7 @@ def main() -> int:
         faults += [f"example {place}: {error.message}" for error in validator.iter_errors(value)]
     if count == 0:
         faults.append("the document has no examples")
+    faults += [f"{place} has no example" for place in bodies_without_example(document)]
     print("\n".join(faults) if faults else f"valid, with {count} examples")
     return 1 if faults else 0
 
