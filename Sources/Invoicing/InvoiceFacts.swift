@@ -43,12 +43,14 @@ package struct InvoiceFacts: Sendable, Hashable {
     package let unpriced: [Unpriced]
     /// The earlier periods whose adjustments are on the invoice, or would be if there were any.
     package let adjustedPeriods: [Int]
+    /// Nil where the operator has not said who it is.
+    package var seller: InvoiceSeller?
 }
 
 extension InvoiceFacts {
     /// As it is stored.
     package var json: JSONValue {
-        .members([
+        let facts = JSONValue.members([
             "adjusted_periods": .array(adjustedPeriods.map { .number(String($0)) }),
             "billing": billing.json,
             "billing_email": .text(billingEmail),
@@ -61,6 +63,8 @@ extension InvoiceFacts {
             "timezone": .string(timezone),
             "unpriced": .array(unpriced.map(\.json)),
         ])
+        guard let seller, case .object(let members) = facts else { return facts }
+        return .object(members + [JSONMember(name: "seller", value: seller.json)])
     }
 
     /// Nil for what this room never wrote.
@@ -80,6 +84,7 @@ extension InvoiceFacts {
         credits = json.list("credits").compactMap(Credit.init(json:))
         unpriced = json.list("unpriced").compactMap(Unpriced.init(json:))
         adjustedPeriods = json.list("adjusted_periods").compactMap(\.asInteger)
+        seller = json["seller"].flatMap(InvoiceSeller.init(json:))
     }
 }
 

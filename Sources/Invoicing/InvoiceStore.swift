@@ -76,6 +76,28 @@ package enum InvoiceStore {
         """
     }
 
+    /// The pinned lines of several invoices, whoever's they are, by invoice, each in order.
+    package static func lines(
+        of invoices: [StoredInvoice],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [InvoiceID: [StoredInvoiceLine]] {
+        guard !invoices.isEmpty else { return [:] }
+        let rows = try transaction.query(
+            """
+            SELECT line.invoice_id, line.line_number, line.kind, line.item, line.item_key, line.item_name,
+                line.period_index, line.segment, line.feature_id, line.cell, line.starts_at, line.ends_at,
+                line.description, line.quantity, line.plan_version_id, line.amount_exact, line.previously_invoiced,
+                line.amount, line.discount, line.included_credit, line.promotional_credit, line.tax, line.facts
+            FROM unnest(\(invoices.map(\.tenantID))::bigint[], \(invoices.map(\.id))::uuid[])
+                AS wanted (tenant_id, invoice_id)
+            JOIN invoice_line AS line
+                ON line.tenant_id = wanted.tenant_id AND line.invoice_id = wanted.invoice_id
+            ORDER BY line.tenant_id, line.invoice_id, line.line_number
+            """
+        ) { row throws(PostgresError) in (try row.next(InvoiceID.self), try Self.line(&row)) }
+        return Dictionary(grouping: rows, by: \.0).mapValues { $0.map(\.1) }
+    }
+
     /// The pinned lines of several invoices of a tenant, by invoice, each in order.
     package static func lines(
         of invoices: [InvoiceID],

@@ -51,6 +51,7 @@ extension Rooms {
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        InvoiceDocumentRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
 
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0) },

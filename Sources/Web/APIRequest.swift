@@ -60,7 +60,27 @@ package struct APIRequest: Sendable {
     }
 }
 
-enum PercentEncoding {
+package enum PercentEncoding {
+    /// A value of a query: everything but the unreserved characters of RFC 3986 is escaped.
+    package static func encoded(_ text: String) -> String {
+        var encoded = ""
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "a")...UInt8(ascii: "z"):
+                encoded.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                if "-._~".utf8.contains(byte) {
+                    encoded.unicodeScalars.append(Unicode.Scalar(byte))
+                } else {
+                    let hex = String(byte, radix: 16, uppercase: true)
+                    encoded += hex.count == 1 ? "%0\(hex)" : "%\(hex)"
+                }
+            }
+        }
+        return encoded
+    }
+
     /// Nil when an escape is broken or the bytes are not UTF-8.
     static func decoded(_ text: some StringProtocol, plusIsSpace: Bool) -> String? {
         guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else {

@@ -32,18 +32,19 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         let path = operation.path
             .replacing("{key}", with: names.tenant)
             .replacing("{feature}", with: "tokens")
-            .replacing("{id}", with: operation.path.contains("api-keys") ? names.apiKey : names.subscription)
+            .replacing("{id}", with: id(in: operation.path, names))
         let plain = IntrusionAttempt(operation: operation, path: path)
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
-            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice":
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice",
+                "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice":
                 [plain]
             case "getQuota": [plain, plain.asking("window=day")]
             case "suspendTenant", "resumeTenant", "cancelSubscription":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
             case "updateTenant", "createTenant": tenantForms(plain, names, own)
-            case "listSubscriptions", "listApiKeys": [plain.asking("tenant=\(names.tenant)")]
+            case "listSubscriptions", "listApiKeys", "exportInvoices": [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
@@ -56,6 +57,12 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
+    }
+
+    /// What stands for `{id}`, which names what the path is about.
+    private static func id(in path: String, _ names: TwoTenants.Names) -> String {
+        if path.contains("/api-keys/") { return names.apiKey }
+        return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
     /// Meters, features, plans and provider costs belong to no tenant, and neither path nor body can name one.

@@ -70,3 +70,10 @@ extension TwoTenants {
         FROM tenant
         """
 }
+
+extension TwoTenants.Names {
+    /// The invoice among the tenant's finance records; the tenants are made in this order.
+    var invoice: String {
+        TwoTenants.financeID(1, tenant: ["alpha": 1, "bravo": 2][tenant] ?? 9)
+    }
+}

@@ -1,0 +1,198 @@
+package import BillingCore
+import Catalog
+import Web
+
+extension PrintableInvoice {
+    /// A stored invoice as it is shown: from what was pinned with it alone, so that it reads the same whatever happens to
+    /// plans, prices and names later. Of what happens afterwards only that it was voided is told.
+    /// - Throws: `DecimalError.outOfRange` when a line's parts leave the range of an amount.
+    package init(_ whole: WholeInvoice) throws(DecimalError) {
+        let invoice = whole.invoice
+        let document = whole.document
+        let facts = document.facts
+        let zone = Zone(identifier: facts.timezone) ?? .utc
+        let text = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        var lines: [Line] = []
+        for line in whole.lines { lines.append(try Line(line, of: document)) }
+        self.init(
+            id: invoice.id.description,
+            number: document.number,
+            title: Self.title(of: invoice.status),
+            kind: invoice.kind.rawValue,
+            status: invoice.status.rawValue,
+            seller: facts.seller.map { Party(name: $0.name, lines: $0.lines) } ?? Party(name: ""),
+            tenantKey: document.tenantKey,
+            tenant: Party(name: document.tenantName, lines: facts.addressLines),
+            currency: document.currency.code,
+            period: invoice.period,
+            issuedAt: document.finalizedAt,
+            dueAt: document.dueAt,
+            documentedAt: document.finalizedAt ?? invoice.period.end,
+            facts: Self.facts(of: whole, zone: zone),
+            lines: lines,
+            totals: try Self.totals(of: whole, text),
+            notes: facts.notes
+        )
+    }
+
+    private static func title(of status: InvoiceStatus) -> String {
+        switch status {
+        case .draft: "Draft invoice"
+        case .void: "Void invoice"
+        case .finalized, .paid, .uncollectible: "Invoice"
+        }
+    }
+
+    private static func facts(of whole: WholeInvoice, zone: Zone) -> [Fact] {
+        let document = whole.document
+        let plan = "\(document.facts.planName), version \(document.facts.planVersion)"
+        return [
+            document.number.map { Fact("Invoice number", $0) },
+            document.finalizedAt.map { Fact("Issue date", InvoiceText.date($0, in: zone)) },
+            document.dueAt.map { Fact("Due date", InvoiceText.date($0, in: zone)) },
+            Fact("Period", InvoiceText.dates(whole.invoice.period, in: zone)),
+            Fact("Plan", plan),
+            Fact("Currency", document.currency.code),
+        ].compactMap { $0 }
+    }
+
+    private static func totals(
+        of whole: WholeInvoice,
+        _ text: (FixedDecimal) -> String
+    ) throws(DecimalError) -> [Total] {
+        let amounts = whole.document.amounts
+        let tax = whole.document.facts.billing.tax
+        var totals = [Total("Subtotal", text(amounts.subtotal))]
+        if !amounts.discount.isZero { totals.append(Total("Discounts", text(amounts.discount.negated))) }
+        if !amounts.credits.isZero { totals.append(Total("Credits", text(amounts.credits.negated))) }
+        for rate in tax.dueRates {
+            var sum = FixedDecimal.zero
+            for line in whole.lines {
+                for tax in line.facts.taxes where tax.rateKey == rate.key { sum = try sum.adding(tax.amount) }
+            }
+            totals.append(Total(tax.isInclusive ? "\(rate.label), included" : rate.label, text(sum)))
+        }
+        totals.append(Total("Total", text(amounts.total), isEmphasised: true))
+        if !amounts.carriedForward.isZero {
+            totals.append(Total("Credited to the account", text(amounts.carriedForward)))
+        }
+        if !amounts.paidByCredit.isZero {
+            totals.append(Total("Paid by credit", text(amounts.paidByCredit.negated)))
+            totals.append(Total("Amount due", text(amounts.due), isEmphasised: true))
+        }
+        return totals
+    }
+}
+
+extension PrintableInvoice.Line {
+    fileprivate init(_ line: StoredInvoiceLine, of document: StoredDocument) throws(DecimalError) {
+        let text = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        let treatment = document.facts.billing.tax
+        let tax = treatment.isInclusive ? FixedDecimal.zero : line.tax
+        self.init(
+            kind: line.kind.rawValue,
+            description: line.description,
+            period: line.period,
+            feature: line.item == .usage ? line.itemKey : nil,
+            cell: line.cellFacts,
+            plan: line.facts.plan,
+            planVersion: line.facts.planVersion,
+            priceModel: line.facts.priceModel,
+            quantity: line.quantity?.description,
+            unit: line.facts.unit ?? "",
+            tiers: line.steps.map(PrintableInvoice.Tier.init),
+            amount: text(line.amount),
+            amountUnrounded: line.amountExact,
+            allocations: Self.allocations(of: line, document.facts, text),
+            taxes: line.facts.taxes.map { tax in
+                let rate = treatment.rates.first { $0.key == tax.rateKey }
+                return PrintableInvoice.Tax(
+                    label: rate?.label ?? tax.rateKey,
+                    amount: text(tax.amount),
+                    isIncluded: treatment.isInclusive
+                )
+            },
+            total: text(try line.net.adding(tax))
+        )
+    }
+
+    private static func allocations(
+        of line: StoredInvoiceLine,
+        _ facts: InvoiceFacts,
+        _ text: @escaping (FixedDecimal) -> String
+    ) -> [PrintableInvoice.Allocation] {
+        let discounts = facts.discounts.filter { !$0.taken.isZero }.map(\.name)
+        let credits = facts.credits.filter { $0.kind == .promotional }.map(\.name)
+        let parts: [(PrintableInvoice.Allocation.Kind, String, FixedDecimal)] = [
+            (.discount, discounts.isEmpty ? "Discount" : discounts.joined(separator: ", "), line.discount),
+            (.credit, "Included credit", line.includedCredit),
+            (.credit, credits.isEmpty ? "Credit" : credits.joined(separator: ", "), line.promotionalCredit),
+        ]
+        return parts.filter { !$0.2.isZero }.map { kind, label, amount in
+            PrintableInvoice.Allocation(kind, label: label, amount: text(amount.negated))
+        }
+    }
+}
+
+extension PrintableInvoice {
+    /// The dimension values in the canonical text of a cell, by ascending name; none for the empty text.
+    static func cellFacts(_ cell: String) -> [Fact] {
+        guard !cell.isEmpty, let json = try? JSONValue(stored: cell), case .object(let members) = json else {
+            return []
+        }
+        return members.map { Fact($0.name, $0.value.asText ?? $0.value.text) }
+    }
+}
+
+extension PrintableInvoice.Tier {
+    fileprivate init(_ step: PriceStep) {
+        self.init(
+            label: step.label,
+            quantity: step.quantity.isZero ? "" : step.quantity.description,
+            unitAmount: step.hasUnitAmount ? step.unitAmount.description : nil,
+            flatAmount: step.flatAmount.isZero ? nil : step.flatAmount.description,
+            amount: step.amount
+        )
+    }
+}
+
+extension TaxRate {
+    /// `VAT 19 %`.
+    var label: String { "\(name) \(percent) %" }
+}
+
+extension InvoiceFacts {
+    /// Below the tenant's name: address, tax number, email.
+    fileprivate var addressLines: [String] {
+        let address = billing.address
+        let city = [address?.postalCode, address?.city].compactMap { $0 }.joined(separator: " ")
+        let lines = [
+            address?.line1, address?.line2, city, address?.state, address?.country,
+            billing.taxID.map { "Tax ID \($0)" },
+            billingEmail,
+        ]
+        return lines.compactMap { $0 }.filter { !$0.isEmpty }
+    }
+}
+
+extension StoredInvoiceLine {
+    /// The dimension values of the line's cell, by ascending name.
+    var cellFacts: [PrintableInvoice.Fact] { PrintableInvoice.cellFacts(cell) }
+
+    /// The steps of the exact amount. Tiers that follow each other in a graduated price begin where the one before ends.
+    var steps: [PriceStep] {
+        var above: FixedDecimal?
+        return facts.tiers.map { tier in
+            defer { above = tier.upTo }
+            return PriceStep(
+                basis: "tier",
+                above: facts.priceModel == "graduated" ? above : nil,
+                upTo: tier.upTo,
+                quantity: tier.quantity,
+                unitAmount: tier.unitAmount,
+                flatAmount: tier.flatAmount,
+                amount: tier.amount
+            )
+        }
+    }
+}

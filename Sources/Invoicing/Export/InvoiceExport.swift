@@ -1,0 +1,93 @@
+import BillingCore
+import Catalog
+import HTTPTypes
+import NIOCore
+import Postgres
+import Web
+
+/// Many finalised invoices as one file, page by page: memory holds a page, and no transaction lasts longer than one.
+///
+/// Drafts are left out, because what they say still changes. Invoices that are finalised while the file is made are
+/// left out as well, by a bound on the date of issue that is fixed at the start.
+struct InvoiceExport: Sendable {
+    enum Format: String, CaseIterable, Sendable {
+        /// One record for each line: see `InvoiceCSV`.
+        case csv
+        /// One JSON object for each invoice, its lines in it, and a line feed.
+        case ndjson
+
+        var contentType: String {
+            switch self {
+            case .csv: "text/csv; charset=utf-8; header=present"
+            case .ndjson: "application/x-ndjson"
+            }
+        }
+    }
+
+    /// How many invoices one transaction reads, and so how many memory holds.
+    private static let pageSize = 100
+
+    let format: Format
+    let filter: InvoiceStore.Filter
+    let pool: PostgresPool
+    let scope: PostgresScope
+
+    /// Reads the first page, so that what can't be read is told as a problem, and leaves the rest to the stream.
+    func answer() async throws -> Answer {
+        let first = try await page(after: nil)
+        var answer = Answer.streaming(
+            contentType: format.contentType,
+            AnswerStream { send in try await write(from: first, send) }
+        )
+        answer.headers[.contentDisposition] = #"attachment; filename="invoices.\#(format.rawValue)""#
+        return answer
+    }
+
+    private func write(from first: Page, _ send: AnswerStream.Send) async throws {
+        var page = first
+        var writer = CSVWriter()
+        if format == .csv { writer.append(InvoiceCSV.header) }
+        while true {
+            switch format {
+            case .csv:
+                for invoice in page.invoices {
+                    try InvoiceCSV.append(PrintableInvoice(invoice), to: &writer)
+                }
+                try await send(ByteBuffer(bytes: writer.takeBytes()))
+            case .ndjson:
+                var bytes = ByteBuffer()
+                for invoice in page.invoices {
+                    bytes.writeBytes(try JSONValue(encoding: InvoiceRecord(invoice)).bytes)
+                    bytes.writeInteger(UInt8(ascii: "\n"))
+                }
+                try await send(bytes)
+            }
+            guard let next = page.next else { return }
+            try Task.checkCancellation()
+            page = try await self.page(after: next)
+        }
+    }
+
+    private struct Page {
+        let invoices: [WholeInvoice]
+        let next: InvoiceStore.Position?
+    }
+
+    private func page(after position: InvoiceStore.Position?) async throws -> Page {
+        try await pool.transaction(.worker, as: scope) { transaction in
+            let heads = try InvoiceStore.list(filter, after: position, limit: Self.pageSize, in: transaction)
+            let pinned = heads.filter { $0.document != nil }
+            let lines = try InvoiceStore.lines(of: pinned.map(\.invoice), in: transaction)
+            let invoices = pinned.compactMap { head in
+                head.document.map { document in
+                    WholeInvoice(invoice: head.invoice, document: document, lines: lines[head.invoice.id] ?? [])
+                }
+            }
+            let last = heads.count == Self.pageSize ? heads.last?.invoice : nil
+            return Page(
+                invoices: invoices,
+                next: last.map { InvoiceStore.Position(issuedAt: $0.issuedAt, id: $0.id) }
+            )
+        }
+    }
+}

@@ -1,0 +1,141 @@
+import BillingCore
+import Catalog
+import Web
+
+/// A finalised invoice as one object of an export: everything that was pinned, and its state.
+struct InvoiceRecord: Encodable, Sendable {
+    struct Period: Encodable, Sendable {
+        let start: Instant
+        let end: Instant
+    }
+
+    struct Tax: Encodable, Sendable {
+        let rate: String
+        let amount: String
+    }
+
+    struct Tier: Encodable, Sendable {
+        let basis: String
+        let upTo: FixedDecimal?
+        let quantity: FixedDecimal
+        let unitAmount: FixedDecimal
+        let flatAmount: FixedDecimal
+        let amount: String
+    }
+
+    struct Line: Encodable, Sendable {
+        let line: Int
+        let kind: String
+        let item: String
+        let key: String
+        let description: String
+        let period: Period
+        let cell: [String: String]
+        let quantity: FixedDecimal?
+        let unit: String?
+        let plan: String
+        let planVersion: Int?
+        let priceModel: String?
+        let tiers: [Tier]
+        let amountUnrounded: String
+        let previouslyInvoiced: String
+        let amount: String
+        let discount: String
+        let includedCredit: String
+        let promotionalCredit: String
+        let taxes: [Tax]
+        let tax: String
+    }
+
+    let id: String
+    let number: String?
+    let status: String
+    let invoiceKind: String
+    let tenant: String
+    let tenantName: String
+    let subscription: String
+    let plan: String
+    let currency: String
+    let period: Period
+    let issuedAt: Instant?
+    let dueAt: Instant?
+    let paidAt: Instant?
+    let voidedAt: Instant?
+    let ledgerSeq: Int64
+    let lines: [Line]
+    let subtotal: String
+    let discount: String
+    let credits: String
+    let tax: String
+    let total: String
+    let carriedForward: String
+    let paidByCredit: String
+    let amountDue: String
+}
+
+extension InvoiceRecord {
+    init(_ whole: WholeInvoice) {
+        let (invoice, document) = (whole.invoice, whole.document)
+        let money = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        id = invoice.id.description
+        number = document.number
+        status = invoice.status.rawValue
+        invoiceKind = invoice.kind.rawValue
+        tenant = document.tenantKey
+        tenantName = document.tenantName
+        subscription = invoice.subscriptionID.description
+        plan = document.facts.plan
+        currency = document.currency.code
+        period = Period(start: invoice.period.start, end: invoice.period.end)
+        issuedAt = document.finalizedAt
+        dueAt = document.dueAt
+        paidAt = invoice.paidAt
+        voidedAt = invoice.voidedAt
+        ledgerSeq = document.ledgerSequence
+        lines = whole.lines.map { Line($0, money) }
+        let amounts = document.amounts
+        subtotal = money(amounts.subtotal)
+        discount = money(amounts.discount)
+        credits = money(amounts.credits)
+        tax = money(amounts.tax)
+        total = money(amounts.total)
+        carriedForward = money(amounts.carriedForward)
+        paidByCredit = money(amounts.paidByCredit)
+        amountDue = money(amounts.due)
+    }
+}
+
+extension InvoiceRecord.Line {
+    fileprivate init(_ stored: StoredInvoiceLine, _ money: (FixedDecimal) -> String) {
+        line = stored.number
+        kind = stored.kind.rawValue
+        item = stored.item.rawValue
+        key = stored.itemKey
+        description = stored.description
+        period = InvoiceRecord.Period(start: stored.period.start, end: stored.period.end)
+        cell = Dictionary(stored.cellFacts.map { ($0.label, $0.value) }) { first, _ in first }
+        quantity = stored.quantity
+        unit = stored.facts.unit
+        plan = stored.facts.plan
+        planVersion = stored.facts.planVersion
+        priceModel = stored.facts.priceModel
+        tiers = stored.steps.map { step in
+            InvoiceRecord.Tier(
+                basis: step.basis,
+                upTo: step.upTo,
+                quantity: step.quantity,
+                unitAmount: step.unitAmount,
+                flatAmount: step.flatAmount,
+                amount: step.amount
+            )
+        }
+        amountUnrounded = stored.amountExact
+        previouslyInvoiced = money(stored.previouslyInvoiced)
+        amount = money(stored.amount)
+        discount = money(stored.discount)
+        includedCredit = money(stored.includedCredit)
+        promotionalCredit = money(stored.promotionalCredit)
+        taxes = stored.facts.taxes.map { InvoiceRecord.Tax(rate: $0.rateKey, amount: money($0.amount)) }
+        tax = money(stored.tax)
+    }
+}
