@@ -105,12 +105,15 @@ import Web
             let made = try await server.expect(201, "POST", "/features", fine)
             let filters = try #require(made.json["filters"]?.elements)
             #expect(filters.first?["in"] == .array([.string("gpt-4o")]))
-            _ = try await server.expect(
+            let immutable = try await server.expect(
                 400,
                 "PATCH",
                 "/features/chat-tokens",
                 #"{"meter":"x","unit":"y","filters":[]}"#
             )
+            #expect(immutable.pointers == ["/meter", "/filters", "/unit"])
+            let renamed = try await server.expect(200, "PATCH", "/features/chat-tokens", #"{"name":"Chat"}"#)
+            #expect(renamed.json["name"]?.string == "Chat" && renamed.json["unit"]?.string == "token")
         }
     }
 }
