@@ -38,8 +38,8 @@ package enum TenantSnapshotStore {
 
     static func tenants(_ ids: [TenantID]) -> SQL {
         """
-        SELECT tenant.tenant_id, ledger.catalog_version, ledger.has_large_counters, tenant.key, tenant.name, tenant.currency,
-            tenant.timezone, tenant.status, tenant.cost_center
+        SELECT tenant.tenant_id, ledger.catalog_version, ledger.has_large_counters, tenant.key, tenant.name,
+            tenant.currency, tenant.timezone, tenant.status, tenant.cost_center
         FROM tenant
         JOIN tenant_ledger AS ledger ON ledger.tenant_id = tenant.tenant_id
         WHERE tenant.tenant_id = ANY(\(ids)::bigint[])

@@ -3,8 +3,8 @@ package import BillingCore
 /// One usage event, normalised: the CloudEvents attributes, the LLM fields under their own names whichever alias they
 /// came by, and everything else that was sent as raw JSON. Made by `EventDecoder`, or from the columns of the raw log.
 ///
-/// A class, because an event passes through several hands on its way to its row, and a dozen strings would be retained at
-/// each.
+/// A class, because an event passes through several hands on its way to its row, and a dozen strings would be retained
+/// at each.
 package final class UsageEvent: Sendable {
     package let source: String
     package let id: String

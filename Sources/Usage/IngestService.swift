@@ -125,8 +125,8 @@ package final class IngestService: Service {
         try await preparation.refresh(stale)
     }
 
-    /// Each tenant has its lane, so a request of several tenants takes several transactions; one that a counter may refuse
-    /// takes one, because nothing of it must be stored then.
+    /// Each tenant has its lane, so a request of several tenants takes several transactions; one that a counter may
+    /// refuse takes one, because nothing of it must be stored then.
     private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
         var shares: [Int: IngestPreparation.Prepared] = [:]
         func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {

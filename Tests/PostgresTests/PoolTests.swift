@@ -96,7 +96,9 @@ import Testing
             func settings(_ lane: PostgresLane) async throws -> [String] {
                 try await pool.query(
                     lane,
-                    "SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan'), current_setting('jit')"
+                    """
+                    SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan'), current_setting('jit')
+                    """
                 ) { row throws(PostgresError) in
                     [try row.next(String.self), try row.next(String.self), try row.next(String.self)]
                 }.first ?? []
