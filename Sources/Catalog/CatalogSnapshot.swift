@@ -51,17 +51,3 @@ package final class CatalogSnapshot: Sendable {
         }
     }
 }
-
-extension Feature {
-    /// Whether usage stored at a version of the catalogue was counted by this feature.
-    fileprivate func isInForce(at version: Int64) -> Bool {
-        createdVersion <= version && (archivedVersion.map { version < $0 } ?? true)
-    }
-}
-
-extension Meter {
-    /// Whether usage stored at a version of the catalogue was measured by this meter.
-    fileprivate func isInForce(at version: Int64) -> Bool {
-        createdVersion <= version && (archivedVersion.map { version < $0 } ?? true)
-    }
-}

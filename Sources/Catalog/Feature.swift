@@ -5,17 +5,17 @@ package import BillingCore
 package struct Feature: Sendable, Hashable {
     package let id: FeatureID
     package let key: String
-    package let name: String
+    package internal(set) var name: String
     package let meterID: MeterID
     package let meterKey: String
     /// Conditions on dimensions of the meter, the class dimension included; all must hold.
     package let filters: [ValueFilter]
     package let unit: String
     package let createdVersion: Int64
-    package let archivedVersion: Int64?
+    package internal(set) var archivedVersion: Int64?
     package let createdAt: Instant
-    package let updatedAt: Instant
-    package let revision: Int64
+    package internal(set) var updatedAt: Instant
+    package internal(set) var revision: Int64
 
     package init(
         id: FeatureID,

@@ -9,9 +9,6 @@ struct FeatureInput: Sendable {
     let filters: [ValueFilter]
     let unit: String
 
-    /// What cannot change once usage was counted.
-    static let immutableFields = ["key", "meter", "filters", "unit"]
-
     static func read(_ fields: JSONObjectReader) throws -> FeatureInput {
         let key = fields.key("key")
         let filters = fields.objects("filters", maximumCount: 20) {
@@ -60,32 +57,5 @@ struct FeatureInput: Sendable {
             let detail = "the meter has no class \"\(value)\"; it has \(known)"
             return FieldFault(pointer: "\(pointer)/\(member)", code: "unknown_class", detail: detail)
         }
-    }
-}
-
-extension Feature {
-    func renamed(_ name: String?, now: Instant) -> Feature {
-        copy(name: name ?? self.name, archivedVersion: archivedVersion, now: now)
-    }
-
-    func archived(at version: Int64, now: Instant) -> Feature {
-        copy(name: name, archivedVersion: version, now: now)
-    }
-
-    private func copy(name: String, archivedVersion: Int64?, now: Instant) -> Feature {
-        Feature(
-            id: id,
-            key: key,
-            name: name,
-            meterID: meterID,
-            meterKey: meterKey,
-            filters: filters,
-            unit: unit,
-            createdVersion: createdVersion,
-            archivedVersion: archivedVersion,
-            createdAt: createdAt,
-            updatedAt: now,
-            revision: revision + 1
-        )
     }
 }

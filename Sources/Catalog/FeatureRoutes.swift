@@ -9,13 +9,20 @@ struct FeatureRoutes: Sendable {
     func register(in operations: Operations) {
         operations.get("/features", "listFeatures", scope: .catalogRead) { try await list($0, $1) }
         operations.post("/features", "createFeature", scope: .catalogWrite, handler: desk.operatorOnly(create))
-        operations.get("/features/{key}", "getFeature", scope: .catalogRead) { try await get($0, $1) }
-        operations.patch("/features/{key}", "updateFeature", scope: .catalogWrite, handler: desk.operatorOnly(update))
+        operations.get("/features/{key}", "getFeature", scope: .catalogRead) {
+            try await desk.get(Feature.self, $0, $1)
+        }
+        operations.patch(
+            "/features/{key}",
+            "updateFeature",
+            scope: .catalogWrite,
+            handler: desk.operatorOnly { try await desk.rename(Feature.self, $0, $1) }
+        )
         operations.delete(
             "/features/{key}",
             "archiveFeature",
             scope: .catalogWrite,
-            handler: desk.operatorOnly(archive)
+            handler: desk.operatorOnly { try await desk.archive(Feature.self, $0, $1) }
         )
     }
 
@@ -35,12 +42,6 @@ struct FeatureRoutes: Sendable {
             )
         }
         return try .json(page.page(features) { [$0.key] }.map(FeatureBody.init))
-    }
-
-    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let key = try request.parameter("key")
-        let feature = try await desk.read(context) { try Self.existing(key, in: $0) }
-        return try .json(FeatureBody(feature), revision: feature.revision)
     }
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
@@ -71,54 +72,25 @@ struct FeatureRoutes: Sendable {
             return try .created(body, location: "/api/v1/features/\(feature.key)", revision: feature.revision)
         }
     }
+}
 
-    private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let key = try request.parameter("key")
-        let patch = try NamePatch.read(try request.json(), immutable: FeatureInput.immutableFields, of: "a feature")
-        let now = context.clock.now()
-        return try await desk.writeCatalog(request, context) { transaction in
-            _ = try CatalogVersion.bump(in: transaction)
-            let before = try Self.existing(key, in: transaction)
-            try request.ifMatch.require(before.revision)
-            let after = before.renamed(patch.name, now: now)
-            try FeatureStore.update(after, in: transaction)
-            let body = FeatureBody(after)
-            let shown = FeatureBody(before)
-            try CatalogDesk.audit("updated", .feature, key, by: context, before: shown, after: body, in: transaction)
-            return try .json(body, revision: after.revision)
-        }
+extension Feature: CatalogEntry {
+    static let resource = CatalogFault.Resource.feature
+    static let immutableFields = ["key", "meter", "filters", "unit"]
+
+    var body: FeatureBody { FeatureBody(self) }
+
+    static func find(key: String, in transaction: borrowing Transaction) throws -> Feature? {
+        try FeatureStore.find(key: key, in: transaction)
     }
 
-    private func archive(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let key = try request.parameter("key")
-        let now = context.clock.now()
-        return try await desk.writeCatalog(request, context) { transaction in
-            let version = try CatalogVersion.bump(in: transaction)
-            let before = try Self.existing(key, in: transaction)
-            try request.ifMatch.require(before.revision)
-            guard before.archivedVersion == nil else { return .noContent }
-            let versions = try PlanVersionStore.names(mentioning: key, limit: 11, in: transaction)
-            guard versions.isEmpty else { throw CatalogFault.featureInUse(key, planVersions: versions) }
-            let after = before.archived(at: version, now: now)
-            try FeatureStore.update(after, in: transaction)
-            try CatalogDesk.audit(
-                "archived",
-                .feature,
-                key,
-                by: context,
-                before: FeatureBody(before),
-                after: FeatureBody(after),
-                in: transaction
-            )
-            return .noContent
-        }
+    func update(in transaction: borrowing Transaction) throws {
+        try FeatureStore.update(self, in: transaction)
     }
 
-    private static func existing(_ key: String, in transaction: borrowing Transaction) throws -> Feature {
-        guard let feature = try FeatureStore.find(key: key, in: transaction) else {
-            throw CatalogFault.notFound(.feature, key)
-        }
-        return feature
+    func requireUnused(in transaction: borrowing Transaction) throws {
+        let versions = try PlanVersionStore.names(mentioning: key, limit: 11, in: transaction)
+        guard versions.isEmpty else { throw CatalogFault.featureInUse(key, planVersions: versions) }
     }
 }
 
@@ -139,7 +111,7 @@ struct FeatureBody: Encodable, Sendable {
         meter = feature.meterKey
         filters = .array(feature.filters.map { $0.json(nameField: "dimension") })
         unit = feature.unit
-        status = feature.archivedVersion == nil ? "active" : "archived"
+        status = feature.status
         createdAt = feature.createdAt
         updatedAt = feature.updatedAt
     }

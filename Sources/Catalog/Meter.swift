@@ -86,13 +86,13 @@ package struct MeterDefinition: Sendable, Hashable {
 package struct Meter: Sendable, Hashable {
     package let id: MeterID
     package let key: String
-    package let name: String
+    package internal(set) var name: String
     package let definition: MeterDefinition
     package let createdVersion: Int64
-    package let archivedVersion: Int64?
+    package internal(set) var archivedVersion: Int64?
     package let createdAt: Instant
-    package let updatedAt: Instant
-    package let revision: Int64
+    package internal(set) var updatedAt: Instant
+    package internal(set) var revision: Int64
 
     package init(
         id: MeterID,

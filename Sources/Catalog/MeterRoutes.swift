@@ -9,9 +9,21 @@ struct MeterRoutes: Sendable {
     func register(in operations: Operations) {
         operations.get("/meters", "listMeters", scope: .catalogRead) { try await list($0, $1) }
         operations.post("/meters", "createMeter", scope: .catalogWrite, handler: desk.operatorOnly(create))
-        operations.get("/meters/{key}", "getMeter", scope: .catalogRead) { try await get($0, $1) }
-        operations.patch("/meters/{key}", "updateMeter", scope: .catalogWrite, handler: desk.operatorOnly(update))
-        operations.delete("/meters/{key}", "archiveMeter", scope: .catalogWrite, handler: desk.operatorOnly(archive))
+        operations.get("/meters/{key}", "getMeter", scope: .catalogRead) {
+            try await desk.get(Meter.self, $0, $1)
+        }
+        operations.patch(
+            "/meters/{key}",
+            "updateMeter",
+            scope: .catalogWrite,
+            handler: desk.operatorOnly { try await desk.rename(Meter.self, $0, $1) }
+        )
+        operations.delete(
+            "/meters/{key}",
+            "archiveMeter",
+            scope: .catalogWrite,
+            handler: desk.operatorOnly { try await desk.archive(Meter.self, $0, $1) }
+        )
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
@@ -28,12 +40,6 @@ struct MeterRoutes: Sendable {
             )
         }
         return try .json(page.page(meters) { [$0.key] }.map(MeterBody.init))
-    }
-
-    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let key = try request.parameter("key")
-        let meter = try await desk.read(context) { try Self.existing(key, in: $0) }
-        return try .json(MeterBody(meter), revision: meter.revision)
     }
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
@@ -58,54 +64,27 @@ struct MeterRoutes: Sendable {
             return try .created(body, location: "/api/v1/meters/\(meter.key)", revision: meter.revision)
         }
     }
+}
 
-    private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let key = try request.parameter("key")
-        let patch = try NamePatch.read(try request.json(), immutable: MeterInput.immutableFields, of: "a meter")
-        let now = context.clock.now()
-        return try await desk.writeCatalog(request, context) { transaction in
-            _ = try CatalogVersion.bump(in: transaction)
-            let before = try Self.existing(key, in: transaction)
-            try request.ifMatch.require(before.revision)
-            let after = before.renamed(patch.name, now: now)
-            try MeterStore.update(after, in: transaction)
-            let body = MeterBody(after)
-            let shown = MeterBody(before)
-            try CatalogDesk.audit("updated", .meter, key, by: context, before: shown, after: body, in: transaction)
-            return try .json(body, revision: after.revision)
-        }
+extension Meter: CatalogEntry {
+    static let resource = CatalogFault.Resource.meter
+    static let immutableFields = [
+        "key", "event_type", "aggregation", "value", "class_dimension", "filters", "dimensions", "ignores",
+    ]
+
+    var body: MeterBody { MeterBody(self) }
+
+    static func find(key: String, in transaction: borrowing Transaction) throws -> Meter? {
+        try MeterStore.find(key: key, in: transaction)
     }
 
-    private func archive(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let key = try request.parameter("key")
-        let now = context.clock.now()
-        return try await desk.writeCatalog(request, context) { transaction in
-            let version = try CatalogVersion.bump(in: transaction)
-            let before = try Self.existing(key, in: transaction)
-            try request.ifMatch.require(before.revision)
-            guard before.archivedVersion == nil else { return .noContent }
-            let features = try FeatureStore.keys(fedBy: before.id, limit: 11, in: transaction)
-            guard features.isEmpty else { throw CatalogFault.meterInUse(key, features: features) }
-            let after = before.archived(at: version, now: now)
-            try MeterStore.update(after, in: transaction)
-            try CatalogDesk.audit(
-                "archived",
-                .meter,
-                key,
-                by: context,
-                before: MeterBody(before),
-                after: MeterBody(after),
-                in: transaction
-            )
-            return .noContent
-        }
+    func update(in transaction: borrowing Transaction) throws {
+        try MeterStore.update(self, in: transaction)
     }
 
-    private static func existing(_ key: String, in transaction: borrowing Transaction) throws -> Meter {
-        guard let meter = try MeterStore.find(key: key, in: transaction) else {
-            throw CatalogFault.notFound(.meter, key)
-        }
-        return meter
+    func requireUnused(in transaction: borrowing Transaction) throws {
+        let features = try FeatureStore.keys(fedBy: id, limit: 11, in: transaction)
+        guard features.isEmpty else { throw CatalogFault.meterInUse(key, features: features) }
     }
 }
 
@@ -135,7 +114,7 @@ struct MeterBody: Encodable, Sendable {
         filters = definition["filters"] ?? .null
         dimensions = definition["dimensions"] ?? .null
         ignores = definition["ignores"] ?? .null
-        status = meter.archivedVersion == nil ? "active" : "archived"
+        status = meter.status
         createdAt = meter.createdAt
         updatedAt = meter.updatedAt
     }

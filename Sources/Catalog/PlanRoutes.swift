@@ -52,7 +52,7 @@ struct PlanRoutes: Sendable {
 
     private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let key = try request.parameter("key")
-        let patch = try NamePatch.read(try request.json(), immutable: ["key", "currency"], of: "a plan")
+        let patch = try NamePatch.read(try request.json(), immutable: ["key", "currency"], of: .plan)
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
             _ = try CatalogVersion.bump(in: transaction)
