@@ -81,6 +81,7 @@ package struct EventRoutes: Sendable {
         let asked = query.string("tenant")
         let page = query.page()
         let feature = feature(query)
+        let cell = cell(query, of: feature)
         let user = query.string("user")
         let model = query.string("model")
         let type = query.string("type")
@@ -108,7 +109,7 @@ package struct EventRoutes: Sendable {
             throughSequence: through.map(Int64.init)
         )
         if let feature {
-            let log = FeatureEventLog(feature: feature, catalog: catalog.current, pool: pool)
+            let log = FeatureEventLog(feature: feature, cell: cell, catalog: catalog.current, pool: pool)
             let counted = try await log.page(filter, page)
             return try Answer.json(
                 counted.map { try EventBody($0.stored, tenant: tenant.key, quantity: $0.quantity) }
@@ -133,6 +134,18 @@ package struct EventRoutes: Sendable {
             query.fault("feature", code: "feature_not_found", detail: "There is no feature '\(key)'.")
         }
         return feature
+    }
+
+    /// The cell of the feature's matrix price that is asked for.
+    private func cell(_ query: QueryReader, of feature: Feature?) -> EventCell? {
+        guard let text = query.string("cell", maximumLength: 4_000) else { return nil }
+        let cell = EventCell(text)
+        if cell == nil {
+            query.fault("cell", code: "invalid", detail: "This must be a JSON object of dimension values.")
+        } else if feature == nil {
+            query.fault("cell", code: "not_applicable", detail: "A cell is one of a feature: name that too.")
+        }
+        return cell
     }
 
     @Sendable

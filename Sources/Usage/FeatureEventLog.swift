@@ -12,6 +12,8 @@ struct FeatureEventLog: Sendable {
     private static let rowsPerRequest = 20_000
 
     let feature: Feature
+    /// Only the part that falls in this cell; all of it when nil.
+    let cell: EventCell?
     let catalog: CatalogSnapshot
     let pool: PostgresPool
 
@@ -53,8 +55,11 @@ struct FeatureEventLog: Sendable {
     private func entry(_ stored: StoredEvent) -> Entry? {
         let metered = catalog.features(of: stored.event.type, at: stored.catalogVersion)
             .filter { $0.feature.id == feature.id }
-        guard let measured = Metering.measureStored(stored.event, features: metered).first else { return nil }
-        return Entry(stored: stored, quantity: measured.value.shown)
+        guard let measured = Metering.measureStored(stored.event, features: metered).first,
+            let source = metered.first
+        else { return nil }
+        guard let cell else { return Entry(stored: stored, quantity: measured.value.shown) }
+        return cell.part(of: measured, stored.event, source).map { Entry(stored: stored, quantity: $0.shown) }
     }
 }
 

@@ -1,4 +1,5 @@
 import BillingCore
+import Foundation
 import Postgres
 import TestSupport
 import Testing
@@ -146,6 +147,37 @@ import Web
             )
             #expect(invoice["total"]?.string == "19.50")
             #expect(lines.last?["tiers"]?[0]?["basis"]?.string == "packages")
+        }
+    }
+
+    @Test func theEventsBehindACellAreListedWithTheirPartOfIt() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.ingest(
+                Self.call("1", "gpt-4o", input: 8, output: 3, time: "2026-11-22T00:00:01Z"),
+                Self.call("2", "gpt-4o", input: 4, output: 0, time: "2026-11-22T00:00:02Z"),
+                Self.call("3", "o3", input: 100, output: 1, time: "2026-11-22T00:00:03Z")
+            )
+            let path = "/events?tenant=acme&feature=tokens&cell="
+            for (cell, events) in [
+                (#"{"model":"gpt-4o","token_class":"input"}"#, ["2 4", "1 8"]),
+                (#"{"token_class":"output","model":"gpt-4o"}"#, ["1 3"]), (#"{"model":"o3"}"#, ["3 101"]),
+                (#"{"model":"o4"}"#, []),
+            ] {
+                let encoded = cell.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+                let list = try await server.ask("GET", path + encoded)
+                let shown = (list["data"]?.elements ?? []).map { event in
+                    "\(event["id"]?.string ?? "?") \(event["quantity"]?.string ?? "-")"
+                }
+                #expect(shown == events)
+            }
+            for query in [
+                "feature=tokens&cell=x", "feature=tokens&cell=%7B%22a%22%3A1%7D", "cell=%7B%22a%22%3A%22b%22%7D",
+            ] {
+                let refused = try await server.operatorClient.get("/api/v1/events?tenant=acme&\(query)")
+                #expect(refused.status == 400)
+                #expect(refused.pointers == ["?cell"])
+            }
         }
     }
 
