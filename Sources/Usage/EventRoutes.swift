@@ -138,7 +138,7 @@ package struct EventRoutes: Sendable {
 
     /// The cell of the feature's matrix price that is asked for.
     private func cell(_ query: QueryReader, of feature: Feature?) -> EventCell? {
-        guard let text = query.string("cell", maximumLength: 4_000) else { return nil }
+        guard let text = query.string("cell", maximumLength: 500) else { return nil }
         let cell = EventCell(text)
         if cell == nil {
             query.fault("cell", code: "invalid", detail: "This must be a JSON object of dimension values.")
