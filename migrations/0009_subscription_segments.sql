@@ -57,6 +57,10 @@ ALTER TABLE billing_period
     DROP CONSTRAINT billing_period_unique,
     ADD CONSTRAINT billing_period_unique UNIQUE (tenant_id, subscription_id, period_index, segment);
 
+-- A counter's `charge` is what its segment adds to those before it. `running_quantity` is the period's quantity through
+-- the segment; null where no segment but this one has any, so that it is the quantity itself.
+ALTER TABLE usage_counter ADD COLUMN running_quantity numeric(38,12);
+
 GRANT SELECT, INSERT, DELETE ON subscription_segment TO turnpike_service;
 GRANT SELECT, INSERT, UPDATE ON quota_override TO turnpike_service;
 GRANT SELECT ON subscription_segment, quota_override TO turnpike_tenant;

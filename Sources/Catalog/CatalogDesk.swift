@@ -30,6 +30,28 @@ struct CatalogDesk: Sendable {
         try await refusing { try await writes.perform(request, context, body) }
     }
 
+    /// Does what a write would do, answers with what came of it, and takes everything back. Locks are held until then,
+    /// as by the write itself.
+    func preview(
+        _ context: RequestContext,
+        _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
+    ) async throws -> Answer {
+        try await refusing {
+            do {
+                return try await pool.transaction(.interactive, retries: .idempotent(attempts: 3)) { transaction in
+                    throw Preview(answer: try body(transaction))
+                }
+            } catch let preview as Preview {
+                return preview.answer
+            }
+        }
+    }
+
+    /// Ends the transaction of a preview, so that nothing of it is stored.
+    private struct Preview: Error {
+        let answer: Answer
+    }
+
     /// Changes the shared catalogue. When it has, this replica reads it again; the others do so when they are told.
     func writeCatalog(
         _ request: APIRequest,

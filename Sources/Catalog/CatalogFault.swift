@@ -11,6 +11,7 @@ package enum CatalogFault: Error, Sendable, Equatable {
         case subscription
         case price
         case fxRate = "fx_rate"
+        case quotaOverride = "quota_override"
     }
 
     case notFound(Resource, String)
@@ -19,10 +20,19 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case subjectsTaken([SubjectInUse])
     case meterInUse(String, features: [String])
     case featureInUse(String, planVersions: [String])
+    case featureOverridden(String, tenants: [String])
     case planVersionPublished(plan: String, version: Int)
     case planVersionNotPublished(plan: String, version: Int?)
     case subscriptionOverlaps(tenant: String)
     case subscriptionEnded(SubscriptionID)
+    /// There is nothing to resume.
+    case subscriptionNotCancelled(SubscriptionID)
+    /// The change would come when the subscription has ended.
+    case changeAfterEnd(SubscriptionID, end: Instant)
+    case noChangeScheduled(SubscriptionID)
+    /// Usage is rated under a change that has not come, so it cannot be withdrawn any more.
+    case changeHasUsage(SubscriptionID)
+    case tooManyChanges(SubscriptionID, limit: Int)
     case tenantSuspended(String)
     case timezoneInUse(String)
     case currencyMismatch(plan: String, planCurrency: String, tenantCurrency: String)
@@ -63,13 +73,14 @@ extension CatalogFault {
                 code: "feature_in_use",
                 detail: "The feature '\(key)' is named by the plan version \(Self.list(versions))."
             )
-        case .subscriptionOverlaps(let tenant):
+        case .featureOverridden(let key, let tenants):
             .conflict(
-                code: "subscription_overlaps",
-                detail: "The tenant '\(tenant)' has a subscription for part of that time. Cancel it first."
+                code: "feature_in_use",
+                detail: "The feature '\(key)' has a price or quota of its own for \(Self.list(tenants))."
             )
-        case .subscriptionEnded(let id):
-            .conflict(code: "subscription_ended", detail: "The subscription \(id) has ended already.")
+        case .subscriptionOverlaps, .subscriptionEnded, .subscriptionNotCancelled, .changeAfterEnd, .noChangeScheduled,
+            .changeHasUsage, .tooManyChanges:
+            subscriptionProblem
         case .tenantSuspended(let key):
             .conflict(code: "tenant_suspended", detail: "The tenant '\(key)' is suspended. Resume it first.")
         case .timezoneInUse(let key):
@@ -85,6 +96,42 @@ extension CatalogFault {
                 detail: "This credential is bound to a tenant; what all tenants share needs an operator's."
             )
         case .unreadable:
+            .internalError(self)
+        }
+    }
+
+    private var subscriptionProblem: Problem {
+        switch self {
+        case .subscriptionOverlaps(let tenant):
+            .conflict(
+                code: "subscription_overlaps",
+                detail: "The tenant '\(tenant)' has a subscription for part of that time. Cancel it first."
+            )
+        case .subscriptionEnded(let id):
+            .conflict(code: "subscription_ended", detail: "The subscription \(id) has ended already.")
+        case .subscriptionNotCancelled(let id):
+            .conflict(
+                code: "subscription_not_cancelled",
+                detail: "The subscription \(id) goes on; there is no cancellation to take back."
+            )
+        case .changeAfterEnd(let id, let end):
+            .conflict(
+                code: "change_after_end",
+                detail: "The subscription \(id) ends at \(end), before the change. Resume it first."
+            )
+        case .noChangeScheduled(let id):
+            .conflict(code: "no_change_scheduled", detail: "No change of the subscription \(id) is still to come.")
+        case .changeHasUsage(let id):
+            .conflict(
+                code: "change_has_usage",
+                detail: "Usage is rated under the change of the subscription \(id) already. Change it again instead."
+            )
+        case .tooManyChanges(let id, let limit):
+            .conflict(
+                code: "too_many_changes",
+                detail: "The subscription \(id) has changed \(limit) times. Cancel it and subscribe again."
+            )
+        default:
             .internalError(self)
         }
     }

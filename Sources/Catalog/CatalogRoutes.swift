@@ -2,11 +2,12 @@ package import BillingCore
 package import Postgres
 package import Web
 
-/// The operations of this room: tenants, meters, features, plans and their versions, subscriptions, and what providers
-/// charge.
+/// The operations of this room: tenants and their own quotas, meters, features, plans and their versions,
+/// subscriptions, and what providers charge.
 package struct CatalogRoutes: Sendable {
     private let desk: CatalogDesk
     private let usage: StoredUsageAccess
+    private let invoices: UpcomingInvoiceAccess
     private let costCurrency: Currency
 
     /// - Parameter costCurrency: the operator's, in which provider costs are.
@@ -14,10 +15,12 @@ package struct CatalogRoutes: Sendable {
         pool: PostgresPool,
         catalog: Catalog,
         usage: StoredUsageAccess,
+        invoices: UpcomingInvoiceAccess,
         costCurrency: Currency = .usd
     ) {
         desk = CatalogDesk(pool: pool, writes: IdempotentWrites(pool: pool), catalog: catalog)
         self.usage = usage
+        self.invoices = invoices
         self.costCurrency = costCurrency
     }
 
@@ -30,6 +33,7 @@ package struct CatalogRoutes: Sendable {
         PriceBookRoutes(desk: desk, costCurrency: costCurrency).register(in: operations)
         FXRateRoutes(desk: desk).register(in: operations)
         let service = SubscriptionService(catalog: desk.catalog, usage: usage)
-        SubscriptionRoutes(desk: desk, service: service).register(in: operations)
+        SubscriptionRoutes(desk: desk, service: service, invoices: invoices).register(in: operations)
+        QuotaOverrideRoutes(desk: desk, usage: usage).register(in: operations)
     }
 }

@@ -26,6 +26,11 @@ package enum CatalogVersion {
         return version
     }
 
+    /// Keeps the catalogue as it is until the transaction ends: for what is about to name a feature of it.
+    static func hold(in transaction: borrowing Transaction) throws(PostgresError) {
+        try transaction.execute("SELECT version FROM catalog_version FOR SHARE")
+    }
+
     /// Raises the version and tells every replica with the commit. A transaction that changes the catalogue does
     /// this first: the row lock then makes catalogue changes take turns, so a later statement that checks whether
     /// something is in use cannot be overtaken.

@@ -91,6 +91,8 @@ extension Feature: CatalogEntry {
     func requireUnused(in transaction: borrowing Transaction) throws {
         let versions = try PlanVersionStore.names(mentioning: key, limit: 11, in: transaction)
         guard versions.isEmpty else { throw CatalogFault.featureInUse(key, planVersions: versions) }
+        let tenants = try SubscriptionSegmentStore.tenants(overriding: key, limit: 11, in: transaction)
+        guard tenants.isEmpty else { throw CatalogFault.featureOverridden(key, tenants: tenants) }
     }
 }
 

@@ -25,7 +25,8 @@ enum PlanVersionService {
         return try .json(PublishedVersionBody(record, overlaps: overlaps), revision: record.revision)
     }
 
-    private static func metered(
+    /// The features that exist among the keys, each with its meter.
+    static func metered(
         _ keys: [String],
         in transaction: borrowing Transaction
     ) throws -> [String: MeteredFeature] {

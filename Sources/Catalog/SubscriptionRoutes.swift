@@ -6,6 +6,7 @@ import Web
 struct SubscriptionRoutes: Sendable {
     let desk: CatalogDesk
     let service: SubscriptionService
+    let invoices: UpcomingInvoiceAccess
 
     func register(in operations: Operations) {
         operations.get("/subscriptions", "listSubscriptions", scope: .subscriptionsRead) { try await list($0, $1) }
@@ -13,9 +14,13 @@ struct SubscriptionRoutes: Sendable {
             try await create($0, $1)
         }
         operations.get("/subscriptions/{id}", "getSubscription", scope: .subscriptionsRead) { try await get($0, $1) }
-        operations.post("/subscriptions/{id}/cancel", "cancelSubscription", scope: .subscriptionsWrite) {
-            try await cancel($0, $1)
+        let one = "/subscriptions/{id}"
+        operations.post("\(one)/change", "changeSubscription", scope: .subscriptionsWrite) { try await change($0, $1) }
+        operations.post("\(one)/withdraw-changes", "withdrawSubscriptionChanges", scope: .subscriptionsWrite) {
+            try await withdrawChanges($0, $1)
         }
+        operations.post("\(one)/cancel", "cancelSubscription", scope: .subscriptionsWrite) { try await cancel($0, $1) }
+        operations.post("\(one)/resume", "resumeSubscription", scope: .subscriptionsWrite) { try await resume($0, $1) }
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
@@ -53,51 +58,71 @@ struct SubscriptionRoutes: Sendable {
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let now = context.clock.now()
         let input = try SubscriptionInput.read(try request.fields(), now: now)
+        if input.overrides != nil || input.trialDays != nil { try desk.requireOperator(context) }
         let id = SubscriptionID(rawValue: context.ids.next())
         let bound = context.principal.tenantID
+        if input.isDryRun {
+            return try await desk.preview(context) { transaction in
+                let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
+                return try preview(change, upcomingBefore: nil, now: now, in: transaction)
+            }
+        }
         let answer = try await desk.write(request, context) { transaction in
-            let made = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
-            let body = SubscriptionBody(made, now: now)
-            try CatalogDesk.audit(
-                "created",
-                .subscription,
-                made.id.description,
-                by: context,
-                after: body,
-                tenant: made.tenantID,
-                in: transaction
-            )
-            return try .created(body, location: "/api/v1/subscriptions/\(made.id)", revision: made.revision)
+            let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
+            let body = try Self.recorded(change, "created", by: context, now: now, in: transaction)
+            let location = "/api/v1/subscriptions/\(id)"
+            return try .created(body, location: location, revision: change.after.revision)
         }
         desk.catalog.invalidate(tenantKey: input.tenant)
         return answer
     }
 
-    private func cancel(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.id(request)
-        let now = context.clock.now()
-        let time = try CancellationTime.read(try request.fields(emptyIsObject: true), now: now)
-        let bound = context.principal.tenantID
-        return try await desk.write(request, context) { transaction in
-            let change = try service.cancel(id, at: time, boundTo: bound, now: now, in: transaction) { subscription in
+    private func change(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let input = try PlanChangeInput.read(try request.fields(), now: context.clock.now())
+        if input.overrides != nil { try desk.requireOperator(context) }
+        return try await act("changed", isDryRun: input.isDryRun, request, context) { id, bound, now, transaction in
+            try service.change(id, to: input, boundTo: bound, now: now, in: transaction) { subscription in
                 try request.ifMatch.require(subscription.revision)
             }
-            let body = SubscriptionBody(change.after, now: now)
-            try CatalogDesk.audit(
-                "cancelled",
-                .subscription,
-                id.description,
-                by: context,
-                before: SubscriptionBody(change.before, now: now),
-                after: body,
-                tenant: change.after.tenantID,
-                in: transaction
-            )
-            return try .json(body, revision: change.after.revision)
         }
     }
 
-    private static func id(_ request: APIRequest) throws -> SubscriptionID {
+    private func withdrawChanges(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let isDryRun = try Self.isDryRun(request)
+        return try await act("changes_withdrawn", isDryRun: isDryRun, request, context) { id, bound, now, transaction in
+            try service.withdrawChanges(of: id, boundTo: bound, now: now, in: transaction) { subscription in
+                try request.ifMatch.require(subscription.revision)
+            }
+        }
+    }
+
+    private func cancel(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let input = try CancellationInput.read(try request.fields(emptyIsObject: true), now: context.clock.now())
+        return try await act("cancelled", isDryRun: input.isDryRun, request, context) { id, bound, now, transaction in
+            try service.cancel(id, at: input.time, boundTo: bound, now: now, in: transaction) { subscription in
+                try request.ifMatch.require(subscription.revision)
+            }
+        }
+    }
+
+    private func resume(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let isDryRun = try Self.isDryRun(request)
+        return try await act("resumed", isDryRun: isDryRun, request, context) { id, bound, now, transaction in
+            try service.resume(id, boundTo: bound, now: now, in: transaction) { subscription in
+                try request.ifMatch.require(subscription.revision)
+            }
+        }
+    }
+
+    /// The body of an operation that asks nothing else.
+    private static func isDryRun(_ request: APIRequest) throws -> Bool {
+        let fields = try request.fields(emptyIsObject: true)
+        let isDryRun = fields.bool("dry_run", default: false)
+        try fields.finish()
+        return isDryRun
+    }
+
+    static func id(_ request: APIRequest) throws -> SubscriptionID {
         let text = try request.parameter("id")
         guard let id = SubscriptionID(text) else { throw CatalogFault.notFound(.subscription, text).problem }
         return id

@@ -108,7 +108,7 @@ enum SubscriptionSegmentStore {
         )
     }
 
-    /// Tenants, by key, with a segment that has its own price or quota of a feature.
+    /// Tenants, by key, that have their own price or quota of a feature.
     static func tenants(
         overriding feature: String,
         limit: Int,
@@ -119,10 +119,17 @@ enum SubscriptionSegmentStore {
         let limited = PostgresJSON(text: JSONValue.members(["quotas": entry]).text)
         return try transaction.query(
             """
-            SELECT DISTINCT tenant.key
-            FROM subscription_segment AS segment
-            JOIN tenant ON tenant.tenant_id = segment.tenant_id
-            WHERE segment.overrides @> \(charged) OR segment.overrides @> \(limited)
+            SELECT tenant.key
+            FROM tenant
+            WHERE EXISTS (
+                SELECT FROM subscription_segment AS segment
+                WHERE segment.tenant_id = tenant.tenant_id
+                    AND (segment.overrides @> \(charged) OR segment.overrides @> \(limited))
+            ) OR EXISTS (
+                SELECT FROM quota_override AS quota
+                JOIN feature ON feature.feature_id = quota.feature_id
+                WHERE quota.tenant_id = tenant.tenant_id AND quota.active AND feature.key = \(feature)
+            )
             ORDER BY tenant.key
             LIMIT \(limit)
             """

@@ -111,12 +111,6 @@ extension SubscriptionSnapshot {
         segments.last { $0.startsAt <= instant } ?? segments[0]
     }
 
-    /// The plan version of the last segment.
-    package var planVersion: PlanVersion { segments[segments.count - 1].planVersion }
-
-    package var planKey: String { planVersion.planKey }
-    package var version: Int { planVersion.version }
-
     /// The plan version in force at an instant, with what the subscription has in place of it.
     package func planVersion(at instant: Instant) -> PlanVersion {
         segment(at: instant).planVersion

@@ -1,36 +1,45 @@
 package import BillingCore
 package import Postgres
 
-/// A subscription that has just begun to exist, or whose limits have just come into force, as its own transaction sees
-/// it.
+/// A subscription that has just begun to cover some time, or whose limits have just come into force, as its own
+/// transaction sees it.
 package struct SubscriptionStart: Sendable {
     /// The tenant with the subscription and the limits in force.
     package let tenant: TenantSnapshot
     package let subscription: SubscriptionSnapshot
     /// The shared catalogue at the version this transaction sees.
     package let catalog: CatalogSnapshot
-    /// Whether the subscription was made in this transaction.
-    package let isNew: Bool
+    /// From when on it covers what it did not cover before this transaction, so that usage stored there is to be
+    /// rated; nil where that has not changed.
+    package let ratesFrom: Instant?
+    /// The instant whose windows are the first that limits which come into force count in.
+    package let limitsFrom: Instant
     /// Whether it covers the present; the tenant's limits in force are then its own.
     package let isInForce: Bool
 
     /// - Parameters:
-    ///   - new: the subscription that was made; without it, the one that covers the present.
+    ///   - covering: the subscription that covers more than before, and from when on; without it, the one that covers
+    ///     the present.
+    ///   - limitsFrom: see the property; by default the start of the segment in force.
     /// - Returns: `nil` when there is no such subscription.
     init?(
         of tenantID: TenantID,
-        new: SubscriptionID? = nil,
+        covering more: (subscription: SubscriptionID, from: Instant)? = nil,
+        limitsFrom: Instant? = nil,
         catalog: Catalog,
         now: Instant,
         in transaction: borrowing Transaction
     ) throws {
         let tenants = try TenantSnapshotStore.read([tenantID], plans: [:], now: now, in: transaction)
-        let started = tenants.first?.subscriptions.first { new == nil ? $0.covers(now) : $0.id == new }
+        let started = tenants.first?.subscriptions.first { subscription in
+            more.map { subscription.id == $0.subscription } ?? subscription.covers(now)
+        }
         guard let tenant = tenants.first, let started else { return nil }
         let cached = catalog.current
         let isCurrent = try CatalogVersion.read(in: transaction) == cached.version
         self.tenant = tenant
-        isNew = new != nil
+        ratesFrom = more.map { max($0.from, started.startsAt) }
+        self.limitsFrom = limitsFrom ?? max(started.startsAt, started.segment(at: now).startsAt)
         isInForce = started.covers(now)
         subscription = started
         self.catalog = isCurrent ? cached : try CatalogSnapshotStore.read(in: transaction)

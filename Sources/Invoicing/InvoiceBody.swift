@@ -103,12 +103,11 @@ struct InvoiceBody: Encodable, Sendable {
 
     init(upcoming: UpcomingInvoice, tenant: TenantSnapshot, catalog: CatalogSnapshot) {
         let invoice = upcoming.invoice
-        let plan = upcoming.subscription.planVersion
         let money = { (amount: FixedDecimal) in Money(amount, invoice.currency).formatted }
         self.tenant = tenant.key
         currency = invoice.currency.code
         subscription = upcoming.subscription.id.description
-        self.plan = plan.planKey
+        plan = upcoming.planKey
         period = Period(start: invoice.period.start, end: invoice.period.end)
         invoiceKind = invoice.kind.rawValue
         lines = invoice.lines.map { line in
@@ -170,10 +169,11 @@ extension InvoiceBody.Line {
                     description: "\(feature?.name ?? usage.feature.description) (\(dates))",
                     period: period,
                     cell: .cell(usage.cell),
-                    quantity: usage.through.quantity,
+                    quantity: (try? usage.quantity) ?? usage.through.quantity,
                     unit: feature?.unit ?? "",
                     priceModel: usage.price.model,
-                    planVersion: subscription.version,
+                    planVersion: subscription.segments.first { $0.ordinal == line.key.segment }?.planVersion.version
+                        ?? 0,
                     tiers: line.tiers.map(InvoiceBody.Tier.init),
                     amount: amount,
                     amountUnrounded: line.amountUnrounded.fixedDescription

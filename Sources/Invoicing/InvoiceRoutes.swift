@@ -42,18 +42,9 @@ package struct InvoiceRoutes: Sendable {
             .interactive,
             as: .tenant(tenant.id.rawValue),
             CounterStore.counters(tenant: tenant.id, subscription: subscription.id, periodIndex: period.index),
-            CounterStore.decode
+            CounterStore.decodeOfPeriod
         )
-        let invoice: UpcomingInvoice
-        do {
-            invoice = try UpcomingInvoice(subscription: subscription, period: period, counters: counters)
-        } catch {
-            throw Problem(
-                .unprocessableContent,
-                code: "amount_out_of_range",
-                detail: "The invoice comes to 10^26 or more, which is more than an amount can hold."
-            )
-        }
+        let invoice = try UpcomingInvoice.refusing(subscription: subscription, period: period, counters: counters)
         return try Answer.json(InvoiceBody(upcoming: invoice, tenant: tenant, catalog: catalog.current))
     }
 }

@@ -44,7 +44,14 @@ package struct QuotaRoutes: Sendable {
         guard let tightest = quotas.min(by: { $0.remaining < $1.remaining }) else {
             throw Problem.notFound("quota", feature)
         }
-        return try Answer.json(tightest)
+        let overrides = try await pool.query(
+            .interactive,
+            as: .tenant(tenant.id.rawValue),
+            QuotaOverrideStore.overrides(of: tenant.id),
+            QuotaOverrideStore.decode
+        )
+        let own = overrides.first { $0.featureKey == tightest.feature && $0.window.rawValue == tightest.window.kind }
+        return try Answer.json(SingleQuotaBody(tightest, own: own), revision: own?.revision ?? 0)
     }
 
     private func tenant(_ request: APIRequest, _ context: RequestContext) async throws -> TenantSnapshot {
@@ -118,5 +125,26 @@ struct QuotaBody: Encodable, Sendable {
             start: isLifetime ? nil : window.start,
             end: isLifetime ? nil : window.end
         )
+    }
+}
+
+/// A quota as it is answered alone: with the tenant's own that stands in place of the plan's.
+struct SingleQuotaBody: Encodable, Sendable {
+    let quota: QuotaBody
+    let override: QuotaOverrideBody?
+
+    init(_ quota: QuotaBody, own: QuotaOverride?) {
+        self.quota = quota
+        override = own.flatMap { $0.isActive ? QuotaOverrideBody($0) : nil }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case override
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try quota.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(override, forKey: .override)
     }
 }

@@ -46,6 +46,7 @@ extension Rooms {
             pool: dependencies.pool,
             catalog: catalog,
             usage: .ofUsageRoom,
+            invoices: .ofInvoicingRoom(catalog),
             costCurrency: dependencies.configuration.costCurrency
         ).register(in: operations)
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
@@ -102,6 +103,14 @@ extension StoredUsageAccess {
         rate: { transaction, start in try EarlierUsage.rate(start, in: transaction) },
         latest: { transaction, tenant, interval in try EarlierUsage.latest(of: tenant, in: interval, transaction) }
     )
+}
+
+extension UpcomingInvoiceAccess {
+    fileprivate static func ofInvoicingRoom(_ catalog: Catalog) -> UpcomingInvoiceAccess {
+        UpcomingInvoiceAccess { transaction, tenant, instant in
+            try UpcomingInvoice.body(of: tenant, at: instant, catalog: catalog.current, in: transaction)
+        }
+    }
 }
 
 /// The room of usage: ingest with its lanes, and the worker that makes partitions ahead.

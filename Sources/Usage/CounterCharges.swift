@@ -1,5 +1,6 @@
 import BillingCore
 import Catalog
+import Postgres
 
 /// A counter would leave the range of a quantity (10^26): the events that do it cannot be stored.
 struct CounterOverflow: Error {
@@ -7,7 +8,25 @@ struct CounterOverflow: Error {
     let feature: FeatureID
 }
 
-/// A counter in a new state, before it is known what that costs.
+/// Where a counter counts, and how: what its charge depends on beside its state.
+struct CountedPlace: Sendable {
+    let place: EventPlace
+    let accumulation: UsageAccumulation
+    /// Whether the counter has distinct values, which may have been seen in an earlier segment too.
+    let isDistinct: Bool
+
+    init(_ place: EventPlace, _ value: MeasuredValue) {
+        self.place = place
+        switch value {
+        case .sum, .count: (accumulation, isDistinct) = (.sum, false)
+        case .maximum: (accumulation, isDistinct) = (.maximum, false)
+        case .latest: (accumulation, isDistinct) = (.latest, false)
+        case .unique: (accumulation, isDistinct) = (.sum, true)
+        }
+    }
+}
+
+/// A counter in a new state, before it is known what that costs. Its period has one segment.
 struct ChangedCounter {
     let key: CounterKey
     let state: CounterState
@@ -53,10 +72,28 @@ extension CounterRow {
     }
 }
 
+extension EventPlace {
+    /// The counter and its like in the other segments of the period, in their order; the counter itself where there is
+    /// one segment.
+    func keys(beside key: CounterKey) -> [CounterKey] {
+        guard !parts.isEmpty else { return [key] }
+        return parts.compactMap { part in
+            part.billingPeriodID.map { period in
+                CounterKey(tenant: key.tenant, period: period, feature: key.feature, cell: key.cell)
+            }
+        }
+    }
+
+    /// The price of a feature here, for its cells too; nil where the plan has none, and in a trial.
+    func price(of feature: FeatureID) -> Price? {
+        isTrial ? nil : planVersion.charges[feature]
+    }
+}
+
 extension CounterState {
     /// The unrounded charge of what was counted, kept to 12 digits; zero where there is no price for it, and for a flat
     /// price, which usage does not cause.
-    func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
+    fileprivate func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
         guard let price else { return .zero }
         return try price.usageCharge(for: total).rounded(toDigits: 12)
     }

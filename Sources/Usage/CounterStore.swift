@@ -6,8 +6,11 @@ package import Postgres
 package struct CounterRow: Sendable {
     package let key: CounterKey
     package let state: CounterState
-    /// The unrounded charge of the state under the period's plan, to 12 digits.
+    /// The unrounded charge of the state under its segment's plan version, to 12 digits. Where the plan changed within
+    /// the period it is what the segment adds to those before it.
     package let charge: FixedDecimal
+    /// The period's quantity through the segment; nil where the period has one segment, so that it is the state's.
+    package var runningQuantity: FixedDecimal?
 
     /// From here on, a request without any huge quantity (`Measurement.isHuge`) could make the counter overflow: 10,000
     /// events of less than 10^15 each stay far below 10^26 while a counter holds less than 10^20.
@@ -25,7 +28,7 @@ package enum CounterStore {
     private static let columns: SQL = """
         counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.cell, counter.quantity,
             counter.event_count, counter.cost, counter.ledger_seq, counter.winner_time, counter.winner_id,
-            counter.winner_key, counter.charge
+            counter.winner_key, counter.charge, counter.running_quantity
         """
 
     /// The counters named, as they stand. Read under the tenant's ledger lock they can be changed and written back.
@@ -44,16 +47,17 @@ package enum CounterStore {
         """
     }
 
-    /// Every counter of a subscription's billing period, by feature, the pooled one before its cells.
+    /// Every counter of a subscription's billing period, by feature, the pooled one before its cells, each by segment;
+    /// the rows decode with `decodeOfPeriod`.
     package static func counters(tenant: TenantID, subscription: SubscriptionID, periodIndex: Int) -> SQL {
         """
-        SELECT \(columns)
+        SELECT period.segment, \(columns)
         FROM billing_period AS period
         JOIN usage_counter AS counter
             ON counter.tenant_id = period.tenant_id AND counter.billing_period_id = period.billing_period_id
         WHERE period.tenant_id = \(tenant) AND period.subscription_id = \(subscription)
             AND period.period_index = \(Int32(clamping: periodIndex))
-        ORDER BY counter.feature_id, counter.cell
+        ORDER BY counter.feature_id, counter.cell, period.segment
         """
     }
 
@@ -80,29 +84,36 @@ package enum CounterStore {
     package static func store(_ rows: [CounterRow]) -> SQL {
         """
         INSERT INTO usage_counter (
-            tenant_id, billing_period_id, feature_id, cell, quantity, event_count, cost, charge, ledger_seq,
-            winner_time, winner_id, winner_key
+            tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
+            ledger_seq, winner_time, winner_id, winner_key
         )
-        SELECT tenant_id, billing_period_id, feature_id, cell, quantity, event_count, cost, charge, ledger_seq,
-            winner_time, winner_id, winner_key
+        SELECT tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
+            ledger_seq, winner_time, winner_id, winner_key
         FROM unnest(
             \(rows.map(\.key.tenant))::bigint[], \(rows.map(\.key.period))::bigint[],
             \(rows.map(\.key.feature))::bigint[], \(rows.map(\.key.cell))::text[],
-            \(rows.map(\.state.quantity))::numeric[], \(rows.map(\.state.eventCount))::bigint[],
+            \(rows.map(\.state.quantity))::numeric[], \(rows.map(\.runningQuantity))::numeric[],
+            \(rows.map(\.state.eventCount))::bigint[],
             \(rows.map(\.state.cost))::numeric[], \(rows.map(\.charge))::numeric[],
             \(rows.map(\.state.ledgerSequence))::bigint[],
             \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
             \(rows.map(\.state.winner?.key))::uuid[]
         ) AS counted (
-            tenant_id, billing_period_id, feature_id, cell, quantity, event_count, cost, charge, ledger_seq,
-            winner_time, winner_id, winner_key
+            tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
+            ledger_seq, winner_time, winner_id, winner_key
         )
         ORDER BY tenant_id, billing_period_id, feature_id, cell
         ON CONFLICT ON CONSTRAINT usage_counter_pk DO UPDATE
-        SET quantity = excluded.quantity, event_count = excluded.event_count, cost = excluded.cost,
-            charge = excluded.charge, ledger_seq = excluded.ledger_seq, winner_time = excluded.winner_time,
-            winner_id = excluded.winner_id, winner_key = excluded.winner_key
+        SET quantity = excluded.quantity, running_quantity = excluded.running_quantity,
+            event_count = excluded.event_count, cost = excluded.cost, charge = excluded.charge,
+            ledger_seq = excluded.ledger_seq, winner_time = excluded.winner_time, winner_id = excluded.winner_id,
+            winner_key = excluded.winner_key
         """
+    }
+
+    @Sendable
+    package static func decodeOfPeriod(_ row: inout PostgresRow) throws(PostgresError) -> PeriodCounter {
+        PeriodCounter(segment: Int(try row.next(Int32.self)), row: try decode(&row))
     }
 
     @Sendable
@@ -125,7 +136,7 @@ package enum CounterStore {
         if let time, let id, let winnerKey {
             state.winner = CounterWinner(time: time, id: id, key: winnerKey)
         }
-        return CounterRow(key: key, state: state, charge: try row.next())
+        return CounterRow(key: key, state: state, charge: try row.next(), runningQuantity: try row.next())
     }
 }
 
@@ -170,6 +181,29 @@ package enum DistinctStore {
         ) AS change (tenant_id, billing_period_id, feature_id, value_key, counted)
         ORDER BY tenant_id, billing_period_id, feature_id, value_key
         ON CONFLICT ON CONSTRAINT usage_distinct_pk DO UPDATE SET reference_count = excluded.reference_count
+        """
+    }
+
+    /// How many of the values that any of the counters has the first one to have them is at each position. The counters
+    /// are one feature's in the segments of a period, in order.
+    package static func firstSeen(_ counters: [CounterKey]) -> SQL {
+        """
+        SELECT seen.position, count(*)
+        FROM (
+            SELECT min(wanted.position) AS position
+            FROM unnest(
+                \(counters.map(\.tenant))::bigint[], \(counters.map(\.period))::bigint[],
+                \(counters.map(\.feature))::bigint[], \(counters.map(\.cell))::text[],
+                \(counters.indices.map { Int32(clamping: $0) })::integer[]
+            ) AS wanted (tenant_id, billing_period_id, feature_id, cell, position)
+            JOIN usage_distinct AS value
+                ON value.tenant_id = wanted.tenant_id AND value.billing_period_id = wanted.billing_period_id
+                AND value.feature_id = wanted.feature_id AND value.cell = wanted.cell
+            WHERE value.reference_count > 0
+            GROUP BY value.value_key
+        ) AS seen
+        GROUP BY seen.position
+        ORDER BY seen.position
         """
     }
 

@@ -5,19 +5,24 @@ package import Postgres
 import Web
 
 /// Rates usage that was stored before a subscription covered it or a limit was in force. Runs in the transaction that
-/// makes the subscription or puts its limits in force, under the tenant's ledger lock, so that every later event finds
-/// complete counters. What it writes is whole, not added, so that running it again changes nothing.
+/// makes or extends the subscription or puts its limits in force, under the tenant's ledger lock, so that every later
+/// event finds complete counters. What it writes is whole, not added, so that running it again changes nothing.
 package struct EarlierUsage {
     private let tenant: TenantSnapshot
     private let catalog: CatalogSnapshot
     private let subscription: SubscriptionSnapshot
+    private let start: SubscriptionStart
 
-    /// - Parameter start: the subscription that was just made, or whose limits came into force.
     /// - Throws: `Problem` 422 when a counter would leave the range of a quantity.
     package static func rate(_ start: SubscriptionStart, in transaction: borrowing Transaction) throws {
-        let earlier = EarlierUsage(tenant: start.tenant, catalog: start.catalog, subscription: start.subscription)
+        let earlier = EarlierUsage(
+            tenant: start.tenant,
+            catalog: start.catalog,
+            subscription: start.subscription,
+            start: start
+        )
         let begun = start.isInForce ? earlier.limitsThatBegin : []
-        guard start.isNew || !begun.isEmpty else { return }
+        guard start.ratesFrom != nil || !begun.isEmpty else { return }
         do {
             try earlier.rate(beginning: begun, in: transaction)
         } catch is DecimalError {
@@ -46,33 +51,43 @@ package struct EarlierUsage {
                 transaction.enqueue(UsageLimitStore.startCounting(limit.id, of: tenant.id, from: start))
             }
         }
-        let starts = begun.compactMap(\.countedFrom) + [subscription.startsAt]
-        let interval = Interval(start: starts.min() ?? subscription.startsAt, end: .maximum)
+        let starts = begun.compactMap(\.countedFrom) + [countersFrom].compactMap { $0 }
+        guard let from = starts.min() else { return }
+        let interval = Interval(start: from, end: .maximum)
         let bounds = try transaction.first(EventLogStore.bounds(tenant: tenant.id, interval: interval)) {
             row throws(PostgresError) in
             (first: try row.next(Instant?.self), last: try row.next(Instant?.self))
         }
         guard let first = bounds?.first, let last = bounds?.last else { return }
 
-        var recount = UsageRecount(
-            tenant: narrowed(to: begun),
-            periods: try periods(from: first, through: last, in: transaction),
-            catalog: catalog
-        )
+        let periods = try periods(from: first, through: last, in: transaction)
+        var recount = UsageRecount(tenant: narrowed(to: begun), periods: periods, catalog: catalog)
         try recount.add(eventsOf: interval, in: transaction)
-        try recount.enqueue(prices: subscription.planVersion.charges, from: interval.start, in: transaction)
+        let whole = periods.filter { period in
+            countersFrom.map { max(period.interval.start, subscription.startsAt) >= $0 } ?? false
+        }
+        try recount.enqueue(countersOf: Set(whole.map(\.id)), limitsFrom: interval.start, in: transaction)
     }
 
-    /// The limits whose counting now begins, or begins earlier than it did: at the start of the window that the
-    /// subscription starts in. `countedFrom` is where it begins.
+    /// Where the first period starts whose counters are to be counted anew; nil where they stand as they are.
+    private var countersFrom: Instant? {
+        start.ratesFrom.map { from in
+            max(subscription.startsAt, subscription.period(containing: from)?.interval.start ?? from)
+        }
+    }
+
+    /// The limits whose counting now begins, or begins earlier than it did: at the start of the window that contains
+    /// `limitsFrom`. `countedFrom` is where it begins.
     private var limitsThatBegin: [UsageLimit] {
         let windows = CalendarWindows(zone: tenant.zone)
         return tenant.limits.compactMap { limit in
-            let start =
+            let from = start.limitsFrom
+            let begin =
                 limit.window == .billingPeriod
-                ? subscription.startsAt : windows.window(limit.window, containing: subscription.startsAt).start
-            if let countedFrom = limit.countedFrom, countedFrom <= start { return nil }
-            return limit.counting(from: start)
+                ? max(subscription.startsAt, subscription.period(containing: from)?.interval.start ?? from)
+                : windows.window(limit.window, containing: from).start
+            if let countedFrom = limit.countedFrom, countedFrom <= begin { return nil }
+            return limit.counting(from: begin)
         }
     }
 
@@ -98,33 +113,35 @@ package struct EarlierUsage {
         let start = max(first, subscription.startsAt)
         let end = subscription.endsAt.map { min(last, $0.adding(microseconds: -1)) } ?? last
         guard start <= end,
-            let firstIndex = subscription.periods.index(containing: start),
-            let lastIndex = subscription.periods.index(containing: end)
+            let firstIndex = subscription.period(containing: start)?.index,
+            let lastIndex = subscription.period(containing: end)?.index
         else { return [] }
-        let wanted = (firstIndex...lastIndex).map { index in
-            BillingPeriod.Wanted(
-                tenantID: tenant.id,
-                subscriptionID: subscription.id,
-                index: index,
-                interval: subscription.periods.interval(index)
-            )
+        let wanted = (firstIndex...lastIndex).flatMap { index in
+            subscription.segments(inPeriod: index).map { part in
+                BillingPeriod.Wanted(
+                    tenantID: tenant.id,
+                    subscriptionID: subscription.id,
+                    index: index,
+                    segment: part.segment.ordinal,
+                    interval: subscription.interval(ofPeriod: index)
+                )
+            }
         }
         return try BillingPeriodStore.ensure(wanted, in: transaction)
     }
 }
 
 extension UsageRecount {
-    /// Writes what was counted, whole. Windows that began before `start` were counted in part only and are left alone.
+    /// Writes what was counted, whole: the counters of some periods, and the limits' windows. Windows that began before
+    /// `start` were counted in part only and are left alone.
     fileprivate func enqueue(
-        prices: [FeatureID: Price],
-        from start: Instant,
+        countersOf periods: Set<BillingPeriodID>,
+        limitsFrom start: Instant,
         in transaction: borrowing Transaction
     ) throws {
-        let rows = try CounterRow.charged(
-            counters.map { ChangedCounter(key: $0.key, state: $0.value, price: prices[$0.key.feature]) }
-        )
+        let rows = try rows().filter { periods.contains($0.key.period) }
         CounterStore.enqueue(rows, in: transaction)
-        let distinct = counters.keys.flatMap { counter in
+        let distinct = rows.map(\.key).flatMap { counter in
             distinctValues(of: counter).map { DistinctChange(counter: counter, value: $0.key, references: $0.value) }
         }
         if !distinct.isEmpty { transaction.enqueue(DistinctStore.replace(distinct)) }

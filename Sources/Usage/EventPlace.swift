@@ -1,8 +1,8 @@
 import BillingCore
 import Catalog
 
-/// Finds, for the events of one tenant, the billing period each falls in. Events come mostly in order, so the last
-/// answer is kept and compared as integers before any calendar is asked.
+/// Finds, for the events of one tenant, the billing period and segment each falls in. Events come mostly in order, so
+/// the last answer is kept and compared as integers before any calendar is asked.
 struct PeriodLocator {
     private let tenant: TenantSnapshot
     private let periodIDs: BillingPeriodMap
@@ -20,59 +20,110 @@ struct PeriodLocator {
         guard let subscription = tenant.subscription(covering: time),
             let period = subscription.period(containing: time)
         else { return nil }
+        let segment = subscription.segment(at: time)
+        let parts = subscription.segments.count > 1 ? subscription.segments(inPeriod: period.index) : []
         let place = EventPlace(
             subscription: subscription,
+            segment: segment,
             periodIndex: period.index,
             period: period.interval,
-            billingPeriodID: subscription.billingPeriodIDs[period.index] ?? periodIDs[subscription.id, period.index]
+            billingPeriodID: id(of: period.index, segment, of: subscription),
+            parts: parts.map { ($0.segment, id(of: period.index, $0.segment, of: subscription)) }
         )
+        let own = parts.first { $0.segment.ordinal == segment.ordinal }?.interval ?? period.interval
         let covered = Interval(
-            start: max(period.interval.start, subscription.startsAt),
-            end: min(period.interval.end, subscription.endsAt ?? period.interval.end)
+            start: max(own.start, subscription.startsAt),
+            end: min(own.end, subscription.endsAt ?? own.end)
         )
         last = (covered, place)
         return place
     }
+
+    private func id(
+        of index: Int,
+        _ segment: SubscriptionSegment,
+        of subscription: SubscriptionSnapshot
+    ) -> BillingPeriodID? {
+        subscription.billingPeriodIDs[index, segment.ordinal] ?? periodIDs[subscription.id, index, segment.ordinal]
+    }
 }
 
-/// Where an event counts: the subscription that covers its time, and that subscription's billing period.
-/// One instance is shared by all events of a request that fall in the same period.
+/// Where an event counts: the subscription that covers its time, and that subscription's billing period and segment.
+/// One instance is shared by all events of a request that fall in the same period and segment.
 final class EventPlace: Sendable {
+    /// A segment of the period, and the row its counters refer to.
+    typealias Part = (segment: SubscriptionSegment, billingPeriodID: BillingPeriodID?)
+
     let subscription: SubscriptionSnapshot
+    let segment: SubscriptionSegment
     let periodIndex: Int
     let period: Interval
     /// `nil` where the period has no row yet, or none that is known here.
     let billingPeriodID: BillingPeriodID?
+    /// The segments of the period in order, this one among them, where there are several; empty where there is one.
+    /// Usage of one changes what those after it charge.
+    let parts: [Part]
 
     init(
         subscription: SubscriptionSnapshot,
+        segment: SubscriptionSegment,
         periodIndex: Int,
         period: Interval,
-        billingPeriodID: BillingPeriodID?
+        billingPeriodID: BillingPeriodID?,
+        parts: [Part]
     ) {
         self.subscription = subscription
+        self.segment = segment
         self.periodIndex = periodIndex
         self.period = period
         self.billingPeriodID = billingPeriodID
+        self.parts = parts.count > 1 ? parts : []
+    }
+
+    var planVersion: PlanVersion { segment.planVersion }
+
+    /// Whether usage here is counted and not charged.
+    var isTrial: Bool { periodIndex == SubscriptionSnapshot.trialIndex }
+
+    /// Whether every row is known that counting here needs.
+    var isComplete: Bool {
+        billingPeriodID != nil && parts.allSatisfy { $0.billingPeriodID != nil }
+    }
+
+    /// The rows that counting here needs.
+    func wanted(by tenant: TenantID) -> [BillingPeriod.Wanted] {
+        let segments = parts.isEmpty ? [segment] : parts.map(\.segment)
+        return segments.map { segment in
+            BillingPeriod.Wanted(
+                tenantID: tenant,
+                subscriptionID: subscription.id,
+                index: periodIndex,
+                segment: segment.ordinal,
+                interval: period
+            )
+        }
     }
 }
 
-/// Ids of billing periods by subscription and index.
+/// Ids of billing periods by subscription, index and segment.
 struct BillingPeriodMap: Sendable {
     private struct Key: Hashable {
         let subscription: SubscriptionID
         let index: Int
+        let segment: Int
     }
 
     private let ids: [Key: BillingPeriodID]
 
     init(_ periods: [BillingPeriod]) {
-        let pairs = periods.map { (Key(subscription: $0.subscriptionID, index: $0.index), $0.id) }
+        let pairs = periods.map {
+            (Key(subscription: $0.subscriptionID, index: $0.index, segment: $0.segment), $0.id)
+        }
         ids = Dictionary(pairs) { first, _ in first }
     }
 
-    subscript(subscription: SubscriptionID, index: Int) -> BillingPeriodID? {
-        ids[Key(subscription: subscription, index: index)]
+    subscript(subscription: SubscriptionID, index: Int, segment: Int) -> BillingPeriodID? {
+        ids[Key(subscription: subscription, index: index, segment: segment)]
     }
 }
 

@@ -121,7 +121,7 @@ struct EventVoiding {
         let measurements = Metering.measureStored(
             original.event,
             features: catalog.features(of: original.event.type, at: original.catalogVersion),
-            under: place?.subscription.planVersion
+            under: place?.planVersion
         )
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
@@ -171,7 +171,10 @@ struct EventVoiding {
             measurement.forEachCounter(of: tenant.id, in: period) { parts.append(($0, $1, $2)) }
         }
         guard !parts.isEmpty else { return }
-        let stored = try transaction.query(CounterStore.counters(parts.map(\.key)), CounterStore.decode)
+        let stored = try transaction.query(
+            CounterStore.counters(parts.map(\.key).flatMap(place.keys(beside:))),
+            CounterStore.decode
+        )
         var states = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
         var recount: UsageRecount?
         for (key, value, cost) in parts {
@@ -193,16 +196,12 @@ struct EventVoiding {
             }
             states[key] = state
         }
-        let charges = Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first }
-        let prices = place.subscription.planVersion.charges
-        let changed = states.map { key, state in
-            ChangedCounter(
-                key: key,
-                state: state,
-                price: prices[key.feature],
-                storedCharge: charges[key] ?? .zero
-            )
-        }
-        CounterStore.enqueue(try CounterRow.charged(changed), in: transaction)
+        let changed = Dictionary(parts.map { ($0.key, CountedPlace(place, $0.value)) }) { first, _ in first }
+        let counters = SegmentedCounters(
+            states: states,
+            storedCharges: Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first },
+            firstSeen: try SegmentedCounters.firstSeen(of: changed, in: transaction)
+        )
+        CounterStore.enqueue(try counters.rows(of: changed), in: transaction)
     }
 }

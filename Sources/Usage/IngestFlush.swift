@@ -92,19 +92,22 @@ struct IngestFlush: Sendable {
         return claims.notices(groups)
     }
 
-    /// The counters that the flush may change, known before it is known which events are fresh.
+    /// The counters that the flush may change or needs beside them, known before it is known which events are fresh.
     private func candidateCounters() -> [CounterKey] {
         var keys: Set<CounterKey> = []
         for group in groups {
             var last: (period: BillingPeriodID, measurements: [Measurement])?
             for pending in group.events {
-                guard let period = pending.place?.billingPeriodID else { continue }
+                guard let place = pending.place, let period = place.billingPeriodID else { continue }
                 if let last, last.period == period, last.measurements.changeTheSame(as: pending.measurements) {
                     continue
                 }
                 last = (period, pending.measurements)
                 for measurement in pending.measurements {
-                    measurement.forEachCounter(of: group.tenant.id, in: period) { key, _, _ in keys.insert(key) }
+                    measurement.forEachCounter(of: group.tenant.id, in: period) { key, _, _ in
+                        keys.insert(key)
+                        if !place.parts.isEmpty { keys.formUnion(place.keys(beside: key)) }
+                    }
                 }
             }
         }

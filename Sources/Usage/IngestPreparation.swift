@@ -69,7 +69,7 @@ struct IngestPreparation: Sendable {
                 measurements = try Metering.measure(
                     item.event,
                     features: shared.featuresByEventType[item.event.type] ?? [],
-                    under: place?.subscription.planVersion
+                    under: place?.planVersion
                 )
             } catch {
                 prepared.faults.append(EventFault(error, of: item))
@@ -119,20 +119,14 @@ struct IngestPreparation: Sendable {
         return known
     }
 
-    /// Makes the billing periods that events fall in and that have no row yet: once per subscription and month.
+    /// Makes the billing periods that events fall in and that have no row yet: once per subscription,
+    /// month and segment.
     private func withBillingPeriods(_ prepared: Prepared) async throws -> Prepared {
         var wanted: Set<BillingPeriod.Wanted> = []
         for group in prepared.groups {
             for pending in group.events {
-                guard let place = pending.place, place.billingPeriodID == nil else { continue }
-                wanted.insert(
-                    BillingPeriod.Wanted(
-                        tenantID: group.tenant.id,
-                        subscriptionID: place.subscription.id,
-                        index: place.periodIndex,
-                        interval: place.period
-                    )
-                )
+                guard let place = pending.place, !place.isComplete else { continue }
+                wanted.formUnion(place.wanted(by: group.tenant.id))
             }
         }
         guard !wanted.isEmpty else { return prepared }

@@ -56,7 +56,7 @@ extension PendingEvent {
     /// The remark on an event that is stored and counted, if any.
     var remark: EventStatus? {
         if measurements.isEmpty { return .unmetered }
-        guard let plan = place?.subscription.planVersion else { return .unsubscribed }
+        guard let plan = place?.planVersion else { return .unsubscribed }
         return measurements.allSatisfy { $0.isPriced(by: plan) } ? nil : .unpriced
     }
 }

@@ -62,10 +62,7 @@ struct StoredUsage: Sendable {
             )
         }
         compare("the number of event keys", claimedKeys, Int64(eventRows))
-        let charged = try CounterRow.charged(
-            recount.counters.map { ChangedCounter(key: $0.key, state: $0.value, price: price($0.key)) }
-        )
-        let charges = Dictionary(charged.map { ($0.key, $0.charge) }) { first, _ in first }
+        let rows = Dictionary(try recount.rows().map { ($0.key, $0) }) { first, _ in first }
         for key in Set(counters.keys).union(recount.counters.keys).union(distinct.keys).sorted() {
             let row = counters[key]
             let state = row?.state ?? CounterState()
@@ -75,7 +72,11 @@ struct StoredUsage: Sendable {
             compare("\(name): quantity", state.quantity, rebuilt.quantity)
             compare("\(name): event count", state.eventCount, rebuilt.eventCount)
             compare("\(name): provider cost", state.cost, rebuilt.cost)
-            compare("\(name): charge", row?.charge ?? .zero, charges[key] ?? .zero)
+            compare("\(name): charge", row?.charge ?? .zero, rows[key]?.charge ?? .zero)
+            if let running = row?.runningQuantity {
+                let counted = rows[key]?.runningQuantity ?? rebuilt.quantity
+                compare("\(name): quantity through the segment", running, counted)
+            }
             if state.ledgerSequence > 0 {
                 compare("\(name): ledger sequence", state.ledgerSequence, rebuilt.ledgerSequence)
             }
@@ -128,12 +129,6 @@ struct StoredUsage: Sendable {
 
     private func featureKey(_ id: FeatureID) -> String {
         catalog.features[id]?.key ?? "feature \(id)"
-    }
-
-    private func price(_ key: CounterKey) -> Price? {
-        guard let period = periods.first(where: { $0.id == key.period }) else { return nil }
-        let subscription = tenant.subscriptions.first { $0.id == period.subscriptionID }
-        return subscription?.planVersion.charges[key.feature]
     }
 }
 

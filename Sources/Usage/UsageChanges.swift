@@ -23,9 +23,8 @@ struct UsageChanges {
     fileprivate struct Counter {
         var state = CounterState()
         var storedCharge = FixedDecimal.zero
-        /// Of the feature. Set with the first change: nil where the plan has none.
-        var price: Price?
-        var isChanged = false
+        /// Set with the first change.
+        var counted: CountedPlace?
     }
 
     private struct DistinctKey: Hashable {
@@ -55,12 +54,11 @@ struct UsageChanges {
         for measurement in pending.measurements {
             if let place = pending.place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-                let prices = place.subscription.planVersion.charges
                 try measurement.forEachCounter(of: tenant.id, in: period) {
                     (key, value, cost) throws(CounterOverflow) in
                     do {
                         try counters[key, default: Counter()]
-                            .add(value, cost: cost, from: origin, sequence: sequence, price: prices[key.feature])
+                            .add(value, cost: cost, from: origin, sequence: sequence, at: place)
                     } catch {
                         throw CounterOverflow(tenant: tenant.id, feature: key.feature)
                     }
@@ -106,13 +104,40 @@ struct UsageChanges {
         if !distinct.isEmpty {
             try countDistinct(in: transaction)
         }
-        let changed = counters.lazy.filter { $0.value.isChanged }.map { key, counter in
-            ChangedCounter(key: key, state: counter.state, price: counter.price, storedCharge: counter.storedCharge)
-        }
-        CounterStore.enqueue(try CounterRow.charged(changed), in: transaction)
+        CounterStore.enqueue(try rows(in: transaction), in: transaction)
         if !limits.isEmpty {
             transaction.enqueue(LimitStateStore.add(Array(limits.values)))
         }
+    }
+
+    /// The counters that changed, with their charges, and in periods of several segments those that depend on them.
+    private func rows(in transaction: borrowing Transaction) throws -> [CounterRow] {
+        var whole: [ChangedCounter] = []
+        whole.reserveCapacity(counters.count)
+        var split: [CounterKey: CountedPlace] = [:]
+        for (key, counter) in counters {
+            guard let counted = counter.counted else { continue }
+            guard counted.place.parts.isEmpty else {
+                split[key] = counted
+                continue
+            }
+            whole.append(
+                ChangedCounter(
+                    key: key,
+                    state: counter.state,
+                    price: counted.place.price(of: key.feature),
+                    storedCharge: counter.storedCharge
+                )
+            )
+        }
+        let rows = try CounterRow.charged(whole)
+        guard !split.isEmpty else { return rows }
+        let segmented = SegmentedCounters(
+            states: counters.mapValues(\.state),
+            storedCharges: counters.mapValues(\.storedCharge),
+            firstSeen: try SegmentedCounters.firstSeen(of: split, in: transaction)
+        )
+        return rows + (try segmented.rows(of: split))
     }
 
     private mutating func countDistinct(in transaction: borrowing Transaction) throws {
@@ -134,12 +159,9 @@ extension UsageChanges.Counter {
         cost: FixedDecimal,
         from origin: CounterWinner,
         sequence: Int64,
-        price: @autoclosure () -> Price?
+        at place: EventPlace
     ) throws(DecimalError) {
-        if !isChanged {
-            isChanged = true
-            self.price = price()
-        }
+        if counted == nil { counted = CountedPlace(place, value) }
         try state.add(value, cost: cost, from: origin, sequence: sequence)
     }
 }

@@ -16,6 +16,10 @@ package struct UsageRecount: Sendable {
     package private(set) var counters: [CounterKey: CounterState] = [:]
     package private(set) var limits: [WindowKey: FixedDecimal] = [:]
     private var distinct: [CounterKey: [EventKey: Int64]] = [:]
+    /// How many distinct values a counter saw that no earlier segment of its period did. Events come in order of time,
+    /// so the first to see a value is in the earliest segment.
+    private var firstSeen: [CounterKey: FixedDecimal] = [:]
+    private var places: [CounterKey: CountedPlace] = [:]
     private var locator: PeriodLocator
     private var windows: WindowCache
 
@@ -82,13 +86,13 @@ package struct UsageRecount: Sendable {
         let measurements = Metering.measureStored(
             stored.event,
             features: catalog.features(of: stored.event.type, at: stored.catalogVersion),
-            under: place?.subscription.planVersion
+            under: place?.planVersion
         )
         for measurement in measurements {
             if let place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
                 try measurement.forEachCounter(of: tenant.id, in: period) { (key, value, cost) throws(DecimalError) in
-                    try count(value, cost: cost, of: stored, in: key)
+                    try count(value, cost: cost, of: stored, in: key, at: place)
                 }
             }
             guard stored.reversalOf == nil, let amount = measurement.value.additive else { continue }
@@ -111,8 +115,10 @@ package struct UsageRecount: Sendable {
         _ value: MeasuredValue,
         cost: FixedDecimal,
         of stored: StoredEvent,
-        in key: CounterKey
+        in key: CounterKey,
+        at place: EventPlace
     ) throws(DecimalError) {
+        if places[key] == nil { places[key] = CountedPlace(place, value) }
         guard stored.reversalOf == nil else {
             let sequence = max(counters[key]?.ledgerSequence ?? 0, stored.ledgerSequence)
             counters[key, default: CounterState()].ledgerSequence = sequence
@@ -127,9 +133,31 @@ package struct UsageRecount: Sendable {
         )
         if case .unique(let distinctValue) = value {
             distinct[key, default: [:]][distinctValue, default: 0] += 1
-            if distinct[key]?[distinctValue] == 1 { state.quantity = try state.quantity.adding(.one) }
+            if distinct[key]?[distinctValue] == 1 {
+                state.quantity = try state.quantity.adding(.one)
+                try see(distinctValue, first: key, at: place)
+            }
         }
         counters[key] = state
+    }
+
+    private mutating func see(
+        _ value: EventKey,
+        first key: CounterKey,
+        at place: EventPlace
+    ) throws(DecimalError) {
+        guard !place.parts.isEmpty else { return }
+        let others = place.keys(beside: key).filter { $0 != key }
+        let isFirst = others.allSatisfy { distinct[$0]?[value] == nil }
+        firstSeen[key] = try (firstSeen[key] ?? .zero).adding(isFirst ? .one : .zero)
+    }
+}
+
+extension UsageRecount {
+    /// The counters with their charges, each under the plan version of its segment.
+    /// - Throws: `CounterOverflow` when a charge leaves the range of an amount.
+    func rows() throws(CounterOverflow) -> [CounterRow] {
+        try SegmentedCounters(states: counters, firstSeen: firstSeen).rows(of: places)
     }
 }
 

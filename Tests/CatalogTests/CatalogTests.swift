@@ -52,10 +52,10 @@ import Testing
             try await fixture.subscribeEverybody()
             let first = try #require(try await fixture.catalog.tenant(key: "t1"))
             let others = try await fixture.catalog.tenants(subjects: ["t2", "t3"])
-            let plan = try #require(first.subscriptions.first?.planVersion)
+            let plan = try #require(first.subscriptions.first?.segments.first?.planVersion)
             #expect(others.count == 2)
             for tenant in others.values {
-                #expect(tenant.subscriptions.first?.planVersion === plan)
+                #expect(tenant.subscriptions.first?.segments.first?.planVersion === plan)
             }
             let now = fixture.clock.now
             #expect(first.subscription(covering: now)?.period(containing: now)?.index == 10)

@@ -42,10 +42,10 @@ import Testing
                 try service.create(input, id: Self.id, boundTo: nil, now: now, in: $0)
             }
             let start = try #require(seen.withLock { $0 })
-            #expect(start.isNew)
+            #expect(start.ratesFrom == made.after.startsAt)
             #expect(start.tenant.id == TenantID(1))
-            #expect(start.subscription.id == made.id)
-            #expect(start.tenant.subscriptions.map(\.id) == [made.id])
+            #expect(start.subscription.id == made.after.id)
+            #expect(start.tenant.subscriptions.map(\.id) == [made.after.id])
             #expect(start.tenant.catalogVersion == 2)
             #expect(start.catalog.version == 1)
         }

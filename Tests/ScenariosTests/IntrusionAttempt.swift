@@ -43,6 +43,16 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "getQuota": [plain, plain.asking("window=day")]
             case "suspendTenant", "resumeTenant", "cancelSubscription":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
+            case "changeSubscription":
+                [
+                    plain.saying(#"{"plan": "pair"}"#), plain.saying(#"{"plan": "pair", "dry_run": true}"#),
+                    plain.saying(#"{"plan": "pair"}"#).matching("\"99\""),
+                ]
+            case "withdrawSubscriptionChanges", "resumeSubscription":
+                [plain, plain.matching("\"1\""), plain.saying(#"{"dry_run": true}"#)]
+            case "overrideQuota":
+                [plain.asking("window=day").saying(#"{"limit": "1"}"#), plain.saying(#"{"limit": "1"}"#)]
+            case "removeQuotaOverride": [plain.asking("window=hour"), plain]
             case "updateTenant", "createTenant": tenantForms(plain, names, own)
             case "listSubscriptions", "listApiKeys", "exportInvoices": [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]

@@ -64,12 +64,6 @@ struct TwoTenants: Sendable {
             )
             SELECT tenant_id, gen_random_uuid(), 0, now(), now(), true, key || '-lost', 'gw', 'lost', 'x', '{}'
             FROM tenant;
-            INSERT INTO quota_override (
-                tenant_id, feature_id, window_kind, amount, active, created_at, updated_at, revision
-            )
-            SELECT tenant_id, feature_id, 'hour', 10, false, now(), now(), 1
-            FROM tenant, feature
-            WHERE feature.key = 'tokens';
             INSERT INTO unpriced_usage (
                 tenant_id, reason, provider, model, day_start, event_count, input_tokens, output_tokens,
                 attempted_version
@@ -93,6 +87,11 @@ struct TwoTenants: Sendable {
             "/api/v1/subscriptions",
             #"{"tenant": "\#(key)", "plan": "pair", "version": 1}"#
         ).expecting(201)
+        try await client.send(
+            "PUT",
+            "/api/v1/tenants/\(key)/quotas/tokens?window=hour",
+            body: Array(#"{"limit": "800"}"#.utf8)
+        ).expecting(200)
         let scopes = Scope.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ",")
         let apiKey = try await client.post(
             "/api/v1/api-keys",

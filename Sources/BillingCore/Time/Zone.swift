@@ -72,6 +72,13 @@ extension Zone {
         }
     }
 
+    /// The same local time of day some days later: the earlier of two, and the first valid one after a gap.
+    package func instant(_ start: Instant, addingDays days: Int) -> Instant {
+        guard days != 0 else { return start }
+        let microsecondsPerDay: Int64 = 86_400_000_000
+        return instant(localMicroseconds: localMicroseconds(at: start) + Int64(days) * microsecondsPerDay)
+    }
+
     /// East of UTC is positive.
     func offsetMicroseconds(at instant: Instant) -> Int64 {
         Int64(timeZone.secondsFromGMT(for: Self.date(instant))) * 1_000_000

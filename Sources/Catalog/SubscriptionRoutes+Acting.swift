@@ -1,0 +1,94 @@
+import BillingCore
+import Postgres
+import Synchronization
+import Web
+
+extension SubscriptionRoutes {
+    typealias Action =
+        @Sendable (SubscriptionID, TenantID?, Instant, borrowing Transaction) throws -> SubscriptionChange
+
+    /// Changes a subscription, or only answers what would come of it.
+    func act(
+        _ action: String,
+        isDryRun: Bool,
+        _ request: APIRequest,
+        _ context: RequestContext,
+        _ work: @escaping Action
+    ) async throws -> Answer {
+        let id = try Self.id(request)
+        let now = context.clock.now()
+        let bound = context.principal.tenantID
+        guard isDryRun else {
+            let changed = Mutex<TenantID?>(nil)
+            let answer = try await desk.write(request, context) { transaction in
+                let change = try work(id, bound, now, transaction)
+                changed.withLock { $0 = change.after.tenantID }
+                let body = try Self.recorded(change, action, by: context, now: now, in: transaction)
+                return try .json(body, revision: change.after.revision)
+            }
+            if let tenant = changed.withLock({ $0 }) { desk.catalog.invalidate(tenant: tenant) }
+            return answer
+        }
+        return try await desk.preview(context) { transaction in
+            let tenant = try service.tenant(of: id, boundTo: bound, in: transaction)
+            _ = try TenantLedger.lock(tenant, in: transaction)
+            let upcoming = try SubscriptionStore.find(id, in: transaction).flatMap { before in
+                try invoices.upcoming(transaction, tenant, before.billedTime(at: now))
+            }
+            let change = try work(id, bound, now, transaction)
+            return try preview(change, upcomingBefore: upcoming, now: now, in: transaction)
+        }
+    }
+
+    /// Records who did it, in the same transaction.
+    static func recorded(
+        _ change: SubscriptionChange,
+        _ action: String,
+        by context: RequestContext,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> SubscriptionBody {
+        let body = SubscriptionBody(change.after, now: now)
+        try CatalogDesk.audit(
+            action,
+            .subscription,
+            change.after.id.description,
+            by: context,
+            before: change.before.map { SubscriptionBody($0, now: now) },
+            after: body,
+            tenant: change.after.tenantID,
+            in: transaction
+        )
+        return body
+    }
+
+    /// What a change that was made in this transaction comes to.
+    func preview(
+        _ change: SubscriptionChange,
+        upcomingBefore: JSONValue?,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> Answer {
+        let after = change.after
+        let tenants = try TenantSnapshotStore.read([after.tenantID], plans: [:], now: now, in: transaction)
+        guard let snapshot = tenants.first?.subscriptions.first(where: { $0.id == after.id }) else {
+            throw CatalogFault.unreadable(table: "subscription", key: after.id.description)
+        }
+        let upcomingAfter = try invoices.upcoming(transaction, after.tenantID, after.billedTime(at: now))
+        return try .json(
+            SubscriptionPreview(
+                effectiveAt: change.effectiveAt,
+                subscription: SubscriptionBody(after, now: now),
+                period: SubscriptionPreview.Period(of: snapshot, at: after.billedTime(at: change.effectiveAt)),
+                upcomingInvoice: SubscriptionPreview.Invoices(before: upcomingBefore, after: upcomingAfter)
+            )
+        )
+    }
+}
+
+extension Subscription {
+    /// The instant itself, or the nearest one that the subscription covers.
+    fileprivate func billedTime(at instant: Instant) -> Instant {
+        max(startsAt, endsAt.map { min(instant, $0.adding(microseconds: -1)) } ?? instant)
+    }
+}
