@@ -49,6 +49,21 @@ package enum TenantLedger {
         Entry(tenantID: try row.next(), ledgerSequence: try row.next(), catalogVersion: try row.next())
     }
 
+    /// The last sequence of several tenants, without locking; for a pipeline, decode with `sequence`.
+    package static func sequences(of tenants: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, ledger_seq
+        FROM tenant_ledger
+        WHERE tenant_id = ANY(\(tenants)::bigint[])
+        ORDER BY tenant_id
+        """
+    }
+
+    /// Decodes one row of `sequences`.
+    package static func sequence(_ row: inout PostgresRow) throws(PostgresError) -> (TenantID, Int64) {
+        (try row.next(), try row.next())
+    }
+
     /// Locks one tenant's row.
     package static func lock(
         _ tenant: TenantID,

@@ -189,22 +189,3 @@ extension JSONValue {
         (try? JSONValue(parsing: text)) ?? .object([])
     }
 }
-
-extension Interval {
-    private static let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ]
-
-    /// The days it goes from and to on the local calendar, such as `1 Dec - 1 Jan`; the last day is not part of it.
-    fileprivate func days(in zone: Zone) -> String {
-        [start, end].map { Self.day(of: $0, in: zone) }.joined(separator: " - ")
-    }
-
-    private static func day(of instant: Instant, in zone: Zone) -> String {
-        let microsecondsPerDay: Int64 = 86_400_000_000
-        let local = zone.localMicroseconds(at: instant)
-        let days = local / microsecondsPerDay - (local % microsecondsPerDay < 0 ? 1 : 0)
-        let date = CivilDate(daysSince1970: days)
-        return "\(date.day) \(months[Int(date.month) - 1])"
-    }
-}

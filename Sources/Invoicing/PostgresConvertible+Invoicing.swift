@@ -7,3 +7,5 @@ extension StoredInvoiceLine.Item: PostgresConvertible {}
 extension Invoice.Kind: PostgresConvertible {}
 extension InvoiceLine.Kind: PostgresConvertible {}
 extension AvailableCredit.Kind: PostgresConvertible {}
+extension CreditGrant.Origin: PostgresConvertible {}
+extension DiscountRecord.Duration: PostgresConvertible {}

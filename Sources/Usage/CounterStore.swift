@@ -1,5 +1,5 @@
 package import BillingCore
-import Catalog
+package import Catalog
 package import Postgres
 
 /// A counter to be stored: its key, its new state, and the unrounded charge of that state.
@@ -58,6 +58,18 @@ package enum CounterStore {
         WHERE period.tenant_id = \(tenant) AND period.subscription_id = \(subscription)
             AND period.period_index = \(Int32(clamping: periodIndex))
         ORDER BY counter.feature_id, counter.cell, period.segment
+        """
+    }
+
+    /// Every counter of some billing periods, of any tenants.
+    package static func counters(of periods: [BillingPeriod]) -> SQL {
+        """
+        SELECT \(columns)
+        FROM unnest(\(periods.map(\.tenantID))::bigint[], \(periods.map(\.id))::bigint[])
+            AS wanted (tenant_id, billing_period_id)
+        JOIN usage_counter AS counter
+            ON counter.tenant_id = wanted.tenant_id AND counter.billing_period_id = wanted.billing_period_id
+        ORDER BY counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.cell
         """
     }
 

@@ -1,0 +1,223 @@
+package import BillingCore
+package import Catalog
+import Identity
+package import Postgres
+package import Web
+
+/// Closes billing periods: drafts the invoices that are due, and finalises them when their grace is over, hundreds of
+/// tenants in each transaction.
+///
+/// Any number may run at once, on any replica. Each transaction takes the ledgers of its tenants before it looks at what
+/// there is to do, so that two of them never do the same; unique indexes stand behind that. A process that dies leaves
+/// nothing half done, and the next one goes on.
+package struct InvoiceClosing: Sendable {
+    /// How many invoices a transaction finalises at most: few enough for memory to stay flat and locks to be short.
+    package static let batchInvoices = 300
+    private static let batchSubscriptions = 500
+    /// The work is divided among so many, each of which one process does at a time.
+    package static let parts = 2
+
+    private let pool: PostgresPool
+    private let catalog: Catalog
+    private let clock: Clock
+    private let ids: IDSource
+    private let graceSeconds: Int64
+
+    /// How far closing has come.
+    package struct Progress: Sendable {
+        /// Subscriptions of which an invoice was drafted, or found not to be due.
+        package var drafted = 0
+        package var finalized = 0
+        package var adjustments = 0
+        /// Drafts that can't be finalised: their amounts are out of range.
+        package var failed = 0
+
+        package init() {}
+
+        package static func + (left: Progress, right: Progress) -> Progress {
+            var sum = left
+            sum.drafted += right.drafted
+            sum.finalized += right.finalized
+            sum.adjustments += right.adjustments
+            sum.failed += right.failed
+            return sum
+        }
+    }
+
+    package init(pool: PostgresPool, catalog: Catalog, clock: Clock, ids: IDSource, graceHours: Int) {
+        self.pool = pool
+        self.catalog = catalog
+        self.clock = clock
+        self.ids = ids
+        graceSeconds = Int64(graceHours) * 3_600
+    }
+
+    /// Does everything that is due.
+    ///
+    /// - Parameters:
+    ///   - asOf: what counts as the present for what is due; not after the clock.
+    ///   - waits: whether to wait for another process that is doing a part; else the part is left to it.
+    ///   - progress: called after each transaction with what it did.
+    @discardableResult
+    package func run(
+        asOf: Instant,
+        waits: Bool,
+        progress: @escaping @Sendable (Progress) -> Void = { _ in }
+    ) async throws -> Progress {
+        try await catalog.reload(lane: .worker)
+        return try await withThrowingTaskGroup(of: Progress.self) { group in
+            for part in 0..<Self.parts {
+                group.addTask { try await run(part, asOf: asOf, waits: waits, progress: progress) }
+            }
+            return try await group.reduce(Progress(), +)
+        }
+    }
+
+    private func run(
+        _ part: Int,
+        asOf: Instant,
+        waits: Bool,
+        progress: @Sendable (Progress) -> Void
+    ) async throws -> Progress {
+        let share = Share(part: part, parts: Self.parts, waits: waits)
+        var plans: [PlanVersionID: PlanVersion] = [:]
+        var total = Progress()
+        while true {
+            var round = Progress()
+            let (drafted, known) = try await draft(share, asOf: asOf, plans: plans)
+            plans = known
+            round.drafted = drafted
+            if part == 0 { round.adjustments = try await draftAdjustments(share) }
+            let finalized = try await finalize(share, asOf: asOf, plans: plans)
+            plans = finalized.plans
+            round.finalized = finalized.done
+            round.failed = finalized.failed
+            total = total + round
+            progress(round)
+            let isDone = round.drafted == 0 && round.adjustments == 0 && finalized.found == 0
+            if isDone || Task.isCancelled { return total }
+        }
+    }
+
+    /// Drafts one batch.
+    private func draft(
+        _ share: Share,
+        asOf: Instant,
+        plans: [PlanVersionID: PlanVersion]
+    ) async throws -> (count: Int, plans: [PlanVersionID: PlanVersion]) {
+        let drafting = InvoiceDrafting(now: clock.now(), graceSeconds: graceSeconds, ids: ids)
+        return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+            guard try share.take(in: transaction) else { return (0, plans) }
+            let due = try transaction.query(
+                SubscriptionClosingStore.tenantsDue(
+                    at: asOf,
+                    share.part,
+                    of: share.parts,
+                    limit: Self.batchSubscriptions
+                )
+            ) { row throws(PostgresError) in try row.next(TenantID.self) }
+            guard !due.isEmpty else { return (0, plans) }
+            let tenants = Set(due)
+            _ = try TenantLedger.allocate(Dictionary(uniqueKeysWithValues: tenants.map { ($0, 0) }), in: transaction)
+            return try drafting.run(tenants.sorted(), plans: plans, asOf: asOf, in: transaction)
+        }
+    }
+
+    private func draftAdjustments(_ share: Share) async throws -> Int {
+        let drafting = InvoiceDrafting(now: clock.now(), graceSeconds: graceSeconds, ids: ids)
+        return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+            guard try share.take(in: transaction) else { return 0 }
+            return try drafting.adjustments(limit: Self.batchSubscriptions, in: transaction)
+        }
+    }
+
+    /// Finalises one batch: at most one invoice of each tenant, whose credits it alone uses.
+    private func finalize(
+        _ share: Share,
+        asOf: Instant,
+        plans: [PlanVersionID: PlanVersion]
+    ) async throws -> (found: Int, done: Int, failed: Int, plans: [PlanVersionID: PlanVersion]) {
+        let finalizing = InvoiceFinalizing(catalog: catalog.current, plans: plans, now: clock.now(), ids: ids)
+        return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+            guard try share.take(in: transaction) else { return (0, 0, 0, plans) }
+            let due = try InvoiceStore.dueDrafts(
+                at: asOf,
+                share.part,
+                of: share.parts,
+                limit: Self.batchInvoices,
+                in: transaction
+            )
+            guard !due.isEmpty else { return (0, 0, 0, plans) }
+            var first: [TenantID: InvoiceID] = [:]
+            for (tenant, invoice) in due where first[tenant] == nil { first[tenant] = invoice }
+            _ = try TenantLedger.allocate(first.mapValues { _ in 0 }, in: transaction)
+            let drafts = try InvoiceStore.drafts(first.map { ($0.key, $0.value) }, in: transaction)
+            let outcome = try finalizing.run(drafts, in: transaction)
+            AuditLog.record(
+                outcome.finalized.map(\.auditEntry),
+                in: transaction,
+                worker: "period_close",
+                action: "invoice.finalized",
+                resourceType: "invoice",
+                at: finalizing.now,
+                ids: ids
+            )
+            return (due.count, outcome.finalized.count, outcome.failed.count, outcome.plans)
+        }
+    }
+
+    /// What would be done at a time, without doing it.
+    package func due(asOf: Instant) async throws -> (subscriptions: Int, drafts: Int) {
+        let subscriptions = try await pool.query(.worker, SubscriptionClosingStore.countDue(at: asOf)) {
+            row throws(PostgresError) in try row.next(Int64.self)
+        }
+        let drafts = try await pool.query(.worker, InvoiceStore.countDueDrafts(at: asOf)) {
+            row throws(PostgresError) in try row.next(Int64.self)
+        }
+        return (Int(subscriptions.first ?? 0), Int(drafts.first ?? 0))
+    }
+}
+
+/// A part of the tenants, which one process does at a time: an advisory lock that ends with the transaction. It spares
+/// work; that nothing is done twice rests on the ledger locks.
+private struct Share: Sendable {
+    let part: Int
+    let parts: Int
+    let waits: Bool
+
+    /// Any number that nothing else of the service locks.
+    private static let lockClass: Int32 = 0x696E_7663
+
+    func take(in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
+        let part = Int32(clamping: part)
+        if waits {
+            try transaction.execute("SELECT pg_advisory_xact_lock(\(Self.lockClass), \(part))")
+            return true
+        }
+        let taken = try transaction.first("SELECT pg_try_advisory_xact_lock(\(Self.lockClass), \(part))") {
+            row throws(PostgresError) in try row.next(Bool.self)
+        }
+        return taken ?? false
+    }
+}
+
+extension WholeInvoice {
+    /// What the audit log says of it.
+    var auditEntry: BulkAuditEntry {
+        BulkAuditEntry(
+            tenant: invoice.tenantID,
+            resourceKey: invoice.id.description,
+            after: .members([
+                "content_hash": .string(document.contentHashText), "number": .text(document.number),
+                "status": .string(invoice.status.rawValue), "total": .amount(document.amounts.total),
+            ])
+        )
+    }
+}
+
+extension StoredDocument {
+    /// The hash in hexadecimal.
+    package var contentHashText: String {
+        contentHash.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    }
+}

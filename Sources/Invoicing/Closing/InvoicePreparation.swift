@@ -1,0 +1,213 @@
+import BillingCore
+import Catalog
+import Usage
+
+/// A draft computed: what its document and lines would say if it were finalised now.
+struct PreparedInvoice: Sendable {
+    let invoice: StoredInvoice
+    let document: StoredDocument
+    let lines: [StoredInvoiceLine]
+    /// What it uses of the tenant's credits.
+    let credits: [CreditUse]
+    /// The discounts that took something off.
+    let discounts: [DiscountID]
+    let paymentTermsDays: Int
+    /// The rows that the invoice's own period must have, to be closed.
+    let ownPeriods: [BillingPeriod.Wanted]
+    /// The indices of the periods that it closes: its own, and those it adjusts.
+    let closedPeriods: [Int]
+
+    var whole: WholeInvoice { WholeInvoice(invoice: invoice, document: document, lines: lines) }
+}
+
+/// Computes a draft from what was read.
+struct InvoicePreparation {
+    let draft: StoredInvoice
+    let records: InvoiceRecords
+    let catalog: CatalogSnapshot
+    /// Whether the invoice before this one, which charges this period's fees in advance, is a draft still: they are then
+    /// left to it.
+    var leavesAdvanceFees = false
+
+    /// - Returns: nil where tenant or subscription do not exist.
+    /// - Throws: `DecimalError.outOfRange` when an amount is 10^26 or more.
+    func prepared() throws(DecimalError) -> PreparedInvoice? {
+        guard let tenant = records.tenants[draft.tenantID],
+            let subscription = records.subscriptions[draft.subscriptionID]
+        else { return nil }
+        let adjusted = records.adjustedPeriods(of: draft)
+        let discounts = records.discounts[draft.tenantID] ?? []
+        let grants = records.credits[draft.tenantID] ?? []
+        let invoice = try Invoice(
+            kind: draft.kind,
+            period: draft.period,
+            periods: try periods(of: subscription, adjusted: adjusted),
+            discounts: discounts.map(\.value),
+            credits: grants.map(\.available),
+            tax: tenant.billing.tax,
+            currency: tenant.currency
+        )
+        let texts = InvoiceTexts(
+            subscription: subscription,
+            catalog: catalog,
+            periods: records.periods[draft.subscriptionID] ?? [],
+            counters: records.counters
+        )
+        var lines: [StoredInvoiceLine] = []
+        for (index, line) in invoice.lines.enumerated() { lines.append(try texts.line(line, number: index + 1)) }
+        let own = draft.kind == .regular ? [draft.periodIndex] : []
+        return PreparedInvoice(
+            invoice: draft,
+            document: document(invoice, tenant, subscription, adjusted: adjusted, texts),
+            lines: lines,
+            credits: invoice.credits,
+            discounts: zip(discounts, invoice.discounts).filter { !$1.isZero }.map(\.0.id),
+            paymentTermsDays: tenant.billing.paymentTermsDays,
+            ownPeriods: own.flatMap { wanted($0, of: subscription) },
+            closedPeriods: own + adjusted
+        )
+    }
+
+    private func periods(
+        of subscription: SubscriptionSnapshot,
+        adjusted: [Int]
+    ) throws(DecimalError) -> [InvoicedPeriod] {
+        var periods: [InvoicedPeriod] = []
+        switch draft.kind {
+        case .opening:
+            periods.append(try period(draft.periodIndex, .advanceFees, of: subscription))
+        case .regular:
+            periods.append(try period(draft.periodIndex, .whole, of: subscription))
+            periods.append(try period(draft.periodIndex + 1, .advanceFees, of: subscription))
+        case .adjustment:
+            break
+        }
+        for index in adjusted { periods.append(try period(index, .again, of: subscription)) }
+        return periods
+    }
+
+    private func period(
+        _ index: Int,
+        _ scope: InvoicedPeriod.Scope,
+        of subscription: SubscriptionSnapshot
+    ) throws(DecimalError) -> InvoicedPeriod {
+        let usage = usage(of: index)
+        var invoiced = (records.invoiced[draft.subscriptionID] ?? [:]).filter { $0.key.periodIndex == index }
+        var segments: [InvoicedSegment] = []
+        for part in subscription.segments(inPeriod: index) {
+            let plan = part.planVersion
+            let skipsAdvance = scope == .whole && leavesAdvanceFees
+            segments.append(
+                InvoicedSegment(
+                    ordinal: part.segment.ordinal,
+                    active: part.interval,
+                    fees: skipsAdvance ? plan.fees.filter { $0.charged == .inArrears } : plan.fees,
+                    minimumCommitment: plan.terms.minimumCommitment ?? .zero,
+                    includedCredit: plan.terms.includedCredit ?? .zero,
+                    usage: scope == .advanceFees ? [] : try usage.priced(in: part)
+                )
+            )
+            if skipsAdvance { invoiced = invoiced.filter { !$0.value.isFeeInAdvance } }
+        }
+        return InvoicedPeriod(
+            index: index,
+            interval: subscription.interval(ofPeriod: index),
+            scope: scope,
+            segments: segments,
+            invoiced: invoiced
+        )
+    }
+
+    private func usage(of index: Int) -> SegmentUsage {
+        let own = (records.periods[draft.subscriptionID] ?? []).map(\.period).filter { $0.index == index }
+        return SegmentUsage(own, counters: records.counters)
+    }
+
+    private func wanted(_ index: Int, of subscription: SubscriptionSnapshot) -> [BillingPeriod.Wanted] {
+        subscription.segments(inPeriod: index).map { part in
+            BillingPeriod.Wanted(
+                tenantID: draft.tenantID,
+                subscriptionID: draft.subscriptionID,
+                index: index,
+                segment: part.segment.ordinal,
+                interval: subscription.interval(ofPeriod: index)
+            )
+        }
+    }
+}
+
+// MARK: The document
+
+extension InvoicePreparation {
+    private func document(
+        _ invoice: Invoice,
+        _ tenant: BilledTenant,
+        _ subscription: SubscriptionSnapshot,
+        adjusted: [Int],
+        _ texts: InvoiceTexts
+    ) -> StoredDocument {
+        let plan = subscription.planVersion(at: draft.period.end.adding(microseconds: -1))
+        let names = Dictionary((records.credits[draft.tenantID] ?? []).map { ($0.id.rawValue, $0.name) }) {
+            first,
+            _ in first
+        }
+        return StoredDocument(
+            ledgerSequence: records.ledgers[draft.tenantID] ?? 0,
+            currency: invoice.currency,
+            tenantKey: tenant.key,
+            tenantName: tenant.name,
+            amounts: InvoiceAmounts(invoice.totals),
+            facts: InvoiceFacts(
+                plan: plan.planKey,
+                planName: plan.planName,
+                planVersion: plan.version,
+                timezone: subscription.periods.zone.identifier,
+                billingEmail: tenant.billingEmail,
+                billing: tenant.billing,
+                notes: tenant.billing.tax.isReverseCharge ? [Self.reverseChargeNote] : [],
+                discounts: zip(records.discounts[draft.tenantID] ?? [], invoice.discounts)
+                    .filter { !$1.isZero }.map { $0.fact(taken: $1) },
+                credits: invoice.credits.map { use in
+                    InvoiceFacts.Credit(
+                        id: CreditGrantID(rawValue: use.id),
+                        name: names[use.id] ?? "",
+                        kind: use.kind,
+                        amount: use.amount
+                    )
+                },
+                unpriced: draft.kind == .regular ? unpriced(of: subscription, texts) : [],
+                adjustedPeriods: adjusted
+            )
+        )
+    }
+
+    private static let reverseChargeNote = "Reverse charge: the customer accounts for the tax."
+
+    private func unpriced(of subscription: SubscriptionSnapshot, _ texts: InvoiceTexts) -> [InvoiceFacts.Unpriced] {
+        let usage = usage(of: draft.periodIndex)
+        return subscription.segments(inPeriod: draft.periodIndex).flatMap { usage.unpriced(in: $0) }
+            .sorted { $0.key.feature < $1.key.feature }
+            .map { row in
+                InvoiceFacts.Unpriced(
+                    feature: texts.key(of: row.key.feature),
+                    quantity: row.state.quantity,
+                    unit: texts.unit(of: row.key.feature)
+                )
+            }
+    }
+}
+
+extension InvoicedAmount {
+    fileprivate var isFeeInAdvance: Bool { if case .fee(let fee) = item { fee.charged == .inAdvance } else { false } }
+}
+
+extension DiscountRecord {
+    fileprivate func fact(taken: FixedDecimal) -> InvoiceFacts.Discount {
+        switch value {
+        case .percent(let percent):
+            InvoiceFacts.Discount(id: id, name: name, percent: percent, amount: nil, taken: taken)
+        case .amount(let amount):
+            InvoiceFacts.Discount(id: id, name: name, percent: nil, amount: amount, taken: taken)
+        }
+    }
+}

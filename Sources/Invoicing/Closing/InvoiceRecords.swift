@@ -1,0 +1,103 @@
+import BillingCore
+import Catalog
+import Postgres
+import Usage
+import Web
+
+/// What invoices are computed from, read in bulk for drafts of any number of tenants, in four round trips.
+struct InvoiceRecords: Sendable {
+    var ledgers: [TenantID: Int64] = [:]
+    var tenants: [TenantID: BilledTenant] = [:]
+    var subscriptions: [SubscriptionID: SubscriptionSnapshot] = [:]
+    var closings: [SubscriptionID: SubscriptionClosing] = [:]
+    /// The periods with a row that the drafts are about, and those that need an adjustment.
+    var periods: [SubscriptionID: [ClosingPeriod]] = [:]
+    var counters: [BillingPeriodID: [CounterRow]] = [:]
+    var invoiced: [SubscriptionID: [InvoiceItemKey: InvoicedAmount]] = [:]
+    var credits: [TenantID: [CreditGrant]] = [:]
+    var discounts: [TenantID: [DiscountRecord]] = [:]
+
+    /// - Parameters:
+    ///   - plans: plan versions that are known already.
+    ///   - now: when credits must not have expired.
+    init(
+        for drafts: [StoredInvoice],
+        plans: [PlanVersionID: PlanVersion] = [:],
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws {
+        let ids = Set(drafts.map(\.tenantID)).sorted()
+        let results = try transaction.pipeline([
+            TenantLedger.sequences(of: ids),
+            TenantBillingStore.tenants(ids),
+            CreditGrantStore.usable(by: ids, at: now),
+            DiscountStore.usable(by: ids),
+            PeriodClosingStore.periods(drafts.flatMap(\.closingPeriods)),
+            SubscriptionClosingStore.closings(of: drafts.map(\.tenantID), drafts.map(\.subscriptionID)),
+        ])
+        ledgers = Dictionary(try results[0].map(TenantLedger.sequence)) { first, _ in first }
+        tenants = Dictionary(try results[1].map(TenantBillingStore.tenant).map { ($0.id, $0) }) { first, _ in first }
+        credits = Dictionary(grouping: try results[2].map(CreditGrantStore.grant), by: \.tenantID)
+        discounts = Dictionary(grouping: try results[3].map(DiscountStore.discount), by: \.tenantID)
+        periods = Dictionary(grouping: try results[4].map(PeriodClosingStore.period), by: \.period.subscriptionID)
+        closings = Dictionary(try results[5].map(SubscriptionClosingStore.closing).map { ($0.subscriptionID, $0) }) {
+            first,
+            _ in first
+        }
+        for tenant in try TenantSnapshotStore.read(ids, plans: plans, now: now, in: transaction) {
+            for subscription in tenant.subscriptions { subscriptions[subscription.id] = subscription }
+        }
+        let read = try transaction.pipeline([
+            CounterStore.counters(of: periods.values.flatMap { $0 }.map(\.period)),
+            InvoicedAmountStore.amounts(drafts.flatMap(wantedAmounts)),
+        ])
+        counters = Dictionary(grouping: try read[0].map(CounterStore.decode), by: \.key.period)
+        for amount in try read[1].map(InvoicedAmountStore.amount) {
+            invoiced[amount.subscription, default: [:]][amount.key] = amount.amount
+        }
+    }
+
+    /// The earlier periods of a draft's subscription that need an adjustment, by ascending index.
+    func adjustedPeriods(of draft: StoredInvoice) -> [Int] {
+        let late = (periods[draft.subscriptionID] ?? []).filter { $0.needsAdjustment && $0.period.status == .final }
+        var indices = Set(late.map(\.period.index))
+        switch draft.kind {
+        case .opening: return []
+        case .regular: indices.remove(draft.periodIndex)
+        case .adjustment: indices.formUnion(endedPeriods(of: draft))
+        }
+        return indices.sorted()
+    }
+
+    /// The periods that an adjustment of an ended subscription reckons again, because its end may have moved into them.
+    private func endedPeriods(of draft: StoredInvoice) -> [Int] {
+        let most = 24
+        guard let subscription = subscriptions[draft.subscriptionID], let end = subscription.endsAt else {
+            return [draft.periodIndex]
+        }
+        let last = subscription.periods.index(containing: end) ?? 0
+        return Array(max(last, draft.periodIndex - most)...max(last, draft.periodIndex))
+    }
+
+    private func wantedAmounts(_ draft: StoredInvoice) -> [InvoicedAmountStore.Wanted] {
+        let own = draft.kind == .regular ? [draft.periodIndex, draft.periodIndex + 1] : [draft.periodIndex]
+        return Set(own + adjustedPeriods(of: draft)).sorted().map { index in
+            InvoicedAmountStore.Wanted(
+                tenant: draft.tenantID,
+                subscription: draft.subscriptionID,
+                index: index,
+                kind: draft.kind,
+                invoicePeriod: draft.kind == .adjustment ? -1 : draft.periodIndex
+            )
+        }
+    }
+}
+
+extension StoredInvoice {
+    /// The periods whose rows its computation needs, beside those that need an adjustment. An adjustment of an ended
+    /// subscription looks at those around its end.
+    fileprivate var closingPeriods: [(tenant: TenantID, subscription: SubscriptionID, index: Int)] {
+        let first = kind == .adjustment ? max(0, periodIndex - 24) : periodIndex
+        return (first...max(first, periodIndex)).map { (tenantID, subscriptionID, $0) }
+    }
+}

@@ -1,0 +1,60 @@
+import BillingCore
+import Catalog
+import Postgres
+import Web
+
+extension InvoiceStore {
+    /// Drafts whose grace is over, of a part of the tenants: those that wait longest first.
+    static func dueDrafts(
+        at now: Instant,
+        _ part: Int,
+        of parts: Int,
+        limit: Int,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [(tenant: TenantID, invoice: InvoiceID)] {
+        try transaction.query(
+            """
+            SELECT tenant_id, invoice_id
+            FROM invoice
+            WHERE status = 'draft' AND issued_at <= \(now) AND tenant_id % \(Int64(parts)) = \(Int64(part))
+            ORDER BY issued_at, tenant_id, invoice_id
+            LIMIT \(limit)
+            """
+        ) { row throws(PostgresError) in (try row.next(), try row.next()) }
+    }
+
+    static func countDueDrafts(at now: Instant) -> SQL {
+        "SELECT count(*) FROM invoice WHERE status = 'draft' AND issued_at <= \(now)"
+    }
+
+    /// Those of some invoices that are drafts still. Read them under the tenants' ledger locks.
+    static func drafts(
+        _ ids: [(tenant: TenantID, invoice: InvoiceID)],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [StoredInvoice] {
+        try transaction.query(
+            """
+            SELECT invoice_id, tenant_id, subscription_id, kind, period_index, period_start, period_end, reissue_of,
+                created_at, issued_at, revision
+            FROM unnest(\(ids.map(\.tenant))::bigint[], \(ids.map(\.invoice))::uuid[]) AS wanted (tenant_id, invoice_id)
+            JOIN invoice USING (tenant_id, invoice_id)
+            WHERE status = 'draft'
+            ORDER BY issued_at, tenant_id, invoice_id
+            """
+        ) { row throws(PostgresError) in
+            var draft = StoredInvoice(
+                id: try row.next(),
+                tenantID: try row.next(),
+                subscriptionID: try row.next(),
+                kind: try row.next(),
+                periodIndex: Int(try row.next(Int32.self)),
+                period: Interval(start: try row.next(), end: try row.next()),
+                reissueOf: try row.next(),
+                createdAt: try row.next(),
+                issuedAt: try row.next()
+            )
+            draft.revision = try row.next()
+            return draft
+        }
+    }
+}

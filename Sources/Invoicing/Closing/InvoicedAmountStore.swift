@@ -1,0 +1,104 @@
+import BillingCore
+import Catalog
+import Postgres
+import Web
+
+/// Reads what invoices have charged for the items of periods.
+enum InvoicedAmountStore {
+    /// A period of a subscription, and the invoice that asks: a reissue does not count what it stands in place of.
+    struct Wanted: Sendable {
+        let tenant: TenantID
+        let subscription: SubscriptionID
+        let index: Int
+        let kind: Invoice.Kind
+        let invoicePeriod: Int
+    }
+
+    /// What one item was charged.
+    struct Amount: Sendable {
+        let subscription: SubscriptionID
+        let key: InvoiceItemKey
+        let amount: InvoicedAmount
+    }
+
+    /// Sums over the invoices that stand; for a pipeline, decode with `amount`. A fee in advance on a voided invoice
+    /// that nothing replaces counts too: it is charged again by its reissue only.
+    /// - Parameter before: counts only invoices of a smaller number, as they stood then.
+    static func amounts(_ wanted: [Wanted], before sequence: Int64? = nil) -> SQL {
+        """
+        SELECT line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id, line.cell,
+            max(line.item_name), sum(line.amount), sum(line.amount - line.discount), sum(line.included_credit)
+        FROM unnest(
+            \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
+            \(wanted.map { Int32(clamping: $0.index) })::integer[], \(wanted.map(\.kind))::text[],
+            \(wanted.map { Int32(clamping: $0.invoicePeriod) })::integer[]
+        ) AS wanted (tenant_id, subscription_id, period_index, kind, invoice_period)
+        JOIN invoice_line AS line
+            ON line.tenant_id = wanted.tenant_id AND line.subscription_id = wanted.subscription_id
+            AND line.period_index = wanted.period_index
+        JOIN invoice ON invoice.tenant_id = line.tenant_id AND invoice.invoice_id = line.invoice_id
+        JOIN invoice_document AS document
+            ON document.tenant_id = line.tenant_id AND document.invoice_id = line.invoice_id
+        WHERE (\(sequence)::bigint IS NULL OR document.sequence < \(sequence)::bigint)
+            AND (
+                invoice.status <> 'void' OR invoice.voided_before > \(sequence)::bigint
+                OR (
+                    line.item = 'fee_in_advance'
+                    AND NOT (invoice.kind = wanted.kind AND invoice.period_index = wanted.invoice_period)
+                    AND NOT EXISTS (
+                        SELECT FROM invoice AS other
+                        JOIN invoice_document AS its
+                            ON its.tenant_id = other.tenant_id AND its.invoice_id = other.invoice_id
+                        WHERE other.tenant_id = invoice.tenant_id AND other.subscription_id = invoice.subscription_id
+                            AND other.kind = invoice.kind AND other.period_index = invoice.period_index
+                            AND (\(sequence)::bigint IS NULL OR its.sequence < \(sequence)::bigint)
+                            AND (other.status <> 'void' OR other.voided_before > \(sequence)::bigint)
+                    )
+                )
+            )
+        GROUP BY line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id, line.cell
+        """
+    }
+
+    static func amount(_ row: inout PostgresRow) throws(PostgresError) -> Amount {
+        let subscription = try row.next(SubscriptionID.self)
+        let index = Int(try row.next(Int32.self))
+        let segment = try row.next(Int32?.self).map { Int($0) }
+        let kind = try row.next(StoredInvoiceLine.Item.self)
+        let itemKey = try row.next(String.self)
+        let feature = try row.next(FeatureID?.self)
+        let cell = try row.next(String.self)
+        let item = kind.item(key: itemKey, name: try row.next(), feature: feature, cell: cell)
+        return Amount(
+            subscription: subscription,
+            key: InvoiceItemKey(periodIndex: index, segment: segment, item: item.key),
+            amount: InvoicedAmount(
+                amount: try row.next(),
+                discounted: try row.next(),
+                includedCredit: try row.next(),
+                item: item
+            )
+        )
+    }
+}
+
+extension StoredInvoiceLine.Item {
+    /// The item as the arithmetic knows it, as far as a line that takes it back needs it.
+    fileprivate func item(key: String, name: String, feature: FeatureID?, cell: String) -> InvoiceItem {
+        switch self {
+        case .feeInAdvance: .fee(Fee(key: key, name: name, amount: .zero, charged: .inAdvance))
+        case .feeInArrears: .fee(Fee(key: key, name: name, amount: .zero, charged: .inArrears))
+        case .usage:
+            .usage(
+                PricedUsage(
+                    feature: feature ?? FeatureID(rawValue: 0),
+                    cell: cell,
+                    price: .perUnit(unitAmount: .zero),
+                    through: .zero
+                )
+            )
+        case .commitment: .commitment
+        case .includedCredit: .includedCredit
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import BillingCore
+import HTTPTypes
+import Web
+
+/// Why this room refuses a request that is well formed in itself.
+enum InvoiceFault: Error, Sendable, Equatable {
+    case notFound(String)
+    case grantNotFound(String)
+    case discountNotFound(String)
+    case creditNoteNotFound(String)
+    case noSubscription(String)
+    /// What can't be done with an invoice in its state.
+    case wrongStatus(InvoiceStatus, action: String)
+    case earlierInvoiceOpen(InvoiceID)
+    case periodNotOver(Instant)
+    case amountOutOfRange
+    /// An adjustment that would change nothing.
+    case nothingToInvoice
+    case paidWithMoney
+    case hasCreditNotes
+    case creditSpent
+    case alreadyReissued
+    case creditExceedsInvoice(line: Int)
+    case grantVoided
+    case discountEnded
+    /// Somebody else changed the invoice: the transaction is to be begun anew.
+    case changedMeanwhile
+}
+
+extension InvoiceFault {
+    var problem: Problem {
+        switch self {
+        case .notFound(let id): .notFound("invoice", id)
+        case .grantNotFound(let id): .notFound("credit_grant", id)
+        case .discountNotFound(let id): .notFound("discount", id)
+        case .creditNoteNotFound(let id): .notFound("credit_note", id)
+        case .noSubscription(let tenant):
+            Problem(
+                .notFound,
+                code: "subscription_not_found",
+                detail: "The tenant '\(tenant)' has no subscription now, so no invoice is coming up."
+            )
+        case .wrongStatus(let status, let action):
+            .conflict(code: "invoice_status", detail: "The invoice is \(status.rawValue): it cannot be \(action).")
+        case .earlierInvoiceOpen(let id):
+            .conflict(
+                code: "earlier_invoice_open",
+                detail: "An earlier invoice of the subscription, \(id), is a draft still. Finalise that first."
+            )
+        case .periodNotOver(let end):
+            .conflict(code: "period_not_over", detail: "The invoice's period ends at \(end).")
+        case .amountOutOfRange:
+            Problem(
+                .unprocessableContent,
+                code: "amount_out_of_range",
+                detail: "The invoice comes to 10^26 or more, which is more than an amount can hold."
+            )
+        case .nothingToInvoice:
+            .conflict(code: "nothing_to_invoice", detail: "The adjustment would change nothing.")
+        default: stateProblem
+        }
+    }
+
+    private var stateProblem: Problem {
+        switch self {
+        case .paidWithMoney:
+            .conflict(
+                code: "invoice_paid",
+                detail: "The invoice is paid, not by credit alone: it cannot be voided. Issue a credit note."
+            )
+        case .hasCreditNotes:
+            .conflict(
+                code: "invoice_has_credit_notes",
+                detail: "Credit notes refer to the invoice: it cannot be voided."
+            )
+        case .creditSpent:
+            .conflict(
+                code: "credit_spent",
+                detail: "The credit that the invoice made is spent in part: it cannot be voided."
+            )
+        case .alreadyReissued:
+            .conflict(code: "invoice_reissued", detail: "An invoice of the same period stands in place of this one.")
+        case .creditExceedsInvoice(let line):
+            Problem(
+                .unprocessableContent,
+                code: "credit_exceeds_invoice",
+                detail: "Credit notes would take off more than line \(line) of the invoice charges."
+            )
+        case .grantVoided:
+            .conflict(code: "credit_grant_voided", detail: "The credit is void already.")
+        case .discountEnded:
+            .conflict(code: "discount_ended", detail: "The discount has ended already.")
+        default:
+            .conflict(code: "invoice_changed", detail: "The invoice was changed at the same time. Repeat the request.")
+        }
+    }
+}
