@@ -82,7 +82,7 @@ let package = Package(
         .target(
             name: "Invoicing",
             dependencies: [
-                "Usage", "CPangoCairo", "CEmbedded", crypto, httpTypes, nioCore,
+                "Usage", "CPangoCairo", "CEmbedded", crypto, httpTypes, nioCore, logging, lifecycle,
                 .product(name: "Mustache", package: "swift-mustache"),
             ],
             exclude: ["Documents/Templates"],

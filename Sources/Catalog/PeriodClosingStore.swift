@@ -32,8 +32,8 @@ package enum PeriodClosingStore {
         end <= now.adding(microseconds: slackMicroseconds)
     }
 
-    /// The rows of the periods that are asked for, and of all those of the same subscriptions that need an adjustment; for
-    /// a pipeline.
+    /// The rows of the periods that are asked for, and of all those of the same subscriptions that need an adjustment;
+    /// for a pipeline.
     package static func periods(_ wanted: [(tenant: TenantID, subscription: SubscriptionID, index: Int)]) -> SQL {
         """
         SELECT DISTINCT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
@@ -101,14 +101,15 @@ package enum PeriodClosingStore {
         """
     }
 
-    /// Subscriptions that no regular invoice will follow, with a closed period that needs an adjustment and no draft of
-    /// one: the last such period of each.
-    package static func awaitingAdjustment(limit: Int) -> SQL {
+    /// Subscriptions, of a part of all tenants, that no regular invoice will follow, with a closed period that needs an
+    /// adjustment: the last such period of each.
+    package static func awaitingAdjustment(_ part: Int, of parts: Int, limit: Int) -> SQL {
         """
         SELECT period.tenant_id, period.subscription_id, max(period.period_index)
         FROM billing_period AS period
         JOIN subscription USING (tenant_id, subscription_id)
         WHERE period.needs_adjustment AND period.status = 'final' AND subscription.closing_done
+            AND period.tenant_id % \(Int64(parts)) = \(Int64(part))
         GROUP BY period.tenant_id, period.subscription_id
         ORDER BY period.tenant_id, period.subscription_id
         LIMIT \(limit)

@@ -23,8 +23,8 @@ package struct SubscriptionClosing: Sendable {
 
 /// All SQL on the columns of `subscription` that say what is to be invoiced next.
 package enum SubscriptionClosingStore {
-    /// Tenants, of a part of all, with subscriptions of which an invoice should have been drafted by now: those that wait
-    /// longest first.
+    /// Tenants, of a part of all, with subscriptions of which an invoice should have been drafted by now: those that
+    /// wait longest first.
     package static func tenantsDue(at now: Instant, _ part: Int, of parts: Int, limit: Int) -> SQL {
         """
         SELECT tenant_id

@@ -47,6 +47,8 @@ package struct StoredInvoiceLine: Sendable, Hashable {
 package struct InvoiceLineFacts: Sendable, Hashable {
     /// A tier's part of the exact amount.
     package struct Tier: Sendable, Hashable {
+        /// What it charges for: see `TierCharge.Basis`.
+        package let basis: String
         package let upTo: FixedDecimal?
         package let quantity: FixedDecimal
         package let unitAmount: FixedDecimal
@@ -141,7 +143,8 @@ extension InvoiceLineFacts {
 extension InvoiceLineFacts.Tier {
     package var json: JSONValue {
         .members([
-            "amount": .string(amount), "flat_amount": .amount(flatAmount), "quantity": .amount(quantity),
+            "amount": .string(amount), "basis": .string(basis), "flat_amount": .amount(flatAmount),
+            "quantity": .amount(quantity),
             "unit_amount": .amount(unitAmount), "up_to": .amount(upTo),
         ])
     }
@@ -150,11 +153,19 @@ extension InvoiceLineFacts.Tier {
         guard let amount = json.text("amount"), let flat = json.decimal("flat_amount"),
             let quantity = json.decimal("quantity"), let unit = json.decimal("unit_amount")
         else { return nil }
-        self.init(upTo: json.decimal("up_to"), quantity: quantity, unitAmount: unit, flatAmount: flat, amount: amount)
+        self.init(
+            basis: json.text("basis") ?? TierCharge.Basis.tier.rawValue,
+            upTo: json.decimal("up_to"),
+            quantity: quantity,
+            unitAmount: unit,
+            flatAmount: flat,
+            amount: amount
+        )
     }
 
     init(_ charge: TierCharge) {
         self.init(
+            basis: charge.basis.rawValue,
             upTo: charge.upTo,
             quantity: charge.quantity,
             unitAmount: charge.unitAmount,

@@ -95,11 +95,3 @@ extension PeriodUsage {
         return priced
     }
 }
-
-extension PlanVersion {
-    /// Whether what a counter counted is charged, as a whole or in a cell, or included.
-    fileprivate func prices(_ key: CounterKey) -> Bool {
-        guard !key.isPooled else { return mentions(key.feature) }
-        return matrices[key.feature]?.price(ofCell: key.cell) != nil
-    }
-}

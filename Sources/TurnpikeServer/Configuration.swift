@@ -29,6 +29,7 @@ package struct Configuration: Sendable {
     /// Sources of events whose reported cost is believed.
     package var trustedCostSources: Set<String> = []
     package var shutdownSeconds = 30
+    package var invoiceGraceHours = 24
 
     /// The defaults with a database.
     package init(databaseURL: String, zone: Zone) {
@@ -76,6 +77,7 @@ package struct Configuration: Sendable {
         ) { Currency($0) }
         trustedCostSources = Set(reader.list(.trustedCostSources))
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
+        invoiceGraceHours = reader.integer(.invoiceGraceHours, in: 0...744)
         if batchEvents > ingestQueueEvents {
             reader.fault(.batchEvents, "must not be above TURNPIKE_INGEST_QUEUE_EVENTS (\(ingestQueueEvents))")
         }

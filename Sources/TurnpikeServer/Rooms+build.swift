@@ -51,8 +51,7 @@ extension Rooms {
         ).register(in: operations)
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
-        InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
-        InvoiceDocumentRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
 
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0) },
@@ -84,6 +83,7 @@ extension Rooms {
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
+                invoicing.closingWorker,
                 usage.partitionWorker,
                 usage.ingest,
             ]
@@ -143,6 +143,24 @@ private struct UsageRoom {
         ).register(in: operations)
         UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
             .register(in: operations)
+    }
+}
+
+/// The room of invoices: their routes, and the worker that closes periods.
+private struct InvoicingRoom {
+    let closingWorker: InvoiceClosingWorker
+
+    init(_ dependencies: Dependencies, catalog: Catalog, operations: Operations) {
+        InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        InvoiceDocumentRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        let closing = InvoiceClosing(
+            pool: dependencies.pool,
+            catalog: catalog,
+            clock: dependencies.clock,
+            ids: dependencies.ids,
+            graceHours: dependencies.configuration.invoiceGraceHours
+        )
+        closingWorker = InvoiceClosingWorker(closing: closing, clock: dependencies.clock, logger: dependencies.logger)
     }
 }
 

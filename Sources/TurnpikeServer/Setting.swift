@@ -81,11 +81,17 @@ package struct Setting: Sendable {
         "how long stopping may wait for what was accepted"
     )
 
+    package static let invoiceGraceHours = Setting(
+        "TURNPIKE_INVOICE_GRACE_HOURS",
+        "24",
+        "how long a draft invoice waits for late usage before it is finalised"
+    )
+
     package static let all = [
         databaseURL, migrationURL, migrate, timezone, host, port, operatorKey, logLevel, ingestConnections,
         admissionConnections, interactiveConnections, workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
-        trustedCostSources, shutdownSeconds,
+        trustedCostSources, shutdownSeconds, invoiceGraceHours,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

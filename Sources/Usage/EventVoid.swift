@@ -134,6 +134,9 @@ struct EventVoiding {
                 periods: periods,
                 transaction
             )
+            var late = LateUsage()
+            late.note(place, of: tenant.id, at: now)
+            late.enqueue(in: transaction)
         }
         var windows = WindowCache(zone: tenant.zone)
         var usage: [LimitUsage] = []

@@ -71,6 +71,7 @@ struct IngestFlush: Sendable {
 
         var changes = UsageChanges(stored: try results[3].map(CounterStore.decode))
         var columns = EventColumns()
+        var late = LateUsage()
         for (groupIndex, group) in groups.enumerated() {
             var windows = WindowCache(zone: group.tenant.zone)
             var sequence = sequences[group.tenant.id, default: 0]
@@ -82,12 +83,14 @@ struct IngestFlush: Sendable {
                     tenant: group.tenant.id
                 )
                 try changes.add(pending, sequence: sequence, tenant: group.tenant, windows: &windows)
+                late.note(pending.place, of: group.tenant.id, at: pending.receivedAt)
             }
             sequences[group.tenant.id] = sequence
         }
         if columns.count > 0 {
             transaction.enqueue(columns.insert)
             try changes.enqueue(in: transaction)
+            late.enqueue(in: transaction)
         }
         return claims.notices(groups)
     }

@@ -7,9 +7,9 @@ package import Web
 /// Closes billing periods: drafts the invoices that are due, and finalises them when their grace is over, hundreds of
 /// tenants in each transaction.
 ///
-/// Any number may run at once, on any replica. Each transaction takes the ledgers of its tenants before it looks at what
-/// there is to do, so that two of them never do the same; unique indexes stand behind that. A process that dies leaves
-/// nothing half done, and the next one goes on.
+/// Any number may run at once, on any replica. Each transaction takes the ledgers of its tenants before it looks at
+/// what there is to do, so that two of them never do the same; unique indexes stand behind that. A process that dies
+/// leaves nothing half done, and the next one goes on.
 package struct InvoiceClosing: Sendable {
     /// How many invoices a transaction finalises at most: few enough for memory to stay flat and locks to be short.
     package static let batchInvoices = 300
@@ -87,7 +87,7 @@ package struct InvoiceClosing: Sendable {
             let (drafted, known) = try await draft(share, asOf: asOf, plans: plans)
             plans = known
             round.drafted = drafted
-            if part == 0 { round.adjustments = try await draftAdjustments(share) }
+            round.adjustments = try await draftAdjustments(share)
             let finalized = try await finalize(share, asOf: asOf, plans: plans)
             plans = finalized.plans
             round.finalized = finalized.done
@@ -127,7 +127,12 @@ package struct InvoiceClosing: Sendable {
         let drafting = InvoiceDrafting(now: clock.now(), graceSeconds: graceSeconds, ids: ids)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return 0 }
-            return try drafting.adjustments(limit: Self.batchSubscriptions, in: transaction)
+            return try drafting.adjustments(
+                share.part,
+                of: share.parts,
+                limit: Self.batchSubscriptions,
+                in: transaction
+            )
         }
     }
 

@@ -3,8 +3,9 @@ import Catalog
 import Postgres
 import Web
 
-/// Makes the drafts that are due: the opening invoice of a subscription at its anchor, the regular one of each period at
-/// its end or at the subscription's, and an adjustment where a subscription ended before what was charged in advance.
+/// Makes the drafts that are due: the opening invoice of a subscription at its anchor, the regular one of each period
+/// at its end or at the subscription's, and an adjustment where a subscription ended before what was charged in
+/// advance.
 struct InvoiceDrafting: Sendable {
     let now: Instant
     let graceSeconds: Int64
@@ -46,9 +47,9 @@ struct InvoiceDrafting: Sendable {
 
     /// Adjustments of subscriptions that no regular invoice will follow.
     /// - Returns: how many there were.
-    func adjustments(limit: Int, in transaction: borrowing Transaction) throws -> Int {
+    func adjustments(_ part: Int, of parts: Int, limit: Int, in transaction: borrowing Transaction) throws -> Int {
         let waiting = try transaction.query(
-            InvoiceAwaiting.statement(limit: limit),
+            InvoiceAwaiting.statement(part, of: parts, limit: limit),
             PeriodClosingStore.awaiting
         )
         guard !waiting.isEmpty else { return 0 }
@@ -102,10 +103,11 @@ struct InvoiceDrafting: Sendable {
 
 /// Which subscriptions wait for an adjustment and have no draft of one.
 private enum InvoiceAwaiting {
-    static func statement(limit: Int) -> SQL {
+    static func statement(_ part: Int, of parts: Int, limit: Int) -> SQL {
         """
         SELECT waiting.tenant_id, waiting.subscription_id, waiting.period_index
-        FROM (\(PeriodClosingStore.awaitingAdjustment(limit: limit))) AS waiting (tenant_id, subscription_id, period_index)
+        FROM (\(PeriodClosingStore.awaitingAdjustment(part, of: parts, limit: limit))) AS waiting (tenant_id,
+        subscription_id, period_index)
         WHERE NOT EXISTS (
             SELECT FROM invoice
             WHERE invoice.tenant_id = waiting.tenant_id AND invoice.subscription_id = waiting.subscription_id

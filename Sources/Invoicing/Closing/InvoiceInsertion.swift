@@ -9,8 +9,8 @@ enum InvoiceInsertion {
     static func drafts(_ drafts: [StoredInvoice]) -> SQL {
         """
         INSERT INTO invoice (
-            tenant_id, invoice_id, subscription_id, kind, period_index, period_start, period_end, reissue_of, created_at,
-            status, issued_at, updated_at, revision
+            tenant_id, invoice_id, subscription_id, kind, period_index, period_start, period_end, reissue_of,
+            created_at, status, issued_at, updated_at, revision
         )
         SELECT tenant_id, invoice_id, subscription_id, kind, period_index, period_start, period_end, reissue_of,
             created_at, 'draft', issued_at, created_at, 1
@@ -21,8 +21,8 @@ enum InvoiceInsertion {
             \(drafts.map(\.reissueOf))::uuid[], \(drafts.map(\.createdAt))::timestamptz[],
             \(drafts.map(\.issuedAt))::timestamptz[]
         ) AS draft (
-            tenant_id, invoice_id, subscription_id, kind, period_index, period_start, period_end, reissue_of, created_at,
-            issued_at
+            tenant_id, invoice_id, subscription_id, kind, period_index, period_start, period_end, reissue_of,
+            created_at, issued_at
         )
         ON CONFLICT DO NOTHING
         """
@@ -85,8 +85,8 @@ enum InvoiceInsertion {
         return """
             INSERT INTO invoice_document (
                 tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq, currency, tenant_key,
-                tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit, amount_due, facts,
-                content_hash
+                tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit, amount_due,
+                facts, content_hash
             )
             SELECT tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq, currency, tenant_key,
                 tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit, amount_due,
@@ -105,8 +105,8 @@ enum InvoiceInsertion {
                 \(documents.map { PostgresBytes(bytes: $0.contentHash) })::bytea[]
             ) AS document (
                 tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq, currency, tenant_key,
-                tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit, amount_due, facts,
-                content_hash
+                tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit, amount_due,
+                facts, content_hash
             )
             """
     }
@@ -116,7 +116,8 @@ enum InvoiceInsertion {
         """
         UPDATE invoice
         SET issued_at = \(instant)
-        FROM unnest(\(invoices.map(\.tenantID))::bigint[], \(invoices.map(\.id))::uuid[]) AS late (tenant_id, invoice_id)
+        FROM unnest(\(invoices.map(\.tenantID))::bigint[], \(invoices.map(\.id))::uuid[]) AS late (tenant_id,
+        invoice_id)
         WHERE invoice.tenant_id = late.tenant_id AND invoice.invoice_id = late.invoice_id AND invoice.status = 'draft'
         """
     }

@@ -25,8 +25,8 @@ struct InvoicePreparation {
     let draft: StoredInvoice
     let records: InvoiceRecords
     let catalog: CatalogSnapshot
-    /// Whether the invoice before this one, which charges this period's fees in advance, is a draft still: they are then
-    /// left to it.
+    /// Whether the invoice before this one, which charges this period's fees in advance, is a draft still: they are
+    /// then left to it.
     var leavesAdvanceFees = false
 
     /// - Returns: nil where tenant or subscription do not exist.

@@ -26,7 +26,8 @@ enum InvoicedAmountStore {
     /// - Parameter before: counts only invoices of a smaller number, as they stood then.
     static func amounts(_ wanted: [Wanted], before sequence: Int64? = nil) -> SQL {
         """
-        SELECT line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id, line.cell,
+        SELECT line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id,
+        line.cell,
             max(line.item_name), sum(line.amount), sum(line.amount - line.discount), sum(line.included_credit)
         FROM unnest(
             \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
@@ -56,7 +57,8 @@ enum InvoicedAmountStore {
                     )
                 )
             )
-        GROUP BY line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id, line.cell
+        GROUP BY line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id,
+        line.cell
         """
     }
 

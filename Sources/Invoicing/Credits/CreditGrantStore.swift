@@ -56,18 +56,21 @@ enum CreditGrantStore {
     static func insertion(_ grants: [CreditGrant]) -> SQL {
         """
         INSERT INTO credit_grant (
-            tenant_id, credit_grant_id, kind, name, currency, amount, remaining, priority, expires_at, origin, origin_id,
-            created_at, updated_at, revision
+            tenant_id, credit_grant_id, kind, name, currency, amount, remaining, priority, expires_at, origin,
+            origin_id, created_at, updated_at, revision
         )
-        SELECT tenant_id, credit_grant_id, kind, name, currency, amount, amount, priority, expires_at, origin, origin_id,
+        SELECT tenant_id, credit_grant_id, kind, name, currency, amount, amount, priority, expires_at, origin,
+        origin_id,
             created_at, created_at, 1
         FROM unnest(
             \(grants.map(\.tenantID))::bigint[], \(grants.map(\.id))::uuid[], \(grants.map(\.kind))::text[],
             \(grants.map(\.name))::text[], \(grants.map(\.currency))::text[], \(grants.map(\.amount))::numeric[],
             \(grants.map { Int32(clamping: $0.priority) })::integer[], \(grants.map(\.expiresAt))::timestamptz[],
-            \(grants.map(\.origin))::text[], \(grants.map(\.originID))::uuid[], \(grants.map(\.createdAt))::timestamptz[]
+            \(grants.map(\.origin))::text[], \(grants.map(\.originID))::uuid[],
+            \(grants.map(\.createdAt))::timestamptz[]
         ) AS granted (
-            tenant_id, credit_grant_id, kind, name, currency, amount, priority, expires_at, origin, origin_id, created_at
+            tenant_id, credit_grant_id, kind, name, currency, amount, priority, expires_at, origin, origin_id,
+            created_at
         )
         """
     }

@@ -65,7 +65,8 @@ enum DiscountStore {
         UPDATE discount
         SET uses = discount.uses + 1, updated_at = \(now), revision = discount.revision + 1,
             ended_at = CASE WHEN discount.uses + 1 >= discount.repeats THEN \(now)::timestamptz END
-        FROM unnest(\(discounts.map(\.tenant))::bigint[], \(discounts.map(\.id))::uuid[]) AS used (tenant_id, discount_id)
+        FROM unnest(\(discounts.map(\.tenant))::bigint[], \(discounts.map(\.id))::uuid[]) AS used (tenant_id,
+        discount_id)
         WHERE discount.tenant_id = used.tenant_id AND discount.discount_id = used.discount_id
         """
     }

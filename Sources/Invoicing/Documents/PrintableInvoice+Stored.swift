@@ -3,8 +3,8 @@ import Catalog
 import Web
 
 extension PrintableInvoice {
-    /// A stored invoice as it is shown: from what was pinned with it alone, so that it reads the same whatever happens to
-    /// plans, prices and names later. Of what happens afterwards only that it was voided is told.
+    /// A stored invoice as it is shown: from what was pinned with it alone, so that it reads the same whatever happens
+    /// to plans, prices and names later. Of what happens afterwards only that it was voided is told.
     /// - Throws: `DecimalError.outOfRange` when a line's parts leave the range of an amount.
     package init(_ whole: WholeInvoice) throws(DecimalError) {
         let invoice = whole.invoice
@@ -179,13 +179,14 @@ extension StoredInvoiceLine {
     /// The dimension values of the line's cell, by ascending name.
     var cellFacts: [PrintableInvoice.Fact] { PrintableInvoice.cellFacts(cell) }
 
-    /// The steps of the exact amount. Tiers that follow each other in a graduated price begin where the one before ends.
+    /// The steps of the exact amount. Tiers that follow each other in a graduated price begin where the one before
+    /// ends.
     var steps: [PriceStep] {
         var above: FixedDecimal?
         return facts.tiers.map { tier in
             defer { above = tier.upTo }
             return PriceStep(
-                basis: "tier",
+                basis: tier.basis,
                 above: facts.priceModel == "graduated" ? above : nil,
                 upTo: tier.upTo,
                 quantity: tier.quantity,

@@ -1,0 +1,73 @@
+package import BillingCore
+import Catalog
+package import Invoicing
+package import Logging
+import Postgres
+import Web
+
+/// `turnpike close-periods`: what the worker of a service does all the time, done once by an operator.
+package enum PeriodClosing {
+    /// Why nothing was done.
+    package struct Refusal: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// Drafts and finalises what is due at a time.
+    /// - Parameters:
+    ///   - asOf: the present when left out; not after it.
+    ///   - progress: called after each transaction with what it did.
+    package static func run(
+        _ configuration: Configuration,
+        asOf: Instant?,
+        logger: Logger,
+        progress: @escaping @Sendable (InvoiceClosing.Progress) -> Void
+    ) async throws -> InvoiceClosing.Progress {
+        try await with(configuration, asOf: asOf, logger: logger) { closing, asOf in
+            try await closing.run(asOf: asOf, waits: true, progress: progress)
+        }
+    }
+
+    /// What would be done: subscriptions that would move on, and drafts that would be finalised.
+    package static func due(
+        _ configuration: Configuration,
+        asOf: Instant?,
+        logger: Logger
+    ) async throws -> (subscriptions: Int, drafts: Int) {
+        try await with(configuration, asOf: asOf, logger: logger) { closing, asOf in
+            try await closing.due(asOf: asOf)
+        }
+    }
+
+    private static func with<Value: Sendable>(
+        _ configuration: Configuration,
+        asOf: Instant?,
+        logger: Logger,
+        _ body: (InvoiceClosing, Instant) async throws -> Value
+    ) async throws -> Value {
+        let now = Clock.system.now()
+        guard asOf ?? now <= now else {
+            throw Refusal(description: "the time is in the future: its usage has not all arrived")
+        }
+        let pool = PostgresPool(configuration.postgres, logger: logger)
+        let result: Result<Value, any Error>
+        do {
+            guard try await Migrations.areCurrent(pool) else {
+                throw Refusal(
+                    description: "the database's schema is not the one of this program: run 'turnpike migrate'"
+                )
+            }
+            let closing = InvoiceClosing(
+                pool: pool,
+                catalog: Catalog(pool: pool, clock: .system),
+                clock: .system,
+                ids: .random(.system),
+                graceHours: configuration.invoiceGraceHours
+            )
+            result = .success(try await body(closing, asOf ?? now))
+        } catch {
+            result = .failure(error)
+        }
+        await pool.close()
+        return try result.get()
+    }
+}
