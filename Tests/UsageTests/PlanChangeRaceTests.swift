@@ -1,0 +1,99 @@
+import BillingCore
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Thousands of events from several senders while the plan changes under them: each is rated once, under the segment of
+/// its time.
+@Suite(.timeLimit(.minutes(5)))
+struct PlanChangeRaceTests {
+    private static func version(_ unit: String) -> String {
+        """
+        {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+           {"up_to":"1000","unit_amount":"\(unit)"},{"up_to":null,"unit_amount":"0.25","flat_amount":"2"}]}},
+          {"feature":"workers","price":{"model":"per_unit","unit_amount":"\(unit)"}},
+          {"feature":"level","price":{"model":"per_unit","unit_amount":"\(unit)"}}],
+         "quotas":[{"feature":"seconds","limit":"\(unit)000","window":"billing_period"}]}
+        """
+    }
+
+    private static let senders = 4
+    private static let batches = 25
+    private static let batchSize = 40
+    private static let changes = 30
+
+    @Test func eventsWhileThePlanChangesAreEachRatedOnce() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("workers", "unique_count", of: "worker")
+            try await server.addFeature("level", "latest", of: "seconds")
+            try await server.publish(Self.version("1"))
+            try await server.publish(Self.version("2"), as: "max")
+            let id = try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for sender in 0..<Self.senders {
+                    group.addTask { try await Self.send(server, sender) }
+                }
+                group.addTask {
+                    for change in 0..<Self.changes {
+                        server.clock.advance(seconds: 1)
+                        let plan = change.isMultiple(of: 2) ? "max" : "pro"
+                        try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"\#(plan)"}"#)
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try await server.differences() == [])
+            let total = Self.senders * Self.batches * Self.batchSize
+            let counted = try await server.withPool { pool in
+                try await pool.query(
+                    .worker,
+                    """
+                    SELECT sum(counter.quantity)::numeric(38,12), sum(counter.event_count)::bigint,
+                        count(DISTINCT period.segment)
+                    FROM usage_counter AS counter
+                    JOIN billing_period AS period USING (tenant_id, billing_period_id)
+                    JOIN feature USING (feature_id)
+                    WHERE feature.key = 'seconds'
+                    GROUP BY feature.key
+                    ORDER BY feature.key
+                    """
+                ) { row throws(PostgresError) in
+                    (try row.next(FixedDecimal.self), try row.next(Int64.self), try row.next(Int64.self))
+                }
+            }
+            #expect(counted.first?.0.description == String(total))
+            #expect(counted.first?.1 == Int64(total))
+            #expect((counted.first?.2 ?? 0) > 1)
+            #expect(try await server.used("seconds") == String(total))
+        }
+    }
+
+    /// Events at the present of the moving clock, and late ones of the days before.
+    private static func send(_ server: TestServer, _ sender: Int) async throws {
+        for batch in 0..<batches {
+            let events = (0..<batchSize).map { index in
+                let isLate = index.isMultiple(of: 5)
+                return SentEvent(
+                    "\(sender)-\(batch)-\(index)",
+                    time: isLate ? "2026-11-20T00:00:0\(sender)Z" : nil,
+                    data: #"{"seconds":1,"worker":"w\#((sender * 31 + batch * 7 + index) % 50)"}"#
+                )
+            }
+            try await sendUntilStored(events, to: server)
+        }
+    }
+
+    /// A batch that could not be measured because the plan changed again and again is refused whole, and sent again.
+    private static func sendUntilStored(_ events: [SentEvent], to server: TestServer) async throws {
+        let attempts = 100
+        for _ in 1..<attempts {
+            let answer = try await server.post(events)
+            if answer.status == 200 { return }
+            #expect(answer.code == "overloaded")
+        }
+        try await server.post(events).expecting(200)
+    }
+}
