@@ -62,6 +62,16 @@ struct RulesExamples: Decodable {
         let exact, amount: String
     }
 
+    struct PlanChange: Decodable {
+        let name, aggregation: String
+        let prices, quantities, charges: [String]
+    }
+
+    struct Trial: Decodable {
+        let name, start, zone, anchor: String
+        let days: Int
+    }
+
     struct Tokens: Decodable {
         let name: String
         let input, cachedInput, cacheWrite, output, reasoning: Int64
@@ -81,6 +91,8 @@ struct RulesExamples: Decodable {
     let matrices: [Matrix]
     let marginals: [Marginal]
     let proration: [Prorated]
+    let planChanges: [PlanChange]
+    let trials: [Trial]
     let tokenClasses: [Tokens]
 
     static func load() throws -> RulesExamples {

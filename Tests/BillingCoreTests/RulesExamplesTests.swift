@@ -139,6 +139,26 @@ import Testing
         }
     }
 
+    @Test func `plan changes`() throws {
+        let accumulations: [String: UsageAccumulation] = ["sum": .sum, "max": .maximum, "latest": .latest]
+        for example in examples.planChanges {
+            let charges = try SegmentCharges.charges(
+                of: example.quantities.map { UsageTotal(quantity: try decimal($0), eventCount: 1) },
+                prices: example.prices.map { try price($0) },
+                by: #require(accumulations[example.aggregation])
+            )
+            #expect(charges.map(\.description) == example.charges, "\(example.name)")
+        }
+    }
+
+    @Test func `trials`() throws {
+        for example in examples.trials {
+            let zone = try #require(Zone(identifier: example.zone))
+            let anchor = try zone.instant(Instant(parsing: example.start), addingDays: example.days)
+            #expect(try anchor == Instant(parsing: example.anchor), "\(example.name)")
+        }
+    }
+
     @Test func `token classes`() throws {
         for example in examples.tokenClasses {
             do throws(TokenClassFault) {
