@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "The turnpike binary to measure.")
     var binary: String
 
-    @Option(help: "Seconds per row.")
+    @Option(help: "Seconds per row of ingest; 0 leaves them out.")
     var seconds: Double = 15
 
     @Option(help: "Connections of the load generator.")
@@ -26,16 +26,26 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Tenants, each with a subscription.")
     var tenants = 1_000
 
+    @Option(help: "Invoices of the row on closing periods; 0 leaves it out.")
+    var invoices = 10_000
+
     @Option(help: "The commit that is measured, for the table.")
     var commit = "unknown"
 
     func run() async throws {
+        var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
+        if seconds > 0 { try await onCluster { try await measureIngest($0, &table) } }
+        if invoices > 0 { try await onCluster { try await measureClosing($0, &table) } }
+        print(table.markdown)
+    }
+
+    private func onCluster(_ body: (LocalCluster) async throws -> Void) async throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("turnpike-bench-\(getpid())")
         let cluster = try LocalCluster(directory: directory.path)
         defer { try? FileManager.default.removeItem(at: directory) }
         try cluster.start()
         do {
-            try await measure(cluster)
+            try await body(cluster)
         } catch {
             try cluster.stop()
             throw error
@@ -43,14 +53,31 @@ struct Bench: AsyncParsableCommand {
         try cluster.stop()
     }
 
-    private func measure(_ cluster: LocalCluster) async throws {
+    private func measureClosing(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
+        note("closing \(invoices) periods")
+        let result = try await PeriodClose(binary: binary, invoices: invoices).run(cluster)
+        table.add(
+            "raw PostgreSQL: rows of invoices with ten lines, 300 a transaction, 2 connections",
+            perSecond: result.rawPerSecond,
+            result: nil,
+            raw: result.rawPerSecond
+        )
+        table.add(
+            "invoices of `close-periods`, ten usage lines each",
+            perSecond: result.invoicesPerSecond,
+            result: nil,
+            raw: result.rawPerSecond
+        )
+        table.note("peak memory of close-periods", "\(result.peakMegabytes) MB for \(invoices) invoices")
+    }
+
+    private func measureIngest(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
         let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
         defer { service.stop() }
         try await service.waitUntilReady()
         note("making \(tenants) tenants with subscriptions")
         try DemoCatalog(port: service.port, key: service.key).make(tenants: tenants)
 
-        var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
         note("raw PostgreSQL")
         let raw = try await rawBaseline(cluster.url)
         table.add(
@@ -80,7 +107,6 @@ struct Bench: AsyncParsableCommand {
             "bytes per event on the wire",
             "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))"
         )
-        print(table.markdown)
     }
 
     private func rawBaseline(_ url: String) async throws -> Double {

@@ -88,7 +88,7 @@ struct DemoCatalog {
         }
     }
 
-    private func post(_ path: String, _ body: String, on connection: LoadConnection) throws {
+    func post(_ path: String, _ body: String, on connection: LoadConnection) throws {
         let request = """
             POST /api/v1\(path) HTTP/1.1\r
             Host: 127.0.0.1:\(port)\r
