@@ -74,7 +74,7 @@ extension InvoicedSegment {
 
 extension PeriodUsage {
     /// The usage of each charge in a segment: of each cell that has a price, or of the feature as a whole, used or not.
-    fileprivate func priced(in part: PeriodSegment) throws(DecimalError) -> [PricedUsage] {
+    func priced(in part: PeriodSegment) throws(DecimalError) -> [PricedUsage] {
         var priced: [PricedUsage] = []
         for charge in part.planVersion.definition.charges {
             for cell in [""] + cells(of: charge.featureID) {

@@ -153,6 +153,7 @@ private struct InvoicingRoom {
     init(_ dependencies: Dependencies, catalog: Catalog, operations: Operations) {
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         InvoiceDocumentRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        WhatIfRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let closing = InvoiceClosing(
             pool: dependencies.pool,
             catalog: catalog,

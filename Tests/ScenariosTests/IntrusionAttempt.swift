@@ -58,6 +58,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
+            case "tryPlanVersion": [plain.saying(#"{"plan": "pair", "version": 1}"#)]
             case "listAuditLog": auditForms(plain, names)
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
             case "listUnmatchedEvents":

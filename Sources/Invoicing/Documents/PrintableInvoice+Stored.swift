@@ -186,7 +186,7 @@ extension StoredInvoiceLine {
         return facts.tiers.map { tier in
             defer { above = tier.upTo }
             return PriceStep(
-                basis: tier.basis,
+                basis: TierCharge.Basis(rawValue: tier.basis) ?? .tier,
                 above: facts.priceModel == "graduated" ? above : nil,
                 upTo: tier.upTo,
                 quantity: tier.quantity,

@@ -124,7 +124,7 @@ extension InvoiceExplanation.Line {
 
 extension InvoiceExplanation.Step {
     fileprivate init(_ step: PriceStep) {
-        basis = step.basis
+        basis = step.basis.rawValue
         label = step.label
         quantity = step.quantity
         unitAmount = step.unitAmount

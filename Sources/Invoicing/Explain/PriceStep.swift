@@ -2,8 +2,7 @@ import BillingCore
 
 /// One step by which a price arrives at its amount, told in words: a tier, a package, a share, a minimum.
 struct PriceStep: Sendable, Hashable {
-    /// By its name in the API: see `TierCharge.Basis`.
-    let basis: String
+    let basis: TierCharge.Basis
     /// Where the tier below it ends; nil for the first.
     let above: FixedDecimal?
     /// Inclusive; nil where it is open.
@@ -17,21 +16,21 @@ struct PriceStep: Sendable, Hashable {
     /// What the step charges for, as a row of an invoice says it.
     var label: String {
         switch basis {
-        case "flat": "Flat amount"
-        case "packages": "Packages begun"
-        case "percent": "\(percent) % of the value"
-        case "events": "Fixed amount per event"
-        case "cost": "Provider cost with markup"
-        case "minimum": "To the minimum of the period"
-        case "maximum": "Above the maximum of the period"
-        default: range
+        case .flat: "Flat amount"
+        case .packages: "Packages begun"
+        case .percent: "\(percent) % of the value"
+        case .events: "Fixed amount per event"
+        case .cost: "Provider cost with markup"
+        case .minimum: "To the minimum of the period"
+        case .maximum: "Above the maximum of the period"
+        case .tier: range
         }
     }
 
     /// The arithmetic: `1,000 x 0.02 + 5 = 25`.
     var arithmetic: String {
         let amount = InvoiceText.grouped(amount)
-        guard hasUnitAmount || basis == "tier" else { return amount }
+        guard hasUnitAmount || basis == .tier else { return amount }
         var factors: [String] = []
         if hasUnitAmount {
             factors.append("\(Self.text(quantity)) x \(Self.text(unitAmount))")
@@ -43,9 +42,9 @@ struct PriceStep: Sendable, Hashable {
     /// Whether it charges by quantity at all, and not a flat amount alone.
     var hasUnitAmount: Bool {
         switch basis {
-        case "flat", "minimum", "maximum": false
-        case "tier": !unitAmount.isZero || flatAmount.isZero
-        default: true
+        case .flat, .minimum, .maximum: false
+        case .tier: !unitAmount.isZero || flatAmount.isZero
+        case .packages, .percent, .events, .cost: true
         }
     }
 

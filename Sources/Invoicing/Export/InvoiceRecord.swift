@@ -121,7 +121,7 @@ extension InvoiceRecord.Line {
         priceModel = stored.facts.priceModel
         tiers = stored.steps.map { step in
             InvoiceRecord.Tier(
-                basis: step.basis,
+                basis: step.basis.rawValue,
                 upTo: step.upTo,
                 quantity: step.quantity,
                 unitAmount: step.unitAmount,
