@@ -59,7 +59,12 @@ struct QuarterStory {
             try await server.ask("POST", "/subscriptions", subscription, expecting: 201)
         }
         for discount in elements("discounts") {
-            try await server.ask("POST", "/tenants/\(text(discount, "tenant"))/discounts", body(discount), expecting: 201)
+            try await server.ask(
+                "POST",
+                "/tenants/\(text(discount, "tenant"))/discounts",
+                body(discount),
+                expecting: 201
+            )
         }
     }
 

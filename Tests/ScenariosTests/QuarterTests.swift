@@ -28,7 +28,8 @@ struct QuarterTests {
             environment: ["PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"],
             directory: Self.folder
         ) { child in
-            #expect(try await child.exitCode(within: .seconds(60)) == 0)
+            let code = try await child.exitCode(within: .seconds(60))
+            #expect(code == 0)
         }
         #expect(committed.contains("\"mover\""))
     }
@@ -65,8 +66,13 @@ struct QuarterTests {
         #expect(found.count == story.ledger.count)
         try await expectExportAddsUp(invoices, server)
         try await story.expectCreditNote(server)
-        let audit = IngestAudit(databaseURL: server.database.url, client: server.operatorClient, clock: server.clock.clock)
-        #expect(try await audit.findings([]).filter { !$0.hasPrefix("never acknowledged") } == [])
+        let audit = IngestAudit(
+            databaseURL: server.database.url,
+            client: server.operatorClient,
+            clock: server.clock.clock
+        )
+        let findings = try await audit.findings([])
+        #expect(findings.filter { !$0.hasPrefix("never acknowledged") } == [])
     }
 
     /// Every finalised invoice with its lines.
@@ -81,7 +87,9 @@ struct QuarterTests {
         let csv = try await server.operatorClient.get(
             "/api/v1/invoices/export?format=csv&from=\(from)&to=\(to)"
         ).expecting(200)
-        let rows = csv.text.split(whereSeparator: \.isNewline).map { $0.split(separator: ",", omittingEmptySubsequences: false) }
+        let rows = csv.text.split(whereSeparator: \.isNewline).map {
+            $0.split(separator: ",", omittingEmptySubsequences: false)
+        }
         let header = try #require(rows.first)
         let amount = try #require(header.firstIndex(of: "amount"))
         let currency = try #require(header.firstIndex(of: "currency"))
