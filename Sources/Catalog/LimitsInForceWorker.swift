@@ -59,7 +59,7 @@ package struct LimitsInForceWorker: Service {
                 }
                 catalog.invalidate(tenant: tenant)
                 done += 1
-            } catch let error where !(error is CancellationError) {
+            } catch let error where !Task.isCancelled {
                 // One tenant's trouble must not keep the others' limits out of force.
                 logger.error(
                     "limits of a tenant could not be put in force",
