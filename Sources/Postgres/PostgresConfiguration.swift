@@ -14,9 +14,11 @@ package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomR
     package var tenantSetting = "turnpike.tenant_id"
 
     package var connectTimeoutSeconds = 5
-    /// Whether every statement finds its few rows by a key. Plans are then made once, and never read a table whole: the
-    /// planner would plan small flushes anew each time, and scan a counter table while it is small.
+    /// Whether every statement finds its few rows by a key. It is then planned for lookups, and not anew each time.
     package var plansForKeyLookups = false
+    /// How old such a plan may become. One that was made for a table of a few rows reads the table whole, by its index,
+    /// and would go on doing so while the table grows, until PostgreSQL analyses it.
+    static let planLifetime = Duration.seconds(5)
     /// How long one statement may run; 0 for as long as it takes.
     package var statementTimeoutMilliseconds = 10_000
     /// How long a transaction may sit between two statements; 0 for as long as it takes.

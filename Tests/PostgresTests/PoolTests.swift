@@ -110,6 +110,39 @@ import Testing
         }
     }
 
+    @Test func aPlanForAFewRowsIsNotKeptWhileTheTableGrows() async throws {
+        let setup = """
+            CREATE TABLE entry (id bigint PRIMARY KEY) WITH (autovacuum_enabled = false);
+            INSERT INTO entry VALUES (1);
+            ANALYZE entry;
+            """
+        try await TestServer.withPool(setup: setup) { configuration in
+            configuration.serviceRole = nil
+        } _: { pool in
+            try await pool.withConnection(.ingest) { connection in
+                func run(_ statement: SQL) async throws {
+                    _ = try await connection.transaction { transaction in try transaction.execute(statement) }
+                }
+                func readsTheTableWhole() async throws -> Bool {
+                    try await connection.transaction { transaction in
+                        try transaction.query("EXPLAIN EXECUTE lookup(NULL)") { row throws(PostgresError) in
+                            try row.next(String.self)
+                        }
+                    }.contains { $0.contains("Join Filter") }
+                }
+                try await run(
+                    """
+                    PREPARE lookup AS
+                    SELECT entry.id FROM unnest($1::bigint[]) AS wanted (id) JOIN entry ON entry.id = wanted.id
+                    """
+                )
+                #expect(try await readsTheTableWhole())
+                try await run("INSERT INTO entry SELECT generate_series(2, 50000)")
+                try await eventually(within: .seconds(20), "it is planned again") { try await !readsTheTableWhole() }
+            }
+        }
+    }
+
     @Test func closingLetsARunningTransactionFinishAndRefusesTheRest() async throws {
         try await TestServer.withPool(setup: "CREATE TABLE entry (id bigint)") { pool in
             let reached = Atomic(false)

@@ -32,11 +32,14 @@ final class Wire {
     private var phase = Phase.idle
     private var isTenantScoped = false
     private var ticket = CancelTicket()
+    private let discardsOldPlans: Bool
+    private var plannedAt = ContinuousClock.now
 
     /// Connects and sets the session up. Takes one round trip after the login and one for the driver's own statements.
     init(_ configuration: PostgresConfiguration, cancellation: CancelSwitch) throws(PostgresError) {
         let session = try Session(configuration)
         self.cancellation = cancellation
+        discardsOldPlans = configuration.plansForKeyLookups
         tenantSetting = configuration.tenantSetting.split(separator: ".").map { quotedIdentifier(String($0)) }
             .joined(separator: ".")
         var setup = """
@@ -150,6 +153,7 @@ final class Wire {
                 pipeline.sendControl(.tenantRole)
                 pipeline.sendUnnamed(SQL(trusted: "SET LOCAL \(tenantSetting) = '\(identifier)'"))
             }
+            discardOldPlans()
             phase = .open
         }
         for statement in enqueued {
@@ -162,6 +166,12 @@ final class Wire {
             pipeline.sendControl(.commit)
         }
         return try receive(ending)
+    }
+
+    private func discardOldPlans() {
+        guard discardsOldPlans, plannedAt.duration(to: .now) >= PostgresConfiguration.planLifetime else { return }
+        pipeline.sendUnnamed("DISCARD PLANS")
+        plannedAt = .now
     }
 
     private func receive(_ ending: Ending) throws(PostgresError) -> [PostgresResult] {
