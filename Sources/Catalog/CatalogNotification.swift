@@ -9,11 +9,12 @@ package enum CatalogNotification: Sendable, Hashable {
     case tenant(TenantID)
 
     package static let channel = "turnpike_catalog"
+    static let tenantPrefix = "tenant:"
 
     package init?(payload: String) {
         if payload == "catalog" {
             self = .catalog
-        } else if payload.hasPrefix("tenant:"), let id = Int64(payload.dropFirst("tenant:".count)) {
+        } else if payload.hasPrefix(Self.tenantPrefix), let id = Int64(payload.dropFirst(Self.tenantPrefix.count)) {
             self = .tenant(TenantID(rawValue: id))
         } else {
             return nil
@@ -23,7 +24,7 @@ package enum CatalogNotification: Sendable, Hashable {
     package var payload: String {
         switch self {
         case .catalog: "catalog"
-        case .tenant(let id): "tenant:\(id.rawValue)"
+        case .tenant(let id): "\(Self.tenantPrefix)\(id.rawValue)"
         }
     }
 

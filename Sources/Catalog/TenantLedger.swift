@@ -91,19 +91,21 @@ package enum TenantLedger {
         return entry
     }
 
-    /// Notes that counters of these tenants have become large, and tells every replica with the commit. Call it under
-    /// their ledger locks.
+    /// Notes that counters of these tenants have become large. Every replica is told with the commit, where that is
+    /// news. Call it under their ledger locks.
     package static func noteLargeCounters(of tenants: Set<TenantID>, in transaction: borrowing Transaction) {
         transaction.enqueue(
             """
-            UPDATE tenant_ledger
-            SET has_large_counters = true, catalog_version = catalog_version + 1
-            WHERE tenant_id = ANY(\(tenants.sorted())::bigint[]) AND NOT has_large_counters
+            WITH noted AS (
+                UPDATE tenant_ledger
+                SET has_large_counters = true, catalog_version = catalog_version + 1
+                WHERE tenant_id = ANY(\(tenants.sorted())::bigint[]) AND NOT has_large_counters
+                RETURNING tenant_id
+            )
+            SELECT pg_notify(\(CatalogNotification.channel), \(CatalogNotification.tenantPrefix) || tenant_id)
+            FROM noted
             """
         )
-        for tenant in tenants.sorted() {
-            CatalogNotification.tenant(tenant).enqueue(in: transaction)
-        }
     }
 
     /// The catalogue versions of several tenants, without locking.

@@ -6,7 +6,8 @@ import Postgres
 import Synchronization
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
-/// A tenant's events always take the same lane of a replica, so lanes do not compete for the tenant's ledger.
+/// A tenant's events take the same lane of a replica, so lanes do not compete for the tenant's ledger; only requests
+/// that a counter may refuse are stored by one lane for several tenants.
 final class IngestLane: Sendable {
     /// What one request hands to the lane.
     struct Submission: Sendable {

@@ -17,11 +17,15 @@ extension Problem {
         }
     }
 
-    static let counterOverflow = Problem(
-        .unprocessableContent,
-        code: "counter_overflow",
-        detail: "With these events a counter would reach 10^26, more than a quantity can hold. Nothing was stored."
-    )
+    static let counterOverflow = counterOverflow("Nothing was stored.")
+
+    fileprivate static func counterOverflow(_ outcome: String) -> Problem {
+        Problem(
+            .unprocessableContent,
+            code: "counter_overflow",
+            detail: "With these events a counter would reach 10^26, more than a quantity can hold. \(outcome)"
+        )
+    }
 
     /// PostgreSQL is away, or went away while it committed: either way all of the request may be sent again.
     private static func databaseUnavailable(duringIngest failure: PostgresError) -> Problem {
@@ -46,6 +50,8 @@ extension IngestRefusal {
             .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
             .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
+        case .partOverflows:
+            .counterOverflow("Those of other tenants may have been stored; sent again, they count once.")
         case .faults(let faults):
             if let fault = faults.first, fault.code == "malformed_json" {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)

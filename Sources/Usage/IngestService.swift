@@ -30,6 +30,8 @@ package enum IngestRefusal: Error {
     case queueFull
     case stopping
     case catalogBusy
+    /// A counter would overflow by the events of one lane, and another lane may have stored its own of the request.
+    case partOverflows
     case faults([EventFault])
 }
 
@@ -126,7 +128,8 @@ package final class IngestService: Service {
     }
 
     /// Each tenant has its lane, so a request of several tenants takes several transactions; one that a counter may
-    /// refuse takes one, because nothing of it must be stored then.
+    /// refuse takes one, because nothing of it must be stored then. A price of millions for a unit can make the charge
+    /// of ordinary usage overflow; that is only found by the lane, when others have stored theirs.
     private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
         var shares: [Int: IngestPreparation.Prepared] = [:]
         func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {
@@ -141,13 +144,17 @@ package final class IngestService: Service {
         if let lane = shares.keys.min(), shares.count == 1 || prepared.mayOverflow {
             return try await lanes[lane].store(.init(prepared: prepared, boundTo: boundTo))
         }
-        return try await withThrowingTaskGroup(of: [EventNotice].self) { group in
-            for (lane, share) in shares {
-                group.addTask { [lanes] in
-                    try await lanes[lane].store(.init(prepared: share, boundTo: boundTo))
+        do {
+            return try await withThrowingTaskGroup(of: [EventNotice].self) { group in
+                for (lane, share) in shares {
+                    group.addTask { [lanes] in
+                        try await lanes[lane].store(.init(prepared: share, boundTo: boundTo))
+                    }
                 }
+                return try await group.reduce(into: []) { $0 += $1 }
             }
-            return try await group.reduce(into: []) { $0 += $1 }
+        } catch is CounterOverflow {
+            throw IngestRefusal.partOverflows
         }
     }
 }

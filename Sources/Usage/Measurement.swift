@@ -13,8 +13,7 @@ package struct Measurement: Sendable, Hashable {
 
     /// 10^15 or more, with which a few events could make a counter overflow.
     var isHuge: Bool {
-        let quantity = value.additive ?? .zero
-        return max(quantity.magnitude, cost.magnitude) >= Self.hugeQuantity
+        max(value.quantity.magnitude, cost.magnitude) >= Self.hugeQuantity
     }
 
     private static let hugeQuantity = FixedDecimal(1_000_000_000_000_000)
@@ -52,6 +51,14 @@ package enum MeasuredValue: Sendable, Hashable {
     case latest(FixedDecimal)
     /// The 128-bit key of the distinct value's canonical text.
     case unique(EventKey)
+
+    /// What a counter that has only this event shows.
+    fileprivate var quantity: FixedDecimal {
+        switch self {
+        case .sum(let amount), .maximum(let amount), .latest(let amount): amount
+        case .count, .unique: .one
+        }
+    }
 
     /// What the value adds to an additive measure (`sum` and `count`), the only ones that calendar windows keep.
     package var additive: FixedDecimal? {

@@ -38,6 +38,74 @@ struct PartialIngestTests {
         }
     }
 
+    @Test("the largest value of a meter is as huge as a sum: its charge can overflow with the first event")
+    func chargesOfHugeValuesRefuseTheWholeRequest() async throws {
+        try await Self.withPricedTenant(aggregation: "max", unitAmount: "2") { client in
+            let refused = try await client.post("/api/v1/events", Self.request(delta: "9e25"))
+            #expect(refused.status == 422 && refused.code == "counter_overflow", "\(refused)")
+            #expect(refused.json["detail"]?.string?.contains("Nothing was stored") == true)
+            #expect(try await Self.storedEvents(client) == 0)
+            try await client.post("/api/v1/events", Self.request(delta: "9e24")).expecting(200)
+            #expect(try await Self.storedEvents(client) == 4)
+        }
+    }
+
+    @Test("where only the price is enormous, the refusal says that others' events may have been stored")
+    func enormousPricesAreToldApart() async throws {
+        try await Self.withPricedTenant(aggregation: "sum", unitAmount: "90000000000000000000000000") { client in
+            let refused = try await client.post("/api/v1/events", Self.request(delta: "2"))
+            #expect(refused.status == 422 && refused.code == "counter_overflow", "\(refused)")
+            #expect(refused.json["detail"]?.string?.contains("may have been stored") == true, "\(refused)")
+            let own = try await client.get("/api/v1/events?tenant=delta").expecting(200)
+            #expect(own.json["data"]?.elements?.isEmpty == true)
+        }
+    }
+
+    /// With the tenants of the catalogue and another, `delta`, whose plan prices `units`.
+    private static func withPricedTenant(
+        aggregation: String,
+        unitAmount: String,
+        _ body: (TestClient) async throws -> Void
+    ) async throws {
+        try await TestServer.run { server in
+            let client = server.operatorClient
+            try await CrashCatalogue.make(client)
+            let price = #"{"model": "per_unit", "unit_amount": "\#(unitAmount)"}"#
+            for (path, body) in [
+                (
+                    "/api/v1/meters",
+                    #"{"key": "units", "event_type": "job.done", "aggregation": "\#(aggregation)", "value": "units"}"#
+                ),
+                ("/api/v1/features", #"{"key": "units", "name": "Units", "meter": "units", "unit": "unit"}"#),
+                ("/api/v1/tenants", #"{"key": "delta", "name": "Delta", "currency": "USD"}"#),
+                ("/api/v1/plans", #"{"key": "units", "name": "Units", "currency": "USD"}"#),
+                ("/api/v1/plans/units/versions", #"{"charges": [{"feature": "units", "price": \#(price)}]}"#),
+            ] { try await client.post(path, body).expecting(201) }
+            try await client.post("/api/v1/plans/units/versions/1/publish").expecting(200)
+            try await client.post("/api/v1/subscriptions", #"{"tenant": "delta", "plan": "units"}"#).expecting(201)
+            try await body(client)
+        }
+    }
+
+    /// An event of each tenant, so that every lane has one.
+    private static func request(delta quantity: String) -> String {
+        let events = ["alpha": "1", "beta": "1", "gamma": "1", "delta": quantity].map { tenant, quantity in
+            """
+            {"id": "1", "source": "s", "type": "job.done", "subject": "\(tenant)", "data": {"units": \(quantity)}}
+            """
+        }
+        return "[\(events.joined(separator: ","))]"
+    }
+
+    private static func storedEvents(_ client: TestClient) async throws -> Int {
+        var count = 0
+        for tenant in ["alpha", "beta", "gamma", "delta"] {
+            let stored = try await client.get("/api/v1/events?tenant=\(tenant)").expecting(200)
+            count += stored.json["data"]?.elements?.count ?? 0
+        }
+        return count
+    }
+
     private static let units = [
         ("/api/v1/meters", #"{"key": "units", "event_type": "job.done", "aggregation": "sum", "value": "units"}"#),
         ("/api/v1/features", #"{"key": "units", "name": "Units", "meter": "units", "unit": "unit"}"#),
