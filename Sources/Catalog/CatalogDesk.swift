@@ -30,15 +30,16 @@ struct CatalogDesk: Sendable {
         try await refusing { try await writes.perform(request, context, body) }
     }
 
-    /// Does what a write would do, answers with what came of it, and takes everything back. Locks are held until then,
-    /// as by the write itself.
+    /// Does what a write would do, answers with what came of it, and takes everything back, an `Idempotency-Key` too.
+    /// Locks are held until then, as by the write itself.
     func preview(
+        _ request: APIRequest,
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
         try await refusing {
             do {
-                return try await pool.transaction(.interactive, retries: .idempotent(attempts: 3)) { transaction in
+                return try await writes.perform(request, context) { transaction in
                     throw Preview(answer: try body(transaction))
                 }
             } catch let preview as Preview {

@@ -29,7 +29,7 @@ extension SubscriptionRoutes {
             if let tenant = changed.withLock({ $0 }) { desk.catalog.invalidate(tenant: tenant) }
             return answer
         }
-        return try await desk.preview(context) { transaction in
+        return try await desk.preview(request, context) { transaction in
             let tenant = try service.tenant(of: id, boundTo: bound, in: transaction)
             _ = try TenantLedger.lock(tenant, in: transaction)
             let upcoming = try SubscriptionStore.find(id, in: transaction).flatMap { before in

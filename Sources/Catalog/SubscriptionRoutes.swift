@@ -62,7 +62,7 @@ struct SubscriptionRoutes: Sendable {
         let id = SubscriptionID(rawValue: context.ids.next())
         let bound = context.principal.tenantID
         if input.isDryRun {
-            return try await desk.preview(context) { transaction in
+            return try await desk.preview(request, context) { transaction in
                 let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
                 return try preview(change, upcomingBefore: nil, now: now, in: transaction)
             }

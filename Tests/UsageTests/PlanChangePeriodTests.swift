@@ -101,26 +101,31 @@ import Web
         }
     }
 
+    /// Two plans with a matrix over the model: `big` in tiers, each other model at the unit amount.
+    private static func arrangeMatrices(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        let meter = """
+            {"key":"calls","event_type":"job.done","aggregation":"sum","value":"seconds",
+             "dimensions":{"model":"model"}}
+            """
+        try await server.ask("POST", "/meters", meter, expecting: 201)
+        try await server.ask("POST", "/features", #"{"key":"calls","meter":"calls","unit":"s"}"#, expecting: 201)
+        for (plan, unit) in [("pro", "1"), ("max", "2")] {
+            try await server.publish(
+                """
+                {"charges":[{"feature":"calls","price":{"model":"matrix","dimensions":["model"],"cells":[
+                   {"match":{"model":"big"},"price":{"model":"graduated","tiers":[
+                     {"up_to":"10","unit_amount":"\(unit)"},{"up_to":null,"unit_amount":"0.5"}]}}],
+                   "default":{"model":"per_unit","unit_amount":"\(unit)"}}}]}
+                """,
+                as: plan
+            )
+        }
+    }
+
     @Test func cellsThatBothVersionsCountContinueTheirTiers() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            let meter = """
-                {"key":"calls","event_type":"job.done","aggregation":"sum","value":"seconds",
-                 "dimensions":{"model":"model"}}
-                """
-            try await server.ask("POST", "/meters", meter, expecting: 201)
-            try await server.ask("POST", "/features", #"{"key":"calls","meter":"calls","unit":"s"}"#, expecting: 201)
-            for (plan, unit) in [("pro", "1"), ("max", "2")] {
-                try await server.publish(
-                    """
-                    {"charges":[{"feature":"calls","price":{"model":"matrix","dimensions":["model"],"cells":[
-                       {"match":{"model":"big"},"price":{"model":"graduated","tiers":[
-                         {"up_to":"10","unit_amount":"\(unit)"},{"up_to":null,"unit_amount":"0.5"}]}}],
-                       "default":{"model":"per_unit","unit_amount":"\(unit)"}}}]}
-                    """,
-                    as: plan
-                )
-            }
+            try await Self.arrangeMatrices(server)
             let id = try await server.subscribe(at: "2026-11-01T00:00:00Z")
             func event(_ id: String, _ time: String, _ model: String, _ seconds: Int) -> SentEvent {
                 SentEvent(id, time: time, data: #"{"seconds":\#(seconds),"model":"\#(model)"}"#)

@@ -160,6 +160,37 @@ import Web
         }
     }
 
+    @Test func aQuotaThatBeginsWithAChangeCountsWhatItsWindowSaw() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server, start: "2026-10-01T00:00:00Z")
+            try await server.publish(
+                #"{"quotas":[{"feature":"seconds","limit":"9","window":"month"}]}"#,
+                as: "quota"
+            )
+            try await server.ingest(
+                Self.event("october", "2026-10-31T12:00:00Z", 1),
+                Self.event("november", "2026-11-02T00:00:00Z", 2)
+            )
+            let before = try await Self.counters(server)
+            try await Self.change(server, id, to: "quota")
+            #expect(try await server.used("seconds", window: "month") == "2")
+            #expect(try await Self.counters(server) == before)
+            server.clock.advance(seconds: 60)
+            try await server.ingest(
+                Self.event("now", "2026-11-23T08:00:30Z", 4),
+                Self.event("late", "2026-11-03T00:00:00Z", 8)
+            )
+            #expect(try await server.used("seconds", window: "month") == "14")
+            // The plan has no price for it, and what it had under the other one stays charged.
+            #expect(
+                try await Self.counters(server).filter { $0.hasPrefix("seconds") } == [
+                    "seconds[0] 1 = 1", "seconds[0] 10 = 10", "seconds[1] 4 = 0",
+                ]
+            )
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test func aScheduledChangeTakesForceWhenItsTimeComes() async throws {
         try await TestServer.run(clock: TestClock("2026-11-30T21:00:00Z")) { server in
             let id = try await Self.arrange(server, start: "2026-11-01T00:00:00+01:00")
