@@ -29,7 +29,7 @@ package struct WorkerLoop: Sendable {
                 do {
                     try await round()
                     lastSuccess.record(clock.now().microseconds / 1_000_000)
-                } catch where Task.isCancelled {
+                } catch  where Task.isCancelled {
                     return
                 } catch {
                     logger.warning("a worker's round failed", metadata: ["worker": "\(name)", "error": "\(error)"])
