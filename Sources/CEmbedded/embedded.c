@@ -41,6 +41,9 @@ static const unsigned char migration_0011[] = {
 static const unsigned char migration_0012[] = {
 #embed "../../migrations/0012_large_counters.sql"
 };
+static const unsigned char migration_0013[] = {
+#embed "../../migrations/0013_credits.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -64,6 +67,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0010_price_book.sql", migration_0010),
     FILE_ENTRY("0011_invoices.sql", migration_0011),
     FILE_ENTRY("0012_large_counters.sql", migration_0012),
+    FILE_ENTRY("0013_credits.sql", migration_0013),
 };
 
 size_t embedded_migration_count(void) {

@@ -20,9 +20,12 @@ enum InvoiceFault: Error, Sendable, Equatable {
     case hasCreditNotes
     case creditSpent
     case alreadyReissued
-    case creditExceedsInvoice(line: Int)
     case grantVoided
+    /// Invoices have used all of it.
+    case grantUsed
+    case tooManyCredits(maximum: Int)
     case discountEnded
+    case tooManyDiscounts(maximum: Int)
     /// Somebody else changed the invoice: the transaction is to be begun anew.
     case changedMeanwhile
 }
@@ -80,16 +83,19 @@ extension InvoiceFault {
             )
         case .alreadyReissued:
             .conflict(code: "invoice_reissued", detail: "An invoice of the same period stands in place of this one.")
-        case .creditExceedsInvoice(let line):
-            Problem(
-                .unprocessableContent,
-                code: "credit_exceeds_invoice",
-                detail: "Credit notes would take off more than line \(line) of the invoice charges."
-            )
         case .grantVoided:
             .conflict(code: "credit_grant_voided", detail: "The credit is void already.")
         case .discountEnded:
             .conflict(code: "discount_ended", detail: "The discount has ended already.")
+        case .grantUsed:
+            .conflict(code: "credit_grant_used", detail: "Invoices have used all of the credit: nothing is left.")
+        case .tooManyCredits(let maximum):
+            .conflict(
+                code: "too_many_credit_grants",
+                detail: "The tenant has \(maximum) credits that it may use. Void some first."
+            )
+        case .tooManyDiscounts(let maximum):
+            .conflict(code: "too_many_discounts", detail: "The tenant has \(maximum) discounts. End some first.")
         default:
             .conflict(code: "invoice_changed", detail: "The invoice was changed at the same time. Repeat the request.")
         }

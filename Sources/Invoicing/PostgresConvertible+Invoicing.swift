@@ -9,3 +9,6 @@ extension InvoiceLine.Kind: PostgresConvertible {}
 extension AvailableCredit.Kind: PostgresConvertible {}
 extension CreditGrant.Origin: PostgresConvertible {}
 extension DiscountRecord.Duration: PostgresConvertible {}
+extension CreditGrantStatus: PostgresConvertible {}
+extension DiscountStatus: PostgresConvertible {}
+extension StoredCreditNote.Refund: PostgresConvertible {}

@@ -92,6 +92,13 @@ extension Rooms {
 }
 
 extension Dependencies {
+    /// What lowers an invoice, before or after it is final.
+    fileprivate func registerCredits(_ catalog: Catalog, in operations: Operations) {
+        CreditGrantRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+        DiscountRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+        CreditNoteRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+    }
+
     fileprivate func ensureOperatorKey() async throws {
         guard let key = configuration.operatorKey else { return }
         try await OperatorKey.ensure(key, pool: pool, clock: clock, ids: ids)
@@ -154,6 +161,7 @@ private struct InvoicingRoom {
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         InvoiceDocumentRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         WhatIfRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        dependencies.registerCredits(catalog, in: operations)
         let closing = InvoiceClosing(
             pool: dependencies.pool,
             catalog: catalog,

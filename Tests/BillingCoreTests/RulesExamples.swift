@@ -72,6 +72,11 @@ struct RulesExamples: Decodable {
         let days: Int
     }
 
+    struct CreditNotes: Decodable {
+        let name, total, tax, currency: String
+        let parts, taxes: [String]
+    }
+
     struct Tokens: Decodable {
         let name: String
         let input, cachedInput, cacheWrite, output, reasoning: Int64
@@ -93,6 +98,7 @@ struct RulesExamples: Decodable {
     let proration: [Prorated]
     let planChanges: [PlanChange]
     let trials: [Trial]
+    let creditNotes: [CreditNotes]
     let tokenClasses: [Tokens]
 
     static func load() throws -> RulesExamples {

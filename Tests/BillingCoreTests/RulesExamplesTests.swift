@@ -159,6 +159,22 @@ import Testing
         }
     }
 
+    @Test func `credit notes`() throws {
+        for example in examples.creditNotes {
+            let currency = try #require(Currency(example.currency))
+            var (left, tax) = (try decimal(example.total), try decimal(example.tax))
+            let taxes = try example.parts.map { part in
+                let line = CreditableLine(number: 1, left: left, taxes: [LineTax(rateKey: "vat", amount: tax)])
+                let note = try CreditNote(amount: decimal(part), of: [line], left: left, currency: currency)
+                left = try left.subtracting(note.amount)
+                tax = try tax.subtracting(note.tax)
+                return Money(note.tax, currency).formatted
+            }
+            #expect(taxes == example.taxes, "\(example.name)")
+            #expect(left.isZero && tax.isZero, "\(example.name)")
+        }
+    }
+
     @Test func `token classes`() throws {
         for example in examples.tokenClasses {
             do throws(TokenClassFault) {

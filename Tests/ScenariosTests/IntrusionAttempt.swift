@@ -29,19 +29,19 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         by own: TwoTenants.Names
     ) -> [IntrusionAttempt]? {
         if sharedCatalogue.contains(operation.id) { return [] }
-        let path = operation.path
-            .replacing("{key}", with: names.tenant)
-            .replacing("{feature}", with: "tokens")
-            .replacing("{id}", with: id(in: operation.path, names))
+        let path = path(of: operation, naming: names)
         let plain = IntrusionAttempt(operation: operation, path: path)
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
             case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice",
-                "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice":
+                "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice", "listCreditGrants",
+                "listDiscounts", "listInvoiceCreditNotes", "getCreditNote":
                 [plain]
+            case "getCreditGrant", "listCreditApplications", "getDiscount":
+                [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getQuota": [plain, plain.asking("window=day")]
-            case "suspendTenant", "resumeTenant", "cancelSubscription":
+            case "suspendTenant", "resumeTenant", "cancelSubscription", "voidCreditGrant", "endDiscount":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
             case "changeSubscription":
                 [
@@ -54,11 +54,15 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 [plain.asking("window=day").saying(#"{"limit": "1"}"#), plain.saying(#"{"limit": "1"}"#)]
             case "removeQuotaOverride": [plain.asking("window=hour"), plain]
             case "updateTenant", "createTenant": tenantForms(plain, names, own)
-            case "listSubscriptions", "listApiKeys", "exportInvoices": [plain.asking("tenant=\(names.tenant)")]
+            case "listSubscriptions", "listApiKeys", "exportInvoices", "listCreditNotes":
+                [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
             case "tryPlanVersion": [plain.saying(#"{"plan": "pair", "version": 1}"#)]
+            case "createCreditGrant": [plain.saying(#"{"name": "mine", "kind": "prepaid", "amount": "1000"}"#)]
+            case "createDiscount": [plain.saying(#"{"name": "mine", "percent": "100", "duration": "forever"}"#)]
+            case "createCreditNote": [plain.saying(#"{"amount": "1", "reason": "mine"}"#)]
             case "listAuditLog": auditForms(plain, names)
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
             case "listUnmatchedEvents":
@@ -70,9 +74,20 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
     }
 
+    /// The operation's path about somebody's things.
+    static func path(of operation: Web.Operation, naming names: TwoTenants.Names) -> String {
+        operation.path
+            .replacing("{key}", with: names.tenant)
+            .replacing("{feature}", with: "tokens")
+            .replacing("{id}", with: id(in: operation.path, names))
+    }
+
     /// What stands for `{id}`, which names what the path is about.
     private static func id(in path: String, _ names: TwoTenants.Names) -> String {
         if path.contains("/api-keys/") { return names.apiKey }
+        if path.contains("/credit-grants/") { return names.creditGrant }
+        if path.contains("/discounts/") { return names.discount }
+        if path.contains("/credit-notes/") { return names.creditNote }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
@@ -98,8 +113,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 plain.saying(#"{"key": "mine", "name": "Mine", "currency": "USD", "subjects": ["\#(names.subject)"]}"#),
             ]
         }
-        var mine = plain
-        mine.path = plain.path.replacing(names.tenant, with: own.tenant)
+        let mine = plain.naming(tenant: own.tenant, insteadOf: names.tenant)
         let renamed = plain.saying(#"{"name": "Mine"}"#)
         return [
             renamed, renamed.matching("\"1\""), renamed.matching("\"99\""),
@@ -152,6 +166,12 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         {"specversion": "1.0", "id": "\(id)", "source": "intruder", "type": "llm.completion", "subject": "\(subject)",
          "data": {"output_tokens": 1}}
         """
+    }
+
+    private func naming(tenant: String, insteadOf other: String) -> IntrusionAttempt {
+        var copy = self
+        copy.path = path.replacing("/tenants/\(other)", with: "/tenants/\(tenant)")
+        return copy
     }
 
     private func asking(_ query: String) -> IntrusionAttempt {

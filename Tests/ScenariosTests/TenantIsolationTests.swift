@@ -37,10 +37,9 @@ struct TenantIsolationTests {
             let pair = try await TwoTenants.make(server)
             var followed = 0
             for operation in server.operations where operation.id.hasPrefix("list") {
-                let path = operation.path.replacing("{key}", with: operation.path.contains("plans") ? "pair" : "alpha")
+                let (path, theirs) = Self.paths(of: operation, pair)
                 var paths = ["\(path)?limit=500"]
                 for (client, filter) in [(pair.bravo.client, ""), (server.operatorClient, "&tenant=bravo")] {
-                    let theirs = path.replacing("/alpha/", with: "/bravo/")
                     for form in [filter, ""] {
                         let page = try await client.get("\(theirs)?limit=1\(form)")
                         guard let cursor = page.json["next_cursor"]?.string else { continue }
@@ -109,12 +108,26 @@ struct TenantIsolationTests {
         }
     }
 
+    /// A list about alpha's things, and the same about bravo's.
+    private static func paths(of operation: Web.Operation, _ pair: TwoTenants) -> (String, String) {
+        if operation.path.contains("plans") {
+            let path = operation.path.replacing("{key}", with: "pair")
+            return (path, path)
+        }
+        return (
+            IntrusionAttempt.path(of: operation, naming: pair.alpha.names),
+            IntrusionAttempt.path(of: operation, naming: pair.bravo.names)
+        )
+    }
+
     /// What a tenant sees of itself.
     private static func state(of side: TwoTenants.Side) async throws -> [String] {
         var state: [String] = []
         for path in [
             "tenants/\(side.names.tenant)", "tenants/\(side.names.tenant)/quotas",
-            "tenants/\(side.names.tenant)/upcoming-invoice", "subscriptions", "api-keys", "events", "audit-log",
+            "tenants/\(side.names.tenant)/upcoming-invoice", "tenants/\(side.names.tenant)/credit-grants",
+            "tenants/\(side.names.tenant)/discounts", "credit-notes", "subscriptions", "api-keys", "events",
+            "audit-log",
         ] {
             state.append(try await side.client.get("/api/v1/\(path)").expecting(200).text)
         }

@@ -59,8 +59,9 @@ extension TwoTenants {
             settled_as, facts
         )
         SELECT tenant_id, ('0193a1c2-0004-7000-8000-00000000000' || tenant_id)::uuid, invoice_id, tenant_id,
-            'OLD-CN-' || tenant_id, '2020-02-02Z', 'USD', 'test', 1, 0, 1, 'refund', json_build_object()
-        FROM invoice
+            'OLD-CN-' || tenant_id, '2020-02-02Z', 'USD', 'test', 1, 0, 1, 'external',
+            json_build_object('tenant', key, 'tenant_name', name, 'invoice_number', 'OLD-' || tenant_id)
+        FROM invoice JOIN tenant USING (tenant_id)
         WHERE period_index = 900;
         INSERT INTO credit_note_line (tenant_id, credit_note_id, line_number, invoice_id, description, amount, tax)
         SELECT tenant_id, credit_note_id, 1, invoice_id, 'Old fee', 1, 0
@@ -72,8 +73,13 @@ extension TwoTenants {
 }
 
 extension TwoTenants.Names {
-    /// The invoice among the tenant's finance records; the tenants are made in this order.
-    var invoice: String {
-        TwoTenants.financeID(1, tenant: ["alpha": 1, "bravo": 2][tenant] ?? 9)
+    var invoice: String { financeID(1) }
+    var creditGrant: String { financeID(2) }
+    var discount: String { financeID(3) }
+    var creditNote: String { financeID(4) }
+
+    /// Of a record among the tenant's finance records; the tenants are made in this order.
+    private func financeID(_ kind: Int) -> String {
+        TwoTenants.financeID(kind, tenant: ["alpha": 1, "bravo": 2][tenant] ?? 9)
     }
 }

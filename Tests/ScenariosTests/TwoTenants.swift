@@ -28,13 +28,14 @@ struct TwoTenants: Sendable {
         func removed(from text: String) -> String {
             let names = [
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (source, "<source>"),
-                (event, "<event>"), (invoice, "<invoice>"), (tenant, "<tenant>"),
+                (event, "<event>"), (invoice, "<invoice>"), (creditGrant, "<credit grant>"), (discount, "<discount>"),
+                (creditNote, "<credit note>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
         }
 
         /// What must not be in an answer to somebody else.
-        var marks: [String] { [tenant, subscription, apiKey, invoice] }
+        var marks: [String] { [tenant, subscription, apiKey, invoice, creditGrant, discount, creditNote] }
     }
 
     struct Side: Sendable {

@@ -26,9 +26,18 @@ enum CreditGrantStore {
         )
     }
 
+    /// What a list is narrowed to.
+    struct Filter: Sendable {
+        let kind: AvailableCredit.Kind?
+        let status: CreditGrantStatus?
+        /// The present, by which a credit is expired.
+        let now: Instant
+    }
+
     /// By ascending id, which is the order of creation.
     static func list(
         tenant: TenantID,
+        _ filter: Filter,
         after id: CreditGrantID?,
         limit: Int,
         in transaction: borrowing Transaction
@@ -37,11 +46,33 @@ enum CreditGrantStore {
             """
             \(selection)
             WHERE tenant_id = \(tenant) AND credit_grant_id > \(id ?? CreditGrantID(rawValue: .zero))
+                AND (\(filter.kind)::text IS NULL OR kind = \(filter.kind))
+                AND (\(filter.status)::text IS NULL OR \(filter.status) = CASE
+                    WHEN voided_at IS NOT NULL THEN 'void'
+                    WHEN remaining = 0 THEN 'used'
+                    WHEN expires_at <= \(filter.now) THEN 'expired'
+                    ELSE 'active'
+                END)
             ORDER BY credit_grant_id
             LIMIT \(limit)
             """,
             Self.grant
         )
+    }
+
+    static func usableCount(
+        of tenant: TenantID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Int64 {
+        try transaction.first(
+            """
+            SELECT count(*)
+            FROM credit_grant
+            WHERE tenant_id = \(tenant) AND voided_at IS NULL AND remaining > 0
+                AND (expires_at IS NULL OR expires_at > \(now))
+            """
+        ) { row throws(PostgresError) in try row.next(Int64.self) } ?? 0
     }
 
     /// What an invoice below zero or a credit note made.

@@ -25,6 +25,7 @@ enum DiscountStore {
     /// By ascending id, which is the order of creation.
     static func list(
         tenant: TenantID,
+        status: DiscountStatus?,
         after id: DiscountID?,
         limit: Int,
         in transaction: borrowing Transaction
@@ -33,11 +34,22 @@ enum DiscountStore {
             """
             \(selection)
             WHERE tenant_id = \(tenant) AND discount_id > \(id ?? DiscountID(rawValue: .zero))
+                AND (\(status)::text IS NULL
+                    OR \(status) = CASE WHEN ended_at IS NULL THEN 'active' ELSE 'ended' END)
             ORDER BY discount_id
             LIMIT \(limit)
             """,
             Self.discount
         )
+    }
+
+    static func activeCount(
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Int64 {
+        try transaction.first(
+            "SELECT count(*) FROM discount WHERE tenant_id = \(tenant) AND ended_at IS NULL"
+        ) { row throws(PostgresError) in try row.next(Int64.self) } ?? 0
     }
 
     static func insert(_ discount: DiscountRecord, in transaction: borrowing Transaction) throws(PostgresError) {

@@ -1,0 +1,115 @@
+import BillingCore
+package import Catalog
+import Identity
+package import Postgres
+package import Web
+
+/// `/invoices/{id}/credit-notes` and `/credit-notes`.
+package struct CreditNoteRoutes: Sendable {
+    let desk: FinanceDesk
+
+    package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
+        desk = FinanceDesk(catalog: catalog, pool: pool, writes: writes)
+    }
+
+    package func register(in operations: Operations) {
+        operations.get("/invoices/{id}/credit-notes", "listInvoiceCreditNotes", scope: .invoicesRead) {
+            try await listOfInvoice($0, $1)
+        }
+        operations.post(
+            "/invoices/{id}/credit-notes",
+            "createCreditNote",
+            scope: .invoicesWrite,
+            handler: desk.operatorOnly { try await create($0, $1) }
+        )
+        operations.get("/credit-notes", "listCreditNotes", scope: .invoicesRead) { try await list($0, $1) }
+        operations.get("/credit-notes/{id}", "getCreditNote", scope: .invoicesRead) { try await get($0, $1) }
+    }
+
+    private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let page = query.page()
+        let asked = query.string("tenant")
+        var filter = CreditNoteStore.Filter(from: query.instant("from"), to: query.instant("to"))
+        try query.finish()
+        if let key = try context.tenantFilter(asked) {
+            guard let tenant = try await desk.catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
+            filter.tenant = tenant.id
+        }
+        let position = try page.position(CreditNoteID.self)
+        let notes = try await desk.read(context) { [filter] transaction in
+            try CreditNoteStore.list(filter, after: position, limit: page.fetchCount, in: transaction)
+        }
+        return try .json(page.page(notes) { [$0.id.description] }.map(CreditNoteBody.init))
+    }
+
+    private func listOfInvoice(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let page = query.page()
+        try query.finish()
+        let id = try Self.invoiceID(request)
+        let position = try page.position(CreditNoteID.self)
+        let notes = try await desk.read(context) { transaction in
+            guard let invoice = try InvoiceStore.find(id, in: transaction)?.invoice,
+                context.principal.mayAccess(tenant: invoice.tenantID)
+            else { throw InvoiceFault.notFound(id.description) }
+            let filter = CreditNoteStore.Filter(tenant: invoice.tenantID, invoice: id)
+            return try CreditNoteStore.list(filter, after: position, limit: page.fetchCount, in: transaction)
+        }
+        return try .json(page.page(notes) { [$0.id.description] }.map(CreditNoteBody.init))
+    }
+
+    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
+        let text = try request.parameter("id")
+        guard let id = CreditNoteID(text) else { throw InvoiceFault.creditNoteNotFound(text).problem }
+        let found = try await desk.read(context) { try CreditNoteStore.find(id, in: $0) }
+        guard let found, context.principal.mayAccess(tenant: found.tenantID) else {
+            throw InvoiceFault.creditNoteNotFound(text).problem
+        }
+        return try .json(CreditNoteBody(found))
+    }
+
+    private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let id = try Self.invoiceID(request)
+        let input = try CreditNoteInput.read(try request.fields())
+        let service = CreditNoteService(context: context, now: context.clock.now())
+        return try await desk.write(request, context) { transaction in
+            let outcome = try service.issue(input, on: id, in: transaction)
+            let body = try CreditNoteBody(outcome.note)
+            try AuditLog.record(
+                in: transaction,
+                by: context,
+                action: "credit_note.created",
+                resource: ("credit_note", outcome.note.id.description),
+                tenant: outcome.note.tenantID,
+                after: body
+            )
+            if outcome.paidTheRest {
+                try AuditLog.record(
+                    in: transaction,
+                    by: context,
+                    action: "invoice.paid",
+                    resource: ("invoice", id.description),
+                    tenant: outcome.note.tenantID,
+                    before: outcome.before.auditState,
+                    after: outcome.after.auditState
+                )
+            }
+            return try .created(body, location: "/api/v1/credit-notes/\(outcome.note.id)")
+        }
+    }
+
+    private static func invoiceID(_ request: APIRequest) throws -> InvoiceID {
+        let text = try request.parameter("id")
+        guard let id = InvoiceID(text) else { throw InvoiceFault.notFound(text).problem }
+        return id
+    }
+}
+
+extension StoredInvoice {
+    /// What the audit log says of its state.
+    fileprivate var auditState: JSONValue {
+        .members(["credited": .amount(credited), "status": .string(status.rawValue)])
+    }
+}
