@@ -4,8 +4,9 @@ import TestSupport
 import Testing
 import Web
 
-/// Three months of a company with five plans, one for each family of price models, over HTTP alone: changes, late usage,
-/// credits and a credit note. What is invoiced must be what `quarter/ledger.py` works out, which shares no code with it.
+/// Three months of a company with five plans, one for each family of price models, over HTTP alone: changes, late
+/// usage, credits and a credit note. What is invoiced must be what `quarter/ledger.py` works out, which shares no code
+/// with it.
 @Suite(.timeLimit(.minutes(15)))
 struct QuarterTests {
     private static let folder = TestTools.packageRoot.appendingPathComponent("Tests/ScenariosTests/quarter")
