@@ -135,7 +135,7 @@ let package = Package(
             .testTarget(
                 name: "ScenariosTests",
                 dependencies: ["TestSupport"],
-                exclude: ["litellm"],
+                exclude: ["litellm", "quarter"],
                 swiftSettings: settings
             ),
             .testTarget(

@@ -17,22 +17,25 @@ struct QuarterTests {
     )
     func ledgerIsWorkedOut() async throws {
         let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
-        let committed = try String(contentsOf: Self.folder.appendingPathComponent("ledger.json"), encoding: .utf8)
         let check = """
-            import subprocess, sys
-            made = subprocess.run([sys.executable, "ledger.py"], capture_output=True, text=True, check=True).stdout
-            sys.exit(made != open("ledger.json", encoding="utf-8").read())
+            import pathlib, subprocess, sys
+            folder = pathlib.Path(sys.argv[1])
+            ledger = [sys.executable, folder / "ledger.py"]
+            made = subprocess.run(ledger, capture_output=True, text=True, check=True).stdout
+            sys.exit(made != (folder / "ledger.json").read_text(encoding="utf-8"))
             """
-        try await withChildProcess(
-            python,
-            arguments: ["-c", check],
-            environment: ["PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"],
-            directory: Self.folder
-        ) { child in
-            let code = try await child.exitCode(within: .seconds(60))
-            #expect(code == 0)
+        try await withTemporaryDirectory { directory in
+            try await withChildProcess(
+                python,
+                arguments: ["-c", check, Self.folder.path],
+                environment: ["PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"],
+                directory: directory
+            ) { child in
+                let code = try await child.exitCode(within: .seconds(60))
+                let output = await child.outputTail()
+                #expect(code == 0, "\(output)")
+            }
         }
-        #expect(committed.contains("\"mover\""))
     }
 
     @Test("given five plans and six customers, when a quarter is over, then every invoice is the ledger's")
