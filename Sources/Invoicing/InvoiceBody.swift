@@ -1,191 +1,218 @@
 import BillingCore
 import Catalog
-import Usage
 import Web
 
-/// An invoice as it is answered. What comes up has no id and no number, and is a draft.
+/// An invoice as it is answered. What is pinned is written from the document and its lines alone; what may change
+/// afterwards (status, payment, credit notes) from the invoice's row.
 struct InvoiceBody: Encodable, Sendable {
-    struct Period: Encodable, Sendable {
-        let start: Instant
-        let end: Instant
-    }
+    private let json: JSONValue
 
-    enum Line: Encodable, Sendable {
-        case fee(FeeLine)
-        case usage(UsageLine)
-        case amount(AmountLine)
-
-        func encode(to encoder: any Encoder) throws {
-            switch self {
-            case .fee(let line): try line.encode(to: encoder)
-            case .usage(let line): try line.encode(to: encoder)
-            case .amount(let line): try line.encode(to: encoder)
+    /// An invoice with its lines; `id` is left out of what is not stored.
+    init(_ whole: WholeInvoice, isStored: Bool = true, now: Instant) throws(DecimalError) {
+        let document = whole.document
+        let facts = document.facts
+        let money = { (amount: FixedDecimal) in JSONValue.string(Money(amount, document.currency).formatted) }
+        var members = Self.state(whole.invoice, document, isStored: isStored, now: now)
+        members += Self.amounts(document.amounts, money)
+        var lines: [JSONValue] = []
+        for line in whole.lines { lines.append(Self.line(line, money)) }
+        members["applied_credits"] = .array(
+            facts.credits.map {
+                .members([
+                    "amount": money($0.amount), "credit_grant": .string($0.id.description),
+                    "kind": .string($0.kind.rawValue), "name": .string($0.name),
+                ])
             }
-        }
-    }
-
-    /// What is neither a fee nor a feature's usage: what is missing to a commitment, or a change of included credit.
-    struct AmountLine: Encodable, Sendable {
-        let kind: String
-        let description: String
-        let period: Period
-        let amount: String
-        let amountUnrounded: String
-    }
-
-    struct FeeLine: Encodable, Sendable {
-        let kind = "fee"
-        let fee: String
-        let description: String
-        let period: Period
-        let amount: String
-        let amountUnrounded: String
-    }
-
-    struct UsageLine: Encodable, Sendable {
-        let kind = "usage"
-        let feature: String
-        let description: String
-        let period: Period
-        /// The dimension values that the line is about; empty where the price does not tell them apart.
-        let cell: JSONValue
-        let quantity: FixedDecimal
-        let unit: String
-        let priceModel: String
-        let planVersion: Int
-        let tiers: [Tier]
-        let amount: String
-        let amountUnrounded: String
-    }
-
-    struct Tier: Encodable, Sendable {
-        let basis: String
-        let upTo: FixedDecimal?
-        let quantity: FixedDecimal
-        let unitAmount: FixedDecimal
-        let flatAmount: FixedDecimal
-        /// The tier's part of the exact amount, not rounded.
-        let amount: String
-
-        init(_ charge: TierCharge) {
-            basis = charge.basis.rawValue
-            upTo = charge.upTo
-            quantity = charge.quantity
-            unitAmount = charge.unitAmount
-            flatAmount = charge.flatAmount
-            amount = charge.amount.description
-        }
-    }
-
-    struct Unpriced: Encodable, Sendable {
-        let feature: String
-        /// The cell of a matrix that has no price; empty where the plan does not mention the feature.
-        let cell: JSONValue
-        let quantity: FixedDecimal
-        let unit: String
-    }
-
-    let id: String? = nil
-    let number: String? = nil
-    let status = "draft"
-    let tenant: String
-    let currency: String
-    let subscription: String
-    let plan: String
-    let period: Period
-    let invoiceKind: String
-    let lines: [Line]
-    let unpriced: [Unpriced]
-    let subtotal: String
-    let credits: String
-    let tax: String
-    let total: String
-
-    init(upcoming: UpcomingInvoice, tenant: TenantSnapshot, catalog: CatalogSnapshot) {
-        let invoice = upcoming.invoice
-        let money = { (amount: FixedDecimal) in Money(amount, invoice.currency).formatted }
-        self.tenant = tenant.key
-        currency = invoice.currency.code
-        subscription = upcoming.subscription.id.description
-        plan = upcoming.planKey
-        period = Period(start: invoice.period.start, end: invoice.period.end)
-        invoiceKind = invoice.kind.rawValue
-        lines = invoice.lines.map { line in
-            Line(line, currency: invoice.currency, subscription: upcoming.subscription, catalog: catalog)
-        }
-        unpriced = upcoming.unpriced.compactMap { row in
-            catalog.features[row.key.feature].map { feature in
-                Unpriced(
-                    feature: feature.key,
-                    cell: .cell(row.key.cell),
-                    quantity: row.state.quantity,
-                    unit: feature.unit
-                )
+        )
+        members["discounts"] = .array(
+            facts.discounts.map {
+                .members([
+                    "amount": .amount($0.amount), "discount": .string($0.id.description), "name": .string($0.name),
+                    "percent": .amount($0.percent), "taken": money($0.taken),
+                ])
             }
+        )
+        members["lines"] = .array(lines)
+        members["notes"] = .array(facts.notes.map(JSONValue.string))
+        members["taxes"] = .array(try Self.taxes(whole, money))
+        members["unpriced"] = .array(
+            facts.unpriced.map {
+                .members([
+                    "cell": .cell($0.cell), "feature": .string($0.feature), "quantity": .amount($0.quantity),
+                    "unit": .string($0.unit),
+                ])
+            }
+        )
+        json = .sorted(members)
+    }
+
+    /// An invoice as a list shows it: without lines. A draft's amounts are not computed there.
+    init(listed head: InvoiceStore.Head, tenantKey: String, now: Instant) {
+        var members: [String: JSONValue]
+        if let document = head.document {
+            members = Self.state(head.invoice, document, isStored: true, now: now)
+            members += Self.amounts(document.amounts) { .string(Money($0, document.currency).formatted) }
+        } else {
+            members = Self.state(head.invoice, nil, isStored: true, now: now)
+            members["tenant"] = .string(tenantKey)
         }
-        subtotal = money(invoice.totals.total)
-        credits = money(.zero)
-        tax = money(.zero)
-        total = money(invoice.totals.total)
+        json = .sorted(members)
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(json)
+    }
+
+    /// The body as it is.
+    var value: JSONValue { json }
+
+    private static func state(
+        _ invoice: StoredInvoice,
+        _ document: StoredDocument?,
+        isStored: Bool,
+        now: Instant
+    ) -> [String: JSONValue] {
+        let outstanding = invoice.outstanding(of: document)
+        let isOverdue = invoice.status == .finalized && (document?.dueAt).map { $0 < now } == true
+        let money = { (amount: FixedDecimal) -> JSONValue in
+            document.map { .string(Money(amount, $0.currency).formatted) } ?? .null
+        }
+        return [
+            "amount_outstanding": outstanding.map(money) ?? .null,
+            "content_hash": invoice.status == .draft ? .null : .text(document?.contentHashText),
+            "created_at": .instant(isStored ? invoice.createdAt : nil),
+            "credited": money(invoice.credited),
+            "currency": .text(document?.currency.code),
+            "due_at": .instant(document?.dueAt),
+            "finalized_at": .instant(document?.finalizedAt),
+            "finalizes_at": .instant(isStored && invoice.status == .draft ? invoice.issuedAt : nil),
+            "id": isStored ? .string(invoice.id.description) : .null,
+            "invoice_kind": .string(invoice.kind.rawValue),
+            "number": .text(document?.number),
+            "overdue": .bool(isOverdue),
+            "paid_at": .instant(invoice.paidAt),
+            "period": .members(["end": .instant(invoice.period.end), "start": .instant(invoice.period.start)]),
+            "plan": .text(document?.facts.plan),
+            "reissue_of": .text(invoice.reissueOf?.description),
+            "status": .string(invoice.status.rawValue),
+            "subscription": .string(invoice.subscriptionID.description),
+            "tenant": .text(document?.tenantKey),
+            "tenant_name": .text(document?.tenantName),
+            "uncollectible_at": .instant(invoice.uncollectibleAt),
+            "voided_at": .instant(invoice.voidedAt),
+        ]
+    }
+
+    private static func amounts(
+        _ amounts: InvoiceAmounts,
+        _ money: (FixedDecimal) -> JSONValue
+    ) -> [String: JSONValue] {
+        [
+            "amount_due": money(amounts.due), "carried_forward": money(amounts.carriedForward),
+            "credits": money(amounts.credits), "discount": money(amounts.discount),
+            "paid_by_credit": money(amounts.paidByCredit), "subtotal": money(amounts.subtotal),
+            "tax": money(amounts.tax), "total": money(amounts.total),
+        ]
+    }
+
+    private static func taxes(
+        _ whole: WholeInvoice,
+        _ money: (FixedDecimal) -> JSONValue
+    ) throws(DecimalError) -> [JSONValue] {
+        let tax = whole.document.facts.billing.tax
+        var taxes: [JSONValue] = []
+        for rate in tax.dueRates {
+            var sum = FixedDecimal.zero
+            for line in whole.lines {
+                for part in line.facts.taxes where part.rateKey == rate.key { sum = try sum.adding(part.amount) }
+            }
+            taxes.append(
+                .members([
+                    "amount": money(sum), "inclusive": .bool(tax.isInclusive), "key": .string(rate.key),
+                    "name": .string(rate.name), "percent": .amount(rate.percent),
+                ])
+            )
+        }
+        return taxes
     }
 }
 
-extension InvoiceBody.Line {
-    fileprivate init(
-        _ line: InvoiceLine,
-        currency: Currency,
-        subscription: SubscriptionSnapshot,
-        catalog: CatalogSnapshot
-    ) {
-        let period = InvoiceBody.Period(start: line.period.start, end: line.period.end)
-        let dates = line.period.days(in: subscription.periods.zone)
-        let amount = Money(line.amount, currency).formatted
+// MARK: Lines
+
+extension InvoiceBody {
+    private static func line(_ line: StoredInvoiceLine, _ money: (FixedDecimal) -> JSONValue) -> JSONValue {
+        var members: [String: JSONValue] = [
+            "amount": money(line.amount),
+            "amount_unrounded": .string(line.amountUnrounded),
+            "description": .string(line.description),
+            "discount": money(line.discount),
+            "included_credit": money(line.includedCredit),
+            "item": .string(line.item.rawValue),
+            "kind": .string(line.kind.rawValue),
+            "line": .number(String(line.number)),
+            "period": .members(["end": .instant(line.period.end), "start": .instant(line.period.start)]),
+            "plan": .string(line.facts.plan),
+            "plan_version": line.facts.planVersion.map { .number(String($0)) } ?? .null,
+            "previously_invoiced": money(line.previouslyInvoiced),
+            "promotional_credit": money(line.promotionalCredit),
+            "tax": money(line.tax),
+            "taxes": .array(
+                line.facts.taxes.map { .members(["amount": money($0.amount), "rate": .string($0.rateKey)]) }
+            ),
+        ]
         switch line.item {
+        case .feeInAdvance, .feeInArrears:
+            members["fee"] = .string(line.itemKey)
+        case .usage:
+            members["feature"] = .string(line.itemKey)
+            members["cell"] = .cell(line.cell)
+            members["quantity"] = .amount(line.quantity)
+            members["quantity_before"] = .amount(line.facts.quantityBefore)
+            members["unit"] = .text(line.facts.unit)
+            members["price_model"] = .text(line.facts.priceModel)
+            members["tiers"] = .array(line.facts.tiers.map(\.json))
         case .commitment, .includedCredit:
-            self = .amount(
-                InvoiceBody.AmountLine(
-                    kind: line.kind.rawValue,
-                    description: line.key.item == .commitment ? "Minimum commitment" : "Included credit",
-                    period: period,
-                    amount: amount,
-                    amountUnrounded: line.amountUnrounded.fixedDescription
-                )
-            )
-        case .fee(let fee):
-            self = .fee(
-                InvoiceBody.FeeLine(
-                    fee: fee.key,
-                    description: "\(fee.name) (\(dates))",
-                    period: period,
-                    amount: amount,
-                    amountUnrounded: line.amountUnrounded.fixedDescription
-                )
-            )
-        case .usage(let usage):
-            let feature = catalog.features[usage.feature]
-            self = .usage(
-                InvoiceBody.UsageLine(
-                    feature: feature?.key ?? usage.feature.description,
-                    description: "\(feature?.name ?? usage.feature.description) (\(dates))",
-                    period: period,
-                    cell: .cell(usage.cell),
-                    quantity: (try? usage.quantity) ?? usage.through.quantity,
-                    unit: feature?.unit ?? "",
-                    priceModel: usage.price.model,
-                    planVersion: subscription.segments.first { $0.ordinal == line.key.segment }?.planVersion.version
-                        ?? 0,
-                    tiers: line.tiers.map(InvoiceBody.Tier.init),
-                    amount: amount,
-                    amountUnrounded: line.amountUnrounded.fixedDescription
-                )
-            )
+            break
         }
+        return .sorted(members)
+    }
+}
+
+extension StoredInvoice {
+    /// What is still to be paid; nil for a draft that is not computed.
+    func outstanding(of document: StoredDocument?) -> FixedDecimal? {
+        guard let document else { return nil }
+        switch status {
+        case .paid, .void: return .zero
+        case .draft, .finalized, .uncollectible:
+            let left = try? document.amounts.due.subtracting(credited)
+            return max(left ?? .zero, .zero)
+        }
+    }
+}
+
+extension StoredInvoiceLine {
+    /// The exact amount with 12 digits after the point, for display.
+    var amountUnrounded: String {
+        (try? FixedDecimal(parsing: amountExact))?.text(minimumFractionalDigits: 12) ?? amountExact
     }
 }
 
 extension JSONValue {
+    /// An object whose members are sorted by name.
+    static func sorted(_ members: [String: JSONValue]) -> JSONValue {
+        .object(members.sorted { $0.key < $1.key }.map { JSONMember(name: $0.key, value: $0.value) })
+    }
+
+    static func instant(_ instant: Instant?) -> JSONValue { .text(instant?.description) }
+
     /// The dimension values that the text of a cell spells; none for the empty text.
-    fileprivate static func cell(_ text: String) -> JSONValue {
+    static func cell(_ text: String) -> JSONValue {
         (try? JSONValue(parsing: text)) ?? .object([])
     }
+}
+
+extension [String: JSONValue] {
+    fileprivate static func += (left: inout Self, right: Self) { left.merge(right) { $1 } }
 }

@@ -26,6 +26,8 @@ package struct InvoiceFacts: Sendable, Hashable {
     /// What was counted in the period and the plan does not mention.
     package struct Unpriced: Sendable, Hashable {
         package let feature: String
+        /// The canonical text of a matrix cell without a price; empty for a feature without one.
+        package let cell: String
         package let quantity: FixedDecimal
         package let unit: String
     }
@@ -124,13 +126,15 @@ extension InvoiceFacts.Credit {
 
 extension InvoiceFacts.Unpriced {
     package var json: JSONValue {
-        .members(["feature": .string(feature), "quantity": .amount(quantity), "unit": .string(unit)])
+        .members([
+            "cell": .string(cell), "feature": .string(feature), "quantity": .amount(quantity), "unit": .string(unit),
+        ])
     }
 
     fileprivate init?(json: JSONValue) {
         guard let feature = json.text("feature"), let quantity = json.decimal("quantity"), let unit = json.text("unit")
         else { return nil }
-        self.init(feature: feature, quantity: quantity, unit: unit)
+        self.init(feature: feature, cell: json.text("cell") ?? "", quantity: quantity, unit: unit)
     }
 }
 

@@ -1,11 +1,10 @@
-import HTTPTypes
 import BillingCore
 package import Catalog
+import HTTPTypes
 package import Postgres
-import Usage
 package import Web
 
-/// `GET /tenants/{key}/upcoming-invoice`.
+/// Reading invoices: `/invoices`, `/tenants/{key}/invoices` and `/tenants/{key}/upcoming-invoice`.
 package struct InvoiceRoutes: Sendable {
     let catalog: Catalog
     let pool: PostgresPool
@@ -16,6 +15,11 @@ package struct InvoiceRoutes: Sendable {
     }
 
     package func register(in operations: Operations) {
+        operations.get("/invoices", "listInvoices", scope: .invoicesRead) { try await list($0, $1, tenant: nil) }
+        operations.get("/invoices/{id}", "getInvoice", scope: .invoicesRead, handler: get)
+        operations.get("/tenants/{key}/invoices", "listTenantInvoices", scope: .invoicesRead) { request, context in
+            try await list(request, context, tenant: try context.tenantKey(in: request))
+        }
         operations.get(
             "/tenants/{key}/upcoming-invoice",
             "getUpcomingInvoice",
@@ -24,27 +28,89 @@ package struct InvoiceRoutes: Sendable {
         )
     }
 
+    /// - Parameter tenant: the key in the path, where there is one; else the query may name one.
+    private func list(_ request: APIRequest, _ context: RequestContext, tenant: String?) async throws -> Answer {
+        let query = request.query()
+        let page = query.page()
+        var filter = InvoiceStore.Filter()
+        let asked = tenant ?? query.string("tenant")
+        filter.status = query.oneOf("status", InvoiceStatus.self)
+        filter.kind = query.oneOf("kind", Invoice.Kind.self)
+        filter.from = query.instant("from")
+        filter.to = query.instant("to")
+        let now = context.clock.now()
+        if query.bool("overdue") == true { filter.overdueAt = now }
+        try query.finish()
+        if let key = try context.tenantFilter(asked) {
+            guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
+            filter.tenant = tenant.id
+        }
+        let position = try Self.position(page)
+        let narrowed = filter
+        let heads = try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
+            try InvoiceStore.list(narrowed, after: position, limit: page.fetchCount, in: transaction)
+        }
+        let listed = page.page(heads) { [String($0.invoice.issuedAt.microseconds), $0.invoice.id.description] }
+        let tenants = try await catalog.tenants(ids: listed.data.map(\.invoice.tenantID))
+        return try .json(
+            listed.map { head in
+                InvoiceBody(listed: head, tenantKey: tenants[head.invoice.tenantID]?.key ?? "", now: now)
+            }
+        )
+    }
+
+    @Sendable
+    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
+        let text = try request.parameter("id")
+        guard let id = InvoiceID(text) else { throw Problem.notFound("invoice", text) }
+        let now = context.clock.now()
+        let snapshot = catalog.current
+        let whole = try await refusing {
+            try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
+                try InvoiceReading.whole(id, catalog: snapshot, now: now, in: transaction)
+            }
+        }
+        guard let whole, context.principal.mayAccess(tenant: whole.invoice.tenantID) else {
+            throw Problem.notFound("invoice", text)
+        }
+        return try .json(InvoiceBody(whole, now: now), revision: whole.invoice.revision)
+    }
+
     @Sendable
     private func upcoming(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
         let key = try context.tenantKey(in: request)
         guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
         let now = context.clock.now()
-        guard let subscription = tenant.subscription(covering: now), let period = subscription.period(containing: now)
-        else {
-            throw Problem(
-                .notFound,
-                code: "subscription_not_found",
-                detail: "The tenant '\(key)' has no subscription now, so no invoice is coming up."
-            )
+        let snapshot = catalog.current
+        let body = try await refusing {
+            try await pool.transaction(.interactive, as: .tenant(tenant.id.rawValue)) { transaction in
+                try UpcomingInvoice.body(of: tenant.id, at: now, catalog: snapshot, in: transaction)
+            }
         }
-        let counters = try await pool.query(
-            .interactive,
-            as: .tenant(tenant.id.rawValue),
-            CounterStore.counters(tenant: tenant.id, subscription: subscription.id, periodIndex: period.index),
-            CounterStore.decodeOfPeriod
-        )
-        let invoice = try UpcomingInvoice.refusing(subscription: subscription, period: period, counters: counters)
-        return try Answer.json(InvoiceBody(upcoming: invoice, tenant: tenant, catalog: catalog.current))
+        guard let body else { throw InvoiceFault.noSubscription(key).problem }
+        return try .json(body)
+    }
+
+    private static func position(_ page: PageRequest) throws -> InvoiceStore.Position? {
+        guard let after = page.after else { return nil }
+        guard after.count == 2, let microseconds = Int64(after[0]), let id = InvoiceID(after[1]) else {
+            throw PageRequest.invalidCursor
+        }
+        return InvoiceStore.Position(issuedAt: Instant(microseconds: microseconds), id: id)
+    }
+
+    static func scope(of context: RequestContext) -> PostgresScope {
+        context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
+    }
+}
+
+/// Runs work of this room; what it refuses becomes a problem.
+func refusing<Value>(_ work: () async throws -> Value) async throws -> Value {
+    do {
+        return try await work()
+    } catch let fault as InvoiceFault {
+        throw fault.problem
     }
 }

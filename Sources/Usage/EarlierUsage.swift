@@ -67,6 +67,7 @@ package struct EarlierUsage {
             countersFrom.map { max(period.interval.start, subscription.startsAt) >= $0 } ?? false
         }
         try recount.enqueue(countersOf: Set(whole.map(\.id)), limitsFrom: interval.start, in: transaction)
+        transaction.enqueue(PeriodClosingStore.markLate(whole.map(\.tenantID), whole.map(\.id)))
     }
 
     /// Where the first period starts whose counters are to be counted anew; nil where they stand as they are.

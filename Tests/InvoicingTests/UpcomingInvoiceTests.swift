@@ -40,29 +40,35 @@ import Web
             try await server.ingest(SentEvent("1", data: #"{"seconds":20.5,"bytes":7}"#))
             let invoice = try await server.ask("GET", Self.path)
             let subscription = try #require(invoice["subscription"]?.string)
-            let november = #"{"end":"2026-12-10T12:00:00.000000Z","start":"2026-11-10T12:00:00.000000Z"}"#
-            let december = #"{"end":"2027-01-10T12:00:00.000000Z","start":"2026-12-10T12:00:00.000000Z"}"#
+            #expect(invoice["id"]?.isNull == true && invoice["number"]?.isNull == true)
+            #expect(invoice["status"]?.string == "draft" && invoice["invoice_kind"]?.string == "regular")
+            #expect(invoice["tenant"]?.string == "acme" && invoice["plan"]?.string == "pro")
+            #expect(!subscription.isEmpty)
+            let lines = invoice["lines"]?.elements ?? []
             #expect(
-                invoice.text == """
-                    {"credits":"0.00","currency":"USD","id":null,"invoice_kind":"regular","lines":[\
-                    {"amount":"5.00","amount_unrounded":"5.000000000000","description":"Support (10 Nov - 10 Dec)",\
-                    "fee":"support","kind":"fee","period":\(november)},\
-                    {"amount":"20.00","amount_unrounded":"20.000000000000",\
-                    "description":"Platform fee (10 Dec - 10 Jan)","fee":"platform","kind":"fee","period":\(december)},\
-                    {"amount":"2.02","amount_unrounded":"2.016650000000","cell":{},\
-                    "description":"seconds (10 Nov - 10 Dec)","feature":"seconds","kind":"usage","period":\(november),\
-                    "plan_version":1,"price_model":"graduated","quantity":"20.5","tiers":[\
-                    {"amount":"0","basis":"tier","flat_amount":"0","quantity":"10","unit_amount":"0","up_to":"10"},\
+                lines.map { $0["description"]?.string } == [
+                    "Support (10 Nov - 10 Dec)", "Platform fee (10 Dec - 10 Jan)", "seconds (10 Nov - 10 Dec)",
+                ]
+            )
+            #expect(lines.map { $0["amount"]?.string } == ["5.00", "20.00", "2.02"])
+            #expect(lines.map { $0["period"]?["start"]?.string } == Self.starts)
+            #expect(lines.last?["amount_unrounded"]?.string == "2.016650000000")
+            #expect(
+                lines.last?["tiers"]?.text == """
+                    [{"amount":"0","basis":"tier","flat_amount":"0","quantity":"10","unit_amount":"0","up_to":"10"},\
                     {"amount":"2","basis":"tier","flat_amount":"1","quantity":"10","unit_amount":"0.1","up_to":"20"},\
                     {"amount":"0.01665","basis":"tier","flat_amount":"0","quantity":"0.5","unit_amount":"0.0333",\
-                    "up_to":null}],\
-                    "unit":"unit"}],"number":null,"period":\(november),"plan":"pro","status":"draft",\
-                    "subscription":"\(subscription)","subtotal":"27.02","tax":"0.00","tenant":"acme","total":"27.02",\
-                    "unpriced":[{"cell":{},"feature":"bytes","quantity":"7","unit":"unit"}]}
+                    "up_to":null}]
                     """
             )
+            #expect(invoice["subtotal"]?.string == "27.02" && invoice["amount_due"]?.string == "27.02")
+            #expect(invoice["unpriced"]?[0]?["feature"]?.string == "bytes")
         }
     }
+
+    private static let starts: [String?] = [
+        "2026-11-10T12:00:00.000000Z", "2026-12-10T12:00:00.000000Z", "2026-11-10T12:00:00.000000Z",
+    ]
 
     @Test func tiersAreChargedToTheCent() async throws {
         try await TestServer.run { server in

@@ -36,12 +36,13 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listTenants": []
             case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice",
                 "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice", "listCreditGrants",
-                "listDiscounts", "listInvoiceCreditNotes", "getCreditNote":
+                "listDiscounts", "listInvoiceCreditNotes", "getCreditNote", "getInvoice", "listTenantInvoices":
                 [plain]
             case "getCreditGrant", "listCreditApplications", "getDiscount":
                 [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getQuota": [plain, plain.asking("window=day")]
-            case "suspendTenant", "resumeTenant", "cancelSubscription", "voidCreditGrant", "endDiscount":
+            case "suspendTenant", "resumeTenant", "cancelSubscription", "voidCreditGrant", "endDiscount",
+                "finalizeInvoice", "voidInvoice", "payInvoice", "markInvoiceUncollectible", "reissueInvoice":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
             case "changeSubscription":
                 [
@@ -54,7 +55,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 [plain.asking("window=day").saying(#"{"limit": "1"}"#), plain.saying(#"{"limit": "1"}"#)]
             case "removeQuotaOverride": [plain.asking("window=hour"), plain]
             case "updateTenant", "createTenant": tenantForms(plain, names, own)
-            case "listSubscriptions", "listApiKeys", "exportInvoices", "listCreditNotes":
+            case "listSubscriptions", "listApiKeys", "exportInvoices", "listCreditNotes", "listInvoices":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey":

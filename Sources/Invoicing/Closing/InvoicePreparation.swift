@@ -186,10 +186,11 @@ extension InvoicePreparation {
     private func unpriced(of subscription: SubscriptionSnapshot, _ texts: InvoiceTexts) -> [InvoiceFacts.Unpriced] {
         let usage = usage(of: draft.periodIndex)
         return subscription.segments(inPeriod: draft.periodIndex).flatMap { usage.unpriced(in: $0) }
-            .sorted { $0.key.feature < $1.key.feature }
+            .sorted { $0.key < $1.key }
             .map { row in
                 InvoiceFacts.Unpriced(
                     feature: texts.key(of: row.key.feature),
+                    cell: row.key.cell,
                     quantity: row.state.quantity,
                     unit: texts.unit(of: row.key.feature)
                 )

@@ -58,3 +58,23 @@ extension InvoiceStore {
         }
     }
 }
+
+extension InvoiceStore {
+    /// A draft of the same subscription that comes before another.
+    static func earlierDraft(
+        than draft: StoredInvoice,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> InvoiceID? {
+        try transaction.first(
+            """
+            SELECT invoice_id
+            FROM invoice
+            WHERE tenant_id = \(draft.tenantID) AND subscription_id = \(draft.subscriptionID) AND status = 'draft'
+                AND invoice_id <> \(draft.id)
+                AND (kind = 'opening' OR period_index < \(Int32(clamping: draft.periodIndex)))
+            ORDER BY period_index
+            LIMIT 1
+            """
+        ) { row throws(PostgresError) in try row.next() }
+    }
+}

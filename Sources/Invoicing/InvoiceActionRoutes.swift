@@ -1,0 +1,95 @@
+import BillingCore
+package import Catalog
+import Identity
+package import Postgres
+package import Web
+
+/// What an operator does to invoices: finalise, void, reissue, mark paid or uncollectible.
+package struct InvoiceActionRoutes: Sendable {
+    private let desk: InvoicingDesk
+
+    package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
+        desk = InvoicingDesk(pool: pool, writes: writes, catalog: catalog)
+    }
+
+    package func register(in operations: Operations) {
+        operations.post("/invoices/{id}/finalize", "finalizeInvoice", scope: .invoicesWrite) {
+            try await act("finalized", $0, $1) { actions, head, transaction in
+                try actions.finalize(head.invoice, in: transaction)
+            }
+        }
+        operations.post("/invoices/{id}/void", "voidInvoice", scope: .invoicesWrite) {
+            try await act("voided", $0, $1) { actions, head, transaction in try actions.void(head, in: transaction) }
+        }
+        operations.post("/invoices/{id}/pay", "payInvoice", scope: .invoicesWrite) {
+            try await act("paid", $0, $1) { actions, head, transaction in
+                try actions.pay(head.invoice, in: transaction)
+            }
+        }
+        operations.post("/invoices/{id}/mark-uncollectible", "markInvoiceUncollectible", scope: .invoicesWrite) {
+            try await act("marked_uncollectible", $0, $1) { actions, head, transaction in
+                try actions.markUncollectible(head.invoice, in: transaction)
+            }
+        }
+        operations.post("/invoices/{id}/reissue", "reissueInvoice", scope: .invoicesWrite, handler: reissue)
+    }
+
+    private func act(
+        _ action: String,
+        _ request: APIRequest,
+        _ context: RequestContext,
+        _ work: @escaping @Sendable (InvoiceActions, InvoiceStore.Head, borrowing Transaction) throws -> Void
+    ) async throws -> Answer {
+        let text = try request.parameter("id")
+        try request.fields(emptyIsObject: true).finish()
+        let actions = Self.actions(context, desk.catalog)
+        return try await desk.write(invoice: text, request, context) { head, transaction in
+            try work(actions, head, transaction)
+            let whole = try InvoiceReading.whole(
+                head.invoice.id,
+                catalog: actions.catalog,
+                now: actions.now,
+                in: transaction
+            )
+            guard let whole else { throw InvoiceFault.notFound(text) }
+            let key = whole.document.tenantKey
+            let changed: InvoiceStore.Head = (whole.invoice, whole.invoice.status == .draft ? nil : whole.document)
+            try AuditLog.record(
+                in: transaction,
+                by: context,
+                action: "invoice.\(action)",
+                resource: ("invoice", head.invoice.id.description),
+                tenant: head.invoice.tenantID,
+                before: InvoiceBody(listed: head, tenantKey: key, now: actions.now),
+                after: InvoiceBody(listed: changed, tenantKey: key, now: actions.now)
+            )
+            return try .json(InvoiceBody(whole, now: actions.now), revision: whole.invoice.revision)
+        }
+    }
+
+    @Sendable
+    private func reissue(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let text = try request.parameter("id")
+        try request.fields(emptyIsObject: true).finish()
+        let actions = Self.actions(context, desk.catalog)
+        return try await desk.write(invoice: text, request, context) { head, transaction in
+            let draft = try actions.reissue(head.invoice, in: transaction)
+            let whole = try InvoiceReading.whole(draft.id, catalog: actions.catalog, now: actions.now, in: transaction)
+            guard let whole else { throw InvoiceFault.notFound(text) }
+            let body = try InvoiceBody(whole, now: actions.now)
+            try AuditLog.record(
+                in: transaction,
+                by: context,
+                action: "invoice.reissued",
+                resource: ("invoice", draft.id.description),
+                tenant: draft.tenantID,
+                after: InvoiceBody(listed: (draft, nil), tenantKey: whole.document.tenantKey, now: actions.now)
+            )
+            return try .created(body, location: "/api/v1/invoices/\(draft.id)", revision: draft.revision)
+        }
+    }
+
+    static func actions(_ context: RequestContext, _ catalog: Catalog) -> InvoiceActions {
+        InvoiceActions(catalog: catalog.current, now: context.clock.now(), ids: context.ids)
+    }
+}

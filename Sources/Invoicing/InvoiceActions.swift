@@ -1,0 +1,108 @@
+import BillingCore
+import Catalog
+import Postgres
+import Web
+
+/// What is done to an invoice after it was drafted. Each runs under the tenant's ledger lock.
+struct InvoiceActions: Sendable {
+    let catalog: CatalogSnapshot
+    let now: Instant
+    let ids: IDSource
+
+    /// Finalises a draft before its grace is over.
+    func finalize(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws {
+        guard invoice.status == .draft else { throw InvoiceFault.wrongStatus(invoice.status, action: "finalised") }
+        if let earlier = try InvoiceStore.earlierDraft(than: invoice, in: transaction) {
+            throw InvoiceFault.earlierInvoiceOpen(earlier)
+        }
+        let finalizing = InvoiceFinalizing(catalog: catalog, plans: [:], now: now, ids: ids)
+        let outcome = try finalizing.run([invoice], in: transaction)
+        guard outcome.failed.isEmpty else { throw InvoiceFault.amountOutOfRange }
+        guard outcome.empty.isEmpty else { throw InvoiceFault.nothingToInvoice }
+    }
+
+    /// Voids an invoice: it keeps its number, its credits and discounts are given back, and what it charged stands no
+    /// more. Its period is open until it is reissued; the periods that it adjusted need their adjustment again.
+    func void(_ head: InvoiceStore.Head, in transaction: borrowing Transaction) throws {
+        let invoice = head.invoice
+        switch invoice.status {
+        case .draft, .finalized, .uncollectible: break
+        case .paid where head.document?.amounts.due == .zero: break
+        case .paid: throw InvoiceFault.paidWithMoney
+        case .void: throw InvoiceFault.wrongStatus(.void, action: "voided")
+        }
+        guard invoice.credited.isZero else { throw InvoiceFault.hasCreditNotes }
+        if let document = head.document { try takeBack(invoice, document, in: transaction) }
+        try InvoiceStore.void(
+            invoice,
+            at: now,
+            before: try InvoiceSeriesStore.next(of: .invoice, in: transaction),
+            in: transaction
+        )
+    }
+
+    private func takeBack(
+        _ invoice: StoredInvoice,
+        _ document: StoredDocument,
+        in transaction: borrowing Transaction
+    ) throws {
+        let tenant = invoice.tenantID
+        if let owed = try CreditGrantStore.made(by: invoice.id.rawValue, tenant: tenant, in: transaction),
+            owed.voidedAt == nil
+        {
+            guard owed.remaining == owed.amount else { throw InvoiceFault.creditSpent }
+            try CreditGrantStore.void(owed, at: now, in: transaction)
+        }
+        try CreditGrantStore.giveBack(invoice.id, tenant: tenant, at: now, in: transaction)
+        let discounts = document.facts.discounts.map(\.id)
+        if !discounts.isEmpty {
+            try transaction.execute(DiscountStore.unuse(discounts, tenant: tenant, at: now))
+        }
+        if invoice.kind == .regular {
+            try transaction.execute(
+                PeriodClosingStore.reopen(tenant, invoice.subscriptionID, index: invoice.periodIndex)
+            )
+        }
+        try transaction.execute(
+            PeriodClosingStore.requireAdjustment(
+                tenant,
+                invoice.subscriptionID,
+                indices: document.facts.adjustedPeriods
+            )
+        )
+    }
+
+    /// Drafts an invoice in place of a voided one. An adjustment needs none: what it adjusted is adjusted again by itself.
+    func reissue(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws -> StoredInvoice {
+        guard invoice.status == .void, invoice.kind != .adjustment else {
+            throw InvoiceFault.wrongStatus(invoice.status, action: "reissued")
+        }
+        let draft = StoredInvoice(
+            id: InvoiceID(rawValue: ids.next()),
+            tenantID: invoice.tenantID,
+            subscriptionID: invoice.subscriptionID,
+            kind: invoice.kind,
+            periodIndex: invoice.periodIndex,
+            period: invoice.period,
+            reissueOf: invoice.id,
+            createdAt: now,
+            issuedAt: now
+        )
+        guard try transaction.execute(InvoiceInsertion.drafts([draft])) == 1 else { throw InvoiceFault.alreadyReissued }
+        return draft
+    }
+
+    func pay(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws {
+        guard invoice.status == .finalized || invoice.status == .uncollectible else {
+            throw InvoiceFault.wrongStatus(invoice.status, action: "paid")
+        }
+        try InvoiceStore.set(.paid, of: invoice, at: now, in: transaction)
+    }
+
+    func markUncollectible(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws {
+        guard invoice.status == .finalized else {
+            throw InvoiceFault.wrongStatus(invoice.status, action: "marked uncollectible")
+        }
+        try InvoiceStore.set(.uncollectible, of: invoice, at: now, in: transaction)
+    }
+}
