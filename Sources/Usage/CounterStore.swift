@@ -196,26 +196,19 @@ package enum DistinctStore {
         """
     }
 
-    /// How many of the values that any of the counters has the first one to have them is at each position. The counters
-    /// are one feature's in the segments of a period, in order.
-    package static func firstSeen(_ counters: [CounterKey]) -> SQL {
+    /// Which of the counters have which of the values now; the rows decode with `decode`.
+    package static func holding(_ values: [EventKey], in counters: [CounterKey]) -> SQL {
         """
-        SELECT seen.position, count(*)
-        FROM (
-            SELECT min(wanted.position) AS position
-            FROM unnest(
-                \(counters.map(\.tenant))::bigint[], \(counters.map(\.period))::bigint[],
-                \(counters.map(\.feature))::bigint[], \(counters.map(\.cell))::text[],
-                \(counters.indices.map { Int32(clamping: $0) })::integer[]
-            ) AS wanted (tenant_id, billing_period_id, feature_id, cell, position)
-            JOIN usage_distinct AS value
-                ON value.tenant_id = wanted.tenant_id AND value.billing_period_id = wanted.billing_period_id
-                AND value.feature_id = wanted.feature_id AND value.cell = wanted.cell
-            WHERE value.reference_count > 0
-            GROUP BY value.value_key
-        ) AS seen
-        GROUP BY seen.position
-        ORDER BY seen.position
+        SELECT held.tenant_id, held.billing_period_id, held.feature_id, held.value_key, held.reference_count
+        FROM unnest(
+            \(counters.map(\.tenant))::bigint[], \(counters.map(\.period))::bigint[],
+            \(counters.map(\.feature))::bigint[]
+        ) AS wanted (tenant_id, billing_period_id, feature_id)
+        CROSS JOIN unnest(\(values)::uuid[]) AS value (value_key)
+        JOIN usage_distinct AS held
+            ON held.tenant_id = wanted.tenant_id AND held.billing_period_id = wanted.billing_period_id
+            AND held.feature_id = wanted.feature_id AND held.cell = '' AND held.value_key = value.value_key
+        WHERE held.reference_count > 0
         """
     }
 

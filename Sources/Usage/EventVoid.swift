@@ -179,6 +179,7 @@ struct EventVoiding {
             CounterStore.decode
         )
         var states = Dictionary(stored.map { ($0.key, $0.state) }) { first, _ in first }
+        var moves = DistinctMoves()
         var recount: UsageRecount?
         for (key, value, cost) in parts {
             var state = states[key] ?? CounterState()
@@ -195,7 +196,10 @@ struct EventVoiding {
                 let gone = try transaction.first(DistinctStore.release(value, of: key)) {
                     row throws(PostgresError) in try row.next(Int64.self) == 0
                 }
-                if gone == true { state.quantity = try state.quantity.subtracting(.one) }
+                if gone == true {
+                    state.quantity = try state.quantity.subtracting(.one)
+                    moves.vanishing[key, default: []].insert(value)
+                }
             }
             states[key] = state
         }
@@ -203,7 +207,13 @@ struct EventVoiding {
         let counters = SegmentedCounters(
             states: states,
             storedCharges: Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first },
-            firstSeen: try SegmentedCounters.firstSeen(of: changed, in: transaction)
+            firstSeen: try moves.firstSeen(
+                of: changed,
+                running: Dictionary(stored.map { ($0.key, $0.runningQuantity ?? $0.state.quantity) }) { first, _ in
+                    first
+                },
+                in: transaction
+            )
         )
         CounterStore.enqueue(try counters.rows(of: changed), in: transaction)
     }

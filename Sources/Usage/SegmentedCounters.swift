@@ -1,6 +1,5 @@
 import BillingCore
 import Catalog
-import Postgres
 
 /// Puts the charges to counters, also of periods whose plan changed within them. There each segment charges what its
 /// price adds to the segments before it, so that a change of one counter may change the charges of all that follow.
@@ -81,28 +80,5 @@ struct SegmentedCounters {
             rows.append(CounterRow(key: key, state: state, charge: charge, runningQuantity: through))
         }
         return rows
-    }
-}
-
-extension SegmentedCounters {
-    /// Counts, for the changed counters of distinct values in periods of several segments, the values that each
-    /// segment saw first. The reference counts must have been written before.
-    static func firstSeen(
-        of changed: [CounterKey: CountedPlace],
-        in transaction: borrowing Transaction
-    ) throws -> [CounterKey: FixedDecimal] {
-        var counts: [CounterKey: FixedDecimal] = [:]
-        for (key, counted) in changed where counted.isDistinct && !counted.place.parts.isEmpty {
-            guard counts[key] == nil else { continue }
-            let keys = counted.place.keys(beside: key)
-            for key in keys { counts[key] = .zero }
-            let rows = try transaction.query(DistinctStore.firstSeen(keys)) { row throws(PostgresError) in
-                (position: Int(try row.next(Int32.self)), values: try row.next(Int64.self))
-            }
-            for row in rows where keys.indices.contains(row.position) {
-                counts[keys[row.position]] = FixedDecimal(row.values)
-            }
-        }
-        return counts
     }
 }

@@ -23,6 +23,8 @@ struct UsageChanges {
     fileprivate struct Counter {
         var state = CounterState()
         var storedCharge = FixedDecimal.zero
+        /// The period's quantity through the counter, as it was stored; nil where it was not.
+        var storedRunning: FixedDecimal?
         /// Set with the first change.
         var counted: CountedPlace?
     }
@@ -35,12 +37,15 @@ struct UsageChanges {
     private var counters: [CounterKey: Counter]
     private var limits: [LimitKey: LimitUsage] = [:]
     private var distinct: [DistinctKey: Int64] = [:]
+    private var moves = DistinctMoves()
 
     /// - Parameter stored: the counters as they stand, read under the ledger lock.
     init(stored: [CounterRow]) {
-        counters = Dictionary(
-            stored.map { ($0.key, Counter(state: $0.state, storedCharge: $0.charge)) }
-        ) { first, _ in first }
+        let counters = stored.map { row in
+            let running = row.runningQuantity ?? row.state.quantity
+            return (row.key, Counter(state: row.state, storedCharge: row.charge, storedRunning: running))
+        }
+        self.counters = Dictionary(counters) { first, _ in first }
     }
 
     /// Counts one fresh event, which takes the ledger sequence given.
@@ -135,7 +140,11 @@ struct UsageChanges {
         let segmented = SegmentedCounters(
             states: counters.mapValues(\.state),
             storedCharges: counters.mapValues(\.storedCharge),
-            firstSeen: try SegmentedCounters.firstSeen(of: split, in: transaction)
+            firstSeen: try moves.firstSeen(
+                of: split,
+                running: counters.compactMapValues(\.storedRunning),
+                in: transaction
+            )
         )
         return rows + (try segmented.rows(of: split))
     }
@@ -149,6 +158,9 @@ struct UsageChanges {
         where value.references == distinct[DistinctKey(counter: value.counter, value: value.value)] {
             let quantity = counters[value.counter, default: Counter()].state.quantity
             counters[value.counter, default: Counter()].state.quantity = try quantity.adding(.one)
+            if counters[value.counter]?.counted?.place.parts.isEmpty == false {
+                moves.appearing[value.counter, default: []].insert(value.value)
+            }
         }
     }
 }

@@ -71,6 +71,49 @@ struct PlanChangeRaceTests {
         }
     }
 
+    @Test func anyOrderOfEventsAndVoidsGivesTheSame() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("workers", "unique_count", of: "worker")
+            try await server.addFeature("level", "latest", of: "seconds")
+            try await server.addFeature("peak", "max", of: "seconds")
+            let peak = #"{"feature":"peak","price":{"model":"per_unit","unit_amount":"3"}}"#
+            for (plan, unit) in [("pro", "1"), ("max", "2")] {
+                let version = Self.version(unit).replacing(#"{"charges":["#, with: #"{"charges":[\#(peak),"#)
+                try await server.publish(version, as: plan)
+            }
+            let id = try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            for plan in ["max", "pro", "max"] {
+                server.clock.advance(seconds: 60)
+                try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"\#(plan)"}"#)
+            }
+            server.clock.advance(seconds: 60)
+            // The segments begin at minutes 0, 1, 2 and 3 after 08:00; events fall in all of them, in any order.
+            var generator = SeededGenerator(seed: 11)
+            var stored: [String] = []
+            for round in 0..<12 {
+                let events = (0..<30).map { index in
+                    let second = Int.random(in: 0..<240, using: &generator)
+                    let time = "2026-11-23T08:0\(second / 60):\(second % 60 < 10 ? "0" : "")\(second % 60)Z"
+                    let worker = Int.random(in: 0..<25, using: &generator)
+                    let seconds = Int.random(in: 0..<60, using: &generator)
+                    return SentEvent(
+                        "\(round)-\(index)",
+                        time: time,
+                        data: #"{"seconds":\#(seconds),"worker":"w\#(worker)"}"#
+                    )
+                }
+                try await server.post(events).expecting(200)
+                stored += events.map(\.id)
+                for _ in 0..<12 {
+                    _ = try await server.void(stored.remove(at: Int.random(in: stored.indices, using: &generator)))
+                }
+                #expect(try await server.differences() == [], "round \(round)")
+            }
+        }
+    }
+
     /// Events at the present of the moving clock, and late ones of the days before.
     private static func send(_ server: TestServer, _ sender: Int) async throws {
         for batch in 0..<batches {

@@ -111,6 +111,10 @@ import Web
             ("counters", CounterStore.counters(counters)),
             ("distinct values", DistinctStore.release(keys[0], of: counters[0])),
             (
+                "distinct values of segments",
+                DistinctStore.holding(Array(keys.prefix(3)), in: Array(counters.prefix(2)))
+            ),
+            (
                 "log page",
                 EventLogStore.page(tenant: seven, interval: interval, after: position, throughSequence: 9, limit: 5)
             ),
