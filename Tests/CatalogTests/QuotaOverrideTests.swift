@@ -92,6 +92,20 @@ import Web
         }
     }
 
+    @Test func itWaitsForASubscription() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            try await server.publish(limit: "100")
+            _ = try await server.expect(200, "PUT", "\(Self.path)?window=billing_period", #"{"limit":"40"}"#)
+            _ = try await server.expect(404, "GET", Self.path)
+            let made = try await server.expect(201, "POST", "/subscriptions", #"{"tenant":"acme","plan":"pro"}"#)
+            #expect(try await Self.limit(server) == "40")
+            let id = try #require(made.json["id"]?.string)
+            _ = try await server.expect(200, "POST", "/subscriptions/\(id)/cancel")
+            _ = try await server.expect(404, "GET", Self.path)
+        }
+    }
+
     @Test func refusesWhatIsNoQuota() async throws {
         try await TestServer.run { server in
             _ = try await Self.arrange(server)
