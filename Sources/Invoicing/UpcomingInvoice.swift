@@ -6,8 +6,8 @@ package import Web
 /// The invoice that a tenant's current billing period comes to so far, from the same counters and by the same functions
 /// that the final one is made of. In a trial it is the opening one, of the fees in advance.
 package enum UpcomingInvoice {
-    /// The body as a transaction sees it, which has perhaps changed the tenant's subscription; nil where no subscription
-    /// covers the instant.
+    /// The body as a transaction sees it, which has perhaps changed the tenant's subscription; nil where no
+    /// subscription covers the instant.
     /// - Throws: the problem `amount_out_of_range` when it is more than an amount can hold.
     package static func body(
         of tenant: TenantID,
