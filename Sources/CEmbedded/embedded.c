@@ -44,6 +44,9 @@ static const unsigned char migration_0012[] = {
 static const unsigned char migration_0013[] = {
 #embed "../../migrations/0013_credits.sql"
 };
+static const unsigned char migration_0014[] = {
+#embed "../../migrations/0014_price_set_read.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -68,6 +71,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0011_invoices.sql", migration_0011),
     FILE_ENTRY("0012_large_counters.sql", migration_0012),
     FILE_ENTRY("0013_credits.sql", migration_0013),
+    FILE_ENTRY("0014_price_set_read.sql", migration_0014),
 };
 
 size_t embedded_migration_count(void) {

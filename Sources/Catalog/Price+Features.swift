@@ -19,10 +19,12 @@ extension Price {
         return [FieldFault(pointer: "\(pointer)/model", code: "not_applicable", detail: detail)]
     }
 
-    /// The provider cost belongs to an event as a whole, so a feature of some of its classes would charge all of it.
+    /// A provider cost is told by class only where the classes are those of tokens; otherwise a feature of some of an
+    /// event's classes would charge all of it.
     private static func costFaults(over metered: MeteredFeature, at pointer: String) -> [FieldFault] {
         guard let dimension = metered.meter.definition.classDimension,
-            metered.feature.filters.contains(where: { $0.name == dimension })
+            metered.feature.filters.contains(where: { $0.name == dimension }),
+            !metered.meter.definition.tellsCostByClass
         else { return [] }
         let detail =
             "\"\(metered.feature.key)\" counts some of an event's classes, but the provider cost is that of the event"
@@ -66,7 +68,9 @@ extension MatrixPrice {
         }
         for (path, price) in nestedPrices(at: pointer) {
             faults += price.faults(over: metered, at: path)
-            if case .costPlus = price, let dimension = definition.classDimension, dimensions.contains(dimension) {
+            if case .costPlus = price, let dimension = definition.classDimension, dimensions.contains(dimension),
+                !definition.tellsCostByClass
+            {
                 let detail = "the provider cost is that of the event, which \"\(dimension)\" splits over cells"
                 faults.append(FieldFault(pointer: "\(path)/model", code: "not_applicable", detail: detail))
             }

@@ -85,6 +85,7 @@ extension Rooms {
                 ),
                 invoicing.closingWorker,
                 usage.partitionWorker,
+                usage.costWorker,
                 usage.ingest,
             ]
         )
@@ -120,10 +121,11 @@ extension UpcomingInvoiceAccess {
     }
 }
 
-/// The room of usage: ingest with its lanes, and the worker that makes partitions ahead.
+/// The room of usage: ingest with its lanes, and the workers that make partitions ahead and rate what was unpriced.
 private struct UsageRoom {
     let ingest: IngestService
     let partitionWorker: PartitionWorker
+    let costWorker: CostWorker
 
     init(_ dependencies: Dependencies, catalog: Catalog, operations: Operations) {
         let partitions = PartitionRegistry()
@@ -133,6 +135,14 @@ private struct UsageRoom {
             partitions: partitions,
             clock: dependencies.clock,
             limits: dependencies.configuration.ingestLimits,
+            costs: dependencies.configuration.costPolicy,
+            logger: dependencies.logger
+        )
+        costWorker = CostWorker(
+            catalog: catalog,
+            pool: dependencies.pool,
+            policy: dependencies.configuration.costPolicy,
+            clock: dependencies.clock,
             logger: dependencies.logger
         )
         partitionWorker = PartitionWorker(
@@ -150,6 +160,7 @@ private struct UsageRoom {
         ).register(in: operations)
         UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
             .register(in: operations)
+        UnpricedUsageRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
     }
 }
 
@@ -176,6 +187,10 @@ private struct InvoicingRoom {
 }
 
 extension Configuration {
+    fileprivate var costPolicy: CostPolicy {
+        CostPolicy(currency: costCurrency, trustedSources: trustedCostSources)
+    }
+
     fileprivate var ingestLimits: IngestLimits {
         var limits = IngestLimits()
         limits.queuedEvents = ingestQueueEvents

@@ -95,6 +95,13 @@ package struct CounterState: Sendable, Hashable {
         }
     }
 
+    /// Adds the cost of an event that is counted already.
+    /// - Parameter sequence: that of the rating.
+    mutating func addCost(_ added: FixedDecimal, sequence: Int64) throws(DecimalError) {
+        cost = try cost.adding(added)
+        ledgerSequence = max(ledgerSequence, sequence)
+    }
+
     /// Takes one event out again. A `max` or `latest` cannot be undone from its state: the caller recounts it when
     /// this answers `false`.
     /// - Parameter sequence: that of the reversal.

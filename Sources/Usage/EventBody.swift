@@ -15,6 +15,9 @@ struct EventBody: Encodable, Sendable {
     let reversalOf: String?
     /// What the feature that was asked for measured; null where none was.
     let quantity: FixedDecimal?
+    /// What the provider charges, with its currency; null where that is not known, and for tenants.
+    let providerCost: FixedDecimal?
+    let providerCostCurrency: String?
     let data: JSONValue
     let extensions: JSONValue
 
@@ -29,6 +32,8 @@ struct EventBody: Encodable, Sendable {
         ledgerSeq = stored.ledgerSequence
         reversalOf = stored.reversalOf == nil ? nil : stored.event.id
         self.quantity = quantity
+        providerCost = stored.cost?.amount
+        providerCostCurrency = stored.cost?.currency?.code
         data = try JSONValue(stored: stored.event.dataJSON)
         extensions = try JSONValue(stored: stored.event.extensions ?? "{}")
     }

@@ -24,7 +24,7 @@ struct EventCell: Sendable {
 
     /// The part of what a feature measured of an event that falls in the cell; nil when none does.
     func part(of measurement: Measurement, _ event: UsageEvent, _ metered: MeteredFeature) -> MeasuredValue? {
-        let cells = try? Metering.cells(of: measurement, matrix, event, metered)
+        let cells = try? Metering.cells(of: measurement, .unknown, matrix, event, metered)
         return cells?.first { $0.cell == text }?.value
     }
 }

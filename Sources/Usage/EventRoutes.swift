@@ -97,7 +97,7 @@ package struct EventRoutes: Sendable {
         guard let key = try context.tenantFilter(asked), let tenant = try await catalog.tenant(key: key) else {
             throw Problem.notFound("tenant", asked ?? "")
         }
-        let filter = EventLogFilter(
+        var filter = EventLogFilter(
             tenant: tenant.id,
             user: user,
             model: model,
@@ -115,9 +115,10 @@ package struct EventRoutes: Sendable {
                 counted.map { try EventBody($0.stored, tenant: tenant.key, quantity: $0.quantity) }
             )
         }
+        filter.showsCosts = context.principal.isOperatorWide
         let events = try await pool.query(
             .interactive,
-            as: .tenant(tenant.id.rawValue),
+            as: filter.showsCosts ? .service : .tenant(tenant.id.rawValue),
             EventLogStore.newest(filter, before: try EventPosition.before(page), limit: page.fetchCount),
             EventLogStore.decode
         )

@@ -54,6 +54,9 @@ struct EventColumns {
     private var requestIDs: [String?] = []
     private var data: [PostgresJSON?] = []
     private var extensions: [PostgresJSON?] = []
+    private var providerCosts: [FixedDecimal?] = []
+    private var priceSets: [PriceSetID?] = []
+    private var fxRates: [FXRateID?] = []
 
     mutating func append(_ stored: StoredEvent, tenant: TenantID) {
         let event = stored.event
@@ -84,6 +87,9 @@ struct EventColumns {
         requestIDs.append(usage.requestID)
         data.append(event.data.map(PostgresJSON.init(text:)))
         extensions.append(event.extensions.map(PostgresJSON.init(text:)))
+        providerCosts.append(stored.cost?.amount)
+        priceSets.append(stored.cost?.priceSet)
+        fxRates.append(stored.cost?.fxRate)
     }
 
     /// `unnest` stands in the select list, once per column: PostgreSQL then takes the arrays in step, row by row, where
@@ -94,7 +100,7 @@ struct EventColumns {
             tenant_id, ledger_seq, event_time, received_at, event_key, reversal_of, catalog_version,
             input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
             source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id,
-            data, extensions
+            data, extensions, provider_cost, price_set_id, fx_rate_id
         )
         SELECT unnest(\(tenants)::bigint[]), unnest(\(sequences)::bigint[]), unnest(\(times)::timestamptz[]),
             unnest(\(received)::timestamptz[]), unnest(\(keys)::uuid[]), unnest(\(reversals)::uuid[]),
@@ -104,7 +110,8 @@ struct EventColumns {
             unnest(\(ids)::text[]), unnest(\(types)::text[]), unnest(\(subjects)::text[]),
             unnest(\(providers)::text[]), unnest(\(models)::text[]), unnest(\(users)::text[]),
             unnest(\(features)::text[]), unnest(\(costCenters)::text[]), unnest(\(requestIDs)::text[]),
-            unnest(\(data)::jsonb[]), unnest(\(extensions)::jsonb[])
+            unnest(\(data)::jsonb[]), unnest(\(extensions)::jsonb[]),
+            unnest(\(providerCosts)::numeric[]), unnest(\(priceSets)::bigint[]), unnest(\(fxRates)::uuid[])
         """
     }
 }

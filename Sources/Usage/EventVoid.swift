@@ -106,7 +106,8 @@ struct EventVoiding {
                 time: original.time,
                 receivedAt: now,
                 ledgerSequence: sequence,
-                catalogVersion: original.catalogVersion
+                catalogVersion: original.catalogVersion,
+                cost: original.cost
             ),
             tenant: tenant.id
         )
@@ -118,11 +119,17 @@ struct EventVoiding {
         let periods = try BillingPeriodStore.all(of: tenant.id, in: transaction)
         var locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         let place = locator.place(of: original.time)
+        var costs = StoredCosts(costs: catalog.costs, currency: tenant.currency)
         let measurements = Metering.measureStored(
             original.event,
             features: catalog.features(of: original.event.type, at: original.catalogVersion),
-            under: place?.planVersion
+            under: place?.planVersion,
+            cost: costs.measured(original)
         )
+        var unpriced = UnpricedChanges()
+        let reason = original.unpricedReason(in: tenant.currency)
+        try unpriced.remove(original.event, at: original.time, of: tenant.id, reason)
+        unpriced.enqueue(triedWith: catalog.costs.version, in: transaction)
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
             try uncount(

@@ -10,6 +10,8 @@ import Postgres
 struct IngestFlush: Sendable {
     /// The version of the shared catalogue that measured every event of the flush.
     let catalogVersion: Int64
+    /// The version of the price book that rated them.
+    let priceVersion: Int64
     /// In the order of their tenants, so that ledgers are locked in one order everywhere.
     let groups: [TenantGroup]
     let unmatched: [UnmatchedEvent]
@@ -33,6 +35,7 @@ struct IngestFlush: Sendable {
             }
         }
         catalogVersion = submissions.first?.catalogVersion ?? 0
+        priceVersion = submissions.first?.priceVersion ?? 0
         self.groups = groups.sorted { $0.tenant.id < $1.tenant.id }
         self.unmatched = unmatched
     }
@@ -72,6 +75,7 @@ struct IngestFlush: Sendable {
         var changes = UsageChanges(stored: try results[3].map(CounterStore.decode))
         var columns = EventColumns()
         var late = LateUsage()
+        var unpriced = UnpricedChanges()
         for (groupIndex, group) in groups.enumerated() {
             var windows = WindowCache(zone: group.tenant.zone)
             var sequence = sequences[group.tenant.id, default: 0]
@@ -82,6 +86,7 @@ struct IngestFlush: Sendable {
                     StoredEvent(pending, sequence: sequence, version: catalogVersion),
                     tenant: group.tenant.id
                 )
+                try unpriced.add(pending.event, at: pending.time, of: group.tenant.id, pending.cost.unpricedReason)
                 try changes.add(pending, sequence: sequence, tenant: group.tenant, windows: &windows)
                 late.note(pending.place, of: group.tenant.id, at: pending.receivedAt)
             }
@@ -91,6 +96,7 @@ struct IngestFlush: Sendable {
             transaction.enqueue(columns.insert)
             try changes.enqueue(in: transaction)
             late.enqueue(in: transaction)
+            unpriced.enqueue(triedWith: priceVersion, in: transaction)
         }
         return claims.notices(groups)
     }
@@ -156,7 +162,8 @@ extension StoredEvent {
             time: pending.time,
             receivedAt: pending.receivedAt,
             ledgerSequence: sequence,
-            catalogVersion: version
+            catalogVersion: version,
+            cost: StoredCost(pending.cost)
         )
     }
 }

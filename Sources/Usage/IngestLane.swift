@@ -154,7 +154,7 @@ final class IngestLane: Sendable {
                 ) { transaction in
                     try flush.run(in: transaction)
                 }
-                metrics.flushed(events: flush.eventCount)
+                metrics.flushed(flush)
                 return Dictionary(grouping: notices, by: \.submission)
             } catch let stale as StaleCatalog {
                 attempts += 1

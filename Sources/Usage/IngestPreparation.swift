@@ -1,6 +1,7 @@
 import BillingCore
 import Catalog
 import Postgres
+import Web
 
 /// Attributes decoded events to tenants and measures them, against the snapshots at hand. Whatever these get wrong
 /// because they are stale is found out inside the flush's transaction, and prepared again.
@@ -8,6 +9,12 @@ struct IngestPreparation: Sendable {
     let catalog: Catalog
     let pool: PostgresPool
     let partitions: PartitionRegistry
+    let costs: CostPolicy
+    let priceSets: PriceSets
+    let clock: Clock
+
+    /// How often events are rated again when prices go at the same time.
+    private static let attempts = 3
 
     /// An event on its way in, before anything is known of its tenant.
     struct Incoming: Sendable {
@@ -20,6 +27,7 @@ struct IngestPreparation: Sendable {
 
     struct Prepared: Sendable {
         var catalogVersion: Int64
+        var priceVersion: Int64
         var groups: [TenantGroup]
         var unmatched: [UnmatchedEvent]
         var faults: [EventFault] = []
@@ -43,9 +51,26 @@ struct IngestPreparation: Sendable {
     /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.
     /// - Returns: what can be stored, and the faults of what cannot.
     func prepare(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
+        for _ in 1..<Self.attempts {
+            do {
+                return try await prepareOnce(incoming, boundTo: boundTo)
+            } catch is PriceVanished {
+                try await catalog.reload()
+            }
+        }
+        return try await prepareOnce(incoming, boundTo: boundTo)
+    }
+
+    private func prepareOnce(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
         let tenants = try await tenants(of: incoming)
         let shared = catalog.current
-        var prepared = Prepared(catalogVersion: shared.version, groups: [], unmatched: [])
+        var rater = CallRater(costs: shared.costs, version: shared.version, policy: costs, sets: priceSets)
+        var prepared = Prepared(
+            catalogVersion: shared.version,
+            priceVersion: shared.costs.version,
+            groups: [],
+            unmatched: []
+        )
         var groupOf: [TenantID: Int] = [:]
         var locators: [PeriodLocator] = []
         for item in incoming {
@@ -64,12 +89,14 @@ struct IngestPreparation: Sendable {
                 locators.append(PeriodLocator(tenant: tenant))
             }
             let place = locators[group].place(of: item.time)
+            let cost = rater.cost(of: item.event, at: item.time, currency: tenant.currency)
             let measurements: [Measurement]
             do {
                 measurements = try Metering.measure(
                     item.event,
                     features: shared.featuresByEventType[item.event.type] ?? [],
-                    under: place?.planVersion
+                    under: place?.planVersion,
+                    cost: MeasuredCost(cost)
                 )
             } catch {
                 prepared.faults.append(EventFault(error, of: item))
@@ -82,13 +109,28 @@ struct IngestPreparation: Sendable {
                     receivedAt: item.receivedAt,
                     index: item.index,
                     measurements: measurements,
-                    place: place
+                    place: place,
+                    cost: cost
                 )
             )
         }
         prepared.groups.removeAll(where: \.events.isEmpty)
         try await partitions.ensure(months: incoming.map(\.time), pool: pool)
+        try await storePriceSets(of: prepared)
         return try await withBillingPeriods(prepared)
+    }
+
+    /// Stores the price sets that the costs of events name and that are not known yet: once per set and replica.
+    private func storePriceSets(of prepared: Prepared) async throws {
+        var sets: [PriceSets.Reference] = []
+        var rates: Set<FXRateID> = []
+        for group in prepared.groups {
+            for call in group.events.lazy.compactMap(\.cost.priced) {
+                if call.set.id == nil { sets.append(call.set) }
+                if let rate = call.conversion.rate?.id, !priceSets.isUsed(rate) { rates.insert(rate) }
+            }
+        }
+        try await priceSets.ensure(sets, rates: rates, at: clock.now(), lane: .ingest, pool: pool)
     }
 
     /// Reads what a flush found out of date.
@@ -178,7 +220,8 @@ extension IngestPreparation.Prepared {
                     receivedAt: pending.receivedAt,
                     index: pending.index,
                     measurements: pending.measurements,
-                    place: locator.place(of: pending.time)
+                    place: locator.place(of: pending.time),
+                    cost: pending.cost
                 )
             }
             return TenantGroup(tenant: group.tenant, events: events)

@@ -74,8 +74,14 @@ struct IngestMetrics: Sendable {
     private let depth = Meter(label: "turnpike_ingest_queue_events")
     private let flushSize = Recorder(label: "turnpike_ingest_flush_events", aggregate: true)
     private let outcomes: [EventStatus: Counter]
+    private let costs: [CostOutcome: Counter]
 
     init() {
+        costs = Dictionary(
+            uniqueKeysWithValues: CostOutcome.allCases.map { outcome in
+                (outcome, Counter(label: "turnpike_event_costs_total", dimensions: [("outcome", outcome.rawValue)]))
+            }
+        )
         outcomes = Dictionary(
             uniqueKeysWithValues: EventStatus.allCases.map { status in
                 (status, Counter(label: "turnpike_events_total", dimensions: [("outcome", status.rawValue)]))
@@ -92,8 +98,9 @@ struct IngestMetrics: Sendable {
         }
     }
 
-    func flushed(events: Int) {
-        flushSize.record(events)
+    func flushed(_ flush: IngestFlush) {
+        flushSize.record(flush.eventCount)
+        for (outcome, count) in flush.costOutcomes { costs[outcome]?.increment(by: count) }
     }
 
     /// Events of a request of which nothing was stored.

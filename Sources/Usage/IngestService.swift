@@ -49,9 +49,17 @@ package final class IngestService: Service {
         partitions: PartitionRegistry,
         clock: Clock,
         limits: IngestLimits,
+        costs: CostPolicy = CostPolicy(),
         logger: Logger
     ) {
-        let preparation = IngestPreparation(catalog: catalog, pool: pool, partitions: partitions)
+        let preparation = IngestPreparation(
+            catalog: catalog,
+            pool: pool,
+            partitions: partitions,
+            costs: costs,
+            priceSets: PriceSets(),
+            clock: clock
+        )
         let metrics = IngestMetrics()
         self.preparation = preparation
         self.metrics = metrics
@@ -133,7 +141,10 @@ package final class IngestService: Service {
     private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
         var shares: [Int: IngestPreparation.Prepared] = [:]
         func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {
-            add(&shares[lane, default: .init(catalogVersion: prepared.catalogVersion, groups: [], unmatched: [])])
+            var empty = prepared
+            empty.groups = []
+            empty.unmatched = []
+            add(&shares[lane, default: empty])
         }
         for group in prepared.groups {
             share(Int(truncatingIfNeeded: group.tenant.id.rawValue) % lanes.count) { $0.groups.append(group) }

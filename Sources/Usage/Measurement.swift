@@ -5,15 +5,15 @@ import Catalog
 package struct Measurement: Sendable, Hashable {
     package let feature: FeatureID
     package let value: MeasuredValue
-    /// What the provider charges for the event, in the currency of the plan it counts under. Each feature that the
-    /// event feeds has the whole of it.
-    package let cost: FixedDecimal
+    /// What the provider charges for the part of the event that the feature measures, in the tenant's currency, which
+    /// is that of its plans. Nil when it is not known: then a price that depends on it is none.
+    package let cost: FixedDecimal?
     /// What falls in each cell, where the plan prices the feature by a matrix; otherwise empty.
     package var cells: [MeasuredCell] = []
 
     /// 10^15 or more, with which a few events could make a counter overflow.
     var isHuge: Bool {
-        max(value.quantity.magnitude, cost.magnitude) >= Self.hugeQuantity
+        max(value.quantity.magnitude, cost?.magnitude ?? .zero) >= Self.hugeQuantity
     }
 
     private static let hugeQuantity = FixedDecimal(1_000_000_000_000_000)
@@ -24,21 +24,22 @@ package struct MeasuredCell: Sendable, Hashable {
     /// The text of its `PriceCell`.
     package let cell: String
     package let value: MeasuredValue
-    /// Zero where a class dimension splits the event over cells, because its cost cannot be split.
-    package let cost: FixedDecimal
+    /// What the provider charges for that part; nil when it is not known.
+    package let cost: FixedDecimal?
 }
 
 extension Measurement {
-    /// Names every counter that the measurement changes, with what it adds: the pooled one, then its cells.
+    /// Names every counter that the measurement changes, with what it adds: the pooled one, then its cells. A cost that
+    /// is not known adds nothing yet.
     func forEachCounter<Failure: Error>(
         of tenant: TenantID,
         in period: BillingPeriodID,
         _ body: (CounterKey, MeasuredValue, FixedDecimal) throws(Failure) -> Void
     ) throws(Failure) {
-        try body(CounterKey(tenant: tenant, period: period, feature: feature), value, cost)
+        try body(CounterKey(tenant: tenant, period: period, feature: feature), value, cost ?? .zero)
         for part in cells {
             let key = CounterKey(tenant: tenant, period: period, feature: feature, cell: part.cell)
-            try body(key, part.value, part.cost)
+            try body(key, part.value, part.cost ?? .zero)
         }
     }
 }

@@ -6,6 +6,7 @@ extension Metering {
     /// of a class map apart, each class that is not zero in its own.
     static func cells(
         of measurement: Measurement,
+        _ cost: MeasuredCost,
         _ matrix: MatrixPrice,
         _ event: UsageEvent,
         _ metered: MeteredFeature
@@ -26,7 +27,13 @@ extension Metering {
         try forEachClass(of: classes, passing: filters, in: event) { (part, amount) throws(MeasurementFault) in
             guard !amount.isZero else { return }
             values[position] = part.name
-            cells.append(MeasuredCell(cell: matrix.cell(values).text, value: .sum(amount), cost: .zero))
+            cells.append(
+                MeasuredCell(
+                    cell: matrix.cell(values).text,
+                    value: .sum(amount),
+                    cost: cost.cost(of: [part.property])
+                )
+            )
         }
         return cells
     }

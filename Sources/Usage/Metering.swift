@@ -1,4 +1,4 @@
-package import BillingCore
+import BillingCore
 package import Catalog
 
 /// Measures events by the meters of the catalogue: the pure step between a decoded event and its counters.
@@ -9,22 +9,26 @@ package enum Metering {
     /// meter reads.
     /// - Parameters:
     ///   - plan: the plan version that the event counts under, whose matrix prices tell cells apart.
-    ///   - cost: the event's provider cost, in the plan's currency.
+    ///   - cost: what the provider charges for the event, in the tenant's currency, which is that of its plans.
     /// - Throws: `MeasurementFault` when a property that a meter reads has a value that cannot be measured.
     package static func measure(
         _ event: UsageEvent,
         features: [MeteredFeature],
         under plan: PlanVersion? = nil,
-        cost: FixedDecimal = .zero
+        cost: MeasuredCost = .nothing
     ) throws(MeasurementFault) -> [Measurement] {
         var measurements: [Measurement] = []
         for metered in features {
             guard admits(metered.meter.definition, event),
                 let value = try value(of: event, for: metered)
             else { continue }
-            var measurement = Measurement(feature: metered.feature.id, value: value, cost: cost)
+            var measurement = Measurement(
+                feature: metered.feature.id,
+                value: value,
+                cost: metered.cost(of: cost)
+            )
             if let matrix = plan?.matrices[metered.feature.id] {
-                measurement.cells = try cells(of: measurement, matrix, event, metered)
+                measurement.cells = try cells(of: measurement, cost, matrix, event, metered)
             }
             measurements.append(measurement)
         }
@@ -37,7 +41,7 @@ package enum Metering {
         _ event: UsageEvent,
         features: [MeteredFeature],
         under plan: PlanVersion? = nil,
-        cost: FixedDecimal = .zero
+        cost: MeasuredCost = .nothing
     ) -> [Measurement] {
         features.compactMap { metered in
             try? measure(event, features: [metered], under: plan, cost: cost).first
@@ -128,6 +132,17 @@ package enum Metering {
             )
         }
         return number
+    }
+}
+
+extension MeteredFeature {
+    /// What the provider charges for the part of a call that the feature measures: for the classes that pass its
+    /// filters on the class dimension, or else for the whole call. Nil when that is not known.
+    fileprivate func cost(of call: MeasuredCost) -> FixedDecimal? {
+        guard case .classes(let classes, let dimension) = meter.definition.value else { return call.whole }
+        let filters = feature.filters.filter { $0.name == dimension }
+        let measured = classes.filter { part in filters.allSatisfy { $0.admits(part.name) } }
+        return measured.count == classes.count ? call.whole : call.cost(of: measured.map(\.property))
     }
 }
 

@@ -12,6 +12,7 @@ struct PendingEvent: Sendable {
     let measurements: [Measurement]
     /// `nil` when no subscription covers its time.
     let place: EventPlace?
+    var cost = CallCost.none
 }
 
 /// The events of one request that belong to one tenant, prepared against one version of the catalogue.
@@ -62,10 +63,16 @@ extension PendingEvent {
 }
 
 extension Measurement {
-    /// Whether the plan says what the usage costs: by a charge, in each cell of a matrix, or by a quota alone.
+    /// Whether the plan says what the usage costs: by a charge, in each cell of a matrix, or by a quota alone. A price
+    /// that follows the provider cost says nothing where that is not known.
     fileprivate func isPriced(by plan: PlanVersion) -> Bool {
         guard plan.mentions(feature) else { return false }
-        return cells.allSatisfy { plan.matrices[feature]?.price(ofCell: $0.cell) != nil }
+        if cost == nil, case .costPlus = plan.charges[feature] { return false }
+        return cells.allSatisfy { part in
+            guard let price = plan.matrices[feature]?.price(ofCell: part.cell) else { return false }
+            if part.cost == nil, case .costPlus = price { return false }
+            return true
+        }
     }
 }
 

@@ -15,6 +15,10 @@ package struct StoredEvent: Sendable {
     package let ledgerSequence: Int64
     /// The shared catalogue's version that metered it.
     package let catalogVersion: Int64
+    /// What the provider charges for it; nil where that is not known, or nobody does.
+    package var cost: StoredCost?
+    /// When it was rated after it was stored.
+    package var laterRating: LaterRating?
 }
 
 /// The query half of `usage_event`.
@@ -24,6 +28,19 @@ package enum EventLogStore {
         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
         source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id,
         data, extensions
+        """
+
+    /// The provider cost, and of what kind it is.
+    private static let costColumns: SQL = """
+        provider_cost, price_set_id, fx_rate_id,
+        (SELECT price_set.currency FROM price_set WHERE price_set.price_set_id = usage_event.price_set_id),
+        (SELECT price_set.is_reported FROM price_set WHERE price_set.price_set_id = usage_event.price_set_id),
+        rated_ledger_seq, rated_version
+        """
+
+    /// Nothing of the cost, for whoever must not see it.
+    private static let noCostColumns: SQL = """
+        NULL::numeric, NULL::bigint, NULL::uuid, NULL::text, NULL::boolean, NULL::bigint, NULL::bigint
         """
 
     /// One page of a tenant's events in the order of their time, from `after` on, up to a ledger sequence, for a
@@ -38,7 +55,7 @@ package enum EventLogStore {
         let start = after?.time ?? interval.start
         let sequence = after?.ledgerSequence ?? Int64.min
         return """
-            SELECT \(columns)
+            SELECT \(columns), \(costColumns)
             FROM usage_event
             WHERE tenant_id = \(tenant)
                 AND (event_time, ledger_seq) > (\(start), \(sequence))
@@ -49,10 +66,34 @@ package enum EventLogStore {
             """
     }
 
+    /// One page of the events of a model and a day that have no cost, or no conversion of it, in the order of their
+    /// time. Voided ones are left out.
+    static func unpriced(_ key: UnpricedKey, after: EventPosition?, limit: Int) -> SQL {
+        let start = after?.time ?? key.day.start
+        let sequence = after?.ledgerSequence ?? Int64.min
+        let isUnpriced: SQL =
+            key.reason == .price ? "price_set_id IS NULL" : "price_set_id IS NOT NULL AND fx_rate_id IS NULL"
+        return """
+            SELECT \(columns), \(costColumns)
+            FROM usage_event
+            WHERE tenant_id = \(key.tenant)
+                AND (event_time, ledger_seq) > (\(start), \(sequence))
+                AND event_time >= \(key.day.start) AND event_time < \(key.day.end)
+                AND coalesce(provider, '') = \(key.provider) AND coalesce(model, '') = \(key.model)
+                AND \(isUnpriced) AND reversal_of IS NULL AND NOT EXISTS (
+                    SELECT FROM usage_event AS reversal
+                    WHERE reversal.tenant_id = usage_event.tenant_id AND reversal.event_time = usage_event.event_time
+                        AND reversal.reversal_of = usage_event.event_key
+                )
+            ORDER BY event_time, ledger_seq
+            LIMIT \(limit)
+            """
+    }
+
     /// The event that claimed a key at a time.
     package static func event(tenant: TenantID, key: EventKey, time: Instant) -> SQL {
         """
-        SELECT \(columns)
+        SELECT \(columns), \(costColumns)
         FROM usage_event
         WHERE tenant_id = \(tenant) AND event_time = \(time) AND event_key = \(key)
         ORDER BY ledger_seq
@@ -106,7 +147,7 @@ package enum EventLogStore {
             conditions.append("(event_time, ledger_seq) < (\(before.time), \(before.ledgerSequence))")
         }
         return """
-            SELECT \(columns)
+            SELECT \(columns), \(filter.showsCosts ? costColumns : noCostColumns)
             FROM usage_event
             WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY event_time DESC, ledger_seq DESC
@@ -158,8 +199,32 @@ package enum EventLogStore {
             time: time,
             receivedAt: received,
             ledgerSequence: sequence,
-            catalogVersion: version
+            catalogVersion: version,
+            cost: try cost(&row),
+            laterRating: try laterRating(&row)
         )
+    }
+
+    private static func cost(_ row: inout PostgresRow) throws(PostgresError) -> StoredCost? {
+        let amount = try row.next(FixedDecimal?.self)
+        let set = try row.next(PriceSetID?.self)
+        let fxRate = try row.next(FXRateID?.self)
+        let currency = try row.next(Currency?.self)
+        let isReported = try row.next(Bool?.self)
+        guard let amount, let set else { return nil }
+        return StoredCost(
+            amount: amount,
+            priceSet: set,
+            fxRate: fxRate,
+            currency: currency,
+            isReported: isReported ?? false
+        )
+    }
+
+    private static func laterRating(_ row: inout PostgresRow) throws(PostgresError) -> LaterRating? {
+        let sequence = try row.next(Int64?.self)
+        let version = try row.next(Int64?.self)
+        return sequence.map { LaterRating(ledgerSequence: $0, version: version) }
     }
 }
 
@@ -176,6 +241,8 @@ package struct EventLogFilter: Sendable {
     package var model: String?
     package var type: String?
     package var source: String?
+    /// Only where an operator asks, under the service's role.
+    package var showsCosts = false
     package var id: String?
     package var from: Instant?
     package var to: Instant?

@@ -16,7 +16,13 @@ struct StoredUsage: Sendable {
 
     /// Reads it in one snapshot, without a lock: whoever changes usage commits sequence, events and counters at once.
     /// `nil` when the ledger's tenant does not exist.
-    init?(tenant id: TenantID, now: Instant, in transaction: borrowing Transaction) throws {
+    /// - Parameter known: the price book as read for another tenant; it is read again only if it has changed since.
+    init?(
+        tenant id: TenantID,
+        now: Instant,
+        reusing known: CostCatalog,
+        in transaction: borrowing Transaction
+    ) throws {
         try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         let sequence = try transaction.first("SELECT ledger_seq FROM tenant_ledger WHERE tenant_id = \(id)") {
             row throws(PostgresError) in try row.next(Int64.self)
@@ -26,7 +32,7 @@ struct StoredUsage: Sendable {
         else { return nil }
         self.tenant = tenant
         ledgerSequence = sequence
-        catalog = try CatalogSnapshotStore.read(in: transaction)
+        catalog = try CatalogSnapshotStore.read(reusing: known, in: transaction)
         periods = try BillingPeriodStore.all(of: id, in: transaction)
         let results = try transaction.pipeline([
             CounterStore.counters(tenant: id), LimitStateStore.allStates(tenant: id),

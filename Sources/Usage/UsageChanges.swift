@@ -104,6 +104,22 @@ struct UsageChanges {
         }
     }
 
+    /// Adds the cost of an event that was counted before its cost was known.
+    /// - Parameter sequence: of the rating.
+    mutating func addCost(of pending: PendingEvent, sequence: Int64, tenant: TenantID) throws {
+        guard let place = pending.place else { return }
+        guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
+        for measurement in pending.measurements {
+            try measurement.forEachCounter(of: tenant, in: period) { (key, value, cost) throws(CounterOverflow) in
+                do {
+                    try counters[key, default: Counter()].addCost(cost, of: value, sequence: sequence, at: place)
+                } catch {
+                    throw CounterOverflow(tenant: tenant, feature: key.feature)
+                }
+            }
+        }
+    }
+
     /// Sends the writes. They travel with the commit, except where a distinct value must be known to be new first.
     mutating func enqueue(in transaction: borrowing Transaction) throws {
         if !distinct.isEmpty {
@@ -175,6 +191,17 @@ extension UsageChanges.Counter {
     ) throws(DecimalError) {
         if counted == nil { counted = CountedPlace(place, value) }
         try state.add(value, cost: cost, from: origin, sequence: sequence)
+    }
+
+    /// Adds the cost of an event that was counted without one.
+    fileprivate mutating func addCost(
+        _ cost: FixedDecimal,
+        of value: MeasuredValue,
+        sequence: Int64,
+        at place: EventPlace
+    ) throws(DecimalError) {
+        if counted == nil { counted = CountedPlace(place, value) }
+        try state.addCost(cost, sequence: sequence)
     }
 }
 

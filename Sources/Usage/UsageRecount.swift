@@ -22,6 +22,7 @@ package struct UsageRecount: Sendable {
     private var places: [CounterKey: CountedPlace] = [:]
     private var locator: PeriodLocator
     private var windows: WindowCache
+    private var costs: StoredCosts
 
     /// Names one window of one limit.
     package struct WindowKey: Sendable, Hashable {
@@ -29,13 +30,30 @@ package struct UsageRecount: Sendable {
         package let window: Interval
     }
 
-    /// - Parameter periods: every billing period of the tenant's that has a row.
-    package init(tenant: TenantSnapshot, periods: [BillingPeriod], catalog: CatalogSnapshot) {
+    /// - Parameters:
+    ///   - periods: every billing period of the tenant's that has a row.
+    ///   - costsThroughSequence: costs that were found out after this ledger sequence are left out.
+    package init(
+        tenant: TenantSnapshot,
+        periods: [BillingPeriod],
+        catalog: CatalogSnapshot,
+        costsThroughSequence: Int64 = .max
+    ) {
         self.tenant = tenant
         self.periods = periods
         self.catalog = catalog
         locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         windows = WindowCache(zone: tenant.zone)
+        costs = StoredCosts(
+            costs: catalog.costs,
+            currency: tenant.currency,
+            throughSequence: costsThroughSequence
+        )
+    }
+
+    /// The event's provider cost as it is stored and as the price book gives it, where they differ.
+    package mutating func costDifference(_ stored: StoredEvent) -> (stored: String, rebuilt: String)? {
+        costs.difference(stored)
     }
 
     package var tenantID: TenantID { tenant.id }
@@ -86,7 +104,8 @@ package struct UsageRecount: Sendable {
         let measurements = Metering.measureStored(
             stored.event,
             features: catalog.features(of: stored.event.type, at: stored.catalogVersion),
-            under: place?.planVersion
+            under: place?.planVersion,
+            cost: costs.measured(stored)
         )
         for measurement in measurements {
             if let place {
@@ -129,7 +148,7 @@ package struct UsageRecount: Sendable {
             value,
             cost: cost,
             from: CounterWinner(time: stored.time, id: stored.event.id, key: stored.key),
-            sequence: stored.ledgerSequence
+            sequence: max(stored.ledgerSequence, costs.laterSequence(stored) ?? 0)
         )
         if case .unique(let distinctValue) = value {
             distinct[key, default: [:]][distinctValue, default: 0] += 1

@@ -55,6 +55,7 @@ package struct UsageVerification: Sendable {
     ) async throws -> Progress {
         var total = Progress()
         var after = TenantID.operatorWide
+        var priceBook = CostCatalog.empty
         while true {
             let last = after
             let tenants = try await pool.query(
@@ -67,7 +68,12 @@ package struct UsageVerification: Sendable {
                 """
             ) { row throws(PostgresError) in try row.next(TenantID.self) }
             for tenant in tenants {
-                for found in try await verify(tenant, counting: &total, progress: progress) {
+                for found in try await verify(
+                    tenant,
+                    priceBook: &priceBook,
+                    counting: &total,
+                    progress: progress
+                ) {
                     total.differences += 1
                     difference(found)
                 }
@@ -81,15 +87,18 @@ package struct UsageVerification: Sendable {
 
     private func verify(
         _ tenant: TenantID,
+        priceBook: inout CostCatalog,
         counting total: inout Progress,
         progress: (Progress) -> Void
     ) async throws -> [UsageDifference] {
-        let now = clock.now()
-        let stored = try await pool.transaction(.worker) { transaction in
-            try StoredUsage(tenant: tenant, now: now, in: transaction)
-        }
-        guard let stored else { return [] }
-        var recount = UsageRecount(tenant: stored.tenant, periods: stored.periods, catalog: stored.catalog)
+        guard let stored = try await stored(of: tenant, priceBook: &priceBook) else { return [] }
+        var recount = UsageRecount(
+            tenant: stored.tenant,
+            periods: stored.periods,
+            catalog: stored.catalog,
+            costsThroughSequence: stored.ledgerSequence
+        )
+        var costs = CostDifferences(tenant: stored.tenant.key)
         var rows = 0
         var after: EventPosition?
         var voided: Set<EventKey> = []
@@ -113,6 +122,7 @@ package struct UsageVerification: Sendable {
             do {
                 for event in page where !voided.contains(event.key) {
                     try recount.add(event)
+                    costs.add(recount.costDifference(event), of: event)
                 }
             } catch {
                 return [
@@ -129,7 +139,17 @@ package struct UsageVerification: Sendable {
             total.events += page.count
             progress(total)
         } while after != nil
-        return try stored.differences(from: recount, eventRows: rows)
+        return try stored.differences(from: recount, eventRows: rows) + costs.all
+    }
+
+    private func stored(of tenant: TenantID, priceBook: inout CostCatalog) async throws -> StoredUsage? {
+        let now = clock.now()
+        let known = priceBook
+        let stored = try await pool.transaction(.worker) { transaction in
+            try StoredUsage(tenant: tenant, now: now, reusing: known, in: transaction)
+        }
+        priceBook = stored?.catalog.costs ?? known
+        return stored
     }
 
     private func voidedKeys(

@@ -132,12 +132,26 @@ import Web
         )
     }
 
-    @Test func theProviderCostOfAnEventIsNotSplitOverClasses() {
+    @Test func theProviderCostOfAnEventIsSplitOverClassesOfTokensOnly() {
         let cost = Price.costPlus(markup: .zero)
         #expect(faults(cost, feature()).isEmpty)
         let output = [ValueFilter(name: "token_class", condition: .among(["output"]))]
-        #expect(faults(cost, feature(filters: output)) == ["/p/model not_applicable"])
+        #expect(faults(cost, feature(filters: output)).isEmpty)
         #expect(faults(matrix(["model"], default: cost), feature()).isEmpty)
-        #expect(faults(matrix(["token_class"], default: cost), feature()) == ["/p/default/model not_applicable"])
+        #expect(faults(matrix(["token_class"], default: cost), feature()).isEmpty)
+        let seconds = MeterValue.classes(
+            [
+                ValueClass(name: "input", property: "input_seconds"),
+                ValueClass(name: "output", property: "output_tokens"),
+            ],
+            dimension: "token_class"
+        )
+        #expect(faults(cost, feature(.sum, seconds)).isEmpty)
+        #expect(faults(cost, feature(.sum, seconds, filters: output)) == ["/p/model not_applicable"])
+        #expect(
+            faults(matrix(["token_class"], default: cost), feature(.sum, seconds)) == [
+                "/p/default/model not_applicable"
+            ]
+        )
     }
 }

@@ -55,7 +55,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 [plain.asking("window=day").saying(#"{"limit": "1"}"#), plain.saying(#"{"limit": "1"}"#)]
             case "removeQuotaOverride": [plain.asking("window=hour"), plain]
             case "updateTenant", "createTenant": tenantForms(plain, names, own)
-            case "listSubscriptions", "listApiKeys", "exportInvoices", "listCreditNotes", "listInvoices":
+            case "listSubscriptions", "listApiKeys", "exportInvoices", "listCreditNotes",
+                "listInvoices", "listUnpricedUsage":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey":

@@ -55,6 +55,11 @@ import Web
             event_id, event_type, subject)
         SELECT tenant_id, content_hash, event_time, event_time, event_key, 1, 's', 'e' || content_hash, 'e', 't'
         FROM event_dedup;
+        INSERT INTO price_set (price_set_id, set_key, currency, is_reported, created_at)
+        SELECT n, 'USD:' || n, 'USD', false, now() FROM generate_series(1, 2000) n;
+        INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
+            output_tokens, attempted_version)
+        SELECT tenant_id, 'price', 'openai', 'm' || n, '2026-11-01Z', 1, 1, 1, 1 FROM tenant, generate_series(1, 5) n;
         INSERT INTO unmatched_event (tenant_id, event_key, content_hash, received_at, event_time, time_given, subject,
             source, event_id, event_type, event)
         SELECT 0, gen_random_uuid(), n, now(), now(), true, 's' || n % 500, 's', 'e' || n, 'e', '{}'
@@ -120,6 +125,14 @@ import Web
             ),
             ("voided", EventLogStore.voided(tenant: seven, interval: interval, throughSequence: 9)),
             ("event", EventLogStore.event(tenant: seven, key: keys[0], time: time)),
+            (
+                "unpriced events",
+                EventLogStore.unpriced(
+                    UnpricedKey(tenant: seven, reason: .price, provider: "openai", model: "m1", dayStart: time),
+                    after: position,
+                    limit: 5
+                )
+            ),
             ("bounds", EventLogStore.bounds(tenant: seven, interval: interval)),
             ("unmatched", UnmatchedEventStore.waiting(subject: "s7", after: keys[0], limit: 50)),
             ("all unmatched", UnmatchedEventStore.waiting(subject: nil, after: keys[0], limit: 50)),

@@ -51,5 +51,10 @@ package struct FXRates: Sendable {
         byPair[Pair(from: from, to: to)]?.first { $0.effectiveFrom <= time }
     }
 
+    /// Whether any rate leads to a currency.
+    package func hasRates(to currency: Currency) -> Bool {
+        byPair.keys.contains { $0.to == currency }
+    }
+
     package subscript(id: FXRateID) -> FXRate? { byID[id] }
 }

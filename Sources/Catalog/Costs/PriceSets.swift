@@ -17,6 +17,10 @@ package enum PriceSet: Sendable, Hashable {
         }
     }
 
+    package var isReported: Bool {
+        if case .reported = self { true } else { false }
+    }
+
     var prices: [PriceID] {
         if case .prices(let ids, _) = self { ids } else { [] }
     }
@@ -31,14 +35,34 @@ package enum PriceSet: Sendable, Hashable {
 /// A price or a rate is gone that costs were about to be computed with: the catalogue must be read again.
 package struct PriceVanished: Error {}
 
-/// The ids of price sets, remembered for ingest. A set that is not known yet is stored before the costs that name it,
+/// The price sets in use, remembered for ingest. A set that is not stored yet is stored before the costs that name it,
 /// once for all replicas.
 package final class PriceSets: Sendable {
     /// Beyond this many, what is remembered is let go.
     private static let capacity = 100_000
 
+    /// A set and, once it is stored, its id. One is shared by everything that names the set.
+    package final class Reference: Sendable {
+        package let set: PriceSet
+        private let stored = Atomic<Int64>(0)
+
+        init(_ set: PriceSet) {
+            self.set = set
+        }
+
+        /// Nil before the set is stored.
+        package var id: PriceSetID? {
+            let id = stored.load(ordering: .acquiring)
+            return id == 0 ? nil : PriceSetID(id)
+        }
+
+        fileprivate func remember(_ id: PriceSetID) {
+            stored.store(id.rawValue, ordering: .releasing)
+        }
+    }
+
     private struct Known {
-        var sets: [PriceSet: PriceSetID] = [:]
+        var sets: [PriceSet: Reference] = [:]
         var usedRates: Set<FXRateID> = []
     }
 
@@ -46,8 +70,14 @@ package final class PriceSets: Sendable {
 
     package init() {}
 
-    package subscript(set: PriceSet) -> PriceSetID? {
-        known.withLock { $0.sets[set] }
+    package func reference(to set: PriceSet) -> Reference {
+        known.withLock { known in
+            if let reference = known.sets[set] { return reference }
+            if known.sets.count > Self.capacity { known.sets.removeAll() }
+            let reference = Reference(set)
+            known.sets[set] = reference
+            return reference
+        }
     }
 
     /// Whether a rate is stored as used.
@@ -58,13 +88,13 @@ package final class PriceSets: Sendable {
     /// Stores the sets and marks the rates that are not known yet, so that neither they nor their prices can go.
     /// - Throws: `PriceVanished` when one of them was removed in the meantime.
     package func ensure(
-        _ sets: Set<PriceSet>,
+        _ references: [Reference],
         rates: Set<FXRateID>,
         at now: Instant,
         lane: PostgresLane,
         pool: PostgresPool
     ) async throws {
-        let wanted = sets.sorted { $0.key < $1.key }
+        let wanted = Set(references.map(\.set)).sorted { $0.key < $1.key }
         let marked = rates.sorted()
         guard !wanted.isEmpty || !marked.isEmpty else { return }
         let ids: [PriceSetID]
@@ -78,17 +108,19 @@ package final class PriceSets: Sendable {
         } catch let error as PostgresError where error.constraint == PriceSetStore.entryPriceConstraint {
             throw PriceVanished()
         }
+        let idOf = Dictionary(zip(wanted, ids)) { first, _ in first }
+        for reference in references {
+            if let id = idOf[reference.set] { reference.remember(id) }
+        }
         known.withLock { known in
-            if known.sets.count > Self.capacity { known.sets.removeAll() }
             if known.usedRates.count > Self.capacity { known.usedRates.removeAll() }
-            for (set, id) in zip(wanted, ids) { known.sets[set] = id }
             known.usedRates.formUnion(marked)
         }
     }
 }
 
 /// All SQL on `price_set` and `price_set_entry`.
-package enum PriceSetStore {
+enum PriceSetStore {
     static let entryPriceConstraint = "price_set_entry_price_fk"
 
     /// The ids of sets, in their order, made where they are missing.
@@ -99,7 +131,7 @@ package enum PriceSetStore {
     ) throws -> [PriceSetID] {
         guard !sets.isEmpty else { return [] }
         let keys = sets.map(\.key)
-        let reported = sets.map { if case .reported = $0 { true } else { false } }
+        let reported = sets.map(\.isReported)
         try transaction.execute(
             """
             INSERT INTO price_set (price_set_id, set_key, currency, is_reported, created_at)
@@ -128,14 +160,5 @@ package enum PriceSetStore {
             """
         )
         return found
-    }
-
-    /// The sets that stand for reported costs, with their currencies.
-    package static func reported(in transaction: borrowing Transaction) throws(PostgresError) -> [PriceSetID: Currency]
-    {
-        let rows = try transaction.query("SELECT price_set_id, currency FROM price_set WHERE is_reported") {
-            row throws(PostgresError) in (try row.next(PriceSetID.self), try row.next(Currency.self))
-        }
-        return Dictionary(rows) { first, _ in first }
     }
 }

@@ -134,7 +134,12 @@ struct WhatIf: Sendable {
         let recount = try await UsageReplay(pool: pool, tenant: tenant.id).run(
             over: part.interval,
             throughSequence: sequence,
-            into: UsageRecount(tenant: snapshot, periods: [], catalog: catalog)
+            into: UsageRecount(
+                tenant: snapshot,
+                periods: [],
+                catalog: catalog,
+                costsThroughSequence: sequence
+            )
         )
         return PeriodUsage(
             recount.counters.map { key, state in

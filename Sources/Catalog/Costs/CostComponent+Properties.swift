@@ -1,0 +1,26 @@
+package import BillingCore
+
+extension CostComponent {
+    /// Which prices the tokens of a property are charged by; nil for a property that counts something else.
+    package static func counted(by property: String) -> [CostComponent]? {
+        switch EventPropertyPath(property).target {
+        case .uncachedInputTokens: [.input, .inputAudio, .inputImage]
+        case .cachedInputTokens: [.cachedInput]
+        case .cacheWriteTokens: [.cacheWrite]
+        case .inputTokens: [.input, .inputAudio, .inputImage, .cachedInput, .cacheWrite]
+        case .plainOutputTokens: [.output, .outputAudio, .outputImage]
+        case .reasoningTokens: [.reasoning]
+        case .outputTokens: [.output, .outputAudio, .outputImage, .reasoning]
+        case .total: tokenClasses
+        default: nil
+        }
+    }
+}
+
+extension MeterDefinition {
+    /// Whether the provider cost of an event can be told for each of the meter's classes: all of them count tokens.
+    var tellsCostByClass: Bool {
+        guard case .classes(let classes, _) = value else { return false }
+        return classes.allSatisfy { CostComponent.counted(by: $0.property) != nil }
+    }
+}

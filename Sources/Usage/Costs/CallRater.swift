@@ -1,0 +1,104 @@
+import BillingCore
+import Catalog
+
+/// Tells what events cost, by one version of the price book. Models repeat, so what was looked up for one is kept: an
+/// event then costs a look-up and a few multiplications.
+struct CallRater {
+    private struct Model: Hashable {
+        let provider: String?
+        let model: String
+    }
+
+    private struct Known {
+        let candidates: [ModelPrices]
+        /// The prices that were used last, and their set.
+        var prices: [PriceID] = []
+        var set: PriceSets.Reference?
+    }
+
+    private let costs: CostCatalog
+    private let version: Int64
+    private let policy: CostPolicy
+    private let sets: PriceSets
+    private var known: [Model: Known] = [:]
+    private var latest: (model: Model, known: Known)?
+
+    init(costs: CostCatalog, version: Int64, policy: CostPolicy, sets: PriceSets) {
+        self.costs = costs
+        self.version = version
+        self.policy = policy
+        self.sets = sets
+    }
+
+    /// - Parameters:
+    ///   - time: whose prices hold.
+    ///   - currency: the tenant's.
+    mutating func cost(of event: UsageEvent, at time: Instant, currency: Currency) -> CallCost {
+        guard event.isModelCall else { return .none }
+        guard let priced = priced(event, at: time, currency: currency) ?? reported(event, at: time, currency: currency)
+        else { return .unpriced }
+        return .priced(priced)
+    }
+
+    /// What the price book says, for a class of tokens at a time; nil where it says nothing.
+    static func providerCost(
+        of event: UsageEvent,
+        at time: Instant,
+        by candidates: [ModelPrices],
+        version: Int64
+    ) -> ProviderCost? {
+        let statesTokens = event.usage.inputTokens != nil || event.usage.outputTokens != nil
+        let call = ModelCall(tokens: statesTokens ? event.usage.tokenClasses : nil, time: time, version: version)
+        return ProviderCost(of: call, by: candidates) { component in
+            component.property.flatMap { event.number(at: EventPropertyPath($0)) }
+        }
+    }
+
+    private mutating func priced(_ event: UsageEvent, at time: Instant, currency: Currency) -> PricedCall? {
+        guard let name = event.usage.model else { return nil }
+        let model = Model(provider: event.usage.provider, model: name)
+        var entry = entry(of: model)
+        let cost = Self.providerCost(of: event, at: time, by: entry.candidates, version: version)
+        if let cost {
+            let prices = cost.prices
+            let from = cost.currency ?? policy.currency
+            if entry.set == nil || entry.prices != prices || entry.set?.set.currency != from {
+                entry.prices = prices
+                entry.set = sets.reference(to: .prices(prices, from))
+            }
+        }
+        latest = (model, entry)
+        guard let cost, let set = entry.set else { return nil }
+        return PricedCall(
+            amount: cost.amount,
+            set: set,
+            parts: cost.parts,
+            conversion: CostConversion(from: set.set.currency, to: currency, at: time, costs.rates)
+        )
+    }
+
+    private mutating func entry(of model: Model) -> Known {
+        if let latest, latest.model == model { return latest.known }
+        if let latest { known[latest.model] = latest.known }
+        return known[model] ?? Known(candidates: costs.prices.candidates(provider: model.provider, model: model.model))
+    }
+
+    private func reported(_ event: UsageEvent, at time: Instant, currency: Currency) -> PricedCall? {
+        guard let amount = event.usage.cost, !amount.isNegative, policy.trustedSources.contains(event.source) else {
+            return nil
+        }
+        return PricedCall(
+            amount: amount,
+            set: sets.reference(to: .reported(policy.currency)),
+            parts: [],
+            conversion: CostConversion(from: policy.currency, to: currency, at: time, costs.rates)
+        )
+    }
+}
+
+extension UsageEvent {
+    /// Whether a provider charges for it: it names a model, or counts tokens.
+    var isModelCall: Bool {
+        usage.model != nil || (usage.inputTokens ?? 0) > 0 || (usage.outputTokens ?? 0) > 0
+    }
+}

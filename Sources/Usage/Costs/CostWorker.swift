@@ -1,0 +1,103 @@
+import BillingCore
+package import Catalog
+package import Logging
+import Metrics
+package import Postgres
+import ServiceLifecycle
+package import Web
+
+/// Rates usage that was unpriced once the price book or the exchange rates have something to say, and tells how much is
+/// left. Safe on every replica: a tenant's events are rated under its ledger lock, and what is rated is not looked at
+/// again.
+package struct CostWorker: Service {
+    private static let batchCount = 500
+
+    private let catalog: Catalog
+    private let pool: PostgresPool
+    private let policy: CostPolicy
+    private let clock: Clock
+    private let logger: Logger
+    private let loop: WorkerLoop
+    private let priceSets = PriceSets()
+    private let left: [UnpricedReason: Gauge]
+
+    package init(
+        catalog: Catalog,
+        pool: PostgresPool,
+        policy: CostPolicy,
+        clock: Clock,
+        interval: Duration = .seconds(5),
+        logger: Logger
+    ) {
+        self.catalog = catalog
+        self.pool = pool
+        self.policy = policy
+        self.clock = clock
+        self.logger = logger
+        loop = WorkerLoop("cost_rating", every: interval, clock: clock, logger: logger)
+        left = Dictionary(
+            uniqueKeysWithValues: UnpricedReason.allCases.map { reason in
+                (reason, Gauge(label: "turnpike_unpriced_events", dimensions: [("reason", reason.rawValue)]))
+            }
+        )
+    }
+
+    package func run() async throws {
+        await loop.run {
+            try await rateUnpriced()
+            try await tellWhatIsLeft()
+        }
+    }
+
+    /// Tries everything that was not tried with the present price book, and returns how many events have a cost now.
+    @discardableResult
+    package func rateUnpriced() async throws -> Int {
+        var rated = 0
+        while !Task.isCancelled {
+            let costs = catalog.current.costs
+            let keys = try await pool.query(
+                .worker,
+                UnpricedUsageStore.untried(with: costs.version, limit: Self.batchCount),
+                UnpricedUsageStore.decodeKey
+            )
+            guard !keys.isEmpty else { break }
+            for key in keys where try await mayBeRated(key, costs) {
+                let rerating = CostRerating(
+                    key: key,
+                    catalog: catalog,
+                    pool: pool,
+                    policy: policy,
+                    priceSets: priceSets,
+                    clock: clock
+                )
+                rated += try await rerating.run()
+            }
+            guard !Task.isCancelled else { break }
+            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                try UnpricedUsageStore.settle(keys, triedWith: costs.version, in: transaction)
+            }
+        }
+        if rated > 0 { logger.info("rated usage that was unpriced", metadata: ["events": "\(rated)"]) }
+        return rated
+    }
+
+    /// Whether it is worth looking at the events: whether anything could price them.
+    private func mayBeRated(_ key: UnpricedKey, _ costs: CostCatalog) async throws -> Bool {
+        switch key.reason {
+        case .price:
+            let provider = key.provider.isEmpty ? nil : key.provider
+            return !key.model.isEmpty && !costs.prices.candidates(provider: provider, model: key.model).isEmpty
+        case .fxRate:
+            guard let tenant = try await catalog.tenant(key.tenant, lane: .worker) else { return false }
+            return costs.rates.hasRates(to: tenant.currency)
+        }
+    }
+
+    private func tellWhatIsLeft() async throws {
+        let totals = try await pool.query(.worker, UnpricedUsageStore.totals) { row throws(PostgresError) in
+            (try row.next(UnpricedReason.self), try row.next(Int64.self))
+        }
+        let counts = Dictionary(totals) { first, _ in first }
+        for (reason, gauge) in left { gauge.record(counts[reason] ?? 0) }
+    }
+}

@@ -1,0 +1,58 @@
+package import BillingCore
+import Catalog
+
+/// A call's cost in the tenant's currency, as features count it: of the whole call, or of some classes of its tokens.
+package struct MeasuredCost: Sendable {
+    private let total: FixedDecimal?
+    /// Nil where the cost is not made of prices by class.
+    private let parts: [ProviderCost.Part]?
+    private let conversion: CostConversion
+
+    /// The event is no call of a model: it costs nothing.
+    package static let nothing = MeasuredCost(total: .zero, parts: [], conversion: .sameCurrency)
+    /// The cost is not known.
+    package static let unknown = MeasuredCost(total: nil, parts: nil, conversion: .missing)
+
+    private init(total: FixedDecimal?, parts: [ProviderCost.Part]?, conversion: CostConversion) {
+        self.total = total
+        self.parts = parts
+        self.conversion = conversion
+    }
+
+    init(_ cost: CallCost) {
+        switch cost {
+        case .none: self = .nothing
+        case .unpriced: self = .unknown
+        case .priced(let call):
+            self.init(
+                amount: call.amount,
+                parts: call.parts.isEmpty && !call.amount.isZero ? nil : call.parts,
+                conversion: call.conversion
+            )
+        }
+    }
+
+    init(amount: FixedDecimal, parts: [ProviderCost.Part]?, conversion: CostConversion) {
+        self.init(total: conversion.convert(amount), parts: parts, conversion: conversion)
+    }
+
+    /// The cost of the whole call; nil when it is not known.
+    package var whole: FixedDecimal? { total }
+
+    /// The cost of the tokens that some properties of the event count; nil when it is not known, as for a reported
+    /// cost, or when a property is none of the token classes.
+    func cost(of properties: [String]) -> FixedDecimal? {
+        guard let parts else { return nil }
+        var wanted: Set<CostComponent> = []
+        for property in properties {
+            guard let components = CostComponent.counted(by: property) else { return nil }
+            wanted.formUnion(components)
+        }
+        var sum = FixedDecimal.zero
+        for part in parts where wanted.contains(part.component) {
+            guard let total = try? sum.adding(part.amount) else { return nil }
+            sum = total
+        }
+        return conversion.convert(sum)
+    }
+}
