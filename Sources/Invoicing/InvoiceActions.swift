@@ -72,7 +72,8 @@ struct InvoiceActions: Sendable {
         )
     }
 
-    /// Drafts an invoice in place of a voided one. An adjustment needs none: what it adjusted is adjusted again by itself.
+    /// Drafts an invoice in place of a voided one. An adjustment needs none: what it adjusted is adjusted again by
+    /// itself.
     func reissue(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws -> StoredInvoice {
         guard invoice.status == .void, invoice.kind != .adjustment else {
             throw InvoiceFault.wrongStatus(invoice.status, action: "reissued")
