@@ -25,11 +25,7 @@ struct QuarterStory {
 
     /// How many invoices of the ledger are final at a time: a day after a subscription's start or a period's end.
     func invoices(dueBy now: Instant) -> Int {
-        ledger.filter { invoice in
-            guard let start = try? Instant(parsing: invoice.periodStart) else { return false }
-            let graceAndMonth = invoice.name.contains("opening") ? 2 : 33
-            return start.adding(seconds: Int64(graceAndMonth) * 86_400) <= now
-        }.count
+        ledger.filter { $0.finalAt <= now.description }.count
     }
 
     // MARK: - Given
@@ -172,9 +168,15 @@ struct QuarterStory {
 struct QuarterInvoice: Equatable {
     let name: String
     let periodStart: String
+    /// Empty where the export tells it.
+    let finalAt: String
     /// What each line is, and its amount.
     let lines: [String]
     let amounts: [String: String]
+
+    static func == (left: Self, right: Self) -> Bool {
+        (left.name, left.lines, left.amounts) == (right.name, right.lines, right.amounts)
+    }
 
     private static let totals = [
         "subtotal", "discount", "credits", "tax", "total", "carried_forward", "paid_by_credit", "amount_due",
@@ -185,6 +187,7 @@ struct QuarterInvoice: Equatable {
             ledger,
             kind: ledger["kind"]?.string ?? "",
             periodStart: ledger["period_start"]?.string ?? "",
+            finalAt: ledger["final_at"]?.string ?? "",
             lines: (ledger["lines"]?.elements ?? []).map { line in
                 (line.elements ?? []).compactMap(\.string).joined(separator: " ")
             }
@@ -204,13 +207,15 @@ struct QuarterInvoice: Equatable {
             exported,
             kind: exported["invoice_kind"]?.string ?? "",
             periodStart: exported["period"]?["start"]?.string ?? "",
+            finalAt: "",
             lines: lines
         )
     }
 
-    private init(_ value: JSONValue, kind: String, periodStart: String, lines: [String]) {
+    private init(_ value: JSONValue, kind: String, periodStart: String, finalAt: String, lines: [String]) {
         name = "\(value["tenant"]?.string ?? "") \(kind) \(periodStart)"
         self.periodStart = periodStart
+        self.finalAt = finalAt
         self.lines = lines.sorted()
         amounts = Dictionary(uniqueKeysWithValues: Self.totals.map { ($0, value[$0]?.string ?? "missing") })
     }

@@ -271,11 +271,12 @@ class Account:
         for line in lines:
             self.invoiced[line["key"]] = self.invoiced.get(line["key"], Fraction(0)) + line["amount"]
         money = lambda value: text(value, currency)
-        start = self.period(month)[0].astimezone(timezone.utc)
+        time = lambda moment: moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
         return {
             "tenant": self.tenant["key"],
             "kind": kind,
-            "period_start": start.strftime("%Y-%m-%dT%H:%M:%S.000000Z"),
+            "period_start": time(self.period(month)[0]),
+            "final_at": time(at if kind == "regular" else at + GRACE),
             "lines": sorted(
                 [" ".join(filter(None, [line["key"][2], line["key"][3], line["key"][4]])), money(line["amount"])]
                 for line in lines
