@@ -1,5 +1,6 @@
 package import BillingCore
 package import Identity
+package import Invoicing
 package import Logging
 package import Postgres
 
@@ -30,6 +31,8 @@ package struct Configuration: Sendable {
     package var trustedCostSources: Set<String> = []
     package var shutdownSeconds = 30
     package var invoiceGraceHours = 24
+    /// Who issues the invoices; nil leaves that out.
+    package var seller: InvoiceSeller?
 
     /// The defaults with a database.
     package init(databaseURL: String, zone: Zone) {
@@ -78,6 +81,7 @@ package struct Configuration: Sendable {
         trustedCostSources = Set(reader.list(.trustedCostSources))
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
         invoiceGraceHours = reader.integer(.invoiceGraceHours, in: 0...744)
+        seller = Self.seller(&reader)
         if batchEvents > ingestQueueEvents {
             reader.fault(.batchEvents, "must not be above TURNPIKE_INGEST_QUEUE_EVENTS (\(ingestQueueEvents))")
         }
@@ -107,6 +111,16 @@ package struct Configuration: Sendable {
                 "is not a valid connection string; reserved characters in a password must be percent-encoded"
             )
         }
+    }
+
+    private static func seller(_ reader: inout SettingsReader) -> InvoiceSeller? {
+        let details = reader.text(.sellerDetails)
+        guard let name = reader.text(.sellerName) else {
+            if details != nil { reader.fault(.sellerDetails, "needs TURNPIKE_SELLER_NAME") }
+            return nil
+        }
+        let lines = (details ?? "").split(separator: ";").map { String($0.trimmingPrefix(while: \.isWhitespace)) }
+        return InvoiceSeller(name: name, lines: lines.filter { !$0.isEmpty })
     }
 
     private static func operatorKey(_ reader: inout SettingsReader) -> APIKeyText? {

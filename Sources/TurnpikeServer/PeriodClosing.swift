@@ -61,7 +61,8 @@ package enum PeriodClosing {
                 catalog: Catalog(pool: pool, clock: .system),
                 clock: .system,
                 ids: .random(.system),
-                graceHours: configuration.invoiceGraceHours
+                graceHours: configuration.invoiceGraceHours,
+                seller: configuration.seller
             )
             result = .success(try await body(closing, asOf ?? now))
         } catch {

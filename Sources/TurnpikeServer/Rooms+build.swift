@@ -180,7 +180,8 @@ private struct InvoicingRoom {
             catalog: catalog,
             clock: dependencies.clock,
             ids: dependencies.ids,
-            graceHours: dependencies.configuration.invoiceGraceHours
+            graceHours: dependencies.configuration.invoiceGraceHours,
+            seller: dependencies.configuration.seller
         )
         closingWorker = InvoiceClosingWorker(closing: closing, clock: dependencies.clock, logger: dependencies.logger)
     }

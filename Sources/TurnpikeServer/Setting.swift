@@ -81,6 +81,12 @@ package struct Setting: Sendable {
         "how long stopping may wait for what was accepted"
     )
 
+    package static let sellerName = Setting("TURNPIKE_SELLER_NAME", nil, "who issues the invoices, as they show it")
+    package static let sellerDetails = Setting(
+        "TURNPIKE_SELLER_DETAILS",
+        nil,
+        "address, tax number and the like below the seller's name, lines separated by semicolons"
+    )
     package static let invoiceGraceHours = Setting(
         "TURNPIKE_INVOICE_GRACE_HOURS",
         "24",
@@ -91,7 +97,7 @@ package struct Setting: Sendable {
         databaseURL, migrationURL, migrate, timezone, host, port, operatorKey, logLevel, ingestConnections,
         admissionConnections, interactiveConnections, workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
-        trustedCostSources, shutdownSeconds, invoiceGraceHours,
+        trustedCostSources, shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

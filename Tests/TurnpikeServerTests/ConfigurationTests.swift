@@ -1,4 +1,5 @@
 import BillingCore
+import Invoicing
 import Testing
 import TurnpikeServer
 
@@ -40,6 +41,17 @@ import TurnpikeServer
             #expect(faults.contains { $0.contains(text) }, "\(text) in \(faults)")
         }
         #expect(faults.count == expected.count)
+    }
+
+    @Test func theSellerHasANameAndLines() throws {
+        let named = ["TURNPIKE_SELLER_NAME": "Turnpike Ltd", "TURNPIKE_SELLER_DETAILS": "1 Toll Road; Dublin;;VAT IE1"]
+        let seller = try Configuration(environment: minimal.merging(named) { $1 }).seller
+        #expect(seller?.name == "Turnpike Ltd")
+        #expect(seller?.lines == ["1 Toll Road", "Dublin", "VAT IE1"])
+        #expect(try Configuration(environment: minimal).seller == nil)
+        #expect(throws: ConfigurationFault.self) {
+            try Configuration(environment: minimal.merging(["TURNPIKE_SELLER_DETAILS": "Dublin"]) { $1 })
+        }
     }
 
     @Test func theOperatorKeyIsNotRepeatedInItsFault() {

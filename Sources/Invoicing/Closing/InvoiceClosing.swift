@@ -22,6 +22,7 @@ package struct InvoiceClosing: Sendable {
     private let clock: Clock
     private let ids: IDSource
     private let graceSeconds: Int64
+    private let seller: InvoiceSeller?
 
     /// How far closing has come.
     package struct Progress: Sendable {
@@ -44,12 +45,21 @@ package struct InvoiceClosing: Sendable {
         }
     }
 
-    package init(pool: PostgresPool, catalog: Catalog, clock: Clock, ids: IDSource, graceHours: Int) {
+    /// - Parameter seller: who issues the invoices; nil where the operator has not said.
+    package init(
+        pool: PostgresPool,
+        catalog: Catalog,
+        clock: Clock,
+        ids: IDSource,
+        graceHours: Int,
+        seller: InvoiceSeller? = nil
+    ) {
         self.pool = pool
         self.catalog = catalog
         self.clock = clock
         self.ids = ids
         graceSeconds = Int64(graceHours) * 3_600
+        self.seller = seller
     }
 
     /// Does everything that is due.
@@ -142,7 +152,9 @@ package struct InvoiceClosing: Sendable {
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
     ) async throws -> (found: Int, done: Int, failed: Int, plans: [PlanVersionID: PlanVersion]) {
-        let finalizing = InvoiceFinalizing(catalog: catalog.current, plans: plans, now: clock.now(), ids: ids)
+        var finalizing = InvoiceFinalizing(catalog: catalog.current, plans: plans, now: clock.now(), ids: ids)
+        finalizing.seller = seller
+        let batch = finalizing
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return (0, 0, 0, plans) }
             let due = try InvoiceStore.dueDrafts(
@@ -157,14 +169,14 @@ package struct InvoiceClosing: Sendable {
             for (tenant, invoice) in due where first[tenant] == nil { first[tenant] = invoice }
             _ = try TenantLedger.allocate(first.mapValues { _ in 0 }, in: transaction)
             let drafts = try InvoiceStore.drafts(first.map { ($0.key, $0.value) }, in: transaction)
-            let outcome = try finalizing.run(drafts, in: transaction)
+            let outcome = try batch.run(drafts, in: transaction)
             AuditLog.record(
                 outcome.finalized.map(\.auditEntry),
                 in: transaction,
                 worker: "period_close",
                 action: "invoice.finalized",
                 resourceType: "invoice",
-                at: finalizing.now,
+                at: batch.now,
                 ids: ids
             )
             return (due.count, outcome.finalized.count, outcome.failed.count, outcome.plans)

@@ -16,6 +16,8 @@ struct InvoiceFinalizing: Sendable {
     let plans: [PlanVersionID: PlanVersion]
     let now: Instant
     let ids: IDSource
+    /// Who issues the invoices.
+    var seller: InvoiceSeller?
 
     /// What became of the drafts.
     struct Outcome: Sendable {
@@ -37,7 +39,8 @@ struct InvoiceFinalizing: Sendable {
         var prepared: [PreparedInvoice] = []
         for draft in drafts {
             do {
-                let preparation = InvoicePreparation(draft: draft, records: records, catalog: catalog)
+                var preparation = InvoicePreparation(draft: draft, records: records, catalog: catalog)
+                preparation.seller = seller
                 if let invoice = try preparation.prepared() { prepared.append(invoice) }
             } catch {
                 outcome.failed.append(draft)

@@ -28,6 +28,8 @@ struct InvoicePreparation {
     /// Whether the invoice before this one, which charges this period's fees in advance, is a draft still: they are
     /// then left to it.
     var leavesAdvanceFees = false
+    /// Who issues the invoice; nil where the operator has not said.
+    var seller: InvoiceSeller?
 
     /// - Returns: nil where tenant or subscription do not exist.
     /// - Throws: `DecimalError.outOfRange` when an amount is 10^26 or more.
@@ -176,7 +178,8 @@ extension InvoicePreparation {
                     )
                 },
                 unpriced: draft.kind == .regular ? unpriced(of: subscription, texts) : [],
-                adjustedPeriods: adjusted
+                adjustedPeriods: adjusted,
+                seller: seller
             )
         )
     }
