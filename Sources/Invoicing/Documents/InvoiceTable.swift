@@ -35,9 +35,10 @@ struct InvoiceTable: Sendable, Hashable {
 extension InvoiceTable.Group {
     fileprivate init(_ line: PrintableInvoice.Line) {
         let amounts = InvoiceText.grouped
-        // A price with one step needs no second row to be understood.
+        // A price with one step over the whole quantity needs no second row to be understood; packages do.
         let only = line.tiers.count == 1 ? line.tiers.first : nil
-        let isSimple = only.map { $0.flatAmount == nil && $0.unitAmount != nil } ?? false
+        let isSimple =
+            only.map { $0.flatAmount == nil && $0.unitAmount != nil && $0.quantity == line.quantity } ?? false
         var details: [InvoiceTable.Row] = []
         if !line.cell.isEmpty {
             let cell = line.cell.map { "\($0.label) \($0.value)" }.joined(separator: ", ")

@@ -42,6 +42,21 @@ import Testing
         )
     }
 
+    /// Quantity times unit price is the amount, or the step between them is shown.
+    @Test func aStepOverAnotherQuantityHasARowOfItsOwn() throws {
+        var line = SampleInvoice.matrixCell
+        line.cell = []
+        line.taxes = []
+        line.quantity = "8"
+        line.amount = "1.00"
+        line.tiers = [.init(label: "Packages begun", quantity: "4", unitAmount: "0.25", amount: "1")]
+        #expect(
+            Self.rows(try Self.render(SampleInvoice.document(lines: [line]))) == [
+                ["All tokens (1 Nov - 1 Dec)", "8 token", "", "1.00"], ["Packages begun", "4", "0.25", "1"],
+            ]
+        )
+    }
+
     @Test func headFactsTotalsAndNotesAreShown() throws {
         let html = try Self.render(SampleInvoice.full)
         for text in [
