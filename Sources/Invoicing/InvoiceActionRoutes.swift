@@ -7,8 +7,11 @@ package import Web
 /// What an operator does to invoices: finalise, void, reissue, mark paid or uncollectible.
 package struct InvoiceActionRoutes: Sendable {
     private let desk: InvoicingDesk
+    private let seller: InvoiceSeller?
 
-    package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
+    /// - Parameter seller: who issues the invoices; nil where the operator has not said.
+    package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites, seller: InvoiceSeller?) {
+        self.seller = seller
         desk = InvoicingDesk(pool: pool, writes: writes, catalog: catalog)
     }
 
@@ -42,7 +45,7 @@ package struct InvoiceActionRoutes: Sendable {
     ) async throws -> Answer {
         let text = try request.parameter("id")
         try request.fields(emptyIsObject: true).finish()
-        let actions = Self.actions(context, desk.catalog)
+        let actions = actions(context, desk.catalog)
         return try await desk.write(invoice: text, request, context) { head, transaction in
             try work(actions, head, transaction)
             let whole = try InvoiceReading.whole(
@@ -71,7 +74,7 @@ package struct InvoiceActionRoutes: Sendable {
     private func reissue(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let text = try request.parameter("id")
         try request.fields(emptyIsObject: true).finish()
-        let actions = Self.actions(context, desk.catalog)
+        let actions = actions(context, desk.catalog)
         return try await desk.write(invoice: text, request, context) { head, transaction in
             let draft = try actions.reissue(head.invoice, in: transaction)
             let whole = try InvoiceReading.whole(draft.id, catalog: actions.catalog, now: actions.now, in: transaction)
@@ -89,7 +92,7 @@ package struct InvoiceActionRoutes: Sendable {
         }
     }
 
-    static func actions(_ context: RequestContext, _ catalog: Catalog) -> InvoiceActions {
-        InvoiceActions(catalog: catalog.current, now: context.clock.now(), ids: context.ids)
+    private func actions(_ context: RequestContext, _ catalog: Catalog) -> InvoiceActions {
+        InvoiceActions(catalog: catalog.current, now: context.clock.now(), ids: context.ids, seller: seller)
     }
 }

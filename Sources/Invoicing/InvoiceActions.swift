@@ -8,6 +8,8 @@ struct InvoiceActions: Sendable {
     let catalog: CatalogSnapshot
     let now: Instant
     let ids: IDSource
+    /// Who issues the invoices; nil where the operator has not said.
+    let seller: InvoiceSeller?
 
     /// Finalises a draft before its grace is over.
     func finalize(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws {
@@ -15,7 +17,7 @@ struct InvoiceActions: Sendable {
         if let earlier = try InvoiceStore.earlierDraft(than: invoice, in: transaction) {
             throw InvoiceFault.earlierInvoiceOpen(earlier)
         }
-        let finalizing = InvoiceFinalizing(catalog: catalog, plans: [:], now: now, ids: ids)
+        let finalizing = InvoiceFinalizing(catalog: catalog, plans: [:], now: now, ids: ids, seller: seller)
         let outcome = try finalizing.run([invoice], in: transaction)
         guard outcome.failed.isEmpty else { throw InvoiceFault.amountOutOfRange }
         guard outcome.empty.isEmpty else { throw InvoiceFault.nothingToInvoice }

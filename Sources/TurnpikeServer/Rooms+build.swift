@@ -171,8 +171,12 @@ private struct InvoicingRoom {
     init(_ dependencies: Dependencies, catalog: Catalog, operations: Operations) {
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         InvoiceDocumentRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
-        InvoiceActionRoutes(catalog: catalog, pool: dependencies.pool, writes: dependencies.writes)
-            .register(in: operations)
+        InvoiceActionRoutes(
+            catalog: catalog,
+            pool: dependencies.pool,
+            writes: dependencies.writes,
+            seller: dependencies.configuration.seller
+        ).register(in: operations)
         WhatIfRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         dependencies.registerCredits(catalog, in: operations)
         let closing = InvoiceClosing(

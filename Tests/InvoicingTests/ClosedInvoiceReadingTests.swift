@@ -3,6 +3,7 @@ import Catalog
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 @testable import Invoicing
@@ -163,6 +164,32 @@ import Web
                 let after = try await server.operatorClient.get("/api/v1/invoices/\(id)\(ending)").expecting(200).body
                 #expect(after == bytes, "\(ending)")
             }
+        }
+    }
+
+    /// A draft is shown as what it comes to now; finalised by hand it bears the seller of the service's own settings.
+    @Test func aDraftIsShownAndFinalisingItPinsTheSeller() async throws {
+        let seller = InvoiceSeller(name: "Turnpike Resale Ltd", lines: ["Dublin"])
+        try await TestServer.run(clock: TestClock("2026-11-01T00:00:00Z"), configure: { $0.seller = seller }) {
+            server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(ClosingStory.plan)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.ingest(SentEvent("1", data: #"{"seconds":7}"#))
+            try await server.close(graceHours: 0)
+            try server.set("2026-12-01T00:30:00Z")
+            try await server.close(graceHours: 24)
+            let found =
+                try await server.column("SELECT invoice_id::text FROM invoice WHERE status = 'draft'").first ?? nil
+            let path = "/api/v1/invoices/\(try #require(found))"
+            let draft = try await server.operatorClient.get("\(path).html").expecting(200).text
+            #expect(draft.contains("<h1>Draft invoice</h1>"))
+            #expect(draft.contains("<td>7 unit</td><td>1</td><td>7.00</td>"))
+            try await server.operatorClient.post("\(path)/finalize").expecting(200)
+            let page = try await server.operatorClient.get("\(path).html").expecting(200).text
+            #expect(page.contains("<h1>Invoice</h1>"))
+            #expect(page.contains("<strong>Turnpike Resale Ltd</strong>"))
         }
     }
 

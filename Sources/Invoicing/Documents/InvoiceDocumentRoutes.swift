@@ -96,15 +96,17 @@ package struct InvoiceDocumentRoutes: Sendable {
     private func whole(_ request: APIRequest, _ context: RequestContext) async throws -> WholeInvoice {
         let text = try request.parameter("id")
         guard let id = InvoiceID(text) else { throw Problem.notFound("invoice", text) }
-        let found = try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
-            try InvoiceStore.find(id, in: transaction).map { head in
-                (head, try InvoiceStore.lines(of: [head.invoice], in: transaction))
+        let now = context.clock.now()
+        let snapshot = catalog.current
+        let whole = try await refusing {
+            try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
+                try InvoiceReading.whole(id, catalog: snapshot, now: now, in: transaction)
             }
         }
-        guard let (head, lines) = found, let document = head.document,
-            context.principal.mayAccess(tenant: head.invoice.tenantID)
-        else { throw Problem.notFound("invoice", text) }
-        return WholeInvoice(invoice: head.invoice, document: document, lines: lines[id] ?? [])
+        guard let whole, context.principal.mayAccess(tenant: whole.invoice.tenantID) else {
+            throw Problem.notFound("invoice", text)
+        }
+        return whole
     }
 
     private static func scope(of context: RequestContext) -> PostgresScope {
