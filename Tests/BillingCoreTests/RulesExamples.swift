@@ -77,6 +77,12 @@ struct RulesExamples: Decodable {
         let parts, taxes: [String]
     }
 
+    struct CallCost: Decodable {
+        let name, model: String
+        let input, cachedInput, output, reasoning: Int64
+        let cost: String
+    }
+
     struct Tokens: Decodable {
         let name: String
         let input, cachedInput, cacheWrite, output, reasoning: Int64
@@ -100,6 +106,9 @@ struct RulesExamples: Decodable {
     let trials: [Trial]
     let creditNotes: [CreditNotes]
     let tokenClasses: [Tokens]
+    /// Unit amounts by model, and by class with `>` and a threshold.
+    let priceBook: [String: [String: String]]
+    let providerCosts: [CallCost]
 
     static func load() throws -> RulesExamples {
         let decoder = JSONDecoder()
