@@ -9,6 +9,22 @@ package struct BilledTenant: Sendable {
     package let currency: Currency
     package let billingEmail: String?
     package let billing: TenantBilling
+
+    package init(
+        id: TenantID,
+        key: String,
+        name: String,
+        currency: Currency,
+        billingEmail: String?,
+        billing: TenantBilling
+    ) {
+        self.id = id
+        self.key = key
+        self.name = name
+        self.currency = currency
+        self.billingEmail = billingEmail
+        self.billing = billing
+    }
 }
 
 /// Reads `tenant` for invoices.

@@ -45,6 +45,10 @@ package struct InvoiceFacts: Sendable, Hashable {
     package let unpriced: [Unpriced]
     /// The earlier periods whose adjustments are on the invoice, or would be if there were any.
     package let adjustedPeriods: [Int]
+    /// When the subscription was to end, and how many segments it had, as known when the invoice was finalised: what
+    /// fees in advance were charged by.
+    package var endsAt: Instant?
+    package var segmentCount: Int?
     /// Nil where the operator has not said who it is.
     package var seller: InvoiceSeller?
 }
@@ -65,8 +69,11 @@ extension InvoiceFacts {
             "timezone": .string(timezone),
             "unpriced": .array(unpriced.map(\.json)),
         ])
-        guard let seller, case .object(let members) = facts else { return facts }
-        return .object(members + [JSONMember(name: "seller", value: seller.json)])
+        guard case .object(var members) = facts else { return facts }
+        if let seller { members.append(JSONMember(name: "seller", value: seller.json)) }
+        if let segmentCount { members.append(JSONMember(name: "segments", value: .number(String(segmentCount)))) }
+        if let endsAt { members.append(JSONMember(name: "subscription_ends_at", value: .instant(endsAt))) }
+        return .object(members)
     }
 
     /// Nil for what this room never wrote.
@@ -86,6 +93,8 @@ extension InvoiceFacts {
         credits = json.list("credits").compactMap(Credit.init(json:))
         unpriced = json.list("unpriced").compactMap(Unpriced.init(json:))
         adjustedPeriods = json.list("adjusted_periods").compactMap(\.asInteger)
+        endsAt = json.text("subscription_ends_at").flatMap { try? Instant(parsing: $0) }
+        segmentCount = json.integer("segments")
         seller = json["seller"].flatMap(InvoiceSeller.init(json:))
     }
 }

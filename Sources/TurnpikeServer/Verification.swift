@@ -1,5 +1,6 @@
 import BillingCore
 import Identity
+import Invoicing
 package import Logging
 import Postgres
 package import Usage
@@ -28,13 +29,24 @@ package enum Verification {
         let pool = PostgresPool(settings, logger: logger)
         let result: Result<UsageVerification.Progress, any Error>
         do {
-            result = .success(
-                try await UsageVerification(pool: pool, clock: .system).run(
-                    tenant: try await tenant(key, pool),
-                    difference: difference,
-                    progress: progress
-                )
+            let tenant = try await tenant(key, pool)
+            var total = try await UsageVerification(pool: pool, clock: .system).run(
+                tenant: tenant,
+                difference: difference,
+                progress: progress
             )
+            try await InvoiceVerification(pool: pool, clock: .system).run(
+                tenant: tenant,
+                difference: {
+                    total.differences += 1
+                    difference($0)
+                },
+                progress: {
+                    total.invoices += 1
+                    progress(total)
+                }
+            )
+            result = .success(total)
         } catch {
             result = .failure(error)
         }

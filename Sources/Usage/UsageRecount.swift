@@ -180,6 +180,11 @@ extension UsageRecount {
     }
 }
 
+extension UsageRecount {
+    /// What was counted, with its charges: for invoices that are made anew.
+    package func countedRows() throws -> [CounterRow] { try rows() }
+}
+
 extension StoredEvent {
     package var position: EventPosition { EventPosition(time: time, ledgerSequence: ledgerSequence) }
 }

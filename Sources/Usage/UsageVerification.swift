@@ -12,6 +12,13 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
     package let stored: String
     package let rebuilt: String
 
+    package init(tenant: String, subject: String, stored: String, rebuilt: String) {
+        self.tenant = tenant
+        self.subject = subject
+        self.stored = stored
+        self.rebuilt = rebuilt
+    }
+
     package var description: String {
         "tenant \(tenant): \(subject) is \(stored), its events give \(rebuilt)"
     }
@@ -33,6 +40,8 @@ package struct UsageVerification: Sendable {
     package struct Progress: Sendable {
         package var tenants = 0
         package var events = 0
+        /// Finalised invoices that were made anew.
+        package var invoices = 0
         package var differences = 0
 
         package init() {}

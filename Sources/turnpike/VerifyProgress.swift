@@ -49,6 +49,8 @@ struct VerifyProgress {
 
     private var amounts: String {
         let found = latest.differences == 0 ? "" : ", \(Terminal.count(latest.differences, "difference"))"
-        return "\(Terminal.count(latest.tenants, "tenant")), \(Terminal.count(latest.events, "event"))\(found)"
+        let invoices = latest.invoices == 0 ? "" : ", \(Terminal.count(latest.invoices, "invoice"))"
+        let tenants = Terminal.count(latest.tenants, "tenant")
+        return "\(tenants), \(Terminal.count(latest.events, "event"))\(invoices)\(found)"
     }
 }

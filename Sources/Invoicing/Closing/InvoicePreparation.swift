@@ -30,6 +30,8 @@ struct InvoicePreparation {
     var leavesAdvanceFees = false
     /// Who issues the invoice; nil where the operator has not said.
     var seller: InvoiceSeller?
+    /// The lines of the invoice that is made anew, whose names stand.
+    var pinnedLines: [StoredInvoiceLine] = []
 
     /// - Returns: nil where tenant or subscription do not exist.
     /// - Throws: `DecimalError.outOfRange` when an amount is 10^26 or more.
@@ -53,7 +55,11 @@ struct InvoicePreparation {
             subscription: subscription,
             catalog: catalog,
             periods: records.periods[draft.subscriptionID] ?? [],
-            counters: records.counters
+            counters: records.counters,
+            pinnedNames: Dictionary(pinnedLines.compactMap { line in line.featureID.map { ($0, line.itemName) } }) {
+                first,
+                _ in first
+            }
         )
         var lines: [StoredInvoiceLine] = []
         for (index, line) in invoice.lines.enumerated() { lines.append(try texts.line(line, number: index + 1)) }
@@ -179,6 +185,8 @@ extension InvoicePreparation {
                 },
                 unpriced: draft.kind == .regular ? unpriced(of: subscription, texts) : [],
                 adjustedPeriods: adjusted,
+                endsAt: subscription.endsAt,
+                segmentCount: subscription.segments.count,
                 seller: seller
             )
         )

@@ -16,23 +16,33 @@ struct InvoiceRecords: Sendable {
     var invoiced: [SubscriptionID: [InvoiceItemKey: InvoicedAmount]] = [:]
     var credits: [TenantID: [CreditGrant]] = [:]
     var discounts: [TenantID: [DiscountRecord]] = [:]
+    /// The periods that an invoice adjusted, where it is made anew.
+    private let adjusted: [Int]?
 
     /// - Parameters:
     ///   - plans: plan versions that are known already.
+    ///   - adjusted: the periods that the one invoice adjusted, where it is made anew.
+    ///   - sequence: what was invoiced is what invoices of a smaller number charged.
     ///   - now: when credits must not have expired.
     init(
         for drafts: [StoredInvoice],
         plans: [PlanVersionID: PlanVersion] = [:],
+        adjusted: [Int]? = nil,
+        before sequence: Int64? = nil,
         now: Instant,
         in transaction: borrowing Transaction
     ) throws {
+        self.adjusted = adjusted
         let ids = Set(drafts.map(\.tenantID)).sorted()
+        let wanted = drafts.flatMap { draft in
+            draft.closingPeriods + (adjusted ?? []).map { (draft.tenantID, draft.subscriptionID, $0) }
+        }
         let results = try transaction.pipeline([
             TenantLedger.sequences(of: ids),
             TenantBillingStore.tenants(ids),
             CreditGrantStore.usable(by: ids, at: now),
             DiscountStore.usable(by: ids),
-            PeriodClosingStore.periods(drafts.flatMap(\.closingPeriods)),
+            PeriodClosingStore.periods(wanted),
             SubscriptionClosingStore.closings(of: drafts.map(\.tenantID), drafts.map(\.subscriptionID)),
         ])
         ledgers = Dictionary(try results[0].map(TenantLedger.sequence)) { first, _ in first }
@@ -49,7 +59,7 @@ struct InvoiceRecords: Sendable {
         }
         let read = try transaction.pipeline([
             CounterStore.counters(of: periods.values.flatMap { $0 }.map(\.period)),
-            InvoicedAmountStore.amounts(drafts.flatMap(wantedAmounts)),
+            InvoicedAmountStore.amounts(drafts.flatMap(wantedAmounts), before: sequence),
         ])
         counters = Dictionary(grouping: try read[0].map(CounterStore.decode), by: \.key.period)
         for amount in try read[1].map(InvoicedAmountStore.amount) {
@@ -59,6 +69,7 @@ struct InvoiceRecords: Sendable {
 
     /// The earlier periods of a draft's subscription that need an adjustment, by ascending index.
     func adjustedPeriods(of draft: StoredInvoice) -> [Int] {
+        if let adjusted { return adjusted }
         let late = (periods[draft.subscriptionID] ?? []).filter { $0.needsAdjustment && $0.period.status == .final }
         var indices = Set(late.map(\.period.index))
         switch draft.kind {

@@ -8,9 +8,13 @@ struct InvoiceTexts {
     let catalog: CatalogSnapshot
     let periods: [ClosingPeriod]
     let counters: [BillingPeriodID: [CounterRow]]
+    /// The names that features had when the invoice was finalised, where it is made anew.
+    let pinnedNames: [FeatureID: String]
 
     func key(of feature: FeatureID) -> String { catalog.features[feature]?.key ?? feature.description }
-    func name(of feature: FeatureID) -> String { catalog.features[feature]?.name ?? feature.description }
+    func name(of feature: FeatureID) -> String {
+        pinnedNames[feature] ?? catalog.features[feature]?.name ?? feature.description
+    }
     func unit(of feature: FeatureID) -> String { catalog.features[feature]?.unit ?? "" }
 
     /// The line as it is stored and shown.

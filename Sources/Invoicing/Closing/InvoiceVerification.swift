@@ -1,0 +1,232 @@
+package import BillingCore
+import Catalog
+import Crypto
+package import Postgres
+package import Usage
+package import Web
+
+/// Rebuilds every finalised invoice from the raw events up to its ledger sequence, the plan versions it was priced by,
+/// and what was pinned of everything else, and compares it byte for byte.
+package struct InvoiceVerification: Sendable {
+    private static let page = 200
+
+    private let pool: PostgresPool
+    private let clock: Clock
+
+    package init(pool: PostgresPool, clock: Clock) {
+        self.pool = pool
+        self.clock = clock
+    }
+
+    /// - Parameters:
+    ///   - only: the one tenant to judge; every one when left out.
+    ///   - difference: called for each one found.
+    ///   - progress: called after each invoice.
+    /// - Returns: how many invoices were judged.
+    @discardableResult
+    package func run(
+        tenant only: TenantID? = nil,
+        difference: (UsageDifference) -> Void,
+        progress: () -> Void = {}
+    ) async throws -> Int {
+        var judged = 0
+        var after: Int64 = 0
+        while true {
+            let last = after
+            let invoices = try await pool.query(
+                .worker,
+                """
+                SELECT sequence, invoice_id
+                FROM invoice_document
+                WHERE sequence > \(last) AND (\(only)::bigint IS NULL OR tenant_id = \(only)::bigint)
+                ORDER BY sequence
+                LIMIT \(Self.page)
+                """
+            ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(InvoiceID.self)) }
+            for (_, invoice) in invoices {
+                if let found = try await verify(invoice) { difference(found) }
+                judged += 1
+                progress()
+            }
+            guard let next = invoices.last?.0 else { return judged }
+            after = next
+        }
+    }
+
+    private func verify(_ id: InvoiceID) async throws -> UsageDifference? {
+        let now = clock.now()
+        return try await pool.transaction(.worker) { transaction in
+            try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            let catalog = try CatalogSnapshotStore.read(in: transaction)
+            guard let stored = try InvoiceReading.whole(id, catalog: catalog, now: now, in: transaction) else {
+                return nil
+            }
+            let subject = "invoice \(stored.document.number ?? id.description)"
+            func found(_ what: String, _ left: String, _ right: String) -> UsageDifference {
+                UsageDifference(
+                    tenant: stored.document.tenantKey,
+                    subject: "\(subject)\(what)",
+                    stored: left,
+                    rebuilt: right
+                )
+            }
+            let bytes = stored.canonicalBytes
+            guard Array(SHA256.hash(data: bytes)) == stored.document.contentHash else {
+                return found(": what it says", "of another hash", stored.document.contentHashText)
+            }
+            do {
+                let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
+                guard rebuilt.canonicalBytes != bytes else { return nil }
+                let (what, left, right) = stored.firstDifference(from: rebuilt)
+                return found(what, left, right)
+            } catch let error as DecimalError {
+                return found("", "finalised", "no invoice: \(error)")
+            }
+        }
+    }
+}
+
+/// One invoice, made again.
+struct InvoiceRebuild {
+    let stored: WholeInvoice
+    let catalog: CatalogSnapshot
+    let now: Instant
+
+    func run(in transaction: borrowing Transaction) throws -> WholeInvoice {
+        let invoice = stored.invoice
+        let document = stored.document
+        var records = try InvoiceRecords(
+            for: [invoice],
+            adjusted: document.facts.adjustedPeriods,
+            before: document.sequence,
+            now: now,
+            in: transaction
+        )
+        records.ledgers[invoice.tenantID] = document.ledgerSequence
+        pin(&records)
+        records.counters = try counters(records, in: transaction)
+        var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
+        preparation.pinnedLines = stored.lines
+        preparation.seller = document.facts.seller
+        guard let prepared = try preparation.prepared() else { return stored }
+        var whole = prepared.whole
+        whole.document.sequence = document.sequence
+        whole.document.number = document.number
+        whole.document.finalizedAt = document.finalizedAt
+        whole.document.dueAt = document.dueAt
+        return whole
+    }
+
+    /// What does not come from usage and prices is taken as the invoice pinned it: how the tenant was billed, which
+    /// discounts and credits it had, how long the subscription was to run.
+    private func pin(_ records: inout InvoiceRecords) {
+        let invoice = stored.invoice
+        let facts = stored.document.facts
+        records.tenants[invoice.tenantID] = BilledTenant(
+            id: invoice.tenantID,
+            key: stored.document.tenantKey,
+            name: stored.document.tenantName,
+            currency: stored.document.currency,
+            billingEmail: facts.billingEmail,
+            billing: facts.billing
+        )
+        records.discounts[invoice.tenantID] = facts.discounts.map { $0.record(of: invoice.tenantID) }
+        // In their order, and no more than what was used: the arithmetic must use all of it again.
+        records.credits[invoice.tenantID] = facts.credits.enumerated().map { offset, credit in
+            credit.grant(of: invoice.tenantID, priority: offset, currency: stored.document.currency)
+        }
+        if let subscription = records.subscriptions[invoice.subscriptionID], let known = facts.segmentCount {
+            records.subscriptions[invoice.subscriptionID] = SubscriptionSnapshot(
+                id: subscription.id,
+                segments: Array(subscription.segments.prefix(max(1, known))),
+                periods: subscription.periods,
+                startsAt: subscription.startsAt,
+                endsAt: facts.endsAt,
+                near: invoice.period.start
+            )
+        }
+    }
+
+    /// The counters of the periods that the invoice is about, from the raw events up to its ledger sequence.
+    private func counters(
+        _ records: InvoiceRecords,
+        in transaction: borrowing Transaction
+    ) throws -> [BillingPeriodID: [CounterRow]] {
+        let tenant = stored.invoice.tenantID
+        guard let snapshot = try TenantSnapshotStore.read([tenant], plans: [:], now: now, in: transaction).first else {
+            return [:]
+        }
+        let sequence = stored.document.ledgerSequence
+        var recount = UsageRecount(
+            tenant: snapshot,
+            periods: try BillingPeriodStore.all(of: tenant, in: transaction),
+            catalog: catalog,
+            costsThroughSequence: sequence
+        )
+        let own = (records.periods[stored.invoice.subscriptionID] ?? []).map(\.period)
+        for interval in Set(own.map(\.interval)).sorted(by: { $0.start < $1.start }) {
+            try recount.add(eventsOf: interval, throughSequence: sequence, in: transaction)
+        }
+        return Dictionary(grouping: try recount.countedRows(), by: \.key.period)
+    }
+}
+
+extension InvoiceFacts.Discount {
+    fileprivate func record(of tenant: TenantID) -> DiscountRecord {
+        DiscountRecord(
+            id: id,
+            tenantID: tenant,
+            name: name,
+            value: percent.map { .percent($0) } ?? .amount(amount ?? .zero),
+            duration: .forever,
+            repeats: nil,
+            uses: 0,
+            createdAt: .minimum,
+            endedAt: nil,
+            updatedAt: .minimum,
+            revision: 1
+        )
+    }
+}
+
+extension InvoiceFacts.Credit {
+    fileprivate func grant(of tenant: TenantID, priority: Int, currency: Currency) -> CreditGrant {
+        CreditGrant(
+            id: id,
+            tenantID: tenant,
+            kind: kind,
+            name: name,
+            currency: currency,
+            amount: amount,
+            remaining: amount,
+            priority: priority,
+            expiresAt: nil,
+            origin: .api,
+            originID: nil,
+            createdAt: .minimum,
+            voidedAt: nil,
+            updatedAt: .minimum,
+            revision: 1
+        )
+    }
+}
+
+extension WholeInvoice {
+    /// Where two invoices first differ, for people.
+    fileprivate func firstDifference(from other: WholeInvoice) -> (what: String, stored: String, rebuilt: String) {
+        for (own, others) in zip(lines, other.lines) where own != others {
+            let what = ", line \(own.number) (\(own.description))"
+            if own.amount != others.amount || own.amountExact != others.amountExact {
+                return (what, "\(own.amount) of \(own.amountExact)", "\(others.amount) of \(others.amountExact)")
+            }
+            return (what, "\(own)", "\(others)")
+        }
+        if lines.count != other.lines.count {
+            return (": the number of lines", String(lines.count), String(other.lines.count))
+        }
+        if document.amounts != other.document.amounts {
+            return (": its total", document.amounts.total.description, other.document.amounts.total.description)
+        }
+        return (": what it shows", document.facts.json.text, other.document.facts.json.text)
+    }
+}

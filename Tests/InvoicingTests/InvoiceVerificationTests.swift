@@ -1,0 +1,71 @@
+import BillingCore
+import Postgres
+import TestSupport
+import Testing
+import Usage
+import Web
+
+@testable import Invoicing
+
+/// `verify` of invoices: each is made anew from raw events and compared byte for byte.
+@Suite(.timeLimit(.minutes(15)))
+struct InvoiceVerificationTests {
+    private static func differences(_ server: TestServer) async throws -> [String] {
+        try await server.withPool { pool in
+            var found: [String] = []
+            let judged = try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
+                difference: { found.append($0.description) }
+            )
+            #expect(judged > 0)
+            return found
+        }
+    }
+
+    /// Three invoices with discount, credits, tax, late usage and a void, and everything renamed since.
+    private static func story(_ server: TestServer) async throws {
+        let billing = #"{"tax":{"rates":[{"key":"vat","name":"VAT","percent":"19"}]}}"#
+        try await server.ask("PATCH", "/tenants/acme", #"{"billing":\#(billing)}"#)
+        let discount = #"{"name":"Launch","percent":"10","duration":"forever"}"#
+        try await server.ask("POST", "/tenants/acme/discounts", discount, expecting: 201)
+        let gift = #"{"kind":"promotional","name":"gift","amount":"4"}"#
+        try await server.ask("POST", "/tenants/acme/credit-grants", gift, expecting: 201)
+        try await server.ingest(
+            SentEvent("1", data: #"{"seconds":7}"#),
+            SentEvent("2", data: #"{"seconds":5}"#)
+        )
+        try server.set("2026-12-01T00:00:00Z")
+        try await server.close()
+        try await server.ingest(SentEvent("3", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#))
+        _ = try await server.void("1")
+        try server.set("2027-01-01T00:00:00Z")
+        try await server.close()
+        try await server.ask("PATCH", "/tenants/acme", #"{"name":"Renamed","billing":null}"#)
+        try await server.ask("PATCH", "/features/seconds", #"{"name":"Renamed"}"#)
+        let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+        try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2027-01-15T00:00:00Z"}"#)
+        try server.set("2027-01-15T00:00:00Z")
+        try await server.close()
+    }
+
+    @Test func `every invoice is what its events give, whatever was changed since`() async throws {
+        try await ClosingStory.run { server in
+            try await Self.story(server)
+            #expect(try await server.column("SELECT count(*)::text FROM invoice_document") == ["4"])
+            #expect(try await Self.differences(server) == [])
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func `an invoice that was rewritten past us is found, and one whose event is gone`() async throws {
+        try await ClosingStory.run { server in
+            try await Self.story(server)
+            try await server.database.run("UPDATE usage_event SET data = '{\"seconds\":6}' WHERE event_id = '2'")
+            let gone = try await Self.differences(server)
+            #expect(gone.count == 2 && gone.allSatisfy { $0.contains("line") && $0.contains("seconds") }, "\(gone)")
+            try await server.database.run("UPDATE usage_event SET data = '{\"seconds\":5}' WHERE event_id = '2'")
+            #expect(try await Self.differences(server) == [])
+            try await server.database.run("UPDATE invoice_line SET amount = amount + 1 WHERE item_key = 'care'")
+            #expect(try await Self.differences(server).first?.contains("hash") == true)
+        }
+    }
+}
