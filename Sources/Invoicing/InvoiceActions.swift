@@ -49,11 +49,10 @@ struct InvoiceActions: Sendable {
         in transaction: borrowing Transaction
     ) throws {
         let tenant = invoice.tenantID
-        if let owed = try CreditGrantStore.made(by: invoice.id.rawValue, tenant: tenant, in: transaction),
-            owed.voidedAt == nil
-        {
+        if let owed = try CreditGrantStore.made(by: invoice.id.rawValue, tenant: tenant, in: transaction) {
+            // What was spent stays spent, also when the rest has been voided since.
             guard owed.remaining == owed.amount else { throw InvoiceFault.creditSpent }
-            try CreditGrantStore.void(owed, at: now, in: transaction)
+            if owed.voidedAt == nil { try CreditGrantStore.void(owed, at: now, in: transaction) }
         }
         try CreditGrantStore.giveBack(invoice.id, tenant: tenant, at: now, in: transaction)
         let discounts = document.facts.discounts.map(\.id)

@@ -94,6 +94,48 @@ struct InvoiceLifeTests {
         }
     }
 
+    @Test func `a fee in advance counts once, however often its invoice was voided and issued again`() async throws {
+        try await ClosingStory.run { server in
+            try await server.close()
+            let id = try #require(try await Self.ids(server).first)
+            try await server.ask("POST", "/invoices/\(id)/void")
+            let draft = try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 201)
+            let again = draft["id"]?.string ?? ""
+            try await server.ask("POST", "/invoices/\(again)/finalize")
+            try await server.ask("POST", "/invoices/\(again)/void")
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            #expect(
+                try await server.invoices().last
+                    == "regular 0 finalized 13.00: fee care 3.00, fee base 10.00, usage seconds 0.00"
+            )
+        }
+    }
+
+    @Test func `an invoice whose credit was spent stays, also when the rest of that credit is void`() async throws {
+        try await ClosingStory.run { server in
+            try server.set("2026-11-20T00:00:00Z")
+            try await server.ingest(SentEvent("1", data: #"{"seconds":50}"#))
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            try await server.ask("POST", "/events/void", #"{"source":"gw","id":"1","tenant":"acme"}"#)
+            for time in ["2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"] {
+                try server.set(time)
+                try await server.close()
+            }
+            #expect(try await server.column("SELECT round(remaining, 2)::text FROM credit_grant") == ["24.00"])
+            let grants = try await server.ask("GET", "/tenants/acme/credit-grants")
+            let grant = try #require(grants["data"]?.elements?.first?["id"]?.string)
+            try await server.ask("POST", "/tenants/acme/credit-grants/\(grant)/void")
+            let invoices = try await server.column(
+                "SELECT invoice_id::text FROM invoice WHERE kind = 'regular' AND period_index = 1"
+            )
+            let id = try #require(invoices.first ?? nil)
+            let refused = try await server.operatorClient.post("/api/v1/invoices/\(id)/void")
+            #expect(refused.status == 409 && refused.code == "credit_spent", "\(refused.text)")
+        }
+    }
+
     @Test func `a voided regular invoice opens its period, and usage that comes then is on the reissue`() async throws {
         try await ClosingStory.run { server in
             try server.set("2026-12-01T00:00:00Z")

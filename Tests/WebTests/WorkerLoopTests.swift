@@ -28,7 +28,7 @@ import Web
                 }
             }
         }
-        #expect(try await eventually { rounds.load(ordering: .relaxed) > 3 })
+        #expect(try await eventually(within: .seconds(120)) { rounds.load(ordering: .relaxed) > 3 })
         running.cancel()
         await running.value
         #expect(sample() == "\(clock.clock.now().microseconds / 1_000_000)")

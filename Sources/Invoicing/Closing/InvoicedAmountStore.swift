@@ -44,7 +44,7 @@ enum InvoicedAmountStore {
             AND (
                 invoice.status <> 'void' OR invoice.voided_before > \(sequence)::bigint
                 OR (
-                    line.item = 'fee_in_advance'
+                    line.item = 'fee_in_advance' AND invoice.kind <> 'adjustment'
                     AND NOT (invoice.kind = wanted.kind AND invoice.period_index = wanted.invoice_period)
                     AND NOT EXISTS (
                         SELECT FROM invoice AS other
@@ -53,7 +53,10 @@ enum InvoicedAmountStore {
                         WHERE other.tenant_id = invoice.tenant_id AND other.subscription_id = invoice.subscription_id
                             AND other.kind = invoice.kind AND other.period_index = invoice.period_index
                             AND (\(sequence)::bigint IS NULL OR its.sequence < \(sequence)::bigint)
-                            AND (other.status <> 'void' OR other.voided_before > \(sequence)::bigint)
+                            AND (
+                                other.status <> 'void' OR other.voided_before > \(sequence)::bigint
+                                OR its.sequence > document.sequence
+                            )
                     )
                 )
             )
