@@ -7,10 +7,11 @@ package enum Discount: Sendable, Hashable {
 }
 
 extension Discount {
-    /// Takes the discount off lines, on top of what they have been given before.
+    /// Takes the discount off lines, on top of what they have been given before. Lines below zero take back what was
+    /// charged, with the discount it had then; nothing is taken off them.
     /// - Returns: what was taken off.
     func apply(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) -> FixedDecimal {
-        let indices = lines.indices.filter { lines[$0].isDiscountable }
+        let indices = lines.indices.filter { lines[$0].isDiscountable && !lines[$0].amount.isNegative }
         var left: [FixedDecimal] = []
         for index in indices { left.append(try lines[index].amount.subtracting(lines[index].discount)) }
         let parts: [FixedDecimal]

@@ -66,6 +66,22 @@ package struct InvoicedAmount: Sendable, Hashable {
     }
 }
 
+extension InvoicedAmount {
+    /// The discount that goes back with a part of the amount that is taken back: in proportion, in whole minor units.
+    /// Both are below zero.
+    func discount(goingBackWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> FixedDecimal {
+        let discount = try amount.subtracting(discounted)
+        guard part.isNegative, discount > .zero, discount <= amount else { return .zero }
+        let taken = min(part.magnitude, amount)
+        let shares = try LargestRemainder.split(
+            discount,
+            over: [taken, amount.subtracting(taken)],
+            currency: currency
+        )
+        return shares[0].negated
+    }
+}
+
 extension [InvoiceItemKey: InvoicedAmount] {
     /// Counts a line of an invoice that stands.
     package mutating func add(_ line: InvoiceLine) throws(DecimalError) {

@@ -109,7 +109,7 @@ extension InvoicedPeriod {
     ) throws(DecimalError) {
         let key = InvoiceItemKey(periodIndex: index, segment: segment, item: item.key)
         let before = invoiced[key]
-        let line = try InvoiceLine(
+        var line = try InvoiceLine(
             item: item,
             key: key,
             period: covered,
@@ -118,6 +118,7 @@ extension InvoicedPeriod {
             isAdjustment: scope == .again || before != nil,
             currency: currency
         )
+        if let before { line.discount = try before.discount(goingBackWith: line.amount, currency: currency) }
         lines.append(line)
     }
 
@@ -127,7 +128,7 @@ extension InvoicedPeriod {
         var taken: [InvoiceLine] = []
         for (key, before) in invoiced where !present.contains(key) && !before.amount.isZero {
             guard belongs(before.item) else { continue }
-            let line = try InvoiceLine(
+            var line = try InvoiceLine(
                 item: before.item,
                 key: key,
                 period: interval,
@@ -136,6 +137,7 @@ extension InvoicedPeriod {
                 isAdjustment: true,
                 currency: currency
             )
+            line.discount = try before.discount(goingBackWith: line.amount, currency: currency)
             taken.append(line)
         }
         return taken.sorted { $0.key.description < $1.key.description }

@@ -115,6 +115,43 @@ import Testing
         #expect(invoice.lines.isEmpty && invoice.totals.total == .zero)
     }
 
+    @Test func `what is taken back takes its own discount with it, and none of today's`() throws {
+        let november = try interval("2026-11-01", "2026-12-01")
+        func invoice(
+            _ kind: Invoice.Kind,
+            _ scope: InvoicedPeriod.Scope,
+            _ quantity: String,
+            percent: Int64,
+            invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
+        ) throws -> Invoice {
+            let segment = InvoicedSegment(active: .allTime, usage: [try usage(quantity, at: "1")])
+            let period = InvoicedPeriod(
+                index: 0,
+                interval: november,
+                scope: scope,
+                segments: [segment],
+                invoiced: invoiced
+            )
+            return try Invoice(
+                kind: kind,
+                period: november,
+                periods: [period],
+                discounts: [.percent(FixedDecimal(percent))],
+                currency: .usd
+            )
+        }
+        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
+        for line in try invoice(.regular, .whole, "100", percent: 50).lines { try invoiced.add(line) }
+        let less = try invoice(.adjustment, .again, "40", percent: 10, invoiced: invoiced)
+        #expect(less.lines.map(\.amount.description) == ["-60"])
+        #expect(less.lines.map(\.discount.description) == ["-30"])
+        #expect(less.discounts == [.zero])
+        #expect(less.totals.carriedForward == FixedDecimal(30))
+        for line in less.lines { try invoiced.add(line) }
+        let nothing = try invoice(.adjustment, .again, "0", percent: 10, invoiced: invoiced)
+        #expect(nothing.totals.carriedForward == FixedDecimal(20))
+    }
+
     @Test func `a currency without minor units rounds to whole ones`() throws {
         let invoice = try regular(usage: [usage("1", at: "0.5")], fees: [], currency: .jpy)
         #expect(invoice.lines.map(\.amount) == [.one])
