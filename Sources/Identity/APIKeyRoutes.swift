@@ -8,7 +8,7 @@ struct APIKeyRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
     let tenants: TenantDirectory
-    let authentication: Authentication
+    let authentication: APIKeyAuthentication
 
     func register(in operations: Operations) {
         operations.post("/api-keys", "createApiKey", scope: .identityWrite) { try await create($0, $1) }

@@ -1,23 +1,8 @@
-import BillingCore
-package import Postgres
-import Synchronization
 package import Web
 
-/// Says who presents an API key. Keys are cached for two seconds, so that a busy gateway costs the database one look-up
-/// in that time; a revoked key is dropped at once where the notification arrives, and after the two seconds anyway.
-package final class Authentication: Sendable {
-    package static let cacheSeconds: Int64 = 2
-
-    private let pool: PostgresPool
-    private let tenants: TenantDirectory
-    private let clock: Clock
-    private let cache = Mutex(CredentialCache())
-
-    package init(pool: PostgresPool, tenants: TenantDirectory, clock: Clock) {
-        self.pool = pool
-        self.tenants = tenants
-        self.clock = clock
-    }
+/// Says who presents a credential, whatever its kind: the text tells the kind, and each kind has its own judge.
+package struct Authentication: Sendable {
+    let apiKeys: APIKeyAuthentication
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
     package func principal(of presented: PresentedCredential) async throws -> Principal {
@@ -25,58 +10,6 @@ package final class Authentication: Sendable {
             switch presented {
             case .bearer(let text), .apiKey(let text): text
             }
-        guard let key = try? APIKeyText(parsing: text) else { throw Self.refused }
-        let hash = key.secretHash
-        let now = clock.now()
-        let (entry, verified) = try await entry(of: key.id, now: now)
-        guard let entry, entry.stored.secretHash.matches(hash), entry.stored.key.isValid(at: now) else {
-            throw Self.refused
-        }
-        if let verified { return verified }
-        let principal = Principal(
-            credentialID: key.credentialID,
-            tenantID: entry.stored.key.tenantID == .operatorWide ? nil : entry.stored.key.tenantID,
-            tenantKey: entry.tenantKey,
-            scopes: entry.stored.key.scopes,
-            answerKey: AnswerKey(derivedFromSecret: key.secret)
-        )
-        cache.withLock { $0.setPrincipal(principal, of: key.id, entry.number) }
-        return principal
-    }
-
-    /// Forgets a key, because it has changed.
-    package func forget(keyID: String) {
-        cache.withLock { $0.remove(keyID) }
-    }
-
-    /// Forgets everything, because a change may have been missed.
-    package func forgetAll() {
-        cache.withLock { $0 = CredentialCache() }
-    }
-
-    private static let refused = Problem.unauthenticated("This key is not valid.")
-
-    private func entry(
-        of keyID: String,
-        now: Instant
-    ) async throws -> (entry: CredentialCache.Entry?, principal: Principal?) {
-        switch cache.withLock({ $0.find(keyID, now: now) }) {
-        case .hit(let entry, let principal):
-            return (entry, principal)
-        case .absent:
-            return (nil, nil)
-        case .miss(let generation):
-            let stored = try await APIKeyStore.find(id: keyID, pool: pool)
-            var tenantKey: String?
-            if let tenant = stored?.key.tenantID, tenant != .operatorWide {
-                tenantKey = try await tenants.keys([tenant])[tenant]
-                // A key of a tenant that is gone opens nothing.
-                guard tenantKey != nil else { return (nil, nil) }
-            }
-            let entry = cache.withLock { cache in
-                cache.insert(keyID, stored, tenantKey: tenantKey, now: now, generation: generation)
-            }
-            return (entry, nil)
-        }
+        return try await apiKeys.principal(of: text)
     }
 }

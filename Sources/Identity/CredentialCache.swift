@@ -52,7 +52,7 @@ struct CredentialCache {
         generation: UInt64
     ) -> Entry? {
         counter += 1
-        let until = now.adding(seconds: Authentication.cacheSeconds)
+        let until = now.adding(seconds: APIKeyAuthentication.cacheSeconds)
         guard let stored else {
             known[keyID] = nil
             if absent.count >= Self.capacity { absent.removeAll(keepingCapacity: true) }

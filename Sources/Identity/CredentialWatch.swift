@@ -20,9 +20,9 @@ package struct CredentialWatch: Service {
             for try await notice in PostgresListener(configuration, channels: [APIKeyStore.changes]) {
                 switch notice {
                 case .notification(_, let keyID):
-                    authentication.forget(keyID: keyID)
+                    authentication.apiKeys.forget(keyID: keyID)
                 case .reconnected:
-                    authentication.forgetAll()
+                    authentication.apiKeys.forgetAll()
                     logger.debug("listening for changed credentials")
                 }
             }

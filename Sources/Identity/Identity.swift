@@ -8,8 +8,9 @@ package struct Identity: Sendable {
     private let auditLog: AuditLogRoutes
 
     package init(pool: PostgresPool, writes: IdempotentWrites, tenants: TenantDirectory, clock: Clock) {
-        authentication = Authentication(pool: pool, tenants: tenants, clock: clock)
-        apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: authentication)
+        let keys = APIKeyAuthentication(pool: pool, tenants: tenants, clock: clock)
+        authentication = Authentication(apiKeys: keys)
+        apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
         auditLog = AuditLogRoutes(pool: pool, tenants: tenants)
     }
 

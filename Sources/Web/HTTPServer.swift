@@ -87,9 +87,12 @@ package struct HTTPServer: Service {
 
 struct HTTPContext: Hummingbird.RequestContext {
     var coreContext: CoreRequestContextStorage
+    /// The event loop of the connection.
+    let eventLoop: any EventLoop
 
     init(source: Source) {
         coreContext = .init(source: source)
+        eventLoop = source.channel.eventLoop
     }
 }
 
@@ -99,7 +102,13 @@ private struct Endpoint: HTTPResponder {
     let metrics: OperationMetrics
 
     func respond(to request: Request, context: HTTPContext) async throws -> Response {
-        await pipeline.respond(to: request, parameters: context.parameters, route: route, metrics: metrics)
+        await pipeline.respond(
+            to: request,
+            parameters: context.parameters,
+            route: route,
+            metrics: metrics,
+            eventLoop: context.eventLoop
+        )
     }
 }
 
@@ -137,6 +146,12 @@ private struct Unrouted: RouterMiddleware {
         context: HTTPContext,
         next: (Request, HTTPContext) async throws -> Response
     ) async throws -> Response {
-        await pipeline.respond(to: request, parameters: context.parameters, route: route, metrics: metrics)
+        await pipeline.respond(
+            to: request,
+            parameters: context.parameters,
+            route: route,
+            metrics: metrics,
+            eventLoop: context.eventLoop
+        )
     }
 }

@@ -9,6 +9,8 @@ package struct Principal: Sendable {
     package let tenantID: TenantID?
     package let tenantKey: String?
     package let scopes: ScopeSet
+    package let narrowing: Narrowing
+    package let attribution: Attribution
     /// Derived from the presented secret, which is not kept: stored answers that bear a secret are sealed with it,
     /// so that nobody without the same credential can open them.
     package let answerKey: AnswerKey
@@ -18,12 +20,16 @@ package struct Principal: Sendable {
         tenantID: TenantID?,
         tenantKey: String?,
         scopes: ScopeSet,
+        narrowing: Narrowing = .none,
+        attribution: Attribution = .none,
         answerKey: AnswerKey
     ) {
         self.credentialID = credentialID
         self.tenantID = tenantID
         self.tenantKey = tenantKey
         self.scopes = scopes
+        self.narrowing = narrowing
+        self.attribution = attribution
         self.answerKey = answerKey
     }
 

@@ -33,7 +33,8 @@ package struct RequestPipeline: Sendable {
         to request: Request,
         parameters: Parameters,
         route: Operations.Route,
-        metrics: OperationMetrics
+        metrics: OperationMetrics,
+        eventLoop: any EventLoop
     ) async -> Response {
         let start = ContinuousClock.now
         let operation = route.operation
@@ -73,16 +74,21 @@ package struct RequestPipeline: Sendable {
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
-        return Self.response(answer, body: body(of: answer, record: record), requestID: record.requestID)
+        return Self.response(answer, body: body(of: answer, record: record, eventLoop), requestID: record.requestID)
     }
 
-    private func body(of answer: Answer, record: RequestRecord) -> ResponseBody {
+    /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
+    /// there is room for the next. A busy loop would otherwise gather any number of pieces.
+    private func body(of answer: Answer, record: RequestRecord, _ eventLoop: any EventLoop) -> ResponseBody {
         guard let stream = answer.stream else {
             return answer.body.readableBytes == 0 ? ResponseBody() : ResponseBody(byteBuffer: answer.body)
         }
         return ResponseBody { writer in
             do {
-                try await stream.produce { try await writer.write($0) }
+                try await stream.produce { piece in
+                    try await writer.write(piece)
+                    try await eventLoop.submit {}.get()
+                }
             } catch {
                 record.logCutOff(by: error, to: logger)
                 throw error

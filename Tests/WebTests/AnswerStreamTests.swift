@@ -60,7 +60,7 @@ import Web
         try await WebHarness.run(writeTimeoutSeconds: 2) { operations in
             Self.rows(in: operations) { send in
                 defer { ended.open() }
-                for _ in 0..<40_000 {
+                for _ in 0..<4_000 {
                     try await send(Self.piece)
                     sent.add(1, ordering: .relaxed)
                 }
@@ -69,7 +69,7 @@ import Web
             let connection = try RawConnection(port: harness.port)
             try connection.send(Self.request)
             await ended.wait()
-            #expect(sent.load(ordering: .relaxed) < 20_000)
+            #expect(sent.load(ordering: .relaxed) < 1_000)
             let isLogged = try await eventually(within: .seconds(60)) { harness.log.text.contains("answer cut off") }
             #expect(isLogged)
             withExtendedLifetime(connection) {}
