@@ -47,6 +47,9 @@ static const unsigned char migration_0013[] = {
 static const unsigned char migration_0014[] = {
 #embed "../../migrations/0014_price_set_read.sql"
 };
+static const unsigned char migration_0021[] = {
+#embed "../../migrations/0021_invoice_lists.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -72,6 +75,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0012_large_counters.sql", migration_0012),
     FILE_ENTRY("0013_credits.sql", migration_0013),
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
+    FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
 };
 
 size_t embedded_migration_count(void) {

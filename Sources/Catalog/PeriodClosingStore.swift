@@ -6,6 +6,8 @@ package struct ClosingPeriod: Sendable {
     package let period: BillingPeriod
     /// Usage came after its invoice was final.
     package let needsAdjustment: Bool
+    /// Its invoice was voided, and what it is charged comes with the one in its place.
+    package let awaitsReissue: Bool
 }
 
 /// All SQL on what is closed of `billing_period`.
@@ -37,7 +39,8 @@ package enum PeriodClosingStore {
     package static func periods(_ wanted: [(tenant: TenantID, subscription: SubscriptionID, index: Int)]) -> SQL {
         """
         SELECT DISTINCT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
-            period.segment, period.starts_at, period.ends_at, period.status, period.needs_adjustment
+            period.segment, period.starts_at, period.ends_at, period.status, period.needs_adjustment,
+            period.status = 'open' AND period.invoiced_seq IS NOT NULL
         FROM unnest(
             \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
             \(wanted.map { Int32(clamping: $0.index) })::integer[]
@@ -59,7 +62,11 @@ package enum PeriodClosingStore {
 
     /// Decodes one row of `periods`.
     package static func period(_ row: inout PostgresRow) throws(PostgresError) -> ClosingPeriod {
-        ClosingPeriod(period: try BillingPeriodStore.period(&row), needsAdjustment: try row.next())
+        ClosingPeriod(
+            period: try BillingPeriodStore.period(&row),
+            needsAdjustment: try row.next(),
+            awaitsReissue: try row.next()
+        )
     }
 
     /// Closes periods, all segments of each: their invoice, or the adjustment, is final as of a ledger sequence.
@@ -103,7 +110,7 @@ package enum PeriodClosingStore {
 
     /// Subscriptions, of a part of all tenants, that no regular invoice will follow, with a closed period that needs an
     /// adjustment: the last such period of each.
-    package static func awaitingAdjustment(_ part: Int, of parts: Int, limit: Int) -> SQL {
+    package static func awaitingAdjustment(_ part: Int, of parts: Int) -> SQL {
         """
         SELECT period.tenant_id, period.subscription_id, max(period.period_index)
         FROM billing_period AS period
@@ -111,8 +118,6 @@ package enum PeriodClosingStore {
         WHERE period.needs_adjustment AND period.status = 'final' AND subscription.closing_done
             AND period.tenant_id % \(Int64(parts)) = \(Int64(part))
         GROUP BY period.tenant_id, period.subscription_id
-        ORDER BY period.tenant_id, period.subscription_id
-        LIMIT \(limit)
         """
     }
 

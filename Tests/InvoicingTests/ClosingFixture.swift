@@ -28,6 +28,19 @@ extension TestServer {
 
     func set(_ time: String) throws { clock.set(try Instant(parsing: time)) }
 
+    /// Seven seconds in November, five in December, and the end of the subscription in the middle of December: all
+    /// invoiced, the clock at the end.
+    func endInSecondPeriod() async throws {
+        try await ingest(SentEvent("november", data: #"{"seconds":7}"#))
+        try set("2026-12-05T00:00:00Z")
+        try await close()
+        try await ingest(SentEvent("december", data: #"{"seconds":5}"#))
+        let id = try await ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+        try await ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-12-16T00:00:00Z"}"#)
+        try set("2026-12-16T00:00:00Z")
+        try await close()
+    }
+
     /// Every invoice with its lines, as far as it is pinned: `regular 0 finalized 12.00: fee base 10.00, usage s 2.00`.
     func invoices(_ tenant: String = "acme") async throws -> [String] {
         try await column(

@@ -104,6 +104,45 @@ struct ClosingTests {
         }
     }
 
+    @Test func `late usage of an earlier period leaves the last one of an ended subscription alone`() async throws {
+        try await ClosingStory.run { server in
+            try await server.endInSecondPeriod()
+            let last = try #require(try await server.invoices().last)
+            #expect(last.hasPrefix("regular 1") && last.contains("usage seconds 5.00"), "\(last)")
+            try await server.ingest(SentEvent("late", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#))
+            try await server.close()
+            #expect(try await server.invoices().last == "adjustment 0 finalized 4.00: adjustment seconds 4.00")
+        }
+    }
+
+    @Test func `subscriptions with a draft of an adjustment do not keep a later one waiting`() async throws {
+        try await ClosingStory.run { server in
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+            for subscription in try await server.ask("GET", "/subscriptions")["data"]?.elements ?? [] {
+                let id = subscription["id"]?.string ?? ""
+                try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-11-16T00:00:00Z"}"#)
+            }
+            try server.set("2026-11-16T00:00:00Z")
+            try await server.close()
+            for tenant in ["acme", "beta"] {
+                try await server.ingest(SentEvent("1", subject: tenant, time: "2026-11-10T00:00:00Z"))
+            }
+            let drafting = InvoiceDrafting(now: server.clock.now, graceSeconds: 0, ids: .random(server.clock.clock))
+            var drafted: [Int] = []
+            try await server.withPool { pool in
+                for _ in 1...3 {
+                    drafted.append(
+                        try await pool.transaction(.worker) { transaction in
+                            try drafting.adjustments(0, of: 1, limit: 1, in: transaction)
+                        }
+                    )
+                }
+            }
+            #expect(drafted == [1, 1, 0])
+        }
+    }
+
     @Test(arguments: [("2026", "28"), ("2027", "29")])
     func `a subscription from 31 January bills the end of February and 31 March`(_ year: String, _ day: String)
         async throws

@@ -155,6 +155,35 @@ struct InvoiceLifeTests {
         }
     }
 
+    @Test func `the last period of an ended subscription whose invoice was voided is charged by its reissue only`()
+        async throws
+    {
+        try await ClosingStory.run { server in
+            try await server.endInSecondPeriod()
+            let before = try #require(try await server.invoices().last)
+            let id = try #require(try await Self.ids(server, "?kind=regular").last)
+            try await server.ask("POST", "/invoices/\(id)/void")
+            try await server.ingest(
+                SentEvent("late", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#),
+                SentEvent("later", time: "2026-12-10T00:00:00Z", data: #"{"seconds":2}"#)
+            )
+            try await server.close()
+            #expect(try await server.invoices().last == "adjustment 0 finalized 4.00: adjustment seconds 4.00")
+            let draft = try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 201)
+            try await server.ask("POST", "/invoices/\(draft["id"]?.string ?? "")/finalize")
+            let after = try #require(try await server.invoices().last)
+            #expect(before.contains("usage seconds 5.00"), "\(before)")
+            #expect(
+                after.split(separator: ":").last?.description
+                    == before.replacing("usage seconds 5.00", with: "usage seconds 7.00")
+                    .split(separator: ":").last?.description,
+                "\(before) \(after)"
+            )
+            try await server.close()
+            #expect(try await server.invoices().count == 5)
+        }
+    }
+
     @Test func `an unpaid invoice is overdue after its term, and may be given up and paid after all`() async throws {
         try await ClosingStory.run { server in
             try await server.close()

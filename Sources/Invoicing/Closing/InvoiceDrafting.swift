@@ -106,13 +106,15 @@ private enum InvoiceAwaiting {
     static func statement(_ part: Int, of parts: Int, limit: Int) -> SQL {
         """
         SELECT waiting.tenant_id, waiting.subscription_id, waiting.period_index
-        FROM (\(PeriodClosingStore.awaitingAdjustment(part, of: parts, limit: limit))) AS waiting (tenant_id,
-        subscription_id, period_index)
+        FROM (\(PeriodClosingStore.awaitingAdjustment(part, of: parts)))
+            AS waiting (tenant_id, subscription_id, period_index)
         WHERE NOT EXISTS (
             SELECT FROM invoice
             WHERE invoice.tenant_id = waiting.tenant_id AND invoice.subscription_id = waiting.subscription_id
                 AND invoice.status = 'draft'
         )
+        ORDER BY waiting.tenant_id, waiting.subscription_id
+        LIMIT \(limit)
         """
     }
 }

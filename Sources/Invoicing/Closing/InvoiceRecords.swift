@@ -34,8 +34,11 @@ struct InvoiceRecords: Sendable {
     ) throws {
         self.adjusted = adjusted
         let ids = Set(drafts.map(\.tenantID)).sorted()
+        for tenant in try TenantSnapshotStore.read(ids, plans: plans, now: now, in: transaction) {
+            for subscription in tenant.subscriptions { subscriptions[subscription.id] = subscription }
+        }
         let wanted = drafts.flatMap { draft in
-            draft.closingPeriods + (adjusted ?? []).map { (draft.tenantID, draft.subscriptionID, $0) }
+            (closingPeriods(of: draft) + (adjusted ?? [])).map { (draft.tenantID, draft.subscriptionID, $0) }
         }
         let results = try transaction.pipeline([
             TenantLedger.sequences(of: ids),
@@ -54,9 +57,6 @@ struct InvoiceRecords: Sendable {
             first,
             _ in first
         }
-        for tenant in try TenantSnapshotStore.read(ids, plans: plans, now: now, in: transaction) {
-            for subscription in tenant.subscriptions { subscriptions[subscription.id] = subscription }
-        }
         let read = try transaction.pipeline([
             CounterStore.counters(of: periods.values.flatMap { $0 }.map(\.period)),
             InvoicedAmountStore.amounts(drafts.flatMap(wantedAmounts), before: sequence),
@@ -70,14 +70,22 @@ struct InvoiceRecords: Sendable {
     /// The earlier periods of a draft's subscription that need an adjustment, by ascending index.
     func adjustedPeriods(of draft: StoredInvoice) -> [Int] {
         if let adjusted { return adjusted }
-        let late = (periods[draft.subscriptionID] ?? []).filter { $0.needsAdjustment && $0.period.status == .final }
+        let rows = periods[draft.subscriptionID] ?? []
+        let late = rows.filter { $0.needsAdjustment && $0.period.status == .final }
         var indices = Set(late.map(\.period.index))
         switch draft.kind {
         case .opening: return []
         case .regular: indices.remove(draft.periodIndex)
-        case .adjustment: indices.formUnion(endedPeriods(of: draft))
+        case .adjustment:
+            let reissued = Set(rows.filter(\.awaitsReissue).map(\.period.index))
+            indices.formUnion(Set(endedPeriods(of: draft)).subtracting(reissued))
         }
         return indices.sorted()
+    }
+
+    /// The periods whose rows a draft's computation needs, beside those that need an adjustment.
+    private func closingPeriods(of draft: StoredInvoice) -> [Int] {
+        draft.kind == .adjustment ? endedPeriods(of: draft) : [draft.periodIndex]
     }
 
     /// The periods that an adjustment of an ended subscription reckons again, because its end may have moved into them.
@@ -101,14 +109,5 @@ struct InvoiceRecords: Sendable {
                 invoicePeriod: draft.kind == .adjustment ? -1 : draft.periodIndex
             )
         }
-    }
-}
-
-extension StoredInvoice {
-    /// The periods whose rows its computation needs, beside those that need an adjustment. An adjustment of an ended
-    /// subscription looks at those around its end.
-    fileprivate var closingPeriods: [(tenant: TenantID, subscription: SubscriptionID, index: Int)] {
-        let first = kind == .adjustment ? max(0, periodIndex - 24) : periodIndex
-        return (first...max(first, periodIndex)).map { (tenantID, subscriptionID, $0) }
     }
 }
