@@ -50,6 +50,9 @@ static const unsigned char migration_0014[] = {
 static const unsigned char migration_0021[] = {
 #embed "../../migrations/0021_invoice_lists.sql"
 };
+static const unsigned char migration_0022[] = {
+#embed "../../migrations/0022_partition_seen_whole.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -76,6 +79,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0013_credits.sql", migration_0013),
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
+    FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
 };
 
 size_t embedded_migration_count(void) {

@@ -37,6 +37,46 @@ import Testing
         try await database.drop()
     }
 
+    /// Sessions that ask for the same month at once, and then store an event of it at once.
+    @Test func whoeverAsksForAPartitionCanStoreInIt() async throws {
+        let database = try await TestDatabase.create()
+        try await database.run(
+            """
+            INSERT INTO tenant (tenant_id, key, name, currency, timezone, metadata, status, created_at, updated_at,
+                revision)
+            VALUES (1, 'acme', 'Acme', 'USD', 'UTC', '{}', 'active', now(), now(), 1)
+            """
+        )
+        let sessions = 8
+        var configuration = PostgresConfiguration(url: database.url)
+        configuration.worker.connections = sessions
+        let pool = PostgresPool(configuration, logger: .silent)
+        for month in 0..<120 {
+            let day = CivilDate(year: 2031 + Int64(month / 12), month: Int64(month % 12 + 1), day: 1)
+            let time = Instant(microseconds: day.daysSince1970 * 86_400_000_000)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for session in 0..<sessions {
+                    group.addTask {
+                        try await PartitionRegistry().ensure(months: [time], pool: pool)
+                        _ = try await pool.transaction(.worker) { transaction in
+                            try transaction.execute(
+                                """
+                                INSERT INTO usage_event (tenant_id, ledger_seq, event_time, received_at, event_key,
+                                    catalog_version, source, event_id, event_type, subject)
+                                VALUES (1, \(Int64(month * sessions + session)), \(time), \(time), gen_random_uuid(), 1,
+                                    's', 'e', 'e', 'acme')
+                                """
+                            )
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+        await pool.close()
+        try await database.drop()
+    }
+
     @Test func monthsFollowEachOther() throws {
         let december = CivilMonth(of: try Instant(parsing: "2026-12-31T23:59:59.999999Z"))
         #expect(december.start == (try Instant(parsing: "2026-12-01T00:00:00Z")))
