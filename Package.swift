@@ -128,8 +128,8 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, logging,
-                crypto, nioHTTP1,
+                "TurnpikeServer", .product(name: "AsyncHTTPClient", package: "async-http-client"), nioCore, nioPosix,
+                logging, crypto, nioHTTP1,
             ],
             path: "Tests/TestSupport",
             swiftSettings: settings

@@ -15,9 +15,8 @@ struct CatalogDesk: Sendable {
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Value
     ) async throws -> Value {
-        let scope: PostgresScope = context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
         return try await refusing {
-            try await pool.transaction(.interactive, as: scope, retries: .idempotent(attempts: 3), body)
+            try await pool.transaction(.interactive, as: context.databaseScope, retries: .idempotent(attempts: 3), body)
         }
     }
 

@@ -92,6 +92,7 @@ struct APIKeyRoutes: Sendable {
             tenant: tenant,
             after: page.after?.first,
             count: page.fetchCount,
+            scope: context.databaseScope,
             pool: pool
         )
         let keys = page.page(rows) { [$0.id] }
@@ -102,19 +103,26 @@ struct APIKeyRoutes: Sendable {
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let id = try request.parameter("id")
         try request.query().finish()
-        guard let key = try await APIKeyStore.get(id: id, tenant: context.principal.tenantID, pool: pool) else {
-            throw Problem.notFound("api_key", id)
-        }
+        let key = try await key(id, context)
         return try .json(APIKeyBody(key, tenantKey: try await tenantKey(of: key)))
+    }
+
+    private func key(_ id: String, _ context: RequestContext) async throws -> APIKey {
+        let key = try await APIKeyStore.get(
+            id: id,
+            tenant: context.principal.tenantID,
+            scope: context.databaseScope,
+            pool: pool
+        )
+        guard let key else { throw Problem.notFound("api_key", id) }
+        return key
     }
 
     /// Revoking a key that is revoked already changes nothing and succeeds.
     private func revoke(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let id = try request.parameter("id")
         try request.query().finish()
-        guard let seen = try await APIKeyStore.get(id: id, tenant: context.principal.tenantID, pool: pool) else {
-            throw Problem.notFound("api_key", id)
-        }
+        let seen = try await key(id, context)
         let tenantKey = try await tenantKey(of: seen)
         let now = context.clock.now()
         let answer = try await writes.perform(request, context) { transaction in

@@ -28,9 +28,11 @@ enum APIKeyStore {
             .first
     }
 
-    static func get(id: String, tenant: TenantID?, pool: PostgresPool) async throws -> APIKey? {
+    /// - Parameter scope: the tenant's own for a bound caller, so that row-level security stands behind the filter.
+    static func get(id: String, tenant: TenantID?, scope: PostgresScope, pool: PostgresPool) async throws -> APIKey? {
         try await pool.query(
             .interactive,
+            as: scope,
             """
             \(columns) WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
             ORDER BY tenant_id LIMIT 1
@@ -40,9 +42,16 @@ enum APIKeyStore {
     }
 
     /// In the order of the ids, which are random: a stable order that needs no date.
-    static func list(tenant: TenantID?, after: String?, count: Int, pool: PostgresPool) async throws -> [APIKey] {
+    static func list(
+        tenant: TenantID?,
+        after: String?,
+        count: Int,
+        scope: PostgresScope,
+        pool: PostgresPool
+    ) async throws -> [APIKey] {
         try await pool.query(
             .interactive,
+            as: scope,
             """
             \(columns)
             WHERE (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))

@@ -28,12 +28,11 @@ struct AuditLogRoutes: Sendable {
         try query.finish()
         filter.tenant = try await tenant(named: tenantKey, context)
 
-        let scope: PostgresScope = context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
         let rows = try await AuditLogStore.list(
             filter,
             after: try position(page),
             count: page.fetchCount,
-            scope: scope,
+            scope: context.databaseScope,
             pool: pool
         )
         let entries = page.page(rows) { [String($0.occurredAt.microseconds), $0.id.description] }

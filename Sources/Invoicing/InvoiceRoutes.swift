@@ -41,13 +41,10 @@ package struct InvoiceRoutes: Sendable {
         let now = context.clock.now()
         if query.bool("overdue") == true { filter.overdueAt = now }
         try query.finish()
-        if let key = try context.tenantFilter(asked) {
-            guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
-            filter.tenant = tenant.id
-        }
+        filter.tenant = try await catalog.tenantFilter(asked, for: context)?.id
         let position = try Self.position(page)
         let narrowed = filter
-        let heads = try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
+        let heads = try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
             try InvoiceStore.list(narrowed, after: position, limit: page.fetchCount, in: transaction)
         }
         let listed = page.page(heads) { [String($0.invoice.issuedAt.microseconds), $0.invoice.id.description] }
@@ -67,7 +64,7 @@ package struct InvoiceRoutes: Sendable {
         let now = context.clock.now()
         let snapshot = catalog.current
         let whole = try await refusing {
-            try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
+            try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
                 try InvoiceReading.whole(id, catalog: snapshot, now: now, in: transaction)
             }
         }
@@ -80,8 +77,7 @@ package struct InvoiceRoutes: Sendable {
     @Sendable
     private func upcoming(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
-        let key = try context.tenantKey(in: request)
-        guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
+        let tenant = try await catalog.tenant(request.parameter("key"), for: context)
         let now = context.clock.now()
         let snapshot = catalog.current
         let body = try await refusing {
@@ -89,7 +85,7 @@ package struct InvoiceRoutes: Sendable {
                 try UpcomingInvoice.body(of: tenant.id, at: now, catalog: snapshot, in: transaction)
             }
         }
-        guard let body else { throw InvoiceFault.noSubscription(key).problem }
+        guard let body else { throw InvoiceFault.noSubscription(tenant.key).problem }
         return try .json(body)
     }
 
@@ -99,10 +95,6 @@ package struct InvoiceRoutes: Sendable {
             throw PageRequest.invalidCursor
         }
         return InvoiceStore.Position(issuedAt: Instant(microseconds: microseconds), id: id)
-    }
-
-    static func scope(of context: RequestContext) -> PostgresScope {
-        context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
     }
 }
 

@@ -18,7 +18,7 @@ struct InvoicingDesk: Sendable {
         _ context: RequestContext,
         _ body: @escaping @Sendable (TenantSnapshot, borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
-        guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
+        let tenant = try await catalog.tenant(key, for: context)
         try requireOperator(context)
         return try await perform(request, context) { transaction in
             _ = try TenantLedger.lock(tenant.id, in: transaction)
@@ -34,8 +34,9 @@ struct InvoicingDesk: Sendable {
         _ body: @escaping @Sendable (InvoiceStore.Head, borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
         guard let id = InvoiceID(text) else { throw InvoiceFault.notFound(text).problem }
-        let scope = InvoiceRoutes.scope(of: context)
-        let found = try await pool.transaction(.interactive, as: scope) { try InvoiceStore.find(id, in: $0) }
+        let found = try await pool.transaction(.interactive, as: context.databaseScope) {
+            try InvoiceStore.find(id, in: $0)
+        }
         guard let found, context.principal.mayAccess(tenant: found.invoice.tenantID) else {
             throw InvoiceFault.notFound(text).problem
         }

@@ -55,9 +55,7 @@ package struct QuotaRoutes: Sendable {
     }
 
     private func tenant(_ request: APIRequest, _ context: RequestContext) async throws -> TenantSnapshot {
-        let key = try context.tenantKey(in: request)
-        guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
-        return tenant
+        try await catalog.tenant(request.parameter("key"), for: context)
     }
 
     /// The quotas in force, each with its current window.

@@ -94,8 +94,8 @@ package struct EventRoutes: Sendable {
             query.fault("tenant", code: "required", detail: "Name the tenant whose events are wanted.")
         }
         try query.finish()
-        guard let key = try context.tenantFilter(asked), let tenant = try await catalog.tenant(key: key) else {
-            throw Problem.notFound("tenant", asked ?? "")
+        guard let tenant = try await catalog.tenantFilter(asked, for: context) else {
+            throw Problem.notFound("tenant", "")
         }
         var filter = EventLogFilter(
             tenant: tenant.id,
@@ -152,12 +152,9 @@ package struct EventRoutes: Sendable {
     @Sendable
     private func void(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let void = try EventVoid(request.fields())
-        try context.requireAccess(toTenant: void.tenant)
         let now = context.clock.now()
         for _ in 0..<ingest.limits.preparationAttempts {
-            guard let tenant = try await catalog.tenant(key: void.tenant) else {
-                throw Problem.notFound("tenant", void.tenant)
-            }
+            let tenant = try await catalog.tenant(void.tenant, for: context)
             let voiding = EventVoiding(void: void, tenant: tenant, catalog: catalog.current, now: now)
             do {
                 return try await writes.perform(request, context) { transaction in

@@ -1,5 +1,6 @@
 import BillingCore
 package import Logging
+package import Postgres
 
 /// What surrounds a request: who calls, under which id, which operation it is, and the present.
 package struct RequestContext: Sendable {
@@ -25,6 +26,12 @@ package struct RequestContext: Sendable {
         self.logger = logger
         self.clock = clock
         self.ids = ids
+    }
+
+    /// Under which role a request reads: a tenant's own for a bound caller, so that row-level security stands behind
+    /// every filter of ours.
+    package var databaseScope: PostgresScope {
+        principal.tenantID.map { .tenant($0.rawValue) } ?? .service
     }
 
     /// The tenant key in the path, if the caller may know of it. A caller bound to another tenant gets the very

@@ -137,7 +137,7 @@ struct TenantIsolationTests {
 
 extension TestResponse {
     /// Everything of an answer that its caller can tell apart.
-    fileprivate var visible: String {
+    var visible: String {
         let fields = headers.map { "\($0.name.lowercased()): \($0.value)" }
             .filter { !$0.hasPrefix("date:") && !$0.hasPrefix("content-length:") }
             .sorted()

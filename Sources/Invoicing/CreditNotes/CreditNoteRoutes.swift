@@ -32,10 +32,7 @@ package struct CreditNoteRoutes: Sendable {
         let asked = query.string("tenant")
         var filter = CreditNoteStore.Filter(from: query.instant("from"), to: query.instant("to"))
         try query.finish()
-        if let key = try context.tenantFilter(asked) {
-            guard let tenant = try await desk.catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
-            filter.tenant = tenant.id
-        }
+        filter.tenant = try await desk.catalog.tenantFilter(asked, for: context)?.id
         let position = try page.position(CreditNoteID.self)
         let notes = try await desk.read(context) { [filter] transaction in
             try CreditNoteStore.list(filter, after: position, limit: page.fetchCount, in: transaction)

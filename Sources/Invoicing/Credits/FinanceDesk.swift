@@ -14,9 +14,8 @@ struct FinanceDesk: Sendable {
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Value
     ) async throws -> Value {
-        let scope: PostgresScope = context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
         return try await refusing {
-            try await pool.transaction(.interactive, as: scope, retries: .idempotent(attempts: 3), body)
+            try await pool.transaction(.interactive, as: context.databaseScope, retries: .idempotent(attempts: 3), body)
         }
     }
 
@@ -30,9 +29,7 @@ struct FinanceDesk: Sendable {
 
     /// The tenant in the path, if the caller may know of it. Its currency never changes, so the read model's is right.
     func tenant(_ request: APIRequest, _ context: RequestContext) async throws -> TenantSnapshot {
-        let key = try context.tenantKey(in: request)
-        guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
-        return tenant
+        try await catalog.tenant(request.parameter("key"), for: context)
     }
 
     /// A handler that takes an operator's credential: nobody gives credit to itself.

@@ -79,11 +79,8 @@ package struct InvoiceDocumentRoutes: Sendable {
         let now = context.clock.now()
         filter.to = min(query.instant("to") ?? .maximum, now.adding(microseconds: 1))
         try query.finish()
-        if let key = try context.tenantFilter(asked) {
-            guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
-            filter.tenant = tenant.id
-        }
-        let export = InvoiceExport(format: format, filter: filter, pool: pool, scope: Self.scope(of: context))
+        filter.tenant = try await catalog.tenantFilter(asked, for: context)?.id
+        let export = InvoiceExport(format: format, filter: filter, pool: pool, scope: context.databaseScope)
         return try await export.answer()
     }
 
@@ -99,7 +96,7 @@ package struct InvoiceDocumentRoutes: Sendable {
         let now = context.clock.now()
         let snapshot = catalog.current
         let whole = try await refusing {
-            try await pool.transaction(.interactive, as: Self.scope(of: context)) { transaction in
+            try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
                 try InvoiceReading.whole(id, catalog: snapshot, now: now, in: transaction)
             }
         }
@@ -107,10 +104,6 @@ package struct InvoiceDocumentRoutes: Sendable {
             throw Problem.notFound("invoice", text)
         }
         return whole
-    }
-
-    private static func scope(of context: RequestContext) -> PostgresScope {
-        context.principal.tenantID.map { .tenant($0.rawValue) } ?? .service
     }
 
     /// The number makes the name of the file, the id where there is none; both are made of harmless characters.

@@ -27,7 +27,7 @@ package struct WhatIfRoutes: Sendable {
             throw Problem.insufficientScope(needed: .catalogRead)
         }
         let input = try WhatIfInput(request.fields())
-        guard let tenant = try await catalog.tenant(key: key) else { throw Problem.notFound("tenant", key) }
+        let tenant = try await catalog.tenant(key, for: context)
         let (record, sequence) = try await pool.transaction(.interactive) { transaction in
             (
                 try PlanVersionRecord.find(plan: input.plan, version: input.version, in: transaction),

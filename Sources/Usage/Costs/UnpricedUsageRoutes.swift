@@ -28,10 +28,7 @@ package struct UnpricedUsageRoutes: Sendable {
         filter.model = query.string("model")
         let page = query.page()
         try query.finish()
-        if let tenant {
-            guard let found = try await catalog.tenant(key: tenant) else { throw Problem.notFound("tenant", tenant) }
-            filter.tenant = found.id
-        }
+        filter.tenant = try await catalog.tenantFilter(tenant, for: context)?.id
         let position = try Self.position(page)
         let summaries = try await pool.query(
             .interactive,
