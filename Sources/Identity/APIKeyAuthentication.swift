@@ -10,21 +10,23 @@ final class APIKeyAuthentication: Sendable {
 
     private let pool: PostgresPool
     private let tenants: TenantDirectory
+    private let throttle: AuthenticationThrottle
     private let clock: Clock
     private let cache = Mutex(CredentialCache())
 
-    init(pool: PostgresPool, tenants: TenantDirectory, clock: Clock) {
+    init(pool: PostgresPool, tenants: TenantDirectory, throttle: AuthenticationThrottle, clock: Clock) {
         self.pool = pool
         self.tenants = tenants
+        self.throttle = throttle
         self.clock = clock
     }
 
     /// The principal of a presented key, or the 401, which does not say what is wrong with it.
-    func principal(of text: String) async throws -> Principal {
+    func principal(of text: String, from address: IPAddress) async throws -> Principal {
         guard let key = try? APIKeyText(parsing: text) else { throw Self.refused }
         let hash = key.secretHash
         let now = clock.now()
-        let (entry, verified) = try await entry(of: key.id, now: now)
+        let (entry, verified) = try await entry(of: key.id, from: address, now: now)
         guard let entry, entry.stored.secretHash.matches(hash), entry.stored.key.isValid(at: now) else {
             throw Self.refused
         }
@@ -55,6 +57,7 @@ final class APIKeyAuthentication: Sendable {
 
     private func entry(
         of keyID: String,
+        from address: IPAddress,
         now: Instant
     ) async throws -> (entry: CredentialCache.Entry?, principal: Principal?) {
         switch cache.withLock({ $0.find(keyID, now: now) }) {
@@ -62,7 +65,8 @@ final class APIKeyAuthentication: Sendable {
             return (entry, principal)
         case .absent:
             return (nil, nil)
-        case .miss(let generation):
+        case .miss(let generation, let isKnown):
+            if !isKnown { try throttle.requireFailuresLeft(address) }
             let stored = try await APIKeyStore.find(id: keyID, pool: pool)
             var tenantKey: String?
             if let tenant = stored?.key.tenantID, tenant != .operatorWide {

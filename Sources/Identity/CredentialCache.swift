@@ -15,7 +15,8 @@ struct CredentialCache {
     enum Finding {
         case hit(Entry, Principal?)
         case absent
-        case miss(generation: UInt64)
+        /// To be read. A known id was valid when it was last read, if only a while ago.
+        case miss(generation: UInt64, isKnown: Bool)
     }
 
     static let capacity = 10_000
@@ -38,10 +39,10 @@ struct CredentialCache {
         if let found = known[keyID] {
             if now < found.freshUntil { return .hit(found.entry, found.principal) }
             known[keyID]?.freshUntil = now.adding(microseconds: Self.graceMicroseconds)
-            return .miss(generation: generation)
+            return .miss(generation: generation, isKnown: true)
         }
         if let until = absent[keyID], now < until { return .absent }
-        return .miss(generation: generation)
+        return .miss(generation: generation, isKnown: false)
     }
 
     mutating func insert(

@@ -7,9 +7,15 @@ package struct Identity: Sendable {
     private let apiKeys: APIKeyRoutes
     private let auditLog: AuditLogRoutes
 
-    package init(pool: PostgresPool, writes: IdempotentWrites, tenants: TenantDirectory, clock: Clock) {
-        let keys = APIKeyAuthentication(pool: pool, tenants: tenants, clock: clock)
-        authentication = Authentication(apiKeys: keys)
+    package init(
+        pool: PostgresPool,
+        writes: IdempotentWrites,
+        tenants: TenantDirectory,
+        throttle: AuthenticationThrottle,
+        clock: Clock
+    ) {
+        let keys = APIKeyAuthentication(pool: pool, tenants: tenants, throttle: throttle, clock: clock)
+        authentication = Authentication(apiKeys: keys, throttle: throttle)
         apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
         auditLog = AuditLogRoutes(pool: pool, tenants: tenants)
     }

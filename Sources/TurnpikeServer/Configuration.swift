@@ -3,6 +3,7 @@ package import Identity
 package import Invoicing
 package import Logging
 package import Postgres
+package import Web
 
 /// Everything the service is told from outside, checked.
 package struct Configuration: Sendable {
@@ -30,6 +31,8 @@ package struct Configuration: Sendable {
     /// Sources of events whose reported cost is believed.
     package var trustedCostSources: Set<String> = []
     package var shutdownSeconds = 30
+    package var authenticationLimits = AuthenticationThrottle.Limits()
+    package var trustedProxies: [AddressRange] = []
     package var invoiceGraceHours = 24
     /// Who issues the invoices; nil leaves that out.
     package var seller: InvoiceSeller?
@@ -79,6 +82,12 @@ package struct Configuration: Sendable {
             expecting: "an ISO 4217 code in capitals such as USD"
         ) { Currency($0) }
         trustedCostSources = Set(reader.list(.trustedCostSources))
+        authenticationLimits.failuresPerAddress = reader.integer(.authenticationFailuresPerAddress, in: 0...1_000_000)
+        authenticationLimits.failuresPerCredential = reader.integer(
+            .authenticationFailuresPerCredential,
+            in: 0...1_000_000
+        )
+        trustedProxies = reader.addressRanges(.trustedProxies)
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
         invoiceGraceHours = reader.integer(.invoiceGraceHours, in: 0...744)
         seller = Self.seller(&reader)

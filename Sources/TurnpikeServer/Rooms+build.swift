@@ -37,6 +37,10 @@ extension Rooms {
             pool: dependencies.pool,
             writes: dependencies.writes,
             tenants: tenants,
+            throttle: AuthenticationThrottle(
+                limits: dependencies.configuration.authenticationLimits,
+                clock: dependencies.clock
+            ),
             clock: dependencies.clock
         )
         identity.register(in: operations)
@@ -54,7 +58,7 @@ extension Rooms {
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
 
         return Rooms(
-            authenticate: { try await identity.authentication.principal(of: $0) },
+            authenticate: { try await identity.authentication.principal(of: $0, from: $1) },
             preparations: [
                 { try await dependencies.ensureOperatorKey() },
                 { try await catalog.reload() },

@@ -42,7 +42,13 @@ package struct Server: Sendable {
         http.preparations = rooms.preparations
         let server = HTTPServer(
             operations: operations,
-            pipeline: RequestPipeline(authenticate: rooms.authenticate, clock: clock, ids: ids, logger: logger),
+            pipeline: RequestPipeline(
+                authenticate: rooms.authenticate,
+                addresses: ClientAddresses(trustedProxies: configuration.trustedProxies),
+                clock: clock,
+                ids: ids,
+                logger: logger
+            ),
             configuration: http,
             onListening: onListening
         )

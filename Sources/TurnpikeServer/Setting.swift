@@ -81,6 +81,22 @@ package struct Setting: Sendable {
         "how long stopping may wait for what was accepted"
     )
 
+    package static let authenticationFailuresPerAddress = Setting(
+        "TURNPIKE_AUTH_FAILURES_PER_ADDRESS",
+        "60",
+        "failed authentications in a minute before an address gets 429 for more, 0 for any number"
+    )
+    package static let authenticationFailuresPerCredential = Setting(
+        "TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL",
+        "30",
+        "failed authentications in a minute before a key or client id gets 429 for more, 0 for any number"
+    )
+    package static let trustedProxies = Setting(
+        "TURNPIKE_TRUSTED_PROXIES",
+        nil,
+        "addresses or ranges, separated by commas, whose X-Forwarded-For or Forwarded is believed"
+    )
+
     package static let sellerName = Setting("TURNPIKE_SELLER_NAME", nil, "who issues the invoices, as they show it")
     package static let sellerDetails = Setting(
         "TURNPIKE_SELLER_DETAILS",
@@ -97,7 +113,8 @@ package struct Setting: Sendable {
         databaseURL, migrationURL, migrate, timezone, host, port, operatorKey, logLevel, ingestConnections,
         admissionConnections, interactiveConnections, workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
-        trustedCostSources, shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
+        trustedCostSources, authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
+        shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

@@ -48,6 +48,17 @@ struct SettingsReader {
             .filter { !$0.isEmpty }
     }
 
+    /// Every part must be an address or a range of them.
+    mutating func addressRanges(_ setting: Setting) -> [AddressRange] {
+        list(setting).compactMap { text in
+            let range = AddressRange(text)
+            if range == nil {
+                fault(setting, "must be addresses or ranges such as 10.0.0.0/8, separated by commas, not '\(text)'")
+            }
+            return range
+        }
+    }
+
     mutating func integer(_ setting: Setting, in range: ClosedRange<Int>) -> Int {
         value(
             setting,

@@ -89,10 +89,12 @@ struct HTTPContext: Hummingbird.RequestContext {
     var coreContext: CoreRequestContextStorage
     /// The event loop of the connection.
     let eventLoop: any EventLoop
+    let remoteAddress: SocketAddress?
 
     init(source: Source) {
         coreContext = .init(source: source)
         eventLoop = source.channel.eventLoop
+        remoteAddress = source.channel.remoteAddress
     }
 }
 
@@ -107,7 +109,7 @@ private struct Endpoint: HTTPResponder {
             parameters: context.parameters,
             route: route,
             metrics: metrics,
-            eventLoop: context.eventLoop
+            connection: context
         )
     }
 }
@@ -151,7 +153,7 @@ private struct Unrouted: RouterMiddleware {
             parameters: context.parameters,
             route: route,
             metrics: metrics,
-            eventLoop: context.eventLoop
+            connection: context
         )
     }
 }

@@ -7,6 +7,8 @@ package struct RequestContext: Sendable {
     package let requestID: String
     package let operation: Operation
     package let principal: Principal
+    /// Where the call comes from, see `ClientAddresses`.
+    package let clientAddress: IPAddress
     /// Bears the request id.
     package let logger: Logger
     package let clock: Clock
@@ -16,6 +18,7 @@ package struct RequestContext: Sendable {
         requestID: String,
         operation: Operation,
         principal: Principal,
+        clientAddress: IPAddress,
         logger: Logger,
         clock: Clock,
         ids: IDSource
@@ -23,6 +26,7 @@ package struct RequestContext: Sendable {
         self.requestID = requestID
         self.operation = operation
         self.principal = principal
+        self.clientAddress = clientAddress
         self.logger = logger
         self.clock = clock
         self.ids = ids

@@ -10,20 +10,28 @@ package enum PresentedCredential: Sendable {
     case apiKey(String)
 }
 
-/// Turns what was presented into a principal, or throws the 401.
-package typealias Authenticator = @Sendable (PresentedCredential) async throws -> Principal
+/// Turns what was presented, by a caller at an address, into a principal, or throws the 401 or 429.
+package typealias Authenticator = @Sendable (PresentedCredential, IPAddress) async throws -> Principal
 
 /// What happens around every handler: request id, authentication, scope, media type, body limit; afterwards the
 /// rendering of problems, security headers, log and metrics. It is one function in one order, so that no operation can
 /// be registered without it.
 package struct RequestPipeline: Sendable {
     let authenticate: Authenticator
+    let addresses: ClientAddresses
     let clock: Clock
     let ids: IDSource
     let logger: Logger
 
-    package init(authenticate: @escaping Authenticator, clock: Clock, ids: IDSource, logger: Logger) {
+    package init(
+        authenticate: @escaping Authenticator,
+        addresses: ClientAddresses = ClientAddresses(),
+        clock: Clock,
+        ids: IDSource,
+        logger: Logger
+    ) {
         self.authenticate = authenticate
+        self.addresses = addresses
         self.clock = clock
         self.ids = ids
         self.logger = logger
@@ -34,15 +42,20 @@ package struct RequestPipeline: Sendable {
         parameters: Parameters,
         route: Operations.Route,
         metrics: OperationMetrics,
-        eventLoop: any EventLoop
+        connection: HTTPContext
     ) async -> Response {
         let start = ContinuousClock.now
         let operation = route.operation
-        var record = RequestRecord(requestID: requestID(of: request), operation: operation, method: request.method)
+        var record = RequestRecord(
+            requestID: requestID(of: request),
+            operation: operation,
+            method: request.method,
+            address: addresses.address(of: request.headers, socket: connection.remoteAddress)
+        )
         var answer: Answer
         var mayHaveChanged = false
         do {
-            let principal = try await principal(of: request, for: operation)
+            let principal = try await principal(of: request, for: operation, from: record.address)
             record.credentialID = principal.credentialID
             let incoming = APIRequest(
                 method: request.method,
@@ -59,6 +72,7 @@ package struct RequestPipeline: Sendable {
                 requestID: record.requestID,
                 operation: operation,
                 principal: principal,
+                clientAddress: record.address,
                 logger: logger,
                 clock: clock,
                 ids: ids
@@ -74,7 +88,8 @@ package struct RequestPipeline: Sendable {
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
-        return Self.response(answer, body: body(of: answer, record: record, eventLoop), requestID: record.requestID)
+        let body = body(of: answer, record: record, connection.eventLoop)
+        return Self.response(answer, body: body, requestID: record.requestID)
     }
 
     /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
@@ -116,9 +131,13 @@ package struct RequestPipeline: Sendable {
             }
     }
 
-    private func principal(of request: Request, for operation: Operation) async throws -> Principal {
+    private func principal(
+        of request: Request,
+        for operation: Operation,
+        from address: IPAddress
+    ) async throws -> Principal {
         guard case .anyOf(let needed) = operation.access else { return .anonymous }
-        let principal = try await authenticate(try Self.credential(in: request.headers))
+        let principal = try await authenticate(try Self.credential(in: request.headers), address)
         guard !principal.scopes.isDisjoint(with: needed) else { throw Problem.insufficientScope(needed: needed) }
         return principal
     }

@@ -7,15 +7,17 @@ struct RequestRecord {
     let requestID: String
     let operation: Operation
     let method: HTTPRequest.Method
+    let address: IPAddress
     var credentialID: String?
     var status: HTTPResponse.Status = .ok
     var duration: Duration = .zero
     var problem: Problem?
 
-    init(requestID: String, operation: Operation, method: HTTPRequest.Method) {
+    init(requestID: String, operation: Operation, method: HTTPRequest.Method, address: IPAddress) {
         self.requestID = requestID
         self.operation = operation
         self.method = method
+        self.address = address
     }
 
     func log(to logger: Logger) {
@@ -32,6 +34,10 @@ struct RequestRecord {
             "duration_us": .stringConvertible(microseconds),
         ]
         if let credentialID { metadata["credential_id"] = .string(credentialID) }
+        // An address is personal data: it is kept where somebody may have to be found.
+        if status == .unauthorized || status == .tooManyRequests {
+            metadata["address"] = .string(address.description)
+        }
         if let problem {
             metadata["problem"] = .string(problem.code)
             if let underlying = problem.underlying {

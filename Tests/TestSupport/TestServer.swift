@@ -35,7 +35,8 @@ package struct TestServer: Sendable {
         var configuration = try Configuration(
             environment: [
                 "DATABASE_URL": database.url, "TURNPIKE_PORT": "0", "TURNPIKE_OPERATOR_KEY": operatorKey,
-                "TURNPIKE_MIGRATE": "false",
+                "TURNPIKE_MIGRATE": "false", "TURNPIKE_AUTH_FAILURES_PER_ADDRESS": "1000000",
+                "TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "1000000",
             ]
         )
         configure(&configuration)

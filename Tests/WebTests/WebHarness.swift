@@ -25,7 +25,7 @@ struct WebHarness {
         register(operations)
         let clock = TestClock()
         let pipeline = RequestPipeline(
-            authenticate: { presented in
+            authenticate: { presented, _ in
                 guard case .bearer("everything") = presented else { throw Problem.unauthenticated("no") }
                 return Principal(
                     credentialID: "key:test",

@@ -1,0 +1,74 @@
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+/// What happens to those who guess, and to those beside them, through the whole service.
+@Suite struct AuthenticationFloodTests {
+    private func madeUp(_ number: Int) -> String { "tpk_guess\(number)_" + String(repeating: "x", count: 40) }
+
+    private func run(_ body: (TestServer) async throws -> Void) async throws {
+        try await TestServer.run(configure: {
+            $0.authenticationLimits.failuresPerAddress = 10
+            $0.authenticationLimits.failuresPerCredential = 4
+            $0.trustedProxies = [AddressRange("127.0.0.1")].compactMap(\.self)
+        }, body)
+    }
+
+    @Test func aFloodOfMadeUpKeysDoesNotReachTheDatabaseAndValidKeysPass() async throws {
+        try await run { server in
+            let valid = try await server.client([.tenantsRead])
+            #expect(try await valid.get("/api/v1/tenants").status == 200)
+            var statuses: [Int] = []
+            for number in 0..<12 {
+                statuses.append(try await server.anonymous.with(key: madeUp(number)).get("/api/v1/tenants").status)
+            }
+            #expect(statuses == Array(repeating: 401, count: 10) + [429, 429])
+            // From here on every look-up would be an internal error.
+            try await server.database.run("ALTER TABLE api_key RENAME TO api_key_away")
+            for number in 100..<200 {
+                let answer = try await server.anonymous.with(key: madeUp(number)).get("/api/v1/tenants")
+                #expect(answer.status == 429)
+                #expect(answer.code == "too_many_authentication_failures")
+                #expect(answer.header("Retry-After") == "6")
+                #expect(answer.header("RateLimit") == "\"authentication-failures-address\";r=0;t=6")
+            }
+            // The same address, at the same time: what is known to be valid passes, also when it must be read again.
+            #expect(try await valid.get("/api/v1/tenants").status == 200)
+            try await server.database.run("ALTER TABLE api_key_away RENAME TO api_key")
+            server.clock.advance(seconds: 5)
+            #expect(try await valid.get("/api/v1/tenants").status == 200)
+            let metrics = try await server.anonymous.get("/metrics").text
+            #expect(metrics.contains("turnpike_authentication_throttled_total{by=\"address\"}"))
+        }
+    }
+
+    @Test func guessingTheSecretOfAKnownKeyIsRefusedWhereverItComesFromAndTheKeyStillWorks() async throws {
+        try await run { server in
+            let key = try await server.makeKey([.tenantsRead])
+            let wrong = server.anonymous.with(key: String(key.dropLast()) + (key.hasSuffix("a") ? "b" : "a"))
+            var statuses: [Int] = []
+            for number in 0..<6 {
+                let answer = try await wrong.get("/api/v1/tenants", headers: ["X-Forwarded-For": "192.0.2.\(number)"])
+                statuses.append(answer.status)
+            }
+            #expect(statuses == [401, 401, 401, 401, 429, 429])
+            #expect(try await server.anonymous.with(key: key).get("/api/v1/tenants").status == 200)
+        }
+    }
+
+    @Test func addressesBehindATrustedProxyAreCountedApartAndAreInTheLog() async throws {
+        try await run { server in
+            let guesser = ["X-Forwarded-For": "6.6.6.6, 192.0.2.66"]
+            for number in 0..<10 {
+                _ = try await server.anonymous.with(key: madeUp(number)).get("/api/v1/tenants", headers: guesser)
+            }
+            let next = server.anonymous.with(key: madeUp(99))
+            #expect(try await next.get("/api/v1/tenants", headers: guesser).status == 429)
+            let other = ["X-Forwarded-For": "192.0.2.67"]
+            #expect(try await next.get("/api/v1/tenants", headers: other).status == 401)
+            #expect(server.log.lines.contains { $0.contains(#""address":"192.0.2.66""#) && $0.contains("429") })
+            #expect(!server.log.text.contains("6.6.6.6"))
+        }
+    }
+}
