@@ -47,6 +47,9 @@ static const unsigned char migration_0013[] = {
 static const unsigned char migration_0014[] = {
 #embed "../../migrations/0014_price_set_read.sql"
 };
+static const unsigned char migration_0016[] = {
+#embed "../../migrations/0016_api_keys.sql"
+};
 static const unsigned char migration_0021[] = {
 #embed "../../migrations/0021_invoice_lists.sql"
 };
@@ -78,6 +81,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0012_large_counters.sql", migration_0012),
     FILE_ENTRY("0013_credits.sql", migration_0013),
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
+    FILE_ENTRY("0016_api_keys.sql", migration_0016),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
     FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
 };

@@ -1,4 +1,5 @@
 import BillingCore
+import Identity
 import Postgres
 import Web
 
@@ -93,6 +94,7 @@ struct TenantRoutes: Sendable {
             changed.updatedAt = now
             changed.revision += 1
             try TenantStore.update(changed, in: transaction)
+            CredentialChanges.announce(tenant: changed.id, in: transaction)
             return changed
         }
     }

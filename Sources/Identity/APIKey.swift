@@ -10,34 +10,53 @@ package struct APIKey: Sendable {
         case environment
     }
 
+    /// What a key is at a moment; the filter `status` of the list.
+    package enum Status: String, Sendable, CaseIterable {
+        case active, expired, revoked
+    }
+
     package let id: String
     /// `TenantID.operatorWide` for a key that is bound to no tenant.
     package let tenantID: TenantID
-    package let name: String
-    package let scopes: ScopeSet
+    package var name: String
+    package var scopes: ScopeSet
+    package var narrowing: CredentialNarrowing
     package let origin: Origin
     package let createdAt: Instant
-    package let expiresAt: Instant?
-    package let revokedAt: Instant?
+    package var expiresAt: Instant?
+    package var revokedAt: Instant?
+    /// When it was used last, to about a minute.
+    package var lastUsedAt: Instant?
+    /// Until when the secret before the last rotation works too.
+    package var previousSecretExpiresAt: Instant?
+    package var revision: Int64
 
     package init(
         id: String,
         tenantID: TenantID,
         name: String,
         scopes: ScopeSet,
+        narrowing: CredentialNarrowing = .none,
         origin: Origin,
         createdAt: Instant,
         expiresAt: Instant?,
-        revokedAt: Instant? = nil
+        revokedAt: Instant? = nil,
+        lastUsedAt: Instant? = nil,
+        previousSecretExpiresAt: Instant? = nil,
+        revision: Int64 = 1
     ) {
         self.id = id
         self.tenantID = tenantID
         self.name = name
         self.scopes = scopes
+        self.narrowing = narrowing
         self.origin = origin
         self.createdAt = createdAt
         self.expiresAt = expiresAt
         self.revokedAt = revokedAt
+        self.lastUsedAt = lastUsedAt
+        self.previousSecretExpiresAt = previousSecretExpiresAt
+        self.revision = revision
     }
 
     func isValid(at now: Instant) -> Bool {
@@ -45,79 +64,51 @@ package struct APIKey: Sendable {
     }
 }
 
-/// The validated body of `POST /api/v1/api-keys`.
-struct NewAPIKey: Sendable {
-    let name: String
-    let scopes: ScopeSet
-    let tenantKey: String?
-    let expiresAt: Instant?
-
-    init(_ request: APIRequest, now: Instant) throws {
-        let fields = try request.fields()
-        name = fields.string("name", maximumLength: 200)
-        var scopes: ScopeSet = []
-        for (index, scope) in fields.strings("scopes", minimumCount: 1).enumerated() {
-            guard let known = ScopeSet(name: scope) else {
-                let nearest = Nearest.name(to: scope, among: Scope.allCases.map(\.rawValue))
-                let hint = nearest.map { "; do you mean '\($0)'?" } ?? ""
-                fields.fault(
-                    at: "scopes/\(index)",
-                    code: "unknown_scope",
-                    detail: "there is no scope '\(scope)'\(hint)"
-                )
-                continue
-            }
-            scopes.formUnion(known)
-        }
-        self.scopes = scopes
-        tenantKey = fields.optionalKey("tenant")
-        expiresAt = fields.optionalInstant("expires_at")
-        if let expiresAt, expiresAt <= now {
-            fields.fault(at: "expires_at", code: "in_the_past", detail: "\"expires_at\" must be in the future")
-        }
-        try fields.finish()
-    }
-}
-
-/// How a key is answered. `key` is the whole text and is there only in the answer that creates it.
+/// How a key is answered. `key` is the whole text and is there only in the answer that makes or rotates it.
 struct APIKeyBody: Encodable, Sendable {
     let id: String
     let name: String
     let scopes: [String]
     let tenant: String?
+    let models: [String]?
+    let features: [String]?
+    let dataClasses: [String]?
+    let costCenter: String?
     let createdAt: Instant
     let expiresAt: Instant?
     let revokedAt: Instant?
+    let lastUsedAt: Instant?
+    let previousSecretExpiresAt: Instant?
 
     init(_ key: APIKey, tenantKey: String?) {
         id = key.id
         name = key.name
         scopes = key.scopes.names
         tenant = tenantKey
+        models = key.narrowing.models
+        features = key.narrowing.features
+        dataClasses = key.narrowing.dataClasses
+        costCenter = key.narrowing.costCenter
         createdAt = key.createdAt
         expiresAt = key.expiresAt
         revokedAt = key.revokedAt
+        lastUsedAt = key.lastUsedAt
+        previousSecretExpiresAt = key.previousSecretExpiresAt
     }
 }
 
-struct CreatedAPIKeyBody: Encodable, Sendable {
-    let id: String
-    let name: String
-    let scopes: [String]
-    let tenant: String?
-    let createdAt: Instant
-    let expiresAt: Instant?
-    let revokedAt: Instant?
+/// The body, and once the secret.
+struct APIKeyWithSecretBody: Encodable, Sendable {
+    private enum CodingKeys: CodingKey {
+        case key
+    }
+
+    let body: APIKeyBody
     let key: String
 
-    init(_ body: APIKeyBody, key: String) {
-        id = body.id
-        name = body.name
-        scopes = body.scopes
-        tenant = body.tenant
-        createdAt = body.createdAt
-        expiresAt = body.expiresAt
-        revokedAt = body.revokedAt
-        self.key = key
+    func encode(to encoder: any Encoder) throws {
+        try body.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(key, forKey: .key)
     }
 }

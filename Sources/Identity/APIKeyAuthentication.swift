@@ -8,6 +8,8 @@ import Web
 final class APIKeyAuthentication: Sendable {
     static let cacheSeconds: Int64 = 2
 
+    /// Who was seen; a busy key is noted once for each time it is read.
+    let use = CredentialUse()
     private let pool: PostgresPool
     private let tenants: TenantDirectory
     private let throttle: AuthenticationThrottle
@@ -27,25 +29,34 @@ final class APIKeyAuthentication: Sendable {
         let hash = key.secretHash
         let now = clock.now()
         let (entry, verified) = try await entry(of: key.id, from: address, now: now)
-        guard let entry, entry.stored.secretHash.matches(hash), entry.stored.key.isValid(at: now) else {
-            throw Self.refused
-        }
-        if let verified { return verified }
+        guard let entry, entry.stored.accepts(hash, at: now) else { throw Self.refused }
+        if let verified, verified.secretHash == hash { return verified.principal }
+        let stored = entry.stored.key
         let principal = Principal(
             credentialID: key.credentialID,
-            tenantID: entry.stored.key.tenantID == .operatorWide ? nil : entry.stored.key.tenantID,
-            tenantKey: entry.tenantKey,
-            scopes: entry.stored.key.scopes,
-            attribution: Attribution(clientID: key.credentialID),
+            tenantID: stored.tenantID == .operatorWide ? nil : stored.tenantID,
+            tenantKey: entry.tenant?.key,
+            isTenantSuspended: entry.tenant?.isSuspended ?? false,
+            scopes: stored.scopes,
+            narrowing: stored.narrowing.narrowing,
+            attribution: Attribution(clientID: key.credentialID, costCenter: stored.narrowing.costCenter),
             answerKey: AnswerKey(derivedFromSecret: key.secret)
         )
-        cache.withLock { $0.setPrincipal(principal, of: key.id, entry.number) }
+        use.note(CredentialUse.Key(tenantID: stored.tenantID, id: key.id), at: now)
+        cache.withLock {
+            $0.setVerified(CredentialCache.Verified(secretHash: hash, principal: principal), of: key.id, entry.number)
+        }
         return principal
     }
 
     /// Forgets a key, because it has changed.
     func forget(keyID: String) {
         cache.withLock { $0.remove(keyID) }
+    }
+
+    /// Forgets a tenant's keys, because what they may be used for has changed.
+    func forget(tenant: TenantID) {
+        cache.withLock { $0.remove(tenant: tenant) }
     }
 
     /// Forgets everything, because a change may have been missed.
@@ -59,23 +70,23 @@ final class APIKeyAuthentication: Sendable {
         of keyID: String,
         from address: IPAddress,
         now: Instant
-    ) async throws -> (entry: CredentialCache.Entry?, principal: Principal?) {
+    ) async throws -> (entry: CredentialCache.Entry?, verified: CredentialCache.Verified?) {
         switch cache.withLock({ $0.find(keyID, now: now) }) {
-        case .hit(let entry, let principal):
-            return (entry, principal)
+        case .hit(let entry, let verified):
+            return (entry, verified)
         case .absent:
             return (nil, nil)
         case .miss(let generation, let isKnown):
             if !isKnown { try throttle.requireFailuresLeft(address) }
             let stored = try await APIKeyStore.find(id: keyID, pool: pool)
-            var tenantKey: String?
+            var standing: TenantStanding?
             if let tenant = stored?.key.tenantID, tenant != .operatorWide {
-                tenantKey = try await tenants.keys([tenant])[tenant]
+                standing = try await tenants.standing(tenant)
                 // A key of a tenant that is gone opens nothing.
-                guard tenantKey != nil else { return (nil, nil) }
+                guard standing != nil else { return (nil, nil) }
             }
             let entry = cache.withLock { cache in
-                cache.insert(keyID, stored, tenantKey: tenantKey, now: now, generation: generation)
+                cache.insert(keyID, stored, tenant: standing, now: now, generation: generation)
             }
             return (entry, nil)
         }

@@ -7,17 +7,34 @@ enum APIKeyStore {
     struct Stored: Sendable {
         let key: APIKey
         let secretHash: SecretHash
+        /// Of the secret before the last rotation, which works until `key.previousSecretExpiresAt`.
+        let previousSecretHash: SecretHash?
+
+        /// Whether a key with this secret opens anything now. It takes as long for a wrong secret as for a right one.
+        func accepts(_ hash: SecretHash, at now: Instant) -> Bool {
+            let isCurrent = secretHash.matches(hash)
+            let isPrevious = previousSecretHash?.matches(hash) ?? false
+            let overlaps = key.previousSecretExpiresAt.map { now < $0 } ?? false
+            return key.isValid(at: now) && (isCurrent || isPrevious && overlaps)
+        }
     }
 
-    /// The channel on which a changed key is announced, with its id as payload.
-    static let changes = "turnpike_credentials"
+    struct Filter: Sendable {
+        var tenant: TenantID?
+        var status: APIKey.Status?
+        /// Not used since; a key that was never used is one of them.
+        var unusedSince: Instant?
+    }
 
     static func insert(_ key: APIKey, secretHash: SecretHash, in transaction: borrowing Transaction) throws {
         try transaction.execute(
             """
-            INSERT INTO api_key (tenant_id, api_key_id, name, secret_hash, scopes, origin, created_at, expires_at)
+            INSERT INTO api_key (tenant_id, api_key_id, name, secret_hash, scopes, models, features, data_classes,
+                cost_center, origin, created_at, expires_at, revision)
             VALUES (\(key.tenantID), \(key.id), \(key.name), \(PostgresBytes(bytes: secretHash.bytes)),
-                \(key.scopes.names), \(key.origin.rawValue), \(key.createdAt), \(key.expiresAt))
+                \(key.scopes.names), \(key.narrowing.models), \(key.narrowing.features), \(key.narrowing.dataClasses),
+                \(key.narrowing.costCenter), \(key.origin.rawValue), \(key.createdAt), \(key.expiresAt),
+                \(key.revision))
             """
         )
     }
@@ -43,19 +60,30 @@ enum APIKeyStore {
 
     /// In the order of the ids, which are random: a stable order that needs no date.
     static func list(
-        tenant: TenantID?,
+        _ filter: Filter,
+        at now: Instant,
         after: String?,
         count: Int,
         scope: PostgresScope,
         pool: PostgresPool
     ) async throws -> [APIKey] {
-        try await pool.query(
+        var conditions: [SQL] = ["api_key_id > \(after ?? "")"]
+        if let tenant = filter.tenant { conditions.append("tenant_id = \(tenant)") }
+        switch filter.status {
+        case .active: conditions.append("revoked_at IS NULL AND (expires_at IS NULL OR expires_at > \(now))")
+        case .expired: conditions.append("revoked_at IS NULL AND expires_at <= \(now)")
+        case .revoked: conditions.append("revoked_at IS NOT NULL")
+        case nil: break
+        }
+        if let since = filter.unusedSince {
+            conditions.append("(last_used_at IS NULL OR last_used_at < \(since))")
+        }
+        return try await pool.query(
             .interactive,
             as: scope,
             """
             \(columns)
-            WHERE (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
-              AND api_key_id > \(after ?? "")
+            WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY api_key_id, tenant_id
             LIMIT \(count)
             """,
@@ -74,14 +102,51 @@ enum APIKeyStore {
         )?.key
     }
 
-    static func revoke(_ key: APIKey, at now: Instant, in transaction: borrowing Transaction) throws {
+    /// Writes what may change of a key, but for its secrets.
+    static func update(_ key: APIKey, in transaction: borrowing Transaction) {
         transaction.enqueue(
             """
-            UPDATE api_key SET revoked_at = \(now)
-            WHERE tenant_id = \(key.tenantID) AND api_key_id = \(key.id) AND revoked_at IS NULL
+            UPDATE api_key SET name = \(key.name), scopes = \(key.scopes.names), models = \(key.narrowing.models),
+                features = \(key.narrowing.features), data_classes = \(key.narrowing.dataClasses),
+                cost_center = \(key.narrowing.costCenter), expires_at = \(key.expiresAt),
+                revoked_at = \(key.revokedAt), revision = \(key.revision)
+            WHERE tenant_id = \(key.tenantID) AND api_key_id = \(key.id)
             """
         )
-        transaction.enqueue("SELECT pg_notify(\(changes), \(key.id))")
+        CredentialChanges.announce(apiKey: key.id, in: transaction)
+    }
+
+    /// Puts a new secret in the place of the present one, which works on until `key.previousSecretExpiresAt`; nil drops
+    /// it at once. Of the secrets before only the last is kept.
+    static func rotate(_ key: APIKey, secretHash: SecretHash, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE api_key SET secret_hash = \(PostgresBytes(bytes: secretHash.bytes)),
+                previous_secret_hash = CASE WHEN \(key.previousSecretExpiresAt)::timestamptz IS NULL THEN NULL
+                    ELSE secret_hash END,
+                previous_secret_expires_at = \(key.previousSecretExpiresAt), revision = \(key.revision)
+            WHERE tenant_id = \(key.tenantID) AND api_key_id = \(key.id)
+            """
+        )
+        CredentialChanges.announce(apiKey: key.id, in: transaction)
+    }
+
+    /// Notes when keys were used; a time never moves backwards.
+    static func setLastUsed(_ uses: [CredentialUse.Key: Instant], pool: PostgresPool) async throws {
+        let ordered = uses.sorted { ($0.key.tenantID, $0.key.id) < ($1.key.tenantID, $1.key.id) }
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            transaction.enqueue(
+                """
+                UPDATE api_key SET last_used_at = used.at
+                FROM unnest(
+                    \(ordered.map(\.key.tenantID))::bigint[], \(ordered.map(\.key.id))::text[],
+                    \(ordered.map(\.value))::timestamptz[]
+                ) AS used (tenant_id, api_key_id, at)
+                WHERE api_key.tenant_id = used.tenant_id AND api_key.api_key_id = used.api_key_id
+                  AND (last_used_at IS NULL OR last_used_at < used.at)
+                """
+            )
+        }
     }
 
     /// Makes the key from the environment the only valid one of its origin. Returns the ids of those it replaces, and
@@ -105,22 +170,26 @@ enum APIKeyStore {
             VALUES (\(key.tenantID), \(key.id), \(key.name), \(PostgresBytes(bytes: secretHash.bytes)),
                 \(key.scopes.names), \(key.origin.rawValue), \(key.createdAt))
             ON CONFLICT ON CONSTRAINT api_key_pk DO UPDATE
-            SET name = excluded.name, secret_hash = excluded.secret_hash, scopes = excluded.scopes,
-                origin = excluded.origin, expires_at = NULL, revoked_at = NULL
+            SET name = excluded.name, secret_hash = excluded.secret_hash, scopes = excluded.scopes, models = NULL,
+                features = NULL, data_classes = NULL, cost_center = NULL, origin = excluded.origin, expires_at = NULL,
+                revoked_at = NULL, previous_secret_hash = NULL, previous_secret_expires_at = NULL,
+                revision = stored.revision + 1
             WHERE stored.secret_hash <> excluded.secret_hash OR stored.scopes <> excluded.scopes
                OR stored.origin <> excluded.origin OR stored.revoked_at IS NOT NULL OR stored.expires_at IS NOT NULL
             RETURNING api_key_id
             """
         ) { row throws(PostgresError) in try row.next(String.self) }
         for id in replaced + changed {
-            transaction.enqueue("SELECT pg_notify(\(changes), \(id))")
+            CredentialChanges.announce(apiKey: id, in: transaction)
         }
         return (replaced, !changed.isEmpty)
     }
 
     private static var columns: SQL {
         """
-        SELECT api_key_id, tenant_id, name, scopes, origin, created_at, expires_at, revoked_at, secret_hash
+        SELECT api_key_id, tenant_id, name, scopes, models, features, data_classes, cost_center, origin, created_at,
+            expires_at, revoked_at, last_used_at, previous_secret_expires_at, revision, secret_hash,
+            previous_secret_hash
         FROM api_key
         """
     }
@@ -131,11 +200,24 @@ enum APIKeyStore {
             tenantID: try row.next(),
             name: try row.next(),
             scopes: ScopeSet(try row.next([String].self).compactMap(Scope.init(rawValue:))),
+            narrowing: CredentialNarrowing(
+                models: try row.next(),
+                features: try row.next(),
+                dataClasses: try row.next(),
+                costCenter: try row.next()
+            ),
             origin: APIKey.Origin(rawValue: try row.next(String.self)) ?? .api,
             createdAt: try row.next(),
             expiresAt: try row.next(),
-            revokedAt: try row.next()
+            revokedAt: try row.next(),
+            lastUsedAt: try row.next(),
+            previousSecretExpiresAt: try row.next(),
+            revision: try row.next()
         )
-        return Stored(key: key, secretHash: SecretHash(bytes: try row.next(PostgresBytes.self).bytes))
+        return Stored(
+            key: key,
+            secretHash: SecretHash(bytes: try row.next(PostgresBytes.self).bytes),
+            previousSecretHash: try row.next(PostgresBytes?.self).map { SecretHash(bytes: $0.bytes) }
+        )
     }
 }

@@ -12,9 +12,9 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
         "tpk_<key id>_<secret>: a key id of 4 to 32 lower-case letters and digits and a secret of 32 to 128 letters "
         + "and digits"
 
-    /// A fresh key: an id of 80 and a secret of 256 random bits.
-    package init() {
-        id = Base32.random(byteCount: 10)
+    /// A fresh key: an id of 80 and a secret of 256 random bits. With an id, a fresh secret for that key.
+    package init(id: String? = nil) {
+        self.id = id ?? Base32.random(byteCount: 10)
         secret = Base32.random(byteCount: 32)
     }
 
@@ -67,11 +67,15 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
 }
 
 /// The SHA-256 of a secret.
-package struct SecretHash: Sendable {
+package struct SecretHash: Sendable, Equatable {
     package let bytes: [UInt8]
 
     package init(bytes: [UInt8]) {
         self.bytes = bytes
+    }
+
+    package static func == (left: SecretHash, right: SecretHash) -> Bool {
+        left.matches(right)
     }
 
     /// Takes the same time wherever the two differ.

@@ -7,13 +7,19 @@ import Web
 struct CredentialCache {
     struct Entry {
         let stored: APIKeyStore.Stored
-        let tenantKey: String?
+        let tenant: TenantStanding?
         /// Tells this entry from a later one of the same key.
         let number: UInt64
     }
 
+    /// Who has shown the right secret. During a rotation two are right, and each has a principal of its own.
+    struct Verified {
+        let secretHash: SecretHash
+        let principal: Principal
+    }
+
     enum Finding {
-        case hit(Entry, Principal?)
+        case hit(Entry, Verified?)
         case absent
         /// To be read. A known id was valid when it was last read, if only a while ago.
         case miss(generation: UInt64, isKnown: Bool)
@@ -25,7 +31,7 @@ struct CredentialCache {
 
     private struct Known {
         let entry: Entry
-        var principal: Principal?
+        var verified: Verified?
         var freshUntil: Instant
     }
 
@@ -37,7 +43,7 @@ struct CredentialCache {
 
     mutating func find(_ keyID: String, now: Instant) -> Finding {
         if let found = known[keyID] {
-            if now < found.freshUntil { return .hit(found.entry, found.principal) }
+            if now < found.freshUntil { return .hit(found.entry, found.verified) }
             known[keyID]?.freshUntil = now.adding(microseconds: Self.graceMicroseconds)
             return .miss(generation: generation, isKnown: true)
         }
@@ -48,7 +54,7 @@ struct CredentialCache {
     mutating func insert(
         _ keyID: String,
         _ stored: APIKeyStore.Stored?,
-        tenantKey: String?,
+        tenant: TenantStanding?,
         now: Instant,
         generation: UInt64
     ) -> Entry? {
@@ -60,22 +66,27 @@ struct CredentialCache {
             if generation == self.generation { absent[keyID] = until }
             return nil
         }
-        let entry = Entry(stored: stored, tenantKey: tenantKey, number: counter)
+        let entry = Entry(stored: stored, tenant: tenant, number: counter)
         if generation == self.generation {
             if known.count >= Self.capacity { known.removeAll(keepingCapacity: true) }
-            known[keyID] = Known(entry: entry, principal: nil, freshUntil: until)
+            known[keyID] = Known(entry: entry, verified: nil, freshUntil: until)
         }
         return entry
     }
 
-    mutating func setPrincipal(_ principal: Principal, of keyID: String, _ number: UInt64) {
+    mutating func setVerified(_ verified: Verified, of keyID: String, _ number: UInt64) {
         guard known[keyID]?.entry.number == number else { return }
-        known[keyID]?.principal = principal
+        known[keyID]?.verified = verified
     }
 
     mutating func remove(_ keyID: String) {
         generation += 1
         known[keyID] = nil
         absent[keyID] = nil
+    }
+
+    mutating func remove(tenant: TenantID) {
+        generation += 1
+        known = known.filter { $0.value.entry.stored.key.tenantID != tenant }
     }
 }

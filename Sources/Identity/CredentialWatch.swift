@@ -17,10 +17,14 @@ package struct CredentialWatch: Service {
 
     package func run() async throws {
         try await cancelWhenGracefulShutdown {
-            for try await notice in PostgresListener(configuration, channels: [APIKeyStore.changes]) {
+            for try await notice in PostgresListener(configuration, channels: [CredentialChanges.channel]) {
                 switch notice {
-                case .notification(_, let keyID):
-                    authentication.apiKeys.forget(keyID: keyID)
+                case .notification(_, let payload):
+                    switch CredentialChanges.change(in: payload) {
+                    case .apiKey(let id): authentication.apiKeys.forget(keyID: id)
+                    case .tenant(let id): authentication.apiKeys.forget(tenant: id)
+                    case nil: break
+                    }
                 case .reconnected:
                     authentication.apiKeys.forgetAll()
                     logger.debug("listening for changed credentials")

@@ -64,7 +64,7 @@ extension Rooms {
                 { try await catalog.reload() },
                 { try await usage.partitionWorker.makeAhead() },
             ],
-            services: [
+            services: dependencies.credentialServices(identity) + [
                 CatalogFollower(
                     catalog: catalog,
                     listeningWith: dependencies.configuration.postgres,
@@ -74,16 +74,6 @@ extension Rooms {
                     pool: dependencies.pool,
                     catalog: catalog,
                     usage: .ofUsageRoom,
-                    clock: dependencies.clock,
-                    logger: dependencies.logger
-                ),
-                CredentialWatch(
-                    dependencies.configuration.postgres,
-                    authentication: identity.authentication,
-                    logger: dependencies.logger
-                ),
-                IdempotencyExpiryWorker(
-                    pool: dependencies.pool,
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
@@ -102,6 +92,15 @@ extension Dependencies {
         CreditGrantRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
         DiscountRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
         CreditNoteRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+    }
+
+    /// What keeps credentials current, their last use and the answers that their requests got.
+    fileprivate func credentialServices(_ identity: Identity) -> [any Service] {
+        [
+            CredentialWatch(configuration.postgres, authentication: identity.authentication, logger: logger),
+            CredentialUseWorker(identity.authentication, pool: pool, clock: clock, logger: logger),
+            IdempotencyExpiryWorker(pool: pool, clock: clock, logger: logger),
+        ]
     }
 
     fileprivate func ensureOperatorKey() async throws {

@@ -1,4 +1,5 @@
 import BillingCore
+import Catalog
 import Identity
 import Postgres
 import Web
@@ -25,6 +26,20 @@ enum TenantLookup {
                     """
                 ) { row throws(PostgresError) in (try row.next(TenantID.self), try row.next(String.self)) }
                 return Dictionary(rows, uniquingKeysWith: { first, _ in first })
+            },
+            standing: { tenant in
+                try await pool.query(
+                    .admission,
+                    """
+                    SELECT subject, coalesce(tenant.status = \(TenantStatus.suspended.rawValue), false)
+                    FROM subject_directory LEFT JOIN tenant USING (tenant_id)
+                    WHERE tenant_id = \(tenant) AND is_key
+                    ORDER BY subject
+                    LIMIT 1
+                    """
+                ) { row throws(PostgresError) in
+                    TenantStanding(key: try row.next(), isSuspended: try row.next())
+                }.first
             }
         )
     }

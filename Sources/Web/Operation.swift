@@ -24,6 +24,11 @@ package struct Operation: Sendable {
     package static let defaultBodyLimitBytes = 256 * 1024
     package static let json = ["application/json"]
 
+    /// It changes nothing, so that a suspended tenant's credential may call it.
+    var onlyReads: Bool {
+        method == .get || method == .head
+    }
+
     var takesBody: Bool {
         method == .post || method == .put || method == .patch || method == .delete
     }

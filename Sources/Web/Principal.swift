@@ -8,6 +8,8 @@ package struct Principal: Sendable {
     /// Nil for an operator-wide credential.
     package let tenantID: TenantID?
     package let tenantKey: String?
+    /// A suspended tenant's credential reads and does nothing else.
+    package let isTenantSuspended: Bool
     package let scopes: ScopeSet
     package let narrowing: Narrowing
     package let attribution: Attribution
@@ -19,6 +21,7 @@ package struct Principal: Sendable {
         credentialID: String,
         tenantID: TenantID?,
         tenantKey: String?,
+        isTenantSuspended: Bool = false,
         scopes: ScopeSet,
         narrowing: Narrowing = .none,
         attribution: Attribution = .none,
@@ -27,6 +30,7 @@ package struct Principal: Sendable {
         self.credentialID = credentialID
         self.tenantID = tenantID
         self.tenantKey = tenantKey
+        self.isTenantSuspended = isTenantSuspended
         self.scopes = scopes
         self.narrowing = narrowing
         self.attribution = attribution

@@ -65,6 +65,11 @@ extension Problem {
         Problem(.forbidden, code: code, detail: detail)
     }
 
+    package static let tenantSuspended = Problem.forbidden(
+        code: "tenant_suspended",
+        detail: "This tenant is suspended: its credentials may read, and do nothing else until it is resumed."
+    )
+
     package static func preconditionFailed(current: ETag) -> Problem {
         Problem(
             .preconditionFailed,

@@ -139,6 +139,7 @@ package struct RequestPipeline: Sendable {
         guard case .anyOf(let needed) = operation.access else { return .anonymous }
         let principal = try await authenticate(try Self.credential(in: request.headers), address)
         guard !principal.scopes.isDisjoint(with: needed) else { throw Problem.insufficientScope(needed: needed) }
+        guard !principal.isTenantSuspended || operation.onlyReads else { throw Problem.tenantSuspended }
         return principal
     }
 

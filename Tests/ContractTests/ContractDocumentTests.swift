@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Web
 import Yams
 
 struct ContractDocumentTests {
@@ -55,6 +56,18 @@ struct ContractDocumentTests {
             let schema = try document.schema(name)
             guard schema["type"]?.string == "object", schema["properties"] != nil else { continue }
             #expect(schema["additionalProperties"]?.bool == false, "\(name)")
+        }
+    }
+
+    @Test("the presets are those of the program, scope by scope")
+    func presetsAreDocumented() throws {
+        let schema = try ContractDocument().schema("ScopePreset")
+        let names = schema["enum"]?.sequence?.compactMap(\.string) ?? []
+        #expect(names == ScopePreset.allCases.map(\.rawValue))
+        // What is everything needs no list that grows with every scope.
+        for preset in ScopePreset.allCases where preset.scopes != .all {
+            let scopes = schema["x-turnpike-presets"]?[preset.rawValue]?.sequence?.compactMap(\.string)
+            #expect(scopes == preset.scopes.names, "\(preset)")
         }
     }
 

@@ -99,19 +99,28 @@ import Web
         }
     }
 
-    @Test func aTenantBoundKeyMakesNoKeysAndSeesItsTenantsOnly() async throws {
+    @Test func aTenantBoundKeyMakesAndSeesKeysOfItsTenantOnly() async throws {
         try await TestServer.run { server in
             try await server.database.run(
                 "INSERT INTO subject_directory VALUES ('acme', 1, true), ('globex', 2, true)"
             )
             let acme = try await server.client([.identityWrite, .auditRead], tenant: "acme")
             _ = try await server.makeKey([.auditRead], tenant: "globex")
-            let refused = try await acme.post(path, #"{"name": "x", "scopes": ["audit:read"], "tenant": "acme"}"#)
-            #expect(refused.status == 403)
-            #expect(refused.code == "operator_only")
+            let made = try await acme.post(path, #"{"name": "x", "scopes": ["audit:read"]}"#)
+            #expect(made.status == 201)
+            #expect(made.json["tenant"]?.string == "acme")
+            #expect(try await acme.post(path, #"{"name": "y", "preset": "operator"}"#).code == "scope_not_held")
+            // Another tenant is to it like one that does not exist.
+            for tenant in ["globex", "nobody"] {
+                let body = #"{"name": "x", "scopes": ["audit:read"], "tenant": "\#(tenant)"}"#
+                let refused = try await acme.post(path, body)
+                #expect(refused.status == 400)
+                #expect(refused.pointers == ["/tenant"])
+                #expect(refused.text.contains("There is no tenant '\(tenant)'."))
+            }
 
             let own = try await acme.get(path)
-            #expect(own.json["data"]?.elements?.compactMap { $0["tenant"]?.string } == ["acme"])
+            #expect(own.json["data"]?.elements?.compactMap { $0["tenant"]?.string } == ["acme", "acme"])
             let foreign = try await server.operatorClient.get("\(path)?tenant=globex").json["data"]?[0]?["id"]?.string
             let answer = try await acme.get("\(path)/\(try #require(foreign))")
             #expect(answer.code == "api_key_not_found")

@@ -61,6 +61,9 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
+            case "updateApiKey":
+                [plain.saying(#"{"name": "mine"}"#), plain.saying(#"{"name": "mine"}"#).matching("\"99\"")]
+            case "rotateApiKey": [plain, plain.saying(#"{"overlap_seconds": 60}"#), plain.matching("\"1\"")]
             case "tryPlanVersion": [plain.saying(#"{"plan": "pair", "version": 1}"#)]
             case "createCreditGrant": [plain.saying(#"{"name": "mine", "kind": "prepaid", "amount": "1000"}"#)]
             case "createDiscount": [plain.saying(#"{"name": "mine", "percent": "100", "duration": "forever"}"#)]

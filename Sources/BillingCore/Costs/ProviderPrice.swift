@@ -61,6 +61,17 @@ package struct ModelPattern: Sendable, Hashable, CustomStringConvertible {
     var prefix: String? { text.hasSuffix("*") ? String(text.dropLast()) : nil }
 
     package var description: String { text }
+
+    /// Whether it stands for the model of this name. Nothing is allocated.
+    package func matches(_ model: String) -> Bool {
+        text.utf8.last == UInt8(ascii: "*") ? model.utf8.starts(with: text.utf8.dropLast()) : model == text
+    }
+
+    /// Whether it stands for every model that the other one stands for.
+    package func covers(_ other: ModelPattern) -> Bool {
+        guard let prefix else { return self == other }
+        return other.text.utf8.starts(with: prefix.utf8)
+    }
 }
 
 extension ProviderPrice {
