@@ -8,10 +8,18 @@ package import Web
 package struct InvoiceActionRoutes: Sendable {
     private let desk: InvoicingDesk
     private let seller: InvoiceSeller?
+    private let grace: InvoiceGrace
 
     /// - Parameter seller: who issues the invoices; nil where the operator has not said.
-    package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites, seller: InvoiceSeller?) {
+    package init(
+        catalog: Catalog,
+        pool: PostgresPool,
+        writes: IdempotentWrites,
+        seller: InvoiceSeller?,
+        grace: InvoiceGrace
+    ) {
         self.seller = seller
+        self.grace = grace
         desk = InvoicingDesk(pool: pool, writes: writes, catalog: catalog)
     }
 
@@ -93,6 +101,12 @@ package struct InvoiceActionRoutes: Sendable {
     }
 
     private func actions(_ context: RequestContext, _ catalog: Catalog) -> InvoiceActions {
-        InvoiceActions(catalog: catalog.current, now: context.clock.now(), ids: context.ids, seller: seller)
+        InvoiceActions(
+            catalog: catalog.current,
+            now: context.clock.now(),
+            ids: context.ids,
+            seller: seller,
+            grace: grace
+        )
     }
 }

@@ -10,6 +10,7 @@ struct InvoiceActions: Sendable {
     let ids: IDSource
     /// Who issues the invoices; nil where the operator has not said.
     let seller: InvoiceSeller?
+    let grace: InvoiceGrace
 
     /// Finalises a draft before its grace is over.
     func finalize(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws {
@@ -73,7 +74,7 @@ struct InvoiceActions: Sendable {
         )
     }
 
-    /// Drafts an invoice in place of a voided one. An adjustment needs none: what it adjusted is adjusted again by
+    /// Drafts an invoice in place of a voided one, which has its grace like any other. An adjustment needs none: what it adjusted is adjusted again by
     /// itself.
     func reissue(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws -> StoredInvoice {
         guard invoice.status == .void, invoice.kind != .adjustment else {
@@ -88,7 +89,7 @@ struct InvoiceActions: Sendable {
             period: invoice.period,
             reissueOf: invoice.id,
             createdAt: now,
-            issuedAt: now
+            issuedAt: grace.end(draftedAt: now, asOf: now)
         )
         guard try transaction.execute(InvoiceInsertion.drafts([draft])) == 1 else { throw InvoiceFault.alreadyReissued }
         return draft

@@ -33,7 +33,7 @@ package struct Configuration: Sendable {
     package var shutdownSeconds = 30
     package var authenticationLimits = AuthenticationThrottle.Limits()
     package var trustedProxies: [AddressRange] = []
-    package var invoiceGraceHours = 24
+    package var invoiceGrace = InvoiceGrace(hours: 24)
     /// Who issues the invoices; nil leaves that out.
     package var seller: InvoiceSeller?
 
@@ -89,7 +89,7 @@ package struct Configuration: Sendable {
         )
         trustedProxies = reader.addressRanges(.trustedProxies)
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
-        invoiceGraceHours = reader.integer(.invoiceGraceHours, in: 0...744)
+        invoiceGrace = InvoiceGrace(hours: reader.integer(.invoiceGraceHours, in: 0...744))
         seller = Self.seller(&reader)
         if batchEvents > ingestQueueEvents {
             reader.fault(.batchEvents, "must not be above TURNPIKE_INGEST_QUEUE_EVENTS (\(ingestQueueEvents))")

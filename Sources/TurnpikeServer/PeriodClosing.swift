@@ -61,7 +61,7 @@ package enum PeriodClosing {
                 catalog: Catalog(pool: pool, clock: .system),
                 clock: .system,
                 ids: .random(.system),
-                graceHours: configuration.invoiceGraceHours,
+                grace: configuration.invoiceGrace,
                 seller: configuration.seller
             )
             result = .success(try await body(closing, asOf ?? now))

@@ -178,7 +178,8 @@ private struct InvoicingRoom {
             catalog: catalog,
             pool: dependencies.pool,
             writes: dependencies.writes,
-            seller: dependencies.configuration.seller
+            seller: dependencies.configuration.seller,
+            grace: dependencies.configuration.invoiceGrace
         ).register(in: operations)
         WhatIfRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         dependencies.registerCredits(catalog, in: operations)
@@ -187,7 +188,7 @@ private struct InvoicingRoom {
             catalog: catalog,
             clock: dependencies.clock,
             ids: dependencies.ids,
-            graceHours: dependencies.configuration.invoiceGraceHours,
+            grace: dependencies.configuration.invoiceGrace,
             seller: dependencies.configuration.seller
         )
         closingWorker = InvoiceClosingWorker(closing: closing, clock: dependencies.clock, logger: dependencies.logger)

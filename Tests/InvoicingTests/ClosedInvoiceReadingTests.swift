@@ -64,7 +64,7 @@ import Web
                 catalog: Catalog(pool: pool, clock: server.clock.clock),
                 clock: server.clock.clock,
                 ids: .random(server.clock.clock),
-                graceHours: 0,
+                grace: InvoiceGrace(hours: 0),
                 seller: InvoiceSeller(name: seller, lines: ["1 Toll Road"])
             ).run(asOf: server.clock.now, waits: true)
         }

@@ -22,7 +22,7 @@ extension TestServer {
             catalog: Catalog(pool: pool, clock: clock.clock),
             clock: clock.clock,
             ids: .random(clock.clock),
-            graceHours: graceHours
+            grace: InvoiceGrace(hours: graceHours)
         )
     }
 
@@ -39,6 +39,16 @@ extension TestServer {
         try await ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-12-16T00:00:00Z"}"#)
         try set("2026-12-16T00:00:00Z")
         try await close()
+    }
+
+    /// When each draft is due to be finalised.
+    func finalAt() async throws -> [String?] {
+        try await column(
+            #"""
+            SELECT to_char(issued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            FROM invoice WHERE status = 'draft' ORDER BY issued_at
+            """#
+        )
     }
 
     /// Every invoice with its lines, as far as it is pinned: `regular 0 finalized 12.00: fee base 10.00, usage s 2.00`.

@@ -34,6 +34,8 @@ struct ClosingTests {
         try await ClosingStory.run { server in
             try await server.close(graceHours: 24)
             #expect(try await server.invoices() == ["opening 0 draft"])
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close(graceHours: 24)
             try server.set("2026-12-01T23:59:59Z")
             try await server.close(graceHours: 24)
             try await server.ingest(SentEvent("1", time: "2026-11-30T12:00:00Z", data: #"{"seconds":5}"#))
@@ -44,6 +46,67 @@ struct ClosingTests {
                 try await server.invoices().last
                     == "regular 0 finalized 18.00: fee care 3.00, fee base 10.00, usage seconds 5.00"
             )
+        }
+    }
+
+    @Test func `what is drafted late has all of its grace, and is then finalised in the order of its periods`()
+        async throws
+    {
+        try await ClosingStory.run { server in
+            try server.set("2027-02-10T00:00:00Z")
+            #expect(try await server.close(graceHours: 24).finalized == 0)
+            #expect(try await server.finalAt() == Array(repeating: "2027-02-11T00:00:00Z", count: 4))
+            try server.set("2027-02-10T23:59:59Z")
+            #expect(try await server.close(graceHours: 24).finalized == 0)
+            try server.set("2027-02-11T00:00:00Z")
+            #expect(try await server.close(graceHours: 24).finalized == 4)
+            #expect(
+                try await server.invoices().map { $0.prefix(9) } == [
+                    "opening 0", "regular 0", "regular 1", "regular 2",
+                ]
+            )
+        }
+    }
+
+    @Test func `a run as of an earlier time leaves what it drafts its grace, and without grace finalises at once`()
+        async throws
+    {
+        try await ClosingStory.run { server in
+            try server.set("2026-12-10T00:00:00Z")
+            let asOf = try Instant(parsing: "2026-11-15T00:00:00Z")
+            try await server.close(graceHours: 24, asOf: asOf)
+            #expect(try await server.invoices() == ["opening 0 draft"])
+            #expect(try await server.finalAt() == ["2026-12-11T00:00:00Z"])
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", at: "2026-11-10T00:00:00Z")
+            try await server.close(graceHours: 0, asOf: asOf)
+            #expect(try await server.invoices("beta") == ["opening 0 finalized 10.00: fee base 10.00"])
+        }
+    }
+
+    @Test func `adjustments and reissues have their grace too, unless somebody finalises them`() async throws {
+        try await ClosingStory.run { server in
+            try await server.close()
+            let opening = try #require(try await server.ask("GET", "/invoices")["data"]?[0]?["id"]?.string)
+            try server.set("2026-11-05T00:00:00Z")
+            try await server.ask("POST", "/invoices/\(opening)/void")
+            try await server.ask("POST", "/invoices/\(opening)/reissue", expecting: 201)
+            #expect(try await server.close(graceHours: 24).finalized == 0)
+            #expect(try await server.finalAt() == ["2026-11-06T00:00:00Z"])
+            try server.set("2026-11-06T00:00:00Z")
+            #expect(try await server.close(graceHours: 24).finalized == 1)
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-11-16T00:00:00Z"}"#)
+            try server.set("2026-11-16T00:00:00Z")
+            try await server.close()
+            try server.set("2026-11-20T00:00:00Z")
+            try await server.ingest(SentEvent("1", time: "2026-11-10T00:00:00Z", data: #"{"seconds":4}"#))
+            #expect(try await server.close(graceHours: 24).finalized == 0)
+            #expect(try await server.invoices().last == "adjustment 0 draft")
+            #expect(try await server.finalAt() == ["2026-11-21T00:00:00Z"])
+            let draft = try await server.ask("GET", "/invoices?status=draft")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/invoices/\(draft)/finalize")
+            #expect(try await server.invoices().last == "adjustment 0 finalized 4.00: adjustment seconds 4.00")
         }
     }
 
@@ -128,7 +191,11 @@ struct ClosingTests {
             for tenant in ["acme", "beta"] {
                 try await server.ingest(SentEvent("1", subject: tenant, time: "2026-11-10T00:00:00Z"))
             }
-            let drafting = InvoiceDrafting(now: server.clock.now, graceSeconds: 0, ids: .random(server.clock.clock))
+            let drafting = InvoiceDrafting(
+                now: server.clock.now,
+                finalAt: server.clock.now,
+                ids: .random(server.clock.clock)
+            )
             var drafted: [Int] = []
             try await server.withPool { pool in
                 for _ in 1...3 {

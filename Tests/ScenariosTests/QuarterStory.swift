@@ -9,9 +9,11 @@ struct QuarterStory {
     private let story: JSONValue
     let ledger: [QuarterInvoice]
 
-    /// Where the service is started anew: it then closes what is due, before the story goes on.
+    /// Where the service is started anew: it then closes what is due, before the story goes on. It drafts a month's
+    /// invoices on the first day of the next, and finalises them a day later.
     static let phases = [
-        "2027-01-03T12:00:00Z", "2027-02-02T12:00:00Z", "2027-03-02T12:00:00Z", "2027-04-02T12:00:00Z",
+        "2027-01-01T12:00:00Z", "2027-01-02T12:00:00Z", "2027-02-01T12:00:00Z", "2027-02-02T12:00:00Z",
+        "2027-03-01T12:00:00Z", "2027-03-02T12:00:00Z", "2027-04-01T12:00:00Z", "2027-04-02T12:00:00Z",
         "2027-04-03T12:00:00Z",
     ]
 
@@ -23,9 +25,11 @@ struct QuarterStory {
         ledger = try #require(try read("ledger.json").elements).map(QuarterInvoice.init(ledger:))
     }
 
-    /// How many invoices of the ledger are final at a time: a day after a subscription's start or a period's end.
-    func invoices(dueBy now: Instant) -> Int {
-        ledger.filter { $0.finalAt <= now.description }.count
+    /// How many invoices of the ledger are drafted at a time, and how many of them final: a day after a subscription's
+    /// start or a period's end.
+    func invoices(dueBy now: Instant) -> (drafted: Int, final: Int) {
+        func count(_ end: Instant) -> Int { ledger.filter { $0.finalAt <= end.description }.count }
+        return (count(now.adding(seconds: 86_400)), count(now))
     }
 
     // MARK: - Given

@@ -21,7 +21,7 @@ package struct InvoiceClosing: Sendable {
     private let catalog: Catalog
     private let clock: Clock
     private let ids: IDSource
-    private let graceSeconds: Int64
+    private let grace: InvoiceGrace
     private let seller: InvoiceSeller?
 
     /// How far closing has come.
@@ -51,14 +51,14 @@ package struct InvoiceClosing: Sendable {
         catalog: Catalog,
         clock: Clock,
         ids: IDSource,
-        graceHours: Int,
+        grace: InvoiceGrace,
         seller: InvoiceSeller? = nil
     ) {
         self.pool = pool
         self.catalog = catalog
         self.clock = clock
         self.ids = ids
-        graceSeconds = Int64(graceHours) * 3_600
+        self.grace = grace
         self.seller = seller
     }
 
@@ -97,7 +97,7 @@ package struct InvoiceClosing: Sendable {
             let (drafted, known) = try await draft(share, asOf: asOf, plans: plans)
             plans = known
             round.drafted = drafted
-            round.adjustments = try await draftAdjustments(share)
+            round.adjustments = try await draftAdjustments(share, asOf: asOf)
             let finalized = try await finalize(share, asOf: asOf, plans: plans)
             plans = finalized.plans
             round.finalized = finalized.done
@@ -115,7 +115,7 @@ package struct InvoiceClosing: Sendable {
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
     ) async throws -> (count: Int, plans: [PlanVersionID: PlanVersion]) {
-        let drafting = InvoiceDrafting(now: clock.now(), graceSeconds: graceSeconds, ids: ids)
+        let drafting = drafting(asOf: asOf)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return (0, plans) }
             let due = try transaction.query(
@@ -133,8 +133,13 @@ package struct InvoiceClosing: Sendable {
         }
     }
 
-    private func draftAdjustments(_ share: Share) async throws -> Int {
-        let drafting = InvoiceDrafting(now: clock.now(), graceSeconds: graceSeconds, ids: ids)
+    private func drafting(asOf: Instant) -> InvoiceDrafting {
+        let now = clock.now()
+        return InvoiceDrafting(now: now, finalAt: grace.end(draftedAt: now, asOf: asOf), ids: ids)
+    }
+
+    private func draftAdjustments(_ share: Share, asOf: Instant) async throws -> Int {
+        let drafting = drafting(asOf: asOf)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return 0 }
             return try drafting.adjustments(

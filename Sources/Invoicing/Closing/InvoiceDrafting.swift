@@ -8,7 +8,8 @@ import Web
 /// advance.
 struct InvoiceDrafting: Sendable {
     let now: Instant
-    let graceSeconds: Int64
+    /// When the drafts are due to be finalised: see `InvoiceGrace`.
+    let finalAt: Instant
     let ids: IDSource
 
     /// One step of each subscription that is due, of tenants whose ledgers are locked.
@@ -34,7 +35,7 @@ struct InvoiceDrafting: Sendable {
             let step = Step(closing, of: subscription)
             next.append((step.next, step.dueAt))
             guard let kind = step.kind else { continue }
-            let draft = draft(kind, step.index, subscription, of: closing.tenantID, due: step.issuedFor)
+            let draft = draft(kind, step.index, subscription, of: closing.tenantID)
             if kind == .adjustment { ended.append(draft) } else { drafts.append(draft) }
         }
         drafts += try charged(ended, in: transaction)
@@ -59,7 +60,7 @@ struct InvoiceDrafting: Sendable {
         for (tenant, id, index) in waiting {
             let subscription = snapshots.first { $0.id == tenant }?.subscriptions.first { $0.id == id }
             guard let subscription else { continue }
-            drafts.append(draft(.adjustment, index, subscription, of: tenant, due: now))
+            drafts.append(draft(.adjustment, index, subscription, of: tenant))
         }
         return try transaction.execute(InvoiceInsertion.drafts(drafts))
     }
@@ -68,8 +69,7 @@ struct InvoiceDrafting: Sendable {
         _ kind: Invoice.Kind,
         _ index: Int,
         _ subscription: SubscriptionSnapshot,
-        of tenant: TenantID,
-        due: Instant
+        of tenant: TenantID
     ) -> StoredInvoice {
         StoredInvoice(
             id: InvoiceID(rawValue: ids.next()),
@@ -79,7 +79,7 @@ struct InvoiceDrafting: Sendable {
             periodIndex: index,
             period: subscription.interval(ofPeriod: index),
             createdAt: now,
-            issuedAt: due.adding(seconds: graceSeconds)
+            issuedAt: finalAt
         )
     }
 
@@ -124,8 +124,6 @@ private struct Step {
     /// Nil where there is nothing to invoice.
     let kind: Invoice.Kind?
     let index: Int
-    /// From when its grace counts.
-    let issuedFor: Instant
     let next: SubscriptionClosing
     let dueAt: Instant
 
@@ -145,18 +143,15 @@ private struct Step {
         if end <= period.start {
             // It ended before its first period, or between two: what was charged in advance may have to be given back.
             kind = isOpening ? nil : .adjustment
-            issuedFor = end
             self.next = next(closing.index, isDone: true)
             dueAt = period.end
         } else if isOpening {
             let parts = subscription.segments(inPeriod: 0)
             kind = parts.contains { $0.planVersion.fees.contains { $0.charged == .inAdvance } } ? .opening : nil
-            issuedFor = period.start
             self.next = next(0, isDone: false)
             dueAt = period.end
         } else {
             kind = .regular
-            issuedFor = min(period.end, end)
             self.next = next(index + 1, isDone: end <= period.end)
             dueAt = subscription.periods.interval(index + 1).end
         }

@@ -4,7 +4,8 @@ import Postgres
 import Web
 
 extension InvoiceStore {
-    /// Drafts whose grace is over, of a part of the tenants: those that wait longest first.
+    /// Drafts whose grace is over, of a part of the tenants: those that wait longest first, and of those drafted together
+    /// the earlier period's.
     static func dueDrafts(
         at now: Instant,
         _ part: Int,
@@ -17,7 +18,7 @@ extension InvoiceStore {
             SELECT tenant_id, invoice_id
             FROM invoice
             WHERE status = 'draft' AND issued_at <= \(now) AND tenant_id % \(Int64(parts)) = \(Int64(part))
-            ORDER BY issued_at, tenant_id, invoice_id
+            ORDER BY issued_at, tenant_id, kind <> 'opening', period_index, invoice_id
             LIMIT \(limit)
             """
         ) { row throws(PostgresError) in (try row.next(), try row.next()) }
