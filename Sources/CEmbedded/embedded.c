@@ -56,6 +56,9 @@ static const unsigned char migration_0021[] = {
 static const unsigned char migration_0022[] = {
 #embed "../../migrations/0022_partition_seen_whole.sql"
 };
+static const unsigned char migration_0023[] = {
+#embed "../../migrations/0023_uncosted_usage.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -84,6 +87,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0016_api_keys.sql", migration_0016),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
     FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
+    FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),
 };
 
 size_t embedded_migration_count(void) {

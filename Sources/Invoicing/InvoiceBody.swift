@@ -35,14 +35,7 @@ struct InvoiceBody: Encodable, Sendable {
         members["lines"] = .array(lines)
         members["notes"] = .array(facts.notes.map(JSONValue.string))
         members["taxes"] = .array(try Self.taxes(whole, money))
-        members["unpriced"] = .array(
-            facts.unpriced.map {
-                .members([
-                    "cell": .cell($0.cell), "feature": .string($0.feature), "quantity": .amount($0.quantity),
-                    "unit": .string($0.unit),
-                ])
-            }
-        )
+        members["unpriced"] = .array(facts.unpriced.map(Self.unpriced))
         json = .sorted(members)
     }
 
@@ -92,7 +85,7 @@ struct InvoiceBody: Encodable, Sendable {
             "number": .text(document?.number),
             "overdue": .bool(isOverdue),
             "paid_at": .instant(invoice.paidAt),
-            "period": .members(["end": .instant(invoice.period.end), "start": .instant(invoice.period.start)]),
+            "period": .period(invoice.period),
             "plan": .text(document?.facts.plan),
             "reissue_of": .text(invoice.reissueOf?.description),
             "status": .string(invoice.status.rawValue),
@@ -141,6 +134,18 @@ struct InvoiceBody: Encodable, Sendable {
 // MARK: Lines
 
 extension InvoiceBody {
+    static func unpriced(_ unpriced: InvoiceFacts.Unpriced) -> JSONValue {
+        .members([
+            "cell": .cell(unpriced.cell),
+            "events": unpriced.uncosted.map { .number(String($0.events)) } ?? .null,
+            "feature": .string(unpriced.feature),
+            "lacks": .string(unpriced.uncosted == nil ? "price" : "cost"),
+            "period": unpriced.uncosted.map { .period($0.period) } ?? .null,
+            "quantity": .amount(unpriced.quantity),
+            "unit": .string(unpriced.unit),
+        ])
+    }
+
     private static func line(_ line: StoredInvoiceLine, _ money: (FixedDecimal) -> JSONValue) -> JSONValue {
         var members: [String: JSONValue] = [
             "amount": money(line.amount),
@@ -151,7 +156,7 @@ extension InvoiceBody {
             "item": .string(line.item.rawValue),
             "kind": .string(line.kind.rawValue),
             "line": .number(String(line.number)),
-            "period": .members(["end": .instant(line.period.end), "start": .instant(line.period.start)]),
+            "period": .period(line.period),
             "plan": .string(line.facts.plan),
             "plan_version": line.facts.planVersion.map { .number(String($0)) } ?? .null,
             "previously_invoiced": money(line.previouslyInvoiced),
@@ -206,6 +211,10 @@ extension JSONValue {
     }
 
     static func instant(_ instant: Instant?) -> JSONValue { .text(instant?.description) }
+
+    static func period(_ period: Interval) -> JSONValue {
+        .members(["end": .instant(period.end), "start": .instant(period.start)])
+    }
 
     /// The dimension values that the text of a cell spells; none for the empty text.
     static func cell(_ text: String) -> JSONValue {

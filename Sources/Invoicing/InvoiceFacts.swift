@@ -23,13 +23,22 @@ package struct InvoiceFacts: Sendable, Hashable {
         package let amount: FixedDecimal
     }
 
-    /// What was counted in the period and the plan does not mention.
+    /// What was counted and is in no amount: the plan does not mention it, or its price follows a provider cost that is
+    /// not known.
     package struct Unpriced: Sendable, Hashable {
+        /// What lacks a provider cost: so many events of what a segment of a period used.
+        package struct Uncosted: Sendable, Hashable {
+            package let events: Int64
+            package let period: Interval
+        }
+
         package let feature: String
         /// The canonical text of a matrix cell without a price; empty for a feature without one.
         package let cell: String
         package let quantity: FixedDecimal
         package let unit: String
+        /// Nil where the price itself is missing.
+        package var uncosted: Uncosted?
     }
 
     package let plan: String
@@ -93,7 +102,7 @@ extension InvoiceFacts {
         credits = json.list("credits").compactMap(Credit.init(json:))
         unpriced = json.list("unpriced").compactMap(Unpriced.init(json:))
         adjustedPeriods = json.list("adjusted_periods").compactMap(\.asInteger)
-        endsAt = json.text("subscription_ends_at").flatMap { try? Instant(parsing: $0) }
+        endsAt = json.instant("subscription_ends_at")
         segmentCount = json.integer("segments")
         seller = json["seller"].flatMap(InvoiceSeller.init(json:))
     }
@@ -135,15 +144,29 @@ extension InvoiceFacts.Credit {
 
 extension InvoiceFacts.Unpriced {
     package var json: JSONValue {
-        .members([
-            "cell": .string(cell), "feature": .string(feature), "quantity": .amount(quantity), "unit": .string(unit),
-        ])
+        var members = [
+            JSONMember(name: "cell", value: .string(cell)), JSONMember(name: "feature", value: .string(feature)),
+            JSONMember(name: "quantity", value: .amount(quantity)), JSONMember(name: "unit", value: .string(unit)),
+        ]
+        if let uncosted {
+            members += [
+                JSONMember(name: "uncosted_events", value: .number(String(uncosted.events))),
+                JSONMember(name: "uncosted_from", value: .instant(uncosted.period.start)),
+                JSONMember(name: "uncosted_to", value: .instant(uncosted.period.end)),
+            ]
+        }
+        return .object(members)
     }
 
     fileprivate init?(json: JSONValue) {
         guard let feature = json.text("feature"), let quantity = json.decimal("quantity"), let unit = json.text("unit")
         else { return nil }
         self.init(feature: feature, cell: json.text("cell") ?? "", quantity: quantity, unit: unit)
+        if let events = json.integer("uncosted_events"), let from = json.instant("uncosted_from"),
+            let to = json.instant("uncosted_to")
+        {
+            uncosted = Uncosted(events: Int64(events), period: Interval(start: from, end: to))
+        }
     }
 }
 
@@ -158,6 +181,8 @@ extension JSONValue {
     func text(_ name: String) -> String? { self[name]?.asText }
     func integer(_ name: String) -> Int? { self[name]?.asInteger }
     func decimal(_ name: String) -> FixedDecimal? { text(name).flatMap { try? FixedDecimal(parsing: $0) } }
+
+    func instant(_ name: String) -> Instant? { text(name).flatMap { try? Instant(parsing: $0) } }
 
     func list(_ name: String) -> [JSONValue] {
         if case .array(let elements) = self[name] { elements } else { [] }

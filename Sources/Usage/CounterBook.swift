@@ -46,12 +46,44 @@ package struct CounterWinner: Sendable, Hashable, Comparable {
     }
 }
 
+/// Events without a known provider cost, and what they were measured as where the meter sums or counts: what a price
+/// that follows the cost does not charge yet.
+package struct UncostedUsage: Sendable, Hashable {
+    package var eventCount: Int64 = 0
+    package var quantity: FixedDecimal = .zero
+
+    package static let none = UncostedUsage()
+
+    package init(eventCount: Int64 = 0, quantity: FixedDecimal = .zero) {
+        self.eventCount = eventCount
+        self.quantity = quantity
+    }
+
+    fileprivate mutating func add(_ value: MeasuredValue) throws(DecimalError) {
+        eventCount += 1
+        quantity = try quantity.adding(value.additive ?? .zero)
+    }
+
+    /// Takes out an event whose cost is known by now, or that was voided. One that was counted before uncosted usage
+    /// was noted is not there.
+    fileprivate mutating func remove(_ value: MeasuredValue) throws(DecimalError) {
+        guard eventCount > 1 else {
+            self = .none
+            return
+        }
+        eventCount -= 1
+        quantity = try quantity.subtracting(value.additive ?? .zero)
+    }
+}
+
 /// The state of one counter. `quantity` is the value of the feature's aggregation over `eventCount` events.
 package struct CounterState: Sendable, Hashable {
     package var quantity: FixedDecimal = .zero
     package var eventCount: Int64 = 0
     /// What the providers charge for these events, in the plan's currency.
     package var cost: FixedDecimal = .zero
+    /// Those of the events that `cost` leaves out, because theirs is not known.
+    package var uncosted = UncostedUsage.none
     package var winner: CounterWinner?
     /// The ledger sequence of the last event that changed the counter, a reversal included.
     package var ledgerSequence: Int64 = 0
@@ -67,15 +99,20 @@ package struct CounterState: Sendable, Hashable {
 
     /// Folds one more event in. `unique` changes only the event count and the cost here: whether its value is new is
     /// known from the reference counts.
+    /// - Parameter added: the event's cost; nil when it is not known.
     /// - Throws: `DecimalError.outOfRange` when a sum leaves the range of a quantity.
     package mutating func add(
         _ value: MeasuredValue,
-        cost added: FixedDecimal,
+        cost added: FixedDecimal?,
         from event: CounterWinner,
         sequence: Int64
     ) throws(DecimalError) {
         eventCount += 1
-        cost = try cost.adding(added)
+        if let added {
+            cost = try cost.adding(added)
+        } else {
+            try uncosted.add(value)
+        }
         ledgerSequence = max(ledgerSequence, sequence)
         switch value {
         case .sum(let amount):
@@ -95,10 +132,13 @@ package struct CounterState: Sendable, Hashable {
         }
     }
 
-    /// Adds the cost of an event that is counted already.
+    /// Adds the cost of an event that is counted already, without one; nil where it is not known even now.
     /// - Parameter sequence: that of the rating.
-    mutating func addCost(_ added: FixedDecimal, sequence: Int64) throws(DecimalError) {
-        cost = try cost.adding(added)
+    mutating func addCost(_ added: FixedDecimal?, of value: MeasuredValue, sequence: Int64) throws(DecimalError) {
+        if let added {
+            cost = try cost.adding(added)
+            try uncosted.remove(value)
+        }
         ledgerSequence = max(ledgerSequence, sequence)
     }
 
@@ -107,12 +147,16 @@ package struct CounterState: Sendable, Hashable {
     /// - Parameter sequence: that of the reversal.
     package mutating func remove(
         _ value: MeasuredValue,
-        cost removed: FixedDecimal,
+        cost removed: FixedDecimal?,
         of event: EventKey,
         sequence: Int64
     ) throws(DecimalError) -> Bool {
         eventCount -= 1
-        cost = try cost.subtracting(removed)
+        if let removed {
+            cost = try cost.subtracting(removed)
+        } else {
+            try uncosted.remove(value)
+        }
         ledgerSequence = max(ledgerSequence, sequence)
         switch value {
         case .sum(let amount):

@@ -28,7 +28,8 @@ package enum CounterStore {
     private static let columns: SQL = """
         counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.cell, counter.quantity,
             counter.event_count, counter.cost, counter.ledger_seq, counter.winner_time, counter.winner_id,
-            counter.winner_key, counter.charge, counter.running_quantity
+            counter.winner_key, counter.charge, counter.running_quantity, counter.uncosted_events,
+            counter.uncosted_quantity
         """
 
     /// The counters named, as they stand. Read under the tenant's ledger lock they can be changed and written back.
@@ -97,10 +98,10 @@ package enum CounterStore {
         """
         INSERT INTO usage_counter (
             tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
-            ledger_seq, winner_time, winner_id, winner_key
+            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity
         )
         SELECT tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
-            ledger_seq, winner_time, winner_id, winner_key
+            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity
         FROM unnest(
             \(rows.map(\.key.tenant))::bigint[], \(rows.map(\.key.period))::bigint[],
             \(rows.map(\.key.feature))::bigint[], \(rows.map(\.key.cell))::text[],
@@ -109,17 +110,19 @@ package enum CounterStore {
             \(rows.map(\.state.cost))::numeric[], \(rows.map(\.charge))::numeric[],
             \(rows.map(\.state.ledgerSequence))::bigint[],
             \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
-            \(rows.map(\.state.winner?.key))::uuid[]
+            \(rows.map(\.state.winner?.key))::uuid[], \(rows.map(\.state.uncosted.eventCount))::bigint[],
+            \(rows.map(\.state.uncosted.quantity))::numeric[]
         ) AS counted (
             tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
-            ledger_seq, winner_time, winner_id, winner_key
+            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity
         )
         ORDER BY tenant_id, billing_period_id, feature_id, cell
         ON CONFLICT ON CONSTRAINT usage_counter_pk DO UPDATE
         SET quantity = excluded.quantity, running_quantity = excluded.running_quantity,
             event_count = excluded.event_count, cost = excluded.cost, charge = excluded.charge,
             ledger_seq = excluded.ledger_seq, winner_time = excluded.winner_time, winner_id = excluded.winner_id,
-            winner_key = excluded.winner_key
+            winner_key = excluded.winner_key, uncosted_events = excluded.uncosted_events,
+            uncosted_quantity = excluded.uncosted_quantity
         """
     }
 
@@ -148,7 +151,10 @@ package enum CounterStore {
         if let time, let id, let winnerKey {
             state.winner = CounterWinner(time: time, id: id, key: winnerKey)
         }
-        return CounterRow(key: key, state: state, charge: try row.next(), runningQuantity: try row.next())
+        let charge = try row.next(FixedDecimal.self)
+        let running = try row.next(FixedDecimal?.self)
+        state.uncosted = UncostedUsage(eventCount: try row.next(), quantity: try row.next())
+        return CounterRow(key: key, state: state, charge: charge, runningQuantity: running)
     }
 }
 

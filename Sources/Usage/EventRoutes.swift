@@ -108,6 +108,7 @@ package struct EventRoutes: Sendable {
             to: to,
             throughSequence: through.map(Int64.init)
         )
+        filter.showsCosts = context.principal.isOperatorWide
         if let feature {
             let log = FeatureEventLog(feature: feature, cell: cell, catalog: catalog.current, pool: pool)
             let counted = try await log.page(filter, page)
@@ -115,10 +116,9 @@ package struct EventRoutes: Sendable {
                 counted.map { try EventBody($0.stored, tenant: tenant.key, quantity: $0.quantity) }
             )
         }
-        filter.showsCosts = context.principal.isOperatorWide
         let events = try await pool.query(
             .interactive,
-            as: filter.showsCosts ? .service : .tenant(tenant.id.rawValue),
+            as: filter.scope,
             EventLogStore.newest(filter, before: try EventPosition.before(page), limit: page.fetchCount),
             EventLogStore.decode
         )

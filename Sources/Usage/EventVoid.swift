@@ -176,7 +176,7 @@ struct EventVoiding {
         periods: [BillingPeriod],
         _ transaction: borrowing Transaction
     ) throws {
-        var parts: [(key: CounterKey, value: MeasuredValue, cost: FixedDecimal)] = []
+        var parts: [(key: CounterKey, value: MeasuredValue, cost: FixedDecimal?)] = []
         for measurement in measurements {
             measurement.forEachCounter(of: tenant.id, in: period) { parts.append(($0, $1, $2)) }
         }

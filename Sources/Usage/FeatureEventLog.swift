@@ -34,7 +34,7 @@ struct FeatureEventLog: Sendable {
         while found.count <= page.limit, !isAtEnd, rows < Self.rowsPerRequest {
             let batch = try await pool.query(
                 .interactive,
-                as: .tenant(filter.tenant.rawValue),
+                as: filter.scope,
                 EventLogStore.newest(filter, before: position, limit: Self.batchRows),
                 EventLogStore.decode
             )

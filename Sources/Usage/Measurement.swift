@@ -29,17 +29,17 @@ package struct MeasuredCell: Sendable, Hashable {
 }
 
 extension Measurement {
-    /// Names every counter that the measurement changes, with what it adds: the pooled one, then its cells. A cost that
-    /// is not known adds nothing yet.
+    /// Names every counter that the measurement changes, with what it adds: the pooled one, then its cells. The cost is
+    /// nil where it is not known.
     func forEachCounter<Failure: Error>(
         of tenant: TenantID,
         in period: BillingPeriodID,
-        _ body: (CounterKey, MeasuredValue, FixedDecimal) throws(Failure) -> Void
+        _ body: (CounterKey, MeasuredValue, FixedDecimal?) throws(Failure) -> Void
     ) throws(Failure) {
-        try body(CounterKey(tenant: tenant, period: period, feature: feature), value, cost ?? .zero)
+        try body(CounterKey(tenant: tenant, period: period, feature: feature), value, cost)
         for part in cells {
             let key = CounterKey(tenant: tenant, period: period, feature: feature, cell: part.cell)
-            try body(key, part.value, part.cost ?? .zero)
+            try body(key, part.value, part.cost)
         }
     }
 }

@@ -250,4 +250,7 @@ package struct EventLogFilter: Sendable {
     package var throughSequence: Int64?
     /// Neither reversals nor what they take back, as of `throughSequence`.
     package var isCounted = false
+
+    /// The role that may read what is wanted.
+    var scope: PostgresScope { showsCosts ? .service : .tenant(tenant.rawValue) }
 }

@@ -184,7 +184,7 @@ struct UsageChanges {
 extension UsageChanges.Counter {
     fileprivate mutating func add(
         _ value: MeasuredValue,
-        cost: FixedDecimal,
+        cost: FixedDecimal?,
         from origin: CounterWinner,
         sequence: Int64,
         at place: EventPlace
@@ -195,13 +195,13 @@ extension UsageChanges.Counter {
 
     /// Adds the cost of an event that was counted without one.
     fileprivate mutating func addCost(
-        _ cost: FixedDecimal,
+        _ cost: FixedDecimal?,
         of value: MeasuredValue,
         sequence: Int64,
         at place: EventPlace
     ) throws(DecimalError) {
         if counted == nil { counted = CountedPlace(place, value) }
-        try state.addCost(cost, sequence: sequence)
+        try state.addCost(cost, of: value, sequence: sequence)
     }
 }
 

@@ -132,7 +132,7 @@ package struct UsageRecount: Sendable {
 
     private mutating func count(
         _ value: MeasuredValue,
-        cost: FixedDecimal,
+        cost: FixedDecimal?,
         of stored: StoredEvent,
         in key: CounterKey,
         at place: EventPlace

@@ -50,6 +50,13 @@ import Web
             ["counter seconds, period 1: provider cost is 2, its events give 0"]
         ),
         (
+            "UPDATE usage_counter SET uncosted_quantity = 2, uncosted_events = 1 WHERE feature_id = 1",
+            [
+                "counter seconds, period 1: events without a cost is 1, its events give 0",
+                "counter seconds, period 1: quantity without a cost is 2, its events give 0",
+            ]
+        ),
+        (
             "UPDATE usage_counter SET ledger_seq = 3 WHERE feature_id = 2",
             ["counter workers, period 1: ledger sequence is 3, its events give 4"]
         ),

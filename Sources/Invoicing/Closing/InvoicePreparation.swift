@@ -183,7 +183,7 @@ extension InvoicePreparation {
                         amount: use.amount
                     )
                 },
-                unpriced: draft.kind == .regular ? unpriced(of: subscription, texts) : [],
+                unpriced: unpriced(of: subscription, texts) + uncosted(of: subscription, adjusted: adjusted, texts),
                 adjustedPeriods: adjusted,
                 endsAt: subscription.endsAt,
                 segmentCount: subscription.segments.count,
@@ -195,6 +195,7 @@ extension InvoicePreparation {
     private static let reverseChargeNote = "Reverse charge: the customer accounts for the tax."
 
     private func unpriced(of subscription: SubscriptionSnapshot, _ texts: InvoiceTexts) -> [InvoiceFacts.Unpriced] {
+        guard draft.kind == .regular else { return [] }
         let usage = usage(of: draft.periodIndex)
         return subscription.segments(inPeriod: draft.periodIndex).flatMap { usage.unpriced(in: $0) }
             .sorted { $0.key < $1.key }
@@ -206,6 +207,32 @@ extension InvoicePreparation {
                     unit: texts.unit(of: row.key.feature)
                 )
             }
+    }
+
+    /// What the invoice's lines leave out for want of a provider cost, in its own period and in those it adjusts.
+    private func uncosted(
+        of subscription: SubscriptionSnapshot,
+        adjusted: [Int],
+        _ texts: InvoiceTexts
+    ) -> [InvoiceFacts.Unpriced] {
+        let own = draft.kind == .regular ? [draft.periodIndex] : []
+        return (own + adjusted).flatMap { index in
+            let usage = usage(of: index)
+            return subscription.segments(inPeriod: index).flatMap { part in
+                usage.uncosted(in: part).sorted { $0.key < $1.key }.map { row in
+                    InvoiceFacts.Unpriced(
+                        feature: texts.key(of: row.key.feature),
+                        cell: row.key.cell,
+                        quantity: row.state.uncosted.quantity,
+                        unit: texts.unit(of: row.key.feature),
+                        uncosted: InvoiceFacts.Unpriced.Uncosted(
+                            events: row.state.uncosted.eventCount,
+                            period: part.interval
+                        )
+                    )
+                }
+            }
+        }
     }
 }
 

@@ -28,7 +28,23 @@ struct SegmentUsage {
     }
 }
 
+extension SegmentUsage {
+    /// What a segment counted without a known provider cost, where its price follows that: as a whole or in a cell of a
+    /// matrix.
+    func uncosted(in part: PeriodSegment) -> [CounterRow] {
+        counters.filter { counter in
+            counter.segment == part.segment.ordinal && counter.row.state.uncosted.eventCount > 0
+                && part.planVersion.followsCost(counter.row.key)
+        }.map(\.row)
+    }
+}
+
 extension PlanVersion {
+    fileprivate func followsCost(_ key: CounterKey) -> Bool {
+        guard case .costPlus = charges[key.feature]?.price(ofCell: key.cell) else { return false }
+        return true
+    }
+
     /// Whether what a counter counted is charged, as a whole or in a cell, or included.
     fileprivate func prices(_ key: CounterKey) -> Bool {
         guard !key.isPooled else { return mentions(key.feature) }

@@ -25,6 +25,9 @@ package enum InvoiceCSV {
         for (index, line) in document.lines.enumerated() {
             try writer.append(facts(of: document) + record(of: line, index: index))
         }
+        for (index, use) in document.unpriced.enumerated() {
+            writer.append(facts(of: document) + record(of: use, index: document.lines.count + index, document))
+        }
     }
 
     private static func facts(of document: PrintableInvoice) -> [CSVWriter.Field] {
@@ -40,12 +43,11 @@ package enum InvoiceCSV {
         of line: PrintableInvoice.Line,
         index: Int
     ) throws(DecimalError) -> [CSVWriter.Field] {
-        let cell = line.cell.map { "\($0.label)=\($0.value)" }.joined(separator: " ")
         let discounts = line.allocations.filter { $0.kind == .discount }.map(\.amount)
         let credits = line.allocations.filter { $0.kind == .credit }.map(\.amount)
         return [
             .number(String(index + 1)), .text(line.kind), .text(line.description), .optional(line.feature),
-            .optional(cell.isEmpty ? nil : cell), .optional(line.plan),
+            cell(line.cell), .optional(line.plan),
             line.planVersion.map { .number(String($0)) } ?? .empty, .optional(line.priceModel),
             .text(line.period.start.description), .text(line.period.end.description),
             line.quantity.map(CSVWriter.Field.number) ?? .empty, .optional(line.unit.isEmpty ? nil : line.unit),
@@ -54,6 +56,26 @@ package enum InvoiceCSV {
             .optional(line.taxes.isEmpty ? nil : line.taxes.map(\.label).joined(separator: "; ")),
             try sum(line.taxes.map(\.amount), like: line.amount), .number(line.total),
         ]
+    }
+
+    /// What is in no amount, as a record of the kind `unpriced`: seen in a table, and adding nothing to it.
+    private static func record(
+        of use: PrintableInvoice.UnpricedUse,
+        index: Int,
+        _ document: PrintableInvoice
+    ) -> [CSVWriter.Field] {
+        let none = Currency(document.currency).map { Money(.zero, $0).formatted } ?? "0"
+        return [
+            .number(String(index + 1)), .text("unpriced"), .text(use.text), .text(use.feature), cell(use.cell),
+            .empty, .empty, .empty, .text(document.period.start.description), .text(document.period.end.description),
+            .number(use.quantity), .optional(use.unit.isEmpty ? nil : use.unit), .number(none), .number(none),
+            .number(none), .number(none), .empty, .number(none), .number(none),
+        ]
+    }
+
+    private static func cell(_ cell: [PrintableInvoice.Fact]) -> CSVWriter.Field {
+        let text = cell.map { "\($0.label)=\($0.value)" }.joined(separator: " ")
+        return .optional(text.isEmpty ? nil : text)
     }
 
     /// The sum of amounts with as many fractional digits as the line's amount has.

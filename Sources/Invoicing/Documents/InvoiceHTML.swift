@@ -63,8 +63,8 @@ private struct View {
             shown.amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
             return shown
         }
-        hasNotes = !document.notes.isEmpty
-        notes = document.notes
+        notes = document.pageNotes
+        hasNotes = !notes.isEmpty
     }
 }
 

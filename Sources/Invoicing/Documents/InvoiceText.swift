@@ -23,6 +23,23 @@ package enum InvoiceText {
         return text + unsigned.dropFirst(whole.count)
     }
 
+    /// An amount of a unit: `1 event`, `1,200 tokens`, `3 GB`. Only a unit that is an English word takes the plural.
+    package static func counted(_ quantity: String, _ unit: String) -> String {
+        guard !unit.isEmpty else { return grouped(quantity) }
+        return "\(grouped(quantity)) \(quantity == "1" ? unit : plural(of: unit))"
+    }
+
+    private static func plural(of unit: String) -> String {
+        let letters = unit.utf8.reversed().prefix { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) }
+        guard letters.count > 2, unit.last != "s" else { return unit }
+        let endings = ["x", "z", "ch", "sh"]
+        if endings.contains(where: unit.hasSuffix) { return unit + "es" }
+        if unit.last == "y", let before = unit.dropLast().last, !"aeiou".contains(before) {
+            return unit.dropLast() + "ies"
+        }
+        return unit + "s"
+    }
+
     /// The local calendar date of an instant: `1 December 2026`.
     package static func date(_ instant: Instant, in zone: Zone) -> String {
         let date = civilDate(instant, in: zone)

@@ -14,6 +14,7 @@ extension PrintableInvoice {
         let text = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
         var lines: [Line] = []
         for line in whole.lines { lines.append(try Line(line, of: document)) }
+        let names = Dictionary(whole.lines.map { ($0.itemKey, $0.itemName) }) { first, _ in first }
         self.init(
             id: invoice.id.description,
             number: document.number,
@@ -31,6 +32,7 @@ extension PrintableInvoice {
             facts: Self.facts(of: whole, zone: zone),
             lines: lines,
             totals: try Self.totals(of: whole, text),
+            unpriced: facts.unpriced.map { UnpricedUse($0, named: names[$0.feature]) },
             notes: facts.notes
         )
     }
@@ -131,6 +133,33 @@ extension PrintableInvoice.Line {
         return parts.filter { !$0.2.isZero }.map { kind, label, amount in
             PrintableInvoice.Allocation(kind, label: label, amount: text(amount.negated))
         }
+    }
+}
+
+extension PrintableInvoice.UnpricedUse {
+    /// - Parameter name: the feature's; its key stands for it where no line names it.
+    fileprivate init(_ unpriced: InvoiceFacts.Unpriced, named name: String?) {
+        self.init(
+            feature: unpriced.feature,
+            cell: PrintableInvoice.cellFacts(unpriced.cell),
+            quantity: unpriced.quantity.description,
+            unit: unpriced.unit,
+            text: unpriced.text(named: name)
+        )
+    }
+}
+
+extension InvoiceFacts.Unpriced {
+    /// A sentence for people.
+    /// - Parameter name: the feature's; its key stands for it where no line names it.
+    func text(named name: String?) -> String {
+        let cell = PrintableInvoice.cellFacts(cell).map { "\($0.label) \($0.value)" }.joined(separator: ", ")
+        let subject = "\(name ?? feature)\(cell.isEmpty ? "" : " (\(cell))")"
+        let units = InvoiceText.counted(quantity.description, unit)
+        guard let uncosted else { return "\(subject): \(units) without a price, not in this amount" }
+        let events = InvoiceText.counted(String(uncosted.events), "event")
+        let used = quantity.isZero ? "" : " (\(units))"
+        return "\(subject): \(events)\(used) without a known cost, not in this amount"
     }
 }
 

@@ -66,6 +66,7 @@ package struct PrintableInvoice: Sendable, Hashable {
     package var facts: [Fact]
     package var lines: [Line]
     package var totals: [Total]
+    package var unpriced: [UnpricedUse]
     package var notes: [String]
 
     package init(
@@ -85,6 +86,7 @@ package struct PrintableInvoice: Sendable, Hashable {
         facts: [Fact] = [],
         lines: [Line] = [],
         totals: [Total] = [],
+        unpriced: [UnpricedUse] = [],
         notes: [String] = []
     ) {
         self.id = id
@@ -103,8 +105,12 @@ package struct PrintableInvoice: Sendable, Hashable {
         self.facts = facts
         self.lines = lines
         self.totals = totals
+        self.unpriced = unpriced
         self.notes = notes
     }
+
+    /// The notes of the page: what is in no amount first.
+    package var pageNotes: [String] { unpriced.map { "\($0.text)." } + notes }
 
     /// The heading with the number, as a title of the page or the file.
     package var heading: String {
@@ -113,6 +119,25 @@ package struct PrintableInvoice: Sendable, Hashable {
 }
 
 extension PrintableInvoice {
+    /// What was used and is in no amount of the invoice.
+    package struct UnpricedUse: Sendable, Hashable {
+        package var feature: String
+        /// The dimension values of a matrix cell, by ascending name; empty without one.
+        package var cell: [Fact]
+        package var quantity: String
+        package var unit: String
+        /// What it is, and what it lacks.
+        package var text: String
+
+        package init(feature: String, cell: [Fact] = [], quantity: String, unit: String, text: String) {
+            self.feature = feature
+            self.cell = cell
+            self.quantity = quantity
+            self.unit = unit
+            self.text = text
+        }
+    }
+
     /// One line: what it charges for, how that comes about, and what it adds to the total.
     package struct Line: Sendable, Hashable {
         package var kind: String

@@ -13,6 +13,8 @@ struct InvoiceExplanation: Encodable, Sendable {
     let ledgerSeq: Int64
     let rounding: String
     let lines: [Line]
+    /// What was used and is in no amount, in sentences.
+    let unpriced: [String]
 
     struct Line: Encodable, Sendable {
         let line: Int
@@ -76,6 +78,8 @@ extension InvoiceExplanation {
         var lines: [Line] = []
         for line in whole.lines { lines.append(try Line(line, of: document)) }
         self.lines = lines
+        let names = Dictionary(whole.lines.map { ($0.itemKey, $0.itemName) }) { first, _ in first }
+        unpriced = document.facts.unpriced.map { $0.text(named: names[$0.feature]) + "." }
     }
 
     fileprivate static func rounding(of currency: Currency) -> String {

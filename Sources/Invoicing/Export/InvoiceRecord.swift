@@ -63,6 +63,8 @@ struct InvoiceRecord: Encodable, Sendable {
     let voidedAt: Instant?
     let ledgerSeq: Int64
     let lines: [Line]
+    /// What was used and is in no amount, as in the API.
+    let unpriced: [JSONValue]
     let subtotal: String
     let discount: String
     let credits: String
@@ -93,6 +95,7 @@ extension InvoiceRecord {
         voidedAt = invoice.voidedAt
         ledgerSeq = document.ledgerSequence
         lines = whole.lines.map { Line($0, money) }
+        unpriced = document.facts.unpriced.map(InvoiceBody.unpriced)
         let amounts = document.amounts
         subtotal = money(amounts.subtotal)
         discount = money(amounts.discount)

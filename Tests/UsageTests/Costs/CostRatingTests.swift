@@ -32,6 +32,21 @@ import Web
         }
     }
 
+    @Test("the events that a feature counted show their cost to operators, and not to tenants")
+    func countedEventsShowCosts() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            for tokenClass in ["input", "output"] { try await server.price(tokenClass, "0.001") }
+            try await server.ingest(.call("a", input: 10, output: 5))
+            let path = "/events?tenant=acme&feature=tokens"
+            let operators = try await server.ask("GET", path)["data"]?[0]
+            #expect(operators?["provider_cost"]?.string == "0.015" && operators?["quantity"]?.string == "15")
+            let bound = try await server.client([.eventsRead], tenant: "acme")
+            let tenants = try await server.ask("GET", path, as: bound)["data"]?[0]
+            #expect(tenants?["quantity"]?.string == "15" && tenants?["provider_cost"]?.isNull == true)
+        }
+    }
+
     @Test("a tenant sees its events without their cost")
     func tenantsSeeNoCost() async throws {
         try await TestServer.run { server in

@@ -202,7 +202,7 @@ private struct InvoicePDFComposer {
     }
 
     private mutating func addNotes() {
-        for note in document.notes {
+        for note in document.pageNotes {
             for paragraph in note.split(separator: "\n", omittingEmptySubsequences: false) {
                 let text = InvoiceText.printable(String(paragraph))
                 for line in canvas.lines(of: text, style: Self.detail, width: PDFPages.width) {

@@ -1,0 +1,181 @@
+import BillingCore
+import Catalog
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+@testable import Invoicing
+@testable import Usage
+
+/// Usage whose provider cost is not known, under a price that follows it: on no line, and on every invoice to be seen.
+@Suite(.timeLimit(.minutes(15)))
+struct UncostedUsageTests {
+    /// Calls of `gpt-4o`, which has a price, and two of `o3`, which has none.
+    private static func run(_ body: (TestServer) async throws -> Void) async throws {
+        try await TestServer.run(clock: TestClock("2026-11-01T00:00:00Z")) { server in
+            try await server.addTenant("acme")
+            let meter = """
+                {"key":"tokens","event_type":"chat","aggregation":"sum","dimensions":{"model":"model"},
+                 "class_dimension":"token_class","value":{"input":"input_tokens","output":"output_tokens"}}
+                """
+            try await server.ask("POST", "/meters", meter, expecting: 201)
+            let feature = #"{"key":"llm","name":"LLM tokens","meter":"tokens","unit":"token"}"#
+            try await server.ask("POST", "/features", feature, expecting: 201)
+            let price = #"{"model":"cost_plus","markup_percent":"20"}"#
+            try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await addPrices(of: "gpt-4o", server)
+            try server.set("2026-11-10T00:00:00Z")
+            try await server.ingest(call("a", "gpt-4o"), call("b", "o3"), call("c", "o3"))
+            try await body(server)
+        }
+    }
+
+    private static func call(_ id: String, _ model: String) -> SentEvent {
+        SentEvent(
+            id,
+            type: "chat",
+            data: #"{"provider":"openai","model":"\#(model)","input_tokens":1000,"output_tokens":100}"#
+        )
+    }
+
+    private static func addPrices(of model: String, _ server: TestServer) async throws {
+        for (kind, amount) in [("input", "0.001"), ("output", "0.01")] {
+            let body = """
+                {"provider":"openai","model":"\(model)","token_class":"\(kind)","unit_amount":"\(amount)",
+                 "effective_from":"2026-01-01T00:00:00Z"}
+                """
+            try await server.ask("POST", "/price-book", body, expecting: 201)
+        }
+    }
+
+    private static func rate(_ server: TestServer) async throws -> Int {
+        try await server.withPool { pool in
+            let catalog = Catalog(pool: pool, clock: server.clock.clock)
+            try await catalog.reload()
+            return try await CostWorker(
+                catalog: catalog,
+                pool: pool,
+                policy: CostPolicy(),
+                clock: server.clock.clock,
+                logger: .silent
+            ).rateUnpriced()
+        }
+    }
+
+    /// What `verify` finds in counters and invoices.
+    private static func differences(_ server: TestServer) async throws -> [String] {
+        let invoices = try await server.withPool { pool in
+            var found: [String] = []
+            try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
+                difference: { found.append($0.description) }
+            )
+            return found
+        }
+        return try await server.differences() + invoices
+    }
+
+    private static let two = """
+        [{"cell":{},"events":2,"feature":"llm","lacks":"cost",\
+        "period":{"end":"2026-12-01T00:00:00.000000Z","start":"2026-11-01T00:00:00.000000Z"},\
+        "quantity":"2200","unit":"token"}]
+        """
+    private static let words = "LLM tokens: 2 events (2,200 tokens) without a known cost, not in this amount"
+
+    @Test func `it is on the upcoming, the draft and the final invoice, and in all that is made of it`() async throws {
+        try await Self.run { server in
+            let upcoming = try await server.ask("GET", "/tenants/acme/upcoming-invoice")
+            #expect(upcoming["total"]?.string == "2.40")
+            #expect(upcoming["unpriced"]?.text == Self.two)
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close(graceHours: 24)
+            let id = try await server.ask("GET", "/invoices")["data"]?[0]?["id"]?.string ?? ""
+            #expect(try await server.ask("GET", "/invoices/\(id)")["unpriced"]?.text == Self.two)
+            try await server.ask("POST", "/invoices/\(id)/finalize")
+            let final = try await server.ask("GET", "/invoices/\(id)")
+            #expect(final["unpriced"]?.text == Self.two && final["total"]?.string == "2.40")
+            let explained = try await server.ask("GET", "/invoices/\(id)/explain")
+            #expect(explained["unpriced"]?[0]?.string == "\(Self.words).")
+            let csv = try await server.operatorClient.get("/api/v1/invoices/\(id).csv").expecting(200).text
+            let record = try #require(csv.split(separator: "\r\n").last)
+            #expect(record.contains(#","unpriced","\#(Self.words)","llm",,"#), "\(record)")
+            #expect(record.hasSuffix(#",2200,"token",0.00,0.00,0.00,0.00,,0.00,0.00"#), "\(record)")
+            let page = try await server.operatorClient.get("/api/v1/invoices/\(id).html").expecting(200).text
+            #expect(page.contains("<p>\(Self.words).</p>"))
+            let export = try await server.operatorClient.get("/api/v1/invoices/export?format=ndjson").expecting(200)
+            #expect(try JSONValue(parsing: export.text)["unpriced"]?.text == Self.two)
+            #expect(try await Self.differences(server) == [])
+        }
+    }
+
+    @Test func `a cost that is found out later is an adjustment, and what was said stays`() async throws {
+        try await Self.run { server in
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            let id = try await server.ask("GET", "/invoices")["data"]?[0]?["id"]?.string ?? ""
+            let before = try await server.ask("GET", "/invoices/\(id)").text
+            try await Self.addPrices(of: "o3", server)
+            _ = try await Self.rate(server)
+            #expect(try await server.ask("GET", "/invoices/\(id)").text == before)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            #expect(
+                try await server.invoices().last == "regular 1 finalized 4.80: usage llm 0.00, adjustment llm 4.80"
+            )
+            let last = try await server.ask("GET", "/invoices")["data"]?[1]
+            let next = try await server.ask("GET", "/invoices/\(last?["id"]?.string ?? "")")
+            #expect(next["unpriced"]?.text == "[]")
+            #expect(try await Self.differences(server) == [])
+        }
+    }
+
+    @Test func `late usage without a cost is on the invoice that adjusts its period`() async throws {
+        try await Self.run { server in
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            var late = Self.call("late", "o3")
+            late.time = "2026-11-20T00:00:00Z"
+            try await server.ingest(late)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            let last = try await server.ask("GET", "/invoices")["data"]?[1]
+            let next = try await server.ask("GET", "/invoices/\(last?["id"]?.string ?? "")")
+            #expect(next["unpriced"]?[0]?["events"]?.number == "3")
+            #expect(next["unpriced"]?[0]?["period"]?["start"]?.string == "2026-11-01T00:00:00.000000Z")
+            #expect(try await Self.differences(server) == [])
+        }
+    }
+
+    @Test func `a cell of a matrix says what of it has no cost, and void and rating take it out`() async throws {
+        try await Self.run { server in
+            let price = """
+                {"model":"matrix","dimensions":["model"],"cells":[],"default":{"model":"cost_plus","markup_percent":"0"}}
+                """
+            try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#, as: "cells")
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", to: "cells", at: "2026-11-01T00:00:00Z")
+            for (id, model) in [("a", "gpt-4o"), ("b", "o3"), ("c", "o3"), ("d", "o4")] {
+                var event = Self.call(id, model)
+                event.subject = "beta"
+                try await server.ingest(event)
+            }
+            func unpriced() async throws -> [String] {
+                let invoice = try await server.ask("GET", "/tenants/beta/upcoming-invoice")
+                return (invoice["unpriced"]?.elements ?? []).map {
+                    "\($0["cell"]?["model"]?.string ?? "") \($0["events"]?.number ?? "") \($0["quantity"]?.string ?? "")"
+                }
+            }
+            #expect(try await unpriced() == ["o3 2 2200", "o4 1 1100"])
+            _ = try await server.void("b", tenant: "beta")
+            #expect(try await unpriced() == ["o3 1 1100", "o4 1 1100"])
+            try await Self.addPrices(of: "o4", server)
+            _ = try await Self.rate(server)
+            #expect(try await unpriced() == ["o3 1 1100"])
+            #expect(try await server.differences() == [])
+            try await server.database.run("UPDATE usage_counter SET uncosted_events = 7 WHERE uncosted_events = 1")
+            #expect(try await server.differences().contains { $0.contains("events without a cost") })
+        }
+    }
+}
