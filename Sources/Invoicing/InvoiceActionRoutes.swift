@@ -29,9 +29,7 @@ package struct InvoiceActionRoutes: Sendable {
                 try actions.finalize(head.invoice, in: transaction)
             }
         }
-        operations.post("/invoices/{id}/void", "voidInvoice", scope: .invoicesWrite) {
-            try await act("voided", $0, $1) { actions, head, transaction in try actions.void(head, in: transaction) }
-        }
+        operations.post("/invoices/{id}/void", "voidInvoice", scope: .invoicesWrite, handler: void)
         operations.post("/invoices/{id}/pay", "payInvoice", scope: .invoicesWrite) {
             try await act("paid", $0, $1) { actions, head, transaction in
                 try actions.pay(head.invoice, in: transaction)
@@ -56,25 +54,24 @@ package struct InvoiceActionRoutes: Sendable {
         let actions = actions(context, desk.catalog)
         return try await desk.write(invoice: text, request, context) { head, transaction in
             try work(actions, head, transaction)
-            let whole = try InvoiceReading.whole(
-                head.invoice.id,
-                catalog: actions.catalog,
-                now: actions.now,
-                in: transaction
-            )
-            guard let whole else { throw InvoiceFault.notFound(text) }
-            let key = whole.document.tenantKey
-            let changed: InvoiceStore.Head = (whole.invoice, whole.invoice.status == .draft ? nil : whole.document)
-            try AuditLog.record(
-                in: transaction,
-                by: context,
-                action: "invoice.\(action)",
-                resource: ("invoice", head.invoice.id.description),
-                tenant: head.invoice.tenantID,
-                before: InvoiceBody(listed: head, tenantKey: key, now: actions.now),
-                after: InvoiceBody(listed: changed, tenantKey: key, now: actions.now)
-            )
+            let whole = try record(action, head, actions, context, in: transaction)
             return try .json(InvoiceBody(whole, now: actions.now), revision: whole.invoice.revision)
+        }
+    }
+
+    /// Voids an invoice and, where the body says so, drafts the one in its place.
+    @Sendable
+    private func void(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let text = try request.parameter("id")
+        let fields = try request.fields(emptyIsObject: true)
+        let isReissued = fields.bool("reissue", default: false)
+        try fields.finish()
+        let actions = actions(context, desk.catalog)
+        return try await desk.write(invoice: text, request, context) { head, transaction in
+            try actions.void(head, isReissued: isReissued, in: transaction)
+            let voided = try record("voided", head, actions, context, in: transaction)
+            if isReissued { return try reissue(voided.invoice, actions, context, in: transaction) }
+            return try .json(InvoiceBody(voided, now: actions.now), revision: voided.invoice.revision)
         }
     }
 
@@ -84,20 +81,65 @@ package struct InvoiceActionRoutes: Sendable {
         try request.fields(emptyIsObject: true).finish()
         let actions = actions(context, desk.catalog)
         return try await desk.write(invoice: text, request, context) { head, transaction in
-            let draft = try actions.reissue(head.invoice, in: transaction)
-            let whole = try InvoiceReading.whole(draft.id, catalog: actions.catalog, now: actions.now, in: transaction)
-            guard let whole else { throw InvoiceFault.notFound(text) }
-            let body = try InvoiceBody(whole, now: actions.now)
-            try AuditLog.record(
-                in: transaction,
-                by: context,
-                action: "invoice.reissued",
-                resource: ("invoice", draft.id.description),
-                tenant: draft.tenantID,
-                after: InvoiceBody(listed: (draft, nil), tenantKey: whole.document.tenantKey, now: actions.now)
-            )
-            return try .created(body, location: "/api/v1/invoices/\(draft.id)", revision: draft.revision)
+            try reissue(head.invoice, actions, context, in: transaction)
         }
+    }
+
+    private func reissue(
+        _ invoice: StoredInvoice,
+        _ actions: InvoiceActions,
+        _ context: RequestContext,
+        in transaction: borrowing Transaction
+    ) throws -> Answer {
+        let draft = try actions.reissue(invoice, in: transaction)
+        let whole = try whole(draft.id, actions, in: transaction)
+        try AuditLog.record(
+            in: transaction,
+            by: context,
+            action: "invoice.reissued",
+            resource: ("invoice", draft.id.description),
+            tenant: draft.tenantID,
+            after: InvoiceBody(listed: (draft, nil), tenantKey: whole.document.tenantKey, now: actions.now)
+        )
+        return try .created(
+            InvoiceBody(whole, now: actions.now),
+            location: "/api/v1/invoices/\(draft.id)",
+            revision: draft.revision
+        )
+    }
+
+    /// Writes to the audit log what was done to an invoice.
+    /// - Returns: the invoice as it is now.
+    private func record(
+        _ action: String,
+        _ head: InvoiceStore.Head,
+        _ actions: InvoiceActions,
+        _ context: RequestContext,
+        in transaction: borrowing Transaction
+    ) throws -> WholeInvoice {
+        let whole = try whole(head.invoice.id, actions, in: transaction)
+        let key = whole.document.tenantKey
+        let changed: InvoiceStore.Head = (whole.invoice, whole.invoice.status == .draft ? nil : whole.document)
+        try AuditLog.record(
+            in: transaction,
+            by: context,
+            action: "invoice.\(action)",
+            resource: ("invoice", head.invoice.id.description),
+            tenant: head.invoice.tenantID,
+            before: InvoiceBody(listed: head, tenantKey: key, now: actions.now),
+            after: InvoiceBody(listed: changed, tenantKey: key, now: actions.now)
+        )
+        return whole
+    }
+
+    private func whole(
+        _ id: InvoiceID,
+        _ actions: InvoiceActions,
+        in transaction: borrowing Transaction
+    ) throws -> WholeInvoice {
+        let whole = try InvoiceReading.whole(id, catalog: actions.catalog, now: actions.now, in: transaction)
+        guard let whole else { throw InvoiceFault.notFound(id.description) }
+        return whole
     }
 
     private func actions(_ context: RequestContext, _ catalog: Catalog) -> InvoiceActions {

@@ -26,7 +26,9 @@ struct InvoiceActions: Sendable {
 
     /// Voids an invoice: it keeps its number, its credits and discounts are given back, and what it charged stands no
     /// more. Its period is open until it is reissued; the periods that it adjusted need their adjustment again.
-    func void(_ head: InvoiceStore.Head, in transaction: borrowing Transaction) throws {
+    /// - Parameter isReissued: whether it is reissued in the same transaction: it must be where other invoices gave back
+    ///   some of what it charged, which would then be more than the tenant was charged at all.
+    func void(_ head: InvoiceStore.Head, isReissued: Bool, in transaction: borrowing Transaction) throws {
         let invoice = head.invoice
         switch invoice.status {
         case .draft, .finalized, .uncollectible: break
@@ -35,6 +37,9 @@ struct InvoiceActions: Sendable {
         case .void: throw InvoiceFault.wrongStatus(.void, action: "voided")
         }
         guard invoice.credited.isZero else { throw InvoiceFault.hasCreditNotes }
+        if !isReissued, let later = try InvoiceStore.givingBack(whatIsChargedBy: invoice, in: transaction) {
+            throw InvoiceFault.adjustedByLater(later.id, number: later.number)
+        }
         if let document = head.document { try takeBack(invoice, document, in: transaction) }
         try InvoiceStore.void(
             invoice,
@@ -74,8 +79,8 @@ struct InvoiceActions: Sendable {
         )
     }
 
-    /// Drafts an invoice in place of a voided one, which has its grace like any other. An adjustment needs none: what it adjusted is adjusted again by
-    /// itself.
+    /// Drafts an invoice in place of a voided one, with a grace like any other. An adjustment needs none: what it
+    /// adjusted is adjusted again by itself.
     func reissue(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws -> StoredInvoice {
         guard invoice.status == .void, invoice.kind != .adjustment else {
             throw InvoiceFault.wrongStatus(invoice.status, action: "reissued")

@@ -19,6 +19,8 @@ enum InvoiceFault: Error, Sendable, Equatable {
     case paidWithMoney
     case hasCreditNotes
     case creditSpent
+    /// What it charged was in part given back by another invoice, which stands.
+    case adjustedByLater(InvoiceID, number: String)
     case alreadyReissued
     case grantVoided
     /// Invoices have used all of it.
@@ -80,6 +82,14 @@ extension InvoiceFault {
             .conflict(
                 code: "credit_spent",
                 detail: "The credit that the invoice made is spent in part: it cannot be voided."
+            )
+        case .adjustedByLater(let id, let number):
+            .conflict(
+                code: "adjusted_by_later_invoice",
+                detail: """
+                    Invoice \(number) (\(id)) gave back some of what this one charges. Void with {"reissue": true}, \
+                    which drafts the invoice in its place at once, or void that one first.
+                    """
             )
         case .alreadyReissued:
             .conflict(code: "invoice_reissued", detail: "An invoice of the same period stands in place of this one.")

@@ -24,6 +24,41 @@ extension InvoiceStore {
         )
     }
 
+    /// Another invoice that stands and has given back more of what an invoice charges than the others of these charged:
+    /// the last of those. What an invoice itself adjusts is not looked at, because that is adjusted again by itself.
+    static func givingBack(
+        whatIsChargedBy invoice: StoredInvoice,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> (id: InvoiceID, number: String)? {
+        guard invoice.kind != .adjustment else { return nil }
+        let index = Int32(clamping: invoice.periodIndex)
+        let isRegular = invoice.kind == .regular
+        return try transaction.first(
+            """
+            SELECT document.invoice_id, document.number
+            FROM invoice_document AS document
+            JOIN (
+                SELECT line.tenant_id, (array_agg(document.invoice_id ORDER BY document.sequence DESC))[1] AS invoice_id
+                FROM invoice_line AS line
+                JOIN invoice USING (tenant_id, invoice_id)
+                JOIN invoice_document AS document USING (tenant_id, invoice_id)
+                WHERE line.tenant_id = \(invoice.tenantID) AND line.subscription_id = \(invoice.subscriptionID)
+                    AND line.invoice_id <> \(invoice.id) AND invoice.status <> 'void'
+                    AND (
+                        (\(isRegular) AND line.period_index = \(index))
+                        OR (line.item = 'fee_in_advance'
+                            AND line.period_index = CASE WHEN \(isRegular) THEN \(index) + 1 ELSE \(index) END)
+                    )
+                GROUP BY line.tenant_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id,
+                    line.cell
+                HAVING sum(line.amount) < 0
+            ) AS given USING (tenant_id, invoice_id)
+            ORDER BY document.sequence DESC
+            LIMIT 1
+            """
+        ) { row throws(PostgresError) in (id: try row.next(), number: try row.next()) }
+    }
+
     /// - Parameter sequence: the series' next number: invoices from there on are made without this one.
     static func void(
         _ invoice: StoredInvoice,

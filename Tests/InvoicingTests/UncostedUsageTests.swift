@@ -151,7 +151,8 @@ struct UncostedUsageTests {
     @Test func `a cell of a matrix says what of it has no cost, and void and rating take it out`() async throws {
         try await Self.run { server in
             let price = """
-                {"model":"matrix","dimensions":["model"],"cells":[],"default":{"model":"cost_plus","markup_percent":"0"}}
+                {"model":"matrix","dimensions":["model"],"cells":[],
+                 "default":{"model":"cost_plus","markup_percent":"0"}}
                 """
             try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#, as: "cells")
             try await server.addTenant("beta")
@@ -163,8 +164,9 @@ struct UncostedUsageTests {
             }
             func unpriced() async throws -> [String] {
                 let invoice = try await server.ask("GET", "/tenants/beta/upcoming-invoice")
-                return (invoice["unpriced"]?.elements ?? []).map {
-                    "\($0["cell"]?["model"]?.string ?? "") \($0["events"]?.number ?? "") \($0["quantity"]?.string ?? "")"
+                return (invoice["unpriced"]?.elements ?? []).map { use in
+                    let parts = [use["cell"]?["model"]?.string, use["events"]?.number, use["quantity"]?.string]
+                    return parts.map { $0 ?? "?" }.joined(separator: " ")
                 }
             }
             #expect(try await unpriced() == ["o3 2 2200", "o4 1 1100"])

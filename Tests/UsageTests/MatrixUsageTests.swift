@@ -198,7 +198,8 @@ import Web
                     "tenant acme: counter tokens, period 1, cell \(input): charge is 9, its events give 4",
                     "tenant acme: counter tokens, period 1, cell \(output): quantity is 0, its events give 3",
                     "tenant acme: counter tokens, period 1, cell \(output): event count is 0, its events give 1",
-                    "tenant acme: counter tokens, period 1, cell \(output): events without a cost is 0, its events give 1",
+                    "tenant acme: counter tokens, period 1, cell \(output): events without a cost is 0, its events "
+                        + "give 1",
                     "tenant acme: counter tokens, period 1, cell \(output): quantity without a cost is 0, its events "
                         + "give 3",
                     "tenant acme: counter tokens, period 1, cell \(output): charge is 0, its events give 1.5",

@@ -4,8 +4,8 @@ import Postgres
 import Web
 
 extension InvoiceStore {
-    /// Drafts whose grace is over, of a part of the tenants: those that wait longest first, and of those drafted together
-    /// the earlier period's.
+    /// Drafts whose grace is over, of a part of the tenants: those that wait longest first, and of those that were
+    /// drafted together the earlier period's.
     static func dueDrafts(
         at now: Instant,
         _ part: Int,
