@@ -9,6 +9,8 @@ enum AuditLogStore {
         var action: String?
         var resourceType: String?
         var resourceKey: String?
+        var credentialID: String?
+        var requestID: String?
         var from: Instant?
         var to: Instant?
     }
@@ -38,6 +40,7 @@ enum AuditLogStore {
         after position: Position?,
         count: Int,
         scope: PostgresScope,
+        lane: PostgresLane = .interactive,
         pool: PostgresPool
     ) async throws -> [AuditEntry] {
         var conditions: [SQL] = ["true"]
@@ -45,13 +48,15 @@ enum AuditLogStore {
         if let action = filter.action { conditions.append("action = \(action)") }
         if let type = filter.resourceType { conditions.append("resource_type = \(type)") }
         if let key = filter.resourceKey { conditions.append("resource_key = \(key)") }
+        if let credential = filter.credentialID { conditions.append("credential_id = \(credential)") }
+        if let request = filter.requestID { conditions.append("request_id = \(request)") }
         if let from = filter.from { conditions.append("occurred_at >= \(from)") }
         if let to = filter.to { conditions.append("occurred_at < \(to)") }
         if let position {
             conditions.append("(occurred_at, audit_id) < (\(position.occurredAt), \(position.id))")
         }
         return try await pool.query(
-            .interactive,
+            lane,
             as: scope,
             """
             SELECT audit_id, tenant_id, occurred_at, credential_id, request_id, action, resource_type, resource_key,

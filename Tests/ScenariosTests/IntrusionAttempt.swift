@@ -68,7 +68,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "createCreditGrant": [plain.saying(#"{"name": "mine", "kind": "prepaid", "amount": "1000"}"#)]
             case "createDiscount": [plain.saying(#"{"name": "mine", "percent": "100", "duration": "forever"}"#)]
             case "createCreditNote": [plain.saying(#"{"amount": "1", "reason": "mine"}"#)]
-            case "listAuditLog": auditForms(plain, names)
+            case "listAuditLog", "exportAuditLog": auditForms(plain, names)
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]

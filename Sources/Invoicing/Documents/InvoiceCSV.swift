@@ -1,4 +1,5 @@
 package import BillingCore
+package import Web
 
 /// Invoices as a table: one record per line, with the invoice's own facts repeated on each, so that a spreadsheet can
 /// filter and add up. The column `total` adds up to the invoice's total.

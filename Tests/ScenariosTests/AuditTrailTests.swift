@@ -1,0 +1,259 @@
+import Postgres
+import Synchronization
+import TestSupport
+import Testing
+import Web
+
+/// Every operation that changes something, done once by an operator, and what the audit log says of it afterwards.
+@Suite(.timeLimit(.minutes(15)))
+struct AuditTrailTests {
+    /// What changes nothing that is configured: usage has its own log, and a what-if stores nothing.
+    private static let unaudited: Set<String> = ["ingestEvents", "tryPlanVersion"]
+
+    @Test("every write leaves a row that says who, what, before, after and in which request")
+    func everyWriteIsAudited() async throws {
+        try await TestDatabase.with { database in
+            let clock = TestClock()
+            let trail = AuditTrail()
+            try await TestServer.run(on: database, clock: clock) { server in
+                try await trail.configureCatalogue(server)
+                try await trail.configureTenants(server)
+            }
+            // What was due at its start is drafted, and the story goes on with the drafts.
+            try await TestServer.run(on: database, clock: clock) { server in
+                try await trail.bill(server)
+                try await trail.retire(server)
+                let writes = server.operations.filter { $0.access != .open && "\($0.method)" != "GET" }.map(\.id)
+                #expect(Set(writes).subtracting(Self.unaudited).subtracting(trail.seen) == [], "not tried")
+                print("audit trail: \(trail.seen.count) operations")
+            }
+        }
+    }
+
+    @Test("the log is exported as CSV and as NDJSON, narrowed like the list")
+    func theLogIsExported() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let key = try await server.makeKey([.auditRead], tenant: "acme")
+            try await server.addTenant("globex")
+            let all = try await server.operatorClient.get("/api/v1/audit-log?limit=500").expecting(200)
+            let entries = try #require(all.json["data"]?.elements)
+            let lines = try await server.operatorClient.get("/api/v1/audit-log/export?format=ndjson").expecting(200)
+            #expect(lines.header("Content-Type") == "application/x-ndjson")
+            #expect(try lines.text.split(separator: "\n").map { try JSONValue(parsing: String($0)) } == entries)
+            let csv = try await server.anonymous.with(key: key).get("/api/v1/audit-log/export").expecting(200)
+            #expect(csv.header("Content-Disposition") == #"attachment; filename="audit-log.csv""#)
+            let records = csv.text.split(separator: "\r\n")
+            #expect(records.count == 1 + entries.count { $0["tenant"]?.string == "acme" })
+            #expect(!csv.text.contains("globex"))
+        }
+    }
+
+    @Test("the service can add to the log, and neither change nor remove what is in it")
+    func theLogIsAppendOnly() async throws {
+        try await SchemaInspection.run { schema in
+            let rights = try await schema.texts(
+                """
+                SELECT role || ' ' || privilege
+                FROM unnest(ARRAY['turnpike_service', 'turnpike_tenant']) AS role,
+                    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS privilege
+                WHERE has_table_privilege(role, 'audit_log', privilege)
+                ORDER BY 1
+                """
+            )
+            #expect(rights == ["turnpike_service INSERT", "turnpike_service SELECT", "turnpike_tenant SELECT"])
+        }
+    }
+}
+
+/// The story, and which operations it has been through.
+private final class AuditTrail: Sendable {
+    private let done = Mutex<Set<String>>([])
+
+    var seen: Set<String> { done.withLock { $0 } }
+
+    /// What an operation leaves of its resource in the log.
+    private enum Trace {
+        case made, changed, removed
+    }
+
+    @discardableResult
+    private func write(
+        _ operation: String,
+        _ server: TestServer,
+        _ method: String,
+        _ path: String,
+        _ body: String = "",
+        ifMatch: String? = nil,
+        leaves trace: Trace = .changed
+    ) async throws -> JSONValue {
+        let request = "\(operation)-\(path.replacing("?", with: "/").replacing("=", with: "-"))"
+        var headers = ["X-Request-Id": request]
+        headers["If-Match"] = ifMatch
+        let answer = try await server.operatorClient.send(
+            method,
+            "/api/v1\(path)",
+            body: body.isEmpty ? nil : Array(body.utf8),
+            headers: headers
+        )
+        guard (200...299).contains(answer.status) else {
+            Issue.record("\(operation): \(answer)")
+            return .null
+        }
+        let route = server.operations.first { $0.id == operation }
+        #expect(route.map { "\($0.method)" } == method, "\(operation)")
+        let log = try await server.operatorClient.get("/api/v1/audit-log?request_id=\(request)").expecting(200)
+        let rows = log.json["data"]?.elements ?? []
+        #expect(!rows.isEmpty, "\(operation) leaves no row")
+        for row in rows {
+            #expect(row["credential_id"]?.string == "key:operator", "\(operation): \(row.text)")
+        }
+        let fits = rows.contains { row in
+            let had = row["before"].map { $0 != .null } ?? false
+            let has = row["after"].map { $0 != .null } ?? false
+            return switch trace {
+            case .made: !had && has
+            case .changed: had && has && row["before"] != row["after"]
+            case .removed: had && !has
+            }
+        }
+        #expect(fits, "\(operation) \(trace): \(rows.map(\.text))")
+        done.withLock { _ = $0.insert(operation) }
+        return answer.body.isEmpty ? .null : answer.json
+    }
+
+    func configureCatalogue(_ server: TestServer) async throws {
+        let meter = #"{"key": "tokens", "event_type": "llm", "aggregation": "sum", "value": "n"}"#
+        try await write("createMeter", server, "POST", "/meters", meter, leaves: .made)
+        let spare = #"{"key": "spare", "event_type": "spare", "aggregation": "count"}"#
+        try await write("createMeter", server, "POST", "/meters", spare, leaves: .made)
+        try await write("updateMeter", server, "PATCH", "/meters/spare", #"{"name": "Spare"}"#)
+        let feature = #"{"key": "tokens", "name": "Tokens", "meter": "tokens", "unit": "token"}"#
+        try await write("createFeature", server, "POST", "/features", feature, leaves: .made)
+        let idle = #"{"key": "spare", "name": "Spare", "meter": "spare", "unit": "piece"}"#
+        try await write("createFeature", server, "POST", "/features", idle, leaves: .made)
+        try await write("updateFeature", server, "PATCH", "/features/spare", #"{"name": "Idle"}"#)
+        for plan in ["pro", "max"] {
+            let body = #"{"key": "\#(plan)", "name": "\#(plan)", "currency": "USD"}"#
+            try await write("createPlan", server, "POST", "/plans", body, leaves: .made)
+            try await write("createPlanVersion", server, "POST", "/plans/\(plan)/versions", version, leaves: .made)
+            try await write("publishPlanVersion", server, "POST", "/plans/\(plan)/versions/1/publish")
+        }
+        try await write("updatePlan", server, "PATCH", "/plans/pro", #"{"name": "Pro"}"#)
+        try await write("createPlanVersion", server, "POST", "/plans/pro/versions", version, leaves: .made)
+        let changed = version.replacing("20.00", with: "30.00")
+        try await write("replacePlanVersion", server, "PUT", "/plans/pro/versions/2", changed)
+        try await write("deletePlanVersion", server, "DELETE", "/plans/pro/versions/2", leaves: .removed)
+        let price = """
+            {"provider": "openai", "model": "gpt-4o*", "token_class": "output", "unit_amount": "0.00001",
+             "currency": "USD", "effective_from": "2027-01-01T00:00:00Z"}
+            """
+        let priced = try await write("createPrice", server, "POST", "/price-book", price, leaves: .made)
+        try await write("deletePrice", server, "DELETE", "/price-book/\(text(priced, "id"))", leaves: .removed)
+        let rate = """
+            {"from": "USD", "to": "EUR", "rate": "0.9", "effective_from": "2027-01-01T00:00:00Z"}
+            """
+        let rated = try await write("createFxRate", server, "POST", "/fx-rates", rate, leaves: .made)
+        try await write("deleteFxRate", server, "DELETE", "/fx-rates/\(text(rated, "id"))", leaves: .removed)
+    }
+
+    func configureTenants(_ server: TestServer) async throws {
+        for key in ["acme", "globex", "hooli"] {
+            let body = #"{"key": "\#(key)", "name": "\#(key)", "currency": "USD"}"#
+            try await write("createTenant", server, "POST", "/tenants", body, leaves: .made)
+            let subscription = #"{"tenant": "\#(key)", "plan": "pro", "version": 1}"#
+            let made = try await write(
+                "createSubscription",
+                server,
+                "POST",
+                "/subscriptions",
+                subscription,
+                leaves: .made
+            )
+            guard key == "acme" else { continue }
+            let path = "/subscriptions/\(text(made, "id"))"
+            let later = #"{"plan": "max", "version": 1, "at": "period_end"}"#
+            try await write("changeSubscription", server, "POST", "\(path)/change", later)
+            try await write("withdrawSubscriptionChanges", server, "POST", "\(path)/withdraw-changes")
+            try await write("cancelSubscription", server, "POST", "\(path)/cancel", #"{"at": "period_end"}"#)
+            try await write("resumeSubscription", server, "POST", "\(path)/resume")
+        }
+        try await write("updateTenant", server, "PATCH", "/tenants/acme", #"{"name": "Acme GmbH"}"#)
+        try await write("suspendTenant", server, "POST", "/tenants/globex/suspend")
+        try await write("resumeTenant", server, "POST", "/tenants/globex/resume")
+        let quota = "/tenants/acme/quotas/tokens?window=day"
+        try await write("overrideQuota", server, "PUT", quota, #"{"limit": "7"}"#, leaves: .made)
+        try await write("removeQuotaOverride", server, "DELETE", quota, leaves: .removed)
+        let event = #"{"id": "e", "source": "s", "type": "llm", "subject": "acme", "data": {"n": 1}}"#
+        try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+        let stray = #"{"id": "f", "source": "s", "type": "llm", "subject": "acme-eu", "data": {"n": 1}}"#
+        try await server.operatorClient.post("/api/v1/events", stray).expecting(200)
+        let void = #"{"id": "e", "source": "s", "tenant": "acme", "reason": "wrong"}"#
+        try await write("voidEvent", server, "POST", "/events/void", void, leaves: .made)
+        try await server.ask("PATCH", "/tenants/acme", #"{"subjects": ["acme-eu"]}"#)
+        try await write("replayUnmatchedEvents", server, "POST", "/unmatched-events/replay", "{}", leaves: .made)
+        let key = #"{"name": "gateway", "scopes": ["events:write"]}"#
+        let made = try await write("createApiKey", server, "POST", "/api-keys", key, leaves: .made)
+        let keys = "/api-keys/\(text(made, "id"))"
+        try await write("updateApiKey", server, "PATCH", keys, #"{"name": "gateway eu"}"#)
+        try await write("rotateApiKey", server, "POST", "\(keys)/rotate", #"{"overlap_seconds": 60}"#)
+        try await write("revokeApiKey", server, "DELETE", keys)
+    }
+
+    func bill(_ server: TestServer) async throws {
+        let credit = #"{"name": "Welcome", "kind": "promotional", "amount": "5"}"#
+        let grant = try await write(
+            "createCreditGrant",
+            server,
+            "POST",
+            "/tenants/acme/credit-grants",
+            credit,
+            leaves: .made
+        )
+        let grants = "/tenants/acme/credit-grants/\(text(grant, "id"))"
+        try await write("voidCreditGrant", server, "POST", "\(grants)/void")
+        let percent = #"{"name": "Ten", "percent": "10", "duration": "once"}"#
+        let made = try await write("createDiscount", server, "POST", "/tenants/acme/discounts", percent, leaves: .made)
+        try await write("endDiscount", server, "POST", "/tenants/acme/discounts/\(text(made, "id"))/end")
+        let paid = try await finalize("acme", server)
+        let note = #"{"amount": "1.00", "reason": "goodwill"}"#
+        try await write("createCreditNote", server, "POST", "\(paid)/credit-notes", note, leaves: .made)
+        try await write("payInvoice", server, "POST", "\(paid)/pay")
+        try await write(
+            "markInvoiceUncollectible",
+            server,
+            "POST",
+            "\(try await finalize("globex", server))/mark-uncollectible"
+        )
+        let voided = try await finalize("hooli", server)
+        try await write("voidInvoice", server, "POST", "\(voided)/void")
+        try await write("reissueInvoice", server, "POST", "\(voided)/reissue", leaves: .made)
+    }
+
+    /// Archives what is no longer offered.
+    func retire(_ server: TestServer) async throws {
+        try await write("archiveFeature", server, "DELETE", "/features/spare")
+        try await write("archiveMeter", server, "DELETE", "/meters/spare")
+    }
+
+    private func finalize(_ tenant: String, _ server: TestServer) async throws -> String {
+        let hasDraft = try await eventually(within: .seconds(60)) {
+            try await server.ask("GET", "/invoices?tenant=\(tenant)")["data"]?.elements?.isEmpty == false
+        }
+        #expect(hasDraft)
+        let list = try await server.ask("GET", "/invoices?tenant=\(tenant)")
+        let path = "/invoices/\(list["data"]?[0].map { text($0, "id") } ?? "")"
+        try await write("finalizeInvoice", server, "POST", "\(path)/finalize")
+        return path
+    }
+
+    private func text(_ value: JSONValue, _ name: String) -> String { value[name]?.string ?? "" }
+
+    private let version = """
+        {"interval": "month",
+         "fees": [{"key": "platform", "name": "Platform fee", "amount": "20.00", "charged": "in_advance"}],
+         "charges": [{"feature": "tokens", "price": {"model": "per_unit", "unit_amount": "0.01"}}],
+         "quotas": [{"feature": "tokens", "limit": "100", "window": "billing_period", "mode": "soft",
+                     "overage": "allowed"}]}
+        """
+}
