@@ -47,6 +47,9 @@ static const unsigned char migration_0013[] = {
 static const unsigned char migration_0014[] = {
 #embed "../../migrations/0014_price_set_read.sql"
 };
+static const unsigned char migration_0015[] = {
+#embed "../../migrations/0015_oauth.sql"
+};
 static const unsigned char migration_0016[] = {
 #embed "../../migrations/0016_api_keys.sql"
 };
@@ -87,6 +90,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0012_large_counters.sql", migration_0012),
     FILE_ENTRY("0013_credits.sql", migration_0013),
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
+    FILE_ENTRY("0015_oauth.sql", migration_0015),
     FILE_ENTRY("0016_api_keys.sql", migration_0016),
     FILE_ENTRY("0019_audit_lookups.sql", migration_0019),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),

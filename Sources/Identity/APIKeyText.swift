@@ -94,6 +94,10 @@ enum Base32 {
         return encoded((0..<byteCount).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
     }
 
+    static func isDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "2")...UInt8(ascii: "7")).contains(byte)
+    }
+
     static func encoded(_ bytes: [UInt8]) -> String {
         var digits: [UInt8] = []
         var buffer: UInt32 = 0

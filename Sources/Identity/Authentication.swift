@@ -4,6 +4,8 @@ package import Web
 /// Says who presents a credential, whatever its kind: the text tells the kind, and each kind has its own judge.
 package struct Authentication: Sendable {
     let apiKeys: APIKeyAuthentication
+    /// Nil where no tokens are issued.
+    let tokens: AccessTokenAuthentication?
     let throttle: AuthenticationThrottle
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
@@ -13,10 +15,32 @@ package struct Authentication: Sendable {
             case .bearer(let text), .apiKey(let text): text
             }
         do {
+            if let tokens, case .bearer = presented, CompactJWT.hasForm(of: text) {
+                return try await tokens.principal(of: text)
+            }
             return try await apiKeys.principal(of: text, from: address)
         } catch let problem as Problem where problem.status == .unauthorized {
             let credentialID = (try? APIKeyText(parsing: text))?.credentialID
             throw throttle.failed(problem, from: address, credentialID: credentialID)
         }
+    }
+
+    /// Forgets what a change of credentials was announced of.
+    func forget(_ change: CredentialChanges.Change) {
+        switch change {
+        case .apiKey(let id): apiKeys.forget(keyID: id)
+        case .client(let id): tokens?.forget(clientID: id)
+        case .token(let id): tokens?.forget(tokenID: id)
+        case .tenant(let id):
+            apiKeys.forget(tenant: id)
+            tokens?.forget(tenant: id)
+        case .signingKeys: break
+        }
+    }
+
+    /// Forgets everything, because a change may have been missed.
+    func forgetAll() {
+        apiKeys.forgetAll()
+        tokens?.forgetAll()
     }
 }

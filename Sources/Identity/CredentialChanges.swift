@@ -8,12 +8,28 @@ package enum CredentialChanges {
 
     enum Change: Equatable {
         case apiKey(String)
+        case client(String)
+        /// An access token, by its `jti`.
+        case token(String)
+        case signingKeys
         /// Everything that is bound to the tenant.
         case tenant(TenantID)
     }
 
     static func announce(apiKey id: String, in transaction: borrowing Transaction) {
         notify("key:\(id)", in: transaction)
+    }
+
+    static func announce(client id: String, in transaction: borrowing Transaction) {
+        notify("client:\(id)", in: transaction)
+    }
+
+    static func announce(token id: UUIDv7, in transaction: borrowing Transaction) {
+        notify("token:\(id)", in: transaction)
+    }
+
+    static func announceSigningKeys(in transaction: borrowing Transaction) {
+        notify("signing_keys:", in: transaction)
     }
 
     /// For the room that owns tenants: whether this one's credentials may be used has changed.
@@ -23,10 +39,13 @@ package enum CredentialChanges {
 
     /// Nil for what a later release announces and this one does not know.
     static func change(in payload: String) -> Change? {
-        let parts = payload.split(separator: ":", maxSplits: 1)
+        let parts = payload.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2 else { return nil }
         return switch parts[0] {
         case "key": .apiKey(String(parts[1]))
+        case "client": .client(String(parts[1]))
+        case "token": .token(String(parts[1]))
+        case "signing_keys": .signingKeys
         case "tenant": Int64(parts[1]).map { .tenant(TenantID(rawValue: $0)) }
         default: nil
         }

@@ -2,16 +2,16 @@ package import Logging
 package import Postgres
 import ServiceLifecycle
 
-/// Listens for changed keys, so that a revocation is felt at once and not only when the cache has aged. Without its
-/// connection nothing is lost but those two seconds.
+/// Listens for changed credentials, so that a revocation is felt at once and not only when the caches have aged.
+/// Without its connection nothing is lost but those two seconds.
 package struct CredentialWatch: Service {
     private let configuration: PostgresConfiguration
-    private let authentication: Authentication
+    private let identity: Identity
     private let logger: Logger
 
-    package init(_ configuration: PostgresConfiguration, authentication: Authentication, logger: Logger) {
+    package init(_ configuration: PostgresConfiguration, identity: Identity, logger: Logger) {
         self.configuration = configuration
-        self.authentication = authentication
+        self.identity = identity
         self.logger = logger
     }
 
@@ -20,16 +20,24 @@ package struct CredentialWatch: Service {
             for try await notice in PostgresListener(configuration, channels: [CredentialChanges.channel]) {
                 switch notice {
                 case .notification(_, let payload):
-                    switch CredentialChanges.change(in: payload) {
-                    case .apiKey(let id): authentication.apiKeys.forget(keyID: id)
-                    case .tenant(let id): authentication.apiKeys.forget(tenant: id)
-                    case nil: break
-                    }
+                    guard let change = CredentialChanges.change(in: payload) else { continue }
+                    identity.authentication.forget(change)
+                    if change == .signingKeys { await reloadSigningKeys() }
                 case .reconnected:
-                    authentication.apiKeys.forgetAll()
+                    identity.authentication.forgetAll()
+                    await reloadSigningKeys()
                     logger.debug("listening for changed credentials")
                 }
             }
+        }
+    }
+
+    /// What fails here is made good by the rotation's next round, or by a token that names a key not known yet.
+    private func reloadSigningKeys() async {
+        do {
+            try await identity.oauth.reloadSigningKeys()
+        } catch {
+            logger.warning("the signing keys could not be read", metadata: ["error": "\(error)"])
         }
     }
 }

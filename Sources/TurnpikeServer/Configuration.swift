@@ -14,6 +14,7 @@ package struct Configuration: Sendable {
     package var host = "127.0.0.1"
     package var port = 8080
     package var operatorKey: APIKeyText?
+    package var tokens = TokenConfiguration()
     package var logLevel = Logger.Level.info
     package var ingestConnections = 2
     package var admissionConnections = 2
@@ -60,6 +61,7 @@ package struct Configuration: Sendable {
         host = reader.required(.host)
         port = reader.integer(.port, in: 0...65_535)
         operatorKey = Self.operatorKey(&reader)
+        tokens = TokenConfiguration(reading: &reader)
         logLevel = reader.value(
             .logLevel,
             fallback: .info,

@@ -41,7 +41,10 @@ extension Rooms {
                 limits: dependencies.configuration.authenticationLimits,
                 clock: dependencies.clock
             ),
-            clock: dependencies.clock
+            oauth: dependencies.configuration.oauth,
+            clock: dependencies.clock,
+            ids: dependencies.ids,
+            logger: dependencies.logger
         )
         identity.register(in: operations)
 
@@ -61,6 +64,7 @@ extension Rooms {
             authenticate: { try await identity.authentication.principal(of: $0, from: $1) },
             preparations: [
                 { try await dependencies.ensureOperatorKey() },
+                { try await identity.prepare() },
                 { try await catalog.reload() },
                 { try await usage.partitionWorker.makeAhead() },
             ],
@@ -97,10 +101,10 @@ extension Dependencies {
     /// What keeps credentials current, their last use and the answers that their requests got.
     fileprivate func credentialServices(_ identity: Identity) -> [any Service] {
         [
-            CredentialWatch(configuration.postgres, authentication: identity.authentication, logger: logger),
+            CredentialWatch(configuration.postgres, identity: identity, logger: logger),
             CredentialUseWorker(identity.authentication, pool: pool, clock: clock, logger: logger),
             IdempotencyExpiryWorker(pool: pool, clock: clock, logger: logger),
-        ]
+        ] + identity.services
     }
 
     fileprivate func ensureOperatorKey() async throws {

@@ -1,3 +1,5 @@
+import Identity
+
 /// One thing that can be configured: an environment variable, and the flag that says the same.
 package struct Setting: Sendable {
     package let name: String
@@ -24,6 +26,23 @@ package struct Setting: Sendable {
         "TURNPIKE_OPERATOR_KEY",
         nil,
         "an operator API key that exists after start"
+    )
+    package static let masterKey = Setting(
+        "TURNPIKE_MASTER_KEY",
+        nil,
+        "\(MasterKey.expectation), which encrypt secrets at rest; without it no tokens are issued"
+    )
+    package static let issuer = Setting(
+        "TURNPIKE_ISSUER",
+        nil,
+        "the URL by which others know this service, the issuer of its tokens; http://host:port when left out"
+    )
+    package static let tokenSeconds = Setting("TURNPIKE_TOKEN_SECONDS", "900", "how long an access token is valid")
+    package static let tokenAlgorithm = Setting("TURNPIKE_TOKEN_ALGORITHM", "ES256", "ES256 or RS256")
+    package static let signingKeyDays = Setting(
+        "TURNPIKE_SIGNING_KEY_DAYS",
+        "30",
+        "how long a key signs tokens before the next one does"
     )
     package static let logLevel = Setting("TURNPIKE_LOG_LEVEL", "info", "trace, debug, info, notice, warning or error")
     package static let ingestConnections = Setting(
@@ -110,8 +129,9 @@ package struct Setting: Sendable {
     )
 
     package static let all = [
-        databaseURL, migrationURL, migrate, timezone, host, port, operatorKey, logLevel, ingestConnections,
-        admissionConnections, interactiveConnections, workerConnections, ingestQueueEvents, ingestFlushEvents,
+        databaseURL, migrationURL, migrate, timezone, host, port, operatorKey, masterKey, issuer, tokenSeconds,
+        tokenAlgorithm, signingKeyDays, logLevel, ingestConnections, admissionConnections, interactiveConnections,
+        workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
         shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,

@@ -82,7 +82,7 @@ package enum PercentEncoding {
     }
 
     /// Nil when an escape is broken or the bytes are not UTF-8.
-    static func decoded(_ text: some StringProtocol, plusIsSpace: Bool) -> String? {
+    package static func decoded(_ text: some StringProtocol, plusIsSpace: Bool) -> String? {
         guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else {
             return String(text)
         }

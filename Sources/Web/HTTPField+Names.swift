@@ -5,6 +5,7 @@ extension HTTPField.Name {
     package static let xAPIKey = Self(constant: "X-Api-Key")
     package static let idempotencyKey = Self(constant: "Idempotency-Key")
     package static let idempotencyReplayed = Self(constant: "Idempotency-Replayed")
+    package static let pragma = Self(constant: "Pragma")
 
     /// A name written in the source; a name that is no token is a programmer's error.
     package init(constant: StaticString) {

@@ -62,5 +62,10 @@ package struct AnswerKey: Sendable, CustomStringConvertible {
         )
     }
 
+    /// For a credential whose secret changes while it stays the same, as an access token does.
+    package init(_ symmetricKey: SymmetricKey) {
+        self.symmetricKey = symmetricKey
+    }
+
     package var description: String { "AnswerKey(redacted)" }
 }

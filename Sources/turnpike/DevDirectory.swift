@@ -1,4 +1,5 @@
 import Foundation
+import Identity
 
 /// The directory that `turnpike dev` keeps its things in: the database, the keys, and a lock that one process holds.
 final class DevDirectory: Sendable {
@@ -27,6 +28,24 @@ final class DevDirectory: Sendable {
 
     deinit {
         close(lockDescriptor)
+    }
+
+    /// The master key of the demo, made at the first start and kept, readable by its owner only.
+    func masterKey() throws -> MasterKey {
+        let file = url.appendingPathComponent("master-key")
+        if !FileManager.default.fileExists(atPath: file.path) {
+            let isMade = FileManager.default.createFile(
+                atPath: file.path,
+                contents: Data(MasterKey.random().utf8),
+                attributes: [.posixPermissions: 0o600]
+            )
+            guard isMade else { throw Fault(description: "cannot write \(file.path)") }
+        }
+        let text = try String(contentsOf: file, encoding: .utf8)
+        guard let key = MasterKey(parsing: text.trimmingCharacters(in: .whitespacesAndNewlines)) else {
+            throw Fault(description: "\(file.path) must hold \(MasterKey.expectation); remove it to have another made")
+        }
+        return key
     }
 
     private static func lock(_ url: URL) throws -> Int32 {

@@ -34,6 +34,7 @@ struct DevSession {
         let keys = DemoKeys(file: workplace.keysFile)
         var configuration = settings
         configuration.operatorKey = keys.operatorKey
+        configuration.tokens.masterKey = try settings.tokens.masterKey ?? workplace.masterKey()
         try await Self.blocking { try cluster.start() }
         configuration.databaseURL = try cluster.url
         configuration.migrationURL = configuration.databaseURL

@@ -25,7 +25,8 @@ struct RunningServiceTests {
                 let path = Self.examplePath(operation.path)
                 let anonymous = try await server.anonymous.send(operation.method, path, body: nil)
                 if operation.isOpen {
-                    #expect(anonymous.status == 200, "\(operation): \(anonymous)")
+                    // What is posted openly authenticates in a way of its own, and misses that here.
+                    #expect(anonymous.status == (operation.method == "GET" ? 200 : 401), "\(operation): \(anonymous)")
                     continue
                 }
                 #expect(anonymous.status == 401, "\(operation): \(anonymous)")
@@ -53,7 +54,11 @@ struct RunningServiceTests {
     )
     func survivesSchemathesis() async throws {
         let program = try #require(TestTools.installed("schemathesis"), "run scripts/test: it installs schemathesis")
-        try await TurnpikeProcess.run { turnpike in
+        // Schemathesis shows bad credentials by the hundred, and each is to be refused for itself.
+        let settings = [
+            "TURNPIKE_AUTH_FAILURES_PER_ADDRESS": "0", "TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "0",
+        ]
+        try await TurnpikeProcess.run(settings: settings) { turnpike in
             try await DemoCatalogue.make(turnpike.operatorClient)
             try await withTemporaryDirectory { directory in
                 try await withChildProcess(

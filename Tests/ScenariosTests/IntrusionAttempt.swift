@@ -34,14 +34,17 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
-            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "listQuotas", "getUpcomingInvoice",
-                "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice", "listCreditGrants",
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas",
+                "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice",
+                "listCreditGrants",
                 "listDiscounts", "listInvoiceCreditNotes", "getCreditNote", "getInvoice", "listTenantInvoices":
                 [plain]
             case "getCreditGrant", "listCreditApplications", "getDiscount":
                 [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getQuota": [plain, plain.asking("window=day")]
             case "suspendTenant", "resumeTenant", "cancelSubscription", "voidCreditGrant", "endDiscount",
+                "revokeClient",
+                "rotateClientSecret",
                 "finalizeInvoice", "voidInvoice", "payInvoice", "markInvoiceUncollectible", "reissueInvoice":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
             case "changeSubscription":
@@ -55,11 +58,13 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 [plain.asking("window=day").saying(#"{"limit": "1"}"#), plain.saying(#"{"limit": "1"}"#)]
             case "removeQuotaOverride": [plain.asking("window=hour"), plain]
             case "updateTenant", "createTenant": tenantForms(plain, names, own)
-            case "listSubscriptions", "listApiKeys", "exportInvoices", "listCreditNotes",
+            case "updateClient":
+                [plain.saying(#"{"name": "Mine"}"#), plain.saying(#"{"enabled": false}"#).matching("\"1\"")]
+            case "listSubscriptions", "listApiKeys", "listClients", "exportInvoices", "listCreditNotes",
                 "listInvoices", "listUnpricedUsage":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
-            case "createApiKey":
+            case "createApiKey", "createClient":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
             case "updateApiKey":
                 [plain.saying(#"{"name": "mine"}"#), plain.saying(#"{"name": "mine"}"#).matching("\"99\"")]
@@ -90,6 +95,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     /// What stands for `{id}`, which names what the path is about.
     private static func id(in path: String, _ names: TwoTenants.Names) -> String {
         if path.contains("/api-keys/") { return names.apiKey }
+        if path.contains("/clients/") { return names.client }
         if path.contains("/credit-grants/") { return names.creditGrant }
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
@@ -129,6 +135,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     private static func auditForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt] {
         [
             "tenant=\(names.tenant)", "resource=tenant:\(names.tenant)", "resource=api_key:\(names.apiKey)",
+            "resource=client:\(names.client)",
             "resource=subscription:\(names.subscription)", "resource=event:\(names.event)",
         ].map(plain.asking)
     }

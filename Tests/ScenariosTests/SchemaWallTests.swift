@@ -123,7 +123,10 @@ struct SchemaWallTests {
     func secretsAreNotGranted() async throws {
         try await SchemaInspection.run { schema in
             let granted = try await schema.tenantOwned(having: "has_table_privilege('turnpike_tenant', oid, 'SELECT')")
-            let internals = ["event_dedup", "idempotency_key", "unmatched_event", "usage_distinct"]
+            let internals = [
+                "client_assertion", "event_dedup", "idempotency_key", "oauth_client", "revoked_token", "signing_key",
+                "unmatched_event", "usage_distinct",
+            ]
             #expect(granted.filter(internals.contains) == [])
         }
     }

@@ -126,7 +126,7 @@ struct TenantIsolationTests {
         for path in [
             "tenants/\(side.names.tenant)", "tenants/\(side.names.tenant)/quotas",
             "tenants/\(side.names.tenant)/upcoming-invoice", "tenants/\(side.names.tenant)/credit-grants",
-            "tenants/\(side.names.tenant)/discounts", "credit-notes", "subscriptions", "api-keys", "events",
+            "tenants/\(side.names.tenant)/discounts", "credit-notes", "subscriptions", "api-keys", "clients", "events",
             "audit-log",
         ] {
             let shown = try await side.client.get("/api/v1/\(path)").expecting(200).text

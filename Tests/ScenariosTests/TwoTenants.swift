@@ -9,6 +9,7 @@ struct TwoTenants: Sendable {
         var subject: String
         var subscription: String
         var apiKey: String
+        var client: String
         var source: String
         var event: String
         var idempotencyKey: String
@@ -19,6 +20,7 @@ struct TwoTenants: Sendable {
             subject: "zulu-subject",
             subscription: "0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60",
             apiKey: "ZZZZZZZZZZZZZZZZ",
+            client: "zulu222222222222",
             source: "zulu-source",
             event: "zulu-event",
             idempotencyKey: "zulu-idempotency"
@@ -27,8 +29,9 @@ struct TwoTenants: Sendable {
         /// The text without the names, so that answers about different things can be compared.
         func removed(from text: String) -> String {
             let names = [
-                (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (source, "<source>"),
-                (event, "<event>"), (invoice, "<invoice>"), (creditGrant, "<credit grant>"), (discount, "<discount>"),
+                (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
+                (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"), (creditGrant, "<credit grant>"),
+                (discount, "<discount>"),
                 (creditNote, "<credit note>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
@@ -39,7 +42,7 @@ struct TwoTenants: Sendable {
             ["\(tenant) Ltd", "\(tenant)@example.com", "\(tenant)-note", "\(tenant)-user", subject] + ids
         }
 
-        private var ids: [String] { [subscription, apiKey, invoice, creditGrant, discount, creditNote] }
+        private var ids: [String] { [subscription, apiKey, client, invoice, creditGrant, discount, creditNote] }
 
         /// What must not be in an answer to somebody else.
         var marks: [String] { [tenant] + ids }
@@ -77,7 +80,15 @@ struct TwoTenants: Sendable {
                 attempted_version
             )
             SELECT tenant_id, 'fx_rate', 'openai', 'gpt-4o', '2026-11-23Z', 1, 1, 1, 0
-            FROM tenant
+            FROM tenant;
+            INSERT INTO signing_key (
+                tenant_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from
+            )
+            SELECT tenant_id, key, 'ES256', '{}', '', '2020-01-01Z', '2020-01-01Z' FROM tenant;
+            INSERT INTO revoked_token (tenant_id, token_id, revoked_at, expires_at)
+            SELECT tenant_id, gen_random_uuid(), '2026-11-23Z', '2030-01-01Z' FROM tenant;
+            INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)
+            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client
             """
         )
         try await server.database.run(financeRows)
@@ -105,11 +116,13 @@ struct TwoTenants: Sendable {
             "/api/v1/api-keys",
             #"{"name": "\#(key) key", "scopes": [\#(scopes)], "tenant": "\#(key)"}"#
         ).expecting(201)
+        let oauthClient = try await server.makeOAuthClient(Scope.allCases, tenant: key)
         let names = Names(
             tenant: key,
             subject: "\(key)-subject",
             subscription: subscription.json["id"]?.string ?? "",
             apiKey: apiKey.json["id"]?.string ?? "",
+            client: oauthClient.id,
             source: "\(key)-source",
             event: "\(key)-event",
             idempotencyKey: "\(key)-idempotency"

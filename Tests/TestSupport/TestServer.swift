@@ -14,6 +14,9 @@ package struct TestServer: Sendable {
 
     package static let operatorKey = "tpk_operator_0123456789abcdefghijklmnopqrstuvwxyz"
 
+    package static let masterKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    package static let issuer = "https://turnpike.test"
+
     /// Runs a server on a database of its own while `body` does, then stops it and drops the database.
     package static func run<Result: Sendable>(
         clock: TestClock = TestClock(),
@@ -37,6 +40,7 @@ package struct TestServer: Sendable {
                 "DATABASE_URL": database.url, "TURNPIKE_PORT": "0", "TURNPIKE_OPERATOR_KEY": operatorKey,
                 "TURNPIKE_MIGRATE": "false", "TURNPIKE_AUTH_FAILURES_PER_ADDRESS": "1000000",
                 "TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "1000000",
+                "TURNPIKE_MASTER_KEY": masterKey, "TURNPIKE_ISSUER": issuer,
             ]
         )
         configure(&configuration)

@@ -39,6 +39,7 @@ package struct TurnpikeProcess: Sendable {
                     "TURNPIKE_HOST": "127.0.0.1",
                     "TURNPIKE_PORT": String(port),
                     "TURNPIKE_OPERATOR_KEY": operatorKey,
+                    "TURNPIKE_MASTER_KEY": TestServer.masterKey,
                 ]
                 environment.merge(settings) { $1 }
                 return try await withChildProcess(

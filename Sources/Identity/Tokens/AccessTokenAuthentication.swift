@@ -1,0 +1,145 @@
+import BillingCore
+import Crypto
+import HTTPTypes
+import Postgres
+import Synchronization
+import Web
+
+/// Says who presents an access token. A signature is verified once for each text; afterwards a busy client costs the
+/// database one look-up a second, by which a revoked token and a changed client are noticed where their notification
+/// does not arrive. A forged token never gets to the database, however many there are.
+final class AccessTokenAuthentication: Sendable {
+    private let pool: PostgresPool
+    private let tenants: TenantDirectory
+    private let ring: SigningKeyRing
+    private let settings: OAuthSettings
+    private let clock: Clock
+    private let metrics: OAuthMetrics
+    private let cache = Mutex(AccessTokenCache())
+
+    init(
+        pool: PostgresPool,
+        tenants: TenantDirectory,
+        ring: SigningKeyRing,
+        settings: OAuthSettings,
+        clock: Clock,
+        metrics: OAuthMetrics
+    ) {
+        self.pool = pool
+        self.tenants = tenants
+        self.ring = ring
+        self.settings = settings
+        self.clock = clock
+        self.metrics = metrics
+    }
+
+    /// The principal of a presented token, or the 401, which does not say what is wrong with it.
+    func principal(of text: String) async throws -> Principal {
+        do {
+            return try await judged(text)
+        } catch let fault as JWTFault {
+            metrics.refused(fault)
+            throw Problem.invalidToken
+        }
+    }
+
+    /// A token that is good at this moment, and its client. Throws `JWTFault` for any other text.
+    func token(of text: String) async throws -> (AccessToken, OAuthClient) {
+        let token = try await verified(text, now: clock.now())
+        return (token, try await client(of: token))
+    }
+
+    /// Forgets the tokens of a client, because it has changed.
+    func forget(clientID: String) {
+        cache.withLock { $0.forget { token, _ in token.clientID == clientID } }
+    }
+
+    /// Forgets a token, because it was revoked.
+    func forget(tokenID: String) {
+        cache.withLock { $0.forget { token, _ in token.id.description == tokenID } }
+    }
+
+    /// Forgets the tokens of a tenant's clients, because what they may be used for has changed.
+    func forget(tenant: TenantID) {
+        cache.withLock { $0.forget { _, principal in principal.tenantID == tenant } }
+    }
+
+    /// Forgets everything, because a change may have been missed.
+    func forgetAll() {
+        cache.withLock { $0.forget { _, _ in true } }
+    }
+
+    private func judged(_ text: String) async throws -> Principal {
+        guard text.utf8.count <= CompactJWT.maximumBytes else { throw JWTFault.oversized }
+        let now = clock.now()
+        var utf8 = text
+        let digest = utf8.withUTF8 { SHA256.hash(data: $0) }
+        switch cache.withLock({ $0.find(digest, now: now) }) {
+        case .hit(let principal):
+            return principal
+        case .verified(let token, let generation):
+            return try await accept(token, digest, now: now, generation: generation)
+        case .miss(let generation):
+            return try await accept(try await verified(text, now: now), digest, now: now, generation: generation)
+        }
+    }
+
+    private func accept(
+        _ token: AccessToken,
+        _ digest: SHA256Digest,
+        now: Instant,
+        generation: UInt64
+    ) async throws -> Principal {
+        let principal = try await principal(of: token)
+        cache.withLock { $0.insert(digest, token, principal, now: now, generation: generation) }
+        return principal
+    }
+
+    /// The header is judged before the signature, and the claims after it.
+    private func verified(_ text: String, now: Instant) async throws -> AccessToken {
+        let token = try CompactJWT(parsing: text)
+        try token.header.requireType([AccessToken.type])
+        try await ring.verifier(for: token.header).verify(token)
+        return try AccessToken(token, issuer: settings.issuer, now: now)
+    }
+
+    private func client(of token: AccessToken) async throws -> OAuthClient {
+        guard let standing = try await OAuthClientStore.standing(of: token, pool: pool), standing.client.isActive else {
+            throw JWTFault.client
+        }
+        guard !standing.isRevoked else { throw JWTFault.revoked }
+        return standing.client
+    }
+
+    private func principal(of token: AccessToken) async throws -> Principal {
+        // A key that was taken away takes the tokens with it that were verified before.
+        guard let keyID = token.keyID, ring.has(keyID) else { throw JWTFault.unknownKey }
+        let client = try await client(of: token)
+        let isBound = client.tenantID != .operatorWide
+        let tenant = isBound ? try await tenants.standing(client.tenantID) : nil
+        // A client of a tenant that is gone opens nothing.
+        guard !isBound || tenant != nil else { throw JWTFault.client }
+        return Principal(
+            credentialID: client.credentialID,
+            tenantID: isBound ? client.tenantID : nil,
+            tenantKey: tenant?.key,
+            isTenantSuspended: tenant?.isSuspended ?? false,
+            scopes: token.scopes.intersection(client.scopes),
+            narrowing: client.narrowing.narrowing,
+            attribution: Attribution(clientID: client.credentialID, costCenter: client.narrowing.costCenter),
+            answerKey: AnswerKey(settings.masterKey.key(for: "idempotent answer v1 \(client.credentialID)"))
+        )
+    }
+}
+
+extension Problem {
+    static let invalidToken = Problem(
+        .unauthorized,
+        code: "invalid_token",
+        detail: "This token is not valid.",
+        headers: [
+            .wwwAuthenticate:
+                #"Bearer realm="turnpike", error="invalid_token", error_description="This token is not valid.""#
+        ]
+    )
+}

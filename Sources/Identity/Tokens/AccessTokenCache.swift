@@ -1,0 +1,66 @@
+import BillingCore
+import Crypto
+import Web
+
+/// Tokens whose signature was found good, by the SHA-256 of their text: a bounded value, without a lock and without a
+/// clock of its own. That a signature is good stays true; who the token speaks for is asked again after a second, and
+/// is nowhere believed for more than two.
+struct AccessTokenCache {
+    enum Finding {
+        case hit(Principal)
+        /// The signature is good; the client has to be asked.
+        case verified(AccessToken, generation: UInt64)
+        case miss(generation: UInt64)
+    }
+
+    static let capacity = 10_000
+    /// After this one request asks again, while the others go on with what is known.
+    static let freshMicroseconds: Int64 = 1_000_000
+    static let validMicroseconds: Int64 = 2_000_000
+
+    private struct Entry {
+        let token: AccessToken
+        let principal: Principal
+        var freshUntil: Instant
+        let validUntil: Instant
+    }
+
+    private var entries: [SHA256Digest: Entry] = [:]
+    /// Rises with everything forgotten: what was read before it must not be kept after it.
+    private var generation: UInt64 = 0
+
+    mutating func find(_ digest: SHA256Digest, now: Instant) -> Finding {
+        guard let entry = entries[digest], now < entry.token.expiresAt else { return .miss(generation: generation) }
+        if now < entry.freshUntil { return .hit(entry.principal) }
+        entries[digest]?.freshUntil = entry.validUntil
+        return .verified(entry.token, generation: generation)
+    }
+
+    mutating func insert(
+        _ digest: SHA256Digest,
+        _ token: AccessToken,
+        _ principal: Principal,
+        now: Instant,
+        generation: UInt64
+    ) {
+        guard generation == self.generation else { return }
+        if entries.count >= Self.capacity, entries[digest] == nil { makeRoom(now: now) }
+        entries[digest] = Entry(
+            token: token,
+            principal: principal,
+            freshUntil: now.adding(microseconds: Self.freshMicroseconds),
+            validUntil: now.adding(microseconds: Self.validMicroseconds)
+        )
+    }
+
+    /// Forgets the tokens of which the condition is true.
+    mutating func forget(where isGone: (AccessToken, Principal) -> Bool) {
+        generation += 1
+        entries = entries.filter { !isGone($0.value.token, $0.value.principal) }
+    }
+
+    private mutating func makeRoom(now: Instant) {
+        entries = entries.filter { now < $0.value.token.expiresAt }
+        if entries.count >= Self.capacity { entries.removeAll(keepingCapacity: true) }
+    }
+}
