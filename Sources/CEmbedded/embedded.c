@@ -67,6 +67,7 @@ static const unsigned char migration_0022[] = {
 };
 static const unsigned char migration_0023[] = {
 #embed "../../migrations/0023_uncosted_usage.sql"
+};
 static const unsigned char migration_0026[] = {
 #embed "../../migrations/0026_list_indexes.sql"
 };

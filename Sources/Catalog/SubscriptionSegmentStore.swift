@@ -1,5 +1,5 @@
-import BillingCore
-import Postgres
+package import BillingCore
+package import Postgres
 import Web
 
 /// A segment as it is stored.

@@ -99,7 +99,9 @@ import Web
             ]
             for status in InvoiceStatus.allCases {
                 lists.append(("invoices that are \(status)", Self.invoices { $0.status = status }))
-                lists.append(("a tenant's that are \(status)", Self.invoices { ($0.tenant, $0.status) = (seven, status) }))
+                lists.append(
+                    ("a tenant's that are \(status)", Self.invoices { ($0.tenant, $0.status) = (seven, status) })
+                )
             }
             for (name, statement) in lists {
                 let plan = try await QueryPlan(of: statement, executing: true, pool)

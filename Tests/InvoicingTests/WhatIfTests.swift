@@ -210,6 +210,23 @@ import Web
         }
     }
 
+    /// Whether so many come to wait for the raw log, within ten seconds.
+    private static func isReached(
+        waiting: Int64,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        for _ in 0..<1_000 {
+            let count = try transaction.first(
+                """
+                SELECT count(*), pg_sleep(0.01)::text
+                FROM pg_locks WHERE relation = 'usage_event'::regclass AND NOT granted
+                """
+            ) { row throws(PostgresError) in try row.next(Int64.self) }
+            if count == waiting { return true }
+        }
+        return false
+    }
+
     /// The raw log is locked, so that the replay can only wait, for what no statement's time limit would end so soon.
     @Test func `a replay ends when its client goes`() async throws {
         try await TestServer.run { server in
@@ -226,23 +243,11 @@ import Web
             let pool = PostgresPool(PostgresConfiguration(url: server.database.url).asOwner(), logger: .silent)
             let (hasWaited, hasEnded) = try await pool.transaction(.worker) { transaction in
                 try transaction.execute("LOCK TABLE usage_event IN ACCESS EXCLUSIVE MODE")
-                func isReached(waiting: Int64) throws -> Bool {
-                    for _ in 0..<1_000 {
-                        let count = try transaction.first(
-                            """
-                            SELECT count(*), pg_sleep(0.01)::text
-                            FROM pg_locks WHERE relation = 'usage_event'::regclass AND NOT granted
-                            """
-                        ) { row throws(PostgresError) in try row.next(Int64.self) }
-                        if count == waiting { return true }
-                    }
-                    return false
-                }
                 var connection: RawConnection? = try RawConnection(port: port)
                 try connection?.send(request)
-                let hasWaited = try isReached(waiting: 1)
+                let hasWaited = try Self.isReached(waiting: 1, in: transaction)
                 connection = nil
-                return (hasWaited, try isReached(waiting: 0))
+                return (hasWaited, try Self.isReached(waiting: 0, in: transaction))
             }
             await pool.close()
             #expect(hasWaited && hasEnded)
