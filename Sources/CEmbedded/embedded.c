@@ -53,8 +53,14 @@ static const unsigned char migration_0015[] = {
 static const unsigned char migration_0016[] = {
 #embed "../../migrations/0016_api_keys.sql"
 };
+static const unsigned char migration_0017[] = {
+#embed "../../migrations/0017_portal_sessions.sql"
+};
 static const unsigned char migration_0019[] = {
 #embed "../../migrations/0019_audit_lookups.sql"
+};
+static const unsigned char migration_0020[] = {
+#embed "../../migrations/0020_returned_credits.sql"
 };
 static const unsigned char migration_0021[] = {
 #embed "../../migrations/0021_invoice_lists.sql"
@@ -65,6 +71,9 @@ static const unsigned char migration_0022[] = {
 static const unsigned char migration_0023[] = {
 #embed "../../migrations/0023_uncosted_usage.sql"
 };
+static const unsigned char migration_0026[] = {
+#embed "../../migrations/0026_list_indexes.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -73,6 +82,15 @@ static const unsigned char invoice_template[] = {
 };
 static const unsigned char invoice_style[] = {
 #embed "../Invoicing/Documents/Templates/invoice.css"
+};
+static const unsigned char portal_page[] = {
+#embed "../Console/Portal/Pages/portal.html"
+};
+static const unsigned char portal_style[] = {
+#embed "../Console/Portal/Pages/portal.css"
+};
+static const unsigned char portal_script[] = {
+#embed "../Console/Portal/Pages/portal.js"
 };
 
 static const struct embedded_file migrations[] = {
@@ -92,10 +110,13 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
     FILE_ENTRY("0015_oauth.sql", migration_0015),
     FILE_ENTRY("0016_api_keys.sql", migration_0016),
+    FILE_ENTRY("0017_portal_sessions.sql", migration_0017),
     FILE_ENTRY("0019_audit_lookups.sql", migration_0019),
+    FILE_ENTRY("0020_returned_credits.sql", migration_0020),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
     FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
     FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),
+    FILE_ENTRY("0026_list_indexes.sql", migration_0026),
 };
 
 size_t embedded_migration_count(void) {
@@ -116,4 +137,16 @@ struct embedded_file embedded_invoice_template(void) {
 
 struct embedded_file embedded_invoice_style(void) {
     return (struct embedded_file)FILE_ENTRY("invoice.css", invoice_style);
+}
+
+struct embedded_file embedded_portal_page(void) {
+    return (struct embedded_file)FILE_ENTRY("portal.html", portal_page);
+}
+
+struct embedded_file embedded_portal_style(void) {
+    return (struct embedded_file)FILE_ENTRY("portal.css", portal_style);
+}
+
+struct embedded_file embedded_portal_script(void) {
+    return (struct embedded_file)FILE_ENTRY("portal.js", portal_script);
 }

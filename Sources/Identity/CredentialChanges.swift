@@ -8,6 +8,7 @@ package enum CredentialChanges {
 
     enum Change: Equatable {
         case apiKey(String)
+        case portalSession(String)
         case client(String)
         /// An access token, by its `jti`.
         case token(String)
@@ -20,6 +21,8 @@ package enum CredentialChanges {
         notify("key:\(id)", in: transaction)
     }
 
+    static func announce(portalSession id: String, in transaction: borrowing Transaction) {
+        notify("session:\(id)", in: transaction)
     static func announce(client id: String, in transaction: borrowing Transaction) {
         notify("client:\(id)", in: transaction)
     }
@@ -43,6 +46,7 @@ package enum CredentialChanges {
         guard parts.count == 2 else { return nil }
         return switch parts[0] {
         case "key": .apiKey(String(parts[1]))
+        case "session": .portalSession(String(parts[1]))
         case "client": .client(String(parts[1]))
         case "token": .token(String(parts[1]))
         case "signing_keys": .signingKeys

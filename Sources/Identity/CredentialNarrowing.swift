@@ -80,13 +80,7 @@ extension Principal {
     /// Nobody grants what it does not have: throws the 403 that names the scopes, or points at the members of the
     /// narrowing, that go beyond this credential's own.
     package func requireMayGrant(_ scopes: ScopeSet, _ granted: CredentialNarrowing) throws(Problem) {
-        let beyond = scopes.subtracting(self.scopes)
-        guard beyond.isEmpty else {
-            throw .forbidden(
-                code: "scope_not_held",
-                detail: "This credential can't grant what it does not have: \(beyond.names.joined(separator: ", "))."
-            )
-        }
+        try requireMayGrant(scopes)
         let wider = granted.members(widerThan: self)
         guard wider.isEmpty else {
             throw Problem(
@@ -100,6 +94,17 @@ extension Principal {
                         detail: "\"\($0)\" must be within what this credential has."
                     )
                 }
+            )
+        }
+    }
+
+    /// The same of scopes alone, for credentials that use nothing.
+    package func requireMayGrant(_ scopes: ScopeSet) throws(Problem) {
+        let beyond = scopes.subtracting(self.scopes)
+        guard beyond.isEmpty else {
+            throw .forbidden(
+                code: "scope_not_held",
+                detail: "This credential can't grant what it does not have: \(beyond.names.joined(separator: ", "))."
             )
         }
     }

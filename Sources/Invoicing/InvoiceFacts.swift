@@ -58,8 +58,19 @@ package struct InvoiceFacts: Sendable, Hashable {
     /// fees in advance were charged by.
     package var endsAt: Instant?
     package var segmentCount: Int?
+    /// Those of the segments that could be withdrawn afterwards.
+    package var scheduledSegments: [ScheduledSegment] = []
     /// Nil where the operator has not said who it is.
     package var seller: InvoiceSeller?
+    /// What went back to promotional credits.
+    package var returnedCredits: [Credit] = []
+    /// Rates that are none of `billing`'s, by which what lines take back was taxed.
+    package var formerRates: [TaxRate] = []
+}
+
+extension InvoiceFacts {
+    /// The rates of all taxes on the invoice.
+    package var taxRates: [TaxRate] { billing.tax.dueRates + formerRates }
 }
 
 extension InvoiceFacts {
@@ -80,8 +91,15 @@ extension InvoiceFacts {
         ])
         guard case .object(var members) = facts else { return facts }
         if let seller { members.append(JSONMember(name: "seller", value: seller.json)) }
+        if !scheduledSegments.isEmpty {
+            members.append(JSONMember(name: "scheduled_segments", value: .array(scheduledSegments.map(\.json))))
+        }
         if let segmentCount { members.append(JSONMember(name: "segments", value: .number(String(segmentCount)))) }
         if let endsAt { members.append(JSONMember(name: "subscription_ends_at", value: .instant(endsAt))) }
+        if !returnedCredits.isEmpty {
+            members.append(JSONMember(name: "returned_credits", value: .array(returnedCredits.map(\.json))))
+        }
+        if !formerRates.isEmpty { members.append(JSONMember(name: "former_rates", value: formerRates.json)) }
         return .object(members)
     }
 
@@ -104,7 +122,10 @@ extension InvoiceFacts {
         adjustedPeriods = json.list("adjusted_periods").compactMap(\.asInteger)
         endsAt = json.instant("subscription_ends_at")
         segmentCount = json.integer("segments")
+        scheduledSegments = json.list("scheduled_segments").compactMap(ScheduledSegment.init(json:))
         seller = json["seller"].flatMap(InvoiceSeller.init(json:))
+        returnedCredits = json.list("returned_credits").compactMap(Credit.init(json:))
+        formerRates = json["former_rates"].map { [TaxRate](json: $0) } ?? []
     }
 }
 
@@ -139,6 +160,27 @@ extension InvoiceFacts.Credit {
             let amount = json.decimal("amount")
         else { return nil }
         self.init(id: id, name: name, kind: kind, amount: amount)
+    }
+}
+
+extension ScheduledSegment {
+    fileprivate var json: JSONValue {
+        .members([
+            "ordinal": .number(String(ordinal)), "overrides": overrides ?? .null,
+            "plan_version_id": .number(String(planVersionID.rawValue)), "starts_at": .instant(startsAt),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let ordinal = json.integer("ordinal"), let version = json.integer("plan_version_id"),
+            let startsAt = json.text("starts_at").flatMap({ try? Instant(parsing: $0) })
+        else { return nil }
+        self.init(
+            ordinal: ordinal,
+            planVersionID: PlanVersionID(rawValue: Int64(version)),
+            startsAt: startsAt,
+            overrides: json["overrides"].flatMap { $0 == .null ? nil : $0 }
+        )
     }
 }
 

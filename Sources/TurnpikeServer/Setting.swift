@@ -110,10 +110,37 @@ package struct Setting: Sendable {
         "30",
         "failed authentications in a minute before a key or client id gets 429 for more, 0 for any number"
     )
+    package static let maximumConnections = Setting(
+        "TURNPIKE_MAX_CONNECTIONS",
+        "4000",
+        "connections served at once; more wait"
+    )
+    package static let tlsCertificate = Setting(
+        "TURNPIKE_TLS_CERT",
+        nil,
+        "PEM file of the certificate and those that lead to its root; with it the service speaks HTTPS"
+    )
+    package static let tlsKey = Setting("TURNPIKE_TLS_KEY", nil, "PEM file of the certificate's private key")
+    package static let outboundAllow = Setting(
+        "TURNPIKE_OUTBOUND_ALLOW",
+        nil,
+        "addresses or ranges, separated by commas, that configured URLs may lead to although they are not public"
+    )
     package static let trustedProxies = Setting(
         "TURNPIKE_TRUSTED_PROXIES",
         nil,
         "addresses or ranges, separated by commas, whose X-Forwarded-For or Forwarded is believed"
+    )
+
+    package static let portalURL = Setting(
+        "TURNPIKE_PORTAL_URL",
+        nil,
+        "URL of the customers' page as they open it; http://host:port/portal when left out"
+    )
+    package static let portalFrameAncestors = Setting(
+        "TURNPIKE_PORTAL_FRAME_ANCESTORS",
+        nil,
+        "origins, separated by commas, whose pages may embed the customers' page"
     )
 
     package static let sellerName = Setting("TURNPIKE_SELLER_NAME", nil, "who issues the invoices, as they show it")
@@ -134,7 +161,8 @@ package struct Setting: Sendable {
         workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
-        shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
+        outboundAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors, shutdownSeconds,
+        invoiceGraceHours, sellerName, sellerDetails,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

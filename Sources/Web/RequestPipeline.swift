@@ -19,6 +19,7 @@ package typealias Authenticator = @Sendable (PresentedCredential, IPAddress) asy
 package struct RequestPipeline: Sendable {
     let authenticate: Authenticator
     let addresses: ClientAddresses
+    let securityHeaders: SecurityHeaders
     let clock: Clock
     let ids: IDSource
     let logger: Logger
@@ -26,12 +27,14 @@ package struct RequestPipeline: Sendable {
     package init(
         authenticate: @escaping Authenticator,
         addresses: ClientAddresses = ClientAddresses(),
+        isTLS: Bool = false,
         clock: Clock,
         ids: IDSource,
         logger: Logger
     ) {
         self.authenticate = authenticate
         self.addresses = addresses
+        securityHeaders = SecurityHeaders(isTLS: isTLS)
         self.clock = clock
         self.ids = ids
         self.logger = logger
@@ -57,15 +60,6 @@ package struct RequestPipeline: Sendable {
         do {
             let principal = try await principal(of: request, for: operation, from: record.address)
             record.credentialID = principal.credentialID
-            let incoming = APIRequest(
-                method: request.method,
-                path: request.uri.path,
-                queryString: request.uri.query ?? "",
-                headers: request.headers,
-                body: try await body(of: request, for: operation),
-                parameters: parameters,
-                operationID: operation.id
-            )
             var logger = logger
             logger[metadataKey: "request_id"] = .string(record.requestID)
             let context = RequestContext(
@@ -77,8 +71,19 @@ package struct RequestPipeline: Sendable {
                 clock: clock,
                 ids: ids
             )
-            mayHaveChanged = operation.takesBody
-            answer = try await route.handler(incoming, context)
+            answer = try await whileClientWaits(for: operation, request.body) { content in
+                let incoming = APIRequest(
+                    method: request.method,
+                    path: request.uri.path,
+                    queryString: request.uri.query ?? "",
+                    headers: request.headers,
+                    body: try await self.body(content, of: request, for: operation),
+                    parameters: parameters,
+                    operationID: operation.id
+                )
+                mayHaveChanged = operation.takesBody
+                return try await route.handler(incoming, context)
+            }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)
             record.problem = problem
@@ -89,7 +94,23 @@ package struct RequestPipeline: Sendable {
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
         let body = body(of: answer, record: record, connection.eventLoop)
-        return Self.response(answer, body: body, requestID: record.requestID)
+        return response(answer, body: body, requestID: record.requestID)
+    }
+
+    /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
+    private func whileClientWaits(
+        for operation: Operation,
+        _ body: RequestBody,
+        _ work: (RequestBody) async throws -> Answer
+    ) async throws -> Answer {
+        guard operation.endsWithClient else { return try await work(body) }
+        do {
+            var answer = try await body.consumeWithCancellationOnInboundClose(work)
+            answer.headers[.connection] = "close"
+            return answer
+        } catch is CancellationError {
+            throw Problem.clientGone
+        }
     }
 
     /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
@@ -157,14 +178,18 @@ package struct RequestPipeline: Sendable {
         throw .unauthenticated("Send an API key as 'Authorization: Bearer ...' or 'X-Api-Key: ...'.")
     }
 
-    private func body(of request: Request, for operation: Operation) async throws -> ByteBuffer {
+    private func body(
+        _ content: RequestBody,
+        of request: Request,
+        for operation: Operation
+    ) async throws -> ByteBuffer {
         guard operation.takesBody else { return ByteBuffer() }
         let limit = operation.bodyLimitBytes
         let announced = request.headers[.contentLength].flatMap { Int($0) }
         guard announced ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
         let body: ByteBuffer
         do {
-            body = try await request.body.collect(upTo: limit)
+            body = try await content.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw Problem.contentTooLarge(limitBytes: limit)
         }
@@ -182,14 +207,10 @@ package struct RequestPipeline: Sendable {
         }
     }
 
-    private static func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
+    private func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
         var headers = answer.headers
         headers[.xRequestID] = requestID
-        headers[.xContentTypeOptions] = "nosniff"
-        if headers[.cacheControl] == nil { headers[.cacheControl] = "no-store" }
-        if headers[.contentSecurityPolicy] == nil {
-            headers[.contentSecurityPolicy] = "default-src 'none'; frame-ancestors 'none'"
-        }
+        securityHeaders.add(to: &headers)
         return Response(status: answer.status, headers: headers, body: body)
     }
 }

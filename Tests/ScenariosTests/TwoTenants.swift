@@ -9,6 +9,7 @@ struct TwoTenants: Sendable {
         var subject: String
         var subscription: String
         var apiKey: String
+        var portalSession: String
         var client: String
         var source: String
         var event: String
@@ -20,6 +21,7 @@ struct TwoTenants: Sendable {
             subject: "zulu-subject",
             subscription: "0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60",
             apiKey: "ZZZZZZZZZZZZZZZZ",
+            portalSession: "YYYYYYYYYYYYYYYY",
             client: "zulu222222222222",
             source: "zulu-source",
             event: "zulu-event",
@@ -30,8 +32,8 @@ struct TwoTenants: Sendable {
         func removed(from text: String) -> String {
             let names = [
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
-                (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"), (creditGrant, "<credit grant>"),
-                (discount, "<discount>"),
+                (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
+                (creditGrant, "<credit grant>"), (discount, "<discount>"),
                 (creditNote, "<credit note>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
@@ -42,7 +44,9 @@ struct TwoTenants: Sendable {
             ["\(tenant) Ltd", "\(tenant)@example.com", "\(tenant)-note", "\(tenant)-user", subject] + ids
         }
 
-        private var ids: [String] { [subscription, apiKey, client, invoice, creditGrant, discount, creditNote] }
+        private var ids: [String] {
+            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote]
+        }
 
         /// What must not be in an answer to somebody else.
         var marks: [String] { [tenant] + ids }
@@ -116,12 +120,14 @@ struct TwoTenants: Sendable {
             "/api/v1/api-keys",
             #"{"name": "\#(key) key", "scopes": [\#(scopes)], "tenant": "\#(key)"}"#
         ).expecting(201)
+        let session = try await client.post("/api/v1/tenants/\(key)/portal-sessions").expecting(201)
         let oauthClient = try await server.makeOAuthClient(Scope.allCases, tenant: key)
         let names = Names(
             tenant: key,
             subject: "\(key)-subject",
             subscription: subscription.json["id"]?.string ?? "",
             apiKey: apiKey.json["id"]?.string ?? "",
+            portalSession: session.json["id"]?.string ?? "",
             client: oauthClient.id,
             source: "\(key)-source",
             event: "\(key)-event",

@@ -59,7 +59,8 @@ import Web
         SELECT n, 'USD:' || n, 'USD', false, now() FROM generate_series(1, 2000) n;
         INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
             output_tokens, attempted_version)
-        SELECT tenant_id, 'price', 'openai', 'm' || n, '2026-11-01Z', 1, 1, 1, 1 FROM tenant, generate_series(1, 5) n;
+        SELECT tenant_id, 'price', 'openai', 'm' || tenant_id % 400 || '-' || n, '2026-11-01Z', 1, 1, 1, 1
+        FROM tenant, generate_series(1, 20) n;
         INSERT INTO unmatched_event (tenant_id, event_key, content_hash, received_at, event_time, time_given, subject,
             source, event_id, event_type, event)
         SELECT 0, gen_random_uuid(), n, now(), now(), true, 's' || n % 500, 's', 'e' || n, 'e', '{}'
@@ -67,34 +68,14 @@ import Web
         ANALYZE;
         """
 
-    private static func nodes(in value: JSONValue) -> [String] {
-        switch value {
-        case .array(let elements): elements.flatMap(nodes)
-        case .object(let members):
-            members.flatMap { member in
-                member.name == "Node Type" ? [member.value.string ?? ""] : nodes(in: member.value)
-            }
-        default: []
-        }
-    }
-
-    private static func plan(_ statement: SQL, as scope: PostgresScope, _ pool: PostgresPool) async throws -> String {
-        let texts = try await pool.query(.worker, as: scope, "EXPLAIN (FORMAT JSON) \(statement)") {
-            row throws(PostgresError) in try row.next(PostgresJSON.self).text
-        }
-        return try #require(texts.first)
-    }
-
     private static func expectIndexes(
         _ name: String,
         _ statement: SQL,
         as scope: PostgresScope,
         _ pool: PostgresPool
     ) async throws {
-        let plan = try await plan(statement, as: scope, pool)
-        let nodes = nodes(in: try JSONValue(parsing: plan))
-        #expect(nodes.contains { $0.contains("Index") }, "\(name): \(plan)")
-        #expect(!nodes.contains("Seq Scan"), "\(name): \(plan)")
+        let plan = try await QueryPlan(of: statement, as: scope, pool)
+        #expect(plan.usesIndexesOnly, "\(name): \(plan)")
     }
 
     @Test func theHotStatementsUseIndexes() async throws {
@@ -136,6 +117,12 @@ import Web
             ("bounds", EventLogStore.bounds(tenant: seven, interval: interval)),
             ("unmatched", UnmatchedEventStore.waiting(subject: "s7", after: keys[0], limit: 50)),
             ("all unmatched", UnmatchedEventStore.waiting(subject: nil, after: keys[0], limit: 50)),
+            ("unpriced usage", UnpricedUsageStore.summaries(UnpricedUsageStore.Filter(), after: nil, limit: 51)),
+            (
+                "unpriced usage of a tenant",
+                UnpricedUsageStore.summaries(UnpricedUsageStore.Filter(tenant: seven), after: nil, limit: 51)
+            ),
+            ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
         ]
         for (name, statement) in statements {
             try await Self.expectIndexes(name, statement, as: .service, pool)

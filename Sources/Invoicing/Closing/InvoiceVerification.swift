@@ -31,6 +31,7 @@ package struct InvoiceVerification: Sendable {
     ) async throws -> Int {
         var judged = 0
         var after: Int64 = 0
+        var catalog = CatalogSnapshot.empty
         while true {
             let last = after
             let invoices = try await pool.query(
@@ -44,7 +45,9 @@ package struct InvoiceVerification: Sendable {
                 """
             ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(InvoiceID.self)) }
             for (_, invoice) in invoices {
-                if let found = try await verify(invoice) { difference(found) }
+                let (found, read) = try await verify(invoice, reusing: catalog)
+                catalog = read
+                if let found { difference(found) }
                 judged += 1
                 progress()
             }
@@ -53,35 +56,49 @@ package struct InvoiceVerification: Sendable {
         }
     }
 
-    private func verify(_ id: InvoiceID) async throws -> UsageDifference? {
+    /// - Parameter known: the catalogue as read for another invoice.
+    /// - Returns: the catalogue too, for the next one.
+    private func verify(
+        _ id: InvoiceID,
+        reusing known: CatalogSnapshot
+    ) async throws -> (UsageDifference?, CatalogSnapshot) {
         let now = clock.now()
         return try await pool.transaction(.worker) { transaction in
             try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            let catalog = try CatalogSnapshotStore.read(in: transaction)
+            let catalog = try CatalogSnapshotStore.read(reusing: known, in: transaction)
             guard let stored = try InvoiceReading.whole(id, catalog: catalog, now: now, in: transaction) else {
-                return nil
+                return (nil, catalog)
             }
-            let subject = "invoice \(stored.document.number ?? id.description)"
-            func found(_ what: String, _ left: String, _ right: String) -> UsageDifference {
-                UsageDifference(
-                    tenant: stored.document.tenantKey,
-                    subject: "\(subject)\(what)",
-                    stored: left,
-                    rebuilt: right
-                )
-            }
-            let bytes = stored.canonicalBytes
-            guard Array(SHA256.hash(data: bytes)) == stored.document.contentHash else {
-                return found(": what it says", "of another hash", stored.document.contentHashText)
-            }
-            do {
-                let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
-                guard rebuilt.canonicalBytes != bytes else { return nil }
-                let (what, left, right) = stored.firstDifference(from: rebuilt)
-                return found(what, left, right)
-            } catch let error as DecimalError {
-                return found("", "finalised", "no invoice: \(error)")
-            }
+            return (try difference(of: stored, catalog, now: now, in: transaction), catalog)
+        }
+    }
+
+    private func difference(
+        of stored: WholeInvoice,
+        _ catalog: CatalogSnapshot,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> UsageDifference? {
+        let subject = "invoice \(stored.document.number ?? stored.invoice.id.description)"
+        func found(_ what: String, _ left: String, _ right: String) -> UsageDifference {
+            UsageDifference(
+                tenant: stored.document.tenantKey,
+                subject: "\(subject)\(what)",
+                stored: left,
+                rebuilt: right
+            )
+        }
+        let bytes = stored.canonicalBytes
+        guard Array(SHA256.hash(data: bytes)) == stored.document.contentHash else {
+            return found(": what it says", "of another hash", stored.document.contentHashText)
+        }
+        do {
+            let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
+            guard rebuilt.canonicalBytes != bytes else { return nil }
+            let (what, left, right) = stored.firstDifference(from: rebuilt)
+            return found(what, left, right)
+        } catch let error as DecimalError {
+            return found("", "finalised", "no invoice: \(error)")
         }
     }
 }
@@ -103,7 +120,8 @@ struct InvoiceRebuild {
             in: transaction
         )
         records.ledgers[invoice.tenantID] = document.ledgerSequence
-        pin(&records)
+        try pin(&records)
+        try pinSubscription(&records, in: transaction)
         records.counters = try counters(records, in: transaction)
         var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
         preparation.pinnedLines = stored.lines
@@ -118,8 +136,8 @@ struct InvoiceRebuild {
     }
 
     /// What does not come from usage and prices is taken as the invoice pinned it: how the tenant was billed, which
-    /// discounts and credits it had, how long the subscription was to run.
-    private func pin(_ records: inout InvoiceRecords) {
+    /// discounts and credits it had.
+    private func pin(_ records: inout InvoiceRecords) throws(DecimalError) {
         let invoice = stored.invoice
         let facts = stored.document.facts
         records.tenants[invoice.tenantID] = BilledTenant(
@@ -131,20 +149,72 @@ struct InvoiceRebuild {
             billing: facts.billing
         )
         records.discounts[invoice.tenantID] = facts.discounts.map { $0.record(of: invoice.tenantID) }
-        // In their order, and no more than what was used: the arithmetic must use all of it again.
-        records.credits[invoice.tenantID] = facts.credits.enumerated().map { offset, credit in
-            credit.grant(of: invoice.tenantID, priority: offset, currency: stored.document.currency)
+        records.credits[invoice.tenantID] = try pinnedCredits
+        records.unusableCredits = [:]
+    }
+
+    /// The subscription as the invoice knew it: how long it was to run, and its segments, with those that were to come.
+    private func pinSubscription(
+        _ records: inout InvoiceRecords,
+        in transaction: borrowing Transaction
+    ) throws {
+        let invoice = stored.invoice
+        let facts = stored.document.facts
+        guard let subscription = records.subscriptions[invoice.subscriptionID], let known = facts.segmentCount else {
+            return
         }
-        if let subscription = records.subscriptions[invoice.subscriptionID], let known = facts.segmentCount {
-            records.subscriptions[invoice.subscriptionID] = SubscriptionSnapshot(
-                id: subscription.id,
-                segments: Array(subscription.segments.prefix(max(1, known))),
-                periods: subscription.periods,
-                startsAt: subscription.startsAt,
-                endsAt: facts.endsAt,
-                near: invoice.period.start
-            )
+        let scheduled = try SubscriptionSegment.all(
+            facts.scheduledSegments,
+            of: subscription.id,
+            tenant: invoice.tenantID,
+            in: transaction
+        )
+        records.subscriptions[invoice.subscriptionID] = SubscriptionSnapshot(
+            id: subscription.id,
+            segments: Array(subscription.segments.prefix(max(1, known - scheduled.count))) + scheduled,
+            periods: subscription.periods,
+            startsAt: subscription.startsAt,
+            endsAt: facts.endsAt,
+            near: invoice.period.start
+        )
+    }
+
+    /// The credits of the invoice in their order, with no more than what was used when what comes back is added: the
+    /// arithmetic must use all of it again.
+    private var pinnedCredits: [CreditGrant] {
+        get throws(DecimalError) {
+            let facts = stored.document.facts
+            var returned = Dictionary(facts.returnedCredits.map { ($0.id, $0.amount) }) { first, _ in first }
+            var grants: [CreditGrant] = []
+            for credit in facts.credits {
+                let remaining = try credit.amount.subtracting(returned.removeValue(forKey: credit.id) ?? .zero)
+                grants.append(grant(credit, remaining: remaining, priority: grants.count))
+            }
+            for credit in facts.returnedCredits where returned[credit.id] != nil {
+                grants.append(grant(credit, remaining: credit.amount.negated, priority: grants.count))
+            }
+            return grants
         }
+    }
+
+    private func grant(_ credit: InvoiceFacts.Credit, remaining: FixedDecimal, priority: Int) -> CreditGrant {
+        CreditGrant(
+            id: credit.id,
+            tenantID: stored.invoice.tenantID,
+            kind: credit.kind,
+            name: credit.name,
+            currency: stored.document.currency,
+            amount: credit.amount,
+            remaining: remaining,
+            priority: priority,
+            expiresAt: nil,
+            origin: .api,
+            originID: nil,
+            createdAt: .minimum,
+            voidedAt: nil,
+            updatedAt: .minimum,
+            revision: 1
+        )
     }
 
     /// The counters of the periods that the invoice is about, from the raw events up to its ledger sequence.
@@ -183,28 +253,6 @@ extension InvoiceFacts.Discount {
             uses: 0,
             createdAt: .minimum,
             endedAt: nil,
-            updatedAt: .minimum,
-            revision: 1
-        )
-    }
-}
-
-extension InvoiceFacts.Credit {
-    fileprivate func grant(of tenant: TenantID, priority: Int, currency: Currency) -> CreditGrant {
-        CreditGrant(
-            id: id,
-            tenantID: tenant,
-            kind: kind,
-            name: name,
-            currency: currency,
-            amount: amount,
-            remaining: amount,
-            priority: priority,
-            expiresAt: nil,
-            origin: .api,
-            originID: nil,
-            createdAt: .minimum,
-            voidedAt: nil,
             updatedAt: .minimum,
             revision: 1
         )
