@@ -81,8 +81,9 @@ package struct TLSCertificate: Sendable {
     }
 
     private static func isReadableByAll(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IROTH != 0
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        let permissions = attributes?[.posixPermissions] as? NSNumber
+        return permissions.map { $0.intValue & 0o004 != 0 } ?? false
     }
 }
 
