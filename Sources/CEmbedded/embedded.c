@@ -53,6 +53,9 @@ static const unsigned char migration_0016[] = {
 static const unsigned char migration_0019[] = {
 #embed "../../migrations/0019_audit_lookups.sql"
 };
+static const unsigned char migration_0020[] = {
+#embed "../../migrations/0020_returned_credits.sql"
+};
 static const unsigned char migration_0021[] = {
 #embed "../../migrations/0021_invoice_lists.sql"
 };
@@ -89,6 +92,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
     FILE_ENTRY("0016_api_keys.sql", migration_0016),
     FILE_ENTRY("0019_audit_lookups.sql", migration_0019),
+    FILE_ENTRY("0020_returned_credits.sql", migration_0020),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
     FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
     FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),

@@ -40,13 +40,13 @@ struct InvoiceActions: Sendable {
         if !isReissued, let later = try InvoiceStore.givingBack(whatIsChargedBy: invoice, in: transaction) {
             throw InvoiceFault.adjustedByLater(later.id, number: later.number)
         }
-        if let document = head.document { try takeBack(invoice, document, in: transaction) }
         try InvoiceStore.void(
             invoice,
             at: now,
             before: try InvoiceSeriesStore.next(of: .invoice, in: transaction),
             in: transaction
         )
+        if let document = head.document { try takeBack(invoice, document, in: transaction) }
     }
 
     private func takeBack(
@@ -59,6 +59,12 @@ struct InvoiceActions: Sendable {
             // What was spent stays spent, also when the rest has been voided since.
             guard owed.remaining == owed.amount else { throw InvoiceFault.creditSpent }
             if owed.voidedAt == nil { try CreditGrantStore.void(owed, at: now, in: transaction) }
+        }
+        guard try CreditGrantStore.hasWhatCameBack(from: invoice.id, tenant: tenant, in: transaction) else {
+            throw InvoiceFault.creditSpent
+        }
+        guard try !laterInvoicesGaveBack(whatWasUsedBy: invoice, in: transaction) else {
+            throw InvoiceFault.creditReturned
         }
         try CreditGrantStore.giveBack(invoice.id, tenant: tenant, at: now, in: transaction)
         let discounts = document.facts.discounts.map(\.id)
@@ -79,10 +85,32 @@ struct InvoiceActions: Sendable {
         )
     }
 
-    /// Drafts an invoice in place of a voided one, with a grace like any other. An adjustment needs none: what it
-    /// adjusted is adjusted again by itself.
+    /// Whether invoices that stand gave promotional credit back, of periods of a voided one, that only that one used:
+    /// it would come back twice.
+    private func laterInvoicesGaveBack(
+        whatWasUsedBy invoice: StoredInvoice,
+        in transaction: borrowing Transaction
+    ) throws -> Bool {
+        let lines = try InvoiceStore.lines(of: [invoice], in: transaction)[invoice.id] ?? []
+        let periods = Set(lines.filter { !$0.facts.promotionalCredits.isEmpty }.map(\.periodIndex)).sorted()
+        guard !periods.isEmpty else { return false }
+        let wanted = periods.map { index in
+            InvoicedAmountStore.Wanted(
+                tenant: invoice.tenantID,
+                subscription: invoice.subscriptionID,
+                index: index,
+                kind: invoice.kind,
+                invoicePeriod: invoice.periodIndex
+            )
+        }
+        let invoiced = try transaction.query(InvoicedAmountStore.amounts(wanted), InvoicedAmountStore.amount)
+        return try Dictionary(invoiced.map { ($0.key, $0.amount) }) { first, _ in first }.givesBackTooMuch
+    }
+
+    /// Drafts an invoice in place of a voided one, with a grace like any other. Where an adjustment is still due
+    /// of itself, one of the two charges what is missing, and the other comes to nothing.
     func reissue(_ invoice: StoredInvoice, in transaction: borrowing Transaction) throws -> StoredInvoice {
-        guard invoice.status == .void, invoice.kind != .adjustment else {
+        guard invoice.status == .void else {
             throw InvoiceFault.wrongStatus(invoice.status, action: "reissued")
         }
         let draft = StoredInvoice(

@@ -16,14 +16,8 @@ struct InvoiceBody: Encodable, Sendable {
         members += Self.amounts(document.amounts, money)
         var lines: [JSONValue] = []
         for line in whole.lines { lines.append(Self.line(line, money)) }
-        members["applied_credits"] = .array(
-            facts.credits.map {
-                .members([
-                    "amount": money($0.amount), "credit_grant": .string($0.id.description),
-                    "kind": .string($0.kind.rawValue), "name": .string($0.name),
-                ])
-            }
-        )
+        members["applied_credits"] = .array(facts.credits.map { Self.credit($0, money) })
+        members["returned_credits"] = .array(facts.returnedCredits.map { Self.credit($0, money) })
         members["discounts"] = .array(
             facts.discounts.map {
                 .members([
@@ -109,13 +103,20 @@ struct InvoiceBody: Encodable, Sendable {
         ]
     }
 
+    private static func credit(_ credit: InvoiceFacts.Credit, _ money: (FixedDecimal) -> JSONValue) -> JSONValue {
+        .members([
+            "amount": money(credit.amount), "credit_grant": .string(credit.id.description),
+            "kind": .string(credit.kind.rawValue), "name": .string(credit.name),
+        ])
+    }
+
     private static func taxes(
         _ whole: WholeInvoice,
         _ money: (FixedDecimal) -> JSONValue
     ) throws(DecimalError) -> [JSONValue] {
         let tax = whole.document.facts.billing.tax
         var taxes: [JSONValue] = []
-        for rate in tax.dueRates {
+        for rate in whole.document.facts.taxRates {
             var sum = FixedDecimal.zero
             for line in whole.lines {
                 for part in line.facts.taxes where part.rateKey == rate.key { sum = try sum.adding(part.amount) }

@@ -60,6 +60,15 @@ package struct InvoiceFacts: Sendable, Hashable {
     package var segmentCount: Int?
     /// Nil where the operator has not said who it is.
     package var seller: InvoiceSeller?
+    /// What went back to promotional credits.
+    package var returnedCredits: [Credit] = []
+    /// Rates that are none of `billing`'s, by which what lines take back was taxed.
+    package var formerRates: [TaxRate] = []
+}
+
+extension InvoiceFacts {
+    /// The rates of all taxes on the invoice.
+    package var taxRates: [TaxRate] { billing.tax.dueRates + formerRates }
 }
 
 extension InvoiceFacts {
@@ -82,6 +91,10 @@ extension InvoiceFacts {
         if let seller { members.append(JSONMember(name: "seller", value: seller.json)) }
         if let segmentCount { members.append(JSONMember(name: "segments", value: .number(String(segmentCount)))) }
         if let endsAt { members.append(JSONMember(name: "subscription_ends_at", value: .instant(endsAt))) }
+        if !returnedCredits.isEmpty {
+            members.append(JSONMember(name: "returned_credits", value: .array(returnedCredits.map(\.json))))
+        }
+        if !formerRates.isEmpty { members.append(JSONMember(name: "former_rates", value: formerRates.json)) }
         return .object(members)
     }
 
@@ -105,6 +118,8 @@ extension InvoiceFacts {
         endsAt = json.instant("subscription_ends_at")
         segmentCount = json.integer("segments")
         seller = json["seller"].flatMap(InvoiceSeller.init(json:))
+        returnedCredits = json.list("returned_credits").compactMap(Credit.init(json:))
+        formerRates = json["former_rates"].map { [TaxRate](json: $0) } ?? []
     }
 }
 

@@ -21,6 +21,8 @@ enum InvoiceFault: Error, Sendable, Equatable {
     case creditSpent
     /// What it charged was in part given back by another invoice, which stands.
     case adjustedByLater(InvoiceID, number: String)
+    /// A later invoice gave back promotional credit that this one used.
+    case creditReturned
     case alreadyReissued
     case grantVoided
     /// Invoices have used all of it.
@@ -89,6 +91,14 @@ extension InvoiceFault {
                 detail: """
                     Invoice \(number) (\(id)) gave back some of what this one charges. Void with {"reissue": true}, \
                     which drafts the invoice in its place at once, or void that one first.
+                    """
+            )
+        case .creditReturned:
+            .conflict(
+                code: "credit_returned",
+                detail: """
+                    A later invoice gave back promotional credit that this one used. Void that one first, or issue a \
+                    credit note.
                     """
             )
         case .alreadyReissued:

@@ -69,6 +69,8 @@ package struct InvoiceLineFacts: Sendable, Hashable {
     /// The ledger sequence of the last event that changed the line's counter.
     package let ledgerSequence: Int64?
     package let billingPeriodID: BillingPeriodID?
+    /// The line's promotional credit by the credit it came from; below zero where it went back to it.
+    package var promotionalCredits: [UUIDv7: FixedDecimal] = [:]
 }
 
 extension StoredInvoiceLine {
@@ -105,7 +107,7 @@ extension StoredInvoiceLine {
 extension InvoiceLineFacts {
     /// As it is stored.
     package var json: JSONValue {
-        .members([
+        let facts = JSONValue.members([
             "billing_period": .integer(billingPeriodID?.rawValue),
             "event_count": .integer(eventCount),
             "ledger_sequence": .integer(ledgerSequence),
@@ -119,6 +121,8 @@ extension InvoiceLineFacts {
             "tiers": .array(tiers.map(\.json)),
             "unit": .text(unit),
         ])
+        guard !promotionalCredits.isEmpty, case .object(let members) = facts else { return facts }
+        return .object(members + [JSONMember(name: "promotional_credits", value: promotionalCredits.json)])
     }
 
     /// Nil for what this room never wrote.
@@ -137,6 +141,28 @@ extension InvoiceLineFacts {
         }
         ledgerSequence = json.integer("ledger_sequence").map(Int64.init)
         billingPeriodID = json.integer("billing_period").map { BillingPeriodID(rawValue: Int64($0)) }
+        promotionalCredits = json["promotional_credits"].map { [UUIDv7: FixedDecimal](json: $0) } ?? [:]
+    }
+}
+
+extension [UUIDv7: FixedDecimal] {
+    /// Parts of credits as they are stored: by ascending id.
+    var json: JSONValue {
+        .array(
+            sorted { $0.key < $1.key }.map {
+                .members(["amount": .amount($0.value), "credit_grant": .string($0.key.description)])
+            }
+        )
+    }
+
+    init(json: JSONValue) {
+        self = [:]
+        guard case .array(let elements) = json else { return }
+        for part in elements {
+            guard let id = part.text("credit_grant").flatMap({ UUIDv7($0) }), let amount = part.decimal("amount")
+            else { continue }
+            self[id] = amount
+        }
     }
 }
 

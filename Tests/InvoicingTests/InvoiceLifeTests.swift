@@ -111,6 +111,55 @@ struct InvoiceLifeTests {
         }
     }
 
+    @Test func `a voided adjustment that gave a fee in advance back is issued again`() async throws {
+        try await ClosingStory.run { server in
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            let subscription = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(subscription)/cancel", #"{"at":"2026-12-01T00:00:00Z"}"#)
+            try await server.close()
+            let adjustment = "adjustment 1 paid 0.00: adjustment base -10.00"
+            #expect(try await server.invoices().last == adjustment)
+            let id = try #require(try await Self.ids(server, "?kind=adjustment").first)
+            try await server.ask("POST", "/invoices/\(id)/void")
+            try await server.close()
+            #expect(try await server.invoices().last?.contains("void") == true)
+            let draft = try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 201)
+            #expect(draft["reissue_of"]?.string == id)
+            try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 409)
+            try await server.ask("POST", "/invoices/\(draft["id"]?.string ?? "")/finalize")
+            #expect(try await server.invoices().last == adjustment)
+            let owed = try await server.column(
+                "SELECT round(remaining, 2)::text FROM credit_grant WHERE voided_at IS NULL"
+            )
+            #expect(owed == ["10.00"])
+            // Once it stands there is nothing left to give back.
+            let twice = try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 201)
+            let nothing = try await server.operatorClient.post(
+                "/api/v1/invoices/\(twice["id"]?.string ?? "")/finalize"
+            )
+            #expect(nothing.code == "nothing_to_invoice")
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
+
+    @Test func `a fee on a voided invoice is left to its reissue: nothing of it is given back before`() async throws {
+        try await ClosingStory.run { server in
+            try await server.close()
+            let opening = try #require(try await Self.ids(server).first)
+            try await server.ask("POST", "/invoices/\(opening)/void")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-11-16T00:00:00Z"}"#)
+            try server.set("2026-11-16T00:00:00Z")
+            try await server.close()
+            #expect(try await server.invoices().last == "regular 0 finalized 1.50: fee care 1.50, usage seconds 0.00")
+            let draft = try await server.ask("POST", "/invoices/\(opening)/reissue", expecting: 201)
+            try await server.ask("POST", "/invoices/\(draft["id"]?.string ?? "")/finalize")
+            #expect(try await server.invoices().last == "opening 0 finalized 5.00: fee base 5.00")
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
+
     @Test func `an invoice whose credit was spent stays, also when the rest of that credit is void`() async throws {
         try await ClosingStory.run { server in
             try server.set("2026-11-20T00:00:00Z")

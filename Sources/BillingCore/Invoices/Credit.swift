@@ -14,7 +14,7 @@ package struct AvailableCredit: Sendable, Hashable {
     package let priority: Int
     package let expiresAt: Instant?
     package let createdAt: Instant
-    package let remaining: FixedDecimal
+    package fileprivate(set) var remaining: FixedDecimal
 
     package init(
         id: UUIDv7,
@@ -47,6 +47,16 @@ package struct CreditUse: Sendable, Hashable {
 }
 
 extension [AvailableCredit] {
+    /// The same with what comes back to them. Credits that may not be used are not among them, and stay so.
+    func receiving(_ returned: CreditParts) throws(DecimalError) -> [AvailableCredit] {
+        var credits = self
+        for index in indices {
+            guard let amount = returned.amounts[self[index].id] else { continue }
+            credits[index].remaining = try self[index].remaining.adding(amount)
+        }
+        return credits
+    }
+
     /// Uses so much of the credits of a kind: by priority, soonest expiry, oldest, id. Fewer where there is not enough.
     func using(
         _ amount: FixedDecimal,

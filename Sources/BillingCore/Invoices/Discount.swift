@@ -8,26 +8,31 @@ package enum Discount: Sendable, Hashable {
 
 extension Discount {
     /// Takes the discount off lines, on top of what they have been given before. Lines below zero take back what was
-    /// charged, with the discount it had then; nothing is taken off them.
+    /// charged, with the discount it had then; nothing is taken off them, nor more off others than all invoices charge
+    /// for the item.
     /// - Returns: what was taken off.
     func apply(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) -> FixedDecimal {
         let indices = lines.indices.filter { lines[$0].isDiscountable && !lines[$0].amount.isNegative }
         var left: [FixedDecimal] = []
-        for index in indices { left.append(try lines[index].amount.subtracting(lines[index].discount)) }
+        var most: [FixedDecimal] = []
+        for index in indices {
+            left.append(try lines[index].amount.subtracting(lines[index].discount))
+            most.append(max(try left[left.count - 1].subtracting(lines[index].owedBefore), .zero))
+        }
         let parts: [FixedDecimal]
         switch self {
         case .percent(let percent):
             var shares: [FixedDecimal] = []
-            for amount in left {
+            for (amount, most) in zip(left, most) {
                 let share = try amount.multiplied(by: percent).multiplied(byNumerator: 1, denominator: 100)
-                shares.append(try share.rounded(toDigits: currency.minorUnits))
+                shares.append(min(try share.rounded(toDigits: currency.minorUnits), most))
             }
             parts = shares
         case .amount(let amount):
             var sum = FixedDecimal.zero
-            for part in left { sum = try sum.adding(part) }
+            for part in most { sum = try sum.adding(part) }
             let whole = try ExactAmount(min(amount, max(sum, .zero))).rounded(toDigits: currency.minorUnits)
-            parts = try LargestRemainder.split(whole, over: left, currency: currency)
+            parts = try LargestRemainder.split(whole, over: most, currency: currency)
         }
         var total = FixedDecimal.zero
         for (index, part) in zip(indices, parts) {

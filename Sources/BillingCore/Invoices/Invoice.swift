@@ -23,11 +23,13 @@ package struct Invoice: Sendable, Hashable {
     package let discounts: [FixedDecimal]
     /// Promotional credit that lowers the lines, then prepaid credit that pays.
     package let credits: [CreditUse]
+    /// Promotional credit that goes back with what lines take back; by ascending id. `credits` may use it at once.
+    package let returned: [CreditUse]
     package let totals: InvoiceTotals
 
     /// - Parameters:
     ///   - periods: what is charged, in the order in which it is to stand on the invoice.
-    ///   - credits: what the tenant has, in any order.
+    ///   - credits: what the tenant has, in any order; also those that are used up and may get something back.
     /// - Throws: `.outOfRange` when an amount is 10^26 or more.
     package init(
         kind: Kind,
@@ -47,10 +49,17 @@ package struct Invoice: Sendable, Hashable {
             try period.addCommitment(to: &lines, currency: currency)
             try period.giveIncludedCredit(to: &lines, currency: currency)
         }
-        let promotional = try Self.spread(available, over: &lines, currency: currency)
-        for index in lines.indices {
-            lines[index].taxes = try tax.taxes(on: lines[index].net, currency: currency)
+        var returned = CreditParts()
+        for period in periods {
+            try returned.add(period.giveBackPromotionalCredit(to: &lines, currency: currency))
         }
+        let promotional = try Self.spread(
+            try available.receiving(returned),
+            over: &lines,
+            of: periods,
+            currency: currency
+        )
+        for period in periods { try period.tax(&lines, by: tax, currency: currency) }
         let unpaid = try InvoiceTotals(lines: lines, isTaxInclusive: tax.isInclusive, payments: [])
         let payments = try available.using(unpaid.total, of: .prepaid, currency: currency)
         self.kind = kind
@@ -59,26 +68,51 @@ package struct Invoice: Sendable, Hashable {
         self.lines = lines.inOrder
         self.discounts = taken
         self.credits = promotional + payments
+        self.returned = returned.uses
         totals = try InvoiceTotals(lines: lines, isTaxInclusive: tax.isInclusive, payments: payments)
     }
 
     private static func spread(
         _ available: [AvailableCredit],
         over lines: inout [InvoiceLine],
+        of periods: [InvoicedPeriod],
         currency: Currency
     ) throws(DecimalError) -> [CreditUse] {
-        var left = FixedDecimal.zero
-        var nets: [FixedDecimal] = []
-        for line in lines {
-            nets.append(try line.net)
-            left = try left.adding(line.net)
+        var payable = lines.map { _ in FixedDecimal.zero }
+        for period in periods {
+            for (line, amount) in try period.payableByPromotionalCredit(lines, currency: currency) {
+                payable[line] = amount
+            }
         }
-        let uses = try available.using(max(left, .zero), of: .promotional, currency: currency)
+        var (left, most) = (FixedDecimal.zero, FixedDecimal.zero)
+        for (line, amount) in zip(lines, payable) {
+            left = try left.adding(line.net)
+            most = try most.adding(amount)
+        }
+        let uses = try available.using(max(min(left, most), .zero), of: .promotional, currency: currency)
         var used = FixedDecimal.zero
         for use in uses { used = try used.adding(use.amount) }
-        let shares = try LargestRemainder.split(used, over: nets, currency: currency)
-        for (index, share) in zip(lines.indices, shares) { lines[index].promotionalCredit = share }
+        let shares = try LargestRemainder.split(used, over: payable, currency: currency)
+        var rest = uses[...]
+        for (index, share) in zip(lines.indices, shares) {
+            try lines[index].give(try rest.takeFirst(share))
+        }
         return uses
+    }
+}
+
+extension ArraySlice<CreditUse> {
+    /// Takes an amount off the first ones, which are used up before the next.
+    fileprivate mutating func takeFirst(_ amount: FixedDecimal) throws(DecimalError) -> CreditParts {
+        var (left, taken) = (amount, CreditParts())
+        while left > .zero, let use = popFirst() {
+            let part = Swift.min(left, use.amount)
+            try taken.add(CreditParts([use.id: part]))
+            left = try left.subtracting(part)
+            let rest = try use.amount.subtracting(part)
+            if rest > .zero { insert(CreditUse(id: use.id, kind: use.kind, amount: rest), at: startIndex) }
+        }
+        return taken
     }
 }
 

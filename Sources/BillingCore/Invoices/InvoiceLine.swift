@@ -21,11 +21,17 @@ package struct InvoiceLine: Sendable, Hashable {
     /// How the exact amount comes about by tier; empty for a fee and for no usage.
     package let tiers: [TierCharge]
 
+    /// What invoices that stand gave back of the item beyond what they charged, because the one that charged it is
+    /// void; not below zero.
+    package internal(set) var owedBefore: FixedDecimal = .zero
     /// What discounts take off.
     package internal(set) var discount: FixedDecimal = .zero
     package internal(set) var includedCredit: FixedDecimal = .zero
-    package internal(set) var promotionalCredit: FixedDecimal = .zero
-    /// One for each rate, in the order of the rates.
+    /// Below zero where the line gives more of it back than it is given.
+    package private(set) var promotionalCredit: FixedDecimal = .zero
+    /// `promotionalCredit` by the credit it comes from, or goes back to.
+    package private(set) var promotionalCredits: [UUIDv7: FixedDecimal] = [:]
+    /// One for each rate, in the order of the rates; then rates of what is taken back that are none of today's.
     package internal(set) var taxes: [LineTax] = []
 
     init(
@@ -51,11 +57,14 @@ package struct InvoiceLine: Sendable, Hashable {
         }
     }
 
+    /// What is left after discounts and included credit: what promotional credit may pay for.
+    var chargeable: FixedDecimal {
+        get throws(DecimalError) { try amount.subtracting(discount).subtracting(includedCredit) }
+    }
+
     /// What is left after discounts and credits: what is taxed.
     package var net: FixedDecimal {
-        get throws(DecimalError) {
-            try amount.subtracting(discount).subtracting(includedCredit).subtracting(promotionalCredit)
-        }
+        get throws(DecimalError) { try chargeable.subtracting(promotionalCredit) }
     }
 
     package var tax: FixedDecimal {
@@ -82,6 +91,18 @@ package struct InvoiceLine: Sendable, Hashable {
 
     /// Whether the included credit of its period pays for it: everything but what is paid in advance.
     var isCoveredByIncludedCredit: Bool { item.isCoveredByIncludedCredit }
+}
+
+extension InvoiceLine {
+    mutating func give(_ parts: CreditParts) throws(DecimalError) {
+        promotionalCredit = try promotionalCredit.adding(parts.total)
+        try promotionalCredits.add(parts.amounts)
+    }
+
+    mutating func giveBack(_ parts: CreditParts) throws(DecimalError) {
+        promotionalCredit = try promotionalCredit.subtracting(parts.total)
+        try promotionalCredits.add(parts.amounts.mapValues(\.negated))
+    }
 }
 
 extension InvoiceItem {

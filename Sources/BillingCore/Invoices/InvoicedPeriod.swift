@@ -109,6 +109,7 @@ extension InvoicedPeriod {
     ) throws(DecimalError) {
         let key = InvoiceItemKey(periodIndex: index, segment: segment, item: item.key)
         let before = invoiced[key]
+        if before?.isLeftToReissue == true { return }
         var line = try InvoiceLine(
             item: item,
             key: key,
@@ -118,7 +119,7 @@ extension InvoicedPeriod {
             isAdjustment: scope == .again || before != nil,
             currency: currency
         )
-        if let before { line.discount = try before.discount(goingBackWith: line.amount, currency: currency) }
+        if let before { try line.follow(before, currency: currency) }
         lines.append(line)
     }
 
@@ -127,7 +128,7 @@ extension InvoicedPeriod {
         let present = Set(lines.map(\.key))
         var taken: [InvoiceLine] = []
         for (key, before) in invoiced where !present.contains(key) && !before.amount.isZero {
-            guard belongs(before.item) else { continue }
+            guard belongs(before.item), !before.isLeftToReissue else { continue }
             var line = try InvoiceLine(
                 item: before.item,
                 key: key,
@@ -137,10 +138,18 @@ extension InvoicedPeriod {
                 isAdjustment: true,
                 currency: currency
             )
-            line.discount = try before.discount(goingBackWith: line.amount, currency: currency)
+            try line.follow(before, currency: currency)
             taken.append(line)
         }
         return taken.sorted { $0.key.description < $1.key.description }
+    }
+}
+
+extension InvoiceLine {
+    /// Takes over what the line's item was charged with before.
+    fileprivate mutating func follow(_ before: InvoicedAmount, currency: Currency) throws(DecimalError) {
+        discount = try before.discount(goingBackWith: amount, currency: currency)
+        owedBefore = max(before.discounted.negated, .zero)
     }
 }
 

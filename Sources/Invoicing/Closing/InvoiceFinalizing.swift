@@ -150,12 +150,12 @@ extension PreparedInvoice {
     }
 
     var creditUses: [CreditGrantStore.Use] {
-        credits.map {
+        credits.sorted { $0.key < $1.key }.map {
             CreditGrantStore.Use(
                 tenant: invoice.tenantID,
                 invoice: invoice.id,
-                grant: CreditGrantID(rawValue: $0.id),
-                amount: $0.amount
+                grant: CreditGrantID(rawValue: $0.key),
+                amount: $0.value
             )
         }
     }

@@ -7,8 +7,8 @@ struct PreparedInvoice: Sendable {
     let invoice: StoredInvoice
     let document: StoredDocument
     let lines: [StoredInvoiceLine]
-    /// What it uses of the tenant's credits.
-    let credits: [CreditUse]
+    /// What it uses of each of the tenant's credits; below zero where it gives more back.
+    let credits: [UUIDv7: FixedDecimal]
     /// The discounts that took something off.
     let discounts: [DiscountID]
     let paymentTermsDays: Int
@@ -68,7 +68,7 @@ struct InvoicePreparation {
             invoice: draft,
             document: document(invoice, tenant, subscription, adjusted: adjusted, texts),
             lines: lines,
-            credits: invoice.credits,
+            credits: try invoice.creditChanges,
             discounts: zip(discounts, invoice.discounts).filter { !$1.isZero }.map(\.0.id),
             paymentTermsDays: tenant.billing.paymentTermsDays,
             ownPeriods: own.flatMap { wanted($0, of: subscription) },
@@ -155,10 +155,6 @@ extension InvoicePreparation {
         _ texts: InvoiceTexts
     ) -> StoredDocument {
         let plan = subscription.planVersion(at: draft.period.end.adding(microseconds: -1))
-        let names = Dictionary((records.credits[draft.tenantID] ?? []).map { ($0.id.rawValue, $0.name) }) {
-            first,
-            _ in first
-        }
         return StoredDocument(
             ledgerSequence: records.ledgers[draft.tenantID] ?? 0,
             currency: invoice.currency,
@@ -175,21 +171,36 @@ extension InvoicePreparation {
                 notes: tenant.billing.tax.isReverseCharge ? [Self.reverseChargeNote] : [],
                 discounts: zip(records.discounts[draft.tenantID] ?? [], invoice.discounts)
                     .filter { !$1.isZero }.map { $0.fact(taken: $1) },
-                credits: invoice.credits.map { use in
-                    InvoiceFacts.Credit(
-                        id: CreditGrantID(rawValue: use.id),
-                        name: names[use.id] ?? "",
-                        kind: use.kind,
-                        amount: use.amount
-                    )
-                },
+                credits: facts(of: invoice.credits),
                 unpriced: unpriced(of: subscription, texts) + uncosted(of: subscription, adjusted: adjusted, texts),
                 adjustedPeriods: adjusted,
                 endsAt: subscription.endsAt,
                 segmentCount: subscription.segments.count,
-                seller: seller
+                seller: seller,
+                returnedCredits: facts(of: invoice.returned),
+                formerRates: formerRates(of: invoice, besides: tenant.billing.tax.dueRates)
             )
         )
+    }
+
+    private func facts(of uses: [CreditUse]) -> [InvoiceFacts.Credit] {
+        let grants = (records.credits[draft.tenantID] ?? []) + (records.unusableCredits[draft.tenantID] ?? [])
+        return uses.map { use in
+            InvoiceFacts.Credit(
+                id: CreditGrantID(rawValue: use.id),
+                name: grants.first { $0.id.rawValue == use.id }?.name ?? "",
+                kind: use.kind,
+                amount: use.amount
+            )
+        }
+    }
+
+    /// The rates of taxes that lines take back, where they are due no more.
+    private func formerRates(of invoice: Invoice, besides due: [TaxRate]) -> [TaxRate] {
+        let keys = Set(invoice.lines.flatMap { $0.taxes.map(\.rateKey) }).subtracting(due.map(\.key))
+        guard !keys.isEmpty else { return [] }
+        let known = records.invoicedRates[draft.subscriptionID] ?? []
+        return keys.sorted().compactMap { key in known.first { $0.key == key } }
     }
 
     private static let reverseChargeNote = "Reverse charge: the customer accounts for the tax."
@@ -232,6 +243,18 @@ extension InvoicePreparation {
                     )
                 }
             }
+        }
+    }
+}
+
+extension Invoice {
+    /// What is used of each credit, less what goes back to it.
+    fileprivate var creditChanges: [UUIDv7: FixedDecimal] {
+        get throws(DecimalError) {
+            var changes: [UUIDv7: FixedDecimal] = [:]
+            for use in credits { try changes.add([use.id: use.amount]) }
+            for use in returned { try changes.add([use.id: use.amount.negated]) }
+            return changes
         }
     }
 }

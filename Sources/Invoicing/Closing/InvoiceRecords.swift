@@ -14,7 +14,12 @@ struct InvoiceRecords: Sendable {
     var periods: [SubscriptionID: [ClosingPeriod]] = [:]
     var counters: [BillingPeriodID: [CounterRow]] = [:]
     var invoiced: [SubscriptionID: [InvoiceItemKey: InvoicedAmount]] = [:]
+    /// The rates that what was invoiced was taxed by.
+    var invoicedRates: [SubscriptionID: [TaxRate]] = [:]
+    /// What may be used; also promotional credits that are used up, and may get something back.
     var credits: [TenantID: [CreditGrant]] = [:]
+    /// Promotional credits that may get something back and are expired or void: it is lost.
+    var unusableCredits: [TenantID: [CreditGrant]] = [:]
     var discounts: [TenantID: [DiscountRecord]] = [:]
     /// The periods that an invoice adjusted, where it is made anew.
     private let adjusted: [Int]?
@@ -64,6 +69,29 @@ struct InvoiceRecords: Sendable {
         counters = Dictionary(grouping: try read[0].map(CounterStore.decode), by: \.key.period)
         for amount in try read[1].map(InvoicedAmountStore.amount) {
             invoiced[amount.subscription, default: [:]][amount.key] = amount.amount
+            if !amount.rates.isEmpty { invoicedRates[amount.subscription, default: []] += amount.rates }
+        }
+        try readUsedCredits(of: ids, now: now, in: transaction)
+    }
+
+    /// Reads the promotional credits that something may go back to and that are none of the usable ones.
+    private mutating func readUsedCredits(
+        of tenants: [TenantID],
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) {
+        var used: Set<UUIDv7> = []
+        for item in invoiced.values.flatMap(\.values) { used.formUnion(item.promotionalCredits.keys) }
+        for grant in credits.values.flatMap({ $0 }) { used.remove(grant.id.rawValue) }
+        guard !used.isEmpty else { return }
+        let ids = used.sorted().map { CreditGrantID(rawValue: $0) }
+        for grant in try transaction.query(CreditGrantStore.grants(ids, of: tenants), CreditGrantStore.grant) {
+            let isUsable = grant.voidedAt == nil && (grant.expiresAt ?? .maximum) > now
+            if isUsable {
+                credits[grant.tenantID, default: []].append(grant)
+            } else {
+                unusableCredits[grant.tenantID, default: []].append(grant)
+            }
         }
     }
 

@@ -56,7 +56,8 @@ struct InvoiceTexts {
                 tiers: line.tiers.map(InvoiceLineFacts.Tier.init),
                 taxes: line.taxes,
                 ledgerSequence: used?.counter?.state.ledgerSequence,
-                billingPeriodID: used?.counter?.key.period
+                billingPeriodID: used?.counter?.key.period,
+                promotionalCredits: line.promotionalCredits
             )
         )
     }

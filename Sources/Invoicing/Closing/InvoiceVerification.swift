@@ -103,7 +103,7 @@ struct InvoiceRebuild {
             in: transaction
         )
         records.ledgers[invoice.tenantID] = document.ledgerSequence
-        pin(&records)
+        try pin(&records)
         records.counters = try counters(records, in: transaction)
         var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
         preparation.pinnedLines = stored.lines
@@ -119,7 +119,7 @@ struct InvoiceRebuild {
 
     /// What does not come from usage and prices is taken as the invoice pinned it: how the tenant was billed, which
     /// discounts and credits it had, how long the subscription was to run.
-    private func pin(_ records: inout InvoiceRecords) {
+    private func pin(_ records: inout InvoiceRecords) throws(DecimalError) {
         let invoice = stored.invoice
         let facts = stored.document.facts
         records.tenants[invoice.tenantID] = BilledTenant(
@@ -131,10 +131,8 @@ struct InvoiceRebuild {
             billing: facts.billing
         )
         records.discounts[invoice.tenantID] = facts.discounts.map { $0.record(of: invoice.tenantID) }
-        // In their order, and no more than what was used: the arithmetic must use all of it again.
-        records.credits[invoice.tenantID] = facts.credits.enumerated().map { offset, credit in
-            credit.grant(of: invoice.tenantID, priority: offset, currency: stored.document.currency)
-        }
+        records.credits[invoice.tenantID] = try pinnedCredits
+        records.unusableCredits = [:]
         if let subscription = records.subscriptions[invoice.subscriptionID], let known = facts.segmentCount {
             records.subscriptions[invoice.subscriptionID] = SubscriptionSnapshot(
                 id: subscription.id,
@@ -145,6 +143,44 @@ struct InvoiceRebuild {
                 near: invoice.period.start
             )
         }
+    }
+
+    /// The credits of the invoice in their order, with no more than what was used when what comes back is added: the
+    /// arithmetic must use all of it again.
+    private var pinnedCredits: [CreditGrant] {
+        get throws(DecimalError) {
+            let facts = stored.document.facts
+            var returned = Dictionary(facts.returnedCredits.map { ($0.id, $0.amount) }) { first, _ in first }
+            var grants: [CreditGrant] = []
+            for credit in facts.credits {
+                let remaining = try credit.amount.subtracting(returned.removeValue(forKey: credit.id) ?? .zero)
+                grants.append(grant(credit, remaining: remaining, priority: grants.count))
+            }
+            for credit in facts.returnedCredits where returned[credit.id] != nil {
+                grants.append(grant(credit, remaining: credit.amount.negated, priority: grants.count))
+            }
+            return grants
+        }
+    }
+
+    private func grant(_ credit: InvoiceFacts.Credit, remaining: FixedDecimal, priority: Int) -> CreditGrant {
+        CreditGrant(
+            id: credit.id,
+            tenantID: stored.invoice.tenantID,
+            kind: credit.kind,
+            name: credit.name,
+            currency: stored.document.currency,
+            amount: credit.amount,
+            remaining: remaining,
+            priority: priority,
+            expiresAt: nil,
+            origin: .api,
+            originID: nil,
+            createdAt: .minimum,
+            voidedAt: nil,
+            updatedAt: .minimum,
+            revision: 1
+        )
     }
 
     /// The counters of the periods that the invoice is about, from the raw events up to its ledger sequence.
@@ -183,28 +219,6 @@ extension InvoiceFacts.Discount {
             uses: 0,
             createdAt: .minimum,
             endedAt: nil,
-            updatedAt: .minimum,
-            revision: 1
-        )
-    }
-}
-
-extension InvoiceFacts.Credit {
-    fileprivate func grant(of tenant: TenantID, priority: Int, currency: Currency) -> CreditGrant {
-        CreditGrant(
-            id: id,
-            tenantID: tenant,
-            kind: kind,
-            name: name,
-            currency: currency,
-            amount: amount,
-            remaining: amount,
-            priority: priority,
-            expiresAt: nil,
-            origin: .api,
-            originID: nil,
-            createdAt: .minimum,
-            voidedAt: nil,
             updatedAt: .minimum,
             revision: 1
         )

@@ -19,16 +19,31 @@ enum InvoicedAmountStore {
         let subscription: SubscriptionID
         let key: InvoiceItemKey
         let amount: InvoicedAmount
+        /// The rates that its taxes were reckoned by.
+        let rates: [TaxRate]
     }
 
-    /// Sums over the invoices that stand; for a pipeline, decode with `amount`. A fee in advance on a voided invoice
-    /// that nothing replaces counts too: it is charged again by its reissue only.
+    /// Sums over the invoices that stand; for a pipeline, decode with `amount`. An item whose fee in advance is on a
+    /// voided invoice that nothing replaces is left to the reissue of that one: it comes even where nothing stands.
     /// - Parameter before: counts only invoices of a smaller number, as they stood then.
     static func amounts(_ wanted: [Wanted], before sequence: Int64? = nil) -> SQL {
         """
-        SELECT line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id,
-        line.cell,
-            max(line.item_name), sum(line.amount), sum(line.amount - line.discount), sum(line.included_credit)
+        SELECT subscription_id, period_index, segment, item, item_key, feature_id, cell, max(item_name),
+            coalesce(sum(amount) FILTER (WHERE stands), 0), coalesce(sum(amount - discount) FILTER (WHERE stands), 0),
+            coalesce(sum(included_credit) FILTER (WHERE stands), 0), NOT bool_and(stands),
+            '[' || string_agg(facts ->> 'promotional_credits', ',') FILTER (WHERE stands) || ']',
+            '[' || string_agg(facts ->> 'taxes', ',') FILTER (WHERE stands AND tax <> 0) || ']',
+            '[' || string_agg(DISTINCT rates, ',') FILTER (WHERE stands AND tax <> 0) || ']'
+        FROM (\(lines(wanted, before: sequence))) AS line
+        GROUP BY subscription_id, period_index, segment, item, item_key, feature_id, cell
+        """
+    }
+
+    /// The lines that count, and whether their invoice stands.
+    private static func lines(_ wanted: [Wanted], before sequence: Int64?) -> SQL {
+        """
+        SELECT line.*, document.facts #>> '{billing,tax,rates}' AS rates,
+            invoice.status <> 'void' OR coalesce(invoice.voided_before > \(sequence)::bigint, false) AS stands
         FROM unnest(
             \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
             \(wanted.map { Int32(clamping: $0.index) })::integer[], \(wanted.map(\.kind))::text[],
@@ -60,8 +75,6 @@ enum InvoicedAmountStore {
                     )
                 )
             )
-        GROUP BY line.subscription_id, line.period_index, line.segment, line.item, line.item_key, line.feature_id,
-        line.cell
         """
     }
 
@@ -74,16 +87,36 @@ enum InvoicedAmountStore {
         let feature = try row.next(FeatureID?.self)
         let cell = try row.next(String.self)
         let item = kind.item(key: itemKey, name: try row.next(), feature: feature, cell: cell)
+        var amount = InvoicedAmount(
+            amount: try row.next(),
+            discounted: try row.next(),
+            includedCredit: try row.next(),
+            isLeftToReissue: try row.next(),
+            item: item
+        )
+        let credits = try elements(&row).map { [UUIDv7: FixedDecimal](json: $0) }
+        let taxes = try elements(&row).flatMap([LineTax].init(json:))
+        do throws(DecimalError) {
+            for parts in credits { try amount.promotionalCredits.add(parts) }
+            for tax in taxes { try amount.taxes.add([tax.rateKey: tax.amount]) }
+        } catch {
+            throw PostgresError(.decoding, "what was invoiced for an item is out of range")
+        }
         return Amount(
             subscription: subscription,
             key: InvoiceItemKey(periodIndex: index, segment: segment, item: item.key),
-            amount: InvoicedAmount(
-                amount: try row.next(),
-                discounted: try row.next(),
-                includedCredit: try row.next(),
-                item: item
-            )
+            amount: amount,
+            rates: try elements(&row).flatMap([TaxRate].init(json:))
         )
+    }
+
+    /// The elements of a column that is an array in JSON; none of null.
+    private static func elements(_ row: inout PostgresRow) throws(PostgresError) -> [JSONValue] {
+        guard let text = try row.next(String?.self) else { return [] }
+        guard case .array(let elements) = try? JSONValue(stored: text) else {
+            throw PostgresError(.decoding, "the facts of a line are not as this release writes them")
+        }
+        return elements
     }
 }
 

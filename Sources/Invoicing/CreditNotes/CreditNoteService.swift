@@ -105,7 +105,7 @@ struct CreditNoteService: Sendable {
                 tenant: document.tenantKey,
                 tenantName: document.tenantName,
                 invoiceNumber: document.number ?? "",
-                taxRates: document.facts.billing.tax.dueRates,
+                taxRates: document.facts.taxRates,
                 creditGrant: grant
             ),
             lines: try credit.lines.map { line in

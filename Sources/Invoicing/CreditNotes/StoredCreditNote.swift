@@ -61,11 +61,7 @@ extension CreditNoteFacts {
         .members([
             "credit_grant": .text(creditGrant?.description),
             "invoice_number": .string(invoiceNumber),
-            "tax_rates": .array(
-                taxRates.map {
-                    .members(["key": .string($0.key), "name": .string($0.name), "percent": .amount($0.percent)])
-                }
-            ),
+            "tax_rates": taxRates.json,
             "tenant": .string(tenant),
             "tenant_name": .string(tenantName),
         ])
@@ -80,7 +76,22 @@ extension CreditNoteFacts {
         self.tenantName = tenantName
         self.invoiceNumber = invoiceNumber
         creditGrant = json.text("credit_grant").flatMap { CreditGrantID($0) }
-        taxRates = json.list("tax_rates").compactMap { rate in
+        taxRates = json["tax_rates"].map { [TaxRate](json: $0) } ?? []
+    }
+}
+
+extension [TaxRate] {
+    /// As they are stored.
+    var json: JSONValue {
+        .array(map { .members(["key": .string($0.key), "name": .string($0.name), "percent": .amount($0.percent)]) })
+    }
+
+    init(json: JSONValue) {
+        guard case .array(let elements) = json else {
+            self = []
+            return
+        }
+        self = elements.compactMap { rate in
             guard let key = rate.text("key"), let name = rate.text("name"), let percent = rate.decimal("percent")
             else { return nil }
             return TaxRate(key: key, name: name, percent: percent)

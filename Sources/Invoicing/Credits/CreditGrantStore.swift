@@ -15,6 +15,15 @@ enum CreditGrantStore {
         """
     }
 
+    /// Some of the tenants' credits, whatever became of them.
+    static func grants(_ ids: [CreditGrantID], of tenants: [TenantID]) -> SQL {
+        """
+        \(selection)
+        WHERE tenant_id = ANY(\(tenants)::bigint[]) AND credit_grant_id = ANY(\(ids)::uuid[])
+        ORDER BY tenant_id, credit_grant_id
+        """
+    }
+
     static func find(
         _ id: CreditGrantID,
         tenant: TenantID,
@@ -106,7 +115,8 @@ enum CreditGrantStore {
         """
     }
 
-    /// Takes what invoices use. A credit that does not have so much left is a violation of `credit_grant_remaining`.
+    /// Takes what invoices use, or gives back what they take back. A credit that does not have so much left, or would
+    /// have more than was granted, is a violation of `credit_grant_remaining`.
     static func take(_ uses: [Use], at now: Instant) -> SQL {
         """
         UPDATE credit_grant
@@ -134,7 +144,26 @@ enum CreditGrantStore {
         """
     }
 
-    /// Gives back what a voided invoice used.
+    /// Whether all that an invoice gave back to credits is there still.
+    static func hasWhatCameBack(
+        from invoice: InvoiceID,
+        tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        let spent = try transaction.first(
+            """
+            SELECT EXISTS (
+                SELECT FROM credit_application AS use
+                JOIN credit_grant AS credit USING (tenant_id, credit_grant_id)
+                WHERE use.tenant_id = \(tenant) AND use.invoice_id = \(invoice) AND use.returned_at IS NULL
+                    AND credit.remaining + use.amount < 0
+            )
+            """
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
+        return spent == false
+    }
+
+    /// Gives back what a voided invoice used, and takes what it gave back.
     static func giveBack(
         _ invoice: InvoiceID,
         tenant: TenantID,
@@ -171,7 +200,7 @@ enum CreditGrantStore {
         )
     }
 
-    /// What an invoice uses of a credit.
+    /// What an invoice uses of a credit; below zero where it gives back.
     struct Use: Sendable {
         let tenant: TenantID
         let invoice: InvoiceID

@@ -67,7 +67,7 @@ extension PrintableInvoice {
         var totals = [Total("Subtotal", text(amounts.subtotal))]
         if !amounts.discount.isZero { totals.append(Total("Discounts", text(amounts.discount.negated))) }
         if !amounts.credits.isZero { totals.append(Total("Credits", text(amounts.credits.negated))) }
-        for rate in tax.dueRates {
+        for rate in whole.document.facts.taxRates {
             var sum = FixedDecimal.zero
             for line in whole.lines {
                 for tax in line.facts.taxes where tax.rateKey == rate.key { sum = try sum.adding(tax.amount) }
@@ -107,7 +107,7 @@ extension PrintableInvoice.Line {
             amountUnrounded: line.amountExact,
             allocations: Self.allocations(of: line, document.facts, text),
             taxes: line.facts.taxes.map { tax in
-                let rate = treatment.rates.first { $0.key == tax.rateKey }
+                let rate = document.facts.taxRates.first { $0.key == tax.rateKey }
                 return PrintableInvoice.Tax(
                     label: rate?.label ?? tax.rateKey,
                     amount: text(tax.amount),
@@ -124,7 +124,8 @@ extension PrintableInvoice.Line {
         _ text: @escaping (FixedDecimal) -> String
     ) -> [PrintableInvoice.Allocation] {
         let discounts = facts.discounts.filter { !$0.taken.isZero }.map(\.name)
-        let credits = facts.credits.filter { $0.kind == .promotional }.map(\.name)
+        let credits = (facts.credits + facts.returnedCredits)
+            .filter { line.facts.promotionalCredits[$0.id.rawValue] != nil }.map(\.name)
         let parts: [(PrintableInvoice.Allocation.Kind, String, FixedDecimal)] = [
             (.discount, discounts.isEmpty ? "Discount" : discounts.joined(separator: ", "), line.discount),
             (.credit, "Included credit", line.includedCredit),

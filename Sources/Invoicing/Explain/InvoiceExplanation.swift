@@ -91,7 +91,7 @@ extension InvoiceExplanation {
 extension InvoiceExplanation.Line {
     fileprivate init(_ line: StoredInvoiceLine, of document: StoredDocument) throws(DecimalError) {
         let money = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
-        let rates = document.facts.billing.tax.rates
+        let rates = document.facts.taxRates
         let steps = line.steps
         self.line = line.number
         kind = line.kind.rawValue

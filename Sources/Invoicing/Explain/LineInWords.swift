@@ -27,7 +27,7 @@ struct LineInWords: Sendable {
             ("Discounts", line.discount), ("Included credit", line.includedCredit),
             ("Promotional credit", line.promotionalCredit),
         ] where !amount.isZero {
-            sentences.append("\(name): -\(money(amount))")
+            sentences.append("\(name): \(money(amount.negated))")
         }
         self.sentences = sentences.map { $0 + "." }
     }

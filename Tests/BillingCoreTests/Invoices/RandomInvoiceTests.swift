@@ -124,7 +124,7 @@ struct RandomInvoice {
         var segments: [InvoicedSegment]
         var discounts: [Discount]
         var credits: [AvailableCredit]
-        let tax: TaxTreatment
+        var tax: TaxTreatment
         let currency: Currency
 
         static let period = Interval(start: Instant(microseconds: 0), end: Instant(microseconds: 2_592_000_000_000))

@@ -1,0 +1,110 @@
+/// What earlier invoices that are not void charged for an item.
+///
+/// What is taken back of it takes its own discount, promotional credit and taxes with it, in proportion: together, the
+/// parts that make up the whole give back exactly what there was.
+package struct InvoicedAmount: Sendable, Hashable {
+    /// The sum of the rounded lines.
+    package var amount: FixedDecimal
+    /// The same after discounts.
+    package var discounted: FixedDecimal
+    /// The included credit that its lines were given.
+    package var includedCredit: FixedDecimal
+    /// The promotional credit that its lines were given, less what they gave back, by credit.
+    package var promotionalCredits: [UUIDv7: FixedDecimal]
+    /// The sums of the taxes of its lines, by the key of the rate.
+    package var taxes: [String: FixedDecimal]
+    /// Whether a voided invoice charged it, and the reissue of that invoice charges what is missing: no other does.
+    package var isLeftToReissue: Bool
+    /// The item as it was charged last, for a line that takes it back whole.
+    package var item: InvoiceItem
+
+    package init(
+        amount: FixedDecimal,
+        discounted: FixedDecimal,
+        includedCredit: FixedDecimal = .zero,
+        promotionalCredits: [UUIDv7: FixedDecimal] = [:],
+        taxes: [String: FixedDecimal] = [:],
+        isLeftToReissue: Bool = false,
+        item: InvoiceItem
+    ) {
+        self.amount = amount
+        self.discounted = discounted
+        self.includedCredit = includedCredit
+        self.promotionalCredits = promotionalCredits
+        self.taxes = taxes
+        self.isLeftToReissue = isLeftToReissue
+        self.item = item
+    }
+}
+
+extension InvoicedAmount {
+    /// After discounts and included credit: what promotional credit may pay for.
+    var chargeable: FixedDecimal {
+        get throws(DecimalError) { try discounted.subtracting(includedCredit) }
+    }
+
+    /// After all credits that lower it: what was taxed.
+    var net: FixedDecimal {
+        get throws(DecimalError) {
+            var net = try chargeable
+            for credit in promotionalCredits.values { net = try net.subtracting(credit) }
+            return net
+        }
+    }
+
+    /// The discount that goes back with a part of the amount that is taken back. Both are below zero.
+    func discount(goingBackWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> FixedDecimal {
+        guard part.isNegative else { return .zero }
+        let discount = try amount.subtracting(discounted)
+        return try discount.share(ofTaking: part.magnitude, from: amount, currency: currency).negated
+    }
+
+    /// The part of the taxes, by rate, that goes back with a part of the net that is taken back.
+    func taxes(goingBackWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> [String: FixedDecimal] {
+        let whole = try net
+        var shares: [String: FixedDecimal] = [:]
+        for (rate, tax) in taxes {
+            let share = try tax.share(ofTaking: part, from: whole, currency: currency)
+            if !share.isZero { shares[rate] = share }
+        }
+        return shares
+    }
+}
+
+extension FixedDecimal {
+    /// The share of this amount that belongs to a part of a whole, in whole minor units: all of it when the part is the
+    /// whole. None where this is more than the whole, so that it can't be a share of it.
+    func share(
+        ofTaking part: FixedDecimal,
+        from whole: FixedDecimal,
+        currency: Currency
+    ) throws(DecimalError) -> FixedDecimal {
+        guard self > .zero, self <= whole, part > .zero else { return .zero }
+        let taken = min(part, whole)
+        return try LargestRemainder.split(self, over: [taken, whole.subtracting(taken)], currency: currency)[0]
+    }
+}
+
+extension [InvoiceItemKey: InvoicedAmount] {
+    /// Counts a line of an invoice that stands.
+    package mutating func add(_ line: InvoiceLine) throws(DecimalError) {
+        var sum = self[line.key] ?? InvoicedAmount(amount: .zero, discounted: .zero, item: line.item)
+        sum.amount = try sum.amount.adding(line.amount)
+        sum.discounted = try sum.discounted.adding(line.amount).subtracting(line.discount)
+        sum.includedCredit = try sum.includedCredit.adding(line.includedCredit)
+        try sum.promotionalCredits.add(line.promotionalCredits)
+        for tax in line.taxes { try sum.taxes.add([tax.rateKey: tax.amount]) }
+        sum.item = line.item
+        self[line.key] = sum
+    }
+}
+
+extension Dictionary where Value == FixedDecimal {
+    /// Adds what another has, key by key. What comes to nothing is left out.
+    package mutating func add(_ other: [Key: FixedDecimal]) throws(DecimalError) {
+        for (key, amount) in other {
+            let sum = try (self[key] ?? .zero).adding(amount)
+            self[key] = sum.isZero ? nil : sum
+        }
+    }
+}
