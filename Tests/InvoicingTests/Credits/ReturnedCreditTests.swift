@@ -158,7 +158,7 @@ struct ReturnedCreditTests {
             try await server.closeInvoices(at: "2026-12-02T00:00:00Z")
             let adjustment = try await Self.last(server).id
             // The invoice that used the credit stays while a later one has given it back.
-            let refused = try await server.operatorClient.post("/api/v1/invoices/\(first)/void")
+            let refused = try await server.operatorClient.post("/api/v1/invoices/\(first)/void", #"{"reissue":true}"#)
             #expect(refused.status == 409 && refused.code == "credit_returned", "\(refused.text)")
             #expect(try await Self.credits(server) == ["promotional 50.00: 50.00"])
             try await server.ask("POST", "/invoices/\(adjustment)/void")
