@@ -70,11 +70,6 @@ package struct Subscription: Sendable {
 
 /// What the API shows of a subscription.
 package struct SubscriptionBody: Encodable, Sendable {
-    struct Period: Encodable, Sendable {
-        let start: Instant
-        let end: Instant
-    }
-
     struct Segment: Encodable, Sendable {
         let plan: String
         let version: Int
@@ -99,7 +94,7 @@ package struct SubscriptionBody: Encodable, Sendable {
     let startsAt: Instant
     let trialEndsAt: Instant?
     let endsAt: Instant?
-    let currentPeriod: Period?
+    let currentPeriod: Interval?
     let segments: [Segment]
     let scheduledChange: Segment?
     let createdAt: Instant
@@ -117,7 +112,7 @@ package struct SubscriptionBody: Encodable, Sendable {
         startsAt = subscription.startsAt
         trialEndsAt = subscription.anchor > subscription.startsAt ? subscription.anchor : nil
         endsAt = subscription.endsAt
-        currentPeriod = subscription.currentPeriod(at: now).map { Period(start: $0.start, end: $0.end) }
+        currentPeriod = subscription.currentPeriod(at: now)
         segments = subscription.segments.map(Segment.init)
         scheduledChange = subscription.scheduledChanges(at: now).first.map(Segment.init)
         createdAt = subscription.createdAt

@@ -15,7 +15,7 @@ extension SubscriptionRoutes {
         _ context: RequestContext,
         _ work: @escaping Action
     ) async throws -> Answer {
-        let id = try Self.id(request)
+        let id = try request.id(SubscriptionID.self, of: "subscription")
         let now = context.clock.now()
         let bound = context.principal.tenantID
         guard isDryRun else {

@@ -46,7 +46,7 @@ struct SubscriptionRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.id(request)
+        let id = try request.id(SubscriptionID.self, of: "subscription")
         let bound = context.principal.tenantID
         let found = try await desk.read(context) { try SubscriptionStore.find(id, in: $0) }
         guard let found, bound == nil || bound == found.tenantID else {
@@ -120,12 +120,6 @@ struct SubscriptionRoutes: Sendable {
         let isDryRun = fields.bool("dry_run", default: false)
         try fields.finish()
         return isDryRun
-    }
-
-    static func id(_ request: APIRequest) throws -> SubscriptionID {
-        let text = try request.parameter("id")
-        guard let id = SubscriptionID(text) else { throw CatalogFault.notFound(.subscription, text).problem }
-        return id
     }
 
     private static func position(_ page: PageRequest) throws -> SubscriptionStore.Position? {

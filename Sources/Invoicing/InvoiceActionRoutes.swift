@@ -20,7 +20,7 @@ package struct InvoiceActionRoutes: Sendable {
     ) {
         self.seller = seller
         self.grace = grace
-        desk = InvoicingDesk(pool: pool, writes: writes, catalog: catalog)
+        desk = InvoicingDesk(catalog: catalog, pool: pool, writes: writes)
     }
 
     package func register(in operations: Operations) {
@@ -49,10 +49,10 @@ package struct InvoiceActionRoutes: Sendable {
         _ context: RequestContext,
         _ work: @escaping @Sendable (InvoiceActions, InvoiceStore.Head, borrowing Transaction) throws -> Void
     ) async throws -> Answer {
-        let text = try request.parameter("id")
+        let id = try request.id(InvoiceID.self, of: "invoice")
         try request.fields(emptyIsObject: true).finish()
         let actions = actions(context, desk.catalog)
-        return try await desk.write(invoice: text, request, context) { head, transaction in
+        return try await desk.write(invoice: id, request, context) { head, transaction in
             try work(actions, head, transaction)
             let whole = try record(action, head, actions, context, in: transaction)
             return try .json(InvoiceBody(whole, now: actions.now), revision: whole.invoice.revision)
@@ -62,12 +62,12 @@ package struct InvoiceActionRoutes: Sendable {
     /// Voids an invoice and, where the body says so, drafts the one in its place.
     @Sendable
     private func void(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let text = try request.parameter("id")
+        let id = try request.id(InvoiceID.self, of: "invoice")
         let fields = try request.fields(emptyIsObject: true)
         let isReissued = fields.bool("reissue", default: false)
         try fields.finish()
         let actions = actions(context, desk.catalog)
-        return try await desk.write(invoice: text, request, context) { head, transaction in
+        return try await desk.write(invoice: id, request, context) { head, transaction in
             try actions.void(head, isReissued: isReissued, in: transaction)
             let voided = try record("voided", head, actions, context, in: transaction)
             if isReissued { return try reissue(voided.invoice, actions, context, in: transaction) }
@@ -77,10 +77,10 @@ package struct InvoiceActionRoutes: Sendable {
 
     @Sendable
     private func reissue(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let text = try request.parameter("id")
+        let id = try request.id(InvoiceID.self, of: "invoice")
         try request.fields(emptyIsObject: true).finish()
         let actions = actions(context, desk.catalog)
-        return try await desk.write(invoice: text, request, context) { head, transaction in
+        return try await desk.write(invoice: id, request, context) { head, transaction in
             try reissue(head.invoice, actions, context, in: transaction)
         }
     }

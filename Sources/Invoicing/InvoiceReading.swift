@@ -5,6 +5,27 @@ import Web
 
 /// Reads an invoice whole: what is pinned of a finalised one, what a draft comes to now.
 enum InvoiceReading {
+    /// The invoice in a request's path, if the caller may know of it.
+    static func whole(
+        in request: APIRequest,
+        _ context: RequestContext,
+        catalog: Catalog,
+        pool: PostgresPool
+    ) async throws -> WholeInvoice {
+        let id = try request.id(InvoiceID.self, of: "invoice")
+        let now = context.clock.now()
+        let snapshot = catalog.current
+        let found = try await refusing {
+            try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
+                try Self.whole(id, catalog: snapshot, now: now, in: transaction)
+            }
+        }
+        guard let found, context.principal.mayAccess(tenant: found.invoice.tenantID) else {
+            throw InvoiceFault.notFound(id.description).problem
+        }
+        return found
+    }
+
     /// - Returns: nil where there is no such invoice.
     static func whole(
         _ id: InvoiceID,

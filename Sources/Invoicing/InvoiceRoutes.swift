@@ -59,19 +59,8 @@ package struct InvoiceRoutes: Sendable {
     @Sendable
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
-        let text = try request.parameter("id")
-        guard let id = InvoiceID(text) else { throw Problem.notFound("invoice", text) }
-        let now = context.clock.now()
-        let snapshot = catalog.current
-        let whole = try await refusing {
-            try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
-                try InvoiceReading.whole(id, catalog: snapshot, now: now, in: transaction)
-            }
-        }
-        guard let whole, context.principal.mayAccess(tenant: whole.invoice.tenantID) else {
-            throw Problem.notFound("invoice", text)
-        }
-        return try .json(InvoiceBody(whole, now: now), revision: whole.invoice.revision)
+        let whole = try await InvoiceReading.whole(in: request, context, catalog: catalog, pool: pool)
+        return try .json(InvoiceBody(whole, now: context.clock.now()), revision: whole.invoice.revision)
     }
 
     @Sendable

@@ -1,3 +1,4 @@
+package import BillingCore
 package import HTTPTypes
 import Hummingbird
 package import NIOCore
@@ -23,6 +24,13 @@ package struct APIRequest: Sendable {
             throw .routeNotFound(path)
         }
         return text
+    }
+
+    /// The id of a resource in the operation's path. A text that is no id names nothing there is.
+    package func id<ID: UUIDIdentifier>(_ type: ID.Type, of resource: String) throws(Problem) -> ID {
+        let text = try parameter("id")
+        guard let id = ID(text) else { throw .notFound(resource, text) }
+        return id
     }
 
     /// The media type of the body, lower case and without parameters; nil when none is given.

@@ -16,6 +16,20 @@ extension Instant: Encodable {
     }
 }
 
+/// As `{"start": ..., "end": ...}`.
+extension Interval: Encodable {
+    private enum CodingKeys: CodingKey {
+        case start
+        case end
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(start, forKey: .start)
+        try container.encode(end, forKey: .end)
+    }
+}
+
 extension UUIDv7: Encodable {
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
@@ -31,13 +45,7 @@ extension UUIDIdentifier where Self: Encodable {
 
 extension PriceID: Encodable {}
 extension FXRateID: Encodable {}
-
-extension SubscriptionID: Encodable {
-    package func encode(to encoder: any Encoder) throws {
-        try rawValue.encode(to: encoder)
-    }
-}
-
+extension SubscriptionID: Encodable {}
 extension InvoiceID: Encodable {}
 extension CreditGrantID: Encodable {}
 extension DiscountID: Encodable {}

@@ -26,14 +26,7 @@ extension UUIDv7: PostgresConvertible {
     }
 }
 
-extension SubscriptionID: PostgresConvertible {
-    package var postgres: UUIDv7 { rawValue }
-
-    package init?(postgres: UUIDv7) {
-        self.init(rawValue: postgres)
-    }
-}
-
+extension SubscriptionID: PostgresConvertible {}
 extension InvoiceID: PostgresConvertible {}
 extension CreditGrantID: PostgresConvertible {}
 extension DiscountID: PostgresConvertible {}

@@ -80,24 +80,11 @@ extension UUIDv7: CustomStringConvertible {
 }
 
 /// A subscription of a tenant to a plan.
-package struct SubscriptionID: RawRepresentable, Sendable, Hashable, Comparable, CustomStringConvertible {
+package struct SubscriptionID: UUIDIdentifier {
     package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
         self.rawValue = rawValue
     }
-
-    /// Nil unless the text is a UUIDv7.
-    package init?(_ text: String) {
-        guard let rawValue = UUIDv7(text) else { return nil }
-        self.init(rawValue: rawValue)
-    }
-
-    @inlinable
-    package static func < (left: SubscriptionID, right: SubscriptionID) -> Bool {
-        left.rawValue < right.rawValue
-    }
-
-    package var description: String { rawValue.description }
 }

@@ -18,3 +18,8 @@ package struct Money: Sendable, Hashable {
     /// The exact amount with at least the currency's fractional digits: `12.50` USD, `13` JPY, `0.000002` USD.
     package var formatted: String { amount.text(minimumFractionalDigits: currency.minorUnits) }
 }
+
+extension Currency {
+    /// An exact amount in this currency, as `Money.formatted` writes it.
+    package func formatted(_ amount: FixedDecimal) -> String { Money(amount, self).formatted }
+}

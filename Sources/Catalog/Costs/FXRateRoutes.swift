@@ -31,7 +31,7 @@ struct FXRateRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.id(request)
+        let id = try request.id(FXRateID.self, of: "fx_rate")
         return try .json(FXRateBody(try await desk.read(context) { try Self.existing(id, in: $0) }))
     }
 
@@ -49,7 +49,7 @@ struct FXRateRoutes: Sendable {
     }
 
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.id(request)
+        let id = try request.id(FXRateID.self, of: "fx_rate")
         return try await desk.writeCatalog(request, context) { transaction in
             _ = try CatalogVersion.bumpPrices(in: transaction)
             let before = FXRateBody(try Self.existing(id, in: transaction))
@@ -81,12 +81,6 @@ struct FXRateRoutes: Sendable {
             throw CatalogFault.notFound(.fxRate, id.description)
         }
         return record
-    }
-
-    private static func id(_ request: APIRequest) throws -> FXRateID {
-        let text = try request.parameter("id")
-        guard let id = FXRateID(text) else { throw CatalogFault.notFound(.fxRate, text).problem }
-        return id
     }
 
     private static func position(_ page: PageRequest) throws -> (from: String, to: String, start: Instant)? {

@@ -40,7 +40,7 @@ struct PriceBookRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.id(request)
+        let id = try request.id(PriceID.self, of: "price")
         return try .json(PriceBody(try await desk.read(context) { try Self.existing(id, in: $0) }))
     }
 
@@ -66,7 +66,7 @@ struct PriceBookRoutes: Sendable {
     }
 
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.id(request)
+        let id = try request.id(PriceID.self, of: "price")
         return try await desk.writeCatalog(request, context) { transaction in
             _ = try CatalogVersion.bumpPrices(in: transaction)
             let record = try Self.existing(id, in: transaction)
@@ -97,12 +97,6 @@ struct PriceBookRoutes: Sendable {
             throw CatalogFault.notFound(.price, id.description)
         }
         return record
-    }
-
-    private static func id(_ request: APIRequest) throws -> PriceID {
-        let text = try request.parameter("id")
-        guard let id = PriceID(text) else { throw CatalogFault.notFound(.price, text).problem }
-        return id
     }
 
     private static func position(_ record: PriceRecord) -> [String] {

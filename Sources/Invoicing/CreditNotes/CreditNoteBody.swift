@@ -38,7 +38,7 @@ struct CreditNoteBody: Encodable, Sendable {
     let createdAt: Instant
 
     init(_ note: StoredCreditNote) throws {
-        let money = { (amount: FixedDecimal) in Money(amount, note.currency).formatted }
+        let money = note.currency.formatted
         id = note.id
         number = note.number
         invoice = note.invoiceID

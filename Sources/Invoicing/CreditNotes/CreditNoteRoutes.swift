@@ -6,10 +6,10 @@ package import Web
 
 /// `/invoices/{id}/credit-notes` and `/credit-notes`.
 package struct CreditNoteRoutes: Sendable {
-    let desk: FinanceDesk
+    let desk: InvoicingDesk
 
     package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
-        desk = FinanceDesk(catalog: catalog, pool: pool, writes: writes)
+        desk = InvoicingDesk(catalog: catalog, pool: pool, writes: writes)
     }
 
     package func register(in operations: Operations) {
@@ -44,7 +44,7 @@ package struct CreditNoteRoutes: Sendable {
         let query = request.query()
         let page = query.page()
         try query.finish()
-        let id = try Self.invoiceID(request)
+        let id = try request.id(InvoiceID.self, of: "invoice")
         let position = try page.position(CreditNoteID.self)
         let notes = try await desk.read(context) { transaction in
             guard let invoice = try InvoiceStore.find(id, in: transaction)?.invoice,
@@ -58,17 +58,16 @@ package struct CreditNoteRoutes: Sendable {
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
-        let text = try request.parameter("id")
-        guard let id = CreditNoteID(text) else { throw InvoiceFault.creditNoteNotFound(text).problem }
+        let id = try request.id(CreditNoteID.self, of: "credit_note")
         let found = try await desk.read(context) { try CreditNoteStore.find(id, in: $0) }
         guard let found, context.principal.mayAccess(tenant: found.tenantID) else {
-            throw InvoiceFault.creditNoteNotFound(text).problem
+            throw InvoiceFault.creditNoteNotFound(id.description).problem
         }
         return try .json(CreditNoteBody(found))
     }
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let id = try Self.invoiceID(request)
+        let id = try request.id(InvoiceID.self, of: "invoice")
         let input = try CreditNoteInput.read(try request.fields())
         let service = CreditNoteService(context: context, now: context.clock.now())
         return try await desk.write(request, context) { transaction in
@@ -95,12 +94,6 @@ package struct CreditNoteRoutes: Sendable {
             }
             return try .created(body, location: "/api/v1/credit-notes/\(outcome.note.id)")
         }
-    }
-
-    private static func invoiceID(_ request: APIRequest) throws -> InvoiceID {
-        let text = try request.parameter("id")
-        guard let id = InvoiceID(text) else { throw InvoiceFault.notFound(text).problem }
-        return id
     }
 }
 

@@ -44,7 +44,7 @@ struct CreditGrantBody: Encodable, Sendable {
     let updatedAt: Instant
 
     init(_ grant: CreditGrant, tenant: String, now: Instant) throws {
-        let money = { (amount: FixedDecimal) in Money(amount, grant.currency).formatted }
+        let money = grant.currency.formatted
         let status = grant.status(at: now)
         id = grant.id
         self.tenant = tenant

@@ -9,10 +9,10 @@ package struct CreditGrantRoutes: Sendable {
     /// Every invoice reads all credits that its tenant may use.
     private static let maximumUsable = 1_000
 
-    let desk: FinanceDesk
+    let desk: InvoicingDesk
 
     package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
-        desk = FinanceDesk(catalog: catalog, pool: pool, writes: writes)
+        desk = InvoicingDesk(catalog: catalog, pool: pool, writes: writes)
     }
 
     package func register(in operations: Operations) {
@@ -64,7 +64,7 @@ package struct CreditGrantRoutes: Sendable {
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
         let tenant = try await desk.tenant(request, context)
-        let id = try Self.id(request)
+        let id = try request.id(CreditGrantID.self, of: "credit_grant")
         let grant = try await desk.read(context) { try Self.existing(id, of: tenant.id, in: $0) }
         let body = try CreditGrantBody(grant, tenant: tenant.key, now: context.clock.now())
         return try .json(body, revision: grant.revision)
@@ -76,7 +76,7 @@ package struct CreditGrantRoutes: Sendable {
         let page = query.page()
         try query.finish()
         let tenant = try await desk.tenant(request, context)
-        let id = try Self.id(request)
+        let id = try request.id(CreditGrantID.self, of: "credit_grant")
         let position = try page.position(InvoiceID.self)
         let (grant, applications) = try await desk.read(context) { transaction in
             (
@@ -123,7 +123,7 @@ package struct CreditGrantRoutes: Sendable {
     /// Takes away what no invoice has used; what invoices used stays used.
     private func void(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let tenant = try await desk.tenant(request, context)
-        let id = try Self.id(request)
+        let id = try request.id(CreditGrantID.self, of: "credit_grant")
         try request.fields(emptyIsObject: true).finish()
         let now = context.clock.now()
         return try await desk.write(request, context) { transaction in
@@ -157,12 +157,6 @@ package struct CreditGrantRoutes: Sendable {
             throw InvoiceFault.grantNotFound(id.description)
         }
         return grant
-    }
-
-    private static func id(_ request: APIRequest) throws -> CreditGrantID {
-        let text = try request.parameter("id")
-        guard let id = CreditGrantID(text) else { throw InvoiceFault.grantNotFound(text).problem }
-        return id
     }
 }
 

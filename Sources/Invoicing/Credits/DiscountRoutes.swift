@@ -9,10 +9,10 @@ package struct DiscountRoutes: Sendable {
     /// Every one is taken off every line of every invoice of the tenant.
     private static let maximumActive = 100
 
-    let desk: FinanceDesk
+    let desk: InvoicingDesk
 
     package init(catalog: Catalog, pool: PostgresPool, writes: IdempotentWrites) {
-        desk = FinanceDesk(catalog: catalog, pool: pool, writes: writes)
+        desk = InvoicingDesk(catalog: catalog, pool: pool, writes: writes)
     }
 
     package func register(in operations: Operations) {
@@ -56,7 +56,7 @@ package struct DiscountRoutes: Sendable {
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
         let tenant = try await desk.tenant(request, context)
-        let id = try Self.id(request)
+        let id = try request.id(DiscountID.self, of: "discount")
         let discount = try await desk.read(context) { try Self.existing(id, of: tenant.id, in: $0) }
         let body = DiscountBody(discount, tenant: tenant.key, currency: tenant.currency)
         return try .json(body, revision: discount.revision)
@@ -90,7 +90,7 @@ package struct DiscountRoutes: Sendable {
     /// No invoice that is finalised from now on has it.
     private func end(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let tenant = try await desk.tenant(request, context)
-        let id = try Self.id(request)
+        let id = try request.id(DiscountID.self, of: "discount")
         try request.fields(emptyIsObject: true).finish()
         let now = context.clock.now()
         return try await desk.write(request, context) { transaction in
@@ -123,11 +123,5 @@ package struct DiscountRoutes: Sendable {
             throw InvoiceFault.discountNotFound(id.description)
         }
         return discount
-    }
-
-    private static func id(_ request: APIRequest) throws -> DiscountID {
-        let text = try request.parameter("id")
-        guard let id = DiscountID(text) else { throw InvoiceFault.discountNotFound(text).problem }
-        return id
     }
 }

@@ -91,19 +91,7 @@ package struct InvoiceDocumentRoutes: Sendable {
 
     /// The invoice in the path, if the caller may know of it.
     private func whole(_ request: APIRequest, _ context: RequestContext) async throws -> WholeInvoice {
-        let text = try request.parameter("id")
-        guard let id = InvoiceID(text) else { throw Problem.notFound("invoice", text) }
-        let now = context.clock.now()
-        let snapshot = catalog.current
-        let whole = try await refusing {
-            try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
-                try InvoiceReading.whole(id, catalog: snapshot, now: now, in: transaction)
-            }
-        }
-        guard let whole, context.principal.mayAccess(tenant: whole.invoice.tenantID) else {
-            throw Problem.notFound("invoice", text)
-        }
-        return whole
+        try await InvoiceReading.whole(in: request, context, catalog: catalog, pool: pool)
     }
 
     /// The number makes the name of the file, the id where there is none; both are made of harmless characters.

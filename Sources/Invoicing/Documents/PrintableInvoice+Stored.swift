@@ -11,7 +11,7 @@ extension PrintableInvoice {
         let document = whole.document
         let facts = document.facts
         let zone = Zone(identifier: facts.timezone) ?? .utc
-        let text = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        let text = document.currency.formatted
         var lines: [Line] = []
         for line in whole.lines { lines.append(try Line(line, of: document)) }
         let names = Dictionary(whole.lines.map { ($0.itemKey, $0.itemName) }) { first, _ in first }
@@ -88,7 +88,7 @@ extension PrintableInvoice {
 
 extension PrintableInvoice.Line {
     fileprivate init(_ line: StoredInvoiceLine, of document: StoredDocument) throws(DecimalError) {
-        let text = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        let text = document.currency.formatted
         let treatment = document.facts.billing.tax
         let tax = treatment.isInclusive ? FixedDecimal.zero : line.tax
         self.init(
@@ -96,7 +96,7 @@ extension PrintableInvoice.Line {
             description: line.description,
             period: line.period,
             feature: line.item == .usage ? line.itemKey : nil,
-            cell: line.cellFacts,
+            cell: PrintableInvoice.cellFacts(line.cell),
             plan: line.facts.plan,
             planVersion: line.facts.planVersion,
             priceModel: line.facts.priceModel,
@@ -171,6 +171,11 @@ extension PrintableInvoice {
         }
         return members.map { Fact($0.name, $0.value.asText ?? $0.value.text) }
     }
+
+    /// The same by name.
+    static func cellValues(_ cell: String) -> [String: String] {
+        Dictionary(cellFacts(cell).map { ($0.label, $0.value) }) { first, _ in first }
+    }
 }
 
 extension PrintableInvoice.Tier {
@@ -205,9 +210,6 @@ extension InvoiceFacts {
 }
 
 extension StoredInvoiceLine {
-    /// The dimension values of the line's cell, by ascending name.
-    var cellFacts: [PrintableInvoice.Fact] { PrintableInvoice.cellFacts(cell) }
-
     /// The steps of the exact amount. Tiers that follow each other in a graduated price begin where the one before
     /// ends.
     var steps: [PriceStep] {

@@ -90,7 +90,7 @@ extension InvoiceExplanation {
 
 extension InvoiceExplanation.Line {
     fileprivate init(_ line: StoredInvoiceLine, of document: StoredDocument) throws(DecimalError) {
-        let money = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        let money = document.currency.formatted
         let rates = document.facts.billing.tax.rates
         let steps = line.steps
         self.line = line.number
@@ -100,7 +100,7 @@ extension InvoiceExplanation.Line {
         planVersion = line.facts.planVersion
         priceModel = line.facts.priceModel
         feature = line.item == .usage ? line.itemKey : nil
-        cell = Dictionary(line.cellFacts.map { ($0.label, $0.value) }) { first, _ in first }
+        cell = PrintableInvoice.cellValues(line.cell)
         quantity = line.quantity
         quantityBefore = line.facts.quantityBefore
         unit = line.facts.unit

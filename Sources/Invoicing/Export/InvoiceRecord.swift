@@ -4,11 +4,6 @@ import Web
 
 /// A finalised invoice as one object of an export: everything that was pinned, and its state.
 struct InvoiceRecord: Encodable, Sendable {
-    struct Period: Encodable, Sendable {
-        let start: Instant
-        let end: Instant
-    }
-
     struct Tax: Encodable, Sendable {
         let rate: String
         let amount: String
@@ -29,7 +24,7 @@ struct InvoiceRecord: Encodable, Sendable {
         let item: String
         let key: String
         let description: String
-        let period: Period
+        let period: Interval
         let cell: [String: String]
         let quantity: FixedDecimal?
         let unit: String?
@@ -56,7 +51,7 @@ struct InvoiceRecord: Encodable, Sendable {
     let subscription: String
     let plan: String
     let currency: String
-    let period: Period
+    let period: Interval
     let issuedAt: Instant?
     let dueAt: Instant?
     let paidAt: Instant?
@@ -78,7 +73,7 @@ struct InvoiceRecord: Encodable, Sendable {
 extension InvoiceRecord {
     init(_ whole: WholeInvoice) {
         let (invoice, document) = (whole.invoice, whole.document)
-        let money = { (amount: FixedDecimal) in Money(amount, document.currency).formatted }
+        let money = document.currency.formatted
         id = invoice.id.description
         number = document.number
         status = invoice.status.rawValue
@@ -88,7 +83,7 @@ extension InvoiceRecord {
         subscription = invoice.subscriptionID.description
         plan = document.facts.plan
         currency = document.currency.code
-        period = Period(start: invoice.period.start, end: invoice.period.end)
+        period = invoice.period
         issuedAt = document.finalizedAt
         dueAt = document.dueAt
         paidAt = invoice.paidAt
@@ -115,8 +110,8 @@ extension InvoiceRecord.Line {
         item = stored.item.rawValue
         key = stored.itemKey
         description = stored.description
-        period = InvoiceRecord.Period(start: stored.period.start, end: stored.period.end)
-        cell = Dictionary(stored.cellFacts.map { ($0.label, $0.value) }) { first, _ in first }
+        period = stored.period
+        cell = PrintableInvoice.cellValues(stored.cell)
         quantity = stored.quantity
         unit = stored.facts.unit
         plan = stored.facts.plan

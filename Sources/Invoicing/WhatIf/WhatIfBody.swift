@@ -11,12 +11,7 @@ struct WhatIfBody: Encodable, Sendable {
     }
 
     struct Period: Encodable, Sendable {
-        struct Bounds: Encodable, Sendable {
-            let start: Instant
-            let end: Instant
-        }
-
-        let period: Bounds
+        let period: Interval
         let lines: [Line]
         let current: Sums
         let proposed: Sums
@@ -63,7 +58,7 @@ extension WhatIfBody {
         ledgerSequence: Int64
     ) throws(DecimalError) {
         let currency = record.plan.currency
-        let money = { (amount: FixedDecimal) in Money(amount, currency).formatted }
+        let money = currency.formatted
         var (current, proposed) = (FixedDecimal.zero, FixedDecimal.zero)
         var bodies: [Period] = []
         for period in periods {
@@ -72,7 +67,7 @@ extension WhatIfBody {
             proposed = try proposed.adding(right)
             bodies.append(
                 Period(
-                    period: .init(start: period.interval.start, end: period.interval.end),
+                    period: period.interval,
                     lines: period.comparison.rows.map { Line($0, whatIf.catalog, money) },
                     current: try Sums(period.current, money),
                     proposed: try Sums(period.proposed, money),
@@ -105,8 +100,7 @@ extension WhatIfBody.Line {
             let feature = catalog.features[usage.feature]
             (kind, key, unit) = ("usage", feature?.key, feature?.unit)
             description = feature?.name ?? usage.feature.description
-            let facts = PrintableInvoice.cellFacts(usage.cell)
-            cell = Dictionary(facts.map { ($0.label, $0.value) }) { first, _ in first }
+            cell = PrintableInvoice.cellValues(usage.cell)
         case .commitment:
             (kind, key, description, unit, cell) = ("commitment", nil, "Minimum commitment", nil, [:])
         case .includedCredit:
