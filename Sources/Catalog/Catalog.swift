@@ -29,9 +29,9 @@ package final class Catalog: Sendable {
 
     /// Reads the shared catalogue again. An older answer never replaces a newer one.
     package func reload(lane: PostgresLane = .interactive) async throws {
-        let costs = current.costs
+        let known = current
         let snapshot = try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
-            try CatalogSnapshotStore.read(reusing: costs, in: transaction)
+            try CatalogSnapshotStore.read(reusing: known, in: transaction)
         }
         shared.withLock { current in
             if snapshot.version >= current.version {

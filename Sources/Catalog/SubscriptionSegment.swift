@@ -1,4 +1,5 @@
 package import BillingCore
+package import Web
 
 /// What a subscription is billed by from one instant on, until its next segment starts. The first is made with the
 /// subscription, each change of plan adds one; none is ever changed.
@@ -11,12 +12,45 @@ package struct SubscriptionSegment: Sendable {
     /// The same with the segment's own prices, fees and quotas in place: what usage is rated and invoiced by. It is
     /// the published one itself where the segment overrides nothing.
     package let planVersion: PlanVersion
+    /// What it has in place of the published one, as it is stored; nil where it overrides nothing.
+    package let overrides: JSONValue?
 
-    package init(ordinal: Int, startsAt: Instant, published: PlanVersion, planVersion: PlanVersion? = nil) {
+    package init(
+        ordinal: Int,
+        startsAt: Instant,
+        published: PlanVersion,
+        planVersion: PlanVersion? = nil,
+        overrides: JSONValue? = nil
+    ) {
         self.ordinal = ordinal
         self.startsAt = startsAt
         self.published = published
         self.planVersion = planVersion ?? published
+        self.overrides = overrides
+    }
+}
+
+/// A segment that was still to come when an invoice was finalised, as the invoice pins it: it may be withdrawn later.
+package struct ScheduledSegment: Sendable, Hashable {
+    package let ordinal: Int
+    package let planVersionID: PlanVersionID
+    package let startsAt: Instant
+    package let overrides: JSONValue?
+
+    package init(ordinal: Int, planVersionID: PlanVersionID, startsAt: Instant, overrides: JSONValue?) {
+        self.ordinal = ordinal
+        self.planVersionID = planVersionID
+        self.startsAt = startsAt
+        self.overrides = overrides
+    }
+
+    package init(_ segment: SubscriptionSegment) {
+        self.init(
+            ordinal: segment.ordinal,
+            planVersionID: segment.published.id,
+            startsAt: segment.startsAt,
+            overrides: segment.overrides
+        )
     }
 }
 

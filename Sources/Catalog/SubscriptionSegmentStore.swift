@@ -1,5 +1,5 @@
-import BillingCore
-import Postgres
+package import BillingCore
+package import Postgres
 import Web
 
 /// A segment as it is stored.
@@ -150,6 +150,29 @@ enum SubscriptionSegmentStore {
     }
 }
 
+extension SubscriptionSegment {
+    /// Scheduled segments of a subscription as they were once, whether or not they were withdrawn since.
+    package static func all(
+        _ scheduled: [ScheduledSegment],
+        of subscription: SubscriptionID,
+        tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws -> [SubscriptionSegment] {
+        let rows = scheduled.map { segment in
+            StoredSegment(
+                tenantID: tenant,
+                subscriptionID: subscription,
+                ordinal: segment.ordinal,
+                planVersionID: segment.planVersionID,
+                startsAt: segment.startsAt,
+                overrides: segment.overrides.map { PostgresJSON(text: $0.text) },
+                createdAt: segment.startsAt
+            )
+        }
+        return try rows.map(SegmentPlans(of: rows, in: transaction).segment)
+    }
+}
+
 /// The plan versions of some segments, each as its segment has it. Versions and features are read in one statement
 /// each, however many segments there are.
 struct SegmentPlans: Sendable {
@@ -197,7 +220,8 @@ struct SegmentPlans: Sendable {
             ordinal: row.ordinal,
             startsAt: row.startsAt,
             published: version,
-            planVersion: overrides[Key(row)]?.applied(to: version)
+            planVersion: overrides[Key(row)]?.applied(to: version),
+            overrides: try row.overrides.map { try JSONValue(stored: $0.text) }
         )
     }
 

@@ -35,14 +35,12 @@ package struct SubscriptionStart: Sendable {
             more.map { subscription.id == $0.subscription } ?? subscription.covers(now)
         }
         guard let tenant = tenants.first, let started else { return nil }
-        let cached = catalog.current
-        let isCurrent = try CatalogVersion.read(in: transaction) == cached.version
         self.tenant = tenant
         ratesFrom = more.map { max($0.from, started.startsAt) }
         self.limitsFrom = limitsFrom ?? max(started.startsAt, started.segment(at: now).startsAt)
         isInForce = started.covers(now)
         subscription = started
-        self.catalog = isCurrent ? cached : try CatalogSnapshotStore.read(in: transaction)
+        self.catalog = try CatalogSnapshotStore.read(reusing: catalog.current, in: transaction)
     }
 }
 

@@ -58,6 +58,8 @@ package struct InvoiceFacts: Sendable, Hashable {
     /// fees in advance were charged by.
     package var endsAt: Instant?
     package var segmentCount: Int?
+    /// Those of the segments that could be withdrawn afterwards.
+    package var scheduledSegments: [ScheduledSegment] = []
     /// Nil where the operator has not said who it is.
     package var seller: InvoiceSeller?
 }
@@ -80,6 +82,9 @@ extension InvoiceFacts {
         ])
         guard case .object(var members) = facts else { return facts }
         if let seller { members.append(JSONMember(name: "seller", value: seller.json)) }
+        if !scheduledSegments.isEmpty {
+            members.append(JSONMember(name: "scheduled_segments", value: .array(scheduledSegments.map(\.json))))
+        }
         if let segmentCount { members.append(JSONMember(name: "segments", value: .number(String(segmentCount)))) }
         if let endsAt { members.append(JSONMember(name: "subscription_ends_at", value: .instant(endsAt))) }
         return .object(members)
@@ -104,6 +109,7 @@ extension InvoiceFacts {
         adjustedPeriods = json.list("adjusted_periods").compactMap(\.asInteger)
         endsAt = json.instant("subscription_ends_at")
         segmentCount = json.integer("segments")
+        scheduledSegments = json.list("scheduled_segments").compactMap(ScheduledSegment.init(json:))
         seller = json["seller"].flatMap(InvoiceSeller.init(json:))
     }
 }
@@ -139,6 +145,27 @@ extension InvoiceFacts.Credit {
             let amount = json.decimal("amount")
         else { return nil }
         self.init(id: id, name: name, kind: kind, amount: amount)
+    }
+}
+
+extension ScheduledSegment {
+    fileprivate var json: JSONValue {
+        .members([
+            "ordinal": .number(String(ordinal)), "overrides": overrides ?? .null,
+            "plan_version_id": .number(String(planVersionID.rawValue)), "starts_at": .instant(startsAt),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let ordinal = json.integer("ordinal"), let version = json.integer("plan_version_id"),
+            let startsAt = json.text("starts_at").flatMap({ try? Instant(parsing: $0) })
+        else { return nil }
+        self.init(
+            ordinal: ordinal,
+            planVersionID: PlanVersionID(rawValue: Int64(version)),
+            startsAt: startsAt,
+            overrides: json["overrides"].flatMap { $0 == .null ? nil : $0 }
+        )
     }
 }
 

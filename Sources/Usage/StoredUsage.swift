@@ -13,14 +13,16 @@ struct StoredUsage: Sendable {
     private let limits: [LimitState]
     private let distinct: [CounterKey: (values: Int64, references: Int64)]
     private let claimedKeys: Int64
+    /// What it says has no cost.
+    let unpriced: [UnpricedKey: UnpricedChanges.Count]
 
     /// Reads it in one snapshot, without a lock: whoever changes usage commits sequence, events and counters at once.
     /// `nil` when the ledger's tenant does not exist.
-    /// - Parameter known: the price book as read for another tenant; it is read again only if it has changed since.
+    /// - Parameter known: the catalogue as read for another tenant; only what has changed since is read again.
     init?(
         tenant id: TenantID,
         now: Instant,
-        reusing known: CostCatalog,
+        reusing known: CatalogSnapshot,
         in transaction: borrowing Transaction
     ) throws {
         try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -38,6 +40,7 @@ struct StoredUsage: Sendable {
             CounterStore.counters(tenant: id), LimitStateStore.allStates(tenant: id),
             DistinctStore.totals(tenant: id),
             "SELECT count(*) FROM event_dedup WHERE tenant_id = \(id)",
+            UnpricedUsageStore.counts(of: id),
         ])
         let rows = try results[0].map(CounterStore.decode)
         counters = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
@@ -50,6 +53,7 @@ struct StoredUsage: Sendable {
         }
         distinct = Dictionary(totals) { first, _ in first }
         claimedKeys = try results[3].map { row throws(PostgresError) in try row.next(Int64.self) }.first ?? 0
+        unpriced = Dictionary(try results[4].map(UnpricedUsageStore.decodeCount)) { first, _ in first }
     }
 
     /// Compares with what the raw events give.

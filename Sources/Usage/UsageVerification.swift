@@ -24,7 +24,7 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Rebuilds every counter and limit window from the raw events and compares (promise P5).
+/// Rebuilds every counter, limit window and count of unpriced usage from the raw events and compares (promise P5).
 ///
 /// Each tenant is judged as of one ledger sequence: its counters are read in one snapshot, and the events up to that
 /// sequence are then paged through. It takes no lock, so that it can run beside live traffic. Memory holds one page of
@@ -64,7 +64,7 @@ package struct UsageVerification: Sendable {
     ) async throws -> Progress {
         var total = Progress()
         var after = TenantID.operatorWide
-        var priceBook = CostCatalog.empty
+        var catalog = CatalogSnapshot.empty
         while true {
             let last = after
             let tenants = try await pool.query(
@@ -79,7 +79,7 @@ package struct UsageVerification: Sendable {
             for tenant in tenants {
                 for found in try await verify(
                     tenant,
-                    priceBook: &priceBook,
+                    catalog: &catalog,
                     counting: &total,
                     progress: progress
                 ) {
@@ -96,11 +96,11 @@ package struct UsageVerification: Sendable {
 
     private func verify(
         _ tenant: TenantID,
-        priceBook: inout CostCatalog,
+        catalog: inout CatalogSnapshot,
         counting total: inout Progress,
         progress: (Progress) -> Void
     ) async throws -> [UsageDifference] {
-        guard let stored = try await stored(of: tenant, priceBook: &priceBook) else { return [] }
+        guard let stored = try await stored(of: tenant, catalog: &catalog) else { return [] }
         var recount = UsageRecount(
             tenant: stored.tenant,
             periods: stored.periods,
@@ -108,6 +108,7 @@ package struct UsageVerification: Sendable {
             costsThroughSequence: stored.ledgerSequence
         )
         var costs = CostDifferences(tenant: stored.tenant.key)
+        var unpriced = UnpricedRecount(tenant: stored.tenant, throughSequence: stored.ledgerSequence)
         var rows = 0
         var after: EventPosition?
         var voided: Set<EventKey> = []
@@ -132,6 +133,7 @@ package struct UsageVerification: Sendable {
                 for event in page where !voided.contains(event.key) {
                     try recount.add(event)
                     costs.add(recount.costDifference(event), of: event)
+                    try unpriced.add(event)
                 }
             } catch {
                 return [
@@ -149,15 +151,16 @@ package struct UsageVerification: Sendable {
             progress(total)
         } while after != nil
         return try stored.differences(from: recount, eventRows: rows) + costs.all
+            + unpriced.differences(from: stored.unpriced)
     }
 
-    private func stored(of tenant: TenantID, priceBook: inout CostCatalog) async throws -> StoredUsage? {
+    private func stored(of tenant: TenantID, catalog: inout CatalogSnapshot) async throws -> StoredUsage? {
         let now = clock.now()
-        let known = priceBook
+        let known = catalog
         let stored = try await pool.transaction(.worker) { transaction in
             try StoredUsage(tenant: tenant, now: now, reusing: known, in: transaction)
         }
-        priceBook = stored?.catalog.costs ?? known
+        catalog = stored?.catalog ?? known
         return stored
     }
 

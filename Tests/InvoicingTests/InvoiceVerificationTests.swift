@@ -1,4 +1,5 @@
 import BillingCore
+import Foundation
 import Postgres
 import TestSupport
 import Testing
@@ -53,6 +54,50 @@ struct InvoiceVerificationTests {
             #expect(try await server.column("SELECT count(*)::text FROM invoice_document") == ["4"])
             #expect(try await Self.differences(server) == [])
             #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func `a change that was to come when an invoice was finalised may be withdrawn, and another take its place`()
+        async throws
+    {
+        try await ClosingStory.run { server in
+            let other = #"{"fees":[{"key":"base","name":"Base","amount":"100","charged":"in_advance"}]}"#
+            try await server.publish(other)
+            try await server.publish(#"{"fees":[{"key":"base","name":"Base","amount":"7","charged":"in_advance"}]}"#)
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            let change = """
+                {"plan":"pro","version":2,"at":"2026-12-16T12:00:00Z",
+                 "overrides":{"fees":[{"key":"base","name":"Base","amount":"50","charged":"in_advance"}]}}
+                """
+            try await server.ask("POST", "/subscriptions/\(id)/change", change)
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            #expect(try await server.invoices().last?.contains("fee base 25.00") == true)
+            try await server.ask("POST", "/subscriptions/\(id)/withdraw-changes")
+            #expect(try await Self.differences(server) == [])
+            let second = #"{"plan":"pro","version":3,"at":"2026-12-20T00:00:00Z"}"#
+            try await server.ask("POST", "/subscriptions/\(id)/change", second)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            #expect(try await Self.differences(server) == [])
+        }
+    }
+
+    @Test func `the catalogue is read once, however many invoices there are`() async throws {
+        try await ClosingStory.run { server in
+            try await Self.story(server)
+            var url = try #require(URLComponents(string: server.database.url))
+            try await StatementTap.run(before: try #require(url.port)) { tap in
+                url.port = tap.port
+                let pool = PostgresPool(PostgresConfiguration(url: try #require(url.string)), logger: .silent)
+                var readings = 0
+                let judged = try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
+                    difference: { _ in },
+                    progress: { readings += tap.takeStatements().contains { $0.contains("FROM meter") } ? 1 : 0 }
+                )
+                #expect(judged == 4 && readings == 1)
+                await pool.close()
+            }
         }
     }
 

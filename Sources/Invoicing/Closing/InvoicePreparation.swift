@@ -187,9 +187,17 @@ extension InvoicePreparation {
                 adjustedPeriods: adjusted,
                 endsAt: subscription.endsAt,
                 segmentCount: subscription.segments.count,
+                scheduledSegments: scheduledSegments(of: subscription),
                 seller: seller
             )
         )
+    }
+
+    /// The segments that may start after the invoice is final, and be withdrawn until they do.
+    private func scheduledSegments(of subscription: SubscriptionSnapshot) -> [ScheduledSegment] {
+        let closed =
+            draft.kind == .opening ? draft.period.start : min(draft.period.end, subscription.endsAt ?? .maximum)
+        return subscription.segments.dropFirst().filter { $0.startsAt >= closed }.map(ScheduledSegment.init)
     }
 
     private static let reverseChargeNote = "Reverse charge: the customer accounts for the tax."

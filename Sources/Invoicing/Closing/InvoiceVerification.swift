@@ -31,6 +31,7 @@ package struct InvoiceVerification: Sendable {
     ) async throws -> Int {
         var judged = 0
         var after: Int64 = 0
+        var catalog = CatalogSnapshot.empty
         while true {
             let last = after
             let invoices = try await pool.query(
@@ -44,7 +45,9 @@ package struct InvoiceVerification: Sendable {
                 """
             ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(InvoiceID.self)) }
             for (_, invoice) in invoices {
-                if let found = try await verify(invoice) { difference(found) }
+                let (found, read) = try await verify(invoice, reusing: catalog)
+                catalog = read
+                if let found { difference(found) }
                 judged += 1
                 progress()
             }
@@ -53,35 +56,49 @@ package struct InvoiceVerification: Sendable {
         }
     }
 
-    private func verify(_ id: InvoiceID) async throws -> UsageDifference? {
+    /// - Parameter known: the catalogue as read for another invoice.
+    /// - Returns: the catalogue too, for the next one.
+    private func verify(
+        _ id: InvoiceID,
+        reusing known: CatalogSnapshot
+    ) async throws -> (UsageDifference?, CatalogSnapshot) {
         let now = clock.now()
         return try await pool.transaction(.worker) { transaction in
             try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            let catalog = try CatalogSnapshotStore.read(in: transaction)
+            let catalog = try CatalogSnapshotStore.read(reusing: known, in: transaction)
             guard let stored = try InvoiceReading.whole(id, catalog: catalog, now: now, in: transaction) else {
-                return nil
+                return (nil, catalog)
             }
-            let subject = "invoice \(stored.document.number ?? id.description)"
-            func found(_ what: String, _ left: String, _ right: String) -> UsageDifference {
-                UsageDifference(
-                    tenant: stored.document.tenantKey,
-                    subject: "\(subject)\(what)",
-                    stored: left,
-                    rebuilt: right
-                )
-            }
-            let bytes = stored.canonicalBytes
-            guard Array(SHA256.hash(data: bytes)) == stored.document.contentHash else {
-                return found(": what it says", "of another hash", stored.document.contentHashText)
-            }
-            do {
-                let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
-                guard rebuilt.canonicalBytes != bytes else { return nil }
-                let (what, left, right) = stored.firstDifference(from: rebuilt)
-                return found(what, left, right)
-            } catch let error as DecimalError {
-                return found("", "finalised", "no invoice: \(error)")
-            }
+            return (try difference(of: stored, catalog, now: now, in: transaction), catalog)
+        }
+    }
+
+    private func difference(
+        of stored: WholeInvoice,
+        _ catalog: CatalogSnapshot,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> UsageDifference? {
+        let subject = "invoice \(stored.document.number ?? stored.invoice.id.description)"
+        func found(_ what: String, _ left: String, _ right: String) -> UsageDifference {
+            UsageDifference(
+                tenant: stored.document.tenantKey,
+                subject: "\(subject)\(what)",
+                stored: left,
+                rebuilt: right
+            )
+        }
+        let bytes = stored.canonicalBytes
+        guard Array(SHA256.hash(data: bytes)) == stored.document.contentHash else {
+            return found(": what it says", "of another hash", stored.document.contentHashText)
+        }
+        do {
+            let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
+            guard rebuilt.canonicalBytes != bytes else { return nil }
+            let (what, left, right) = stored.firstDifference(from: rebuilt)
+            return found(what, left, right)
+        } catch let error as DecimalError {
+            return found("", "finalised", "no invoice: \(error)")
         }
     }
 }
@@ -104,6 +121,7 @@ struct InvoiceRebuild {
         )
         records.ledgers[invoice.tenantID] = document.ledgerSequence
         pin(&records)
+        try pinSubscription(&records, in: transaction)
         records.counters = try counters(records, in: transaction)
         var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
         preparation.pinnedLines = stored.lines
@@ -118,7 +136,7 @@ struct InvoiceRebuild {
     }
 
     /// What does not come from usage and prices is taken as the invoice pinned it: how the tenant was billed, which
-    /// discounts and credits it had, how long the subscription was to run.
+    /// discounts and credits it had.
     private func pin(_ records: inout InvoiceRecords) {
         let invoice = stored.invoice
         let facts = stored.document.facts
@@ -135,16 +153,32 @@ struct InvoiceRebuild {
         records.credits[invoice.tenantID] = facts.credits.enumerated().map { offset, credit in
             credit.grant(of: invoice.tenantID, priority: offset, currency: stored.document.currency)
         }
-        if let subscription = records.subscriptions[invoice.subscriptionID], let known = facts.segmentCount {
-            records.subscriptions[invoice.subscriptionID] = SubscriptionSnapshot(
-                id: subscription.id,
-                segments: Array(subscription.segments.prefix(max(1, known))),
-                periods: subscription.periods,
-                startsAt: subscription.startsAt,
-                endsAt: facts.endsAt,
-                near: invoice.period.start
-            )
+    }
+
+    /// The subscription as the invoice knew it: how long it was to run, and its segments, with those that were to come.
+    private func pinSubscription(
+        _ records: inout InvoiceRecords,
+        in transaction: borrowing Transaction
+    ) throws {
+        let invoice = stored.invoice
+        let facts = stored.document.facts
+        guard let subscription = records.subscriptions[invoice.subscriptionID], let known = facts.segmentCount else {
+            return
         }
+        let scheduled = try SubscriptionSegment.all(
+            facts.scheduledSegments,
+            of: subscription.id,
+            tenant: invoice.tenantID,
+            in: transaction
+        )
+        records.subscriptions[invoice.subscriptionID] = SubscriptionSnapshot(
+            id: subscription.id,
+            segments: Array(subscription.segments.prefix(max(1, known - scheduled.count))) + scheduled,
+            periods: subscription.periods,
+            startsAt: subscription.startsAt,
+            endsAt: facts.endsAt,
+            near: invoice.period.start
+        )
     }
 
     /// The counters of the periods that the invoice is about, from the raw events up to its ledger sequence.

@@ -64,7 +64,7 @@ struct UnpricedKey: Sendable, Hashable, Comparable {
 
 /// How much usage a transaction adds to what is unpriced, and how much it takes out.
 struct UnpricedChanges {
-    struct Count: Sendable {
+    struct Count: Sendable, Equatable {
         var events: Int64 = 0
         var inputTokens = FixedDecimal.zero
         var outputTokens = FixedDecimal.zero

@@ -109,6 +109,31 @@ enum UnpricedUsageStore {
             """
     }
 
+    /// What is unpriced of one tenant, for a pipeline; decode with `decodeCount`.
+    static func counts(of tenant: TenantID) -> SQL {
+        """
+        SELECT tenant_id, reason, provider, model, day_start, event_count, input_tokens, output_tokens
+        FROM unpriced_usage
+        WHERE tenant_id = \(tenant) AND event_count > 0
+        ORDER BY reason, provider, model, day_start
+        """
+    }
+
+    @Sendable
+    static func decodeCount(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (UnpricedKey, UnpricedChanges.Count) {
+        let key = try decodeKey(&row)
+        return (
+            key,
+            UnpricedChanges.Count(
+                events: try row.next(),
+                inputTokens: try row.next(),
+                outputTokens: try row.next()
+            )
+        )
+    }
+
     /// How many events are unpriced, by reason.
     static let totals: SQL =
         "SELECT reason, sum(event_count)::bigint FROM unpriced_usage GROUP BY reason ORDER BY reason"

@@ -47,6 +47,32 @@ import Web
         }
     }
 
+    @Test("usage that is wrongly said to have no cost, or not said to, is found by verify")
+    func unpricedIsVerified() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            try await server.ingest(
+                .call("a", model: "gpt-9", input: 7, output: 2),
+                .call("b", model: "gpt-9", input: 1),
+                .call("c", model: "gpt-9", input: 1)
+            )
+            _ = try await server.void("c")
+            #expect(try await server.differences() == [])
+            let subject = "tenant acme: unpriced usage of openai gpt-9, day of 2026-11-23T00:00:00.000000Z, "
+            let truth = "its events give 2 events of 8 and 2 tokens"
+            try await server.database.run("UPDATE unpriced_usage SET event_count = 1")
+            #expect(
+                try await server.differences()
+                    == ["\(subject)for want of a price is 1 events of 8 and 2 tokens, \(truth)"]
+            )
+            try await server.database.run("DELETE FROM unpriced_usage")
+            #expect(
+                try await server.differences()
+                    == ["\(subject)for want of a price is 0 events of 0 and 0 tokens, \(truth)"]
+            )
+        }
+    }
+
     @Test("a tenant sees its events without their cost")
     func tenantsSeeNoCost() async throws {
         try await TestServer.run { server in
