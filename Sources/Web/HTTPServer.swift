@@ -131,7 +131,8 @@ private struct Unrouted: RouterMiddleware {
             access: .open,
             bodyLimitBytes: 0,
             mediaTypes: [],
-            isQuiet: false
+            isQuiet: false,
+            endsWithClient: false
         )
         self.pipeline = pipeline
         self.operations = operations

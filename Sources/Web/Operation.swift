@@ -20,6 +20,9 @@ package struct Operation: Sendable {
     package let mediaTypes: [String]
     /// A busy operation: its successes are in the metrics, and in the log at level debug.
     package let isQuiet: Bool
+    /// It changes nothing and may take long: it is cancelled when its client has gone. Its connection serves nothing
+    /// else afterwards.
+    package let endsWithClient: Bool
 
     package static let defaultBodyLimitBytes = 256 * 1024
     package static let json = ["application/json"]

@@ -30,6 +30,7 @@ package final class Operations {
         bodyLimitBytes: Int? = nil,
         mediaTypes: [String] = Operation.json,
         isQuiet: Bool = false,
+        endsWithClient: Bool = false,
         handler: @escaping Handler
     ) {
         let operation = Operation(
@@ -39,7 +40,8 @@ package final class Operations {
             access: access,
             bodyLimitBytes: bodyLimitBytes ?? self.bodyLimitBytes,
             mediaTypes: mediaTypes,
-            isQuiet: isQuiet
+            isQuiet: isQuiet,
+            endsWithClient: endsWithClient
         )
         precondition(
             !routes.contains {
@@ -67,6 +69,7 @@ package final class Operations {
         bodyLimitBytes: Int? = nil,
         mediaTypes: [String] = Operation.json,
         isQuiet: Bool = false,
+        endsWithClient: Bool = false,
         handler: @escaping Handler
     ) {
         add(
@@ -77,6 +80,7 @@ package final class Operations {
             bodyLimitBytes: bodyLimitBytes,
             mediaTypes: mediaTypes,
             isQuiet: isQuiet,
+            endsWithClient: endsWithClient,
             handler: handler
         )
     }

@@ -70,6 +70,13 @@ extension Problem {
         detail: "This tenant is suspended: its credentials may read, and do nothing else until it is resumed."
     )
 
+    /// Nobody reads it: it is what log and metrics say of a request that was cancelled.
+    static let clientGone = Problem(
+        HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"),
+        code: "client_gone",
+        detail: "The client closed its connection before there was an answer."
+    )
+
     package static func preconditionFailed(current: ETag) -> Problem {
         Problem(
             .preconditionFailed,

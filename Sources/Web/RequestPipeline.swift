@@ -57,15 +57,6 @@ package struct RequestPipeline: Sendable {
         do {
             let principal = try await principal(of: request, for: operation, from: record.address)
             record.credentialID = principal.credentialID
-            let incoming = APIRequest(
-                method: request.method,
-                path: request.uri.path,
-                queryString: request.uri.query ?? "",
-                headers: request.headers,
-                body: try await body(of: request, for: operation),
-                parameters: parameters,
-                operationID: operation.id
-            )
             var logger = logger
             logger[metadataKey: "request_id"] = .string(record.requestID)
             let context = RequestContext(
@@ -77,19 +68,45 @@ package struct RequestPipeline: Sendable {
                 clock: clock,
                 ids: ids
             )
-            mayHaveChanged = operation.takesBody
-            answer = try await route.handler(incoming, context)
+            answer = try await whileClientWaits(for: operation, request.body) { content in
+                let incoming = APIRequest(
+                    method: request.method,
+                    path: request.uri.path,
+                    queryString: request.uri.query ?? "",
+                    headers: request.headers,
+                    body: try await self.body(content, of: request, for: operation),
+                    parameters: parameters,
+                    operationID: operation.id
+                )
+                mayHaveChanged = operation.takesBody
+                return try await route.handler(incoming, context)
+            }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)
             record.problem = problem
             answer = problem.answer(instance: request.uri.path, requestID: record.requestID)
         }
+        if operation.endsWithClient { answer.headers[.connection] = "close" }
         record.status = answer.status
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
         let body = body(of: answer, record: record, connection.eventLoop)
         return Self.response(answer, body: body, requestID: record.requestID)
+    }
+
+    /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
+    private func whileClientWaits(
+        for operation: Operation,
+        _ body: RequestBody,
+        _ work: (RequestBody) async throws -> Answer
+    ) async throws -> Answer {
+        guard operation.endsWithClient else { return try await work(body) }
+        do {
+            return try await body.consumeWithCancellationOnInboundClose(work)
+        } catch is CancellationError {
+            throw Problem.clientGone
+        }
     }
 
     /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
@@ -157,14 +174,18 @@ package struct RequestPipeline: Sendable {
         throw .unauthenticated("Send an API key as 'Authorization: Bearer ...' or 'X-Api-Key: ...'.")
     }
 
-    private func body(of request: Request, for operation: Operation) async throws -> ByteBuffer {
+    private func body(
+        _ content: RequestBody,
+        of request: Request,
+        for operation: Operation
+    ) async throws -> ByteBuffer {
         guard operation.takesBody else { return ByteBuffer() }
         let limit = operation.bodyLimitBytes
         let announced = request.headers[.contentLength].flatMap { Int($0) }
         guard announced ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
         let body: ByteBuffer
         do {
-            body = try await request.body.collect(upTo: limit)
+            body = try await content.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw Problem.contentTooLarge(limitBytes: limit)
         }

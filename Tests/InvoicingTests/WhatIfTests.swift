@@ -1,3 +1,4 @@
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -206,6 +207,51 @@ import Web
             #expect(try await refused("acme", half) == "400 validation_failed")
             let narrow = try await server.client([.invoicesRead])
             #expect(try await refused("acme", #"{"plan":"pro","version":1}"#, as: narrow) == "403 insufficient_scope")
+        }
+    }
+
+    /// Whether so many come to wait for the raw log, within ten seconds.
+    private static func isReached(
+        waiting: Int64,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        for _ in 0..<1_000 {
+            let count = try transaction.first(
+                """
+                SELECT count(*), pg_sleep(0.01)::text
+                FROM pg_locks WHERE relation = 'usage_event'::regclass AND NOT granted
+                """
+            ) { row throws(PostgresError) in try row.next(Int64.self) }
+            if count == waiting { return true }
+        }
+        return false
+    }
+
+    /// The raw log is locked, so that the replay can only wait, for what no statement's time limit would end so soon.
+    @Test func `a replay ends when its client goes`() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await Self.arrange(server)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.draft(server, Self.matrix)
+            let body = #"{"plan":"pro","version":2}"#
+            let request = [
+                "POST /api/v1/tenants/acme/what-if HTTP/1.1", "Host: x", "Content-Type: application/json",
+                "Authorization: Bearer \(TestServer.operatorKey)", "Content-Length: \(body.utf8.count)", "", body,
+            ].joined(separator: "\r\n")
+            let port = server.port
+            let pool = PostgresPool(PostgresConfiguration(url: server.database.url).asOwner(), logger: .silent)
+            let (hasWaited, hasEnded) = try await pool.transaction(.worker) { transaction in
+                try transaction.execute("LOCK TABLE usage_event IN ACCESS EXCLUSIVE MODE")
+                var connection: RawConnection? = try RawConnection(port: port)
+                try connection?.send(request)
+                let hasWaited = try Self.isReached(waiting: 1, in: transaction)
+                connection = nil
+                return (hasWaited, try Self.isReached(waiting: 0, in: transaction))
+            }
+            await pool.close()
+            #expect(hasWaited && hasEnded)
+            #expect(try await eventually { server.log.text.contains("client_gone") })
         }
     }
 }

@@ -16,7 +16,13 @@ package struct WhatIfRoutes: Sendable {
     }
 
     package func register(in operations: Operations) {
-        operations.post("/tenants/{key}/what-if", "tryPlanVersion", scope: .invoicesRead, handler: run)
+        operations.post(
+            "/tenants/{key}/what-if",
+            "tryPlanVersion",
+            scope: .invoicesRead,
+            endsWithClient: true,
+            handler: run
+        )
     }
 
     @Sendable
