@@ -33,40 +33,43 @@ package struct LimitsInForceWorker: Service {
     }
 
     package func run() async throws {
-        await loop.run {
-            while try await applyDue() == Self.batchCount {}
-        }
+        await loop.run { try await applyDue() }
     }
 
-    /// Does what is due, up to a batch, and returns for how many tenants it worked.
+    /// Does what is due, and returns for how many tenants it worked. Where it fails it goes on with the next tenant,
+    /// and tries again when it is called again.
+    @discardableResult
     package func applyDue() async throws -> Int {
         let now = clock.now()
-        let tenants = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            try SubscriptionStore.tenantsWithDueLimits(at: now, limit: Self.batchCount, in: transaction)
-        }
         var done = 0
-        for tenant in Set(tenants).sorted() {
-            do {
-                try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                    try TenantLedger.lockAndBump(tenant, in: transaction)
-                    try LimitsInForce.applyAndCount(
-                        to: tenant,
-                        at: now,
-                        catalog: catalog,
-                        usage: usage,
-                        in: transaction
-                    )
-                }
-                catalog.invalidate(tenant: tenant)
-                done += 1
-            } catch let error where !Task.isCancelled {
-                // One tenant's trouble must not keep the others' limits out of force.
-                logger.error(
-                    "limits of a tenant could not be put in force",
-                    metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
-                )
+        var after: SubscriptionStore.DueLimits?
+        repeat {
+            let position = after
+            let due = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                try SubscriptionStore.dueLimits(at: now, after: position, limit: Self.batchCount, in: transaction)
             }
-        }
+            for tenant in Set(due.map(\.tenant)).sorted() where await isApplied(to: tenant, at: now) { done += 1 }
+            after = due.count < Self.batchCount ? nil : due.last
+        } while after != nil && !Task.isCancelled
         return done
+    }
+
+    private func isApplied(to tenant: TenantID, at now: Instant) async -> Bool {
+        do {
+            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                try TenantLedger.lockAndBump(tenant, in: transaction)
+                try LimitsInForce.applyAndCount(to: tenant, at: now, catalog: catalog, usage: usage, in: transaction)
+            }
+            catalog.invalidate(tenant: tenant)
+            return true
+        } catch {
+            guard !Task.isCancelled else { return false }
+            // One tenant's trouble must not keep the others' limits out of force.
+            logger.error(
+                "limits of a tenant could not be put in force",
+                metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
+            )
+            return false
+        }
     }
 }

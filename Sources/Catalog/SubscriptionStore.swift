@@ -133,21 +133,27 @@ enum SubscriptionStore {
         )
     }
 
-    /// Tenants whose limits in force should have changed by now.
-    static func tenantsWithDueLimits(
+    /// A tenant whose limits in force should have changed, and when.
+    typealias DueLimits = (dueAt: Instant, tenant: TenantID)
+
+    /// What should have changed by now, longest due first, behind a position.
+    static func dueLimits(
         at now: Instant,
+        after position: DueLimits?,
         limit: Int,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> [TenantID] {
-        try transaction.query(
+    ) throws(PostgresError) -> [DueLimits] {
+        let (dueAt, tenant) = position ?? (.minimum, .operatorWide)
+        return try transaction.query(
             """
-            SELECT tenant_id
+            SELECT DISTINCT limits_due_at, tenant_id
             FROM subscription
-            WHERE limits_due_at <= \(now)
+            WHERE limits_due_at >= \(dueAt) AND limits_due_at <= \(now)
+                AND (limits_due_at, tenant_id) > (\(dueAt), \(tenant))
             ORDER BY limits_due_at, tenant_id
             LIMIT \(limit)
             """
-        ) { row throws(PostgresError) in try row.next(TenantID.self) }
+        ) { row throws(PostgresError) in (try row.next(), try row.next()) }
     }
 
     private static func refusingOverlap(

@@ -87,6 +87,34 @@ import Web
         }
     }
 
+    /// More than the worker takes at a time, all due before the one tenant with which nothing is wrong.
+    @Test func tenantsThatFailKeepNoOtherWaiting() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(251)
+            try await fixture.subscribeEverybody()
+            try await fixture.database.run(
+                """
+                UPDATE subscription SET limits_due_at = starts_at + tenant_id * interval '1 second';
+                UPDATE subscription_segment SET overrides = '{"bogus":1}' WHERE tenant_id <= 250
+                """
+            )
+            try await fixture.catalog.reload()
+            let worker = LimitsInForceWorker(
+                pool: fixture.pool,
+                catalog: fixture.catalog,
+                usage: StoredUsageAccess(rate: { _, _ in }, latest: { _, _, _ in nil }),
+                clock: fixture.clock.clock,
+                logger: .silent
+            )
+            #expect(try await worker.applyDue() == 1)
+            let due = try await fixture.pool.query(
+                .worker,
+                "SELECT count(*) FROM subscription WHERE limits_due_at IS NOT NULL"
+            ) { row throws(PostgresError) in try row.next(Int64.self) }
+            #expect(due == [250])
+        }
+    }
+
     @Test func limitsEndWithTheSubscription() async throws {
         try await TestServer.run { server in
             try await server.arrange()
