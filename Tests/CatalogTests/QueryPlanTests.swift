@@ -8,36 +8,6 @@ import Web
 
 /// Every statement on the way to a tenant's snapshot must find its rows by an index, however many tenants there are.
 @Suite struct QueryPlanTests {
-    private struct Plan: Sendable {
-        let text: String
-        let nodes: [String]
-
-        var usesIndexesOnly: Bool {
-            nodes.contains { $0.contains("Index") } && !nodes.contains("Seq Scan")
-        }
-    }
-
-    private static func plan(_ statement: SQL, _ fixture: CatalogFixture) async throws -> Plan {
-        let texts = try await fixture.transaction { transaction in
-            try transaction.query("EXPLAIN (FORMAT JSON) \(statement)") { row throws(PostgresError) in
-                try row.next(PostgresJSON.self).text
-            }
-        }
-        let text = try #require(texts.first)
-        return Plan(text: text, nodes: nodes(in: try JSONValue(parsing: text)))
-    }
-
-    private static func nodes(in value: JSONValue) -> [String] {
-        switch value {
-        case .array(let elements): elements.flatMap(nodes)
-        case .object(let members):
-            members.flatMap { member in
-                member.name == "Node Type" ? [member.value.string ?? ""] : nodes(in: member.value)
-            }
-        default: []
-        }
-    }
-
     @Test func theHotStatementsUseIndexes() async throws {
         try await CatalogFixture.run { fixture in
             try await fixture.addTenants(20_000)
@@ -78,8 +48,48 @@ import Web
                 ("wanted periods", BillingPeriodStore.reading([wanted])),
             ]
             for (name, statement) in statements {
-                let plan = try await Self.plan(statement, fixture)
-                #expect(plan.usesIndexesOnly, "\(name): \(plan.text)")
+                let plan = try await QueryPlan(of: statement, fixture.pool)
+                #expect(plan.usesIndexesOnly, "\(name): \(plan)")
+            }
+        }
+    }
+
+    @Test func theListsOfPricesReadAPage() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.database.run(
+                """
+                INSERT INTO price_book (price_id, provider, model, component, above_input_tokens, unit_amount, currency,
+                    effective_from, source, created_version, created_at)
+                SELECT gen_random_uuid(), 'p' || n % 20, 'm' || n % 1000, 'output', 0, 1, 'USD',
+                    '2026-01-01Z'::timestamptz + n * interval '1 minute', 'api', 1, now()
+                FROM generate_series(1, 40000) n;
+                INSERT INTO fx_rate (fx_rate_id, from_currency, to_currency, rate, effective_from, created_at)
+                SELECT gen_random_uuid(), 'USD', (ARRAY['EUR', 'JPY', 'KWD', 'GBP'])[1 + n % 4], 1,
+                    '2026-01-01Z'::timestamptz + n * interval '1 minute', now()
+                FROM generate_series(1, 40000) n;
+                INSERT INTO price_set (price_set_id, set_key, currency, is_reported, created_at)
+                SELECT n, 'USD:' || n, 'USD', false, now() FROM generate_series(1, 20) n;
+                INSERT INTO price_set_entry (price_set_id, price_id)
+                SELECT n, price_id FROM generate_series(1, 20) n, (SELECT price_id FROM price_book LIMIT 2000) price;
+                ANALYZE;
+                """
+            )
+            var ofModel = PriceBookStore.Filter()
+            ofModel.provider = "p7"
+            ofModel.model = "m7"
+            var inForce = PriceBookStore.Filter()
+            inForce.provider = "p7"
+            inForce.effectiveAt = try Instant(parsing: "2026-06-01T00:00:00Z")
+            let lists: [(String, SQL)] = [
+                ("prices", PriceBookStore.page(PriceBookStore.Filter(), after: nil, limit: 51)),
+                ("prices of a model", PriceBookStore.page(ofModel, after: nil, limit: 51)),
+                ("prices in force", PriceBookStore.page(inForce, after: nil, limit: 51)),
+                ("rates", FXRateStore.page(from: nil, to: nil, after: nil, limit: 51)),
+                ("rates to one", FXRateStore.page(from: Currency("USD"), to: Currency("JPY"), after: nil, limit: 51)),
+            ]
+            for (name, statement) in lists {
+                let plan = try await QueryPlan(of: statement, executing: true, fixture.pool)
+                #expect(plan.usesIndexesOnly && plan.rowsTouched < 6_000, "\(name): \(plan)")
             }
         }
     }

@@ -59,7 +59,8 @@ import Web
         SELECT n, 'USD:' || n, 'USD', false, now() FROM generate_series(1, 2000) n;
         INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
             output_tokens, attempted_version)
-        SELECT tenant_id, 'price', 'openai', 'm' || n, '2026-11-01Z', 1, 1, 1, 1 FROM tenant, generate_series(1, 5) n;
+        SELECT tenant_id, 'price', 'openai', 'm' || tenant_id % 400 || '-' || n, '2026-11-01Z', 1, 1, 1, 1
+        FROM tenant, generate_series(1, 20) n;
         INSERT INTO unmatched_event (tenant_id, event_key, content_hash, received_at, event_time, time_given, subject,
             source, event_id, event_type, event)
         SELECT 0, gen_random_uuid(), n, now(), now(), true, 's' || n % 500, 's', 'e' || n, 'e', '{}'
@@ -67,34 +68,14 @@ import Web
         ANALYZE;
         """
 
-    private static func nodes(in value: JSONValue) -> [String] {
-        switch value {
-        case .array(let elements): elements.flatMap(nodes)
-        case .object(let members):
-            members.flatMap { member in
-                member.name == "Node Type" ? [member.value.string ?? ""] : nodes(in: member.value)
-            }
-        default: []
-        }
-    }
-
-    private static func plan(_ statement: SQL, as scope: PostgresScope, _ pool: PostgresPool) async throws -> String {
-        let texts = try await pool.query(.worker, as: scope, "EXPLAIN (FORMAT JSON) \(statement)") {
-            row throws(PostgresError) in try row.next(PostgresJSON.self).text
-        }
-        return try #require(texts.first)
-    }
-
     private static func expectIndexes(
         _ name: String,
         _ statement: SQL,
         as scope: PostgresScope,
         _ pool: PostgresPool
     ) async throws {
-        let plan = try await plan(statement, as: scope, pool)
-        let nodes = nodes(in: try JSONValue(parsing: plan))
-        #expect(nodes.contains { $0.contains("Index") }, "\(name): \(plan)")
-        #expect(!nodes.contains("Seq Scan"), "\(name): \(plan)")
+        let plan = try await QueryPlan(of: statement, as: scope, pool)
+        #expect(plan.usesIndexesOnly, "\(name): \(plan)")
     }
 
     @Test func theHotStatementsUseIndexes() async throws {
@@ -155,6 +136,26 @@ import Web
         }
         await pool.close()
         try await database.drop()
+    }
+
+    @Test func whatIsUnpricedIsFoundByKeys() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.rows)
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let all = UnpricedUsageStore.Filter()
+            let ofTenant = UnpricedUsageStore.Filter(tenant: TenantID(7))
+            let statements: [(String, SQL)] = [
+                ("summary", UnpricedUsageStore.summaries(all, after: nil, limit: 51)),
+                ("summary behind a position", UnpricedUsageStore.summaries(all, after: ("p", "m", "r"), limit: 51)),
+                ("summary of a tenant", UnpricedUsageStore.summaries(ofTenant, after: nil, limit: 51)),
+                ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
+            ]
+            for (name, statement) in statements {
+                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                #expect(plan.usesIndexesOnly && plan.rowsTouched <= 6_000, "\(name): \(plan)")
+            }
+            await pool.close()
+        }
     }
 
     /// Every flush updates these rows in place: an index on a column that changes would cost each a new index entry.

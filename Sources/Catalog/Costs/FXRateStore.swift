@@ -68,6 +68,15 @@ enum FXRateStore {
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [FXRateRecord] {
+        try transaction.query(page(from: from, to: to, after: position, limit: limit), record)
+    }
+
+    static func page(
+        from: Currency?,
+        to: Currency?,
+        after position: (from: String, to: String, start: Instant)?,
+        limit: Int
+    ) -> SQL {
         var conditions: [SQL] = ["true"]
         if let from { conditions.append("from_currency = \(from)") }
         if let to { conditions.append("to_currency = \(to)") }
@@ -78,15 +87,12 @@ enum FXRateStore {
                 """
             )
         }
-        return try transaction.query(
-            """
+        return """
             \(selection)
             WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY from_currency, to_currency, effective_from
             LIMIT \(limit)
-            """,
-            record
-        )
+            """
     }
 
     private static let selection: SQL = """

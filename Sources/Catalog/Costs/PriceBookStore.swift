@@ -103,6 +103,10 @@ enum PriceBookStore {
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [PriceRecord] {
+        try transaction.query(page(filter, after: position, limit: limit), record)
+    }
+
+    static func page(_ filter: Filter, after position: Position?, limit: Int) -> SQL {
         var conditions: [SQL] = ["true"]
         if let provider = filter.provider { conditions.append("price.provider = \(provider)") }
         if let model = filter.model { conditions.append("price.model = \(model)") }
@@ -118,15 +122,12 @@ enum PriceBookStore {
                 """
             )
         }
-        return try transaction.query(
-            """
+        return """
             \(selection)
             WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY price.provider, price.model, price.component, price.above_input_tokens, price.effective_from
             LIMIT \(limit)
-            """,
-            record
-        )
+            """
     }
 
     private static func isInForce(at instant: Instant) -> SQL {
@@ -140,11 +141,12 @@ enum PriceBookStore {
         """
     }
 
+    /// Whether it is used is looked up for each row: an EXISTS here makes PostgreSQL read all uses first.
     private static let selection: SQL = """
         SELECT price.price_id, price.provider, price.model, price.component, price.above_input_tokens,
             price.unit_amount, price.currency, price.effective_from, price.created_version, price.source,
             price.created_at,
-            EXISTS (SELECT FROM price_set_entry AS used WHERE used.price_id = price.price_id)
+            (SELECT true FROM price_set_entry AS used WHERE used.price_id = price.price_id LIMIT 1) IS NOT NULL
         FROM price_book AS price
         """
 

@@ -102,7 +102,7 @@ struct InvoiceDrafting: Sendable {
 }
 
 /// Which subscriptions wait for an adjustment and have no draft of one.
-private enum InvoiceAwaiting {
+enum InvoiceAwaiting {
     static func statement(_ part: Int, of parts: Int, limit: Int) -> SQL {
         """
         SELECT waiting.tenant_id, waiting.subscription_id, waiting.period_index

@@ -39,19 +39,21 @@ enum CreditNoteStore {
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [StoredCreditNote] {
-        let found = try transaction.query(
-            """
+        try withLines(transaction.query(page(filter, after: id, limit: limit), Self.note), in: transaction)
+    }
+
+    static func page(_ filter: Filter, after id: CreditNoteID?, limit: Int) -> SQL {
+        var conditions: [SQL] = ["credit_note_id > \(id ?? CreditNoteID(rawValue: .zero))"]
+        if let tenant = filter.tenant { conditions.append("tenant_id = \(tenant)") }
+        if let invoice = filter.invoice { conditions.append("invoice_id = \(invoice)") }
+        if let from = filter.from { conditions.append("created_at >= \(from)") }
+        if let to = filter.to { conditions.append("created_at < \(to)") }
+        return """
             \(selection)
-            WHERE credit_note_id > \(id ?? CreditNoteID(rawValue: .zero))
-                AND (\(filter.tenant)::bigint IS NULL OR tenant_id = \(filter.tenant))
-                AND (\(filter.invoice)::uuid IS NULL OR invoice_id = \(filter.invoice))
-                AND created_at >= \(filter.from ?? .minimum) AND created_at < \(filter.to ?? .maximum)
+            WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY credit_note_id
             LIMIT \(limit)
-            """,
-            Self.note
-        )
-        return try withLines(found, in: transaction)
+            """
     }
 
     /// Every part of an invoice's lines that credit notes took off.

@@ -42,22 +42,23 @@ enum CreditGrantStore {
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [CreditGrant] {
-        try transaction.query(
-            """
-            \(selection)
-            WHERE tenant_id = \(tenant) AND credit_grant_id > \(id ?? CreditGrantID(rawValue: .zero))
-                AND (\(filter.kind)::text IS NULL OR kind = \(filter.kind))
-                AND (\(filter.status)::text IS NULL OR \(filter.status) = CASE
-                    WHEN voided_at IS NOT NULL THEN 'void'
-                    WHEN remaining = 0 THEN 'used'
-                    WHEN expires_at <= \(filter.now) THEN 'expired'
-                    ELSE 'active'
-                END)
-            ORDER BY credit_grant_id
-            LIMIT \(limit)
-            """,
-            Self.grant
-        )
+        try transaction.query(page(tenant: tenant, filter, after: id, limit: limit), Self.grant)
+    }
+
+    static func page(tenant: TenantID, _ filter: Filter, after id: CreditGrantID?, limit: Int) -> SQL {
+        """
+        \(selection)
+        WHERE tenant_id = \(tenant) AND credit_grant_id > \(id ?? CreditGrantID(rawValue: .zero))
+            AND (\(filter.kind)::text IS NULL OR kind = \(filter.kind))
+            AND (\(filter.status)::text IS NULL OR \(filter.status) = CASE
+                WHEN voided_at IS NOT NULL THEN 'void'
+                WHEN remaining = 0 THEN 'used'
+                WHEN expires_at <= \(filter.now) THEN 'expired'
+                ELSE 'active'
+            END)
+        ORDER BY credit_grant_id
+        LIMIT \(limit)
+        """
     }
 
     static func usableCount(

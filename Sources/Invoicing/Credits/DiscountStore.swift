@@ -30,17 +30,17 @@ enum DiscountStore {
         limit: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [DiscountRecord] {
-        try transaction.query(
-            """
-            \(selection)
-            WHERE tenant_id = \(tenant) AND discount_id > \(id ?? DiscountID(rawValue: .zero))
-                AND (\(status)::text IS NULL
-                    OR \(status) = CASE WHEN ended_at IS NULL THEN 'active' ELSE 'ended' END)
-            ORDER BY discount_id
-            LIMIT \(limit)
-            """,
-            Self.discount
-        )
+        try transaction.query(page(tenant: tenant, status: status, after: id, limit: limit), Self.discount)
+    }
+
+    static func page(tenant: TenantID, status: DiscountStatus?, after id: DiscountID?, limit: Int) -> SQL {
+        """
+        \(selection)
+        WHERE tenant_id = \(tenant) AND discount_id > \(id ?? DiscountID(rawValue: .zero))
+            AND (\(status)::text IS NULL OR \(status) = CASE WHEN ended_at IS NULL THEN 'active' ELSE 'ended' END)
+        ORDER BY discount_id
+        LIMIT \(limit)
+        """
     }
 
     static func activeCount(
