@@ -106,16 +106,26 @@ package struct PublishedVersionBody: Encodable, Sendable {
     let version: PlanVersionBody
     let warnings: [Warning]
 
-    init(_ record: PlanVersionRecord, overlaps: [ChargeOverlap]) {
+    init(_ record: PlanVersionRecord, overlaps: [ChargeOverlap], unbounded: [UnboundedMatrix]) {
         version = PlanVersionBody(record)
-        warnings = overlaps.map { overlap in
-            Warning(
-                code: "overlapping_charges",
-                pointer: "/charges/\(overlap.index)/feature",
-                detail: "An event of type '\(overlap.eventType)' can be charged by '\(overlap.other)' and by "
-                    + "'\(overlap.feature)'; both charges are then made."
-            )
-        }
+        warnings =
+            overlaps.map { overlap in
+                Warning(
+                    code: "overlapping_charges",
+                    pointer: "/charges/\(overlap.index)/feature",
+                    detail: "An event of type '\(overlap.eventType)' can be charged by '\(overlap.other)' and by "
+                        + "'\(overlap.feature)'; both charges are then made."
+                )
+            }
+            + unbounded.map { matrix in
+                Warning(
+                    code: "unbounded_dimension",
+                    pointer: "/charges/\(matrix.index)/price/dimensions",
+                    detail: "There is no end to the values of \(matrix.dimensions.joined(separator: ", ")), and the "
+                        + "default price of '\(matrix.feature)' counts each on its own: one counter and one line of "
+                        + "the invoice for each in every period."
+                )
+            }
     }
 
     private enum CodingKeys: String, CodingKey {

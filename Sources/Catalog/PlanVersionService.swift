@@ -22,7 +22,9 @@ enum PlanVersionService {
         let features = try metered(charges.map(\.featureKey), in: transaction)
         let byID = Dictionary(features.values.map { ($0.feature.id, $0) }) { first, _ in first }
         let overlaps = ChargeOverlap.find(in: charges, features: byID)
-        return try .json(PublishedVersionBody(record, overlaps: overlaps), revision: record.revision)
+        let matrices = UnboundedMatrix.find(in: charges, features: byID)
+        let body = PublishedVersionBody(record, overlaps: overlaps, unbounded: matrices)
+        return try .json(body, revision: record.revision)
     }
 
     /// The features that exist among the keys, each with its meter.

@@ -123,7 +123,7 @@ extension MatrixPrice {
 
 extension MeteredFeature {
     /// Every value of a dimension that usage of the feature can have, in order; nil when there is no end to them.
-    fileprivate func possibleValues(of dimension: String) -> [String]? {
+    func possibleValues(of dimension: String) -> [String]? {
         let filters = feature.filters.filter { $0.name == dimension }
         if case .classes(let classes, dimension) = meter.definition.value {
             return classes.map(\.name).filter { name in filters.allSatisfy { $0.admits(name) } }

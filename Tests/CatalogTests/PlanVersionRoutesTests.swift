@@ -124,6 +124,27 @@ import Web
         }
     }
 
+    @Test func publishingWarnsOfADefaultPriceForEachUser() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            let meter = """
+                {"key":"calls","event_type":"call","aggregation":"count","dimensions":{"user":"user","model":"model"}}
+                """
+            _ = try await server.expect(201, "POST", "/meters", meter)
+            _ = try await server.expect(201, "POST", "/features", #"{"key":"calls","meter":"calls"}"#)
+            let body = """
+                {"charges":[{"feature":"calls","price":{"model":"matrix","dimensions":["model","user"],"cells":[],
+                 "default":{"model":"per_unit","unit_amount":"1"}}}]}
+                """
+            _ = try await server.expect(201, "POST", "/plans/pro/versions", body)
+            let published = try await server.expect(200, "POST", "/plans/pro/versions/1/publish")
+            let warning = published.json["warnings"]?.elements?.first
+            #expect(warning?["code"]?.string == "unbounded_dimension")
+            #expect(warning?["pointer"]?.string == "/charges/0/price/dimensions")
+            #expect(warning?["detail"]?.string?.contains("values of user, and") == true)
+        }
+    }
+
     @Test func plansKeepTheirCurrency() async throws {
         try await TestServer.run { server in
             try await server.arrange()

@@ -53,6 +53,20 @@ import Web
         return MeteredFeature(feature: feature, meter: meter)
     }
 
+    @Test("publishing warns where a default price counts values on their own to which there is no end")
+    func unboundedDimensions() {
+        func warned(_ price: Price, filters: [ValueFilter] = []) -> [[String]] {
+            let metered = feature(filters: filters)
+            let charge = Charge(featureID: metered.feature.id, featureKey: "f", price: price)
+            return UnboundedMatrix.find(in: [charge], features: [metered.feature.id: metered]).map(\.dimensions)
+        }
+        let price = matrix(["model", "place", "token_class"], default: Self.unit)
+        #expect(warned(price) == [["place"]])
+        #expect(warned(price, filters: [ValueFilter(name: "place", condition: .among(["eu", "us"]))]) == [])
+        #expect(warned(matrix(["model", "token_class"], default: Self.unit)) == [])
+        #expect(warned(Self.unit) == [])
+    }
+
     private func matrix(
         _ dimensions: [String],
         _ listed: [[String]] = [],
