@@ -36,8 +36,8 @@ package struct LimitsInForceWorker: Service {
         await loop.run { try await applyDue() }
     }
 
-    /// Does what is due, and returns for how many tenants it worked. Where it fails it goes on with the next tenant, and
-    /// tries again when it is called again.
+    /// Does what is due, and returns for how many tenants it worked. Where it fails it goes on with the next tenant,
+    /// and tries again when it is called again.
     @discardableResult
     package func applyDue() async throws -> Int {
         let now = clock.now()

@@ -122,8 +122,8 @@ package struct PublishedVersionBody: Encodable, Sendable {
                     code: "unbounded_dimension",
                     pointer: "/charges/\(matrix.index)/price/dimensions",
                     detail: "There is no end to the values of \(matrix.dimensions.joined(separator: ", ")), and the "
-                        + "default price of '\(matrix.feature)' counts each on its own: one counter and one line of the "
-                        + "invoice for each in every period."
+                        + "default price of '\(matrix.feature)' counts each on its own: one counter and one line of "
+                        + "the invoice for each in every period."
                 )
             }
     }

@@ -89,6 +89,7 @@ package struct RequestPipeline: Sendable {
             record.problem = problem
             answer = problem.answer(instance: request.uri.path, requestID: record.requestID)
         }
+        if operation.endsWithClient { answer.headers[.connection] = "close" }
         record.status = answer.status
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
@@ -108,6 +109,20 @@ package struct RequestPipeline: Sendable {
             var answer = try await body.consumeWithCancellationOnInboundClose(work)
             answer.headers[.connection] = "close"
             return answer
+        } catch is CancellationError {
+            throw Problem.clientGone
+        }
+    }
+
+    /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
+    private func whileClientWaits(
+        for operation: Operation,
+        _ body: RequestBody,
+        _ work: (RequestBody) async throws -> Answer
+    ) async throws -> Answer {
+        guard operation.endsWithClient else { return try await work(body) }
+        do {
+            return try await body.consumeWithCancellationOnInboundClose(work)
         } catch is CancellationError {
             throw Problem.clientGone
         }

@@ -67,6 +67,10 @@ import Web
                 SELECT gen_random_uuid(), 'USD', (ARRAY['EUR', 'JPY', 'KWD', 'GBP'])[1 + n % 4], 1,
                     '2026-01-01Z'::timestamptz + n * interval '1 minute', now()
                 FROM generate_series(1, 40000) n;
+                INSERT INTO price_set (price_set_id, set_key, currency, is_reported, created_at)
+                SELECT n, 'USD:' || n, 'USD', false, now() FROM generate_series(1, 20) n;
+                INSERT INTO price_set_entry (price_set_id, price_id)
+                SELECT n, price_id FROM generate_series(1, 20) n, (SELECT price_id FROM price_book LIMIT 2000) price;
                 ANALYZE;
                 """
             )

@@ -42,8 +42,8 @@ import Web
         FROM subscription, generate_series(0, 9) n,
             LATERAL (SELECT '2026-01-01Z'::timestamptz + n * interval '30 days' + tenant_id * interval '1 minute')
                 AS time (issued);
-        INSERT INTO invoice_document (tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq, currency,
-            tenant_key, tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit,
+        INSERT INTO invoice_document (tenant_id, invoice_id, sequence, number, finalized_at, due_at, ledger_seq,
+            currency, tenant_key, tenant_name, subtotal, discount, credits, tax, total, carried_forward, paid_by_credit,
             amount_due, facts, content_hash)
         SELECT tenant_id, invoice_id, row_number() OVER (), 'INV-' || row_number() OVER (), issued_at, issued_at, 1,
             'USD', 't', 'T', 1, 0, 0, 0, 1, 0, 0, 1, '{}', sha256('x')

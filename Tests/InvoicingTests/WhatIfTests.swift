@@ -235,10 +235,10 @@ import Web
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             try await Self.draft(server, Self.matrix)
             let body = #"{"plan":"pro","version":2}"#
-            let request = """
-                POST /api/v1/tenants/acme/what-if HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(TestServer.operatorKey)\r
-                Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)
-                """
+            let request = [
+                "POST /api/v1/tenants/acme/what-if HTTP/1.1", "Host: x", "Content-Type: application/json",
+                "Authorization: Bearer \(TestServer.operatorKey)", "Content-Length: \(body.utf8.count)", "", body,
+            ].joined(separator: "\r\n")
             let port = server.port
             let pool = PostgresPool(PostgresConfiguration(url: server.database.url).asOwner(), logger: .silent)
             let (hasWaited, hasEnded) = try await pool.transaction(.worker) { transaction in

@@ -144,6 +144,26 @@ import Web
         try await database.drop()
     }
 
+    @Test func whatIsUnpricedIsFoundByKeys() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.rows)
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let all = UnpricedUsageStore.Filter()
+            let ofTenant = UnpricedUsageStore.Filter(tenant: TenantID(7))
+            let statements: [(String, SQL)] = [
+                ("summary", UnpricedUsageStore.summaries(all, after: nil, limit: 51)),
+                ("summary behind a position", UnpricedUsageStore.summaries(all, after: ("p", "m", "r"), limit: 51)),
+                ("summary of a tenant", UnpricedUsageStore.summaries(ofTenant, after: nil, limit: 51)),
+                ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
+            ]
+            for (name, statement) in statements {
+                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                #expect(plan.usesIndexesOnly && plan.rowsTouched <= 6_000, "\(name): \(plan)")
+            }
+            await pool.close()
+        }
+    }
+
     /// Every flush updates these rows in place: an index on a column that changes would cost each a new index entry.
     @Test func whatEveryFlushUpdatesIsNotIndexed() async throws {
         let database = try await TestDatabase.create()

@@ -141,11 +141,12 @@ enum PriceBookStore {
         """
     }
 
+    /// Whether it is used is looked up for each row: an EXISTS here makes PostgreSQL read all uses first.
     private static let selection: SQL = """
         SELECT price.price_id, price.provider, price.model, price.component, price.above_input_tokens,
             price.unit_amount, price.currency, price.effective_from, price.created_version, price.source,
             price.created_at,
-            EXISTS (SELECT FROM price_set_entry AS used WHERE used.price_id = price.price_id)
+            (SELECT true FROM price_set_entry AS used WHERE used.price_id = price.price_id LIMIT 1) IS NOT NULL
         FROM price_book AS price
         """
 
