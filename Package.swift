@@ -52,9 +52,10 @@ let package = Package(
             dependencies: [
                 "Postgres", "BillingCore", hummingbird, logging, metrics, lifecycle, crypto, nioCore, httpTypes,
                 .product(name: "CoreMetrics", package: "swift-metrics"),
-                .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                nioHTTP1,
+                nioHTTP1, unixSignals,
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOTLS", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
             ],
@@ -63,7 +64,7 @@ let package = Package(
         .target(
             name: "Identity",
             dependencies: [
-                "Web", crypto, logging, metrics, lifecycle, nioCore, httpTypes,
+                "Web", crypto, logging, metrics, lifecycle, nioCore, nioPosix, nioHTTP1, httpTypes,
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ],

@@ -35,6 +35,13 @@ package struct Configuration: Sendable {
     package var authenticationLimits = AuthenticationThrottle.Limits()
     package var trustedProxies: [AddressRange] = []
     package var invoiceGrace = InvoiceGrace(hours: 24)
+    /// Addresses that configured URLs may lead to although they are not public.
+    package var outboundAllowed: [AddressRange] = []
+    package var connectionLimit = 4_000
+    /// How long a request, and a handshake, may take to arrive.
+    package var readTimeoutSeconds = 30
+    /// Nil speaks plain HTTP.
+    package var certificate: TLSCertificate?
     /// Who issues the invoices; nil leaves that out.
     package var seller: InvoiceSeller?
 
@@ -89,6 +96,9 @@ package struct Configuration: Sendable {
             .authenticationFailuresPerCredential,
             in: 0...1_000_000
         )
+        connectionLimit = reader.integer(.maximumConnections, in: 10...1_000_000)
+        certificate = Self.certificate(&reader)
+        outboundAllowed = reader.addressRanges(.outboundAllow)
         trustedProxies = reader.addressRanges(.trustedProxies)
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
         invoiceGrace = InvoiceGrace(hours: reader.integer(.invoiceGraceHours, in: 0...744))
@@ -132,6 +142,25 @@ package struct Configuration: Sendable {
         }
         let lines = (details ?? "").split(separator: ";").map { String($0.trimmingPrefix(while: \.isWhitespace)) }
         return InvoiceSeller(name: name, lines: lines.filter { !$0.isEmpty })
+    }
+
+    private static func certificate(_ reader: inout SettingsReader) -> TLSCertificate? {
+        switch (reader.text(.tlsCertificate), reader.text(.tlsKey)) {
+        case (nil, nil):
+            return nil
+        case (_?, nil):
+            reader.fault(.tlsCertificate, "needs TURNPIKE_TLS_KEY beside it")
+        case (nil, _?):
+            reader.fault(.tlsKey, "needs TURNPIKE_TLS_CERT beside it")
+        case (let certificate?, let key?):
+            do throws(TLSCertificate.Fault) {
+                return try TLSCertificate(.init(certificatePath: certificate, keyPath: key))
+            } catch {
+                let setting = error.isOfKey(at: key) ? Setting.tlsKey : .tlsCertificate
+                reader.fault(setting, "can't be used: \(error)")
+            }
+        }
+        return nil
     }
 
     private static func operatorKey(_ reader: inout SettingsReader) -> APIKeyText? {

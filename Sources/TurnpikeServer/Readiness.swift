@@ -5,23 +5,15 @@ import Web
 
 /// Whether requests can be served: the database answers and its schema is the one this program was built for.
 ///
-/// The answer stays for a second, and those who ask while the database is being asked wait for that answer: the probe is
-/// open to everybody, and a flood of it must not reach the database.
+/// The answer stays for a second, and those who ask while the database is being asked wait for that answer: the probe
+/// is open to everybody, and a flood of it must not reach the database.
 final class Readiness: Sendable {
-    private typealias Waiter = CheckedContinuation<Result<Void, any Error>, Never>
-
-    private struct State {
-        var answer: Result<Void, any Error> = .success(())
-        var validUntil: ContinuousClock.Instant?
-        var isAsking = false
-        var waiters: [Waiter] = []
-
-        var isValid: Bool { validUntil.map { .now < $0 } ?? false }
-    }
+    private typealias Answer = Result<Void, any Error>
 
     private static let validity = Duration.seconds(1)
 
-    private let state = Mutex(State())
+    private let last = Mutex<(answer: Answer, validUntil: ContinuousClock.Instant)?>(nil)
+    private let asking = SharedWork<Void>()
     private let ask: @Sendable () async throws -> Void
 
     init(ask: @escaping @Sendable () async throws -> Void) {
@@ -42,37 +34,22 @@ final class Readiness: Sendable {
     }
 
     func check() async throws {
-        let isFirst = state.withLock { state in
-            if state.isAsking || state.isValid { return false }
-            state.isAsking = true
-            return true
+        if let known { return try known.get() }
+        try await asking.run { [self] in
+            // Another may have asked since.
+            if let known { return try known.get() }
+            let answer: Answer
+            do {
+                answer = .success(try await ask())
+            } catch {
+                answer = .failure(error)
+            }
+            last.withLock { $0 = (answer, .now + Self.validity) }
+            try answer.get()
         }
-        guard isFirst else { return try await answer().get() }
-        let answer: Result<Void, any Error>
-        do {
-            answer = .success(try await ask())
-        } catch {
-            answer = .failure(error)
-        }
-        let waiters = state.withLock { state in
-            state.answer = answer
-            state.validUntil = .now + Self.validity
-            state.isAsking = false
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume(returning: answer) }
-        try answer.get()
     }
 
-    private func answer() async -> Result<Void, any Error> {
-        await withCheckedContinuation { waiter in
-            let answer: Result<Void, any Error>? = state.withLock { state in
-                guard state.isAsking else { return state.answer }
-                state.waiters.append(waiter)
-                return nil
-            }
-            if let answer { waiter.resume(returning: answer) }
-        }
+    private var known: Answer? {
+        last.withLock { last in last.flatMap { .now < $0.validUntil ? $0.answer : nil } }
     }
 }

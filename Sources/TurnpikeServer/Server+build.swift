@@ -40,11 +40,17 @@ package struct Server: Sendable {
 
         var http = HTTPServer.Configuration(host: configuration.host, port: configuration.port)
         http.preparations = rooms.preparations
+        http.readTimeoutSeconds = configuration.readTimeoutSeconds
+        http.connectionLimit = configuration.connectionLimit
+        http.certificate = configuration.certificate.map {
+            TLSCertificateWatch($0, listensForSignal: stopsOnSignals, logger: logger)
+        }
         let server = HTTPServer(
             operations: operations,
             pipeline: RequestPipeline(
                 authenticate: rooms.authenticate,
                 addresses: ClientAddresses(trustedProxies: configuration.trustedProxies),
+                isTLS: http.certificate != nil,
                 clock: clock,
                 ids: ids,
                 logger: logger
@@ -54,7 +60,7 @@ package struct Server: Sendable {
         )
         // Stopped from the end: HTTP accepts nothing more and answers what it has accepted, then the workers stop, and
         // when nobody needs a connection any longer the pool closes.
-        let services: [any Service] = [pool] + rooms.services + [server]
+        let services: [any Service] = [pool] + rooms.services + (http.certificate.map { [$0] } ?? []) + [server]
         var group = ServiceGroupConfiguration(
             services: services.map { .init(service: $0) },
             gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [],

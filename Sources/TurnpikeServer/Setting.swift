@@ -110,6 +110,22 @@ package struct Setting: Sendable {
         "30",
         "failed authentications in a minute before a key or client id gets 429 for more, 0 for any number"
     )
+    package static let maximumConnections = Setting(
+        "TURNPIKE_MAX_CONNECTIONS",
+        "4000",
+        "connections served at once; more wait"
+    )
+    package static let tlsCertificate = Setting(
+        "TURNPIKE_TLS_CERT",
+        nil,
+        "PEM file of the certificate and those that lead to its root; with it the service speaks HTTPS"
+    )
+    package static let tlsKey = Setting("TURNPIKE_TLS_KEY", nil, "PEM file of the certificate's private key")
+    package static let outboundAllow = Setting(
+        "TURNPIKE_OUTBOUND_ALLOW",
+        nil,
+        "addresses or ranges, separated by commas, that configured URLs may lead to although they are not public"
+    )
     package static let trustedProxies = Setting(
         "TURNPIKE_TRUSTED_PROXIES",
         nil,
@@ -134,7 +150,8 @@ package struct Setting: Sendable {
         workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
-        shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
+        outboundAllow, maximumConnections, tlsCertificate, tlsKey, shutdownSeconds, invoiceGraceHours, sellerName,
+        sellerDetails,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 import NIOHTTPTypes
@@ -20,6 +21,10 @@ package struct HTTPServer: Service {
         package var writeTimeoutSeconds = 60
         package var headerBytes = 32 * 1024
         package var headerCount = 100
+        /// How many connections are served at once; more wait in the system's queue.
+        package var connectionLimit = 4_000
+        /// Nil speaks plain HTTP.
+        package var certificate: TLSCertificateWatch?
         /// Done in this order before connections are accepted. If one throws, the service ends with its error.
         package var preparations: [@Sendable () async throws -> Void] = []
 
@@ -52,23 +57,36 @@ package struct HTTPServer: Service {
         let readTimeout = TimeAmount.seconds(Int64(configuration.readTimeoutSeconds))
         let writeTimeout = TimeAmount.seconds(Int64(configuration.writeTimeoutSeconds))
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
+        let securityHeaders = pipeline.securityHeaders
+        let http1 = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [
+                StalledReaderHandler(timeout: writeTimeout),
+                RequestArrivalHandler(
+                    timeout: readTimeout,
+                    continueUpToBytes: bodyLimitBytes,
+                    securityHeaders: securityHeaders
+                ),
+            ],
+            idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: configuration.headerBytes,
+                maxHeaderListSize: configuration.headerBytes,
+                maxHeaderFieldCount: configuration.headerCount
+            )
+        )
         var application = Application(
             responder: router.buildResponder(),
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [
-                        StalledReaderHandler(timeout: writeTimeout),
-                        RequestArrivalHandler(timeout: readTimeout, continueUpToBytes: bodyLimitBytes),
-                    ],
-                    idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: configuration.headerBytes,
-                        maxHeaderListSize: configuration.headerBytes,
-                        maxHeaderFieldCount: configuration.headerCount
-                    )
+            server: HTTPServerBuilder { responder in
+                HTTPConnection(
+                    http: HTTP1Channel(responder: responder, configuration: http1),
+                    certificate: configuration.certificate,
+                    handshakeTimeout: readTimeout
                 )
+            },
+            configuration: .init(
+                address: .hostname(configuration.host, port: configuration.port),
+                availableConnectionsDelegate: ConnectionLimit(configuration.connectionLimit)
             ),
-            configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
             onServerRunning: { channel in
                 await onListening(channel.localAddress?.port ?? configuration.port)
             },

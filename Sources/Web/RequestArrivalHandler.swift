@@ -5,8 +5,8 @@ import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
 /// Watches over the arrival of requests on one connection, before any of our code sees them: what is not HTTP gets a
-/// problem instead of silence, a request that dribbles in is given up after a time, and `Expect: 100-continue` is
-/// answered, so that clients with large batches don't wait.
+/// problem instead of silence, a request that dribbles in is given up after a time, from its first byte, and
+/// `Expect: 100-continue` is answered, so that clients with large batches don't wait.
 final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -15,17 +15,33 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     private let timeout: TimeAmount
     private let continueUpToBytes: Int
+    private let securityHeaders: SecurityHeaders
     private var unanswered = 0
+    /// The head is complete and the end is not there yet.
     private var isArriving = false
+    private var isHeadArriving = false
+    private var haveBytesArrived = false
+    private var havePartsArrived = false
     private var isAnswering = false
     private var deadline: Scheduled<Void>?
 
-    init(timeout: TimeAmount, continueUpToBytes: Int) {
+    init(timeout: TimeAmount, continueUpToBytes: Int, securityHeaders: SecurityHeaders) {
         self.timeout = timeout
         self.continueUpToBytes = continueUpToBytes
+        self.securityHeaders = securityHeaders
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ArrivingBytesHandler.BytesArrived {
+            haveBytesArrived = true
+        } else {
+            context.fireUserInboundEventTriggered(event)
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        havePartsArrived = true
+        isHeadArriving = false
         switch unwrapInboundIn(data) {
         case .head(let head):
             if unanswered == 0, expectsContinue(head) {
@@ -45,7 +61,10 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     /// A request that arrives within one read needs no timer.
     func channelReadComplete(context: ChannelHandlerContext) {
-        if isArriving, deadline == nil {
+        if !isArriving, haveBytesArrived, !havePartsArrived { isHeadArriving = true }
+        haveBytesArrived = false
+        havePartsArrived = false
+        if isArriving || isHeadArriving, deadline == nil {
             let bound = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
             deadline = context.eventLoop.scheduleTask(in: timeout) {
                 bound.value.handler.giveUp(bound.value.context)
@@ -68,21 +87,28 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard error is HTTPParserError || error is HTTP1TypeConversionError, unanswered == 0 else {
+        guard unanswered == 0, let problem = Self.problem(of: error) else {
             context.fireErrorCaught(error)
             return
         }
-        let isOverflow = error as? HTTPParserError == .headerOverflow
-        refuse(
-            context,
-            isOverflow
-                ? Problem(
-                    .requestHeaderFieldsTooLarge,
-                    code: "header_fields_too_large",
-                    detail: "The header of the request is too large."
-                )
-                : Problem(.badRequest, code: "malformed_request", detail: "This is not an HTTP/1.1 request.")
-        )
+        refuse(context, problem)
+    }
+
+    private static func problem(of error: any Error) -> Problem? {
+        switch error {
+        case HTTPParserError.headerOverflow:
+            Problem(
+                .requestHeaderFieldsTooLarge,
+                code: "header_fields_too_large",
+                detail: "The header of the request is too large."
+            )
+        case is HTTPParserError, is HTTP1TypeConversionError:
+            Problem(.badRequest, code: "malformed_request", detail: "This is not an HTTP/1.1 request.")
+        case let fault as RequestHeadFault:
+            Problem(.badRequest, code: "malformed_request", detail: fault.detail)
+        default:
+            nil
+        }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -103,8 +129,8 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     private func giveUp(_ context: ChannelHandlerContext) {
         deadline = nil
-        guard isArriving else { return }
-        guard unanswered == 1, !isAnswering else {
+        guard isArriving || isHeadArriving else { return }
+        guard unanswered == (isArriving ? 1 : 0), !isAnswering else {
             context.close(promise: nil)
             return
         }
@@ -121,6 +147,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
         var fields = answer.headers
         fields[.xRequestID] = "connection-" + String(requestID, radix: 36)
         fields[.connection] = "close"
+        securityHeaders.add(to: &fields)
         fields[.contentLength] = String(answer.body.readableBytes)
         context.write(wrapOutboundOut(.head(HTTPResponse(status: answer.status, headerFields: fields))), promise: nil)
         context.write(wrapOutboundOut(.body(answer.body)), promise: nil)

@@ -19,6 +19,7 @@ package typealias Authenticator = @Sendable (PresentedCredential, IPAddress) asy
 package struct RequestPipeline: Sendable {
     let authenticate: Authenticator
     let addresses: ClientAddresses
+    let securityHeaders: SecurityHeaders
     let clock: Clock
     let ids: IDSource
     let logger: Logger
@@ -26,12 +27,14 @@ package struct RequestPipeline: Sendable {
     package init(
         authenticate: @escaping Authenticator,
         addresses: ClientAddresses = ClientAddresses(),
+        isTLS: Bool = false,
         clock: Clock,
         ids: IDSource,
         logger: Logger
     ) {
         self.authenticate = authenticate
         self.addresses = addresses
+        securityHeaders = SecurityHeaders(isTLS: isTLS)
         self.clock = clock
         self.ids = ids
         self.logger = logger
@@ -89,7 +92,7 @@ package struct RequestPipeline: Sendable {
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
         let body = body(of: answer, record: record, connection.eventLoop)
-        return Self.response(answer, body: body, requestID: record.requestID)
+        return response(answer, body: body, requestID: record.requestID)
     }
 
     /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
@@ -182,14 +185,10 @@ package struct RequestPipeline: Sendable {
         }
     }
 
-    private static func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
+    private func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
         var headers = answer.headers
         headers[.xRequestID] = requestID
-        headers[.xContentTypeOptions] = "nosniff"
-        if headers[.cacheControl] == nil { headers[.cacheControl] = "no-store" }
-        if headers[.contentSecurityPolicy] == nil {
-            headers[.contentSecurityPolicy] = "default-src 'none'; frame-ancestors 'none'"
-        }
+        securityHeaders.add(to: &headers)
         return Response(status: answer.status, headers: headers, body: body)
     }
 }

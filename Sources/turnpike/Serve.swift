@@ -21,6 +21,7 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let configuration = try Options.configuration(options, of: Self.self)
         let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: configuration.logLevel) }
+        Self.allowOpenFiles(configuration.connectionLimit, logger)
         do {
             if configuration.migratesOnStart {
                 let applied = try await Migrations.migrate(configuration, toleratingNewer: true, logger: logger)
@@ -39,6 +40,20 @@ struct Serve: AsyncParsableCommand {
         } catch {
             logger.critical("failed", metadata: ["error": .string(String(describing: error))])
             throw ExitCode.failure
+        }
+    }
+
+    /// A connection takes a file descriptor, of which a shell usually allows far fewer than the system does.
+    private static func allowOpenFiles(_ connections: Int, _ logger: Logger) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        if limit.rlim_cur < rlim_t(connections + 200) {
+            logger.warning(
+                "fewer files may be open than TURNPIKE_MAX_CONNECTIONS needs",
+                metadata: ["open_files": "\(limit.rlim_cur)"]
+            )
         }
     }
 }

@@ -8,11 +8,14 @@ import Web
     private func madeUp(_ number: Int) -> String { "tpk_guess\(number)_" + String(repeating: "x", count: 40) }
 
     private func run(_ body: (TestServer) async throws -> Void) async throws {
-        try await TestServer.run(configure: {
-            $0.authenticationLimits.failuresPerAddress = 10
-            $0.authenticationLimits.failuresPerCredential = 4
-            $0.trustedProxies = [AddressRange("127.0.0.1")].compactMap(\.self)
-        }, body)
+        try await TestServer.run(
+            configure: {
+                $0.authenticationLimits.failuresPerAddress = 10
+                $0.authenticationLimits.failuresPerCredential = 4
+                $0.trustedProxies = [AddressRange("127.0.0.1")].compactMap(\.self)
+            },
+            body
+        )
     }
 
     @Test func aFloodOfMadeUpKeysDoesNotReachTheDatabaseAndValidKeysPass() async throws {

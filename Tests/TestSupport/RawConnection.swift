@@ -3,10 +3,12 @@ import Foundation
 /// A TCP connection that says exactly what it is told, for what no HTTP client would send. The calls block.
 package final class RawConnection {
     private let descriptor: Int32
+    /// Whether the other side has closed, as the last `receive` saw it.
+    package private(set) var isClosed = false
 
     package struct Failure: Error {}
 
-    package init(port: Int, timeoutSeconds: Int = 10) throws {
+    package init(port: Int, timeoutSeconds: Int = 60) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -35,14 +37,32 @@ package final class RawConnection {
 
     /// What arrives until the text contains `end`, the other side closes, or the time is up.
     package func receive(until end: String? = nil) -> String {
+        let (text, isClosed) = Self.receive(descriptor, until: end)
+        self.isClosed = isClosed
+        return text
+    }
+
+    /// The same without blocking the threads that the server under test itself runs on.
+    package func answer(until end: String? = nil) async -> String {
+        let descriptor = descriptor
+        let (text, isClosed) = await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: Self.receive(descriptor, until: end)) }
+        }
+        self.isClosed = isClosed
+        return text
+    }
+
+    private static func receive(_ descriptor: Int32, until end: String?) -> (text: String, isClosed: Bool) {
         var received: [UInt8] = []
+        var isClosed = false
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
             let count = recv(descriptor, &chunk, chunk.count, 0)
+            isClosed = count == 0 || (count < 0 && errno == ECONNRESET)
             guard count > 0 else { break }
             received += chunk.prefix(count)
             if let end, String(decoding: received, as: UTF8.self).contains(end) { break }
         }
-        return String(decoding: received, as: UTF8.self)
+        return (String(decoding: received, as: UTF8.self), isClosed)
     }
 }

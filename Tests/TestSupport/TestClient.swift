@@ -62,12 +62,16 @@ package struct TestClient: Sendable {
             }
             request.body = .bytes(ByteBuffer(bytes: body))
         }
+        if let key { SecretWatch.shared.register(key) }
+        if let body { SecretWatch.shared.register(secretsIn: String(decoding: body, as: UTF8.self)) }
         let response = try await Self.http.execute(request, timeout: .seconds(30))
         let bytes = try await response.body.collect(upTo: 64 * 1024 * 1024)
-        return TestResponse(
+        let answer = TestResponse(
             status: Int(response.status.code),
             headers: response.headers.map { ($0.name, $0.value) },
             body: Array(bytes.readableBytesView)
         )
+        SecretWatch.shared.register(secretsIn: answer.text)
+        return answer
     }
 }

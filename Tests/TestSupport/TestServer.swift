@@ -1,4 +1,5 @@
 import Logging
+import Postgres
 package import TurnpikeServer
 package import Web
 
@@ -44,6 +45,8 @@ package struct TestServer: Sendable {
             ]
         )
         configure(&configuration)
+        SecretWatch.shared.register(operatorKey)
+        SecretWatch.shared.register(passwordIn: configuration.databaseURL)
         let log = TestLog()
         let logger = log.logger(level: .debug)
         let (ports, listening) = AsyncStream<Int>.makeStream()
@@ -76,10 +79,26 @@ package struct TestServer: Sendable {
                 try await group.waitForAll()
                 throw error
             }
+            try await running.requireNoSecretsInRows()
             await server.stop()
             try await group.waitForAll()
+            try SecretWatch.shared.inspect(log.text, place: "the log")
+            try SecretWatch.shared.inspect(PrometheusRegistry.process.exposition(), place: "the metrics")
             return result
         }
+    }
+
+    /// The audit log shows resources as they were answered, without what was shown once. A test may have taken the
+    /// database away.
+    private func requireNoSecretsInRows() async throws {
+        let rows = try? await server.pool.query(
+            .worker,
+            """
+            SELECT concat_ws(' ', action, resource_key, before::text, after::text) FROM audit_log
+            ORDER BY occurred_at DESC, audit_id DESC LIMIT 2000
+            """
+        ) { row throws(PostgresError) in try row.next(String.self) }
+        try SecretWatch.shared.inspect((rows ?? []).joined(separator: "\n"), place: "the audit log")
     }
 
     package struct ServerEndedEarly: Error {

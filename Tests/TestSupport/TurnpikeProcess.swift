@@ -54,7 +54,10 @@ package struct TurnpikeProcess: Sendable {
                     try await child.waitUntilReady(within: .seconds(60)) {
                         (try? await client.get("/readyz").status) == 200
                     }
-                    return try await body(turnpike)
+                    SecretWatch.shared.register(operatorKey)
+                    let result = try await body(turnpike)
+                    try SecretWatch.shared.inspect(await child.output(), place: "the output of turnpike")
+                    return result
                 }
             }
         }

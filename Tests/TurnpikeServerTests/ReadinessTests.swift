@@ -27,7 +27,11 @@ import Testing
     @Test func theAnswerIsAskedAfreshAfterASecondWhateverItWas() async throws {
         let asked = Mutex(0)
         let readiness = Readiness {
-            guard asked.withLock({ $0 += 1; return $0 }) > 1 else { throw Away() }
+            guard
+                asked.withLock({
+                    $0 += 1; return $0
+                }) > 1
+            else { throw Away() }
         }
         for _ in 0..<5 { await #expect(throws: Away.self) { try await readiness.check() } }
         #expect(asked.withLock { $0 } == 1)

@@ -16,6 +16,7 @@ struct WebHarness {
     static func run(
         readTimeoutSeconds: Int = 30,
         writeTimeoutSeconds: Int = 60,
+        configure: (inout HTTPServer.Configuration) -> Void = { _ in },
         register: (Operations) -> Void,
         _ body: (WebHarness) async throws -> Void
     ) async throws {
@@ -42,6 +43,7 @@ struct WebHarness {
         var configuration = HTTPServer.Configuration(host: "127.0.0.1", port: 0)
         configuration.readTimeoutSeconds = readTimeoutSeconds
         configuration.writeTimeoutSeconds = writeTimeoutSeconds
+        configure(&configuration)
         let (ports, listening) = AsyncStream<Int>.makeStream()
         let server = HTTPServer(operations: operations, pipeline: pipeline, configuration: configuration) {
             listening.yield($0)

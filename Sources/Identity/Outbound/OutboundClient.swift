@@ -1,0 +1,142 @@
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Web
+
+/// Reads a URL that somebody configured. The name is resolved once, the address is judged, and the connection goes to
+/// that very address with the name in `Host` and in TLS: a name that resolves differently a moment later changes
+/// nothing.
+/// Redirects are not followed; the answer is bounded in size and time.
+package struct OutboundClient: Sendable {
+    private let addresses: OutboundGuard
+    private let timeout: TimeAmount
+
+    package init(addresses: OutboundGuard, timeoutSeconds: Int64 = 5) {
+        self.addresses = addresses
+        timeout = .seconds(timeoutSeconds)
+    }
+
+    /// The body of a 200. Plain HTTP is spoken only with addresses that the operator has allowed by name.
+    package func get(_ text: String, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
+        let url = try OutboundURL(text)
+        let address = try await address(of: url)
+        guard url.isEncrypted || addresses.isAllowed(address) else { throw .unencrypted }
+        var configuration = HTTPClient.Configuration(
+            redirectConfiguration: .disallow,
+            timeout: .init(connect: timeout, read: timeout)
+        )
+        configuration.dnsOverride = [url.host: address.description]
+        configuration.httpVersion = .http1Only
+        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        let answer: Result<[UInt8], any Error>
+        do {
+            answer = .success(try await body(of: url, accept: accept, limitBytes: limitBytes, client))
+        } catch {
+            answer = .failure(error)
+        }
+        try? await client.shutdown()
+        switch answer {
+        case .success(let bytes): return bytes
+        case .failure(let fault as OutboundFault): throw fault
+        case .failure(is NIOTooManyBytesError): throw .tooLarge(limitBytes: limitBytes)
+        case .failure(let error): throw .unanswered("\(error)")
+        }
+    }
+
+    private func body(
+        of url: OutboundURL,
+        accept: String,
+        limitBytes: Int,
+        _ client: HTTPClient
+    ) async throws -> [UInt8] {
+        var request = HTTPClientRequest(url: url.text)
+        request.headers.add(name: "Accept", value: accept)
+        request.headers.add(name: "User-Agent", value: "turnpike")
+        let response = try await client.execute(request, timeout: timeout)
+        guard response.status == .ok else { throw OutboundFault.status(Int(response.status.code)) }
+        return Array(buffer: try await response.body.collect(upTo: limitBytes))
+    }
+
+    /// The first address of the name, if all of them may be reached: a name that also leads inside is not trusted.
+    private func address(of url: OutboundURL) async throws(OutboundFault) -> IPAddress {
+        let found: [IPAddress]
+        do {
+            found = try await NIOThreadPool.singleton.runIfActive { try Self.resolved(url) }
+        } catch {
+            throw .unresolved(url.host)
+        }
+        for address in found where !addresses.permits(address) { throw .refused(url.host) }
+        guard let first = found.first(where: \.isIPv4) ?? found.first else { throw .unresolved(url.host) }
+        return first
+    }
+
+    private static func resolved(_ url: OutboundURL) throws -> [IPAddress] {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(url.host, nil, &hints, &list) == 0 else { throw OutboundFault.unresolved(url.host) }
+        defer { freeaddrinfo(list) }
+        var addresses: [IPAddress] = []
+        var next = list
+        while let entry = next {
+            var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            let code = getnameinfo(
+                entry.pointee.ai_addr,
+                entry.pointee.ai_addrlen,
+                &text,
+                socklen_t(text.count),
+                nil,
+                0,
+                NI_NUMERICHOST
+            )
+            let name = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            // An address that can't be read, such as one with a zone, counts as one that is not permitted.
+            addresses.append(code == 0 ? IPAddress(name) ?? .unspecified : .unspecified)
+            next = entry.pointee.ai_next
+        }
+        return addresses
+    }
+}
+
+/// A URL that may be configured: http or https, a host, no user.
+package struct OutboundURL: Sendable, Equatable {
+    package let text: String
+    package let isEncrypted: Bool
+    let host: String
+
+    package init(_ text: String) throws(OutboundFault) {
+        guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
+            let scheme = components.scheme?.lowercased(), ["http", "https"].contains(scheme),
+            let host = components.host, !host.isEmpty, components.user == nil, components.password == nil,
+            components.fragment == nil
+        else { throw .malformed }
+        self.text = text
+        self.host = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        isEncrypted = scheme == "https"
+    }
+}
+
+/// Why a configured URL could not be read. The texts name nothing of the answer, which may come from inside.
+package enum OutboundFault: Error, Equatable, CustomStringConvertible {
+    case malformed
+    case unencrypted
+    case unresolved(String)
+    case refused(String)
+    case status(Int)
+    case tooLarge(limitBytes: Int)
+    case unanswered(String)
+
+    package var description: String {
+        switch self {
+        case .malformed: "it must be an https URL with a host and without user and fragment"
+        case .unencrypted: "http is possible only to addresses in TURNPIKE_OUTBOUND_ALLOW"
+        case .unresolved(let host): "'\(host)' has no address"
+        case .refused(let host): "'\(host)' is at an address that is not public and not in TURNPIKE_OUTBOUND_ALLOW"
+        case .status(let code): "the answer was \(code) and not 200"
+        case .tooLarge(let limitBytes): "the answer has more than \(limitBytes) bytes"
+        case .unanswered(let reason): "there was no answer: \(reason)"
+        }
+    }
+}

@@ -1,0 +1,35 @@
+import HTTPTypes
+
+/// The fields that keep a browser from doing more with an answer than it is for. What an answer has said itself stays.
+struct SecurityHeaders: Sendable {
+    /// Whether the service itself speaks TLS; behind a proxy that does, the proxy says it.
+    let isTLS: Bool
+
+    private static let everywhere: [(HTTPField.Name, String)] = [
+        (.cacheControl, "no-store"),
+        (.contentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'"),
+        (.crossOriginResourcePolicy, "same-origin"),
+        (.referrerPolicy, "no-referrer"),
+        (.xContentTypeOptions, "nosniff"),
+        (.xFrameOptions, "DENY"),
+    ]
+    private static let onPages: [(HTTPField.Name, String)] = [
+        (.crossOriginOpenerPolicy, "same-origin"),
+        (.permissionsPolicy, "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ]
+
+    func add(to fields: inout HTTPFields) {
+        for (name, value) in Self.everywhere where fields[name] == nil { fields[name] = value }
+        if fields[.contentType]?.hasPrefix("text/html") == true {
+            for (name, value) in Self.onPages where fields[name] == nil { fields[name] = value }
+        }
+        if isTLS { fields[.strictTransportSecurity] = "max-age=31536000" }
+    }
+}
+
+extension HTTPField.Name {
+    fileprivate static let crossOriginOpenerPolicy = Self(constant: "Cross-Origin-Opener-Policy")
+    fileprivate static let permissionsPolicy = Self(constant: "Permissions-Policy")
+    fileprivate static let referrerPolicy = Self(constant: "Referrer-Policy")
+    fileprivate static let xFrameOptions = Self(constant: "X-Frame-Options")
+}

@@ -1,0 +1,100 @@
+import Foundation
+import TestSupport
+import Testing
+import Web
+
+@testable import Identity
+
+@Suite struct OutboundTests {
+    private static let inside = [
+        "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1",
+        "169.254.169.254", "198.18.0.1", "192.0.2.1", "224.0.0.1", "239.255.255.255", "255.255.255.255", "240.0.0.1",
+        "::1", "::", "fe80::1", "fc00::1", "fd12:3456::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+        "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "fec0::1",
+    ]
+
+    @Test(arguments: inside)
+    func whatIsNotPublicIsRefused(_ text: String) throws {
+        #expect(!OutboundGuard().permits(try #require(IPAddress(text))))
+    }
+
+    @Test(arguments: ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+    func whatIsPublicIsPermitted(_ text: String) throws {
+        #expect(OutboundGuard().permits(try #require(IPAddress(text))))
+    }
+
+    @Test func whatTheOperatorAllowsIsPermitted() throws {
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("10.1.0.0/16"))])
+        #expect(addresses.permits(try #require(IPAddress("10.1.2.3"))))
+        #expect(!addresses.permits(try #require(IPAddress("10.2.2.3"))))
+    }
+
+    /// Every way of writing the loopback address, and names for it.
+    @Test(arguments: [
+        "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://017700000001/",
+        "https://localhost/", "https://LOCALHOST/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://0/",
+        "https://169.254.169.254/latest/meta-data/", "https://[fe80::1]/",
+    ])
+    func theAddressBehindANameIsWhatCounts(_ url: String) async throws {
+        let client = OutboundClient(addresses: OutboundGuard(), timeoutSeconds: 2)
+        do {
+            _ = try await client.get(url, accept: "*/*", limitBytes: 100)
+            Issue.record("\(url) was read")
+        } catch {
+            let isRefused = if case .refused = error { true } else { false }
+            #expect(isRefused || error == .malformed || isUnresolved(error), "\(url): \(error)")
+        }
+    }
+
+    private func isUnresolved(_ fault: OutboundFault) -> Bool {
+        if case .unresolved = fault { true } else { false }
+    }
+
+    @Test(arguments: [
+        "ftp://example.com/", "file:///etc/passwd", "https://", "https://user@example.com/", "https://a:b@example.com/",
+        "https://example.com/#a", "example.com", "https:///path", "gopher://127.0.0.1:6379/_FLUSHALL",
+    ])
+    func whatIsNoPlainURLIsMalformed(_ url: String) {
+        #expect(throws: OutboundFault.malformed) { try OutboundURL(url) }
+    }
+
+    @Test func theRequestGoesToTheCheckedAddressUnderTheNameOfTheURL() async throws {
+        let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        let addresses = OutboundGuard(allowed: [
+            try #require(AddressRange("127.0.0.0/8")), try #require(AddressRange("::1")),
+        ])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 5)
+        let body = try await client.get("http://localhost:\(server.port)/keys", accept: "*/*", limitBytes: 100)
+        #expect(body == Array("{}".utf8))
+        #expect(server.request.contains("GET /keys HTTP/1.1"))
+        #expect(server.request.lowercased().contains("host: localhost:\(server.port)"))
+    }
+
+    @Test(arguments: [
+        ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n", OutboundFault.status(302)),
+        ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", .status(500)),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n" + String(repeating: "a", count: 300),
+            .tooLarge(limitBytes: 100)
+        ),
+    ])
+    func onlyA200OfBoundedSizeCounts(_ answer: String, _ fault: OutboundFault) async throws {
+        let server = try OneAnswerServer(answer: answer)
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 5)
+        await #expect(throws: fault) {
+            try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
+        }
+    }
+
+    @Test func anAnswerThatDoesNotComeIsGivenUp() async throws {
+        let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{")
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
+        let start = ContinuousClock.now
+        await #expect(throws: OutboundFault.self) {
+            try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
+        }
+        #expect(ContinuousClock.now - start < .seconds(10))
+    }
+}
