@@ -114,20 +114,6 @@ package struct RequestPipeline: Sendable {
         }
     }
 
-    /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
-    private func whileClientWaits(
-        for operation: Operation,
-        _ body: RequestBody,
-        _ work: (RequestBody) async throws -> Answer
-    ) async throws -> Answer {
-        guard operation.endsWithClient else { return try await work(body) }
-        do {
-            return try await body.consumeWithCancellationOnInboundClose(work)
-        } catch is CancellationError {
-            throw Problem.clientGone
-        }
-    }
-
     /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
     /// there is room for the next. A busy loop would otherwise gather any number of pieces.
     private func body(of answer: Answer, record: RequestRecord, _ eventLoop: any EventLoop) -> ResponseBody {

@@ -1,7 +1,7 @@
 package import Web
 
 /// Which addresses the service may connect to on behalf of what somebody configured: public ones, and those the
-/// operator allows. A URL that leads into the operator's own network would make the service a way into it (OWASP: SSRF).
+/// operator allows. A URL leading into the operator's own network would make the service a way into it (OWASP: SSRF).
 package struct OutboundGuard: Sendable {
     private let allowed: [AddressRange]
 

@@ -2,7 +2,7 @@ import NIOCore
 import NIOTLS
 
 /// Says that bytes of a request have arrived, whether or not they make a part of one yet; `RequestArrivalHandler`
-/// bounds the time for that. With TLS it bounds the time of the handshake, before which no byte of a request can arrive.
+/// bounds the time for that. With TLS it bounds the time of the handshake, before which no byte of one can arrive.
 final class ArrivingBytesHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
