@@ -106,9 +106,7 @@ package struct RequestPipeline: Sendable {
     ) async throws -> Answer {
         guard operation.endsWithClient else { return try await work(body) }
         do {
-            var answer = try await body.consumeWithCancellationOnInboundClose(work)
-            answer.headers[.connection] = "close"
-            return answer
+            return try await body.consumeWithCancellationOnInboundClose(work)
         } catch is CancellationError {
             throw Problem.clientGone
         }
