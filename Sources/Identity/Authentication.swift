@@ -3,7 +3,10 @@ package import Web
 
 /// Says who presents a credential, whatever its kind: the text tells the kind, and each kind has its own judge.
 package struct Authentication: Sendable {
-    let apiKeys: APIKeyAuthentication
+    let apiKeys: SecretAuthentication
+    let portalSessions: SecretAuthentication
+    /// When API keys were used.
+    let use: CredentialUse
     let throttle: AuthenticationThrottle
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
@@ -12,11 +15,29 @@ package struct Authentication: Sendable {
             switch presented {
             case .bearer(let text), .apiKey(let text): text
             }
+        let kind: APIKeyText.Kind = APIKeyText.Kind.portalSession.isKind(of: text) ? .portalSession : .apiKey
         do {
-            return try await apiKeys.principal(of: text, from: address)
+            return try await (kind == .apiKey ? apiKeys : portalSessions).principal(of: text, from: address)
         } catch let problem as Problem where problem.status == .unauthorized {
-            let credentialID = (try? APIKeyText(parsing: text))?.credentialID
+            let credentialID = (try? APIKeyText(parsing: text, as: kind))?.credentialID
             throw throttle.failed(problem, from: address, credentialID: credentialID)
         }
+    }
+
+    /// Forgets what has changed.
+    func forget(_ change: CredentialChanges.Change) {
+        switch change {
+        case .apiKey(let id): apiKeys.forget(id: id)
+        case .portalSession(let id): portalSessions.forget(id: id)
+        case .tenant(let id):
+            apiKeys.forget(tenant: id)
+            portalSessions.forget(tenant: id)
+        }
+    }
+
+    /// Forgets everything, because a change may have been missed.
+    func forgetAll() {
+        apiKeys.forgetAll()
+        portalSessions.forgetAll()
     }
 }

@@ -8,12 +8,17 @@ package enum CredentialChanges {
 
     enum Change: Equatable {
         case apiKey(String)
+        case portalSession(String)
         /// Everything that is bound to the tenant.
         case tenant(TenantID)
     }
 
     static func announce(apiKey id: String, in transaction: borrowing Transaction) {
         notify("key:\(id)", in: transaction)
+    }
+
+    static func announce(portalSession id: String, in transaction: borrowing Transaction) {
+        notify("session:\(id)", in: transaction)
     }
 
     /// For the room that owns tenants: whether this one's credentials may be used has changed.
@@ -27,6 +32,7 @@ package enum CredentialChanges {
         guard parts.count == 2 else { return nil }
         return switch parts[0] {
         case "key": .apiKey(String(parts[1]))
+        case "session": .portalSession(String(parts[1]))
         case "tenant": Int64(parts[1]).map { .tenant(TenantID(rawValue: $0)) }
         default: nil
         }

@@ -20,13 +20,9 @@ package struct CredentialWatch: Service {
             for try await notice in PostgresListener(configuration, channels: [CredentialChanges.channel]) {
                 switch notice {
                 case .notification(_, let payload):
-                    switch CredentialChanges.change(in: payload) {
-                    case .apiKey(let id): authentication.apiKeys.forget(keyID: id)
-                    case .tenant(let id): authentication.apiKeys.forget(tenant: id)
-                    case nil: break
-                    }
+                    if let change = CredentialChanges.change(in: payload) { authentication.forget(change) }
                 case .reconnected:
-                    authentication.apiKeys.forgetAll()
+                    authentication.forgetAll()
                     logger.debug("listening for changed credentials")
                 }
             }

@@ -1,4 +1,5 @@
 import Catalog
+import Console
 import Identity
 import Invoicing
 import Limits
@@ -41,6 +42,7 @@ extension Rooms {
                 limits: dependencies.configuration.authenticationLimits,
                 clock: dependencies.clock
             ),
+            portalPage: dependencies.configuration.portalURL,
             clock: dependencies.clock
         )
         identity.register(in: operations)
@@ -56,6 +58,7 @@ extension Rooms {
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
+        PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
 
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0, from: $1) },
@@ -99,6 +102,7 @@ extension Dependencies {
         [
             CredentialWatch(configuration.postgres, authentication: identity.authentication, logger: logger),
             CredentialUseWorker(identity.authentication, pool: pool, clock: clock, logger: logger),
+            PortalSessionExpiryWorker(pool: pool, clock: clock, logger: logger),
             IdempotencyExpiryWorker(pool: pool, clock: clock, logger: logger),
         ]
     }

@@ -9,6 +9,7 @@ struct TwoTenants: Sendable {
         var subject: String
         var subscription: String
         var apiKey: String
+        var portalSession: String
         var source: String
         var event: String
         var idempotencyKey: String
@@ -19,6 +20,7 @@ struct TwoTenants: Sendable {
             subject: "zulu-subject",
             subscription: "0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60",
             apiKey: "ZZZZZZZZZZZZZZZZ",
+            portalSession: "YYYYYYYYYYYYYYYY",
             source: "zulu-source",
             event: "zulu-event",
             idempotencyKey: "zulu-idempotency"
@@ -28,6 +30,7 @@ struct TwoTenants: Sendable {
         func removed(from text: String) -> String {
             let names = [
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (source, "<source>"),
+                (portalSession, "<portal session>"),
                 (event, "<event>"), (invoice, "<invoice>"), (creditGrant, "<credit grant>"), (discount, "<discount>"),
                 (creditNote, "<credit note>"), (tenant, "<tenant>"),
             ]
@@ -39,7 +42,9 @@ struct TwoTenants: Sendable {
             ["\(tenant) Ltd", "\(tenant)@example.com", "\(tenant)-note", "\(tenant)-user", subject] + ids
         }
 
-        private var ids: [String] { [subscription, apiKey, invoice, creditGrant, discount, creditNote] }
+        private var ids: [String] {
+            [subscription, apiKey, portalSession, invoice, creditGrant, discount, creditNote]
+        }
 
         /// What must not be in an answer to somebody else.
         var marks: [String] { [tenant] + ids }
@@ -105,11 +110,13 @@ struct TwoTenants: Sendable {
             "/api/v1/api-keys",
             #"{"name": "\#(key) key", "scopes": [\#(scopes)], "tenant": "\#(key)"}"#
         ).expecting(201)
+        let session = try await client.post("/api/v1/tenants/\(key)/portal-sessions").expecting(201)
         let names = Names(
             tenant: key,
             subject: "\(key)-subject",
             subscription: subscription.json["id"]?.string ?? "",
             apiKey: apiKey.json["id"]?.string ?? "",
+            portalSession: session.json["id"]?.string ?? "",
             source: "\(key)-source",
             event: "\(key)-event",
             idempotencyKey: "\(key)-idempotency"
