@@ -23,6 +23,8 @@ package enum CredentialChanges {
 
     static func announce(portalSession id: String, in transaction: borrowing Transaction) {
         notify("session:\(id)", in: transaction)
+    }
+
     static func announce(client id: String, in transaction: borrowing Transaction) {
         notify("client:\(id)", in: transaction)
     }

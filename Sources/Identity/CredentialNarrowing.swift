@@ -114,9 +114,8 @@ extension TenantDirectory {
     /// The tenant a new credential is bound to, `operatorWide` for none. A maker that is bound itself binds to its own
     /// tenant, whether it says so or not; any other is to it like one that does not exist.
     package func grantedTenant(named key: String?, by principal: Principal) async throws -> TenantID {
-        if let own = principal.tenantID, key == nil || key == principal.tenantKey { return own }
-        guard let key else { return .operatorWide }
-        guard principal.isOperatorWide, let tenant = try await tenant(key) else {
+        guard let key else { return principal.tenantID ?? .operatorWide }
+        guard let tenant = try await tenant(key), principal.mayAccess(tenant: tenant) else {
             throw Problem.validationFailed([
                 Problem.Fault(pointer: "/tenant", code: "unknown_tenant", detail: "There is no tenant '\(key)'.")
             ])

@@ -75,6 +75,14 @@ struct PortalSessionRoutes: Sendable {
         let (tenantID, tenantKey) = try await tenant(request, context)
         let id = try request.parameter("id")
         try request.query().finish()
+        // Read before it is locked, because row-level security stands behind this reading.
+        let isThere = try await PortalSessionStore.exists(
+            id: id,
+            tenant: tenantID,
+            scope: context.databaseScope,
+            pool: pool
+        )
+        guard isThere else { throw Problem.notFound("portal_session", id) }
         let now = context.clock.now()
         let answer = try await writes.perform(request, context) { transaction in
             guard let session = try PortalSessionStore.lock(id: id, tenant: tenantID, in: transaction) else {

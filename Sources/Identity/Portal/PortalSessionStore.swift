@@ -59,6 +59,21 @@ enum PortalSessionStore {
         )
     }
 
+    static func exists(id: String, tenant: TenantID, scope: PostgresScope, pool: PostgresPool) async throws -> Bool {
+        try await pool.query(
+            .interactive,
+            as: scope,
+            """
+            SELECT \(columns)
+            FROM portal_session
+            WHERE tenant_id = \(tenant) AND portal_session_id = \(id)
+            ORDER BY portal_session_id
+            LIMIT 1
+            """,
+            session
+        ).first != nil
+    }
+
     /// The session locked for a change; nil when the tenant has none of this id.
     static func lock(id: String, tenant: TenantID, in transaction: borrowing Transaction) throws -> PortalSession? {
         try transaction.first(
