@@ -57,6 +57,15 @@ package struct InvoiceLineFacts: Sendable, Hashable {
         package let amount: String
     }
 
+    /// The part of a flat amount that a part of a period is charged.
+    package struct Prorated: Sendable, Hashable {
+        /// For the whole period.
+        package let amount: FixedDecimal
+        /// Of elapsed time, in lowest terms.
+        package let numerator: Int64
+        package let denominator: Int64
+    }
+
     package let plan: String
     package let planVersion: Int?
     package let unit: String?
@@ -69,6 +78,8 @@ package struct InvoiceLineFacts: Sendable, Hashable {
     /// The ledger sequence of the last event that changed the line's counter.
     package let ledgerSequence: Int64?
     package let billingPeriodID: BillingPeriodID?
+    /// Nil where a whole period is charged, or nothing flat.
+    package var prorated: Prorated?
 }
 
 extension StoredInvoiceLine {
@@ -105,7 +116,7 @@ extension StoredInvoiceLine {
 extension InvoiceLineFacts {
     /// As it is stored.
     package var json: JSONValue {
-        .members([
+        let facts = JSONValue.members([
             "billing_period": .integer(billingPeriodID?.rawValue),
             "event_count": .integer(eventCount),
             "ledger_sequence": .integer(ledgerSequence),
@@ -119,6 +130,8 @@ extension InvoiceLineFacts {
             "tiers": .array(tiers.map(\.json)),
             "unit": .text(unit),
         ])
+        guard let prorated, case .object(let members) = facts else { return facts }
+        return .object(members + [JSONMember(name: "prorated", value: prorated.json)])
     }
 
     /// Nil for what this room never wrote.
@@ -137,6 +150,22 @@ extension InvoiceLineFacts {
         }
         ledgerSequence = json.integer("ledger_sequence").map(Int64.init)
         billingPeriodID = json.integer("billing_period").map { BillingPeriodID(rawValue: Int64($0)) }
+        prorated = json["prorated"].flatMap(Prorated.init(json:))
+    }
+}
+
+extension InvoiceLineFacts.Prorated {
+    fileprivate var json: JSONValue {
+        .members([
+            "amount": .amount(amount), "denominator": .integer(denominator), "numerator": .integer(numerator),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let amount = json.decimal("amount"), let numerator = json.integer("numerator"),
+            let denominator = json.integer("denominator")
+        else { return nil }
+        self.init(amount: amount, numerator: Int64(numerator), denominator: Int64(denominator))
     }
 }
 
