@@ -111,7 +111,8 @@ struct PeriodClose {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["close-periods"]
-        process.environment = ["DATABASE_URL": url, "PATH": "/usr/bin:/bin"]
+        // Without grace one run drafts and finalises.
+        process.environment = ["DATABASE_URL": url, "PATH": "/usr/bin:/bin", "TURNPIKE_INVOICE_GRACE_HOURS": "0"]
         process.standardOutput = FileHandle.standardError
         process.standardError = FileHandle.nullDevice
         let start = Date()

@@ -41,12 +41,47 @@ struct SubscriptionPreview: Encodable, Sendable {
         let after: JSONValue?
     }
 
+    /// An invoice that is due already, because the subscription starts in the past.
+    struct Due: Encodable, Sendable, Equatable {
+        struct Period: Encodable, Sendable, Equatable {
+            let start: Instant
+            let end: Instant
+        }
+
+        let invoiceKind: String
+        let period: Period
+    }
+
     let dryRun = true
     let effectiveAt: Instant
     let subscription: SubscriptionBody
     /// Nil where the subscription then covers nothing.
     let period: Period?
+    /// What a new subscription would be invoiced at once, in drafts; nil for a change of one that exists.
+    let invoicesDue: [Due]?
     let upcomingInvoice: Invoices
+}
+
+extension SubscriptionPreview.Due {
+    /// The opening invoice of a new subscription that has begun, and the regular one of each period that is over.
+    static func all(of subscription: SubscriptionSnapshot, at now: Instant) -> [Self] {
+        let end = subscription.endsAt ?? .maximum
+        var due: [Self] = []
+        func add(_ kind: Invoice.Kind, _ period: Interval) {
+            due.append(Self(invoiceKind: kind.rawValue, period: Period(start: period.start, end: period.end)))
+        }
+        var (index, period) = (0, subscription.interval(ofPeriod: 0))
+        let fees = subscription.segments(inPeriod: 0).flatMap(\.planVersion.fees)
+        if period.start <= now, period.start < end, fees.contains(where: { $0.charged == .inAdvance }) {
+            add(.opening, period)
+        }
+        while min(period.end, end) <= now, period.start < end {
+            add(.regular, period)
+            index += 1
+            period = subscription.interval(ofPeriod: index)
+        }
+        return due
+    }
 }
 
 extension SubscriptionPreview.Period {

@@ -65,6 +65,7 @@ extension SubscriptionRoutes {
     /// What a change that was made in this transaction comes to.
     func preview(
         _ change: SubscriptionChange,
+        isNew: Bool = false,
         upcomingBefore: JSONValue?,
         now: Instant,
         in transaction: borrowing Transaction
@@ -80,6 +81,7 @@ extension SubscriptionRoutes {
                 effectiveAt: change.effectiveAt,
                 subscription: SubscriptionBody(after, now: now),
                 period: SubscriptionPreview.Period(of: snapshot, at: after.billedTime(at: change.effectiveAt)),
+                invoicesDue: isNew ? SubscriptionPreview.Due.all(of: snapshot, at: now) : nil,
                 upcomingInvoice: SubscriptionPreview.Invoices(before: upcomingBefore, after: upcomingAfter)
             )
         )

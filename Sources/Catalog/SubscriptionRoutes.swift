@@ -64,7 +64,7 @@ struct SubscriptionRoutes: Sendable {
         if input.isDryRun {
             return try await desk.preview(request, context) { transaction in
                 let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
-                return try preview(change, upcomingBefore: nil, now: now, in: transaction)
+                return try preview(change, isNew: true, upcomingBefore: nil, now: now, in: transaction)
             }
         }
         let answer = try await desk.write(request, context) { transaction in

@@ -26,8 +26,8 @@ struct InvoiceActions: Sendable {
 
     /// Voids an invoice: it keeps its number, its credits and discounts are given back, and what it charged stands no
     /// more. Its period is open until it is reissued; the periods that it adjusted need their adjustment again.
-    /// - Parameter isReissued: whether it is reissued in the same transaction: it must be where other invoices gave back
-    ///   some of what it charged, which would then be more than the tenant was charged at all.
+    /// - Parameter isReissued: whether it is reissued in the same transaction. It must be where others gave some of
+    ///   what it charged back, which would then be more than the tenant was charged at all.
     func void(_ head: InvoiceStore.Head, isReissued: Bool, in transaction: borrowing Transaction) throws {
         let invoice = head.invoice
         switch invoice.status {

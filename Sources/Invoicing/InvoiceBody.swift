@@ -67,7 +67,7 @@ struct InvoiceBody: Encodable, Sendable {
         }
         return [
             "amount_outstanding": outstanding.map(money) ?? .null,
-            "content_hash": invoice.status == .draft ? .null : .text(document?.contentHashText),
+            "content_hash": document?.number == nil ? .null : .text(document?.contentHashText),
             "created_at": .instant(isStored ? invoice.createdAt : nil),
             "credited": money(invoice.credited),
             "currency": .text(document?.currency.code),

@@ -57,6 +57,15 @@ package struct InvoiceLineFacts: Sendable, Hashable {
         package let amount: String
     }
 
+    /// The part of a flat amount that a part of a period is charged.
+    package struct Prorated: Sendable, Hashable {
+        /// For the whole period.
+        package let amount: FixedDecimal
+        /// Of elapsed time, in lowest terms.
+        package let numerator: Int64
+        package let denominator: Int64
+    }
+
     package let plan: String
     package let planVersion: Int?
     package let unit: String?
@@ -71,6 +80,8 @@ package struct InvoiceLineFacts: Sendable, Hashable {
     package let billingPeriodID: BillingPeriodID?
     /// The line's promotional credit by the credit it came from; below zero where it went back to it.
     package var promotionalCredits: [UUIDv7: FixedDecimal] = [:]
+    /// Nil where a whole period is charged, or nothing flat.
+    package var prorated: Prorated?
 }
 
 extension StoredInvoiceLine {
@@ -121,8 +132,12 @@ extension InvoiceLineFacts {
             "tiers": .array(tiers.map(\.json)),
             "unit": .text(unit),
         ])
-        guard !promotionalCredits.isEmpty, case .object(let members) = facts else { return facts }
-        return .object(members + [JSONMember(name: "promotional_credits", value: promotionalCredits.json)])
+        guard case .object(var members) = facts else { return facts }
+        if !promotionalCredits.isEmpty {
+            members.append(JSONMember(name: "promotional_credits", value: promotionalCredits.json))
+        }
+        if let prorated { members.append(JSONMember(name: "prorated", value: prorated.json)) }
+        return .object(members)
     }
 
     /// Nil for what this room never wrote.
@@ -142,6 +157,7 @@ extension InvoiceLineFacts {
         ledgerSequence = json.integer("ledger_sequence").map(Int64.init)
         billingPeriodID = json.integer("billing_period").map { BillingPeriodID(rawValue: Int64($0)) }
         promotionalCredits = json["promotional_credits"].map { [UUIDv7: FixedDecimal](json: $0) } ?? [:]
+        prorated = json["prorated"].flatMap(Prorated.init(json:))
     }
 }
 
@@ -163,6 +179,21 @@ extension [UUIDv7: FixedDecimal] {
             else { continue }
             self[id] = amount
         }
+    }
+}
+
+extension InvoiceLineFacts.Prorated {
+    fileprivate var json: JSONValue {
+        .members([
+            "amount": .amount(amount), "denominator": .integer(denominator), "numerator": .integer(numerator),
+        ])
+    }
+
+    fileprivate init?(json: JSONValue) {
+        guard let amount = json.decimal("amount"), let numerator = json.integer("numerator"),
+            let denominator = json.integer("denominator")
+        else { return nil }
+        self.init(amount: amount, numerator: Int64(numerator), denominator: Int64(denominator))
     }
 }
 

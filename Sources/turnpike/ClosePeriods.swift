@@ -53,7 +53,11 @@ struct ClosePeriods: AsyncParsableCommand {
         let time = try asOf.map { try Instant(parsing: $0) }
         if dryRun {
             let due = try await PeriodClosing.due(configuration, asOf: time, logger: logger)
-            print("due: \(Terminal.count(due.subscriptions, "subscription")), \(Terminal.count(due.drafts, "draft"))")
+            let subscriptions = Terminal.count(due.subscriptions, "subscription")
+            print(
+                "due: \(subscriptions) to draft invoices of, \(Terminal.count(due.drafts, "draft")) to finalise; "
+                    + "what is drafted now is finalised after its grace"
+            )
             return 0
         }
         let total = Mutex(InvoiceClosing.Progress())
@@ -70,9 +74,6 @@ struct ClosePeriods: AsyncParsableCommand {
 
     private static func text(_ progress: InvoiceClosing.Progress) -> String {
         let failed = progress.failed == 0 ? "" : ", \(Terminal.count(progress.failed, "draft")) failed"
-        let drafted = progress.drafted + progress.adjustments
-        return
-            "\(Terminal.count(drafted, "subscription")) drafted, \(Terminal.count(progress.finalized, "invoice")) final"
-            + failed
+        return "\(Terminal.count(progress.drafted, "invoice")) drafted, \(progress.finalized) finalised\(failed)"
     }
 }

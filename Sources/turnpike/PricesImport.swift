@@ -77,7 +77,7 @@ struct PricesImport: AsyncParsableCommand {
                 arguments: databaseURL.map { ["--database-url", $0] } ?? []
             )
             let selection = ProviderSelection(providers) ?? .all
-            let bytes = [UInt8](try Data(contentsOf: URL(filePath: file)))
+            let bytes = try contents()
             let prices = try LiteLLMPrices(parsing: bytes, selection: selection, rounding: round)
             report.read(prices)
             let plan = try await PriceImporting.run(
@@ -93,5 +93,18 @@ struct PricesImport: AsyncParsableCommand {
             Terminal.complain("\(error)")
             throw Self.notRun
         }
+    }
+
+    /// The file can't be read; in words, and not as Foundation describes it.
+    private struct Unreadable: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private func contents() throws -> [UInt8] {
+        guard let data = FileManager.default.contents(atPath: file) else {
+            let reason = FileManager.default.fileExists(atPath: file) ? "can't be read" : "does not exist"
+            throw Unreadable(description: "the file '\(file)' \(reason)")
+        }
+        return [UInt8](data)
     }
 }

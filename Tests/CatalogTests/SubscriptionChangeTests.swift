@@ -257,8 +257,30 @@ import Web
             // From 23 November to 23 December is 30 days; the fee in advance of the next period is the new plan's.
             #expect(preview.json["upcoming_invoice"]?["before"]?["total"]?.string == "0.00")
             #expect(preview.json["upcoming_invoice"]?["after"]?["total"]?.string == "30.00")
+            #expect(preview.json["invoices_due"]?.isNull == true)
             let real = try await server.expect(200, "POST", dry[0].0, #"{"plan":"max"}"#)
             #expect(real.json == preview.json["subscription"])
+        }
+    }
+
+    @Test func aDryRunOfASubscriptionInThePastTellsTheInvoicesThatAreDue() async throws {
+        try await TestServer.run { server in
+            _ = try await Self.arrange(server)
+            _ = try await server.expect(201, "POST", "/tenants", #"{"key":"beta","name":"B","currency":"USD"}"#)
+            func due(_ start: String) async throws -> [String] {
+                let body = #"{"tenant":"beta","plan":"max","starts_at":"\#(start)","dry_run":true}"#
+                let preview = try await server.expect(200, "POST", "/subscriptions", body)
+                return (preview.json["invoices_due"]?.elements ?? []).map {
+                    "\($0["invoice_kind"]?.string ?? "") \($0["period"]?["start"]?.string?.prefix(10) ?? "")"
+                }
+            }
+            #expect(try await due("2026-12-01T00:00:00Z") == [])
+            #expect(try await due("2026-11-20T00:00:00Z") == ["opening 2026-11-20"])
+            #expect(
+                try await due("2026-09-20T00:00:00Z") == [
+                    "opening 2026-09-20", "regular 2026-09-20", "regular 2026-10-20",
+                ]
+            )
         }
     }
 

@@ -132,13 +132,13 @@ import Web
             }
             #expect(
                 text("seconds").prefix(5) == [
-                    "42 unit used in 8 events.", "Up to 10: 10 x 0 = 0.", "Above 10: 32 x 0.333 + 2 = 12.656.",
+                    "42 units used in 8 events.", "Up to 10: 10 x 0 = 0.", "Above 10: 32 x 0.333 + 2 = 12.656.",
                     "Together: 0 + 12.656 = 12.656.", "12.656 rounds to 12.66 USD.",
                 ]
             )
             #expect(
                 text("calls").prefix(3) == [
-                    "8 unit used in 8 events.", "Packages begun: 4 x 0.25 = 1.", "1 rounds to 1.00 USD.",
+                    "8 units used in 8 events.", "Packages begun: 4 x 0.25 = 1.", "1 rounds to 1.00 USD.",
                 ]
             )
         }

@@ -66,6 +66,16 @@ struct InvoiceLifeTests {
         }
     }
 
+    @Test func `a draft that is voided has neither number nor hash`() async throws {
+        try await ClosingStory.run { server in
+            try await server.close(graceHours: 24)
+            let id = try #require(try await Self.ids(server).first)
+            let voided = try await server.ask("POST", "/invoices/\(id)/void")
+            #expect(voided["status"]?.string == "void")
+            #expect(voided["number"]?.isNull == true && voided["content_hash"]?.isNull == true)
+        }
+    }
+
     @Test func `a voided invoice keeps its number, gives credit back, and its reissue takes a new number`() async throws
     {
         try await ClosingStory.run { server in

@@ -41,6 +41,15 @@ import Testing
         }
     }
 
+    @Test func aTypoInAProviderAndAFileThatIsNotThereAreToldInWords() async throws {
+        try await TestServer.run { server in
+            let typo = try await importing(Self.table("1"), server, ["--provider", "opnai=*"])
+            #expect(typo.code == 2 && typo.output.contains("no model of the provider 'opnai'; did you mean 'openai'?"))
+            let missing = try await importing(nil, server)
+            #expect(missing.code == 2 && missing.output.contains("prices.json' does not exist"), "\(missing.output)")
+        }
+    }
+
     @Test func whatCannotBeReadIsRefused() async throws {
         try await TestServer.run { server in
             for (text, arguments) in [
@@ -68,7 +77,7 @@ import Testing
     }
 
     private func importing(
-        _ table: String,
+        _ table: String?,
         _ server: TestServer,
         _ arguments: [String] = [],
         currency: String = "USD"
@@ -76,7 +85,7 @@ import Testing
         let binary = try #require(TestTools.turnpikeBinary)
         return try await withTemporaryDirectory { directory in
             let file = directory.appendingPathComponent("prices.json")
-            try Data(table.utf8).write(to: file)
+            if let table { try Data(table.utf8).write(to: file) }
             return try await withChildProcess(
                 binary,
                 arguments: ["prices", "import", file.path] + arguments,

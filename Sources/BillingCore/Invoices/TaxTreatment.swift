@@ -46,7 +46,7 @@ package struct LineTax: Sendable, Hashable {
 extension TaxTreatment {
     /// The taxes of an amount, each rounded half away from zero to the minor unit. With inclusive prices each is
     /// `amount x rate / (100 + all rates)`, the part of the amount that it makes up.
-    func taxes(on amount: FixedDecimal, currency: Currency) throws(DecimalError) -> [LineTax] {
+    package func taxes(on amount: FixedDecimal, currency: Currency) throws(DecimalError) -> [LineTax] {
         guard !dueRates.isEmpty else { return [] }
         var divisor = Self.hundred
         if isInclusive {

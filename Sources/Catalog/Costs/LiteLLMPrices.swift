@@ -24,13 +24,16 @@ package struct LiteLLMPrices: Sendable {
     package private(set) var quotes: [Quote] = []
     package private(set) var skipped: [Skipped] = []
     package private(set) var modelCount = 0
+    /// Every provider that the file names.
+    package private(set) var providers: Set<String> = []
     private var seen: [ProviderPrice.Rate: FixedDecimal] = [:]
 
     /// - Parameters:
     ///   - selection: which providers are wanted, and under which names.
     ///   - rounding: whether a price with more than 12 digits after the point is rounded, half away from zero, instead
     ///     of skipped.
-    /// - Throws: `JSONFault` when the file is not JSON; `NotAPriceTable` when it is something else.
+    /// - Throws: `JSONFault` when the file is not JSON; `NotAPriceTable` when it is something else; `UnknownProvider`
+    ///   when it has no model of a provider that is wanted.
     package init(parsing bytes: [UInt8], selection: ProviderSelection, rounding: Bool = false) throws {
         guard case .object(let models) = try JSONValue(parsing: bytes, maximumBytes: Self.maximumBytes) else {
             throw NotAPriceTable()
@@ -39,7 +42,20 @@ package struct LiteLLMPrices: Sendable {
             guard case .object(let fields) = model.value else { throw NotAPriceTable() }
             read(model.name, fields, selection, rounding)
         }
+        if let unknown = selection.providers.subtracting(providers).min() {
+            throw UnknownProvider(name: unknown, nearest: Nearest.name(to: unknown, among: providers))
+        }
         guard modelCount > 0 || !skipped.isEmpty else { throw NotAPriceTable() }
+    }
+
+    /// A provider that was asked for is none of the file's.
+    package struct UnknownProvider: Error, CustomStringConvertible {
+        package let name: String
+        package let nearest: String?
+
+        package var description: String {
+            "the file has no model of the provider '\(name)'" + (nearest.map { "; did you mean '\($0)'?" } ?? "")
+        }
     }
 
     /// The file is JSON, but not a table of models.
@@ -59,6 +75,7 @@ package struct LiteLLMPrices: Sendable {
             return skip(name, nil, "it names no provider")
         }
         let provider = Self.provider(listed)
+        providers.insert(provider)
         guard let chosen = selection.name(for: provider) else { return }
         let text = name.hasPrefix(provider + "/") ? String(name.dropFirst(provider.count + 1)) : name
         guard let model = ModelPattern(text), text.unicodeScalars.count <= 255, chosen.unicodeScalars.count <= 100
@@ -127,6 +144,9 @@ package struct ProviderSelection: Sendable {
     private let names: [String: String]
 
     package static let all = ProviderSelection(names: [:])
+
+    /// Those that are wanted, by their names in the file; none where all are.
+    var providers: Set<String> { Set(names.keys) }
 
     private init(names: [String: String]) {
         self.names = names

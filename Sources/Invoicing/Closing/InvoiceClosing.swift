@@ -26,10 +26,9 @@ package struct InvoiceClosing: Sendable {
 
     /// How far closing has come.
     package struct Progress: Sendable {
-        /// Subscriptions of which an invoice was drafted, or found not to be due.
+        /// Invoices that were drafted, adjustments too.
         package var drafted = 0
         package var finalized = 0
-        package var adjustments = 0
         /// Drafts that can't be finalised: their amounts are out of range.
         package var failed = 0
 
@@ -39,7 +38,6 @@ package struct InvoiceClosing: Sendable {
             var sum = left
             sum.drafted += right.drafted
             sum.finalized += right.finalized
-            sum.adjustments += right.adjustments
             sum.failed += right.failed
             return sum
         }
@@ -94,17 +92,17 @@ package struct InvoiceClosing: Sendable {
         var total = Progress()
         while true {
             var round = Progress()
-            let (drafted, known) = try await draft(share, asOf: asOf, plans: plans)
-            plans = known
-            round.drafted = drafted
-            round.adjustments = try await draftAdjustments(share, asOf: asOf)
+            let drafted = try await draft(share, asOf: asOf, plans: plans)
+            plans = drafted.plans
+            let adjustments = try await draftAdjustments(share, asOf: asOf)
+            round.drafted = drafted.drafts + adjustments
             let finalized = try await finalize(share, asOf: asOf, plans: plans)
             plans = finalized.plans
             round.finalized = finalized.done
             round.failed = finalized.failed
             total = total + round
             progress(round)
-            let isDone = round.drafted == 0 && round.adjustments == 0 && finalized.found == 0
+            let isDone = drafted.steps == 0 && adjustments == 0 && finalized.found == 0
             if isDone || Task.isCancelled { return total }
         }
     }
@@ -114,10 +112,11 @@ package struct InvoiceClosing: Sendable {
         _ share: Share,
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
-    ) async throws -> (count: Int, plans: [PlanVersionID: PlanVersion]) {
+    ) async throws -> InvoiceDrafting.Outcome {
+        let nothing = InvoiceDrafting.Outcome(plans: plans)
         let drafting = drafting(asOf: asOf)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
-            guard try share.take(in: transaction) else { return (0, plans) }
+            guard try share.take(in: transaction) else { return nothing }
             let due = try transaction.query(
                 SubscriptionClosingStore.tenantsDue(
                     at: asOf,
@@ -126,7 +125,7 @@ package struct InvoiceClosing: Sendable {
                     limit: Self.batchSubscriptions
                 )
             ) { row throws(PostgresError) in try row.next(TenantID.self) }
-            guard !due.isEmpty else { return (0, plans) }
+            guard !due.isEmpty else { return nothing }
             let tenants = Set(due)
             _ = try TenantLedger.allocate(Dictionary(uniqueKeysWithValues: tenants.map { ($0, 0) }), in: transaction)
             return try drafting.run(tenants.sorted(), plans: plans, asOf: asOf, in: transaction)

@@ -12,16 +12,24 @@ struct InvoiceDrafting: Sendable {
     let finalAt: Instant
     let ids: IDSource
 
+    /// What drafting did.
+    struct Outcome: Sendable {
+        /// Subscriptions that moved on, with an invoice or without.
+        var steps = 0
+        var drafts = 0
+        /// The plan versions that are known now.
+        var plans: [PlanVersionID: PlanVersion]
+    }
+
     /// One step of each subscription that is due, of tenants whose ledgers are locked.
-    /// - Returns: how many subscriptions moved on, and the plan versions that are known now.
     func run(
         _ tenants: [TenantID],
         plans: [PlanVersionID: PlanVersion],
         asOf: Instant,
         in transaction: borrowing Transaction
-    ) throws -> (count: Int, plans: [PlanVersionID: PlanVersion]) {
+    ) throws -> Outcome {
         let due = try SubscriptionClosingStore.due(of: tenants, at: asOf, in: transaction)
-        guard !due.isEmpty else { return (0, plans) }
+        guard !due.isEmpty else { return Outcome(plans: plans) }
         var subscriptions: [SubscriptionID: SubscriptionSnapshot] = [:]
         let ids = Set(due.map(\.tenantID)).sorted()
         for tenant in try TenantSnapshotStore.read(ids, plans: plans, now: now, in: transaction) {
@@ -39,11 +47,11 @@ struct InvoiceDrafting: Sendable {
             if kind == .adjustment { ended.append(draft) } else { drafts.append(draft) }
         }
         drafts += try charged(ended, in: transaction)
-        if !drafts.isEmpty { transaction.enqueue(InvoiceInsertion.drafts(drafts)) }
+        let drafted = try drafts.isEmpty ? 0 : transaction.execute(InvoiceInsertion.drafts(drafts))
         try transaction.execute(SubscriptionClosingStore.advance(next))
         var known = plans
         known.learn(from: subscriptions.values)
-        return (next.count, known)
+        return Outcome(steps: next.count, drafts: drafted, plans: known)
     }
 
     /// Adjustments of subscriptions that no regular invoice will follow.

@@ -59,7 +59,8 @@ struct InvoicePreparation {
             pinnedNames: Dictionary(pinnedLines.compactMap { line in line.featureID.map { ($0, line.itemName) } }) {
                 first,
                 _ in first
-            }
+            },
+            pinsProration: pinnedLines.isEmpty || pinnedLines.contains { $0.facts.prorated != nil }
         )
         var lines: [StoredInvoiceLine] = []
         for (index, line) in invoice.lines.enumerated() { lines.append(try texts.line(line, number: index + 1)) }

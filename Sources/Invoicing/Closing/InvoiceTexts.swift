@@ -10,6 +10,8 @@ struct InvoiceTexts {
     let counters: [BillingPeriodID: [CounterRow]]
     /// The names that features had when the invoice was finalised, where it is made anew.
     let pinnedNames: [FeatureID: String]
+    /// Whether lines pin the fraction of a period that they charge; an invoice of before that was pinned has none.
+    var pinsProration = true
 
     func key(of feature: FeatureID) -> String { catalog.features[feature]?.key ?? feature.description }
     func name(of feature: FeatureID) -> String {
@@ -25,6 +27,7 @@ struct InvoiceTexts {
         let dates = line.period.days(in: subscription.periods.zone)
         let used = try used(line)
         let isWhole = line.key.segment == nil
+        let prorated = pinsProration ? part.flatMap { proration(of: line, in: $0) } : nil
         return StoredInvoiceLine(
             number: number,
             kind: line.kind,
@@ -57,8 +60,23 @@ struct InvoiceTexts {
                 taxes: line.taxes,
                 ledgerSequence: used?.counter?.state.ledgerSequence,
                 billingPeriodID: used?.counter?.key.period,
-                promotionalCredits: line.promotionalCredits
+                promotionalCredits: line.promotionalCredits,
+                prorated: prorated
             )
+        )
+    }
+
+    /// What a flat amount is prorated by, in a segment that is not the whole period.
+    private func proration(of line: InvoiceLine, in part: PeriodSegment) -> InvoiceLineFacts.Prorated? {
+        let fraction = Proration(
+            of: subscription.interval(ofPeriod: line.key.periodIndex),
+            within: part.interval
+        )
+        guard !fraction.isWhole, let amount = line.item.flatAmount else { return nil }
+        return InvoiceLineFacts.Prorated(
+            amount: amount,
+            numerator: fraction.numerator,
+            denominator: fraction.denominator
         )
     }
 
@@ -109,6 +127,19 @@ struct InvoiceTexts {
         case .usage(let usage): key(of: usage.feature)
         case .commitment: StoredInvoiceLine.Item.commitment.rawValue
         case .includedCredit: StoredInvoiceLine.Item.includedCredit.rawValue
+        }
+    }
+}
+
+extension InvoiceItem {
+    /// What a whole period is charged, whatever was used; nil for an item that depends on usage.
+    fileprivate var flatAmount: FixedDecimal? {
+        switch self {
+        case .fee(let fee): return fee.amount
+        case .usage(let usage):
+            guard case .flat(let amount) = usage.price else { return nil }
+            return amount
+        case .commitment, .includedCredit: return nil
         }
     }
 }

@@ -75,9 +75,16 @@ package struct InvoiceDocumentRoutes: Sendable {
         let asked = query.string("tenant")
         var filter = InvoiceStore.Filter()
         filter.status = query.oneOf("status", InvoiceStatus.self)
+        if filter.status == .draft {
+            query.fault("status", code: "not_applicable", detail: "Drafts are not exported: what they say changes yet.")
+        }
         filter.from = query.instant("from")
+        let to = query.instant("to")
+        if let from = filter.from, let to, to <= from {
+            query.fault("to", code: "invalid", detail: "This must be after 'from'.")
+        }
         let now = context.clock.now()
-        filter.to = min(query.instant("to") ?? .maximum, now.adding(microseconds: 1))
+        filter.to = min(to ?? .maximum, now.adding(microseconds: 1))
         try query.finish()
         filter.tenant = try await catalog.tenantFilter(asked, for: context)?.id
         let export = InvoiceExport(format: format, filter: filter, pool: pool, scope: context.databaseScope)

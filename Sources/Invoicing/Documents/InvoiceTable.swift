@@ -44,6 +44,7 @@ extension InvoiceTable.Group {
             let cell = line.cell.map { "\($0.label) \($0.value)" }.joined(separator: ", ")
             details.append(InvoiceTable.Row(cell))
         }
+        if let correction = line.correction { details.append(InvoiceTable.Row(correction)) }
         if !isSimple {
             details += line.tiers.map(Self.row)
         }

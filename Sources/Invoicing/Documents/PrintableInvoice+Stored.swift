@@ -105,6 +105,7 @@ extension PrintableInvoice.Line {
             tiers: line.steps.map(PrintableInvoice.Tier.init),
             amount: text(line.amount),
             amountUnrounded: line.amountExact,
+            correction: line.kind == .adjustment ? line.correction(text) : nil,
             allocations: Self.allocations(of: line, document.facts, text),
             taxes: line.facts.taxes.map { tax in
                 let rate = document.facts.taxRates.first { $0.key == tax.rateKey }

@@ -154,6 +154,8 @@ extension PrintableInvoice {
         package var tiers: [Tier]
         package var amount: String
         package var amountUnrounded: String
+        /// What an adjustment does to what was charged before; nil for any other line.
+        package var correction: String?
         /// Discounts and credits, below zero.
         package var allocations: [Allocation]
         package var taxes: [Tax]
@@ -174,6 +176,7 @@ extension PrintableInvoice {
             tiers: [Tier] = [],
             amount: String,
             amountUnrounded: String,
+            correction: String? = nil,
             allocations: [Allocation] = [],
             taxes: [Tax] = [],
             total: String
@@ -191,6 +194,7 @@ extension PrintableInvoice {
             self.tiers = tiers
             self.amount = amount
             self.amountUnrounded = amountUnrounded
+            self.correction = correction
             self.allocations = allocations
             self.taxes = taxes
             self.total = total

@@ -122,7 +122,7 @@ extension InvoiceExplanation.Line {
         }
         ledgerSeq = line.facts.ledgerSequence
         events = line.eventsPath(tenant: document.tenantKey, through: document.ledgerSequence)
-        text = try LineInWords(line, steps: steps, currency: document.currency).sentences
+        text = try LineInWords(line, steps: steps, of: document).sentences
     }
 }
 

@@ -1,43 +1,127 @@
 import BillingCore
+import Catalog
 
 /// A line's amount in sentences, in the order in which it comes about.
 struct LineInWords: Sendable {
     let sentences: [String]
 
     /// - Throws: `DecimalError.outOfRange` when a line's parts leave the range of an amount.
-    init(_ line: StoredInvoiceLine, steps: [PriceStep], currency: Currency) throws(DecimalError) {
+    init(_ line: StoredInvoiceLine, steps: [PriceStep], of document: StoredDocument) throws(DecimalError) {
+        let words = Words(line: line, document: document)
+        let sentences =
+            words.usage() + words.exactAmount(steps) + (try words.rounding()) + words.discount() + words.credits()
+            + (try words.rest()) + (try words.taxes()) + words.uncosted()
+        self.sentences = sentences.map { $0 + "." }
+    }
+}
+
+private struct Words {
+    let line: StoredInvoiceLine
+    let document: StoredDocument
+
+    private func money(_ amount: FixedDecimal) -> String { "\(number(amount)) \(document.currency.code)" }
+
+    private func number(_ amount: FixedDecimal) -> String {
+        InvoiceText.grouped(Money(amount, document.currency).formatted)
+    }
+
+    func usage() -> [String] {
+        guard let quantity = line.quantity else { return [] }
+        let unit = line.facts.unit ?? ""
+        let events = line.facts.eventCount.map { " in \(InvoiceText.counted(String($0), "event"))" } ?? ""
+        let before = line.facts.quantityBefore.flatMap { $0.isZero ? nil : $0 }.map {
+            ", after \(InvoiceText.counted($0.description, unit)) earlier in the period"
+        }
+        return ["\(InvoiceText.counted(quantity.description, unit)) used\(events)\(before ?? "")"]
+    }
+
+    func exactAmount(_ steps: [PriceStep]) -> [String] {
         var sentences: [String] = []
-        if let quantity = line.quantity { sentences.append(Self.usage(quantity, of: line)) }
+        if let part = line.facts.prorated {
+            let amount = InvoiceText.grouped(part.amount.description)
+            let exact = InvoiceText.grouped(line.amountExact)
+            sentences.append(
+                "\(amount) for a whole period, of which \(part.numerator)/\(part.denominator) is charged: "
+                    + "\(amount) x \(part.numerator)/\(part.denominator) = \(exact)"
+            )
+        }
         sentences += steps.map { "\($0.label): \($0.arithmetic)" }
         if steps.count > 1 {
             let sum = steps.map { InvoiceText.grouped($0.amount) }.joined(separator: " + ")
             sentences.append("Together: \(sum) = \(InvoiceText.grouped(line.amountExact))")
         }
-        let money = { (amount: FixedDecimal) in
-            "\(InvoiceText.grouped(Money(amount, currency).formatted)) \(currency.code)"
-        }
-        let rounded = try line.amount.adding(line.previouslyInvoiced)
-        sentences.append("\(InvoiceText.grouped(line.amountExact)) rounds to \(money(rounded))")
-        if !line.previouslyInvoiced.isZero {
-            let text =
-                "Earlier invoices charged \(money(line.previouslyInvoiced)), so that \(money(line.amount)) is left"
-            sentences.append(text)
-        }
-        for (name, amount) in [
-            ("Discounts", line.discount), ("Included credit", line.includedCredit),
-            ("Promotional credit", line.promotionalCredit),
-        ] where !amount.isZero {
-            sentences.append("\(name): \(money(amount.negated))")
-        }
-        self.sentences = sentences.map { $0 + "." }
+        return sentences
     }
 
-    private static func usage(_ quantity: FixedDecimal, of line: StoredInvoiceLine) -> String {
-        let unit = line.facts.unit.map { " \($0)" } ?? ""
-        let events = line.facts.eventCount.map { " in \(InvoiceText.grouped(String($0))) events" } ?? ""
-        let before = line.facts.quantityBefore.flatMap { $0.isZero ? nil : $0 }.map {
-            ", after \(InvoiceText.grouped($0.description))\(unit) earlier in the period"
+    func rounding() throws(DecimalError) -> [String] {
+        let rounded = try line.amount.adding(line.previouslyInvoiced)
+        let sentence = "\(InvoiceText.grouped(line.amountExact)) rounds to \(money(rounded))"
+        guard line.kind == .adjustment else { return [sentence] }
+        return [sentence, line.correction(money)]
+    }
+
+    func discount() -> [String] {
+        guard !line.discount.isZero else { return [] }
+        guard !line.discount.isNegative else {
+            let taken = money(line.discount.magnitude)
+            return ["A discount of \(taken) had been taken off that, and goes back with it"]
         }
-        return "\(InvoiceText.grouped(quantity.description))\(unit) used\(events)\(before ?? "")"
+        let discounts = document.facts.discounts.filter { !$0.taken.isZero }
+        let taken = money(line.discount.negated)
+        guard discounts.count == 1, let only = discounts.first else {
+            return ["Discounts (\(discounts.map(\.name).joined(separator: ", "))): \(taken)"]
+        }
+        guard let percent = only.percent else {
+            return ["Discount \(only.name), this line's share of \(money(only.taken)): \(taken)"]
+        }
+        return ["Discount \(only.name): \(percent) % of \(money(line.amount)), \(taken)"]
+    }
+
+    func credits() -> [String] {
+        [("Included credit", line.includedCredit), ("Promotional credit", line.promotionalCredit)]
+            .filter { !$0.1.isZero }.map { "\($0.0), this line's share: \(money($0.1.negated))" }
+    }
+
+    /// What discounts and credits leave.
+    func rest() throws(DecimalError) -> [String] {
+        let parts = [line.discount, line.includedCredit, line.promotionalCredit].filter { !$0.isZero }
+        guard !parts.isEmpty else { return [] }
+        let sum = ([line.amount] + parts.map(\.negated)).map(number).joined(separator: " + ")
+        return ["Left: \(sum.replacing("+ -", with: "- ")) = \(money(try line.net))"]
+    }
+
+    /// With the arithmetic, where the tax comes of what is left; that of what is taken back may not.
+    func taxes() throws(DecimalError) -> [String] {
+        let treatment = document.facts.billing.tax
+        let net = try line.net
+        let expected = try treatment.taxes(on: net, currency: document.currency)
+        var divisor = FixedDecimal(100)
+        if treatment.isInclusive { for rate in treatment.rates { divisor = try divisor.adding(rate.percent) } }
+        return line.facts.taxes.map { tax in
+            guard let rate = treatment.rates.first(where: { $0.key == tax.rateKey }), expected.contains(tax) else {
+                return "\(tax.rateKey): \(money(tax.amount))"
+            }
+            let contained = treatment.isInclusive ? ", contained in the price" : ""
+            return "\(rate.label)\(contained): \(number(net)) x \(rate.percent)/\(divisor) = \(money(tax.amount))"
+        }
+    }
+
+    func uncosted() -> [String] {
+        document.facts.unpriced.filter { use in
+            use.uncosted?.period == line.period && use.feature == line.itemKey && use.cell == line.cell
+                && line.item == .usage
+        }.map { $0.text(named: line.itemName) }
+    }
+}
+
+extension StoredInvoiceLine {
+    /// What an adjustment does, for whoever was charged before.
+    /// - Parameter money: how an amount is written.
+    func correction(_ money: (FixedDecimal) -> String) -> String {
+        let before = money(previouslyInvoiced)
+        if amount.isZero { return "Earlier invoices charged \(before), which is right" }
+        return amount.isNegative
+            ? "Earlier invoices charged \(before): \(money(amount.magnitude)) too much, which goes back"
+            : "Earlier invoices charged \(before): \(money(amount)) more is due"
     }
 }

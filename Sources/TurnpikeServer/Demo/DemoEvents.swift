@@ -4,7 +4,7 @@ import BillingCore
 enum DemoEvents {
     static let count = 48
     private static let spanSeconds: Int64 = 47 * 3_600
-    private static let models = [("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4")]
+    private static let models = [("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5")]
 
     /// How long before the present the earliest event is.
     static func earliest(before now: Instant) -> Instant { now.adding(seconds: -spanSeconds) }

@@ -96,7 +96,7 @@ import Web
             let line = try #require(explained["lines"]?[1])
             #expect(
                 (line["text"]?.elements ?? []).compactMap(\.string) == [
-                    "5 second used in 2 events.", "Each unit: 5 x 0.1 = 0.5.", "0.5 rounds to 0.50 USD.",
+                    "5 seconds used in 2 events.", "Each unit: 5 x 0.1 = 0.5.", "0.5 rounds to 0.50 USD.",
                 ]
             )
             #expect(line["steps"]?[0]?["arithmetic"]?.string == "5 x 0.1 = 0.5")
