@@ -100,9 +100,16 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "Console",
+            dependencies: ["Web", "CEmbedded", crypto, httpTypes],
+            exclude: ["Portal/Pages"],
+            swiftSettings: settings
+        ),
+        .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix, nioHTTP1,
+                "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix,
+                nioHTTP1,
                 unixSignals,
             ],
             swiftSettings: settings
@@ -134,7 +141,10 @@ let package = Package(
             swiftSettings: settings
         ),
     ]
-        + ["Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "TurnpikeServer"]
+        + [
+            "Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "Console",
+            "TurnpikeServer",
+        ]
         .map { room in
             .testTarget(
                 name: "\(room)Tests",

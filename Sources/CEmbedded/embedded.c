@@ -53,6 +53,9 @@ static const unsigned char migration_0015[] = {
 static const unsigned char migration_0016[] = {
 #embed "../../migrations/0016_api_keys.sql"
 };
+static const unsigned char migration_0017[] = {
+#embed "../../migrations/0017_portal_sessions.sql"
+};
 static const unsigned char migration_0019[] = {
 #embed "../../migrations/0019_audit_lookups.sql"
 };
@@ -74,6 +77,15 @@ static const unsigned char invoice_template[] = {
 static const unsigned char invoice_style[] = {
 #embed "../Invoicing/Documents/Templates/invoice.css"
 };
+static const unsigned char portal_page[] = {
+#embed "../Console/Portal/Pages/portal.html"
+};
+static const unsigned char portal_style[] = {
+#embed "../Console/Portal/Pages/portal.css"
+};
+static const unsigned char portal_script[] = {
+#embed "../Console/Portal/Pages/portal.js"
+};
 
 static const struct embedded_file migrations[] = {
     FILE_ENTRY("0001_roles.sql", migration_0001),
@@ -92,6 +104,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0014_price_set_read.sql", migration_0014),
     FILE_ENTRY("0015_oauth.sql", migration_0015),
     FILE_ENTRY("0016_api_keys.sql", migration_0016),
+    FILE_ENTRY("0017_portal_sessions.sql", migration_0017),
     FILE_ENTRY("0019_audit_lookups.sql", migration_0019),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
     FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
@@ -116,4 +129,16 @@ struct embedded_file embedded_invoice_template(void) {
 
 struct embedded_file embedded_invoice_style(void) {
     return (struct embedded_file)FILE_ENTRY("invoice.css", invoice_style);
+}
+
+struct embedded_file embedded_portal_page(void) {
+    return (struct embedded_file)FILE_ENTRY("portal.html", portal_page);
+}
+
+struct embedded_file embedded_portal_style(void) {
+    return (struct embedded_file)FILE_ENTRY("portal.css", portal_style);
+}
+
+struct embedded_file embedded_portal_script(void) {
+    return (struct embedded_file)FILE_ENTRY("portal.js", portal_script);
 }

@@ -58,10 +58,6 @@ package struct APIKey: Sendable {
         self.previousSecretExpiresAt = previousSecretExpiresAt
         self.revision = revision
     }
-
-    func isValid(at now: Instant) -> Bool {
-        revokedAt == nil && (expiresAt.map { now < $0 } ?? true)
-    }
 }
 
 /// How a key is answered. `key` is the whole text and is there only in the answer that makes or rotates it.

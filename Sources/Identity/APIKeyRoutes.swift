@@ -8,7 +8,7 @@ struct APIKeyRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
     let tenants: TenantDirectory
-    let authentication: APIKeyAuthentication
+    let authentication: SecretAuthentication
 
     func register(in operations: Operations) {
         operations.post("/api-keys", "createApiKey", scope: .identityWrite) { try await create($0, $1) }
@@ -97,7 +97,7 @@ struct APIKeyRoutes: Sendable {
             }
             return try .json(body, revision: changed.revision)
         }
-        authentication.forget(keyID: seen.id)
+        authentication.forget(id: seen.id)
         return answer
     }
 
@@ -126,7 +126,7 @@ struct APIKeyRoutes: Sendable {
             answer.bearsSecret = true
             return answer
         }
-        authentication.forget(keyID: seen.id)
+        authentication.forget(id: seen.id)
         return answer
     }
 
@@ -147,7 +147,7 @@ struct APIKeyRoutes: Sendable {
             }
             return .noContent
         }
-        authentication.forget(keyID: seen.id)
+        authentication.forget(id: seen.id)
         return answer
     }
 }

@@ -4,21 +4,6 @@ import Web
 
 /// The table `api_key`.
 enum APIKeyStore {
-    struct Stored: Sendable {
-        let key: APIKey
-        let secretHash: SecretHash
-        /// Of the secret before the last rotation, which works until `key.previousSecretExpiresAt`.
-        let previousSecretHash: SecretHash?
-
-        /// Whether a key with this secret opens anything now. It takes as long for a wrong secret as for a right one.
-        func accepts(_ hash: SecretHash, at now: Instant) -> Bool {
-            let isCurrent = secretHash.matches(hash)
-            let isPrevious = previousSecretHash?.matches(hash) ?? false
-            let overlaps = key.previousSecretExpiresAt.map { now < $0 } ?? false
-            return key.isValid(at: now) && (isCurrent || isPrevious && overlaps)
-        }
-    }
-
     struct Filter: Sendable {
         var tenant: TenantID?
         var status: APIKey.Status?
@@ -40,9 +25,26 @@ enum APIKeyStore {
     }
 
     /// For authentication: whatever state the key is in.
-    static func find(id: String, pool: PostgresPool) async throws -> Stored? {
-        try await pool.query(.admission, "\(columns) WHERE api_key_id = \(id) ORDER BY tenant_id LIMIT 1", stored)
-            .first
+    static func find(id: String, pool: PostgresPool) async throws -> StoredSecret? {
+        try await pool.query(
+            .admission,
+            """
+            SELECT \(columns), secret_hash, previous_secret_hash
+            FROM api_key WHERE api_key_id = \(id) ORDER BY tenant_id LIMIT 1
+            """
+        ) { row throws(PostgresError) in
+            let key = try key(&row)
+            return StoredSecret(
+                tenantID: key.tenantID,
+                scopes: key.scopes,
+                narrowing: key.narrowing,
+                hash: SecretHash(bytes: try row.next(PostgresBytes.self).bytes),
+                previousHash: try row.next(PostgresBytes?.self).map { SecretHash(bytes: $0.bytes) },
+                previousExpiresAt: key.previousSecretExpiresAt,
+                expiresAt: key.expiresAt,
+                revokedAt: key.revokedAt
+            )
+        }.first
     }
 
     /// - Parameter scope: the tenant's own for a bound caller, so that row-level security stands behind the filter.
@@ -51,11 +53,11 @@ enum APIKeyStore {
             .interactive,
             as: scope,
             """
-            \(columns) WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
+            SELECT \(columns) FROM api_key WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
             ORDER BY tenant_id LIMIT 1
             """,
-            stored
-        ).first?.key
+            key
+        ).first
     }
 
     /// In the order of the ids, which are random: a stable order that needs no date.
@@ -82,24 +84,26 @@ enum APIKeyStore {
             .interactive,
             as: scope,
             """
-            \(columns)
+            SELECT \(columns)
+            FROM api_key
             WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY api_key_id, tenant_id
             LIMIT \(count)
             """,
-            stored
-        ).map(\.key)
+            key
+        )
     }
 
     /// The key locked for a change; nil when there is none for this tenant.
     static func lock(id: String, tenant: TenantID?, in transaction: borrowing Transaction) throws -> APIKey? {
         try transaction.first(
             """
-            \(columns) WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
+            SELECT \(columns)
+            FROM api_key WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
             ORDER BY tenant_id LIMIT 1 FOR UPDATE
             """,
-            stored
-        )?.key
+            key
+        )
     }
 
     /// Writes what may change of a key, but for its secrets.
@@ -185,17 +189,13 @@ enum APIKeyStore {
         return (replaced, !changed.isEmpty)
     }
 
-    private static var columns: SQL {
+    private static let columns: SQL = """
+        api_key_id, tenant_id, name, scopes, models, features, data_classes, cost_center, origin, created_at,
+        expires_at, revoked_at, last_used_at, previous_secret_expires_at, revision
         """
-        SELECT api_key_id, tenant_id, name, scopes, models, features, data_classes, cost_center, origin, created_at,
-            expires_at, revoked_at, last_used_at, previous_secret_expires_at, revision, secret_hash,
-            previous_secret_hash
-        FROM api_key
-        """
-    }
 
-    @Sendable private static func stored(_ row: inout PostgresRow) throws(PostgresError) -> Stored {
-        let key = APIKey(
+    @Sendable private static func key(_ row: inout PostgresRow) throws(PostgresError) -> APIKey {
+        APIKey(
             id: try row.next(),
             tenantID: try row.next(),
             name: try row.next(),
@@ -213,11 +213,6 @@ enum APIKeyStore {
             lastUsedAt: try row.next(),
             previousSecretExpiresAt: try row.next(),
             revision: try row.next()
-        )
-        return Stored(
-            key: key,
-            secretHash: SecretHash(bytes: try row.next(PostgresBytes.self).bytes),
-            previousSecretHash: try row.next(PostgresBytes?.self).map { SecretHash(bytes: $0.bytes) }
         )
     }
 }

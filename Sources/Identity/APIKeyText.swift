@@ -1,26 +1,37 @@
 import Crypto
 
-/// The text a caller presents: `tpk_<key id>_<secret>`. The id names the key in lists and logs; the secret is shown
-/// once and kept as its SHA-256. 256 random bits need no slow hash.
+/// The text a caller presents: `tpk_<key id>_<secret>`, or `tps_...` for a portal session. The id names the key in
+/// lists and logs; the secret is shown once and kept as its SHA-256. 256 random bits need no slow hash.
 package struct APIKeyText: Sendable, CustomStringConvertible {
+    package enum Kind: String, Sendable, CaseIterable {
+        case apiKey = "tpk"
+        case portalSession = "tps"
+
+        /// Whether the text claims to be one.
+        func isKind(of text: String) -> Bool {
+            text.utf8.starts(with: rawValue.utf8) && text.utf8.dropFirst(rawValue.utf8.count).first == UInt8(ascii: "_")
+        }
+    }
+
+    package let kind: Kind
     package let id: String
     package let secret: String
 
-    package static let prefix = "tpk"
     /// What the format demands of keys that people make up themselves, such as `TURNPIKE_OPERATOR_KEY`.
     package static let expectation =
         "tpk_<key id>_<secret>: a key id of 4 to 32 lower-case letters and digits and a secret of 32 to 128 letters "
         + "and digits"
 
     /// A fresh key: an id of 80 and a secret of 256 random bits. With an id, a fresh secret for that key.
-    package init(id: String? = nil) {
+    package init(kind: Kind = .apiKey, id: String? = nil) {
+        self.kind = kind
         self.id = id ?? Base32.random(byteCount: 10)
         secret = Base32.random(byteCount: 32)
     }
 
     package enum Fault: Error, Equatable, CustomStringConvertible {
         case parts(Int)
-        case prefix
+        case prefix(Kind)
         case id
         case secretLength(Int)
         case secretCharacters
@@ -28,7 +39,7 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
         package var description: String {
             switch self {
             case .parts(let count): "it has \(count) parts separated by '_', not 3"
-            case .prefix: "it does not start with 'tpk_'"
+            case .prefix(let kind): "it does not start with '\(kind.rawValue)_'"
             case .id: "its key id is not 4 to 32 lower-case letters and digits"
             case .secretLength(let count): "its secret has \(count) characters, not 32 to 128"
             case .secretCharacters: "its secret has characters other than ASCII letters and digits"
@@ -36,22 +47,28 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
         }
     }
 
-    package init(parsing text: some StringProtocol) throws(Fault) {
+    package init(parsing text: some StringProtocol, as kind: Kind = .apiKey) throws(Fault) {
         let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts[0] == Self.prefix else { throw .prefix }
+        guard parts[0] == kind.rawValue else { throw .prefix(kind) }
         guard parts.count == 3 else { throw .parts(parts.count) }
         guard (4...32).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy(Self.isIDByte) else { throw .id }
         guard (32...128).contains(parts[2].utf8.count) else { throw .secretLength(parts[2].count) }
         guard parts[2].utf8.allSatisfy(Self.isSecretByte) else { throw .secretCharacters }
+        self.kind = kind
         id = String(parts[1])
         secret = String(parts[2])
     }
 
-    package var text: String { "\(Self.prefix)_\(id)_\(secret)" }
+    package var text: String { "\(kind.rawValue)_\(id)_\(secret)" }
     /// Without the secret, so that a key that is interpolated by mistake gives nothing away.
-    package var description: String { "\(Self.prefix)_\(id)_..." }
+    package var description: String { "\(kind.rawValue)_\(id)_..." }
 
-    package var credentialID: String { "key:\(id)" }
+    package var credentialID: String {
+        switch kind {
+        case .apiKey: "key:\(id)"
+        case .portalSession: "session:\(id)"
+        }
+    }
 
     package var secretHash: SecretHash {
         SecretHash(bytes: Array(SHA256.hash(data: Array(secret.utf8))))

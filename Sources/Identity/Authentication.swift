@@ -3,7 +3,10 @@ package import Web
 
 /// Says who presents a credential, whatever its kind: the text tells the kind, and each kind has its own judge.
 package struct Authentication: Sendable {
-    let apiKeys: APIKeyAuthentication
+    let apiKeys: SecretAuthentication
+    let portalSessions: SecretAuthentication
+    /// When API keys were used.
+    let use: CredentialUse
     /// Nil where no tokens are issued.
     let tokens: AccessTokenAuthentication?
     let throttle: AuthenticationThrottle
@@ -14,13 +17,14 @@ package struct Authentication: Sendable {
             switch presented {
             case .bearer(let text), .apiKey(let text): text
             }
+        let kind: APIKeyText.Kind = APIKeyText.Kind.portalSession.isKind(of: text) ? .portalSession : .apiKey
         do {
             if let tokens, case .bearer = presented, CompactJWT.hasForm(of: text) {
                 return try await tokens.principal(of: text)
             }
-            return try await apiKeys.principal(of: text, from: address)
+            return try await (kind == .apiKey ? apiKeys : portalSessions).principal(of: text, from: address)
         } catch let problem as Problem where problem.status == .unauthorized {
-            let credentialID = (try? APIKeyText(parsing: text))?.credentialID
+            let credentialID = (try? APIKeyText(parsing: text, as: kind))?.credentialID
             throw throttle.failed(problem, from: address, credentialID: credentialID)
         }
     }
@@ -28,11 +32,13 @@ package struct Authentication: Sendable {
     /// Forgets what a change of credentials was announced of.
     func forget(_ change: CredentialChanges.Change) {
         switch change {
-        case .apiKey(let id): apiKeys.forget(keyID: id)
+        case .apiKey(let id): apiKeys.forget(id: id)
+        case .portalSession(let id): portalSessions.forget(id: id)
         case .client(let id): tokens?.forget(clientID: id)
         case .token(let id): tokens?.forget(tokenID: id)
         case .tenant(let id):
             apiKeys.forget(tenant: id)
+            portalSessions.forget(tenant: id)
             tokens?.forget(tenant: id)
         case .signingKeys: break
         }
@@ -41,6 +47,7 @@ package struct Authentication: Sendable {
     /// Forgets everything, because a change may have been missed.
     func forgetAll() {
         apiKeys.forgetAll()
+        portalSessions.forgetAll()
         tokens?.forgetAll()
     }
 }

@@ -6,7 +6,7 @@ import Web
 /// Unknown ids are kept apart from known ones, so that guessing ids can't push the valid keys out.
 struct CredentialCache {
     struct Entry {
-        let stored: APIKeyStore.Stored
+        let stored: StoredSecret
         let tenant: TenantStanding?
         /// Tells this entry from a later one of the same key.
         let number: UInt64
@@ -53,13 +53,13 @@ struct CredentialCache {
 
     mutating func insert(
         _ keyID: String,
-        _ stored: APIKeyStore.Stored?,
+        _ stored: StoredSecret?,
         tenant: TenantStanding?,
         now: Instant,
         generation: UInt64
     ) -> Entry? {
         counter += 1
-        let until = now.adding(seconds: APIKeyAuthentication.cacheSeconds)
+        let until = now.adding(seconds: SecretAuthentication.cacheSeconds)
         guard let stored else {
             known[keyID] = nil
             if absent.count >= Self.capacity { absent.removeAll(keepingCapacity: true) }
@@ -87,6 +87,6 @@ struct CredentialCache {
 
     mutating func remove(tenant: TenantID) {
         generation += 1
-        known = known.filter { $0.value.entry.stored.key.tenantID != tenant }
+        known = known.filter { $0.value.entry.stored.tenantID != tenant }
     }
 }

@@ -12,12 +12,17 @@ package enum CredentialChanges {
         /// An access token, by its `jti`.
         case token(String)
         case signingKeys
+        case portalSession(String)
         /// Everything that is bound to the tenant.
         case tenant(TenantID)
     }
 
     static func announce(apiKey id: String, in transaction: borrowing Transaction) {
         notify("key:\(id)", in: transaction)
+    }
+
+    static func announce(portalSession id: String, in transaction: borrowing Transaction) {
+        notify("session:\(id)", in: transaction)
     }
 
     static func announce(client id: String, in transaction: borrowing Transaction) {
@@ -46,6 +51,7 @@ package enum CredentialChanges {
         case "client": .client(String(parts[1]))
         case "token": .token(String(parts[1]))
         case "signing_keys": .signingKeys
+        case "session": .portalSession(String(parts[1]))
         case "tenant": Int64(parts[1]).map { .tenant(TenantID(rawValue: $0)) }
         default: nil
         }

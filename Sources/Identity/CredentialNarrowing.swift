@@ -80,13 +80,7 @@ extension Principal {
     /// Nobody grants what it does not have: throws the 403 that names the scopes, or points at the members of the
     /// narrowing, that go beyond this credential's own.
     package func requireMayGrant(_ scopes: ScopeSet, _ granted: CredentialNarrowing) throws(Problem) {
-        let beyond = scopes.subtracting(self.scopes)
-        guard beyond.isEmpty else {
-            throw .forbidden(
-                code: "scope_not_held",
-                detail: "This credential can't grant what it does not have: \(beyond.names.joined(separator: ", "))."
-            )
-        }
+        try requireMayGrant(scopes)
         let wider = granted.members(widerThan: self)
         guard wider.isEmpty else {
             throw Problem(
@@ -103,15 +97,25 @@ extension Principal {
             )
         }
     }
+
+    /// The same of scopes alone, for credentials that use nothing.
+    package func requireMayGrant(_ scopes: ScopeSet) throws(Problem) {
+        let beyond = scopes.subtracting(self.scopes)
+        guard beyond.isEmpty else {
+            throw .forbidden(
+                code: "scope_not_held",
+                detail: "This credential can't grant what it does not have: \(beyond.names.joined(separator: ", "))."
+            )
+        }
+    }
 }
 
 extension TenantDirectory {
     /// The tenant a new credential is bound to, `operatorWide` for none. A maker that is bound itself binds to its own
     /// tenant, whether it says so or not; any other is to it like one that does not exist.
     package func grantedTenant(named key: String?, by principal: Principal) async throws -> TenantID {
-        if let own = principal.tenantID, key == nil || key == principal.tenantKey { return own }
-        guard let key else { return .operatorWide }
-        guard principal.isOperatorWide, let tenant = try await tenant(key) else {
+        guard let key else { return principal.tenantID ?? .operatorWide }
+        guard let tenant = try await tenant(key), principal.mayAccess(tenant: tenant) else {
             throw Problem.validationFailed([
                 Problem.Fault(pointer: "/tenant", code: "unknown_tenant", detail: "There is no tenant '\(key)'.")
             ])

@@ -46,7 +46,7 @@ package struct CredentialUseWorker: Service {
         logger: Logger,
         interval: Duration = .seconds(60)
     ) {
-        use = authentication.apiKeys.use
+        use = authentication.use
         self.pool = pool
         self.logger = logger
         loop = WorkerLoop("credential_use", every: interval, clock: clock, logger: logger)

@@ -8,21 +8,31 @@ package struct Identity: Sendable {
     package let authentication: Authentication
     let oauth: OAuth
     private let apiKeys: APIKeyRoutes
+    private let portalSessions: PortalSessionRoutes
     private let clients: OAuthClientRoutes
     private let auditLog: AuditLogRoutes
 
-    /// - Parameter settings: nil issues no tokens.
+    /// - Parameters:
+    ///   - settings: nil issues no tokens.
+    ///   - portalPage: the URL of the page that takes a portal session's token.
     package init(
         pool: PostgresPool,
         writes: IdempotentWrites,
         tenants: TenantDirectory,
         throttle: AuthenticationThrottle,
         oauth settings: OAuthSettings?,
+        portalPage: String,
         clock: Clock,
         ids: IDSource,
         logger: Logger
     ) {
-        let keys = APIKeyAuthentication(pool: pool, tenants: tenants, throttle: throttle, clock: clock)
+        let use = CredentialUse()
+        let keys = SecretAuthentication(.apiKey, tenants: tenants, throttle: throttle, use: use, clock: clock) {
+            try await APIKeyStore.find(id: $0, pool: pool)
+        }
+        let sessions = SecretAuthentication(.portalSession, tenants: tenants, throttle: throttle, clock: clock) {
+            try await PortalSessionStore.find(id: $0, pool: pool)
+        }
         let oauth = OAuth(
             settings,
             pool: pool,
@@ -33,8 +43,21 @@ package struct Identity: Sendable {
             logger: logger
         )
         self.oauth = oauth
-        authentication = Authentication(apiKeys: keys, tokens: oauth.authentication, throttle: throttle)
+        authentication = Authentication(
+            apiKeys: keys,
+            portalSessions: sessions,
+            use: use,
+            tokens: oauth.authentication,
+            throttle: throttle
+        )
         apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
+        portalSessions = PortalSessionRoutes(
+            pool: pool,
+            writes: writes,
+            tenants: tenants,
+            authentication: sessions,
+            page: portalPage
+        )
         clients = OAuthClientRoutes(pool: pool, writes: writes, tenants: tenants) { id in
             oauth.authentication?.forget(clientID: id)
         }
@@ -43,6 +66,7 @@ package struct Identity: Sendable {
 
     package func register(in operations: Operations) {
         apiKeys.register(in: operations)
+        portalSessions.register(in: operations)
         clients.register(in: operations)
         oauth.register(in: operations) { [authentication] text, address in
             try await authentication.principal(of: .bearer(text), from: address)

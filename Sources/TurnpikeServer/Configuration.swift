@@ -34,6 +34,10 @@ package struct Configuration: Sendable {
     package var shutdownSeconds = 30
     package var authenticationLimits = AuthenticationThrottle.Limits()
     package var trustedProxies: [AddressRange] = []
+    /// Nil is `http://host:port/portal`.
+    package var ownPortalURL: String?
+    /// The origins of pages that may embed the customers' page.
+    package var portalFrameAncestors: [String] = []
     package var invoiceGrace = InvoiceGrace(hours: 24)
     /// Who issues the invoices; nil leaves that out.
     package var seller: InvoiceSeller?
@@ -90,6 +94,8 @@ package struct Configuration: Sendable {
             in: 0...1_000_000
         )
         trustedProxies = reader.addressRanges(.trustedProxies)
+        ownPortalURL = reader.portalURL()
+        portalFrameAncestors = reader.origins(.portalFrameAncestors)
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
         invoiceGrace = InvoiceGrace(hours: reader.integer(.invoiceGraceHours, in: 0...744))
         seller = Self.seller(&reader)

@@ -1,4 +1,5 @@
 import Catalog
+import Console
 import Identity
 import Invoicing
 import Limits
@@ -42,6 +43,7 @@ extension Rooms {
                 clock: dependencies.clock
             ),
             oauth: dependencies.configuration.oauth,
+            portalPage: dependencies.configuration.portalURL,
             clock: dependencies.clock,
             ids: dependencies.ids,
             logger: dependencies.logger
@@ -59,6 +61,7 @@ extension Rooms {
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
+        PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
 
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0, from: $1) },
@@ -103,6 +106,7 @@ extension Dependencies {
         [
             CredentialWatch(configuration.postgres, identity: identity, logger: logger),
             CredentialUseWorker(identity.authentication, pool: pool, clock: clock, logger: logger),
+            PortalSessionExpiryWorker(pool: pool, clock: clock, logger: logger),
             IdempotencyExpiryWorker(pool: pool, clock: clock, logger: logger),
         ] + identity.services
     }

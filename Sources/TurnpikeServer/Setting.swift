@@ -116,6 +116,17 @@ package struct Setting: Sendable {
         "addresses or ranges, separated by commas, whose X-Forwarded-For or Forwarded is believed"
     )
 
+    package static let portalURL = Setting(
+        "TURNPIKE_PORTAL_URL",
+        nil,
+        "URL of the customers' page as they open it; http://host:port/portal when left out"
+    )
+    package static let portalFrameAncestors = Setting(
+        "TURNPIKE_PORTAL_FRAME_ANCESTORS",
+        nil,
+        "origins, separated by commas, whose pages may embed the customers' page"
+    )
+
     package static let sellerName = Setting("TURNPIKE_SELLER_NAME", nil, "who issues the invoices, as they show it")
     package static let sellerDetails = Setting(
         "TURNPIKE_SELLER_DETAILS",
@@ -134,7 +145,8 @@ package struct Setting: Sendable {
         workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
-        shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
+        portalURL,
+        portalFrameAncestors, shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

@@ -1,4 +1,5 @@
 package import BillingCore
+package import Web
 
 /// One usage event, normalised: the CloudEvents attributes, the LLM fields under their own names whichever alias they
 /// came by, and everything else that was sent as raw JSON. Made by `EventDecoder`, or from the columns of the raw log.
@@ -16,7 +17,10 @@ package final class UsageEvent: Sendable {
     package let reservationID: UUIDv7?
     /// Whether more events will settle the same reservation: the extension `reservationpartial`.
     package let reservationPartial: Bool
+    /// As the sender said it.
     package let usage: LLMUsage
+    /// Whom the credential attributes it to, which the content hash does not cover.
+    package let attribution: Attribution
     /// The members of `data` that are no LLM fields, as the text of a JSON object; nil when there are none.
     package let data: String?
     /// The CloudEvents extension attributes and `dataschema`, as the text of a JSON object; nil when there are none.
@@ -34,6 +38,7 @@ package final class UsageEvent: Sendable {
         reservationID: UUIDv7? = nil,
         reservationPartial: Bool = false,
         usage: LLMUsage = LLMUsage(),
+        attribution: Attribution = .none,
         data: String? = nil,
         extensions: String? = nil,
         key: EventKey,
@@ -47,11 +52,15 @@ package final class UsageEvent: Sendable {
         self.reservationID = reservationID
         self.reservationPartial = reservationPartial
         self.usage = usage
+        self.attribution = attribution
         self.data = data
         self.extensions = extensions
         self.key = key
         self.contentHash = contentHash
     }
+
+    /// The credential's, or the one that the sender named.
+    package var costCenter: String? { attribution.costCenter ?? usage.costCenter }
 
     /// The key while the subject names nobody; it covers the subject too.
     package var unmatchedKey: EventKey {

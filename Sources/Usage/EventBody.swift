@@ -13,6 +13,8 @@ struct EventBody: Encodable, Sendable {
     let ledgerSeq: Int64
     /// The id of the event that this one takes back.
     let reversalOf: String?
+    /// The credential that it came by; null for what was stored before that was kept.
+    let clientID: String?
     /// What the feature that was asked for measured; null where none was.
     let quantity: FixedDecimal?
     /// What the provider charges, with its currency; null where that is not known, and for tenants.
@@ -31,6 +33,7 @@ struct EventBody: Encodable, Sendable {
         receivedAt = stored.receivedAt
         ledgerSeq = stored.ledgerSequence
         reversalOf = stored.reversalOf == nil ? nil : stored.event.id
+        clientID = stored.event.attribution.clientID
         self.quantity = quantity
         providerCost = stored.cost?.amount
         providerCostCurrency = stored.cost?.currency?.code

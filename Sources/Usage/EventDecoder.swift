@@ -1,5 +1,5 @@
 internal import BillingCore
-internal import Web
+package import Web
 
 /// Decodes a request of usage events in one pass over its bytes.
 ///
@@ -8,14 +8,17 @@ internal import Web
 /// tenants.
 package struct EventDecoder: Sendable {
     package var maximumEvents: Int
+    /// Whom the events are attributed to.
+    package var attribution: Attribution
 
-    package init(maximumEvents: Int = 10_000) {
+    package init(maximumEvents: Int = 10_000, attribution: Attribution = .none) {
         self.maximumEvents = maximumEvents
+        self.attribution = attribution
     }
 
     /// Decodes one event or an array of events, as the format allows.
     package func decode(_ body: UnsafeRawBufferPointer, as format: EventFormat) -> DecodedBatch {
-        var parser = EventParser(body, requiresSpecVersion: format != .plain)
+        var parser = EventParser(body, requiresSpecVersion: format != .plain, attribution: attribution)
         do throws(JSONFault) {
             let kind = try parser.scanner.peek()
             switch (kind, format) {

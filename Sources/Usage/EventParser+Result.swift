@@ -67,6 +67,7 @@ extension EventParser {
             reservationID: draft.reservationID,
             reservationPartial: draft.reservationPartial,
             usage: usage,
+            attribution: attribution,
             data: Self.object(remainder),
             extensions: Self.object(extensions),
             key: key(),

@@ -6,6 +6,7 @@ internal import Web
 struct EventParser {
     var scanner: JSONScanner
     let requiresSpecVersion: Bool
+    let attribution: Attribution
     private(set) var batch = DecodedBatch()
     var draft = EventDraft()
     /// The text of what remains of `data`, without its braces, each member preceded by a comma.
@@ -16,8 +17,9 @@ struct EventParser {
     private var eventStart = 0
     private var eventFaults = 0
 
-    init(_ body: UnsafeRawBufferPointer, requiresSpecVersion: Bool) {
+    init(_ body: UnsafeRawBufferPointer, requiresSpecVersion: Bool, attribution: Attribution = .none) {
         scanner = JSONScanner(body)
+        self.attribution = attribution
         self.requiresSpecVersion = requiresSpecVersion
     }
 

@@ -48,7 +48,7 @@ extension UsageEvent {
         case .model: usage.model
         case .user: usage.user
         case .feature: usage.feature
-        case .costCenter: usage.costCenter
+        case .costCenter: costCenter
         case .requestID: usage.requestID
         default: nil
         }

@@ -49,7 +49,7 @@ package struct EventRoutes: Sendable {
     @Sendable
     private func post(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let isLenient = request.header("Prefer").map(Preference.isLenient) ?? false
-        let batch = decode(request)
+        let batch = decode(request, by: context.principal)
         do {
             let report = try await ingest.ingest(batch, by: context.principal, isLenient: isLenient)
             var answer = Answer(contentType: "application/json", bytes: report.json)
@@ -62,8 +62,11 @@ package struct EventRoutes: Sendable {
         }
     }
 
-    private func decode(_ request: APIRequest) -> DecodedBatch {
-        let decoder = EventDecoder(maximumEvents: ingest.limits.batchEvents)
+    private func decode(_ request: APIRequest, by principal: Principal) -> DecodedBatch {
+        let decoder = EventDecoder(
+            maximumEvents: ingest.limits.batchEvents,
+            attribution: principal.attribution
+        )
         let contentType = request.headers[.contentType]
         return request.body.withUnsafeReadableBytes { body in
             let isStructured = request.mediaType?.hasPrefix("application/cloudevents") ?? false
@@ -86,6 +89,7 @@ package struct EventRoutes: Sendable {
         let model = query.string("model")
         let type = query.string("type")
         let source = query.string("source")
+        let client = query.string("client")
         let id = query.string("id")
         let from = query.instant("from")
         let to = query.instant("to")
@@ -103,6 +107,7 @@ package struct EventRoutes: Sendable {
             model: model,
             type: type,
             source: source,
+            client: client,
             id: id,
             from: from,
             to: to,
@@ -155,7 +160,13 @@ package struct EventRoutes: Sendable {
         let now = context.clock.now()
         for _ in 0..<ingest.limits.preparationAttempts {
             let tenant = try await catalog.tenant(void.tenant, for: context)
-            let voiding = EventVoiding(void: void, tenant: tenant, catalog: catalog.current, now: now)
+            let voiding = EventVoiding(
+                void: void,
+                tenant: tenant,
+                catalog: catalog.current,
+                narrowing: context.principal.narrowing,
+                now: now
+            )
             do {
                 return try await writes.perform(request, context) { transaction in
                     let voided = try voiding.run(in: transaction)

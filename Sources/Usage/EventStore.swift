@@ -1,5 +1,6 @@
 import BillingCore
 import Postgres
+import Web
 
 /// All SQL over `event_dedup`.
 enum DedupStore {
@@ -51,6 +52,7 @@ struct EventColumns {
     private var users: [String?] = []
     private var features: [String?] = []
     private var costCenters: [String?] = []
+    private var clients: [String?] = []
     private var requestIDs: [String?] = []
     private var data: [PostgresJSON?] = []
     private var extensions: [PostgresJSON?] = []
@@ -83,7 +85,8 @@ struct EventColumns {
         models.append(usage.model)
         users.append(usage.user)
         features.append(usage.feature)
-        costCenters.append(usage.costCenter)
+        costCenters.append(event.costCenter)
+        clients.append(event.attribution.clientID)
         requestIDs.append(usage.requestID)
         data.append(event.data.map(PostgresJSON.init(text:)))
         extensions.append(event.extensions.map(PostgresJSON.init(text:)))
@@ -100,7 +103,7 @@ struct EventColumns {
             tenant_id, ledger_seq, event_time, received_at, event_key, reversal_of, catalog_version,
             input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
             source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id,
-            data, extensions, provider_cost, price_set_id, fx_rate_id
+            client_id, data, extensions, provider_cost, price_set_id, fx_rate_id
         )
         SELECT unnest(\(tenants)::bigint[]), unnest(\(sequences)::bigint[]), unnest(\(times)::timestamptz[]),
             unnest(\(received)::timestamptz[]), unnest(\(keys)::uuid[]), unnest(\(reversals)::uuid[]),
@@ -110,7 +113,7 @@ struct EventColumns {
             unnest(\(ids)::text[]), unnest(\(types)::text[]), unnest(\(subjects)::text[]),
             unnest(\(providers)::text[]), unnest(\(models)::text[]), unnest(\(users)::text[]),
             unnest(\(features)::text[]), unnest(\(costCenters)::text[]), unnest(\(requestIDs)::text[]),
-            unnest(\(data)::jsonb[]), unnest(\(extensions)::jsonb[]),
+            unnest(\(clients)::text[]), unnest(\(data)::jsonb[]), unnest(\(extensions)::jsonb[]),
             unnest(\(providerCosts)::numeric[]), unnest(\(priceSets)::bigint[]), unnest(\(fxRates)::uuid[])
         """
     }

@@ -40,9 +40,12 @@ struct EventVoiding {
     let void: EventVoid
     let tenant: TenantSnapshot
     let catalog: CatalogSnapshot
+    /// Of the credential that voids: it takes back only what it might have sent.
+    let narrowing: Narrowing
     let now: Instant
 
-    /// - Throws: `Problem` 404 when no such event was stored; `StaleCatalog` when the snapshots are out of date.
+    /// - Throws: `Problem` 404 when no such event was stored, 403 when it is beyond the narrowing; `StaleCatalog` when
+    ///   the snapshots are out of date.
     func run(in transaction: borrowing Transaction) throws -> VoidedEvent {
         let ledger = try TenantLedger.allocate([tenant.id: 1], in: transaction)[tenant.id]
         let version = try CatalogVersion.read(in: transaction)
@@ -66,6 +69,14 @@ struct EventVoiding {
                 .notFound,
                 code: "event_not_found",
                 detail: "The tenant has no event '\(void.id)' from source '\(void.source)'."
+            )
+        }
+        let beyond = narrowing.refusals(of: original.event)
+        guard beyond.isEmpty else {
+            throw Problem.useNotAllowed(
+                detail: "This credential may not be used for this event. "
+                    + beyond.map(\.detail).joined(separator: "; "),
+                errors: []
             )
         }
         guard try claimReversal(of: original, in: transaction) else {

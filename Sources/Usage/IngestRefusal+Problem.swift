@@ -55,11 +55,20 @@ extension IngestRefusal {
         case .faults(let faults):
             if let fault = faults.first, fault.code == "malformed_json" {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)
-            } else {
-                .validationFailed(
-                    faults.map { Problem.Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
+            } else if faults.contains(where: Narrowing.isRefusal) {
+                .useNotAllowed(
+                    detail: "This credential may not be used for all of these events. Nothing was stored.",
+                    errors: faults.map(\.told)
                 )
+            } else {
+                .validationFailed(faults.map(\.told))
             }
         }
+    }
+}
+
+extension EventFault {
+    fileprivate var told: Problem.Fault {
+        Problem.Fault(pointer: pointer, code: code, detail: detail)
     }
 }

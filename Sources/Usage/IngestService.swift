@@ -93,8 +93,19 @@ package final class IngestService: Service {
         var incoming: [IngestPreparation.Incoming] = []
         incoming.reserveCapacity(batch.events.count)
         let window = AcceptedTimes(now: now, limits: limits, mayBackfill: principal.scopes.contains(.eventsBackfill))
+        let narrowing = principal.narrowing == .none ? nil : principal.narrowing
         for (event, index) in zip(batch.events, batch.indexes) {
-            if let fault = window.fault(of: event.time) {
+            if let beyond = narrowing?.refusals(of: event), !beyond.isEmpty {
+                faults += beyond.map { refusal in
+                    EventFault(
+                        index: index,
+                        id: event.id,
+                        pointer: batch.pointer(refusal.pointer, inEvent: index),
+                        code: refusal.code,
+                        detail: refusal.detail
+                    )
+                }
+            } else if let fault = window.fault(of: event.time) {
                 faults.append(
                     EventFault(
                         index: index,

@@ -1,5 +1,6 @@
 package import BillingCore
 package import Postgres
+import Web
 
 /// An event of the raw log, as `usage_event` keeps it.
 package struct StoredEvent: Sendable {
@@ -26,7 +27,7 @@ package enum EventLogStore {
     private static let columns: SQL = """
         ledger_seq, event_time, received_at, event_key, reversal_of, catalog_version,
         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-        source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id,
+        source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id, client_id,
         data, extensions
         """
 
@@ -129,6 +130,7 @@ package enum EventLogStore {
         if let model = filter.model { conditions.append("model = \(model)") }
         if let type = filter.type { conditions.append("event_type = \(type)") }
         if let source = filter.source { conditions.append("source = \(source)") }
+        if let client = filter.client { conditions.append("client_id = \(client)") }
         if let id = filter.id { conditions.append("event_id = \(id)") }
         if let through = filter.throughSequence { conditions.append("ledger_seq <= \(through)") }
         if filter.isCounted {
@@ -180,6 +182,7 @@ package enum EventLogStore {
         usage.feature = try row.next()
         usage.costCenter = try row.next()
         usage.requestID = try row.next()
+        let client = try row.next(String?.self)
         let event = UsageEvent(
             source: source,
             id: id,
@@ -187,6 +190,7 @@ package enum EventLogStore {
             subject: subject,
             time: time,
             usage: usage,
+            attribution: Attribution(clientID: client),
             data: try row.next(PostgresJSON?.self)?.text,
             extensions: try row.next(PostgresJSON?.self)?.text,
             key: key,
@@ -241,6 +245,8 @@ package struct EventLogFilter: Sendable {
     package var model: String?
     package var type: String?
     package var source: String?
+    /// The credential that they came by.
+    package var client: String?
     /// Only where an operator asks, under the service's role.
     package var showsCosts = false
     package var id: String?

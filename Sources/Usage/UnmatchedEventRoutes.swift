@@ -91,6 +91,7 @@ struct UnmatchedEventBody: Encodable, Sendable {
     let subject: String
     let time: Instant
     let receivedAt: Instant
+    let clientID: String?
     let event: JSONValue
 
     init(_ record: UnmatchedRecord) throws(JSONFault) {
@@ -100,6 +101,7 @@ struct UnmatchedEventBody: Encodable, Sendable {
         subject = record.subject
         time = record.time
         receivedAt = record.receivedAt
+        clientID = record.attribution.clientID
         event = try JSONValue(parsing: record.event)
     }
 }

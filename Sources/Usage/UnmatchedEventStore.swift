@@ -1,5 +1,6 @@
 package import BillingCore
 package import Postgres
+package import Web
 
 /// An event whose subject named no tenant, as it is kept under tenant 0 until it is replayed.
 package struct UnmatchedRecord: Sendable {
@@ -13,13 +14,15 @@ package struct UnmatchedRecord: Sendable {
     package let type: String
     /// The event as CloudEvents JSON in its normalised form.
     package let event: String
+    /// Whom the credential it came by attributes it to.
+    package let attribution: Attribution
 }
 
 /// All SQL over `unmatched_event`.
 package enum UnmatchedEventStore {
     private static let columns: SQL = """
         event_key, received_at, event_time, time_given, subject, source, event_id, event_type,
-        event::text
+        event::text, client_id, attributed_cost_center
         """
 
     /// Keeps events. The key covers the subject, so the same event for two unknown subjects is two.
@@ -60,18 +63,21 @@ package enum UnmatchedEventStore {
         """
         INSERT INTO unmatched_event (
             tenant_id, event_key, content_hash, received_at, event_time, time_given, subject, source, event_id,
-            event_type, event
+            event_type, event, client_id, attributed_cost_center
         )
         SELECT \(TenantID.operatorWide), event_key, content_hash, received_at, event_time, time_given, subject,
-            source, event_id, event_type, event::json
+            source, event_id, event_type, event::json, client_id, attributed_cost_center
         FROM unnest(
             \(events.map(\.event.unmatchedKey))::uuid[], \(events.map(\.event.contentHash))::bigint[],
             \(events.map(\.receivedAt))::timestamptz[], \(events.map(\.time))::timestamptz[],
             \(events.map { $0.event.time != nil })::boolean[], \(events.map(\.event.subject))::text[],
             \(events.map(\.event.source))::text[], \(events.map(\.event.id))::text[],
-            \(events.map(\.event.type))::text[], \(events.map(\.event.json))::text[]
+            \(events.map(\.event.type))::text[], \(events.map(\.event.json))::text[],
+            \(events.map(\.event.attribution.clientID))::text[],
+            \(events.map(\.event.attribution.costCenter))::text[]
         ) AS event (
-            event_key, content_hash, received_at, event_time, time_given, subject, source, event_id, event_type, event
+            event_key, content_hash, received_at, event_time, time_given, subject, source, event_id, event_type, event,
+            client_id, attributed_cost_center
         )
         ORDER BY event_key
         ON CONFLICT ON CONSTRAINT unmatched_event_pk DO NOTHING
@@ -98,7 +104,8 @@ package enum UnmatchedEventStore {
         let condition: SQL = subject.map { "waiting.subject = \($0)" } ?? "true"
         return """
             SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.time_given, waiting.subject,
-                waiting.source, waiting.event_id, waiting.event_type, waiting.event::text
+                waiting.source, waiting.event_id, waiting.event_type, waiting.event::text, waiting.client_id,
+                waiting.attributed_cost_center
             FROM unmatched_event AS waiting
             JOIN subject_directory AS directory ON directory.subject = waiting.subject
             WHERE waiting.tenant_id = \(TenantID.operatorWide) AND waiting.replayed_at IS NULL AND \(condition)
@@ -144,7 +151,8 @@ package enum UnmatchedEventStore {
             source: try row.next(),
             id: try row.next(),
             type: try row.next(),
-            event: try row.next()
+            event: try row.next(),
+            attribution: Attribution(clientID: try row.next(), costCenter: try row.next())
         )
     }
 }

@@ -31,7 +31,8 @@ struct UnmatchedReplay: Sendable {
         )
         var incoming: [IngestPreparation.Incoming] = []
         for (index, record) in records.enumerated() {
-            let batch = EventDecoder(maximumEvents: 1).decode(Array(record.event.utf8), as: .structured)
+            let decoder = EventDecoder(maximumEvents: 1, attribution: record.attribution)
+            let batch = decoder.decode(Array(record.event.utf8), as: .structured)
             guard let event = batch.events.first else { continue }
             incoming.append(.init(event: event, time: record.time, receivedAt: record.receivedAt, index: index))
         }

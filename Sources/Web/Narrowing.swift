@@ -17,6 +17,37 @@ package struct Narrowing: Sendable, Hashable {
     }
 
     package static let none = Narrowing()
+
+    /// What of a use is beyond the narrowing; each has a code and a place in the use's `data`.
+    package enum Refusal: String, Sendable, CaseIterable {
+        case model, feature, dataClass = "data_class"
+
+        package var code: String { "\(rawValue)_not_allowed" }
+        package var pointer: String { "/data/\(rawValue)" }
+        package var detail: String { "this credential may not be used for this \"\(rawValue)\", or for none" }
+    }
+
+    /// Nil stands for what the use does not say. A value is asked for only where it matters.
+    package func refusals(
+        model: @autoclosure () -> String?,
+        feature: @autoclosure () -> String?,
+        dataClass: @autoclosure () -> String?
+    ) -> [Refusal] {
+        var refusals: [Refusal] = []
+        if let models {
+            let model = model()
+            if !models.contains(where: { pattern in model.map(pattern.matches) ?? false }) { refusals.append(.model) }
+        }
+        if let features, !features.contains(anyOf: feature()) { refusals.append(.feature) }
+        if let dataClasses, !dataClasses.contains(anyOf: dataClass()) { refusals.append(.dataClass) }
+        return refusals
+    }
+}
+
+extension Set<String> {
+    fileprivate func contains(anyOf value: String?) -> Bool {
+        value.map(contains) ?? false
+    }
 }
 
 /// Who the usage of a credential is attributed to, whatever its events claim.

@@ -198,6 +198,9 @@ private final class AuditTrail: Sendable {
         try await write("updateApiKey", server, "PATCH", keys, #"{"name": "gateway eu"}"#)
         try await write("rotateApiKey", server, "POST", "\(keys)/rotate", #"{"overlap_seconds": 60}"#)
         try await write("revokeApiKey", server, "DELETE", keys)
+        let sessions = "/tenants/acme/portal-sessions"
+        let session = try await write("createPortalSession", server, "POST", sessions, leaves: .made)
+        try await write("revokePortalSession", server, "DELETE", "\(sessions)/\(text(session, "id"))")
     }
 
     func bill(_ server: TestServer) async throws {

@@ -39,6 +39,9 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 "listCreditGrants",
                 "listDiscounts", "listInvoiceCreditNotes", "getCreditNote", "getInvoice", "listTenantInvoices":
                 [plain]
+            case "listPortalSessions": [plain]
+            case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
+            case "revokePortalSession": [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getCreditGrant", "listCreditApplications", "getDiscount":
                 [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getQuota": [plain, plain.asking("window=day")]
@@ -96,6 +99,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     private static func id(in path: String, _ names: TwoTenants.Names) -> String {
         if path.contains("/api-keys/") { return names.apiKey }
         if path.contains("/clients/") { return names.client }
+        if path.contains("/portal-sessions/") { return names.portalSession }
         if path.contains("/credit-grants/") { return names.creditGrant }
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
@@ -136,6 +140,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         [
             "tenant=\(names.tenant)", "resource=tenant:\(names.tenant)", "resource=api_key:\(names.apiKey)",
             "resource=client:\(names.client)",
+            "resource=portal_session:\(names.portalSession)",
             "resource=subscription:\(names.subscription)", "resource=event:\(names.event)",
         ].map(plain.asking)
     }
@@ -150,6 +155,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             return [
                 "tenant=\(names.tenant)", "source=\(names.source)", "tenant=\(own.tenant)&source=\(names.source)",
                 "tenant=\(names.tenant)&source=\(names.source)", "user=\(names.tenant)-user-0",
+                "client=key:\(names.apiKey)",
             ].map(plain.asking)
         case "voidEvent":
             return [(names, names), (own, names), (names, own)].map { tenant, event in

@@ -54,9 +54,9 @@ struct LostFilterTests {
             let unknown = try await server.client([.auditRead], tenant: "alpha")
             _ = try await Self.settled { try await unknown.get("/api/v1/audit-log") }.expecting(200)
             let naming = try #require(
-                tap.takeStatements().first { $0.hasPrefix("SELECT tenant_id, subject FROM subject_directory") }
+                tap.takeStatements().first { $0.contains("FROM subject_directory LEFT JOIN tenant") }
             )
-            tap.rewrite(naming, as: naming.replacing("tenant_id, subject", with: "tenant_id, 'bravo'::text"))
+            tap.rewrite(naming, as: naming.replacing("SELECT subject,", with: "SELECT 'bravo'::text,"))
             server.clock.advance(seconds: 10)
             let before = try await pair.bravo.client.get("/api/v1/events").text
             var tried = 0

@@ -10,6 +10,7 @@ struct TwoTenants: Sendable {
         var subscription: String
         var apiKey: String
         var client: String
+        var portalSession: String
         var source: String
         var event: String
         var idempotencyKey: String
@@ -21,6 +22,7 @@ struct TwoTenants: Sendable {
             subscription: "0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60",
             apiKey: "ZZZZZZZZZZZZZZZZ",
             client: "zulu222222222222",
+            portalSession: "YYYYYYYYYYYYYYYY",
             source: "zulu-source",
             event: "zulu-event",
             idempotencyKey: "zulu-idempotency"
@@ -30,8 +32,8 @@ struct TwoTenants: Sendable {
         func removed(from text: String) -> String {
             let names = [
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
-                (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"), (creditGrant, "<credit grant>"),
-                (discount, "<discount>"),
+                (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
+                (creditGrant, "<credit grant>"), (discount, "<discount>"),
                 (creditNote, "<credit note>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
@@ -42,7 +44,9 @@ struct TwoTenants: Sendable {
             ["\(tenant) Ltd", "\(tenant)@example.com", "\(tenant)-note", "\(tenant)-user", subject] + ids
         }
 
-        private var ids: [String] { [subscription, apiKey, client, invoice, creditGrant, discount, creditNote] }
+        private var ids: [String] {
+            [subscription, apiKey, client, portalSession, invoice, creditGrant, discount, creditNote]
+        }
 
         /// What must not be in an answer to somebody else.
         var marks: [String] { [tenant] + ids }
@@ -117,12 +121,14 @@ struct TwoTenants: Sendable {
             #"{"name": "\#(key) key", "scopes": [\#(scopes)], "tenant": "\#(key)"}"#
         ).expecting(201)
         let oauthClient = try await server.makeOAuthClient(Scope.allCases, tenant: key)
+        let session = try await client.post("/api/v1/tenants/\(key)/portal-sessions").expecting(201)
         let names = Names(
             tenant: key,
             subject: "\(key)-subject",
             subscription: subscription.json["id"]?.string ?? "",
             apiKey: apiKey.json["id"]?.string ?? "",
             client: oauthClient.id,
+            portalSession: session.json["id"]?.string ?? "",
             source: "\(key)-source",
             event: "\(key)-event",
             idempotencyKey: "\(key)-idempotency"

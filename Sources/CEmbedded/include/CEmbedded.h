@@ -18,3 +18,8 @@ struct embedded_file embedded_openapi(void);
 /// Sources/Invoicing/Documents/Templates/invoice.html.mustache and the style beside it.
 struct embedded_file embedded_invoice_template(void);
 struct embedded_file embedded_invoice_style(void);
+
+/// Sources/Console/Portal/Pages/portal.html and the style and script beside it.
+struct embedded_file embedded_portal_page(void);
+struct embedded_file embedded_portal_style(void);
+struct embedded_file embedded_portal_script(void);

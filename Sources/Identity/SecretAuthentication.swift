@@ -1,37 +1,49 @@
 import BillingCore
-import Postgres
 import Synchronization
 import Web
 
-/// Says who presents an API key. Keys are cached for two seconds, so that a busy gateway costs the database one look-up
-/// in that time; a revoked key is dropped at once where the notification arrives, and after the two seconds anyway.
-final class APIKeyAuthentication: Sendable {
+/// Says who presents a credential of one kind that is an id and a secret. What is stored of it is cached for two
+/// seconds, so that a busy gateway costs the database one look-up in that time; one that is revoked is dropped at once
+/// where the notification arrives, and after the two seconds anyway.
+final class SecretAuthentication: Sendable {
     static let cacheSeconds: Int64 = 2
 
-    /// Who was seen; a busy key is noted once for each time it is read.
-    let use = CredentialUse()
-    private let pool: PostgresPool
+    private let kind: APIKeyText.Kind
+    private let find: @Sendable (_ id: String) async throws -> StoredSecret?
     private let tenants: TenantDirectory
     private let throttle: AuthenticationThrottle
+    private let use: CredentialUse?
     private let clock: Clock
     private let cache = Mutex(CredentialCache())
 
-    init(pool: PostgresPool, tenants: TenantDirectory, throttle: AuthenticationThrottle, clock: Clock) {
-        self.pool = pool
+    /// - Parameters:
+    ///   - use: where it is noted who was seen, a busy credential once for each time it is read; nil notes nothing.
+    ///   - find: reads what is stored under an id.
+    init(
+        _ kind: APIKeyText.Kind,
+        tenants: TenantDirectory,
+        throttle: AuthenticationThrottle,
+        use: CredentialUse? = nil,
+        clock: Clock,
+        find: @escaping @Sendable (_ id: String) async throws -> StoredSecret?
+    ) {
+        self.kind = kind
+        self.find = find
         self.tenants = tenants
         self.throttle = throttle
+        self.use = use
         self.clock = clock
     }
 
-    /// The principal of a presented key, or the 401, which does not say what is wrong with it.
+    /// The principal of a presented text, or the 401, which does not say what is wrong with it.
     func principal(of text: String, from address: IPAddress) async throws -> Principal {
-        guard let key = try? APIKeyText(parsing: text) else { throw Self.refused }
+        guard let key = try? APIKeyText(parsing: text, as: kind) else { throw Self.refused }
         let hash = key.secretHash
         let now = clock.now()
         let (entry, verified) = try await entry(of: key.id, from: address, now: now)
         guard let entry, entry.stored.accepts(hash, at: now) else { throw Self.refused }
         if let verified, verified.secretHash == hash { return verified.principal }
-        let stored = entry.stored.key
+        let stored = entry.stored
         let principal = Principal(
             credentialID: key.credentialID,
             tenantID: stored.tenantID == .operatorWide ? nil : stored.tenantID,
@@ -39,22 +51,25 @@ final class APIKeyAuthentication: Sendable {
             isTenantSuspended: entry.tenant?.isSuspended ?? false,
             scopes: stored.scopes,
             narrowing: stored.narrowing.narrowing,
-            attribution: Attribution(clientID: key.credentialID, costCenter: stored.narrowing.costCenter),
+            attribution: Attribution(
+                clientID: kind == .apiKey ? key.credentialID : nil,
+                costCenter: stored.narrowing.costCenter
+            ),
             answerKey: AnswerKey(derivedFromSecret: key.secret)
         )
-        use.note(CredentialUse.Key(tenantID: stored.tenantID, id: key.id), at: now)
+        use?.note(CredentialUse.Key(tenantID: stored.tenantID, id: key.id), at: now)
         cache.withLock {
             $0.setVerified(CredentialCache.Verified(secretHash: hash, principal: principal), of: key.id, entry.number)
         }
         return principal
     }
 
-    /// Forgets a key, because it has changed.
-    func forget(keyID: String) {
-        cache.withLock { $0.remove(keyID) }
+    /// Forgets a credential, because it has changed.
+    func forget(id: String) {
+        cache.withLock { $0.remove(id) }
     }
 
-    /// Forgets a tenant's keys, because what they may be used for has changed.
+    /// Forgets a tenant's credentials, because what they may be used for has changed.
     func forget(tenant: TenantID) {
         cache.withLock { $0.remove(tenant: tenant) }
     }
@@ -78,11 +93,11 @@ final class APIKeyAuthentication: Sendable {
             return (nil, nil)
         case .miss(let generation, let isKnown):
             if !isKnown { try throttle.requireFailuresLeft(address) }
-            let stored = try await APIKeyStore.find(id: keyID, pool: pool)
+            let stored = try await find(keyID)
             var standing: TenantStanding?
-            if let tenant = stored?.key.tenantID, tenant != .operatorWide {
+            if let tenant = stored?.tenantID, tenant != .operatorWide {
                 standing = try await tenants.standing(tenant)
-                // A key of a tenant that is gone opens nothing.
+                // A credential of a tenant that is gone opens nothing.
                 guard standing != nil else { return (nil, nil) }
             }
             let entry = cache.withLock { cache in

@@ -1,0 +1,244 @@
+"use strict";
+(() => {
+  const api = location.pathname.replace(/\/portal\/?$/, "") + "/api/v1";
+  const refreshMilliseconds = 60000;
+  const byID = (id) => document.getElementById(id);
+  let session = null;
+  let timer = null;
+
+  /** The token comes behind the '#', which no server sees, and leaves the address bar at once. A reload finds it in the
+      storage of this tab alone. */
+  function readSession() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    if (given.get("token")) {
+      history.replaceState(null, "", location.pathname);
+      const found = { token: given.get("token"), tenant: given.get("tenant") };
+      try { sessionStorage.setItem("turnpike-portal", JSON.stringify(found)); } catch { /* a frame may have none */ }
+      return found;
+    }
+    try { return JSON.parse(sessionStorage.getItem("turnpike-portal")); } catch { return null; }
+  }
+
+  class Refused extends Error {
+    constructor(status) { super("status " + status); this.status = status; }
+  }
+
+  async function request(path) {
+    const answer = await fetch(api + path, {
+      headers: { Authorization: "Bearer " + session.token },
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+    });
+    if (!answer.ok) throw new Refused(answer.status);
+    return answer;
+  }
+
+  const get = async (path) => (await request(path)).json();
+  const ofTenant = (rest) => "/tenants/" + encodeURIComponent(session.tenant) + rest;
+
+  function element(name, text, className) {
+    const made = document.createElement(name);
+    if (text !== undefined && text !== null) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+
+  function row(...cells) {
+    const made = element("tr");
+    made.append(...cells);
+    return made;
+  }
+
+  // Decimal strings are formatted as they are: a number would lose digits.
+  const quantity = (text) => new Intl.NumberFormat(undefined, { maximumFractionDigits: 12 }).format(text);
+  const money = (text, currency) => new Intl.NumberFormat(undefined, { style: "currency", currency }).format(text);
+  const date = (text) => new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }).format(new Date(text));
+  const moment = (text) =>
+    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+  /** A period ends before its end: the last day is the one just before. */
+  const period = (interval) => date(interval.start) + " \u2013 " + date(new Date(interval.end).getTime() - 1);
+  const words = (text) => text.replaceAll("_", " ");
+  /** Words have a plural; signs such as GB have none. */
+  const units = (unit, text) => (text === "1" || !/^[a-z]{3,}[^s]$/.test(unit) ? unit : unit + "s");
+  const isZero = (text) => /^-?[0.]+$/.test(text);
+
+  const windows = {
+    minute: "This minute", hour: "This hour", day: "Today", week: "This week", month: "This month",
+    billing_period: "This billing period", lifetime: "In all",
+  };
+
+  function meter(quota) {
+    const limit = Number(quota.limit);
+    const share = (text) => (limit > 0 ? Math.min(1, Math.max(0, Number(text) / limit)) : 1);
+    const used = share(quota.used);
+    const held = limit > 0 ? Math.min(1 - used, share(quota.held)) : 0;
+    const bar = element("div", null, "bar");
+    bar.setAttribute("role", "meter");
+    bar.setAttribute("aria-label", quota.feature + " used");
+    bar.setAttribute("aria-valuemin", "0");
+    bar.setAttribute("aria-valuemax", "100");
+    bar.setAttribute("aria-valuenow", String(Math.round((used + held) * 100)));
+    bar.setAttribute("aria-valuetext", quantity(quota.used) + " of " + quantity(quota.limit) + " " + quota.unit);
+    for (const [name, part] of [["used", used], ["held", held]]) {
+      const piece = element("span", null, name);
+      piece.style.width = part * 100 + "%";
+      bar.append(piece);
+    }
+    return { bar, taken: used + held };
+  }
+
+  function quotaCard(quota) {
+    const { bar, taken } = meter(quota);
+    const card = element("li", null, "card" + (taken >= 1 ? " full" : taken >= 0.8 ? " near" : ""));
+    card.append(element("h3", quota.feature));
+    card.append(element("p", quantity(quota.remaining) + " " + units(quota.unit, quota.remaining) + " left", "left"));
+    card.append(bar);
+    const held = isZero(quota.held) ? "" : ", " + quantity(quota.held) + " reserved";
+    card.append(element("p", quantity(quota.used) + " of " + quantity(quota.limit) + " used" + held));
+    const until = quota.window.end ? ", until " + moment(quota.window.end) : "";
+    card.append(element("p", windows[quota.window.kind] + until, "quiet"));
+    if (taken >= 1) {
+      const beyond = quota.overage === "allowed" || quota.mode === "soft";
+      card.append(element("p", beyond ? "Used up: what is used beyond is charged." : "Used up.", "state"));
+    } else if (taken >= 0.8) {
+      card.append(element("p", "Nearly used up.", "state"));
+    }
+    return card;
+  }
+
+  async function showQuotas() {
+    const { data } = await get(ofTenant("/quotas?limit=500"));
+    byID("quota-list").replaceChildren(...data.map(quotaCard));
+    return data.length > 0;
+  }
+
+  async function showUpcoming() {
+    const invoice = await get(ofTenant("/upcoming-invoice"));
+    const amount = (text) => element("td", money(text, invoice.currency), "number");
+    byID("upcoming-period").textContent = period(invoice.period) + ", as of now";
+    const lines = invoice.lines.map((line) =>
+      row(
+        element("td", line.description),
+        element("td", line.quantity ? quantity(line.quantity) : "", "number"),
+        amount(line.amount),
+      ),
+    );
+    if (lines.length === 0) {
+      const none = element("td", "Nothing is charged so far.");
+      none.colSpan = 3;
+      lines.push(row(none));
+    }
+    byID("upcoming-lines").replaceChildren(...lines);
+    const sums = [
+      ["Subtotal", invoice.subtotal], ["Discount", "-" + invoice.discount], ["Credits", "-" + invoice.credits],
+      ["Tax", invoice.tax], ["Total", invoice.total], ["Paid by credit", "-" + invoice.paid_by_credit],
+    ];
+    const isShown = ([name, sum]) => name === "Total" || !isZero(sum);
+    const totals = sums.filter(isShown).map(([name, sum]) => {
+      const title = element("th", name);
+      title.scope = "row";
+      title.colSpan = 2;
+      const made = row(title, amount(sum));
+      if (name === "Total") made.className = "total";
+      return made;
+    });
+    byID("upcoming-totals").replaceChildren(...totals);
+    return true;
+  }
+
+  async function download(invoice, button) {
+    button.disabled = true;
+    try {
+      const file = await (await request("/invoices/" + encodeURIComponent(invoice.id) + ".pdf")).blob();
+      const link = element("a");
+      link.href = URL.createObjectURL(file);
+      link.download = (invoice.number || invoice.id) + ".pdf";
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (error) {
+      tell(error);
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  function invoiceRow(invoice) {
+    const number = element("th", invoice.number, "nowrap");
+    number.scope = "row";
+    const button = element("button", "PDF");
+    button.type = "button";
+    button.setAttribute("aria-label", "Download invoice " + invoice.number + " as PDF");
+    button.addEventListener("click", () => download(invoice, button));
+    const action = element("td", null, "number");
+    action.append(button);
+    const state = invoice.overdue ? "overdue" : invoice.status === "finalized" ? "open" : words(invoice.status);
+    return row(
+      number,
+      element("td", period(invoice.period), "nowrap"),
+      element("td", state),
+      element("td", money(invoice.total, invoice.currency), "number"),
+      action,
+    );
+  }
+
+  /** Drafts are not shown: the upcoming invoice says what they will be. */
+  async function showInvoices(cursor) {
+    const { data, next_cursor: next } =
+      await get(ofTenant("/invoices?limit=50" + (cursor ? "&cursor=" + encodeURIComponent(cursor) : "")));
+    const rows = data.filter((invoice) => invoice.number).map(invoiceRow);
+    if (cursor) byID("invoice-rows").append(...rows);
+    else byID("invoice-rows").replaceChildren(...rows);
+    const more = byID("more");
+    more.hidden = !next;
+    more.onclick = () => showInvoices(next).catch(tell);
+    return byID("invoice-rows").childElementCount > 0 || next !== null;
+  }
+
+  function tell(error) {
+    const isOver = error instanceof Refused && error.status === 401;
+    if (isOver) {
+      clearInterval(timer);
+      for (const name of ["quotas", "upcoming", "invoices"]) byID(name).hidden = true;
+      try { sessionStorage.removeItem("turnpike-portal"); } catch { /* a frame may have none */ }
+    }
+    byID("notice").textContent = isOver
+      ? "This link is no longer valid. Open the page again from where you came."
+      : "The service can't be reached at the moment. Try again in a minute.";
+  }
+
+  /** A part that the session may not see, or that the tenant does not have, stays away. */
+  async function show(name, load) {
+    try {
+      byID(name).hidden = !(await load());
+    } catch (error) {
+      if (error instanceof Refused && (error.status === 403 || error.status === 404)) byID(name).hidden = true;
+      else throw error;
+    }
+  }
+
+  async function refresh(...parts) {
+    const loads = { quotas: showQuotas, upcoming: showUpcoming, invoices: showInvoices };
+    const results = await Promise.allSettled(parts.map((name) => show(name, () => loads[name]())));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) return tell(failed.reason);
+    const isEmpty = ["quotas", "upcoming", "invoices"].every((name) => byID(name).hidden);
+    byID("notice").textContent = isEmpty ? "There is nothing to show yet." : "";
+  }
+
+  function start() {
+    session = readSession();
+    if (!session || !session.token || !session.tenant) return tell(new Refused(401));
+    byID("tenant").textContent = session.tenant;
+    clearInterval(timer);
+    timer = setInterval(() => {
+      if (document.visibilityState === "visible") refresh("quotas", "upcoming");
+    }, refreshMilliseconds);
+    refresh("quotas", "upcoming", "invoices");
+  }
+
+  addEventListener("hashchange", () => { if (location.hash.length > 1) start(); });
+  start();
+})();

@@ -1,0 +1,25 @@
+import HTTPTypes
+import Web
+
+extension Narrowing {
+    /// What of the event is beyond it; nothing is looked at where nothing is narrowed.
+    func refusals(of event: UsageEvent) -> [Refusal] {
+        refusals(
+            model: event.usage.model,
+            feature: event.usage.feature,
+            dataClass: event.property("data_class")?.text
+        )
+    }
+
+    /// Whether a fault is a refusal, and not one of the event itself.
+    static func isRefusal(_ fault: EventFault) -> Bool {
+        Refusal.allCases.contains { $0.code == fault.code }
+    }
+}
+
+extension Problem {
+    /// The 403 of a credential that is narrowed to other uses.
+    static func useNotAllowed(detail: String, errors: [Fault]) -> Problem {
+        Problem(.forbidden, code: "use_not_allowed", detail: detail, errors: errors)
+    }
+}
