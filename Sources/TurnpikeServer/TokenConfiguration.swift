@@ -24,7 +24,7 @@ package struct TokenConfiguration: Sendable {
             .issuer,
             fallback: nil,
             expecting: "an http or https URL without query, fragment and slash at its end"
-        ) { Self.isIssuer($0) ? $0 : nil }
+        ) { Self.issuer($0) }
         lifetimeSeconds = Int64(reader.integer(.tokenSeconds, in: 60...Int(OAuthSettings.maximumTokenSeconds)))
         algorithm = reader.value(
             .tokenAlgorithm,
@@ -35,10 +35,11 @@ package struct TokenConfiguration: Sendable {
     }
 
     /// What RFC 8414, section 2, allows, and http for trying things out.
-    private static func isIssuer(_ text: String) -> Bool {
-        guard let url = URLComponents(string: text), ["http", "https"].contains(url.scheme), url.host?.isEmpty == false
-        else { return false }
-        return url.query == nil && url.fragment == nil && url.user == nil && !text.hasSuffix("/")
+    private static func issuer(_ text: String) -> String? {
+        guard let url = URLComponents(string: text), ["http", "https"].contains(url.scheme),
+            url.host?.isEmpty == false, url.query == nil, url.fragment == nil, url.user == nil, !text.hasSuffix("/")
+        else { return nil }
+        return text
     }
 }
 

@@ -60,6 +60,43 @@ import Web
         }
     }
 
+    @Test func guessingTheSecretOfAClientIsRefusedAndTheClientStillGetsTokens() async throws {
+        try await run { server in
+            let client = try await server.makeOAuthClient([.tenantsRead])
+            let wrong = TestOAuthClient(id: client.id, secret: client.secret + "x")
+            var statuses: [Int] = []
+            for number in 0..<6 {
+                let answer = try await server.anonymous.form(
+                    "/oauth/token",
+                    [("grant_type", "client_credentials")],
+                    headers: ["Authorization": wrong.basic, "X-Forwarded-For": "192.0.2.\(number)"]
+                )
+                statuses.append(answer.status)
+            }
+            #expect(statuses == [401, 401, 401, 401, 429, 429])
+            let caller = server.anonymous.with(key: try await server.token(of: client))
+            #expect(try await caller.get("/api/v1/tenants").status == 200)
+        }
+    }
+
+    @Test func aFloodOfForgedTokensDoesNotReachTheDatabaseAndGoodOnesPass() async throws {
+        try await run { server in
+            let client = try await server.makeOAuthClient([.tenantsRead])
+            let (first, second) = (try await server.token(of: client), try await server.token(of: client))
+            #expect(try await server.anonymous.with(key: first).get("/api/v1/tenants").status == 200)
+            // From here on every look-up would be an internal error.
+            try await server.database.run("ALTER TABLE oauth_client RENAME TO oauth_client_away")
+            var statuses: [Int] = []
+            for _ in 0..<12 {
+                let forged = first.dropLast(8) + "AAAAAAAA"
+                statuses.append(try await server.anonymous.with(key: String(forged)).get("/api/v1/tenants").status)
+            }
+            #expect(statuses == Array(repeating: 401, count: 10) + [429, 429])
+            try await server.database.run("ALTER TABLE oauth_client_away RENAME TO oauth_client")
+            #expect(try await server.anonymous.with(key: second).get("/api/v1/tenants").status == 200)
+        }
+    }
+
     @Test func addressesBehindATrustedProxyAreCountedApartAndAreInTheLog() async throws {
         try await run { server in
             let guesser = ["X-Forwarded-For": "6.6.6.6, 192.0.2.66"]

@@ -37,6 +37,22 @@ struct SuspendedTenantTests {
         }
     }
 
+    @Test("a token of a suspended tenant's client reads and nothing else, and so does one it gets meanwhile")
+    func tokensAreConcernedToo() async throws {
+        try await TestServer.run { server in
+            try await TwoTenants.make(server)
+            let client = try await server.makeOAuthClient([.eventsWrite, .auditRead], tenant: "alpha")
+            let earlier = server.anonymous.with(key: try await server.token(of: client))
+            #expect(try await earlier.post("/api/v1/events").code != "tenant_suspended")
+            try await server.operatorClient.post("/api/v1/tenants/alpha/suspend").expecting(200)
+            // The clock stands still, so only the notification can have told it.
+            #expect(try await eventually { try await earlier.post("/api/v1/events").code == "tenant_suspended" })
+            let later = server.anonymous.with(key: try await server.token(of: client))
+            #expect(try await later.post("/api/v1/events").code == "tenant_suspended")
+            #expect(try await later.get("/api/v1/audit-log").status == 200)
+        }
+    }
+
     @Test("every replica learns of a suspension, by the notification or when what it knows has aged")
     func otherReplicasLearnIt() async throws {
         try await TestServer.run { first in

@@ -1,4 +1,5 @@
 import BillingCore
+import Identity
 import Invoicing
 import Testing
 import TurnpikeServer
@@ -72,6 +73,36 @@ import TurnpikeServer
         let text = fault?.description ?? ""
         #expect(text.contains("DATABASE_URL is not a valid connection string"))
         #expect(!text.contains("hunter") && !text.contains("horse"))
+    }
+
+    @Test func tokensNeedAMasterKeyAndHaveTheListeningAddressAsTheirIssuer() throws {
+        #expect(try Configuration(environment: minimal).tokens.masterKey == nil)
+        let tokens = try Configuration(
+            environment: minimal.merging([
+                "TURNPIKE_MASTER_KEY": String(repeating: "a0", count: 32), "TURNPIKE_ISSUER": "https://t.example/auth",
+                "TURNPIKE_TOKEN_SECONDS": "60", "TURNPIKE_TOKEN_ALGORITHM": "RS256", "TURNPIKE_SIGNING_KEY_DAYS": "7",
+            ]) { $1 }
+        ).tokens
+        #expect(tokens.masterKey != nil)
+        #expect(tokens.issuer == "https://t.example/auth")
+        #expect(tokens.lifetimeSeconds == 60)
+        #expect(tokens.algorithm == .rs256)
+        #expect(tokens.signingKeyDays == 7)
+    }
+
+    @Test func faultsOfTokensAreToldAndTheMasterKeyIsNot() {
+        let fault = #expect(throws: ConfigurationFault.self) {
+            _ = try Configuration(
+                environment: minimal.merging([
+                    "TURNPIKE_MASTER_KEY": "hunter2", "TURNPIKE_ISSUER": "https://t.example/",
+                    "TURNPIKE_TOKEN_SECONDS": "86401", "TURNPIKE_TOKEN_ALGORITHM": "HS256",
+                    "TURNPIKE_SIGNING_KEY_DAYS": "0",
+                ]) { $1 }
+            )
+        }
+        #expect(fault?.faults.count == 5, "\(fault?.faults ?? [])")
+        #expect(fault?.description.contains("TURNPIKE_MASTER_KEY must be 32 random bytes") == true)
+        #expect(fault?.description.contains("hunter2") == false)
     }
 
     @Test func aFlagWinsOverItsVariable() throws {

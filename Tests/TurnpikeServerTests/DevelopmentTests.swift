@@ -11,12 +11,16 @@ import TurnpikeServer
         try await withTemporaryDirectory { directory in
             let cluster = try LocalCluster(directory: directory.appendingPathComponent("dev/postgres").path)
             defer { try? cluster.stop() }
+            let masterKey = directory.appendingPathComponent("dev/master-key")
             let first = try await dev(directory) { child, variables in
                 await child.stop()
                 #expect(await child.exitCode == 0)
                 return variables
             }
             #expect(cluster.postmaster == nil)
+            let made = try Data(contentsOf: masterKey)
+            let permissions = try FileManager.default.attributesOfItem(atPath: masterKey.path)[.posixPermissions]
+            #expect(permissions as? Int == 0o600)
 
             let second = try await dev(directory) { child, variables in
                 let rival = try await self.start(directory) { rival in
@@ -32,6 +36,7 @@ import TurnpikeServer
 
             let third = try await dev(directory) { _, variables in variables }
             #expect(cluster.postmaster == nil)
+            #expect(try Data(contentsOf: masterKey) == made)
             for key in ["OPERATOR_KEY", "GATEWAY_KEY", "PORTAL_KEY"] {
                 #expect(first[key] != nil)
                 #expect(first[key] == second[key])

@@ -46,14 +46,14 @@ struct AccessToken: Sendable {
     }
 
     /// The claims that are signed. Issuer and audience are the same: this service.
-    func claims(issuer: String) -> JSONValue {
+    func claims(issuer: String) -> [JSONMember] {
         var members: [(String, JSONValue)] = [
             ("iss", .string(issuer)), ("sub", .string(clientID)), ("aud", .string(issuer)),
             ("exp", Self.seconds(expiresAt)), ("iat", Self.seconds(issuedAt)), ("jti", .string(id.description)),
             ("client_id", .string(clientID)), ("scope", .string(scopes.names.joined(separator: " "))),
         ]
         if let tenantKey { members.append(("tenant", .string(tenantKey))) }
-        return .object(members.map { JSONMember(name: $0.0, value: $0.1) })
+        return members.map { JSONMember(name: $0.0, value: $0.1) }
     }
 
     private static func seconds(_ instant: Instant) -> JSONValue {

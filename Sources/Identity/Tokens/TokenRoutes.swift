@@ -30,7 +30,7 @@ struct TokenRoutes: Sendable {
             now: now,
             lifetimeSeconds: settings.tokenSeconds
         )
-        let text = try signer.sign(token.claims(issuer: settings.issuer), type: AccessToken.type)
+        let text = try signer.sign(.object(token.claims(issuer: settings.issuer)), type: AccessToken.type)
         metrics.issuedToken(to: client)
         context.logger.info(
             "token issued",

@@ -24,11 +24,11 @@ struct TokenStateRoutes: Sendable {
         guard let (token, _) = try await known(try form.required("token"), to: caller) else {
             return try Answer.json(JSONValue.members(["active": .bool(false)])).uncached
         }
-        guard case .object(let claims) = token.claims(issuer: settings.issuer) else { return .noContent }
-        let members = [
+        let state = [
             JSONMember(name: "active", value: .bool(true)), JSONMember(name: "token_type", value: .string("Bearer")),
         ]
-        return try Answer.json(JSONValue.object((members + claims).sorted { $0.name < $1.name })).uncached
+        let members = state + token.claims(issuer: settings.issuer)
+        return try Answer.json(JSONValue.object(members.sorted { $0.name < $1.name })).uncached
     }
 
     /// The answer is the same whatever the token was (RFC 7009, section 2.2).

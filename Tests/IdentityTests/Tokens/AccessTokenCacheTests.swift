@@ -1,0 +1,78 @@
+import BillingCore
+import Crypto
+import TestSupport
+import Testing
+import Web
+
+@testable import Identity
+
+/// What is remembered of verified tokens, for how long, and how much of it.
+@Suite struct AccessTokenCacheTests {
+    private let start = TestClock().now
+
+    private func token(_ client: String = "a", lifetimeSeconds: Int64 = 900) -> AccessToken {
+        AccessToken(
+            id: IDSource.random(.system).next(),
+            clientID: client,
+            scopes: [],
+            tenantKey: nil,
+            now: start,
+            lifetimeSeconds: lifetimeSeconds
+        )
+    }
+
+    private func digest(_ number: Int) -> SHA256Digest { SHA256.hash(data: Array("\(number)".utf8)) }
+
+    private func insert(_ number: Int, _ token: AccessToken, into cache: inout AccessTokenCache) {
+        guard case .miss(let generation) = cache.find(digest(number), now: start) else { return }
+        cache.insert(digest(number), token, .anonymous, now: start, generation: generation)
+    }
+
+    private func isHit(_ finding: AccessTokenCache.Finding) -> Bool { if case .hit = finding { true } else { false } }
+    private func isMiss(_ finding: AccessTokenCache.Finding) -> Bool { if case .miss = finding { true } else { false } }
+
+    @Test func afterASecondOneAsksAndAfterTwoNobodyBelieves() {
+        var cache = AccessTokenCache()
+        insert(1, token(), into: &cache)
+        #expect(isHit(cache.find(digest(1), now: start.adding(microseconds: 999_999))))
+        let second = start.adding(seconds: 1)
+        #expect(!isHit(cache.find(digest(1), now: second)))
+        #expect(isHit(cache.find(digest(1), now: second)))
+        // However long the one that asks takes, nobody goes on with what is two seconds old.
+        #expect(!isHit(cache.find(digest(1), now: start.adding(seconds: 2))))
+        #expect(!isHit(cache.find(digest(1), now: start.adding(seconds: 2))))
+        #expect(!isMiss(cache.find(digest(1), now: start.adding(seconds: 2))))
+    }
+
+    @Test func anExpiredTokenIsForgottenThoughItIsFresh() {
+        var cache = AccessTokenCache()
+        insert(1, token(lifetimeSeconds: 0), into: &cache)
+        #expect(isMiss(cache.find(digest(1), now: start)))
+    }
+
+    @Test func whatWasReadBeforeAChangeIsNotKeptAfterIt() {
+        var cache = AccessTokenCache()
+        guard case .miss(let generation) = cache.find(digest(1), now: start) else { return }
+        cache.forget { _, _ in false }
+        cache.insert(digest(1), token(), .anonymous, now: start, generation: generation)
+        #expect(isMiss(cache.find(digest(1), now: start)))
+    }
+
+    @Test func whatChangedIsForgottenAndTheRestStays() {
+        var cache = AccessTokenCache()
+        insert(1, token("a"), into: &cache)
+        insert(2, token("b"), into: &cache)
+        cache.forget { token, _ in token.clientID == "a" }
+        #expect(isMiss(cache.find(digest(1), now: start)))
+        #expect(isHit(cache.find(digest(2), now: start)))
+    }
+
+    @Test func itHoldsSoManyAndNoMore() {
+        var cache = AccessTokenCache()
+        let token = token()
+        for number in 0...AccessTokenCache.capacity { insert(number, token, into: &cache) }
+        let held = (0...AccessTokenCache.capacity).count { isHit(cache.find(digest($0), now: start)) }
+        #expect((1...AccessTokenCache.capacity).contains(held))
+        #expect(isHit(cache.find(digest(AccessTokenCache.capacity), now: start)))
+    }
+}
