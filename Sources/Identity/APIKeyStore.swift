@@ -53,7 +53,8 @@ enum APIKeyStore {
             .interactive,
             as: scope,
             """
-            SELECT \(columns) FROM api_key WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
+            SELECT \(columns)
+            FROM api_key WHERE api_key_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
             ORDER BY tenant_id LIMIT 1
             """,
             key

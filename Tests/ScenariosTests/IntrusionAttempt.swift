@@ -36,13 +36,11 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listTenants": []
             case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas",
                 "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice",
-                "listCreditGrants",
-                "listDiscounts", "listInvoiceCreditNotes", "getCreditNote", "getInvoice", "listTenantInvoices":
+                "listCreditGrants", "listPortalSessions", "listDiscounts", "listInvoiceCreditNotes", "getCreditNote",
+                "getInvoice", "listTenantInvoices":
                 [plain]
-            case "listPortalSessions": [plain]
             case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
-            case "revokePortalSession": [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
-            case "getCreditGrant", "listCreditApplications", "getDiscount":
+            case "getCreditGrant", "listCreditApplications", "getDiscount", "revokePortalSession":
                 [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getQuota": [plain, plain.asking("window=day")]
             case "suspendTenant", "resumeTenant", "cancelSubscription", "voidCreditGrant", "endDiscount",
