@@ -56,6 +56,9 @@ static const unsigned char migration_0016[] = {
 static const unsigned char migration_0017[] = {
 #embed "../../migrations/0017_portal_sessions.sql"
 };
+static const unsigned char migration_0018[] = {
+#embed "../../migrations/0018_identity_providers.sql"
+};
 static const unsigned char migration_0019[] = {
 #embed "../../migrations/0019_audit_lookups.sql"
 };
@@ -111,6 +114,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0015_oauth.sql", migration_0015),
     FILE_ENTRY("0016_api_keys.sql", migration_0016),
     FILE_ENTRY("0017_portal_sessions.sql", migration_0017),
+    FILE_ENTRY("0018_identity_providers.sql", migration_0018),
     FILE_ENTRY("0019_audit_lookups.sql", migration_0019),
     FILE_ENTRY("0020_returned_credits.sql", migration_0020),
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),

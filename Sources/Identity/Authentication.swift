@@ -9,6 +9,7 @@ package struct Authentication: Sendable {
     let tokens: AccessTokenAuthentication?
     /// When API keys were used.
     let use: CredentialUse
+    let providers: IdentityProviderAuthentication
     let throttle: AuthenticationThrottle
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
@@ -19,8 +20,11 @@ package struct Authentication: Sendable {
             }
         let kind: APIKeyText.Kind = APIKeyText.Kind.portalSession.isKind(of: text) ? .portalSession : .apiKey
         do {
-            if let tokens, case .bearer = presented, CompactJWT.hasForm(of: text) {
-                return try await tokens.principal(of: text)
+            if case .bearer = presented, CompactJWT.hasForm(of: text) {
+                if try await providers.isForUs(text) {
+                    return try await providers.principal(of: text, from: address)
+                }
+                if let tokens { return try await tokens.principal(of: text) }
             }
             return try await (kind == .apiKey ? apiKeys : portalSessions).principal(of: text, from: address)
         } catch let problem as Problem where problem.status == .unauthorized {
@@ -40,6 +44,7 @@ package struct Authentication: Sendable {
             apiKeys.forget(tenant: id)
             portalSessions.forget(tenant: id)
             tokens?.forget(tenant: id)
+            providers.forgetAll()
         case .signingKeys: break
         }
     }
@@ -49,5 +54,6 @@ package struct Authentication: Sendable {
         apiKeys.forgetAll()
         portalSessions.forgetAll()
         tokens?.forgetAll()
+        providers.forgetAll()
     }
 }

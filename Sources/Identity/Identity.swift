@@ -10,6 +10,7 @@ package struct Identity: Sendable {
     private let apiKeys: APIKeyRoutes
     private let portalSessions: PortalSessionRoutes
     private let clients: OAuthClientRoutes
+    private let providers: IdentityProviderRoutes
     private let auditLog: AuditLogRoutes
 
     /// - Parameters:
@@ -22,6 +23,7 @@ package struct Identity: Sendable {
         throttle: AuthenticationThrottle,
         portalPage: String,
         oauth settings: OAuthSettings?,
+        outbound: OutboundGuard,
         clock: Clock,
         ids: IDSource,
         logger: Logger
@@ -43,13 +45,24 @@ package struct Identity: Sendable {
             logger: logger
         )
         self.oauth = oauth
+        let issuers = IdentityProviderAuthentication(
+            pool: pool,
+            tenants: tenants,
+            keys: KeySetCache(client: OutboundClient(addresses: outbound), clock: clock, logger: logger),
+            throttle: throttle,
+            clock: clock
+        )
         authentication = Authentication(
             apiKeys: keys,
             portalSessions: sessions,
             tokens: oauth.authentication,
+            providers: issuers,
             use: use,
             throttle: throttle
         )
+        providers = IdentityProviderRoutes(pool: pool, writes: writes, ownIssuer: settings?.issuer) {
+            issuers.forgetAll()
+        }
         apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
         portalSessions = PortalSessionRoutes(
             pool: pool,
@@ -71,6 +84,7 @@ package struct Identity: Sendable {
         oauth.register(in: operations) { [authentication] text, address in
             try await authentication.principal(of: .bearer(text), from: address)
         }
+        providers.register(in: operations)
         auditLog.register(in: operations)
     }
 

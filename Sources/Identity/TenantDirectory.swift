@@ -5,6 +5,8 @@ package import BillingCore
 package struct TenantDirectory: Sendable {
     /// The tenant with this key; registered subjects don't count.
     package let tenant: @Sendable (_ key: String) async throws -> TenantID?
+    /// The tenant with this key or registered subject.
+    package let subject: @Sendable (_ subject: String) async throws -> TenantID?
     /// The keys of those of the tenants that exist.
     package let keys: @Sendable (_ tenants: Set<TenantID>) async throws -> [TenantID: String]
     /// What a credential bound to this tenant stands on; nil when the tenant does not exist.
@@ -12,10 +14,12 @@ package struct TenantDirectory: Sendable {
 
     package init(
         tenant: @escaping @Sendable (_ key: String) async throws -> TenantID?,
+        subject: @escaping @Sendable (_ subject: String) async throws -> TenantID?,
         keys: @escaping @Sendable (_ tenants: Set<TenantID>) async throws -> [TenantID: String],
         standing: @escaping @Sendable (_ tenant: TenantID) async throws -> TenantStanding?
     ) {
         self.tenant = tenant
+        self.subject = subject
         self.keys = keys
         self.standing = standing
     }

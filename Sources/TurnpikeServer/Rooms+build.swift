@@ -44,6 +44,7 @@ extension Rooms {
             ),
             portalPage: dependencies.configuration.portalURL,
             oauth: dependencies.configuration.oauth,
+            outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
             clock: dependencies.clock,
             ids: dependencies.ids,
             logger: dependencies.logger

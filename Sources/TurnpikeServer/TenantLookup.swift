@@ -14,6 +14,12 @@ enum TenantLookup {
                     "SELECT tenant_id FROM subject_directory WHERE subject = \(key) AND is_key ORDER BY subject LIMIT 1"
                 ) { row throws(PostgresError) in try row.next(TenantID.self) }.first
             },
+            subject: { subject in
+                try await pool.query(
+                    .admission,
+                    "SELECT tenant_id FROM subject_directory WHERE subject = \(subject) ORDER BY subject LIMIT 1"
+                ) { row throws(PostgresError) in try row.next(TenantID.self) }.first
+            },
             keys: { tenants in
                 guard !tenants.isEmpty else { return [:] }
                 let rows = try await pool.query(

@@ -113,6 +113,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         "publishPlanVersion",
         "listPriceBook", "createPrice", "getPrice", "deletePrice",
         "listFxRates", "createFxRate", "getFxRate", "deleteFxRate",
+        "listIdentityProviders", "createIdentityProvider", "getIdentityProvider", "replaceIdentityProvider",
+        "deleteIdentityProvider",
     ]
 
     private static func tenantForms(

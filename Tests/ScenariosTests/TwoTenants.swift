@@ -89,6 +89,10 @@ struct TwoTenants: Sendable {
                 tenant_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from
             )
             SELECT tenant_id, key, 'ES256', '{}', '', '2020-01-01Z', '2020-01-01Z' FROM tenant;
+            INSERT INTO identity_provider (
+                tenant_id, provider_key, issuer, definition, created_at, updated_at, revision
+            )
+            SELECT tenant_id, key, key, '{}', '2026-11-23Z', '2026-11-23Z', 1 FROM tenant;
             INSERT INTO revoked_token (tenant_id, token_id, revoked_at, expires_at)
             SELECT tenant_id, gen_random_uuid(), '2026-11-23Z', '2030-01-01Z' FROM tenant;
             INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)

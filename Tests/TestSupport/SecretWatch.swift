@@ -27,7 +27,7 @@ package final class SecretWatch: Sendable {
     ///   only its signature.
     package func register(_ text: String) {
         var secret = text[...]
-        if secret.hasPrefix("tpk_") { secret = secret.dropFirst(4).drop { $0 != "_" } }
+        if secret.hasPrefix("tpk_") || secret.hasPrefix("tps_") { secret = secret.dropFirst(4).drop { $0 != "_" } }
         if secret.hasPrefix("eyJ"), let dot = secret.lastIndex(of: ".") { secret = secret[dot...] }
         let found = Self.runs(in: secret)
         guard !found.isEmpty else { return }
