@@ -56,8 +56,8 @@ package struct Identity: Sendable {
             apiKeys: keys,
             portalSessions: sessions,
             tokens: oauth.authentication,
-            providers: issuers,
             use: use,
+            providers: issuers,
             throttle: throttle
         )
         providers = IdentityProviderRoutes(pool: pool, writes: writes, ownIssuer: settings?.issuer) {

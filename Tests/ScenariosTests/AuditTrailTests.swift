@@ -18,6 +18,7 @@ struct AuditTrailTests {
             try await TestServer.run(on: database, clock: clock) { server in
                 try await trail.configureCatalogue(server)
                 try await trail.configureTenants(server)
+                try await trail.trustAnIssuer(server)
             }
             // What was due at its start is drafted, and the story goes on with the drafts.
             try await TestServer.run(on: database, clock: clock) { server in
@@ -155,6 +156,18 @@ private final class AuditTrail: Sendable {
             """
         let rated = try await write("createFxRate", server, "POST", "/fx-rates", rate, leaves: .made)
         try await write("deleteFxRate", server, "DELETE", "/fx-rates/\(text(rated, "id"))", leaves: .removed)
+    }
+
+    func trustAnIssuer(_ server: TestServer) async throws {
+        let rules = """
+            "issuer": "https://sso.example", "jwks_uri": "https://sso.example/keys", "audiences": ["turnpike"],
+            "allowed_scopes": ["quotas:read"], "tenant": "acme"
+            """
+        let (all, one) = ("/identity-providers", "/identity-providers/sso")
+        try await write("createIdentityProvider", server, "POST", all, "{\"key\": \"sso\", \(rules)}", leaves: .made)
+        let disabled = "{\"enabled\": false, \(rules)}"
+        try await write("replaceIdentityProvider", server, "PUT", one, disabled, ifMatch: "\"1\"")
+        try await write("deleteIdentityProvider", server, "DELETE", one, leaves: .removed)
     }
 
     func configureTenants(_ server: TestServer) async throws {

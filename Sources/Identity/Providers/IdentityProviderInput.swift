@@ -113,7 +113,7 @@ struct IdentityProviderInput: Sendable {
     private static func mapping(_ fields: JSONObjectReader, allowed: ScopeSet) -> [String: ScopeSet] {
         guard let json = fields.json("scope_mapping"), json != .null else { return [:] }
         guard case .object(let members) = json, members.count <= maximumMappings else {
-            let detail = "\"scope_mapping\" must be an object of at most \(maximumMappings) values, each with its scopes"
+            let detail = "\"scope_mapping\" must be an object of at most \(maximumMappings) values with scopes"
             fields.fault(at: "scope_mapping", code: "invalid_type", detail: detail)
             return [:]
         }
