@@ -162,7 +162,7 @@ let package = Package(
             ),
             .testTarget(
                 name: "ContractTests",
-                dependencies: ["TestSupport", "Web", .product(name: "Yams", package: "Yams")],
+                dependencies: ["TestSupport", "Web", crypto, .product(name: "Yams", package: "Yams")],
                 exclude: ["check_document.py", "schemathesis.toml"],
                 swiftSettings: settings
             ),

@@ -10,13 +10,13 @@ import Web
 final class Readiness: Sendable {
     private typealias Answer = Result<Void, any Error>
 
-    private static let validity = Duration.seconds(1)
-
+    private let validity: Duration
     private let last = Mutex<(answer: Answer, validUntil: ContinuousClock.Instant)?>(nil)
     private let asking = SharedWork<Void>()
     private let ask: @Sendable () async throws -> Void
 
-    init(ask: @escaping @Sendable () async throws -> Void) {
+    init(validity: Duration = .seconds(1), ask: @escaping @Sendable () async throws -> Void) {
+        self.validity = validity
         self.ask = ask
     }
 
@@ -44,7 +44,7 @@ final class Readiness: Sendable {
             } catch {
                 answer = .failure(error)
             }
-            last.withLock { $0 = (answer, .now + Self.validity) }
+            last.withLock { $0 = (answer, .now + validity) }
             try answer.get()
         }
     }

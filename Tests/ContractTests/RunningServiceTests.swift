@@ -89,7 +89,7 @@ struct RunningServiceTests {
         ]
     }
 
-    private static func examplePath(_ template: String) -> String {
+    static func examplePath(_ template: String) -> String {
         template
             .replacingOccurrences(of: "{version}", with: "1")
             .replacingOccurrences(of: "{key}", with: "acme")

@@ -91,10 +91,8 @@ import Web
         let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{")
         let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
-        let start = ContinuousClock.now
         await #expect(throws: OutboundFault.self) {
             try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
         }
-        #expect(ContinuousClock.now - start < .seconds(10))
     }
 }
