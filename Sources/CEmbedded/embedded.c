@@ -74,6 +74,9 @@ static const unsigned char migration_0022[] = {
 static const unsigned char migration_0023[] = {
 #embed "../../migrations/0023_uncosted_usage.sql"
 };
+static const unsigned char migration_0024[] = {
+#embed "../../migrations/0024_api_key_secret.sql"
+};
 static const unsigned char migration_0026[] = {
 #embed "../../migrations/0026_list_indexes.sql"
 };
@@ -120,6 +123,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0021_invoice_lists.sql", migration_0021),
     FILE_ENTRY("0022_partition_seen_whole.sql", migration_0022),
     FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),
+    FILE_ENTRY("0024_api_key_secret.sql", migration_0024),
     FILE_ENTRY("0026_list_indexes.sql", migration_0026),
 };
 

@@ -21,8 +21,8 @@ enum DocsPage {
             <style>\(style)</style>
             <h1>Turnpike API</h1>
             <p>The contract is <a href="/openapi.yaml">openapi.yaml</a> (OpenAPI 3.1). Send an API key as
-            <code>Authorization: Bearer tpk_...</code>, or a token of <code>/oauth/token</code>; every error is an RFC 9457
-            problem with a stable <code>code</code>.</p>
+            <code>Authorization: Bearer tpk_...</code>, or a token of <code>/oauth/token</code>; every error is an
+            RFC 9457 problem with a stable <code>code</code>.</p>
             <table>
             <thead><tr><th>Method</th><th>Path</th><th>Operation</th><th>Scope</th></tr></thead>
             <tbody>

@@ -214,6 +214,13 @@ private final class AuditTrail: Sendable {
         let sessions = "/tenants/acme/portal-sessions"
         let session = try await write("createPortalSession", server, "POST", sessions, leaves: .made)
         try await write("revokePortalSession", server, "DELETE", "\(sessions)/\(text(session, "id"))")
+        let client = #"{"name": "search team", "scopes": ["events:write"]}"#
+        let program = try await write("createClient", server, "POST", "/clients", client, leaves: .made)
+        let clients = "/clients/\(text(program, "client_id"))"
+        try await write("updateClient", server, "PATCH", clients, #"{"name": "search"}"#)
+        let rotation = #"{"overlap_seconds": 60}"#
+        try await write("rotateClientSecret", server, "POST", "\(clients)/rotate-secret", rotation)
+        try await write("revokeClient", server, "DELETE", clients)
     }
 
     func bill(_ server: TestServer) async throws {

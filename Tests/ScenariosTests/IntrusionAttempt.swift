@@ -44,9 +44,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 [plain, plain.naming(tenant: own.tenant, insteadOf: names.tenant)]
             case "getQuota": [plain, plain.asking("window=day")]
             case "suspendTenant", "resumeTenant", "cancelSubscription", "voidCreditGrant", "endDiscount",
-                "revokeClient",
-                "rotateClientSecret",
-                "finalizeInvoice", "voidInvoice", "payInvoice", "markInvoiceUncollectible", "reissueInvoice":
+                "revokeClient", "rotateClientSecret", "finalizeInvoice", "voidInvoice", "payInvoice",
+                "markInvoiceUncollectible", "reissueInvoice":
                 [plain, plain.matching("\"1\""), plain.matching("\"99\"")]
             case "changeSubscription":
                 [

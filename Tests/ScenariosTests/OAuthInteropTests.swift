@@ -28,6 +28,7 @@ struct OAuthInteropTests {
                     directory: directory
                 ) { child in
                     let isReady = try await eventually(within: .seconds(90)) {
+                        server.clock.set(Clock.system.now())
                         let output = await child.output()
                         return output.contains("READY") || output.contains("Error")
                     }

@@ -91,7 +91,6 @@ import Web
         let interval = Interval(start: time, end: time.adding(seconds: 86_400))
         let position = EventPosition(time: time, ledgerSequence: 9)
         let seven = TenantID(7)
-        let subscription = SubscriptionID(rawValue: UUIDv7(milliseconds: 1, random: (1, 1)))
         let statements: [(String, SQL)] = [
             ("dedup", DedupStore.existing(tenants: tenants, keys: keys)),
             ("counters", CounterStore.counters(counters)),
@@ -127,6 +126,18 @@ import Web
         for (name, statement) in statements {
             try await Self.expectIndexes(name, statement, as: .service, pool)
         }
+        await pool.close()
+        try await database.drop()
+    }
+
+    @Test func theStatementsOfPortalsUseIndexesUnderEitherRole() async throws {
+        let database = try await TestDatabase.create()
+        try await database.run(Self.rows)
+        let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+        let time = try Instant(parsing: "2026-11-05T00:00:00Z")
+        let position = EventPosition(time: time, ledgerSequence: 9)
+        let seven = TenantID(7)
+        let subscription = SubscriptionID(rawValue: UUIDv7(milliseconds: 1, random: (1, 1)))
         let filter = EventLogFilter(tenant: seven, user: "u", from: time)
         let portal: [(String, SQL)] = [
             ("newest", EventLogStore.newest(filter, before: position, limit: 51)),
