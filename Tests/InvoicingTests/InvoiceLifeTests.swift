@@ -87,6 +87,8 @@ struct InvoiceLifeTests {
             let voided = try await server.ask("POST", "/invoices/\(id)/void")
             #expect(voided["status"]?.string == "void" && voided["number"]?.string == "INV-00000001")
             #expect(try await server.column("SELECT round(remaining, 2)::text FROM credit_grant") == ["4.00"])
+            let page = try await server.operatorClient.get("/api/v1/invoices/\(id).html").expecting(200).text
+            #expect(page.contains("Voided") && page.contains("Void: amount due") && !page.contains("Due date"))
             let draft = try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 201)
             #expect(draft["reissue_of"]?.string == id)
             try await server.ask("POST", "/invoices/\(id)/reissue", expecting: 409)

@@ -51,7 +51,9 @@ extension PrintableInvoice {
         return [
             document.number.map { Fact("Invoice number", $0) },
             document.finalizedAt.map { Fact("Issue date", InvoiceText.date($0, in: zone)) },
-            document.dueAt.map { Fact("Due date", InvoiceText.date($0, in: zone)) },
+            whole.invoice.status == .void
+                ? whole.invoice.voidedAt.map { Fact("Voided", InvoiceText.date($0, in: zone)) }
+                : document.dueAt.map { Fact("Due date", InvoiceText.date($0, in: zone)) },
             Fact("Period", InvoiceText.dates(whole.invoice.period, in: zone)),
             Fact("Plan", plan),
             Fact("Currency", document.currency.code),
@@ -78,7 +80,9 @@ extension PrintableInvoice {
         if !amounts.carriedForward.isZero {
             totals.append(Total("Credited to the account", text(amounts.carriedForward)))
         }
-        if !amounts.paidByCredit.isZero {
+        if whole.invoice.status == .void {
+            totals.append(Total("Void: amount due", text(.zero), isEmphasised: true))
+        } else if !amounts.paidByCredit.isZero {
             totals.append(Total("Paid by credit", text(amounts.paidByCredit.negated)))
             totals.append(Total("Amount due", text(amounts.due), isEmphasised: true))
         }
