@@ -94,8 +94,9 @@ final class DevDirectory: Sendable {
     private static func isOpenToOthers(_ url: URL) -> Bool {
         var directory = url.resolvingSymlinksInPath()
         while true {
-            var status = stat()
-            guard stat(directory.path, &status) == 0, status.st_mode & S_IXOTH != 0 else { return false }
+            let attributes = try? FileManager.default.attributesOfItem(atPath: directory.path)
+            let permissions = attributes?[.posixPermissions] as? NSNumber
+            guard let permissions, permissions.intValue & 0o001 != 0 else { return false }
             guard directory.path != "/" else { return true }
             directory.deleteLastPathComponent()
         }

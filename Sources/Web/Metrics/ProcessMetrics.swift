@@ -21,10 +21,13 @@ package enum ProcessMetrics {
         }
     }
 
+    /// Of the user and of the system, from the fields behind the program's name, which is in parentheses and may hold
+    /// blanks (proc(5), `/proc/pid/stat`).
     private static func cpuSeconds() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+        let stat = (try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8)) ?? ""
+        let fields = stat[(stat.lastIndex(of: ")") ?? stat.startIndex)...].split(separator: " ")
+        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return 0 }
+        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
     private static func fields(of path: String) -> [Substring] {
