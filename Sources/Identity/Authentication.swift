@@ -21,6 +21,7 @@ package struct Authentication: Sendable {
         let kind: APIKeyText.Kind = APIKeyText.Kind.portalSession.isKind(of: text) ? .portalSession : .apiKey
         do {
             if case .bearer = presented, CompactJWT.hasForm(of: text) {
+                if let principal = tokens?.recent(text) { return principal }
                 if try await providers.isForUs(text) {
                     return try await providers.principal(of: text, from: address)
                 }

@@ -26,13 +26,15 @@ struct CredentialCache {
     }
 
     static let capacity = 10_000
-    /// While one request reads an aged entry afresh, the others keep using it for this long.
-    static let graceMicroseconds: Int64 = 1_000_000
+    /// After this one request reads an entry afresh, while the others go on with it, but never for longer than
+    /// `SecretAuthentication.cacheSeconds` after it was read.
+    static let freshMicroseconds: Int64 = 1_000_000
 
     private struct Known {
         let entry: Entry
         var verified: Verified?
         var freshUntil: Instant
+        let validUntil: Instant
     }
 
     private var known: [String: Known] = [:]
@@ -44,7 +46,7 @@ struct CredentialCache {
     mutating func find(_ keyID: String, now: Instant) -> Finding {
         if let found = known[keyID] {
             if now < found.freshUntil { return .hit(found.entry, found.verified) }
-            known[keyID]?.freshUntil = now.adding(microseconds: Self.graceMicroseconds)
+            known[keyID]?.freshUntil = found.validUntil
             return .miss(generation: generation, isKnown: true)
         }
         if let until = absent[keyID], now < until { return .absent }
@@ -69,7 +71,12 @@ struct CredentialCache {
         let entry = Entry(stored: stored, tenant: tenant, number: counter)
         if generation == self.generation {
             if known.count >= Self.capacity { known.removeAll(keepingCapacity: true) }
-            known[keyID] = Known(entry: entry, verified: nil, freshUntil: until)
+            known[keyID] = Known(
+                entry: entry,
+                verified: nil,
+                freshUntil: now.adding(microseconds: Self.freshMicroseconds),
+                validUntil: until
+            )
         }
         return entry
     }

@@ -60,6 +60,7 @@ package struct RequestPipeline: Sendable {
         do {
             let principal = try await principal(of: request, for: operation, from: record.address)
             record.credentialID = principal.credentialID
+            try operation.require(of: principal)
             var logger = logger
             logger[metadataKey: "request_id"] = .string(record.requestID)
             let context = RequestContext(
@@ -156,11 +157,8 @@ package struct RequestPipeline: Sendable {
         for operation: Operation,
         from address: IPAddress
     ) async throws -> Principal {
-        guard case .anyOf(let needed) = operation.access else { return .anonymous }
-        let principal = try await authenticate(try Self.credential(in: request.headers), address)
-        guard !principal.scopes.isDisjoint(with: needed) else { throw Problem.insufficientScope(needed: needed) }
-        guard !principal.isTenantSuspended || operation.onlyReads else { throw Problem.tenantSuspended }
-        return principal
+        guard operation.access != .open else { return .anonymous }
+        return try await authenticate(try Self.credential(in: request.headers), address)
     }
 
     static func credential(in headers: HTTPFields) throws(Problem) -> PresentedCredential {
@@ -223,4 +221,13 @@ extension Principal {
         scopes: [],
         answerKey: AnswerKey(derivedFromSecret: "")
     )
+}
+
+extension Operation {
+    /// Throws where the caller, whoever it is, may not do this.
+    fileprivate func require(of principal: Principal) throws(Problem) {
+        guard case .anyOf(let needed) = access else { return }
+        guard !principal.scopes.isDisjoint(with: needed) else { throw .insufficientScope(needed: needed) }
+        guard !principal.isTenantSuspended || onlyReads else { throw .tenantSuspended }
+    }
 }

@@ -39,7 +39,7 @@ struct ContractDocumentTests {
         for (operation, node) in try ContractDocument().operationNodes() {
             #expect(operation.isOpen == !operation.path.hasPrefix("/api/"), "\(operation)")
             let statuses = Set(node["responses"]?.mapping?.keys.compactMap(\.string) ?? [])
-            let needed: Set<String> = operation.isOpen ? ["200"] : ["400", "401", "403", "500", "503"]
+            let needed: Set<String> = operation.isOpen ? ["200"] : ["400", "401", "403", "429", "500", "503"]
             #expect(statuses.isSuperset(of: needed), "\(operation) lacks \(needed.subtracting(statuses).sorted())")
             if node["requestBody"] != nil {
                 #expect(statuses.isSuperset(of: ["413", "415"]), "\(operation)")

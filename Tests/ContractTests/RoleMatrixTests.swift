@@ -1,3 +1,4 @@
+import BillingCore
 import Crypto
 import Foundation
 import TestSupport
@@ -38,6 +39,7 @@ struct RoleMatrixTests {
                         && (Self.furtherScopes[operation.id].map { preset.scopes.contains($0) } ?? true)
                     let isRefused = answer.status == 403 && answer.code == "insufficient_scope"
                     #expect(answer.status != 401 && isRefused != isAllowed, "\(operation) as \(preset): \(answer)")
+                    #expect(answer.status < 500, "\(operation) as \(preset): \(answer)")
                     cells += 1
                 }
             }
@@ -105,7 +107,29 @@ struct RoleMatrixTests {
         #expect(check.status == 200, "\(check)")
         let forged = try await Self.forged(good, server)
         let texts = [("no token", nil), ("expired", expired), ("revoked", revoked), ("of another audience", foreign)]
-        return (texts + forged).map { ($0.0, server.anonymous.with(key: $0.1)) }
+        return try await (texts + forged + Self.spentSecrets(server)).map { ($0.0, server.anonymous.with(key: $0.1)) }
+    }
+
+    /// A key that has expired and one that was revoked, and the same of a customer's session.
+    private static func spentSecrets(_ server: TestServer) async throws -> [(String, String?)] {
+        let owner = server.operatorClient
+        let soon = server.clock.now.adding(seconds: 60)
+        let scopes = Scope.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ",")
+        let key = #"{"name": "short", "scopes": [\#(scopes)], "expires_at": "\#(soon)"}"#
+        let expired = try await owner.post("/api/v1/api-keys", key).expecting(201)
+        let sessions = "/api/v1/tenants/acme/portal-sessions"
+        let ended = try await owner.post(sessions, #"{"ttl_seconds": 60}"#).expecting(201)
+        server.clock.advance(seconds: 61)
+        let revoked = try await owner.post("/api/v1/api-keys", #"{"name": "gone", "scopes": [\#(scopes)]}"#).expecting(
+            201
+        )
+        try await owner.delete("/api/v1/api-keys/\(revoked.json["id"]?.string ?? "")").expecting(204)
+        let closed = try await owner.post(sessions).expecting(201)
+        try await owner.delete("\(sessions)/\(closed.json["id"]?.string ?? "")").expecting(204)
+        return [
+            ("an expired key", expired.json["key"]?.string), ("a revoked key", revoked.json["key"]?.string),
+            ("an ended session", ended.json["token"]?.string), ("a revoked session", closed.json["token"]?.string),
+        ]
     }
 
     /// The token unsigned, signed with the public key as if it were a secret, and with another payload.

@@ -46,6 +46,45 @@ import Web
         }
     }
 
+    @Test func aRevokedTokenThatIsRepeatedAsksTheDatabaseNothing() async throws {
+        try await run { server in
+            let client = try await server.makeOAuthClient([.tenantsRead])
+            let token = try await server.token(of: client)
+            let caller = server.anonymous.with(key: token)
+            #expect(try await caller.get("/api/v1/tenants").status == 200)
+            let basic = ["Authorization": client.basic]
+            _ = try await server.anonymous.form("/oauth/revoke", [("token", token)], headers: basic).expecting(200)
+            #expect(try await caller.get("/api/v1/tenants").status == 401)
+            // From here on every look-up would be an internal error.
+            try await server.database.run("ALTER TABLE oauth_client RENAME TO oauth_client_away")
+            for _ in 0..<20 { #expect([401, 429].contains(try await caller.get("/api/v1/tenants").status)) }
+        }
+    }
+
+    @Test func aFloodOfMadeUpClientsDoesNotReachTheDatabaseAndAClientThatWasSeenPasses() async throws {
+        try await run { server in
+            let client = try await server.makeOAuthClient([.tenantsRead])
+            _ = try await server.token(of: client)
+            var statuses: [Int] = []
+            for number in 0..<40 {
+                if number == 12 {
+                    try await server.database.run("ALTER TABLE oauth_client RENAME TO oauth_client_away")
+                }
+                let id = "abcdefghijklmn\(2 + number / 6)\(2 + number % 6)"
+                let guess = TestOAuthClient(id: id, secret: String(repeating: "x", count: 52))
+                let answer = try await server.anonymous.form(
+                    "/oauth/token",
+                    [("grant_type", "client_credentials")],
+                    headers: ["Authorization": guess.basic]
+                )
+                statuses.append(answer.status)
+            }
+            #expect(statuses == Array(repeating: 401, count: 10) + Array(repeating: 429, count: 30))
+            try await server.database.run("ALTER TABLE oauth_client_away RENAME TO oauth_client")
+            _ = try await server.token(of: client)
+        }
+    }
+
     @Test func guessingTheSecretOfAKnownKeyIsRefusedWhereverItComesFromAndTheKeyStillWorks() async throws {
         try await run { server in
             let key = try await server.makeKey([.tenantsRead])

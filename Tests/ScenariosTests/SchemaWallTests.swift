@@ -76,7 +76,9 @@ struct SchemaWallTests {
                 FROM pg_class,
                     unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
                 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-                    AND has_table_privilege('turnpike_tenant', oid, privilege)
+                    AND CASE WHEN privilege IN ('INSERT', 'UPDATE', 'REFERENCES')
+                        THEN has_any_column_privilege('turnpike_tenant', oid, privilege)
+                        ELSE has_table_privilege('turnpike_tenant', oid, privilege) END
                 ORDER BY 1
                 """
             )
@@ -129,6 +131,18 @@ struct SchemaWallTests {
                 "unmatched_event", "usage_distinct",
             ]
             #expect(granted.filter(internals.contains) == [])
+            let hashes = try await schema.texts(
+                """
+                SELECT relname || '.' || attname
+                FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0
+                    AND attname ~ '(secret|hash|sealed|private)' AND attname !~ '_at$' AND relname IN
+                        ('api_key', 'oauth_client', 'portal_session', 'signing_key', 'client_assertion')
+                    AND has_column_privilege('turnpike_tenant', attrelid, attnum, 'SELECT')
+                ORDER BY 1
+                """
+            )
+            #expect(hashes == [], "secrets in the hands of a tenant's role")
         }
     }
 

@@ -46,11 +46,13 @@ struct AccessToken: Sendable {
     }
 
     /// The claims that are signed. Issuer and audience are the same: this service.
-    func claims(issuer: String) -> [JSONMember] {
+    /// - Parameter held: the scopes of the client by now; of those the token was issued with no others count.
+    func claims(issuer: String, held: ScopeSet = .all) -> [JSONMember] {
         var members: [(String, JSONValue)] = [
             ("iss", .string(issuer)), ("sub", .string(clientID)), ("aud", .string(issuer)),
             ("exp", Self.seconds(expiresAt)), ("iat", Self.seconds(issuedAt)), ("jti", .string(id.description)),
-            ("client_id", .string(clientID)), ("scope", .string(scopes.names.joined(separator: " "))),
+            ("client_id", .string(clientID)),
+            ("scope", .string(scopes.intersection(held).names.joined(separator: " "))),
         ]
         if let tenantKey { members.append(("tenant", .string(tenantKey))) }
         return members.map { JSONMember(name: $0.0, value: $0.1) }

@@ -33,6 +33,13 @@ final class AccessTokenAuthentication: Sendable {
         self.metrics = metrics
     }
 
+    /// The principal of a token that was judged within the last second; nil says nothing about the token.
+    func recent(_ text: String) -> Principal? {
+        guard text.utf8.count <= CompactJWT.maximumBytes else { return nil }
+        let (digest, now) = (Self.digest(of: text), clock.now())
+        return cache.withLock { $0.fresh(digest, now: now) }
+    }
+
     /// The principal of a presented token, or the 401, which does not say what is wrong with it.
     func principal(of text: String) async throws -> Principal {
         do {
@@ -72,13 +79,14 @@ final class AccessTokenAuthentication: Sendable {
     private func judged(_ text: String) async throws -> Principal {
         guard text.utf8.count <= CompactJWT.maximumBytes else { throw JWTFault.oversized }
         let now = clock.now()
-        var utf8 = text
-        let digest = utf8.withUTF8 { SHA256.hash(data: $0) }
+        let digest = Self.digest(of: text)
         switch cache.withLock({ $0.find(digest, now: now) }) {
         case .hit(let principal):
             return principal
         case .verified(let token, let generation):
             return try await accept(token, digest, now: now, generation: generation)
+        case .refused(let fault):
+            throw fault
         case .miss(let generation):
             return try await accept(try await verified(text, now: now), digest, now: now, generation: generation)
         }
@@ -90,9 +98,19 @@ final class AccessTokenAuthentication: Sendable {
         now: Instant,
         generation: UInt64
     ) async throws -> Principal {
-        let principal = try await principal(of: token)
-        cache.withLock { $0.insert(digest, token, principal, now: now, generation: generation) }
-        return principal
+        do {
+            let principal = try await principal(of: token)
+            cache.withLock { $0.insert(digest, token, principal, now: now, generation: generation) }
+            return principal
+        } catch let fault as JWTFault {
+            cache.withLock { $0.refuse(digest, fault, now: now, generation: generation) }
+            throw fault
+        }
+    }
+
+    private static func digest(of text: String) -> SHA256Digest {
+        var utf8 = text
+        return utf8.withUTF8 { SHA256.hash(data: $0) }
     }
 
     /// The header is judged before the signature, and the claims after it.

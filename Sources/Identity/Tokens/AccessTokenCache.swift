@@ -10,6 +10,8 @@ struct AccessTokenCache {
         case hit(Principal)
         /// The signature is good; the client has to be asked.
         case verified(AccessToken, generation: UInt64)
+        /// It was found good by its signature and refused for this reason, a moment ago.
+        case refused(JWTFault)
         case miss(generation: UInt64)
     }
 
@@ -25,11 +27,23 @@ struct AccessTokenCache {
         let validUntil: Instant
     }
 
+    private struct Refusal {
+        let fault: JWTFault
+        let until: Instant
+    }
+
     private var entries: [SHA256Digest: Entry] = [:]
+    private var refusals: [SHA256Digest: Refusal] = [:]
     /// Rises with everything forgotten: what was read before it must not be kept after it.
     private var generation: UInt64 = 0
 
+    /// Who a token speaks for, if that was asked within the last second.
+    func fresh(_ digest: SHA256Digest, now: Instant) -> Principal? {
+        entries[digest].flatMap { now < $0.freshUntil && now < $0.token.expiresAt ? $0.principal : nil }
+    }
+
     mutating func find(_ digest: SHA256Digest, now: Instant) -> Finding {
+        if let refusal = refusals[digest], now < refusal.until { return .refused(refusal.fault) }
         guard let entry = entries[digest], now < entry.token.expiresAt else { return .miss(generation: generation) }
         if now < entry.freshUntil { return .hit(entry.principal) }
         entries[digest]?.freshUntil = entry.validUntil
@@ -53,9 +67,18 @@ struct AccessTokenCache {
         )
     }
 
-    /// Forgets the tokens of which the condition is true.
+    /// Keeps for a moment that a token with a good signature is refused: repeating it asks the database nothing.
+    mutating func refuse(_ digest: SHA256Digest, _ fault: JWTFault, now: Instant, generation: UInt64) {
+        guard generation == self.generation else { return }
+        entries[digest] = nil
+        if refusals.count >= Self.capacity { refusals.removeAll(keepingCapacity: true) }
+        refusals[digest] = Refusal(fault: fault, until: now.adding(microseconds: Self.validMicroseconds))
+    }
+
+    /// Forgets the tokens of which the condition is true, and every refusal.
     mutating func forget(where isGone: (AccessToken, Principal) -> Bool) {
         generation += 1
+        refusals.removeAll(keepingCapacity: true)
         entries = entries.filter { !isGone($0.value.token, $0.value.principal) }
     }
 

@@ -18,20 +18,30 @@ struct ClientAssertionJudge: Sendable {
     let issuer: String
 
     /// The client that signed it. An assertion works once.
-    func client(of text: String, now: Instant) async throws -> OAuthClient {
+    /// - Parameter permit: throws where the client of this id may not be looked up now.
+    func client(
+        of text: String,
+        now: Instant,
+        permit: @Sendable (_ id: String) throws -> Void
+    ) async throws -> OAuthClient {
         do {
-            return try await judged(text, now: now)
+            return try await judged(text, now: now, permit)
         } catch let fault as JWTFault {
             throw OAuthError(.invalidClient, Self.description(of: fault))
         }
     }
 
-    private func judged(_ text: String, now: Instant) async throws -> OAuthClient {
+    private func judged(
+        _ text: String,
+        now: Instant,
+        _ permit: @Sendable (_ id: String) throws -> Void
+    ) async throws -> OAuthClient {
         let token = try CompactJWT(parsing: text)
         try token.header.requireType(Self.types)
         // Whose keys to try is all that is taken from what is not verified yet.
-        guard let id = token.claims.string("sub"), OAuthClient.isID(id),
-            let client = try await OAuthClientStore.find(id: id, pool: pool)?.client,
+        guard let id = token.claims.string("sub"), OAuthClient.isID(id) else { throw OAuthError.unknownClient }
+        try permit(id)
+        guard let client = try await OAuthClientStore.find(id: id, pool: pool)?.client,
             client.method == .privateKeyJWT, client.isActive
         else { throw OAuthError.unknownClient }
         try client.keys.verifier(for: token.header).verify(token)

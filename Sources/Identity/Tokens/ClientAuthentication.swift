@@ -2,6 +2,7 @@ import BillingCore
 import Foundation
 import HTTPTypes
 import Postgres
+import Synchronization
 import Web
 
 /// Says which client calls a token endpoint (RFC 6749, section 2.3; RFC 7523, section 2.2). Failures count against the
@@ -10,6 +11,13 @@ struct ClientAuthentication: Sendable {
     let pool: PostgresPool
     let assertions: ClientAssertionJudge
     let throttle: AuthenticationThrottle
+    private let known = RecentClients()
+
+    init(pool: PostgresPool, assertions: ClientAssertionJudge, throttle: AuthenticationThrottle) {
+        self.pool = pool
+        self.assertions = assertions
+        self.throttle = throttle
+    }
 
     /// What a request shows, by exactly one of the methods.
     private enum Presented {
@@ -30,7 +38,9 @@ struct ClientAuthentication: Sendable {
         do {
             let presented = try Self.presented(request, form)
             claimed = presented.clientID
-            return try await client(of: presented, now: context.clock.now())
+            let client = try await client(of: presented, now: context.clock.now(), from: context.clientAddress)
+            known.note(client.id)
+            return client
         } catch let error as OAuthError where error.code == .invalidClient {
             let counted = throttle.failed(
                 .unauthenticated(error.description),
@@ -42,12 +52,22 @@ struct ClientAuthentication: Sendable {
         }
     }
 
-    private func client(of presented: Presented, now: Instant) async throws -> OAuthClient {
+    private func client(
+        of presented: Presented,
+        now: Instant,
+        from address: IPAddress
+    ) async throws -> OAuthClient {
+        /// An id that nobody has authenticated as here is looked up while its address has failures left (ADR 0018).
+        let permit = { @Sendable (id: String) throws(Problem) in
+            guard !known.contains(id) else { return }
+            try throttle.requireFailuresLeft(address)
+        }
         switch presented {
         case .secret(let method, let clientID, let secret):
+            try permit(clientID)
             return try await client(clientID, secret: secret, by: method, now: now)
         case .assertion(let text, let clientID):
-            let client = try await assertions.client(of: text, now: now)
+            let client = try await assertions.client(of: text, now: now, permit: permit)
             guard clientID == nil || clientID == client.id else {
                 throw OAuthError(.invalidRequest, "client_id is not the subject of the assertion.")
             }
@@ -107,5 +127,23 @@ struct ClientAuthentication: Sendable {
             throw OAuthError(.invalidRequest, "client_id is not the client of the Authorization field.")
         }
         return .secret(.basic, clientID: user, secret: password)
+    }
+}
+
+/// Ids of clients that have authenticated here: some of them, forgotten all at once when they are many.
+private final class RecentClients: Sendable {
+    private static let capacity = 10_000
+
+    private let ids = Mutex<Set<String>>([])
+
+    func contains(_ id: String) -> Bool {
+        ids.withLock { $0.contains(id) }
+    }
+
+    func note(_ id: String) {
+        ids.withLock { ids in
+            if ids.count >= Self.capacity { ids.removeAll(keepingCapacity: true) }
+            ids.insert(id)
+        }
     }
 }

@@ -21,13 +21,13 @@ struct TokenStateRoutes: Sendable {
     func introspect(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let form = try OAuthForm(request)
         let caller = try await caller(request, form, context)
-        guard let (token, _) = try await known(try form.required("token"), to: caller) else {
+        guard let (token, client) = try await known(try form.required("token"), to: caller) else {
             return try Answer.json(JSONValue.members(["active": .bool(false)])).uncached
         }
         let state = [
             JSONMember(name: "active", value: .bool(true)), JSONMember(name: "token_type", value: .string("Bearer")),
         ]
-        let members = state + token.claims(issuer: settings.issuer)
+        let members = state + token.claims(issuer: settings.issuer, held: client.scopes)
         return try Answer.json(JSONValue.object(members.sorted { $0.name < $1.name })).uncached
     }
 

@@ -38,6 +38,17 @@ import Web
         }
     }
 
+    @Test func aScopeThatTheClientHasLostIsNoneOfItsTokens() async throws {
+        try await TestServer.run { server in
+            let client = try await server.makeOAuthClient([.auditRead, .tenantsRead])
+            let token = try await server.token(of: client)
+            let narrowed = #"{"scopes": ["audit:read"]}"#
+            try await server.operatorClient.patch("/api/v1/clients/\(client.id)", narrowed).expecting(200)
+            let answer = try await introspect(token, server, as: client).expecting(200)
+            #expect(answer.json["scope"]?.string == "audit:read")
+        }
+    }
+
     @Test func whoKeepsCredentialsLearnsOfTheTokensOfItsTenant() async throws {
         try await TestServer.run { server in
             try await server.database.run("INSERT INTO subject_directory VALUES ('acme', 1, true), ('globex', 2, true)")
