@@ -39,6 +39,7 @@ import Web
         func token(
             _ server: TestServer,
             issuer: String = IdentityProviderTests.issuer,
+            subject: String = "u9",
             audience: String = "turnpike",
             organisation: String? = "acme",
             roles: String = "[\"viewer\"]",
@@ -49,7 +50,7 @@ import Web
             let end = server.clock.now.microseconds / 1_000_000 + seconds
             let named = organisation.map { ",\"org\":\"\($0)\"" } ?? ""
             let claims =
-                "{\"iss\":\"\(issuer)\",\"sub\":\"u9\",\"aud\":\"\(audience)\",\"exp\":\(end)"
+                "{\"iss\":\"\(issuer)\",\"sub\":\"\(subject)\",\"aud\":\"\(audience)\",\"exp\":\(end)"
                 + ",\"roles\":\(roles)\(named)}"
             let head = header ?? "{\"alg\":\"ES256\",\"kid\":\"\(keyID)\"}"
             let input = [head, claims].map { Base64URL.encoded(Array($0.utf8)) }.joined(separator: ".")
@@ -60,6 +61,7 @@ import Web
 
     private func run(
         _ extra: String = #""tenant_claim": "org""#,
+        failuresPerAddress: Int = 60,
         _ body: (TestServer, Issuer) async throws -> Void
     ) async throws {
         let keys = try OneAnswerServer(answer: "HTTP/1.1 500 Not Yet\r\nContent-Length: 0\r\n\r\n")
@@ -67,6 +69,7 @@ import Web
         issuer.publish()
         try await TestServer.run(configure: {
             $0.outboundAllowed = [AddressRange("127.0.0.1")].compactMap(\.self)
+            $0.authenticationLimits.failuresPerAddress = failuresPerAddress
         }) { server in
             for (key, subject) in [("acme", "org_123"), ("zulu", "org_999")] {
                 try await server.operatorClient.post(
@@ -84,8 +87,10 @@ import Web
     private func provider(_ port: Int, _ extra: String) -> String {
         """
         {"key": "sso", "issuer": "\(Self.issuer)", "jwks_uri": "http://127.0.0.1:\(port)/keys",
-         "audiences": ["turnpike"], "allowed_scopes": ["quotas:read", "tenants:read"],
-         "scope_claim": "roles", "scope_mapping": {"viewer": ["quotas:read", "tenants:read"]}, \(extra)}
+         "audiences": ["turnpike"], "allowed_scopes": ["quotas:read", "tenants:read", "events:write"],
+         "scope_claim": "roles",
+         "scope_mapping": {"viewer": ["quotas:read", "tenants:read"], "sender": ["events:write"]},
+         \(extra)}
         """
     }
 
@@ -199,6 +204,67 @@ import Web
             #expect(server.log.text.contains("keys of an identity provider could not be read"))
             server.clock.advance(seconds: 86_400)
             #expect(try await status(server, next.token(server)) == 401, "not for ever")
+        }
+    }
+
+    @Test func ofManyWhoComeFirstOneReadsTheKeysAndAllAreServed() async throws {
+        try await run { server, issuer in
+            // The server of the keys serves one connection after the other: this one makes the next ones wait.
+            var holding: RawConnection? = try RawConnection(port: issuer.server.port)
+            try holding?.send("x")
+            #expect(try await eventually { issuer.server.connections == 1 })
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<20 {
+                    let token = try issuer.token(server)
+                    group.addTask { try await status(server, token) }
+                }
+                try await Task.sleep(for: .milliseconds(500))
+                holding = nil
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(holding == nil)
+            #expect(statuses == Array(repeating: 200, count: 20))
+            #expect(issuer.server.connections == 2)
+        }
+    }
+
+    @Test func whoseTokenWasGoodIsNotLockedOutByItsNeighbours() async throws {
+        try await run(failuresPerAddress: 10) { server, issuer in
+            let token = try issuer.token(server)
+            #expect(try await status(server, token) == 200)
+            let stranger = Issuer(issuer.server)
+            var statuses: [Int] = []
+            for _ in 0..<12 { statuses.append(try await status(server, stranger.token(server))) }
+            #expect(statuses == Array(repeating: 401, count: 10) + [429, 429])
+            // No longer than a failure takes to come back.
+            server.clock.advance(seconds: 3)
+            #expect(try await status(server, token) == 200)
+            let body = provider(issuer.server.port, #""tenant": "acme""#).replacing(#""key": "sso", "#, with: "")
+            let path = "/api/v1/identity-providers/sso"
+            let changed = try await server.operatorClient.put(path, body, headers: ["If-Match": "\"1\""])
+            #expect(changed.status == 200, "\(changed)")
+            #expect(try await status(server, token) == 200)
+            #expect(try await status(server, issuer.token(server)) == 429, "never seen")
+        }
+    }
+
+    @Test func usageOfAPersonIsAttributedToNoClient() async throws {
+        try await run { server, issuer in
+            let user = server.anonymous.with(key: try issuer.token(server, roles: "[\"sender\"]"))
+            let sent = try await server.post([SentEvent("1")], as: user)
+            #expect(sent.status == 200, "\(sent)")
+            let event = try await server.ask("GET", "/events?tenant=acme")["data"]?[0]
+            #expect(event?["id"]?.string == "1")
+            #expect(event?["client_id"]?.string == nil)
+            #expect(server.log.text.contains("idp:sso:u9"))
+        }
+    }
+
+    @Test(arguments: ["", "j\u{FC}rgen", "u9\u{85}", "u9\u{202E}", "u 9", "u9\\n"])
+    func aSubjectThatIsNoPlainTextIsRefused(_ subject: String) async throws {
+        try await run { server, issuer in
+            let answered = try await status(server, issuer.token(server, subject: subject))
+            #expect(answered == 401)
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 import Web
@@ -53,9 +54,17 @@ import Web
     @Test(arguments: [
         "ftp://example.com/", "file:///etc/passwd", "https://", "https://user@example.com/", "https://a:b@example.com/",
         "https://example.com/#a", "example.com", "https:///path", "gopher://127.0.0.1:6379/_FLUSHALL",
+        "https://b\u{FC}cher.example/", "https://127%2e0.0.1/", "https://ex\u{FF0E}ample/",
+        "https://127.0.0.1%00.example/",
+        "https://[fe80::1%25eth0]/", "https://example.com\\@127.0.0.1/", "https://%6c%6fcalhost/",
     ])
     func whatIsNoPlainURLIsMalformed(_ url: String) {
         #expect(throws: OutboundFault.malformed) { try OutboundURL(url) }
+    }
+
+    @Test(arguments: ["https://keys.Example-1.com:8443/a%20b?c=d", "http://[::1]:80/", "https://127.0.0.1"])
+    func aPlainURLIsOne(_ url: String) throws {
+        #expect(try OutboundURL(url).text == url)
     }
 
     @Test func theRequestGoesToTheCheckedAddressUnderTheNameOfTheURL() async throws {
@@ -93,6 +102,57 @@ import Web
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
         await #expect(throws: OutboundFault.self) {
             try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
+        }
+    }
+
+    @Test func anAnswerThatDripsIsGivenUp() async throws {
+        let server = try DrippingServer(bytes: 200)
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
+        await #expect(throws: OutboundFault.unanswered("it was not complete in time")) {
+            try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 1_000)
+        }
+        #expect(try await eventually { server.isLeft }, "the connection is closed")
+    }
+}
+
+/// Sends the head of a 200 at once and then a byte every tenth of a second, to one connection.
+private final class DrippingServer: Sendable {
+    let port: Int
+    private let left = Mutex(false)
+
+    init(bytes: Int) throws {
+        // Written out, because the members of the C types belong to a module of NIO's here: a stream socket, and the
+        // loopback address with a port of the system's choice.
+        let listening = socket(AF_INET, 1, 0)
+        var address: [UInt8] = [UInt8(AF_INET), 0, 0, 0, 127, 0, 0, 1] + Array(repeating: 0, count: 8)
+        var length = UInt32(address.count)
+        let code = address.withUnsafeMutableBytes { bytes in
+            let pointer = bytes.assumingMemoryBound(to: sockaddr.self).baseAddress
+            let bound = bind(listening, pointer, length)
+            return bound == 0 ? getsockname(listening, pointer, &length) : bound
+        }
+        guard code == 0, listen(listening, 1) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        port = Int(address[2]) << 8 | Int(address[3])
+        Thread.detachNewThread {
+            let connection = accept(listening, nil, nil)
+            close(listening)
+            Task { try await self.drip(connection, bytes) }
+        }
+    }
+
+    /// Whether the client went before it had everything.
+    var isLeft: Bool { left.withLock { $0 } }
+
+    private func drip(_ connection: Int32, _ bytes: Int) async throws {
+        defer { close(connection) }
+        let head = Array("HTTP/1.1 200 OK\r\nContent-Length: \(bytes)\r\n\r\n".utf8)
+        _ = send(connection, head, head.count, Int32(MSG_NOSIGNAL))
+        for _ in 0..<bytes {
+            guard send(connection, [UInt8(ascii: "a")], 1, Int32(MSG_NOSIGNAL)) == 1 else {
+                return left.withLock { $0 = true }
+            }
+            try await Task.sleep(for: .milliseconds(100))
         }
     }
 }

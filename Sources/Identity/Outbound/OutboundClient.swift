@@ -19,8 +19,32 @@ package struct OutboundClient: Sendable {
     }
 
     /// The body of a 200. Plain HTTP is spoken only with addresses that the operator has allowed by name.
+    ///
+    /// One deadline is for all of it, from the name to the last byte of the body. What can't be cancelled, such as a
+    /// name being resolved, is left to end by itself.
     package func get(_ text: String, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
         let url = try OutboundURL(text)
+        let (outcomes, first) = AsyncStream.makeStream(of: Result<[UInt8], OutboundFault>.self)
+        let reading = Task {
+            do throws(OutboundFault) {
+                first.yield(.success(try await self.read(url, accept: accept, limitBytes: limitBytes)))
+            } catch {
+                first.yield(.failure(error))
+            }
+        }
+        let alarm = Task {
+            try await Task.sleep(for: .nanoseconds(timeout.nanoseconds))
+            first.yield(.failure(.unanswered("it was not complete in time")))
+        }
+        defer {
+            reading.cancel()
+            alarm.cancel()
+        }
+        for await outcome in outcomes { return try outcome.get() }
+        throw .unanswered("nobody waits for it any more")
+    }
+
+    private func read(_ url: OutboundURL, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
         let address = try await address(of: url)
         guard url.isEncrypted || addresses.isAllowed(address) else { throw .unencrypted }
         var configuration = HTTPClient.Configuration(
@@ -110,11 +134,22 @@ package struct OutboundURL: Sendable, Equatable {
         guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
             let scheme = components.scheme?.lowercased(), ["http", "https"].contains(scheme),
             let host = components.host, !host.isEmpty, components.user == nil, components.password == nil,
-            components.fragment == nil
+            components.fragment == nil, Self.hasPlainHost(text)
         else { throw .malformed }
         self.text = text
         self.host = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
         isEncrypted = scheme == "https"
+    }
+
+    /// Whether the host is written in letters, digits and what separates them: one with escapes or of another script
+    /// could be one name to who judges it and another to who connects.
+    private static func hasPlainHost(_ text: String) -> Bool {
+        guard let start = text.firstRange(of: "://")?.upperBound else { return false }
+        let host = text[start...].utf8.prefix { !"/?#".utf8.contains($0) }
+        return host.allSatisfy { byte in
+            let isLetter = (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+            return isLetter || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || ".:-[]".utf8.contains(byte)
+        }
     }
 }
 

@@ -11,14 +11,13 @@ import Web
 /// Providers are read every two seconds while they are asked for, and a principal is believed for two.
 final class IdentityProviderAuthentication: Sendable {
     static let cacheSeconds: Int64 = 2
-    private static let capacity = 10_000
     private static let types: Set<String?> = [nil, "jwt", "at+jwt"]
     private static let maximumSubjectBytes = 200
 
     private struct State {
         var providers: [String: IdentityProvider] = [:]
         var freshUntil: Instant?
-        var principals: [SHA256Digest: (principal: Principal, until: Instant)] = [:]
+        var tokens = IdentityProviderTokens()
     }
 
     private let pool: PostgresPool
@@ -57,24 +56,24 @@ final class IdentityProviderAuthentication: Sendable {
         var utf8 = text
         let digest = utf8.withUTF8 { SHA256.hash(data: $0) }
         let now = clock.now()
-        if let known = state.withLock({ $0.principals[digest] }), now < known.until { return known.principal }
-        // From here on a made-up token costs something.
-        try throttle.requireFailuresLeft(address)
-        let (provider, claims, end) = try await verified(text, now: now)
-        let principal = try await principal(of: claims, provider)
-        let until = min(now.adding(seconds: Self.cacheSeconds), end)
-        state.withLock { state in
-            if state.principals.count >= Self.capacity { state.principals.removeAll(keepingCapacity: true) }
-            state.principals[digest] = (principal, until)
+        switch state.withLock({ $0.tokens.find(digest, now: now) }) {
+        case .hit(let principal):
+            return principal
+        case .miss(let isKnown, let generation):
+            // From here on a made-up token costs something.
+            if !isKnown { try throttle.requireFailuresLeft(address) }
+            let (provider, claims, end) = try await verified(text, now: now)
+            let principal = try await principal(of: claims, provider)
+            state.withLock { $0.tokens.insert(digest, principal, end: end, now: now, generation: generation) }
+            return principal
         }
-        return principal
     }
 
     /// Reads the providers again before the next token.
     func forgetAll() {
         state.withLock { state in
             state.freshUntil = nil
-            state.principals = [:]
+            state.tokens.forget()
         }
     }
 
@@ -100,7 +99,7 @@ final class IdentityProviderAuthentication: Sendable {
 
     private func principal(of claims: JWTClaims, _ provider: IdentityProvider) async throws -> Principal {
         guard let subject = claims.string("sub"), (1...Self.maximumSubjectBytes).contains(subject.utf8.count),
-            subject.unicodeScalars.allSatisfy({ $0.value > 0x20 && $0.value != 0x7F })
+            subject.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
         else { throw Problem.invalidToken }
         let tenant = try await tenant(of: claims, provider)
         guard let tenant, let standing = try await tenants.standing(tenant) else {
@@ -113,7 +112,7 @@ final class IdentityProviderAuthentication: Sendable {
             tenantKey: standing.key,
             isTenantSuspended: standing.isSuspended,
             scopes: provider.scopes(of: claims),
-            attribution: Attribution(clientID: credentialID),
+            attribution: .none,
             answerKey: answerKey(of: credentialID)
         )
     }
@@ -143,6 +142,7 @@ final class IdentityProviderAuthentication: Sendable {
     }
 
     private func load(_ now: Instant) async throws {
+        let generation = state.withLock { $0.tokens.generation }
         let found = try await IdentityProviderStore.list(
             count: IdentityProviderStore.maximumCount,
             lane: .admission,
@@ -151,10 +151,12 @@ final class IdentityProviderAuthentication: Sendable {
         keys.keep(only: found)
         state.withLock { state in
             let providers = Dictionary(found.map { ($0.issuer, $0) }) { first, _ in first }
+            // What was read before everything was forgotten serves those who wait for it, and nobody after them.
+            let isCurrent = generation == state.tokens.generation
             let isSame = providers.mapValues(\.revision) == state.providers.mapValues(\.revision)
-            if !isSame { state.principals = [:] }
+            if !isSame { state.tokens.forget() }
             state.providers = providers
-            state.freshUntil = now.adding(seconds: Self.cacheSeconds)
+            state.freshUntil = isCurrent ? now.adding(seconds: Self.cacheSeconds) : nil
         }
     }
 }

@@ -7,7 +7,8 @@ import Web
 /// The public keys of other issuers, read from where they publish them (RFC 7517) and kept.
 ///
 /// They are read afresh after an hour, and when a token names a key that is not among them, but never twice within a
-/// minute, so that made-up key ids are no way to make us call somebody. When reading fails, what is there stays, for a
+/// minute, so that made-up key ids are no way to make us call somebody. Whoever needs a key while they are being read
+/// waits for them. When reading fails, what is there stays, for a
 /// day: an issuer that is away locks nobody out, and a key that it has withdrawn does not live for ever.
 final class KeySetCache: Sendable {
     static let refreshSeconds: Int64 = 3_600
@@ -21,7 +22,9 @@ final class KeySetCache: Sendable {
     fileprivate struct Entry {
         var keys: [JWTVerifier] = []
         var readAt: Instant?
+        /// When the last reading ended.
         var triedAt: Instant?
+        var isReading = false
         let reading = SharedWork<Void>()
     }
 
@@ -45,8 +48,8 @@ final class KeySetCache: Sendable {
         guard provider.algorithms.contains(where: { $0.rawValue == header.algorithm }) else { throw JWTFault.algorithm }
         let now = clock.now()
         let entry = entry(of: provider, now: now)
-        if !entry.isOld(now), let found = Self.find(header, in: entry.keys) { return found }
-        guard entry.mayTry(now) else { return try Self.required(header, in: entry.keys) }
+        if let found = Self.find(header, in: entry.keys), !entry.isOld(now) || entry.isReading { return found }
+        guard entry.isReading || entry.mayTry(now) else { return try Self.required(header, in: entry.keys) }
         try await entry.reading.run { await self.read(provider) }
         return try Self.required(header, in: self.entry(of: provider, now: now).keys)
     }
@@ -80,7 +83,20 @@ final class KeySetCache: Sendable {
 
     private func read(_ provider: IdentityProvider) async {
         let now = clock.now()
-        entries.withLock { $0[provider.jwksURI]?.triedAt = now }
+        let isDue = entries.withLock { entries in
+            // Another reading may have ended since this one was found to be needed.
+            guard entries[provider.jwksURI]?.mayTry(now) ?? false else { return false }
+            entries[provider.jwksURI]?.isReading = true
+            return true
+        }
+        guard isDue else { return }
+        defer {
+            let end = clock.now()
+            entries.withLock { entries in
+                entries[provider.jwksURI]?.triedAt = end
+                entries[provider.jwksURI]?.isReading = false
+            }
+        }
         do throws(OutboundFault) {
             let bytes = try await client.get(
                 provider.jwksURI,

@@ -1,0 +1,54 @@
+import BillingCore
+import Crypto
+import Web
+
+/// Tokens of other issuers that were found good, by the SHA-256 of their text: a bounded value, without a lock and
+/// without a clock of its own. A principal is believed for two seconds; that its token was good once is remembered
+/// until the token ends, whatever is forgotten, so that it never depends on the failures of its neighbours again.
+struct IdentityProviderTokens {
+    enum Finding {
+        case hit(Principal)
+        /// - Parameter isKnown: the token was good before.
+        case miss(isKnown: Bool, generation: UInt64)
+    }
+
+    static let capacity = 10_000
+    static let validSeconds: Int64 = 2
+
+    private var principals: [SHA256Digest: (principal: Principal, until: Instant)] = [:]
+    private var ends: [SHA256Digest: Instant] = [:]
+    /// Rises with everything forgotten: what was read before it must not be kept after it.
+    private(set) var generation: UInt64 = 0
+
+    func find(_ digest: SHA256Digest, now: Instant) -> Finding {
+        if let known = principals[digest], now < known.until { return .hit(known.principal) }
+        return .miss(isKnown: ends[digest].map { now < $0 } ?? false, generation: generation)
+    }
+
+    /// - Parameter end: from when on the token is none.
+    mutating func insert(
+        _ digest: SHA256Digest,
+        _ principal: Principal,
+        end: Instant,
+        now: Instant,
+        generation: UInt64
+    ) {
+        if ends.count >= Self.capacity, ends[digest] == nil { makeRoom(now: now) }
+        ends[digest] = end
+        guard generation == self.generation else { return }
+        principals[digest] = (principal, min(now.adding(seconds: Self.validSeconds), end))
+    }
+
+    /// Forgets for whom the tokens speak.
+    mutating func forget() {
+        generation += 1
+        principals = [:]
+    }
+
+    /// Half of the room, or all of it, so that it is not sought for every token.
+    private mutating func makeRoom(now: Instant) {
+        ends = ends.filter { now < $0.value }
+        if ends.count > Self.capacity / 2 { ends.removeAll(keepingCapacity: true) }
+        principals = principals.filter { ends[$0.key] != nil }
+    }
+}

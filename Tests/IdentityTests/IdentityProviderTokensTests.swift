@@ -1,0 +1,59 @@
+import BillingCore
+import Crypto
+import Testing
+import Web
+
+@testable import Identity
+
+@Suite struct IdentityProviderTokensTests {
+    private let now = Instant(microseconds: 1_000_000_000)
+    private let digest = SHA256.hash(data: Array("token".utf8))
+
+    private func principal() -> Principal {
+        Principal(
+            credentialID: "idp:sso:u9",
+            tenantID: nil,
+            tenantKey: nil,
+            scopes: [.quotasRead],
+            answerKey: AnswerKey(derivedFromSecret: "s")
+        )
+    }
+
+    /// `hit`, or `known` or `new`.
+    private func found(_ tokens: IdentityProviderTokens, _ digest: SHA256Digest, afterSeconds: Int64 = 0) -> String {
+        switch tokens.find(digest, now: now.adding(seconds: afterSeconds)) {
+        case .hit: "hit"
+        case .miss(let isKnown, _): isKnown ? "known" : "new"
+        }
+    }
+
+    @Test func aPrincipalIsBelievedForTwoSecondsAndItsTokenIsKnownUntilItsEnd() {
+        var tokens = IdentityProviderTokens()
+        #expect(found(tokens, digest) == "new")
+        tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: tokens.generation)
+        #expect(found(tokens, digest, afterSeconds: 1) == "hit")
+        #expect(found(tokens, digest, afterSeconds: 2) == "known")
+        tokens.forget()
+        #expect(found(tokens, digest, afterSeconds: 1) == "known")
+        #expect(found(tokens, digest, afterSeconds: 59) == "known")
+        #expect(found(tokens, digest, afterSeconds: 60) == "new")
+    }
+
+    @Test func whatWasReadBeforeEverythingWasForgottenIsNotKept() {
+        var tokens = IdentityProviderTokens()
+        let generation = tokens.generation
+        tokens.forget()
+        tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: generation)
+        #expect(found(tokens, digest) == "known")
+    }
+
+    @Test func howManyAreKeptIsBounded() {
+        var tokens = IdentityProviderTokens()
+        for number in 0...IdentityProviderTokens.capacity {
+            let digest = SHA256.hash(data: Array("\(number)".utf8))
+            tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: tokens.generation)
+        }
+        #expect(found(tokens, SHA256.hash(data: Array("0".utf8))) == "new")
+        #expect(found(tokens, SHA256.hash(data: Array("\(IdentityProviderTokens.capacity)".utf8))) == "hit")
+    }
+}
