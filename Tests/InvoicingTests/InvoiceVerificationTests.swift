@@ -1,4 +1,6 @@
 import BillingCore
+import Catalog
+import Crypto
 import Foundation
 import Postgres
 import TestSupport
@@ -111,6 +113,57 @@ struct InvoiceVerificationTests {
             #expect(try await Self.differences(server) == [])
             try await server.database.run("UPDATE invoice_line SET amount = amount + 1 WHERE item_key = 'care'")
             #expect(try await Self.differences(server).first?.contains("hash") == true)
+        }
+    }
+
+    @Test func `an invoice of before its lines named their credits is made anew as it was, and gives credit back`()
+        async throws
+    {
+        try await ClosingStory.run { server in
+            try await server.close()
+            let gift = #"{"kind":"promotional","name":"gift","amount":"4"}"#
+            try await server.ask("POST", "/tenants/acme/credit-grants", gift, expecting: 201)
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.ingest(SentEvent("1", time: "2026-11-20T00:00:00Z", data: #"{"seconds":7}"#))
+            try await server.close()
+            try await Self.forgetCredits(server)
+            #expect(try await Self.differences(server) == [])
+            let id = try #require(try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string)
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            #expect(try await Self.differences(server) == [])
+            let rest = try await server.column(
+                "SELECT kind || ' ' || round(amount, 2) || ' ' || round(remaining, 2) FROM credit_grant ORDER BY 1"
+            )
+            // Half of the 20.00 comes back, and with it half of the 4.00.
+            #expect(rest == ["prepaid 8.00 8.00", "promotional 4.00 2.00"])
+        }
+    }
+
+    /// Leaves finalised invoices as they were before lines named the credits they were paid with.
+    private static func forgetCredits(_ server: TestServer) async throws {
+        let named = try await server.column(
+            "SELECT count(*)::text FROM invoice_line WHERE facts ->> 'promotional_credits' IS NOT NULL"
+        )
+        #expect(named != ["0"])
+        try await server.database.run(
+            "UPDATE invoice_line SET facts = (facts::jsonb - 'promotional_credits')::json"
+        )
+        let ids = try await server.ask("GET", "/invoices")["data"]?.elements?.compactMap { $0["id"]?.string } ?? []
+        try await server.withPool { pool in
+            let catalog = Catalog(pool: pool, clock: server.clock.clock)
+            try await catalog.reload()
+            for id in ids.compactMap({ InvoiceID($0) }) {
+                let whole = try await pool.transaction(.worker) { transaction in
+                    try InvoiceReading.whole(id, catalog: catalog.current, now: server.clock.now, in: transaction)
+                }
+                guard let whole else { continue }
+                let hash = SHA256.hash(data: whole.canonicalBytes).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+                try await server.database.run(
+                    "UPDATE invoice_document SET content_hash = '\\x\(hash.joined())' WHERE invoice_id = '\(id)'"
+                )
+            }
         }
     }
 }

@@ -60,7 +60,8 @@ struct InvoicePreparation {
                 first,
                 _ in first
             },
-            pinsProration: pinnedLines.isEmpty || pinnedLines.contains { $0.facts.prorated != nil }
+            pinsProration: pinnedLines.isEmpty || pinnedLines.contains { $0.facts.prorated != nil },
+            pinsCredits: !pinnedLines.contains { !$0.promotionalCredit.isZero && $0.facts.promotionalCredits.isEmpty }
         )
         var lines: [StoredInvoiceLine] = []
         for (index, line) in invoice.lines.enumerated() { lines.append(try texts.line(line, number: index + 1)) }

@@ -12,6 +12,8 @@ struct InvoiceTexts {
     let pinnedNames: [FeatureID: String]
     /// Whether lines pin the fraction of a period that they charge; an invoice of before that was pinned has none.
     var pinsProration = true
+    /// Whether lines pin which credits their promotional credit came from; those of before that was pinned do not.
+    var pinsCredits = true
 
     func key(of feature: FeatureID) -> String { catalog.features[feature]?.key ?? feature.description }
     func name(of feature: FeatureID) -> String {
@@ -60,7 +62,7 @@ struct InvoiceTexts {
                 taxes: line.taxes,
                 ledgerSequence: used?.counter?.state.ledgerSequence,
                 billingPeriodID: used?.counter?.key.period,
-                promotionalCredits: line.promotionalCredits,
+                promotionalCredits: pinsCredits ? line.promotionalCredits : [:],
                 prorated: prorated
             )
         )

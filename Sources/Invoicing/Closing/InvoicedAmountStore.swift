@@ -31,7 +31,7 @@ enum InvoicedAmountStore {
         SELECT subscription_id, period_index, segment, item, item_key, feature_id, cell, max(item_name),
             coalesce(sum(amount) FILTER (WHERE stands), 0), coalesce(sum(amount - discount) FILTER (WHERE stands), 0),
             coalesce(sum(included_credit) FILTER (WHERE stands), 0), NOT bool_and(stands),
-            '[' || string_agg(facts ->> 'promotional_credits', ',') FILTER (WHERE stands) || ']',
+            '[' || string_agg(promotional_credits, ',') FILTER (WHERE stands) || ']',
             '[' || string_agg(facts ->> 'taxes', ',') FILTER (WHERE stands AND tax <> 0) || ']',
             '[' || string_agg(DISTINCT rates, ',') FILTER (WHERE stands AND tax <> 0) || ']'
         FROM (\(lines(wanted, before: sequence))) AS line
@@ -39,10 +39,21 @@ enum InvoicedAmountStore {
         """
     }
 
-    /// The lines that count, and whether their invoice stands.
+    /// The lines that count, and whether their invoice stands. A line of before it was pinned which credits paid it is
+    /// given to the one credit that its invoice used; where there were several that can't be told any more.
     private static func lines(_ wanted: [Wanted], before sequence: Int64?) -> SQL {
         """
         SELECT line.*, document.facts #>> '{billing,tax,rates}' AS rates,
+            coalesce(line.facts ->> 'promotional_credits', CASE WHEN line.promotional_credit <> 0 THEN (
+                SELECT json_build_array(json_build_object(
+                    'amount', line.promotional_credit::text, 'credit_grant', min(used.credit_grant_id::text)
+                ))::text
+                FROM credit_application AS used
+                JOIN credit_grant AS its
+                    ON its.tenant_id = used.tenant_id AND its.credit_grant_id = used.credit_grant_id
+                WHERE used.tenant_id = line.tenant_id AND used.invoice_id = line.invoice_id AND its.kind = 'promotional'
+                HAVING count(*) = 1
+            ) END) AS promotional_credits,
             invoice.status <> 'void' OR coalesce(invoice.voided_before > \(sequence)::bigint, false) AS stands
         FROM unnest(
             \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
