@@ -103,7 +103,7 @@ struct InvoiceRecords: Sendable {
         var indices = Set(late.map(\.period.index))
         switch draft.kind {
         case .opening: return []
-        case .regular: indices.remove(draft.periodIndex)
+        case .regular: indices = indices.filter { $0 < draft.periodIndex }
         case .adjustment:
             let reissued = Set(rows.filter(\.awaitsReissue).map(\.period.index))
             indices.formUnion(Set(endedPeriods(of: draft)).subtracting(reissued))
