@@ -39,6 +39,34 @@ struct TakenBackOnceTests {
         )
     }
 
+    @Test func `a credit note takes back nothing that an adjustment gave back before`() async throws {
+        try await Self.run { server, id in
+            _ = try await server.void("1")
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            // 60 seconds and their tax came back; of 119.00 there are 47.60 left.
+            let refused = try await Self.note(server, id, "119")
+            #expect(refused.status == 422 && refused.code == "credit_exceeds_invoice", "\(refused.text)")
+            #expect(try await Self.note(server, id, "47.61").code == "credit_exceeds_invoice")
+            let note = try await Self.note(server, id, "47.60").expecting(201)
+            #expect(note.json["tax"]?.string == "7.60")
+            #expect(try await Self.note(server, id, "0.01").code == "credit_exceeds_invoice")
+        }
+    }
+
+    @Test func `usage that came late and was taken back leaves the invoice before it whole`() async throws {
+        try await Self.run { server, id in
+            let late = SentEvent("3", time: "2026-11-20T00:00:00Z", data: #"{"seconds":50}"#)
+            try await server.ingest(late)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            _ = try await server.void("3")
+            try server.set("2027-02-01T00:00:00Z")
+            try await server.close()
+            try await Self.note(server, id, "119").expecting(201)
+        }
+    }
+
     @Test func `whether prices contain tax stays while an invoice with tax stands`() async throws {
         try await Self.run { server, _ in
             let body = #"{"billing":\#(Self.rates(inclusive: true))}"#
