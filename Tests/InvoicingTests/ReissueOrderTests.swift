@@ -83,4 +83,30 @@ struct ReissueOrderTests {
             #expect(try await server.column(remaining) == ["40.00"])
         }
     }
+
+    @Test func `a period whose draft was voided is charged with its reissue, not by an adjustment`() async throws {
+        try await ClosingStory.run { server in
+            try await server.ingest(SentEvent("november", data: #"{"seconds":7}"#))
+            try server.set("2026-12-05T00:00:00Z")
+            try await server.close()
+            try await server.ingest(SentEvent("december", data: #"{"seconds":5}"#))
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-12-16T00:00:00Z"}"#)
+            try server.set("2026-12-16T00:00:00Z")
+            try await server.close(graceHours: 24)
+            let draft = try await Self.regular(server, 1)
+            #expect(try await server.ask("POST", "/invoices/\(draft)/void")["status"]?.string == "void")
+            let late = SentEvent("late", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#)
+            try await server.ingest(late)
+            try await server.close()
+            let adjustment = "adjustment 0 finalized 4.00: adjustment seconds 4.00"
+            let all = try await server.invoices()
+            #expect(all.contains(adjustment), "\(all)")
+            let again = try await server.ask("POST", "/invoices/\(draft)/reissue", expecting: 201)
+            try await server.ask("POST", "/invoices/\(again["id"]?.string ?? "")/finalize")
+            let last = try await server.invoices().first { $0.hasPrefix("regular 1 ") && $0.contains(":") }
+            #expect(last?.contains("usage seconds 5.00") == true, "\(last ?? "")")
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
 }
