@@ -35,6 +35,8 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case tooManyChanges(SubscriptionID, limit: Int)
     case tenantSuspended(String)
     case timezoneInUse(String)
+    /// The invoice stands, and has tax reckoned the other way.
+    case taxInclusionInUse(String, invoice: String)
     case currencyMismatch(plan: String, planCurrency: String, tenantCurrency: String)
     /// The caller is bound to a tenant, and this changes what other tenants share.
     case operatorOnly
@@ -87,6 +89,14 @@ extension CatalogFault {
             .conflict(
                 code: "timezone_in_use",
                 detail: "Quotas of the tenant '\(key)' count in windows of its time zone, so it cannot change any more."
+            )
+        case .taxInclusionInUse(let key, let invoice):
+            .conflict(
+                code: "tax_inclusion_in_use",
+                detail: """
+                    The invoice \(invoice) of the tenant '\(key)' has tax and stands, so whether prices contain tax \
+                    ('billing.tax.inclusive') cannot change: what is given back of it would not be what was charged.
+                    """
             )
         case .planVersionPublished, .planVersionNotPublished, .currencyMismatch:
             planProblem

@@ -8,6 +8,7 @@ package struct CatalogRoutes: Sendable {
     private let desk: CatalogDesk
     private let usage: StoredUsageAccess
     private let invoices: UpcomingInvoiceAccess
+    private let taxed: TaxedInvoiceAccess
     private let costCurrency: Currency
 
     /// - Parameter costCurrency: the operator's, in which provider costs are.
@@ -16,16 +17,18 @@ package struct CatalogRoutes: Sendable {
         catalog: Catalog,
         usage: StoredUsageAccess,
         invoices: UpcomingInvoiceAccess,
+        taxed: TaxedInvoiceAccess,
         costCurrency: Currency = .usd
     ) {
         desk = CatalogDesk(pool: pool, writes: IdempotentWrites(pool: pool), catalog: catalog)
         self.usage = usage
         self.invoices = invoices
+        self.taxed = taxed
         self.costCurrency = costCurrency
     }
 
     package func register(in operations: Operations) {
-        TenantRoutes(desk: desk).register(in: operations)
+        TenantRoutes(desk: desk, taxed: taxed).register(in: operations)
         MeterRoutes(desk: desk).register(in: operations)
         FeatureRoutes(desk: desk).register(in: operations)
         PlanRoutes(desk: desk).register(in: operations)

@@ -6,6 +6,7 @@ import Web
 /// `/tenants`.
 struct TenantRoutes: Sendable {
     let desk: CatalogDesk
+    let taxed: TaxedInvoiceAccess
 
     func register(in operations: Operations) {
         operations.get("/tenants", "listTenants", scope: .tenantsRead) { try await list($0, $1) }
@@ -73,7 +74,7 @@ struct TenantRoutes: Sendable {
         let positions = patch.subjects ?? []
         return try await change(key, "updated", request, context) { tenant, now, transaction in
             let changed = patch.applied(to: tenant, now: now)
-            try TenantService.update(tenant, to: changed, subjects: positions, in: transaction)
+            try TenantService.update(tenant, to: changed, subjects: positions, taxed: taxed, in: transaction)
             return changed
         }
     }

@@ -1,5 +1,15 @@
-import BillingCore
-import Postgres
+package import BillingCore
+package import Postgres
+
+/// What this room asks of the room of invoices: the number of an invoice of a tenant that stands and has tax; nil
+/// without one.
+package struct TaxedInvoiceAccess: Sendable {
+    package let number: @Sendable (borrowing Transaction, TenantID) throws -> String?
+
+    package init(number: @escaping @Sendable (borrowing Transaction, TenantID) throws -> String?) {
+        self.number = number
+    }
+}
 
 /// The work on tenants that spans their row, their subjects and their ledger.
 enum TenantService {
@@ -31,12 +41,18 @@ enum TenantService {
         _ tenant: Tenant,
         to changed: Tenant,
         subjects: [String],
+        taxed: TaxedInvoiceAccess,
         in transaction: borrowing Transaction
     ) throws {
         if changed.zone.identifier != tenant.zone.identifier,
             try UsageLimitStore.exist(for: tenant.id, in: transaction)
         {
             throw CatalogFault.timezoneInUse(tenant.key)
+        }
+        if changed.billing.tax.isInclusive != tenant.billing.tax.isInclusive,
+            let invoice = try taxed.number(transaction, tenant.id)
+        {
+            throw CatalogFault.taxInclusionInUse(tenant.key, invoice: invoice)
         }
         let before = Set(tenant.subjects)
         let after = Set(changed.subjects)

@@ -1,10 +1,32 @@
-import BillingCore
+package import BillingCore
 import Catalog
-import Postgres
+package import Postgres
 import Web
 
 /// Writes the state of an invoice: the only columns that the service may update.
 extension InvoiceStore {
+    /// The number of the last invoice of a tenant that stands and has tax on a line.
+    package static func taxedNumber(
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> String? {
+        try transaction.first(
+            """
+            SELECT document.number
+            FROM invoice_document AS document
+            JOIN invoice USING (tenant_id, invoice_id)
+            WHERE document.tenant_id = \(tenant) AND invoice.status <> 'void'
+                AND EXISTS (
+                    SELECT FROM invoice_line AS line
+                    WHERE line.tenant_id = document.tenant_id AND line.invoice_id = document.invoice_id
+                        AND line.tax <> 0
+                )
+            ORDER BY document.sequence DESC
+            LIMIT 1
+            """
+        ) { row throws(PostgresError) in try row.next() }
+    }
+
     static func set(
         _ status: InvoiceStatus,
         of invoice: StoredInvoice,

@@ -33,11 +33,10 @@ extension Rooms {
     /// **The one place where rooms are put together**: build the room, register its routes, and list its preparations
     /// and workers. A room is built from `Dependencies` and from rooms above it.
     static func build(_ dependencies: Dependencies, operations: Operations) -> Rooms {
-        let tenants = TenantLookup.directory(dependencies.pool)
         let identity = Identity(
             pool: dependencies.pool,
             writes: dependencies.writes,
-            tenants: tenants,
+            tenants: TenantLookup.directory(dependencies.pool),
             throttle: AuthenticationThrottle(
                 limits: dependencies.configuration.authenticationLimits,
                 clock: dependencies.clock
@@ -57,6 +56,7 @@ extension Rooms {
             catalog: catalog,
             usage: .ofUsageRoom,
             invoices: .ofInvoicingRoom(catalog),
+            taxed: .ofInvoicingRoom,
             costCurrency: dependencies.configuration.costCurrency
         ).register(in: operations)
         QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
@@ -130,6 +130,12 @@ extension UpcomingInvoiceAccess {
         UpcomingInvoiceAccess { transaction, tenant, instant in
             try UpcomingInvoice.body(of: tenant, at: instant, catalog: catalog.current, in: transaction)
         }
+    }
+}
+
+extension TaxedInvoiceAccess {
+    fileprivate static let ofInvoicingRoom = TaxedInvoiceAccess { transaction, tenant in
+        try InvoiceStore.taxedNumber(of: tenant, in: transaction)
     }
 }
 

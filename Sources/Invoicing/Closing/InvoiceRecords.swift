@@ -21,6 +21,9 @@ struct InvoiceRecords: Sendable {
     /// Promotional credits that may get something back and are expired or void: it is lost.
     var unusableCredits: [TenantID: [CreditGrant]] = [:]
     var discounts: [TenantID: [DiscountRecord]] = [:]
+    /// The periods of which the regular invoice is void and no other is final yet: what they are charged comes with
+    /// the one in its place.
+    private var leftToReissue: [SubscriptionID: Set<Int>] = [:]
     /// The periods that an invoice adjusted, where it is made anew.
     private let adjusted: [Int]?
 
@@ -52,6 +55,7 @@ struct InvoiceRecords: Sendable {
             DiscountStore.usable(by: ids),
             PeriodClosingStore.periods(wanted),
             SubscriptionClosingStore.closings(of: drafts.map(\.tenantID), drafts.map(\.subscriptionID)),
+            InvoiceStore.leftToReissue(of: drafts.filter { $0.kind == .adjustment }),
         ])
         ledgers = Dictionary(try results[0].map(TenantLedger.sequence)) { first, _ in first }
         tenants = Dictionary(try results[1].map(TenantBillingStore.tenant).map { ($0.id, $0) }) { first, _ in first }
@@ -61,6 +65,9 @@ struct InvoiceRecords: Sendable {
         closings = Dictionary(try results[5].map(SubscriptionClosingStore.closing).map { ($0.subscriptionID, $0) }) {
             first,
             _ in first
+        }
+        for period in try results[6].map(InvoiceStore.periodLeftToReissue) {
+            leftToReissue[period.subscription, default: []].insert(period.index)
         }
         let read = try transaction.pipeline([
             CounterStore.counters(of: periods.values.flatMap { $0 }.map(\.period)),
@@ -103,10 +110,11 @@ struct InvoiceRecords: Sendable {
         var indices = Set(late.map(\.period.index))
         switch draft.kind {
         case .opening: return []
-        case .regular: indices.remove(draft.periodIndex)
+        case .regular: indices = indices.filter { $0 < draft.periodIndex }
         case .adjustment:
             let reissued = Set(rows.filter(\.awaitsReissue).map(\.period.index))
-            indices.formUnion(Set(endedPeriods(of: draft)).subtracting(reissued))
+            let left = reissued.union(leftToReissue[draft.subscriptionID] ?? [])
+            indices.formUnion(Set(endedPeriods(of: draft)).subtracting(left))
         }
         return indices.sorted()
     }

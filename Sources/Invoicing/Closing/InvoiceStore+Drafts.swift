@@ -78,4 +78,27 @@ extension InvoiceStore {
             """
         ) { row throws(PostgresError) in try row.next() }
     }
+
+    /// The periods of subscriptions, those of the adjustments given, that have a void regular invoice and none that is
+    /// final; for a pipeline, decode with `periodLeftToReissue`.
+    static func leftToReissue(of adjustments: [StoredInvoice]) -> SQL {
+        """
+        SELECT invoice.subscription_id, invoice.period_index
+        FROM (
+            SELECT DISTINCT tenant_id, subscription_id
+            FROM unnest(\(adjustments.map(\.tenantID))::bigint[], \(adjustments.map(\.subscriptionID))::uuid[])
+                AS wanted (tenant_id, subscription_id)
+        ) AS wanted
+        JOIN invoice USING (tenant_id, subscription_id)
+        WHERE invoice.kind = 'regular'
+        GROUP BY invoice.subscription_id, invoice.period_index
+        HAVING bool_or(invoice.status = 'void') AND bool_and(invoice.status IN ('void', 'draft'))
+        """
+    }
+
+    static func periodLeftToReissue(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (subscription: SubscriptionID, index: Int) {
+        (try row.next(), Int(try row.next(Int32.self)))
+    }
 }

@@ -29,8 +29,13 @@ struct CreditNoteService: Sendable {
         let (invoice, document) = try locked(id, in: transaction)
         try input.checkMinorUnits(of: document.currency)
         let lines = try InvoiceStore.lines(of: [invoice], in: transaction)[id] ?? []
-        let taken = try CreditNoteStore.credited(of: id, tenant: invoice.tenantID, in: transaction)
-        let arithmetic = try credit(input, document, try document.creditable(lines, less: taken), invoice)
+        let standing = try InvoiceStore.linesStanding(besides: invoice, ofPeriodsIn: lines, in: transaction)
+        let taken = try CreditNoteStore.credited(of: [id] + standing.keys, tenant: invoice.tenantID, in: transaction)
+        var charged = ChargedItems(isTaxInclusive: document.facts.billing.tax.isInclusive)
+        try charged.add(lines, less: taken[id] ?? [])
+        for (other, lines) in standing { try charged.add(lines, less: taken[other] ?? []) }
+        let creditable = try charged.creditable(lines, less: taken[id] ?? [])
+        let arithmetic = try credit(input, document, creditable, invoice)
         let after = try invoice.credited(by: arithmetic.amount, due: document.amounts.due, at: now)
         transaction.enqueue(InvoiceStore.credit(after.invoice))
         let note = try number(arithmetic, after.appliedToDue, input, invoice, document, lines, in: transaction)
@@ -121,43 +126,6 @@ struct CreditNoteService: Sendable {
         CreditNoteStore.insert(note, in: transaction)
         if let grant { transaction.enqueue(CreditGrantStore.insertion([CreditGrant(refunding: note, as: grant)])) }
         return note
-    }
-}
-
-extension StoredDocument {
-    /// What is left of each line, tax included, after what credit notes took.
-    fileprivate func creditable(
-        _ lines: [StoredInvoiceLine],
-        less taken: [CreditNoteStore.Credited]
-    ) throws(DecimalError) -> [CreditableLine] {
-        var credited: [Int: FixedDecimal] = [:]
-        var taxes: [Int: [String: FixedDecimal]] = [:]
-        for part in taken {
-            credited[part.line] = try (credited[part.line] ?? .zero).adding(part.amount).adding(part.tax)
-            for tax in part.taxes {
-                let sum = taxes[part.line]?[tax.rateKey] ?? .zero
-                taxes[part.line, default: [:]][tax.rateKey] = try sum.adding(tax.amount)
-            }
-        }
-        var creditable: [CreditableLine] = []
-        for line in lines {
-            // Where prices contain the tax, so does what the line comes to.
-            let net = try line.net
-            let whole = facts.billing.tax.isInclusive ? net : try net.adding(line.tax)
-            var left: [LineTax] = []
-            for tax in line.facts.taxes {
-                let gone = taxes[line.number]?[tax.rateKey] ?? .zero
-                left.append(LineTax(rateKey: tax.rateKey, amount: try tax.amount.subtracting(gone)))
-            }
-            creditable.append(
-                CreditableLine(
-                    number: line.number,
-                    left: try whole.subtracting(credited[line.number] ?? .zero),
-                    taxes: left
-                )
-            )
-        }
-        return creditable
     }
 }
 

@@ -56,27 +56,31 @@ enum CreditNoteStore {
             """
     }
 
-    /// Every part of an invoice's lines that credit notes took off.
+    /// Every part of the lines of invoices that credit notes took off, by invoice.
     static func credited(
-        of invoice: InvoiceID,
+        of invoices: [InvoiceID],
         tenant: TenantID,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> [Credited] {
-        try transaction.query(
+    ) throws(PostgresError) -> [InvoiceID: [Credited]] {
+        let rows = try transaction.query(
             """
-            SELECT line_number, amount, tax, taxes
+            SELECT invoice_id, line_number, amount, tax, taxes
             FROM credit_note_line
-            WHERE tenant_id = \(tenant) AND invoice_id = \(invoice)
-            ORDER BY line_number, credit_note_id
+            WHERE tenant_id = \(tenant) AND invoice_id = ANY(\(invoices)::uuid[])
+            ORDER BY invoice_id, line_number, credit_note_id
             """
         ) { row throws(PostgresError) in
-            Credited(
-                line: Int(try row.next(Int32.self)),
-                amount: try row.next(),
-                tax: try row.next(),
-                taxes: LineTaxes(json: try json(&row))
+            (
+                try row.next(InvoiceID.self),
+                Credited(
+                    line: Int(try row.next(Int32.self)),
+                    amount: try row.next(),
+                    tax: try row.next(),
+                    taxes: LineTaxes(json: try json(&row))
+                )
             )
         }
+        return Dictionary(grouping: rows, by: \.0).mapValues { $0.map(\.1) }
     }
 
     static func insert(_ note: StoredCreditNote, in transaction: borrowing Transaction) {

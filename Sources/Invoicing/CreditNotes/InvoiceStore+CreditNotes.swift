@@ -25,4 +25,24 @@ extension InvoiceStore {
         WHERE tenant_id = \(invoice.tenantID) AND invoice_id = \(invoice.id)
         """
     }
+
+    /// The lines of the other invoices of a subscription that stand and charge for, or give back of, the same periods.
+    static func linesStanding(
+        besides invoice: StoredInvoice,
+        ofPeriodsIn lines: [StoredInvoiceLine],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [InvoiceID: [StoredInvoiceLine]] {
+        let periods = Set(lines.map(\.periodIndex)).sorted().map { Int32(clamping: $0) }
+        let others = try transaction.query(
+            """
+            SELECT DISTINCT line.invoice_id
+            FROM invoice_line AS line
+            JOIN invoice ON invoice.tenant_id = line.tenant_id AND invoice.invoice_id = line.invoice_id
+            WHERE line.tenant_id = \(invoice.tenantID) AND line.subscription_id = \(invoice.subscriptionID)
+                AND line.period_index = ANY(\(periods)::integer[])
+                AND line.invoice_id <> \(invoice.id) AND invoice.status <> 'void'
+            """
+        ) { row throws(PostgresError) in try row.next(InvoiceID.self) }
+        return try Self.lines(of: others, tenant: invoice.tenantID, in: transaction)
+    }
 }
