@@ -29,7 +29,7 @@ package struct InvoiceClosing: Sendable {
         /// Invoices that were drafted, adjustments too.
         package var drafted = 0
         package var finalized = 0
-        /// Drafts that can't be finalised: their amounts are out of range.
+        /// Drafts that can't be finalised: their amounts are out of range, or something of them can't be stored.
         package var failed = 0
 
         package init() {}
@@ -155,22 +155,77 @@ package struct InvoiceClosing: Sendable {
         _ share: Share,
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
-    ) async throws -> (found: Int, done: Int, failed: Int, plans: [PlanVersionID: PlanVersion]) {
+    ) async throws -> Finalized {
+        do {
+            return try await finalize(share, asOf: asOf, plans: plans, only: nil)
+        } catch let error as PostgresError where error.violatesConstraint {
+            return try await finalizeOneByOne(share, asOf: asOf, plans: plans)
+        }
+    }
+
+    /// Finalises a batch in which something can't be stored, invoice by invoice: what can't be is put off, so that one
+    /// tenant's invoice doesn't keep back all others'.
+    private func finalizeOneByOne(
+        _ share: Share,
+        asOf: Instant,
+        plans: [PlanVersionID: PlanVersion]
+    ) async throws -> Finalized {
+        let batch = try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+            try due(share, asOf: asOf, in: transaction)
+        }
+        var total: Finalized = (found: 0, done: 0, failed: 0, plans: plans)
+        for (tenant, invoice) in batch {
+            do {
+                let one = try await finalize(share, asOf: asOf, plans: total.plans, only: [tenant: invoice])
+                total.found += one.found
+                total.done += one.done
+                total.failed += one.failed
+                total.plans = one.plans
+            } catch let error as PostgresError where error.violatesConstraint {
+                let later = clock.now().adding(seconds: 3_600)
+                try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+                    let drafts = try InvoiceStore.drafts([(tenant, invoice)], in: transaction)
+                    try transaction.execute(InvoiceInsertion.postpone(drafts, to: later))
+                }
+                total.found += 1
+                total.failed += 1
+            }
+        }
+        return total
+    }
+
+    /// The first draft that is due of each tenant of a batch.
+    private func due(
+        _ share: Share,
+        asOf: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> [TenantID: InvoiceID] {
+        let due = try InvoiceStore.dueDrafts(
+            at: asOf,
+            share.part,
+            of: share.parts,
+            limit: Self.batchInvoices,
+            in: transaction
+        )
+        return Dictionary(due.map { ($0.0, $0.1) }) { first, _ in first }
+    }
+
+    private typealias Finalized = (found: Int, done: Int, failed: Int, plans: [PlanVersionID: PlanVersion])
+
+    /// - Parameter only: the one invoice, or a batch of those that are due.
+    private func finalize(
+        _ share: Share,
+        asOf: Instant,
+        plans: [PlanVersionID: PlanVersion],
+        only: [TenantID: InvoiceID]?
+    ) async throws -> Finalized {
         var finalizing = InvoiceFinalizing(catalog: catalog.current, plans: plans, now: clock.now(), ids: ids)
         finalizing.seller = seller
         let batch = finalizing
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return (0, 0, 0, plans) }
-            let due = try InvoiceStore.dueDrafts(
-                at: asOf,
-                share.part,
-                of: share.parts,
-                limit: Self.batchInvoices,
-                in: transaction
-            )
-            guard !due.isEmpty else { return (0, 0, 0, plans) }
-            var first: [TenantID: InvoiceID] = [:]
-            for (tenant, invoice) in due where first[tenant] == nil { first[tenant] = invoice }
+            let first = try only ?? due(share, asOf: asOf, in: transaction)
+            guard !first.isEmpty else { return (0, 0, 0, plans) }
             _ = try TenantLedger.allocate(first.mapValues { _ in 0 }, in: transaction)
             let drafts = try InvoiceStore.drafts(first.map { ($0.key, $0.value) }, in: transaction)
             let outcome = try batch.run(drafts, in: transaction)
@@ -183,7 +238,7 @@ package struct InvoiceClosing: Sendable {
                 at: batch.now,
                 ids: ids
             )
-            return (due.count, outcome.finalized.count, outcome.failed.count, outcome.plans)
+            return (first.count, outcome.finalized.count, outcome.failed.count, outcome.plans)
         }
     }
 
@@ -248,4 +303,9 @@ extension StoredDocument {
     package var contentHashText: String {
         contentHash.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     }
+}
+
+extension PostgresError {
+    /// Whether a row was refused for what it says.
+    fileprivate var violatesConstraint: Bool { sqlState?.rawValue.hasPrefix("23") ?? false }
 }
