@@ -24,7 +24,7 @@ struct RandomBillingTests {
         _ seed: Int
     ) async throws {
         try await ClosingStory.run(plan: Self.plan, currency: currency) { server in
-            var story = Story(server: server, generator: SplitMix64(seed: UInt64(seed)))
+            var story = Story(server: server, generator: SeededGenerator(seed: UInt64(seed)))
             let inclusive = seed % 2 == 0
             let tax = #"{"rates":[{"key":"vat","name":"VAT","percent":"7.5"}],"inclusive":\#(inclusive)}"#
             try await server.ask("PATCH", "/tenants/acme", #"{"billing":{"tax":\#(tax)}}"#)
@@ -68,11 +68,11 @@ struct RandomBillingTests {
 
     private struct Story {
         let server: TestServer
-        var generator: SplitMix64
+        var generator: SeededGenerator
         private var events: [String] = []
         private var count = 0
 
-        init(server: TestServer, generator: SplitMix64) {
+        init(server: TestServer, generator: SeededGenerator) {
             self.server = server
             self.generator = generator
         }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 import Web
 
@@ -89,7 +90,7 @@ struct EventTextGenerator {
         state = seed
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
+    /// SeededGenerator (Steele, Lea, Flood 2014).
     private mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var word = state

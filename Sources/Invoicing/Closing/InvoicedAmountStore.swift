@@ -36,6 +36,7 @@ enum InvoicedAmountStore {
             '[' || string_agg(DISTINCT rates, ',') FILTER (WHERE stands AND tax <> 0) || ']'
         FROM (\(lines(wanted, before: sequence))) AS line
         GROUP BY subscription_id, period_index, segment, item, item_key, feature_id, cell
+        ORDER BY subscription_id, period_index, segment, item, item_key, feature_id, cell
         """
     }
 

@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 import Testing
 
 /// Thousands of random price books and calls, against a rating that is written the obvious way.
@@ -6,7 +7,7 @@ import Testing
     private static let caseCount = 5_000
 
     @Test func `a cost is what the naive rating gives, and none where that gives none`() throws {
-        var random = SplitMix64(seed: 0x7475_726E)
+        var random = SeededGenerator(seed: 0x7475_726E)
         var priced = 0
         for number in 0..<Self.caseCount {
             let entries = try Self.entries(&random)
@@ -25,7 +26,7 @@ import Testing
     }
 
     @Test func `a call split in two costs the same when no threshold lies between`() throws {
-        var random = SplitMix64(seed: 0x7372_6176)
+        var random = SeededGenerator(seed: 0x7372_6176)
         let book = try PriceBook(CostComponent.tokenClasses.map { try .sample($0, "0.000000000007") })
         for _ in 0..<Self.caseCount {
             let (first, second) = (RandomCall(&random), RandomCall(&random))
@@ -35,7 +36,7 @@ import Testing
         }
     }
 
-    private static func entries(_ random: inout SplitMix64) throws -> [ProviderPrice] {
+    private static func entries(_ random: inout SeededGenerator) throws -> [ProviderPrice] {
         let models = ["gpt-4o", "gpt-4o*", "gpt*", "*"]
         let starts = ["2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z", "2026-12-01T00:00:00Z"]
         var rates: Set<String> = []
@@ -67,7 +68,7 @@ import Testing
 private struct RandomCall {
     var uncached, cached, write, plain, reasoning: Int64
 
-    init(_ random: inout SplitMix64) {
+    init(_ random: inout SeededGenerator) {
         func count() -> Int64 { Bool.random(using: &random) ? 0 : Int64.random(in: 1...400, using: &random) }
         (uncached, cached, write, plain, reasoning) = (count(), count(), count(), count(), count())
     }

@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 import Testing
 
 @Suite struct UUIDv7Tests {
@@ -10,7 +11,7 @@ import Testing
     }
 
     @Test func `text and value give each other back`() throws {
-        var generator = SplitMix64(seed: 20)
+        var generator = SeededGenerator(seed: 20)
         for _ in 0..<2_000 {
             let time = Int64.random(in: 0..<1 << 48, using: &generator)
             let uuid = UUIDv7(

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import BillingCore
@@ -69,7 +70,7 @@ import Testing
     func `whatever parts an invoice is taken back in, in the end all of it and its taxes are`(_ currency: Currency)
         throws
     {
-        var random = SplitMix64(seed: 20_261_125)
+        var random = SeededGenerator(seed: 20_261_125)
         let unit = try Self.unit(of: currency)
         for _ in 0..<500 {
             var lines = try (1...Int.random(in: 1...5, using: &random)).map { number in
@@ -123,7 +124,7 @@ import Testing
     private static func randomLine(
         _ number: Int,
         _ unit: FixedDecimal,
-        _ random: inout SplitMix64
+        _ random: inout SeededGenerator
     ) throws -> CreditableLine {
         let net = Int64.random(in: 0...50, using: &random)
         let taxes = (0..<Int.random(in: 0...4, using: &random)).map { _ in

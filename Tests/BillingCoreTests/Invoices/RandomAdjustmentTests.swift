@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 import Testing
 
 /// What holds over all invoices of a subscription, however often its usage, its credits, its discounts and its taxes
@@ -149,14 +150,14 @@ struct RandomBook {
     private(set) var entries: [Entry] = []
     private var random: RandomInvoice
     private var story: RandomInvoice.Story
-    private var generator: SplitMix64
+    private var generator: SeededGenerator
     private var granted: UInt64 = 0
     private let currency: Currency
 
     init(seed: UInt64, currency: Currency) throws {
         random = RandomInvoice(seed: seed, currency: currency)
         story = try random.story()
-        generator = SplitMix64(seed: seed ^ 0xB00C)
+        generator = SeededGenerator(seed: seed ^ 0xB00C)
         self.currency = currency
         taxes = Bool.random(using: &generator) ? .unchanged(story.tax) : .changing
     }

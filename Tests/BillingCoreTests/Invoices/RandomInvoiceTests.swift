@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 import Testing
 
 /// What holds for every invoice, over ten thousand random ones in currencies of 0, 2 and 3 digits.
@@ -157,11 +158,11 @@ struct RandomInvoice {
         }
     }
 
-    private var generator: SplitMix64
+    private var generator: SeededGenerator
     private let currency: Currency
 
     init(seed: UInt64, currency: Currency) {
-        generator = SplitMix64(seed: seed)
+        generator = SeededGenerator(seed: seed)
         self.currency = currency
     }
 

@@ -1,3 +1,5 @@
+import TestSupport
+
 /// A decimal schoolbook integer, slow and obvious, to check the fast arithmetic against.
 struct NaiveInteger: Equatable, CustomStringConvertible {
     var isNegative: Bool
@@ -95,7 +97,7 @@ struct NaiveInteger: Equatable, CustomStringConvertible {
     }
 }
 
-extension SplitMix64 {
+extension SeededGenerator {
     /// A value of any sign and a random number of decimal digits, so that small and large ones are equally frequent.
     mutating func unscaledDecimal() -> Int128 {
         let digits = Int.random(in: 1...38, using: &self)

@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 import Testing
 
 @Suite struct ProrationTests {
@@ -32,7 +33,7 @@ import Testing
     }
 
     @Test func `the parts of a split period add up to the fee but for the digits cut off`() throws {
-        var generator = SplitMix64(seed: 80)
+        var generator = SeededGenerator(seed: 80)
         let tolerance = try FixedDecimal(validating: 1).multiplied(by: FixedDecimal(validating: 1))
         for _ in 0..<3_000 {
             let fee = try FixedDecimal(validating: Int128(Int64.random(in: 0...(.max), using: &generator)))

@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 
 /// Prices as they can be published, and usage, from a seed.
 struct RandomPrices {
@@ -9,9 +10,9 @@ struct RandomPrices {
         var isMonotone: Bool { self != .volume }
     }
 
-    private var generator: SplitMix64
+    private var generator: SeededGenerator
 
-    init(seed: UInt64) { generator = SplitMix64(seed: seed) }
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
 
     mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &generator) }
 

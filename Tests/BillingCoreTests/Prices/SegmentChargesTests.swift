@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import BillingCore
@@ -8,7 +9,7 @@ import Testing
             .plus(thousandths: thousandths)
     }
 
-    private static func price(_ generator: inout SplitMix64) -> Price {
+    private static func price(_ generator: inout SeededGenerator) -> Price {
         guard Bool.random(using: &generator) else {
             return .perUnit(unitAmount: decimal(0, thousandths: Int64.random(in: 0...900, using: &generator)))
         }
@@ -32,7 +33,7 @@ import Testing
         ])
     }
 
-    private static func totals(_ count: Int, _ generator: inout SplitMix64) -> [UsageTotal] {
+    private static func totals(_ count: Int, _ generator: inout SeededGenerator) -> [UsageTotal] {
         (0..<count).map { _ in
             let events = Int64.random(in: 0...5, using: &generator)
             let quantity = events == 0 ? 0 : Int64.random(in: 0...300, using: &generator)
@@ -43,7 +44,7 @@ import Testing
     private static let accumulations: [UsageAccumulation] = [.sum, .maximum, .latest]
 
     @Test func aChangeToTheSamePriceChangesNothing() throws {
-        var generator = SplitMix64(seed: 1)
+        var generator = SeededGenerator(seed: 1)
         for _ in 0..<5_000 {
             let price = Self.price(&generator)
             let totals = Self.totals(Int.random(in: 1...6, using: &generator), &generator)
@@ -62,7 +63,7 @@ import Testing
     }
 
     @Test func eachSegmentContinuesWhereTheOneBeforeEnded() throws {
-        var generator = SplitMix64(seed: 2)
+        var generator = SeededGenerator(seed: 2)
         for _ in 0..<5_000 {
             let totals = Self.totals(4, &generator)
             let prices: [Price?] = (0..<4).map { _ in
@@ -84,7 +85,7 @@ import Testing
     }
 
     @Test func aSegmentWithoutUsageChargesNothing() throws {
-        var generator = SplitMix64(seed: 3)
+        var generator = SeededGenerator(seed: 3)
         for _ in 0..<2_000 {
             var totals = Self.totals(3, &generator)
             totals[1] = .zero

@@ -1,4 +1,5 @@
 import BillingCore
+import TestSupport
 import Testing
 
 @Suite struct CalendarWindowsTests {
@@ -48,7 +49,7 @@ import Testing
 
     /// Walks the windows over a span and counts what breaks the tiling.
     private func faults(_ kind: WindowKind, _ windows: CalendarWindows, from start: Instant, to end: Instant) -> Int {
-        var generator = SplitMix64(seed: 50)
+        var generator = SeededGenerator(seed: 50)
         var window = windows.window(kind, containing: start)
         var faults = window.contains(start) ? 0 : 1
         while window.end < end {
@@ -87,7 +88,7 @@ import Testing
         zone: Zone,
         kind: WindowKind
     ) {
-        var generator = SplitMix64(seed: 51)
+        var generator = SeededGenerator(seed: 51)
         let windows = CalendarWindows(zone: zone)
         for _ in 0..<500 {
             let start = Instant(seconds: Int64.random(in: -3_000_000_000...4_000_000_000, using: &generator))

@@ -51,7 +51,7 @@ struct CrashTests {
         try await CrashCatalogue.make(turnpike.client)
         let senders = IngestSenders(seed: seed, client: turnpike.client)
         let total = senders.senders * senders.batches
-        var random = SplitMix64(seed: seed)
+        var random = SeededGenerator(seed: seed)
         async let reporting: Void = senders.run()
         for fault in 0..<faults {
             let span = total / (faults + 1)

@@ -70,7 +70,7 @@ struct IngestSenders: Sendable {
 
     /// Every batch spreads over all tenants, so that one request takes several lanes.
     func batch(_ number: Int, of sender: Int) -> [SentEvent] {
-        var random = SplitMix64(seed: seed &+ UInt64(sender) << 32 &+ UInt64(number))
+        var random = SeededGenerator(seed: seed &+ UInt64(sender) << 32 &+ UInt64(number))
         return (0..<events).map { index in
             SentEvent(
                 tenant: Self.tenants[(sender + index) % Self.tenants.count],
@@ -86,7 +86,7 @@ struct IngestSenders: Sendable {
         await withTaskGroup(of: Void.self) { group in
             for sender in 0..<senders {
                 group.addTask {
-                    var random = SplitMix64(seed: seed ^ UInt64(sender))
+                    var random = SeededGenerator(seed: seed ^ UInt64(sender))
                     for number in 0..<batches {
                         await send(batch(number, of: sender))
                         if random.next() % 5 == 0 {
@@ -147,22 +147,5 @@ struct IngestSenders: Sendable {
             journal.note { $0.violations.append("\(answer)") }
             return true
         }
-    }
-}
-
-/// Repeatable randomness.
-struct SplitMix64: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,3 +1,5 @@
+import TestSupport
+
 /// Makes small JSON documents, good and broken, from a seed.
 struct JSONDocumentGenerator {
     private var state: UInt64
@@ -6,7 +8,7 @@ struct JSONDocumentGenerator {
         state = seed
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014).
+    /// SeededGenerator (Steele, Lea, Flood 2014).
     mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var word = state
