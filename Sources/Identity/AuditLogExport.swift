@@ -4,28 +4,16 @@ import NIOCore
 import Postgres
 import Web
 
-/// The audit log as one file, newest first, page by page: memory holds a page, and no statement reads more.
+/// The audit log as one file, newest first, page by page: memory holds a page, and no statement reads more. NDJSON has
+/// the entries as the list answers them.
 struct AuditLogExport: Sendable {
-    enum Format: String, CaseIterable, Sendable {
-        case csv
-        /// One JSON object for each entry, as the list answers it, and a line feed.
-        case ndjson
-
-        var contentType: String {
-            switch self {
-            case .csv: "text/csv; charset=utf-8; header=present"
-            case .ndjson: "application/x-ndjson"
-            }
-        }
-    }
-
     private static let pageSize = 500
     private static let header: [CSVWriter.Field] = [
         "id", "occurred_at", "tenant", "credential_id", "request_id", "action", "resource_type", "resource_key",
         "before", "after",
     ].map(CSVWriter.Field.text)
 
-    let format: Format
+    let format: ExportFormat
     let filter: AuditLogStore.Filter
     let scope: PostgresScope
     let pool: PostgresPool

@@ -30,7 +30,7 @@ struct AuditLogRoutes: Sendable {
 
     private func export(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let query = request.query()
-        let format = query.oneOf("format", AuditLogExport.Format.self) ?? .csv
+        let format = query.oneOf("format", ExportFormat.self) ?? .csv
         var filter = try await filter(query, context)
         // What is written while the file is made is left out, so that the file ends.
         let end = context.clock.now().adding(microseconds: 1)

@@ -55,7 +55,7 @@ package struct InvoiceDocumentRoutes: Sendable {
     private func csv(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let invoice = try await printable(request, context)
         var answer = Answer(
-            contentType: InvoiceExport.Format.csv.contentType,
+            contentType: ExportFormat.csv.contentType,
             bytes: try InvoiceCSV.file(invoice)
         )
         answer.headers[.contentDisposition] = Self.disposition("attachment", invoice, "csv")
@@ -71,7 +71,7 @@ package struct InvoiceDocumentRoutes: Sendable {
     @Sendable
     private func export(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let query = request.query()
-        let format = query.oneOf("format", InvoiceExport.Format.self) ?? .csv
+        let format = query.oneOf("format", ExportFormat.self) ?? .csv
         let asked = query.string("tenant")
         var filter = InvoiceStore.Filter()
         filter.status = query.oneOf("status", InvoiceStatus.self)

@@ -6,28 +6,15 @@ import Postgres
 import Web
 
 /// Many finalised invoices as one file, page by page: memory holds a page, and no transaction lasts longer than one.
+/// CSV has a record for each line, see `InvoiceCSV`; NDJSON an object for each invoice, its lines in it.
 ///
 /// Drafts are left out, because what they say still changes. Invoices that are finalised while the file is made are
 /// left out as well, by a bound on the date of issue that is fixed at the start.
 struct InvoiceExport: Sendable {
-    enum Format: String, CaseIterable, Sendable {
-        /// One record for each line: see `InvoiceCSV`.
-        case csv
-        /// One JSON object for each invoice, its lines in it, and a line feed.
-        case ndjson
-
-        var contentType: String {
-            switch self {
-            case .csv: "text/csv; charset=utf-8; header=present"
-            case .ndjson: "application/x-ndjson"
-            }
-        }
-    }
-
     /// How many invoices one transaction reads, and so how many memory holds.
     private static let pageSize = 100
 
-    let format: Format
+    let format: ExportFormat
     let filter: InvoiceStore.Filter
     let pool: PostgresPool
     let scope: PostgresScope
