@@ -72,7 +72,7 @@ import Web
         let addresses = OutboundGuard(allowed: [
             try #require(AddressRange("127.0.0.0/8")), try #require(AddressRange("::1")),
         ])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 5)
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
         let body = try await client.get("http://localhost:\(server.port)/keys", accept: "*/*", limitBytes: 100)
         #expect(body == Array("{}".utf8))
         #expect(server.request.contains("GET /keys HTTP/1.1"))
