@@ -83,7 +83,7 @@ struct LostFilterTests {
             tap.restore()
             _ = tap.takeStatements()
             let path = "/api/v1/events?tenant=alpha"
-            let narrow = try await server.operatorClient.get(path).expecting(200)
+            let narrow = try await Self.settled { try await server.operatorClient.get(path) }.expecting(200)
             #expect(pair.bravo.names.marks.filter { narrow.text.contains($0) } == [])
             let list = try #require(
                 tap.takeStatements().first { $0.contains("FROM usage_event") && !StatementTap.filters(of: $0).isEmpty }
@@ -129,7 +129,10 @@ struct LostFilterTests {
     /// Repeats while the connections are being made anew.
     private static func settled(_ send: () async throws -> TestResponse) async throws -> TestResponse {
         var answer = try await send()
-        for _ in 0..<100 where answer.status == 503 { answer = try await send() }
+        _ = try await eventually(within: .seconds(60)) {
+            if answer.status == 503 { answer = try await send() }
+            return answer.status != 503
+        }
         return answer
     }
 }
