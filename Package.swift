@@ -77,7 +77,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .target(name: "Limits", dependencies: ["Catalog"], swiftSettings: settings),
+        .target(name: "Limits", dependencies: ["Catalog", crypto, metrics], swiftSettings: settings),
         .target(
             name: "Usage",
             dependencies: [

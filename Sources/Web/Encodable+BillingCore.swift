@@ -50,3 +50,4 @@ extension InvoiceID: Encodable {}
 extension CreditGrantID: Encodable {}
 extension DiscountID: Encodable {}
 extension CreditNoteID: Encodable {}
+extension AlertID: Encodable {}

@@ -38,3 +38,13 @@ package struct FXRateID: UUIDIdentifier {
         self.rawValue = rawValue
     }
 }
+
+/// An alert.
+package struct AlertID: UUIDIdentifier {
+    package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+}

@@ -1,0 +1,60 @@
+import BillingCore
+import Catalog
+import Web
+
+/// An alert as it is kept.
+struct Alert: Sendable {
+    let id: AlertID
+    /// Under whom it is kept: tenant 0 where it is for operators only.
+    let owner: TenantID
+    let kind: AlertKind
+    let tenantKey: String?
+    let raisedAt: Instant
+    let scopeValue: String?
+    let windowStart: Instant?
+    let windowEnd: Instant?
+    let threshold: FixedDecimal?
+    let detail: JSONValue
+    var acknowledgement: Acknowledgement?
+
+    struct Acknowledgement: Sendable {
+        let at: Instant
+        /// The credential.
+        let by: String
+        let note: String?
+    }
+}
+
+/// An alert as it is answered.
+struct AlertBody: Encodable, Sendable {
+    struct Window: Encodable, Sendable {
+        let start: Instant
+        let end: Instant
+    }
+
+    let id: AlertID
+    let kind: String
+    let tenant: String?
+    let raisedAt: Instant
+    let scopeValue: String?
+    let window: Window?
+    let threshold: FixedDecimal?
+    let detail: JSONValue
+    let acknowledgedAt: Instant?
+    let acknowledgedBy: String?
+    let note: String?
+
+    init(_ alert: Alert) {
+        id = alert.id
+        kind = alert.kind.rawValue
+        tenant = alert.tenantKey
+        raisedAt = alert.raisedAt
+        scopeValue = alert.scopeValue
+        window = alert.windowStart.flatMap { start in alert.windowEnd.map { Window(start: start, end: $0) } }
+        threshold = alert.threshold
+        detail = alert.detail
+        acknowledgedAt = alert.acknowledgement?.at
+        acknowledgedBy = alert.acknowledgement?.by
+        note = alert.acknowledgement?.note
+    }
+}
