@@ -80,6 +80,9 @@ static const unsigned char migration_0024[] = {
 static const unsigned char migration_0026[] = {
 #embed "../../migrations/0026_list_indexes.sql"
 };
+static const unsigned char migration_0028[] = {
+#embed "../../migrations/0028_webhooks.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -125,6 +128,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),
     FILE_ENTRY("0024_api_key_secret.sql", migration_0024),
     FILE_ENTRY("0026_list_indexes.sql", migration_0026),
+    FILE_ENTRY("0028_webhooks.sql", migration_0028),
 };
 
 size_t embedded_migration_count(void) {
