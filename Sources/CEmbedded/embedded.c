@@ -80,6 +80,9 @@ static const unsigned char migration_0024[] = {
 static const unsigned char migration_0026[] = {
 #embed "../../migrations/0026_list_indexes.sql"
 };
+static const unsigned char migration_0028[] = {
+#embed "../../migrations/0028_webhooks.sql"
+};
 static const unsigned char migration_0029[] = {
 #embed "../../migrations/0029_budgets.sql"
 };
@@ -128,6 +131,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),
     FILE_ENTRY("0024_api_key_secret.sql", migration_0024),
     FILE_ENTRY("0026_list_indexes.sql", migration_0026),
+    FILE_ENTRY("0028_webhooks.sql", migration_0028),
     FILE_ENTRY("0029_budgets.sql", migration_0029),
 };
 
