@@ -22,6 +22,8 @@ package final class TenantSnapshot: Sendable {
     package let subscriptions: [SubscriptionSnapshot]
     /// The limits the tenant has or had, by ascending id.
     package let limits: [UsageLimit]
+    /// The budgets in force that name this tenant exactly, by ascending id.
+    package let budgets: [Budget]
 
     package init(
         id: TenantID,
@@ -34,7 +36,8 @@ package final class TenantSnapshot: Sendable {
         catalogVersion: Int64,
         hasLargeCounters: Bool = false,
         subscriptions: [SubscriptionSnapshot] = [],
-        limits: [UsageLimit] = []
+        limits: [UsageLimit] = [],
+        budgets: [Budget] = []
     ) {
         self.id = id
         self.key = key
@@ -47,6 +50,7 @@ package final class TenantSnapshot: Sendable {
         self.hasLargeCounters = hasLargeCounters
         self.subscriptions = subscriptions
         self.limits = limits
+        self.budgets = budgets
     }
 
     /// The subscription in force at an instant; nil when none covers it.
@@ -78,7 +82,8 @@ package final class TenantSnapshot: Sendable {
             catalogVersion: catalogVersion,
             hasLargeCounters: hasLargeCounters,
             subscriptions: subscriptions,
-            limits: limits
+            limits: limits,
+            budgets: budgets
         )
     }
 }

@@ -96,7 +96,9 @@ struct TwoTenants: Sendable {
             INSERT INTO revoked_token (tenant_id, token_id, revoked_at, expires_at)
             SELECT tenant_id, gen_random_uuid(), '2026-11-23Z', '2030-01-01Z' FROM tenant;
             INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)
-            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client
+            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client;
+            INSERT INTO webhook_event (tenant_id, event_id, event_type, occurred_at, operator_only, data)
+            SELECT tenant_id, gen_random_uuid(), 'webhook.test', '2026-11-23Z', false, '{}' FROM tenant
             """
         )
         try await server.database.run(financeRows)
