@@ -50,6 +50,7 @@ package final class IngestService: Service {
         clock: Clock,
         limits: IngestLimits,
         costs: CostPolicy = CostPolicy(),
+        limitPolicy: LimitPolicy = LimitPolicy(),
         logger: Logger
     ) {
         let preparation = IngestPreparation(
@@ -57,6 +58,7 @@ package final class IngestService: Service {
             pool: pool,
             partitions: partitions,
             costs: costs,
+            limits: limitPolicy,
             priceSets: PriceSets(),
             clock: clock
         )

@@ -15,6 +15,7 @@ package struct CostWorker: Service {
     private let catalog: Catalog
     private let pool: PostgresPool
     private let policy: CostPolicy
+    private let limits: LimitPolicy
     private let clock: Clock
     private let logger: Logger
     private let loop: WorkerLoop
@@ -25,6 +26,7 @@ package struct CostWorker: Service {
         catalog: Catalog,
         pool: PostgresPool,
         policy: CostPolicy,
+        limits: LimitPolicy = LimitPolicy(),
         clock: Clock,
         interval: Duration = .seconds(5),
         logger: Logger
@@ -32,6 +34,7 @@ package struct CostWorker: Service {
         self.catalog = catalog
         self.pool = pool
         self.policy = policy
+        self.limits = limits
         self.clock = clock
         self.logger = logger
         loop = WorkerLoop("cost_rating", every: interval, clock: clock, logger: logger)
@@ -67,6 +70,7 @@ package struct CostWorker: Service {
                     catalog: catalog,
                     pool: pool,
                     policy: policy,
+                    limits: limits,
                     priceSets: priceSets,
                     clock: clock
                 )
