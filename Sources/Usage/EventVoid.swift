@@ -140,7 +140,7 @@ struct EventVoiding {
         var unpriced = UnpricedChanges()
         let reason = original.unpricedReason(in: tenant.currency)
         try unpriced.remove(original.event, at: original.time, of: tenant.id, reason)
-        unpriced.enqueue(triedWith: catalog.costs.version, in: transaction)
+        _ = try unpriced.write(triedWith: catalog.costs.version, in: transaction)
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
             try uncount(

@@ -2,6 +2,7 @@ import BillingCore
 import Catalog
 import Limits
 import Postgres
+import Web
 
 /// One group commit: the events of many requests, stored, deduplicated and counted in one transaction.
 ///
@@ -12,6 +13,7 @@ struct IngestFlush: Sendable {
     let catalogVersion: Int64
     /// The version of the price book that rated them.
     let priceVersion: Int64
+    let features: Features
     /// In the order of their tenants, so that ledgers are locked in one order everywhere.
     let groups: [TenantGroup]
     let unmatched: [UnmatchedEvent]
@@ -36,6 +38,7 @@ struct IngestFlush: Sendable {
         }
         catalogVersion = submissions.first?.catalogVersion ?? 0
         priceVersion = submissions.first?.priceVersion ?? 0
+        features = submissions.first?.features ?? [:]
         self.groups = groups.sorted { $0.tenant.id < $1.tenant.id }
         self.unmatched = unmatched
     }
@@ -43,21 +46,27 @@ struct IngestFlush: Sendable {
     var eventCount: Int { groups.reduce(unmatched.count) { $0 + $1.events.count } }
 
     /// Runs in its transaction.
+    /// - Parameter ids: of the alerts that it raises.
     /// - Returns: the events that were not plainly accepted.
     /// - Throws: `StaleCatalog` when the snapshots it was prepared with are out of date: nothing is stored, and the
     ///   flush is prepared anew. `PostgresError`, and `CounterOverflow` when a counter leaves its range.
-    func run(in transaction: borrowing Transaction) throws -> [EventNotice] {
+    func run(at now: Instant, ids: IDSource, in transaction: borrowing Transaction) throws -> [EventNotice] {
         var notices: [EventNotice] = []
+        var alerts = UsageAlerts(at: now)
         if !unmatched.isEmpty {
             notices += try UnmatchedEventStore.insert(unmatched, in: transaction)
+            for (item, notice) in zip(unmatched, notices) where notice.status == .unmatched {
+                alerts.addUnmatched(item.event)
+            }
         }
         if !groups.isEmpty {
-            notices += try count(in: transaction)
+            notices += try count(in: transaction, &alerts)
         }
+        try AlertStore.raise(alerts.drafts, at: now, ids: ids, in: transaction)
         return notices
     }
 
-    private func count(in transaction: borrowing Transaction) throws -> [EventNotice] {
+    private func count(in transaction: borrowing Transaction, _ alerts: inout UsageAlerts) throws -> [EventNotice] {
         var claims = EventClaims(groups)
         let results = try transaction.pipeline([
             TenantLedger.allocation(claims.ledgerCounts),
@@ -96,9 +105,14 @@ struct IngestFlush: Sendable {
             transaction.enqueue(columns.insert)
             try changes.enqueue(in: transaction)
             late.enqueue(in: transaction)
-            unpriced.enqueue(triedWith: priceVersion, in: transaction)
+            for newly in try unpriced.write(triedWith: priceVersion, in: transaction) {
+                guard let tenant = groups.first(where: { $0.tenant.id == newly.key.tenant })?.tenant else { continue }
+                alerts.add(newly, from: sequences[tenant.id, default: 0], of: tenant)
+            }
         }
-        return claims.notices(groups)
+        return claims.notices(groups) { pending, remark, tenant in
+            alerts.add(pending, remark, of: tenant, features)
+        }
     }
 
     /// The counters that the flush may change or needs beside them, known before it is known which events are fresh.

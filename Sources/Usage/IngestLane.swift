@@ -4,6 +4,7 @@ import DequeModule
 import Logging
 import Postgres
 import Synchronization
+import Web
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
 /// A tenant's events take the same lane of a replica, so lanes do not compete for the tenant's ledger; only requests
@@ -151,8 +152,8 @@ final class IngestLane: Sendable {
                 let notices = try await preparation.pool.transaction(
                     .ingest,
                     retries: .idempotent(attempts: 3)
-                ) { transaction in
-                    try flush.run(in: transaction)
+                ) { [preparation] transaction in
+                    try flush.run(at: preparation.clock.now(), ids: preparation.ids, in: transaction)
                 }
                 metrics.flushed(flush)
                 return Dictionary(grouping: notices, by: \.submission)

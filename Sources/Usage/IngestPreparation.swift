@@ -12,6 +12,7 @@ struct IngestPreparation: Sendable {
     let costs: CostPolicy
     let priceSets: PriceSets
     let clock: Clock
+    let ids: IDSource
 
     /// How often events are rated again when prices go at the same time.
     private static let attempts = 3
@@ -28,6 +29,7 @@ struct IngestPreparation: Sendable {
     struct Prepared: Sendable {
         var catalogVersion: Int64
         var priceVersion: Int64
+        var features: Features
         var groups: [TenantGroup]
         var unmatched: [UnmatchedEvent]
         var faults: [EventFault] = []
@@ -68,6 +70,7 @@ struct IngestPreparation: Sendable {
         var prepared = Prepared(
             catalogVersion: shared.version,
             priceVersion: shared.costs.version,
+            features: shared.features,
             groups: [],
             unmatched: []
         )

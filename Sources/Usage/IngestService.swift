@@ -48,6 +48,7 @@ package final class IngestService: Service {
         pool: PostgresPool,
         partitions: PartitionRegistry,
         clock: Clock,
+        ids: IDSource,
         limits: IngestLimits,
         costs: CostPolicy = CostPolicy(),
         logger: Logger
@@ -58,7 +59,8 @@ package final class IngestService: Service {
             partitions: partitions,
             costs: costs,
             priceSets: PriceSets(),
-            clock: clock
+            clock: clock,
+            ids: ids
         )
         let metrics = IngestMetrics()
         self.preparation = preparation

@@ -21,6 +21,7 @@ struct UnmatchedReplay: Sendable {
     private let matched: [(key: EventKey, tenant: TenantID)]
     private let subject: String?
     private let now: Instant
+    private let ids: IDSource
 
     /// - Parameter limit: how many events to take at most.
     init(subject: String?, limit: Int, by ingest: IngestService) async throws {
@@ -44,12 +45,13 @@ struct UnmatchedReplay: Sendable {
         }
         self.subject = subject
         now = ingest.clock.now()
+        ids = ingest.preparation.ids
     }
 
     /// Counts them, claiming the tenants' own keys: an event that the gateway has sent again in the meantime is not
     /// counted twice.
     func run(in transaction: borrowing Transaction) throws -> ReplayReport {
-        let notices = try flush.run(in: transaction)
+        let notices = try flush.run(at: now, ids: ids, in: transaction)
         try transaction.execute(
             UnmatchedEventStore.markReplayed(matched.map(\.key), tenants: matched.map(\.tenant), at: now)
         )

@@ -122,6 +122,15 @@ import Web
                 UnpricedUsageStore.summaries(UnpricedUsageStore.Filter(tenant: seven), after: nil, limit: 51)
             ),
             ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
+            (
+                "unpriced on any day",
+                UnpricedUsageStore.anyDay(
+                    of: tenants.map {
+                        UnpricedKey(tenant: $0, reason: .price, provider: "openai", model: "m1", dayStart: time)
+                            .ofAnyDay
+                    }
+                )
+            ),
         ]
         for (name, statement) in statements {
             try await Self.expectIndexes(name, statement, as: .service, pool)

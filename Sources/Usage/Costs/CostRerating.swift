@@ -1,5 +1,6 @@
 import BillingCore
 import Catalog
+import Limits
 import Postgres
 import Web
 
@@ -17,6 +18,7 @@ struct CostRerating: Sendable {
     let policy: CostPolicy
     let priceSets: PriceSets
     let clock: Clock
+    let ids: IDSource
 
     /// - Returns: how many events have a cost now.
     func run() async throws -> Int {
@@ -157,7 +159,11 @@ struct CostRerating: Sendable {
                 )
             )
         }
-        unpriced.enqueue(triedWith: shared.costs.version, in: transaction)
+        var alerts = UsageAlerts(at: now)
+        for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
+            alerts.add(newly, from: sequence, of: tenant)
+        }
+        try AlertStore.raise(alerts.drafts, at: now, ids: ids, in: transaction)
         let keys = Set(counted.flatMap { $0.counterKeys(of: tenant.id) }).sorted()
         guard !keys.isEmpty else { return }
         var changes = UsageChanges(

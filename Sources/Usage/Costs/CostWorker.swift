@@ -16,6 +16,7 @@ package struct CostWorker: Service {
     private let pool: PostgresPool
     private let policy: CostPolicy
     private let clock: Clock
+    private let ids: IDSource
     private let logger: Logger
     private let loop: WorkerLoop
     private let priceSets = PriceSets()
@@ -26,6 +27,7 @@ package struct CostWorker: Service {
         pool: PostgresPool,
         policy: CostPolicy,
         clock: Clock,
+        ids: IDSource,
         interval: Duration = .seconds(5),
         logger: Logger
     ) {
@@ -33,6 +35,7 @@ package struct CostWorker: Service {
         self.pool = pool
         self.policy = policy
         self.clock = clock
+        self.ids = ids
         self.logger = logger
         loop = WorkerLoop("cost_rating", every: interval, clock: clock, logger: logger)
         left = Dictionary(
@@ -68,7 +71,8 @@ package struct CostWorker: Service {
                     pool: pool,
                     policy: policy,
                     priceSets: priceSets,
-                    clock: clock
+                    clock: clock,
+                    ids: ids
                 )
                 rated += try await rerating.run()
             }

@@ -126,7 +126,8 @@ import Web
                     pool: pool,
                     policy: CostPolicy(),
                     priceSets: PriceSets(),
-                    clock: server.clock.clock
+                    clock: server.clock.clock,
+                    ids: .random(server.clock.clock)
                 )
                 let rating = Task { try await rerating.run() }
                 rating.cancel()
