@@ -22,6 +22,7 @@ CREATE TABLE alert (
     CONSTRAINT alert_pk PRIMARY KEY (tenant_id, alert_id),
     CONSTRAINT alert_once UNIQUE (tenant_id, alert_key),
     CONSTRAINT alert_about CHECK (about_tenant_id IS NULL OR tenant_id = 0),
+    CONSTRAINT alert_window CHECK ((window_start IS NULL) = (window_end IS NULL)),
     CONSTRAINT alert_acknowledged CHECK (
         (acknowledged_at IS NULL) = (acknowledged_by IS NULL) AND (note IS NULL OR acknowledged_at IS NOT NULL)
     )

@@ -59,7 +59,7 @@ extension Rooms {
             taxed: .ofInvoicingRoom,
             costCurrency: dependencies.configuration.costCurrency
         ).register(in: operations)
-        QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        dependencies.registerLimits(catalog, in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
         PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
@@ -95,6 +95,12 @@ extension Rooms {
 }
 
 extension Dependencies {
+    /// What is left, and what somebody should know of.
+    fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
+        QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)
+        AlertRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+    }
+
     /// What lowers an invoice, before or after it is final.
     fileprivate func registerCredits(_ catalog: Catalog, in operations: Operations) {
         CreditGrantRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
@@ -152,8 +158,10 @@ private struct UsageRoom {
             pool: dependencies.pool,
             partitions: partitions,
             clock: dependencies.clock,
+            ids: dependencies.ids,
             limits: dependencies.configuration.ingestLimits,
             costs: dependencies.configuration.costPolicy,
+            operatorZone: dependencies.configuration.zone,
             logger: dependencies.logger
         )
         costWorker = CostWorker(
@@ -161,6 +169,8 @@ private struct UsageRoom {
             pool: dependencies.pool,
             policy: dependencies.configuration.costPolicy,
             clock: dependencies.clock,
+            ids: dependencies.ids,
+            operatorZone: dependencies.configuration.zone,
             logger: dependencies.logger
         )
         partitionWorker = PartitionWorker(

@@ -141,7 +141,7 @@ struct EventVoiding {
         var unpriced = UnpricedChanges()
         let reason = original.unpricedReason(in: tenant.currency)
         try unpriced.remove(original.event, at: original.time, of: tenant.id, reason)
-        unpriced.enqueue(triedWith: catalog.costs.version, in: transaction)
+        _ = try unpriced.write(triedWith: catalog.costs.version, in: transaction)
         var charge = FixedDecimal.zero
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
@@ -182,7 +182,8 @@ struct EventVoiding {
             case .unpriced: continue
             }
         }
-        try tally.write(surroundings, in: transaction)
+        let drafts = try tally.write(surroundings, in: transaction)
+        try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
     }
 
     /// Writes the counters without the original.

@@ -2,6 +2,7 @@ import BillingCore
 import Catalog
 import Limits
 import Postgres
+import Web
 
 /// One group commit: the events of many requests, stored, deduplicated and counted in one transaction.
 ///
@@ -49,16 +50,21 @@ struct IngestFlush: Sendable {
     ///   flush is prepared anew. `PostgresError`, and `CounterOverflow` when a counter leaves its range.
     func run(in transaction: borrowing Transaction) throws -> [EventNotice] {
         var notices: [EventNotice] = []
+        var alerts = UsageAlerts(at: surroundings.now)
         if !unmatched.isEmpty {
             notices += try UnmatchedEventStore.insert(unmatched, in: transaction)
+            for (item, notice) in zip(unmatched, notices) where notice.status == .unmatched {
+                alerts.addUnmatched(item.event)
+            }
         }
         if !groups.isEmpty {
-            notices += try count(in: transaction)
+            notices += try count(in: transaction, &alerts)
         }
+        try AlertStore.raise(alerts.drafts, at: surroundings.now, ids: surroundings.ids, in: transaction)
         return notices
     }
 
-    private func count(in transaction: borrowing Transaction) throws -> [EventNotice] {
+    private func count(in transaction: borrowing Transaction, _ alerts: inout UsageAlerts) throws -> [EventNotice] {
         var claims = EventClaims(groups)
         let results = try transaction.pipeline([
             TenantLedger.allocation(claims.ledgerCounts),
@@ -100,11 +106,16 @@ struct IngestFlush: Sendable {
         if columns.count > 0 {
             transaction.enqueue(columns.insert)
             settlements.enqueue(in: transaction)
-            try changes.enqueue(surroundings, in: transaction)
+            alerts.add(try changes.enqueue(surroundings, in: transaction))
             late.enqueue(in: transaction)
-            unpriced.enqueue(triedWith: surroundings.shared.costs.version, in: transaction)
+            for newly in try unpriced.write(triedWith: surroundings.shared.costs.version, in: transaction) {
+                guard let tenant = groups.first(where: { $0.tenant.id == newly.key.tenant })?.tenant else { continue }
+                alerts.add(newly, from: sequences[tenant.id, default: 0], of: tenant)
+            }
         }
-        return claims.notices(groups)
+        return claims.notices(groups) { pending, remark, tenant in
+            alerts.add(pending, remark, of: tenant, surroundings.shared.features)
+        }
     }
 
     /// The reservations that the fresh events settle, and whether more will follow.

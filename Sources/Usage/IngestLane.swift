@@ -5,6 +5,7 @@ import Logging
 import Postgres
 import Web
 import Synchronization
+import Web
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
 /// A tenant's events take the same lane of a replica, so lanes do not compete for the tenant's ledger; only requests

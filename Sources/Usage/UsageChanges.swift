@@ -197,7 +197,11 @@ struct UsageChanges {
 
     /// Sends the writes. They travel with the commit, except where something must be known first: whether a distinct
     /// value is new, and where limits stand now.
-    mutating func enqueue(_ surroundings: LimitSurroundings, in transaction: borrowing Transaction) throws {
+    /// - Returns: the alerts of limits, for the caller to raise.
+    mutating func enqueue(
+        _ surroundings: LimitSurroundings,
+        in transaction: borrowing Transaction
+    ) throws -> [AlertDraft] {
         if !distinct.isEmpty {
             try countDistinct(in: transaction)
         }
@@ -208,7 +212,7 @@ struct UsageChanges {
         } catch is DecimalError {
             throw CounterOverflow(tenant: rows.first?.key.tenant ?? .operatorWide, feature: nil)
         }
-        try limits.write(surroundings, in: transaction)
+        return try limits.write(surroundings, in: transaction)
     }
 
     /// The counters that changed, with their charges, and in periods of several segments those that depend on them.

@@ -34,7 +34,7 @@ struct TwoTenants: Sendable {
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
                 (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
                 (creditGrant, "<credit grant>"), (discount, "<discount>"),
-                (creditNote, "<credit note>"), (tenant, "<tenant>"),
+                (creditNote, "<credit note>"), (alert, "<alert>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
         }
@@ -45,7 +45,7 @@ struct TwoTenants: Sendable {
         }
 
         private var ids: [String] {
-            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote]
+            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert]
         }
 
         /// What must not be in an answer to somebody else.
@@ -84,6 +84,10 @@ struct TwoTenants: Sendable {
                 attempted_version
             )
             SELECT tenant_id, 'fx_rate', 'openai', 'gpt-4o', '2026-11-23Z', 1, 1, 1, 0
+            FROM tenant;
+            INSERT INTO alert (tenant_id, alert_id, alert_key, kind, tenant_key, raised_at, detail)
+            SELECT tenant_id, ('0193a1c2-0005-7000-8000-00000000000' || tenant_id)::uuid, 'old', 'limit_reached', key,
+                '2026-11-23Z', jsonb_build_object('told', key || '-note')
             FROM tenant;
             INSERT INTO signing_key (
                 tenant_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from

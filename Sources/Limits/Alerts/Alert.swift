@@ -11,8 +11,7 @@ struct Alert: Sendable {
     let tenantKey: String?
     let raisedAt: Instant
     let scopeValue: String?
-    let windowStart: Instant?
-    let windowEnd: Instant?
+    let window: Interval?
     let threshold: FixedDecimal?
     let detail: JSONValue
     var acknowledgement: Acknowledgement?
@@ -25,7 +24,24 @@ struct Alert: Sendable {
     }
 }
 
-/// An alert as it is answered.
+extension Alert {
+    /// A draft that is raised now.
+    init(_ draft: AlertDraft, id: AlertID, at now: Instant) {
+        self.init(
+            id: id,
+            owner: draft.isOperatorOnly ? .operatorWide : draft.tenant,
+            kind: draft.kind,
+            tenantKey: draft.tenantKey,
+            raisedAt: now,
+            scopeValue: draft.scopeValue,
+            window: draft.window,
+            threshold: draft.threshold,
+            detail: draft.detail
+        )
+    }
+}
+
+/// An alert as it is answered, and told to webhook endpoints.
 struct AlertBody: Encodable, Sendable {
     struct Window: Encodable, Sendable {
         let start: Instant
@@ -50,7 +66,7 @@ struct AlertBody: Encodable, Sendable {
         tenant = alert.tenantKey
         raisedAt = alert.raisedAt
         scopeValue = alert.scopeValue
-        window = alert.windowStart.flatMap { start in alert.windowEnd.map { Window(start: start, end: $0) } }
+        window = alert.window.map { Window(start: $0.start, end: $0.end) }
         threshold = alert.threshold
         detail = alert.detail
         acknowledgedAt = alert.acknowledgement?.at

@@ -38,9 +38,6 @@ package struct AlertDraft: Sendable {
         key = "\(kind.rawValue):" + Self.hash(["\(tenant)"] + identity)
     }
 
-    /// Under whom it is kept.
-    var owner: TenantID { isOperatorOnly ? .operatorWide : tenant }
-
     /// 128 bits of SHA-256 over the parts, each behind its length.
     private static func hash(_ parts: [String]) -> String {
         var hasher = SHA256()

@@ -1,5 +1,6 @@
 import Catalog
 import Postgres
+import Webhooks
 
 /// What an alert is about, by its name in the API.
 package enum AlertKind: String, Sendable, CaseIterable {
@@ -14,6 +15,20 @@ package enum AlertKind: String, Sendable, CaseIterable {
     /// Usage at a time that no subscription covers.
     case unsubscribedUsage = "unsubscribed_usage"
     case webhookEndpointDisabled = "webhook_endpoint_disabled"
+
+    /// As what it is told to webhook endpoints.
+    var eventType: WebhookEventType {
+        switch self {
+        case .thresholdCrossed: .budgetThresholdCrossed
+        case .forecast: .budgetForecastExceeded
+        case .limitReached: .limitReached
+        case .reservationExpired: .reservationExpired
+        case .unpricedUsage: .usageUnpriced
+        case .unmatchedUsage: .usageUnmatched
+        case .unsubscribedUsage: .usageUnsubscribed
+        case .webhookEndpointDisabled: .webhookEndpointDisabled
+        }
+    }
 }
 
 extension AlertKind: PostgresConvertible {}

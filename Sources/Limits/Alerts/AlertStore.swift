@@ -2,6 +2,7 @@ package import BillingCore
 import Catalog
 package import Postgres
 package import Web
+import Webhooks
 
 /// All SQL over `alert`.
 package enum AlertStore {
@@ -17,47 +18,63 @@ package enum AlertStore {
         var to: Instant?
     }
 
-    /// Raises those of the alerts that were not raised before, in the transaction in which happened what they tell. Of
-    /// several transactions that raise the same one, the first to commit does. Rows are locked in key order, so a
-    /// transaction raises all of its alerts at once, and after its limits.
-    ///
-    /// - Returns: what was raised; count it once the transaction is committed.
+    /// Raises those of the alerts that were not raised before, in the transaction in which happened what they tell, and
+    /// puts what was raised into the outbox of webhooks. Of several transactions that raise the same alert, the first
+    /// to commit does. Rows are locked in key order, so a transaction raises all its alerts at once, after its limits.
     package static func raise(
         _ drafts: [AlertDraft],
         at now: Instant,
         ids: IDSource,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> RaisedAlerts {
-        guard !drafts.isEmpty else { return RaisedAlerts() }
-        let kinds = try transaction.query(insertion(of: drafts, at: now, ids: ids)) { row throws(PostgresError) in
-            try row.next(AlertKind.self)
+    ) throws {
+        guard !drafts.isEmpty else { return }
+        let alerts = drafts.map { Alert($0, id: AlertID(rawValue: ids.next()), at: now) }
+        let raised = Set(
+            try transaction.query(insertion(of: drafts, as: alerts)) { row throws(PostgresError) in
+                try row.next(AlertID.self)
+            }
+        )
+        guard !raised.isEmpty else { return }
+        var events: [OutboxEvent] = []
+        for (draft, alert) in zip(drafts, alerts) where raised.contains(alert.id) {
+            events.append(
+                OutboxEvent(
+                    id: alert.id.rawValue,
+                    tenant: draft.tenant,
+                    type: alert.kind.eventType,
+                    occurredAt: now,
+                    data: try JSONValue(encoding: AlertBody(alert)),
+                    isForOperatorOnly: draft.isOperatorOnly
+                )
+            )
         }
-        return RaisedAlerts(kinds)
+        Outbox.enqueue(events, in: transaction)
+        let kinds = alerts.filter { raised.contains($0.id) }.map(\.kind)
+        transaction.afterCommit { AlertMetrics.count(kinds) }
     }
 
-    private static func insertion(of drafts: [AlertDraft], at now: Instant, ids: IDSource) -> SQL {
+    private static func insertion(of drafts: [AlertDraft], as alerts: [Alert]) -> SQL {
         """
         INSERT INTO alert (
             tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
             window_start, window_end, threshold, detail
         )
-        SELECT tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, \(now), limit_id, scope_value,
+        SELECT tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
             window_start, window_end, threshold, detail
         FROM unnest(
-            \(drafts.map(\.owner))::bigint[], \(drafts.map { _ in AlertID(rawValue: ids.next()) })::uuid[],
-            \(drafts.map(\.key))::text[], \(drafts.map(\.kind))::text[],
-            \(drafts.map { $0.owner == $0.tenant ? nil : $0.tenant })::bigint[],
-            \(drafts.map(\.tenantKey))::text[], \(drafts.map(\.limit))::bigint[],
-            \(drafts.map(\.scopeValue))::text[], \(drafts.map(\.window?.start))::timestamptz[],
-            \(drafts.map(\.window?.end))::timestamptz[], \(drafts.map(\.threshold))::numeric[],
-            \(drafts.map { PostgresJSON(text: $0.detail.text) })::jsonb[]
+            \(alerts.map(\.owner))::bigint[], \(alerts.map(\.id))::uuid[], \(drafts.map(\.key))::text[],
+            \(alerts.map(\.kind))::text[], \(drafts.map { $0.isOperatorOnly ? $0.tenant : nil })::bigint[],
+            \(alerts.map(\.tenantKey))::text[], \(alerts.map(\.raisedAt))::timestamptz[],
+            \(drafts.map(\.limit))::bigint[], \(alerts.map(\.scopeValue))::text[],
+            \(alerts.map(\.window?.start))::timestamptz[], \(alerts.map(\.window?.end))::timestamptz[],
+            \(alerts.map(\.threshold))::numeric[], \(alerts.map { PostgresJSON(text: $0.detail.text) })::jsonb[]
         ) AS draft (
-            tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, limit_id, scope_value, window_start,
-            window_end, threshold, detail
+            tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
+            window_start, window_end, threshold, detail
         )
         ORDER BY tenant_id, alert_key
         ON CONFLICT ON CONSTRAINT alert_once DO NOTHING
-        RETURNING kind
+        RETURNING alert_id
         """
     }
 
@@ -105,8 +122,8 @@ package enum AlertStore {
     }
 
     private static let selection: SQL = """
-        SELECT alert_id, tenant_id, kind, tenant_key, raised_at, scope_value, window_start, window_end, threshold, detail,
-            acknowledged_at, acknowledged_by, note
+        SELECT alert_id, tenant_id, kind, tenant_key, raised_at, scope_value, window_start, window_end, threshold,
+            detail, acknowledged_at, acknowledged_by, note
         FROM alert
         """
 
@@ -119,14 +136,19 @@ package enum AlertStore {
             tenantKey: try row.next(),
             raisedAt: try row.next(),
             scopeValue: try row.next(),
-            windowStart: try row.next(),
-            windowEnd: try row.next(),
+            window: try window(&row),
             threshold: try row.next(),
             detail: try detail(&row)
         )
         let (at, by, note) = (try row.next(Instant?.self), try row.next(String?.self), try row.next(String?.self))
         if let at, let by { alert.acknowledgement = Alert.Acknowledgement(at: at, by: by, note: note) }
         return alert
+    }
+
+    private static func window(_ row: inout PostgresRow) throws(PostgresError) -> Interval? {
+        let (start, end) = (try row.next(Instant?.self), try row.next(Instant?.self))
+        guard let start, let end else { return nil }
+        return Interval(start: start, end: end)
     }
 
     private static func detail(_ row: inout PostgresRow) throws(PostgresError) -> JSONValue {

@@ -1,7 +1,7 @@
 package import BillingCore
 package import Catalog
 package import Postgres
-package import Web
+import Web
 
 /// A row of a limit after a transaction that counted in it.
 package struct CountedLimit: Sendable {
@@ -20,24 +20,21 @@ package struct CountedLimit: Sendable {
 /// Alerts of limits. Each is raised once for a limit, window, threshold and revision, in the transaction that crossed
 /// it: the row is locked there, and notes what has fired (promise P7). Use that falls again does not re-arm it.
 package enum LimitAlerts {
-    /// Raises what the new states call for.
-    package static func raise(
+    /// Notes in the locked rows what fires now, and answers the alerts to raise.
+    package static func due(
         _ counted: [CountedLimit],
         catalog: CatalogSnapshot,
         at now: Instant,
-        ids: IDSource,
         in transaction: borrowing Transaction
-    ) throws {
-        var drafts: [AlertDraft] = []
-        for counted in counted {
+    ) -> [AlertDraft] {
+        counted.flatMap { counted -> [AlertDraft] in
             let due = counted.dueMarks(at: now)
-            guard !due.isEmpty else { continue }
+            guard !due.isEmpty else { return [] }
             transaction.enqueue(
                 LimitStateStore.fire(counted.state.row, thresholds: counted.state.firedThresholds + due)
             )
-            drafts += due.map { counted.draft(of: $0, catalog) }
+            return due.map { counted.draft(of: $0, catalog) }
         }
-        _ = try AlertStore.raise(drafts, at: now, ids: ids, in: transaction)
     }
 
     /// Says that a limit refused a call: once for a window and revision.

@@ -1,5 +1,6 @@
 import BillingCore
 import Catalog
+import Limits
 import Postgres
 import Web
 
@@ -159,9 +160,14 @@ struct CostRerating: Sendable {
                 )
             )
         }
-        unpriced.enqueue(triedWith: shared.costs.version, in: transaction)
+        var alerts = UsageAlerts(at: now)
+        for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
+            alerts.add(newly, from: sequence, of: tenant)
+        }
         let keys = Set(counted.flatMap { $0.counterKeys(of: tenant.id) }).sorted()
-        guard !keys.isEmpty else { return }
+        guard !counted.isEmpty else {
+            return try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
+        }
         var changes = UsageChanges(
             stored: try transaction.query(CounterStore.counters(keys), CounterStore.decode)
         )
@@ -176,7 +182,8 @@ struct CostRerating: Sendable {
                 by: tenant
             )
         }
-        try changes.enqueue(surroundings, in: transaction)
+        alerts.add(try changes.enqueue(surroundings, in: transaction))
+        try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         late.enqueue(in: transaction)
     }
 

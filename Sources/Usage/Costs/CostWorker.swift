@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 package import Logging
 import Metrics
@@ -26,16 +26,17 @@ package struct CostWorker: Service {
         catalog: Catalog,
         pool: PostgresPool,
         policy: CostPolicy,
-        limits: LimitPolicy = LimitPolicy(),
         clock: Clock,
+        ids: IDSource,
+        operatorZone: Zone = .utc,
         interval: Duration = .seconds(5),
         logger: Logger
     ) {
         self.catalog = catalog
         self.pool = pool
         self.policy = policy
-        self.limits = limits
         self.clock = clock
+        limits = LimitPolicy(operatorZone: operatorZone, ids: ids)
         self.logger = logger
         loop = WorkerLoop("cost_rating", every: interval, clock: clock, logger: logger)
         left = Dictionary(

@@ -8,7 +8,7 @@ package struct LimitPolicy: Sendable {
     package let operatorZone: Zone
     package let ids: IDSource
 
-    package init(operatorZone: Zone = .utc, ids: IDSource = .random(.system)) {
+    package init(operatorZone: Zone, ids: IDSource) {
         self.operatorZone = operatorZone
         self.ids = ids
     }

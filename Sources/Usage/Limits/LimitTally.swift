@@ -60,10 +60,13 @@ package struct LimitTally {
         entries[use.row] = entry
     }
 
-    /// Writes the changes, works out anew what limits on charges hold, and raises the alerts of thresholds that were
-    /// crossed.
-    package func write(_ surroundings: LimitSurroundings, in transaction: borrowing Transaction) throws {
-        guard !entries.isEmpty else { return }
+    /// Writes the changes, and works out anew what limits on charges hold.
+    /// - Returns: the alerts of thresholds that were crossed, for the caller to raise.
+    package func write(
+        _ surroundings: LimitSurroundings,
+        in transaction: borrowing Transaction
+    ) throws -> [AlertDraft] {
+        guard !entries.isEmpty else { return [] }
         let states = try transaction.query(
             LimitStateStore.count(entries.values.map(\.change)),
             LimitStateStore.decode
@@ -82,13 +85,7 @@ package struct LimitTally {
                 entry.limit.map { CountedLimit(limit: $0, state: state, tenant: entry.tenant) }
             }
         }
-        try LimitAlerts.raise(
-            counted,
-            catalog: surroundings.shared,
-            at: surroundings.now,
-            ids: surroundings.ids,
-            in: transaction
-        )
+        return LimitAlerts.due(counted, catalog: surroundings.shared, at: surroundings.now, in: transaction)
     }
 }
 

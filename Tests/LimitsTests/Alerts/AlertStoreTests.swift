@@ -26,7 +26,7 @@ import Web
     private static func raise(_ drafts: [AlertDraft], _ server: TestServer, _ pool: PostgresPool) async throws {
         let clock = server.clock.clock
         try await pool.transaction(.worker) { transaction in
-            _ = try AlertStore.raise(drafts, at: clock.now(), ids: .random(clock), in: transaction)
+            try AlertStore.raise(drafts, at: clock.now(), ids: .random(clock), in: transaction)
         }
     }
 
@@ -48,6 +48,15 @@ import Web
             }
             let kept = try await server.column("SELECT tenant_id || ' ' || tenant_key FROM alert ORDER BY 1")
             #expect(kept == ["7 tenant-7", "7 tenant-7", "7 tenant-7", "7 tenant-7", "8 tenant-8"])
+            let told = try await server.column(
+                """
+                SELECT event_type || ' ' || count(*) || ' ' || (array_agg(data->>'scope_value'))[1]
+                FROM webhook_event JOIN alert USING (tenant_id) WHERE alert_id = event_id GROUP BY event_type
+                """
+            )
+            #expect(told == ["budget.threshold_crossed 5 u9"], "each is told once, with what it says")
+            let counted = try await server.anonymous.get("/metrics").text
+            #expect(counted.contains(#"turnpike_alerts_raised_total{kind="threshold_crossed"}"#))
         }
     }
 
@@ -59,16 +68,15 @@ import Web
                 let clock = server.clock.clock
                 await #expect(throws: (any Error).self) {
                     try await pool.transaction(.worker) { transaction in
-                        _ = try AlertStore.raise(
-                            [Self.draft("a")],
-                            at: clock.now(),
-                            ids: .random(clock),
-                            in: transaction
-                        )
+                        let drafts = [Self.draft("a")]
+                        try AlertStore.raise(drafts, at: clock.now(), ids: .random(clock), in: transaction)
+                        // What is enqueued is sent, so that there is something to take back.
+                        try transaction.execute("SELECT 1")
                         throw Refused()
                     }
                 }
                 #expect(try await server.column("SELECT alert_key FROM alert") == [])
+                #expect(try await server.column("SELECT event_type FROM webhook_event") == [])
                 try await Self.raise([Self.draft("a")], server, pool)
             }
             #expect(try await server.column("SELECT kind FROM alert") == ["threshold_crossed"])
