@@ -3,7 +3,6 @@ import Catalog
 import DequeModule
 import Logging
 import Postgres
-import Web
 import Synchronization
 import Web
 

@@ -242,13 +242,15 @@ extension UnmatchedEvent {
 }
 
 extension EventFault {
+    static let unknownSubjectCode = "unknown_subject"
+
     /// The same answer whether the subject is unknown or another tenant's.
     fileprivate static func unknownSubject(_ item: IngestPreparation.Incoming) -> EventFault {
         EventFault(
             index: item.index,
             id: item.event.id,
             pointer: "/subject",
-            code: "unknown_subject",
+            code: unknownSubjectCode,
             detail: "The subject is not one of the tenant that this credential is bound to."
         )
     }

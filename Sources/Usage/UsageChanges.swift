@@ -101,7 +101,7 @@ struct UsageChanges {
                 }
             }
             if let reservation, !isPartial {
-                for (row, rest) in settlements.takeRest(of: reservation) { try limits.release(rest, of: row) }
+                for (row, rest) in settlements.takeRest(of: reservation) { try limits.release(rest, of: row, by: tenant) }
             }
         } catch is DecimalError {
             throw CounterOverflow(tenant: tenant.id, feature: nil)
@@ -132,7 +132,7 @@ struct UsageChanges {
     ) throws {
         for part in ChargeHolds.rows(beside: row, holding: pending.heldTotals(of: tenant.id)) {
             let freed = settlements.take(part.row, of: reservation, using: part.amount, isPartial: true)
-            try limits.release(freed, of: part.row)
+            try limits.release(freed, of: part.row, by: tenant)
         }
     }
 

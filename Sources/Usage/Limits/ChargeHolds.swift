@@ -87,6 +87,11 @@ extension ChargeHolds {
         )
     }
 
+    /// The limit's own row beside which this one holds a quantity; nil for any other row.
+    static func mainRow(beside row: LimitRow) -> LimitRow? {
+        row.scopeValue.first == mark ? row.without(scopeValue: "") : nil
+    }
+
     private static func counter(of row: LimitRow) -> (CounterKey, Part)? {
         guard row.scopeValue.first == mark else { return nil }
         let fields = row.scopeValue.dropFirst().split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)

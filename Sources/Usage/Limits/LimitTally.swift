@@ -10,6 +10,8 @@ package struct LimitTally {
         /// Nil where only a hold is freed.
         var limit: Limit?
         var tenant: TenantSnapshot?
+        /// Whether what it holds follows from quantities in rows beside it.
+        var followsTiers = false
     }
 
     private var entries: [LimitRow: Entry] = [:]
@@ -42,10 +44,18 @@ package struct LimitTally {
         try change(use, by: tenant) { (change) throws(DecimalError) in try change.withdraw(amount) }
     }
 
-    /// Frees what a reservation held of a row that its use does not count in.
-    package mutating func release(_ hold: FixedDecimal, of row: LimitRow) throws(DecimalError) {
-        let unknown = LimitChange(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
-        try entries[row, default: Entry(change: unknown)].change.use(.zero, releasing: hold)
+    /// Frees what a reservation of the tenant held of a row that its use does not count in.
+    package mutating func release(
+        _ hold: FixedDecimal,
+        of row: LimitRow,
+        by tenant: TenantSnapshot
+    ) throws(DecimalError) {
+        try entries[row, default: Entry(change: LimitChange(keeping: row))].change.use(.zero, releasing: hold)
+        guard let main = ChargeHolds.mainRow(beside: row) else { return }
+        var entry = entries[main] ?? Entry(change: LimitChange(keeping: main))
+        entry.tenant = tenant
+        entry.followsTiers = true
+        entries[main] = entry
     }
 
     private mutating func change(
@@ -56,6 +66,7 @@ package struct LimitTally {
         var entry = entries[use.row] ?? Entry(change: LimitChange(use))
         entry.limit = use.limit
         entry.tenant = tenant
+        entry.followsTiers = use.limit.followsTiers
         try body(&entry.change)
         entries[use.row] = entry
     }
@@ -73,9 +84,7 @@ package struct LimitTally {
         )
         try ChargeHolds.recompute(
             states.compactMap { state in
-                guard let entry = entries[state.row], let tenant = entry.tenant, entry.limit?.followsTiers == true else {
-                    return nil
-                }
+                guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
                 return (state, entry.change.used, tenant)
             },
             in: transaction
@@ -90,6 +99,11 @@ package struct LimitTally {
 }
 
 extension LimitChange {
+    /// Of a row that is there, whose amount in force is left as it is.
+    fileprivate init(keeping row: LimitRow) {
+        self.init(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
+    }
+
     fileprivate init(_ use: LimitUse) {
         let amount: FixedDecimal =
             if case .window(let amount, _, _, _) = use.limit.bound { amount } else { .zero }
