@@ -59,7 +59,7 @@ extension Rooms {
             taxed: .ofInvoicingRoom,
             costCurrency: dependencies.configuration.costCurrency
         ).register(in: operations)
-        QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        dependencies.registerLimits(catalog, in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
         PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
@@ -95,6 +95,17 @@ extension Rooms {
 }
 
 extension Dependencies {
+    /// What is used of quotas, and the limits beside them.
+    fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
+        QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)
+        BudgetRoutes(
+            catalog: catalog,
+            pool: pool,
+            costCurrency: configuration.costCurrency,
+            operatorZone: configuration.zone
+        ).register(in: operations)
+    }
+
     /// What lowers an invoice, before or after it is final.
     fileprivate func registerCredits(_ catalog: Catalog, in operations: Operations) {
         CreditGrantRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
