@@ -38,8 +38,8 @@ package struct WindowUse: Sendable, Hashable {
         )
     }
 
-    /// Where `used` is by the window's end if it goes on rising as since the start of counting: `used` times the counted
-    /// time over the elapsed time, cut off after 12 fractional digits.
+    /// Where `used` is by the window's end if it goes on rising as since the start of counting: `used` times the
+    /// counted time over the elapsed time, cut off after 12 fractional digits.
     ///
     /// Nil for a window without an end and during the first percent of the counted time, from which nothing follows.
     package func projected(at now: Instant) -> FixedDecimal? {

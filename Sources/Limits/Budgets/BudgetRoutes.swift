@@ -124,7 +124,8 @@ package struct BudgetRoutes: Sendable {
                 tenant: owner,
                 in: transaction
             )
-            return try .created(body, location: "/api/v1/budgets/\(budget.key)", revision: budget.revision)
+            let owned = tenant.map { "?tenant=\($0.key)" } ?? ""
+            return try .created(body, location: "/api/v1/budgets/\(budget.key)\(owned)", revision: budget.revision)
         }
     }
 

@@ -1,8 +1,7 @@
 package import BillingCore
 
 extension JSONObjectReader {
-    /// An array of numbers, each a JSON number or a decimal string, read from its text; nil when it is absent, or when
-    /// an element is no number.
+    /// An array of JSON numbers, each read from its text; nil when it is absent, or when an element is no number.
     package func numbers(_ name: String, maximumCount: Int) -> [FixedDecimal]? {
         guard let elements = array(name, minimumCount: 0, maximumCount: maximumCount) else { return nil }
         let numbers = elements.enumerated().map { index, element in
@@ -21,9 +20,7 @@ extension JSONObjectReader {
     }
 
     private static func number(_ element: JSONValue) -> FixedDecimal? {
-        switch element {
-        case .number(let text), .string(let text): try? FixedDecimal(parsing: text)
-        default: nil
-        }
+        guard case .number(let text) = element else { return nil }
+        return try? FixedDecimal(parsing: text)
     }
 }

@@ -66,7 +66,7 @@ import Web
         ),
         // Thresholds
         (
-            #"\#(cost),"amount":"1","thresholds":[0, 1000.5, "x", true]"#,
+            #"\#(cost),"amount":"1","thresholds":[0, 1000.5, "50", true]"#,
             ["/thresholds/2 invalid_element", "/thresholds/3 invalid_element"]
         ),
         (
@@ -135,7 +135,7 @@ import Web
         )
         #expect(hard.thresholds.map(\.value.description) == ["50", "80", "100"])
         #expect(hard.failurePolicy == .closed && !hard.alertsOnForecast && hard.fallbackUnitAmount == nil)
-        let soft = try Self.read(#"\#(Self.cost),"amount":"1","mode":"soft","thresholds":["99.5",250]"#)
+        let soft = try Self.read(#"\#(Self.cost),"amount":"1","mode":"soft","thresholds":[99.5,2.5e2]"#)
         #expect(soft.failurePolicy == .open)
         #expect(soft.thresholds.map(\.value.description) == ["99.5", "250"])
         let silent = try Self.read(#"\#(Self.cost),"amount":"1","mode":"soft","thresholds":[],"on_failure":"closed""#)

@@ -48,7 +48,8 @@ import Web
                     "window":{"end":"2026-11-24T00:00:00.000000Z","kind":"day","start":"2026-11-23T00:00:00.000000Z"}}]}
                     """
             )
-            try await server.ask("POST", "/budgets", Self.acmeRate, expecting: 201)
+            let made = try await server.operatorClient.post("/api/v1/budgets", Self.acmeRate).expecting(201)
+            #expect(made.header("Location") == "/api/v1/budgets/acme-rpm?tenant=acme")
             let rate = try await server.ask("GET", "/budgets/acme-rpm")
             #expect(
                 rate["rate"]?.text == """
