@@ -93,17 +93,17 @@ enum DemoCatalogue {
     private static let budgets = [
         Resource(
             "budgets",
-            "company-day",
+            "demo-company-day",
             """
-            {"key": "company-day", "scope": {}, "measure": "cost", "amount": "5000.00", "currency": "USD",
-             "window": "day", "mode": "hard", "thresholds": [50, 80, 100]}
+            {"key": "demo-company-day", "scope": {}, "measure": "requests", "amount": "100000", "window": "day",
+             "mode": "hard"}
             """
         ),
         Resource(
             "budgets",
-            "user-day",
+            "demo-user-day",
             """
-            {"key": "user-day", "scope": {"tenant": "*", "user": "*", "plan": "pro"}, "measure": "charge",
+            {"key": "demo-user-day", "scope": {"tenant": "*", "user": "*", "plan": "pro"}, "measure": "charge",
              "amount": "5.00", "currency": "USD", "window": "day", "mode": "soft"}
             """
         ),
