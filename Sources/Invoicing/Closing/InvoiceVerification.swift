@@ -115,7 +115,12 @@ struct InvoiceRebuild {
         var records = try InvoiceRecords(
             for: [invoice],
             adjusted: document.facts.adjustedPeriods,
-            before: document.sequence,
+            before: document.sequence.map { sequence in
+                InvoicedAmountStore.Past(
+                    sequence: sequence,
+                    creditNotesThrough: document.facts.creditNotesThrough ?? 0
+                )
+            },
             now: now,
             in: transaction
         )

@@ -219,8 +219,12 @@ struct ReturnedCreditTests {
                 for _ in 0..<4 { group.addTask { try await server.close() } }
                 try await group.waitForAll()
             }
-            // An adjustment knows nothing of credit notes: what is voided after one is given back as well.
-            #expect(try await Self.credits(server) == ["promotional 60.00: 30.00", "prepaid 23.80: 23.80"])
+            // Half of the usage gives half of the credit back. Its money went back with the credit note.
+            #expect(try await Self.credits(server) == ["promotional 60.00: 30.00"])
+            let adjusted = try #require(try await Self.last(server).body["lines"]?.elements?.last)
+            #expect(
+                adjusted["promotional_credit"]?.string == "-30.00" && adjusted["credited_before"]?.string == "-20.00"
+            )
         }
     }
 }
