@@ -31,8 +31,8 @@ package struct InvoiceLine: Sendable, Hashable {
     package private(set) var promotionalCredit: FixedDecimal = .zero
     /// `promotionalCredit` by the credit it comes from, or goes back to.
     package private(set) var promotionalCredits: [UUIDv7: FixedDecimal] = [:]
-    /// What credit notes gave back before of what the line takes back, below zero: it does not go back again. Above zero
-    /// where that pays for something else. By credit note.
+    /// What credit notes gave back before of what the line takes back, below zero: it does not go back again. Above
+    /// zero where that pays for something else. By credit note.
     package private(set) var creditedBefore: [UUIDv7: FixedDecimal] = [:]
     /// One for each rate, in the order of the rates; then rates of what is taken back that are none of today's.
     package internal(set) var taxes: [LineTax] = []
