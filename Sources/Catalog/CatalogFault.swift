@@ -105,7 +105,7 @@ extension CatalogFault {
                 code: "tax_rate_in_use",
                 detail: """
                     The invoice \(invoice) of the tenant '\(key)' was taxed by '\(rate)' with another percentage and \
-                    stands, so that what is given back of it would be under a wrong one. Give the new rate a key of its own.
+                    stands: what is given back of it would be under a wrong one. Give the new rate a key of its own.
                     """
             )
         case .planVersionPublished, .planVersionNotPublished, .currencyMismatch:
