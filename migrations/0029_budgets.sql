@@ -47,7 +47,7 @@ CREATE TABLE budget (
 );
 
 -- Budgets by key over all tenants, in the order of lists and of the operator's look-up.
-CREATE INDEX budget_by_key ON budget (key, tenant_id);
+CREATE INDEX budget_keys ON budget (key, tenant_id);
 
 ALTER TABLE budget ENABLE ROW LEVEL SECURITY;
 ALTER TABLE budget FORCE ROW LEVEL SECURITY;

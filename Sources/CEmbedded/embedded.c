@@ -89,6 +89,12 @@ static const unsigned char migration_0028[] = {
 static const unsigned char migration_0029[] = {
 #embed "../../migrations/0029_budgets.sql"
 };
+static const unsigned char migration_0030[] = {
+#embed "../../migrations/0030_admission.sql"
+};
+static const unsigned char migration_0032[] = {
+#embed "../../migrations/0032_admission_storage.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -137,6 +143,8 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0027_alerts.sql", migration_0027),
     FILE_ENTRY("0028_webhooks.sql", migration_0028),
     FILE_ENTRY("0029_budgets.sql", migration_0029),
+    FILE_ENTRY("0030_admission.sql", migration_0030),
+    FILE_ENTRY("0032_admission_storage.sql", migration_0032),
 };
 
 size_t embedded_migration_count(void) {

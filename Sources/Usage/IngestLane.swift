@@ -148,12 +148,16 @@ final class IngestLane: Sendable {
         var attempts = 0
         while true {
             do {
-                let flush = try IngestFlush(merging: submissions.map(\.prepared))
+                let flush = try IngestFlush(
+                    merging: submissions.map(\.prepared),
+                    limits: preparation.limits,
+                    at: preparation.clock.now()
+                )
                 let notices = try await preparation.pool.transaction(
                     .ingest,
                     retries: .idempotent(attempts: 3)
-                ) { [preparation] transaction in
-                    try flush.run(at: preparation.clock.now(), ids: preparation.ids, in: transaction)
+                ) { transaction in
+                    try flush.run(in: transaction)
                 }
                 metrics.flushed(flush)
                 return Dictionary(grouping: notices, by: \.submission)

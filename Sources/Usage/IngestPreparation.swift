@@ -10,9 +10,9 @@ struct IngestPreparation: Sendable {
     let pool: PostgresPool
     let partitions: PartitionRegistry
     let costs: CostPolicy
+    let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock
-    let ids: IDSource
 
     /// How often events are rated again when prices go at the same time.
     private static let attempts = 3
@@ -27,9 +27,8 @@ struct IngestPreparation: Sendable {
     }
 
     struct Prepared: Sendable {
-        var catalogVersion: Int64
-        var priceVersion: Int64
-        var features: Features
+        /// The catalogue that the events were measured with.
+        var shared: CatalogSnapshot
         var groups: [TenantGroup]
         var unmatched: [UnmatchedEvent]
         var faults: [EventFault] = []
@@ -68,9 +67,7 @@ struct IngestPreparation: Sendable {
         let shared = catalog.current
         var rater = CallRater(costs: shared.costs, version: shared.version, policy: costs, sets: priceSets)
         var prepared = Prepared(
-            catalogVersion: shared.version,
-            priceVersion: shared.costs.version,
-            features: shared.features,
+            shared: shared,
             groups: [],
             unmatched: []
         )
@@ -245,13 +242,15 @@ extension UnmatchedEvent {
 }
 
 extension EventFault {
+    static let unknownSubjectCode = "unknown_subject"
+
     /// The same answer whether the subject is unknown or another tenant's.
     fileprivate static func unknownSubject(_ item: IngestPreparation.Incoming) -> EventFault {
         EventFault(
             index: item.index,
             id: item.event.id,
             pointer: "/subject",
-            code: "unknown_subject",
+            code: unknownSubjectCode,
             detail: "The subject is not one of the tenant that this credential is bound to."
         )
     }

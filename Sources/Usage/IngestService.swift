@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 package import Logging
 package import Postgres
@@ -51,6 +51,7 @@ package final class IngestService: Service {
         ids: IDSource,
         limits: IngestLimits,
         costs: CostPolicy = CostPolicy(),
+        operatorZone: Zone = .utc,
         logger: Logger
     ) {
         let preparation = IngestPreparation(
@@ -58,9 +59,9 @@ package final class IngestService: Service {
             pool: pool,
             partitions: partitions,
             costs: costs,
+            limits: LimitPolicy(operatorZone: operatorZone, ids: ids),
             priceSets: PriceSets(),
-            clock: clock,
-            ids: ids
+            clock: clock
         )
         let metrics = IngestMetrics()
         self.preparation = preparation

@@ -1,11 +1,12 @@
-import BillingCore
+package import BillingCore
 import Catalog
 
-/// An event that has been decoded, attributed to a tenant and measured, and waits to be stored.
-struct PendingEvent: Sendable {
-    let event: UsageEvent
+/// An event that has been decoded, attributed to a tenant and measured, and waits to be stored; or a call that is
+/// described like one and asks for admission.
+package struct PendingEvent: Sendable {
+    package let event: UsageEvent
     /// The event's own time, or the time of receipt where it had none.
-    let time: Instant
+    package let time: Instant
     let receivedAt: Instant
     /// Its position in the request it came with.
     let index: Int
@@ -69,7 +70,7 @@ extension Measurement {
     }
 
     /// Whether it is sold at a price that is known: one that follows the provider cost says nothing where that is not.
-    fileprivate func isPriced(by plan: PlanVersion) -> Bool {
+    func isPriced(by plan: PlanVersion) -> Bool {
         guard isSold(by: plan) else { return false }
         if cost == nil, case .costPlus = plan.charges[feature] { return false }
         return cells.allSatisfy { part in

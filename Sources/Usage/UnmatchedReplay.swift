@@ -21,7 +21,6 @@ struct UnmatchedReplay: Sendable {
     private let matched: [(key: EventKey, tenant: TenantID)]
     private let subject: String?
     private let now: Instant
-    private let ids: IDSource
 
     /// - Parameter limit: how many events to take at most.
     init(subject: String?, limit: Int, by ingest: IngestService) async throws {
@@ -39,19 +38,18 @@ struct UnmatchedReplay: Sendable {
         }
         var prepared = try await ingest.preparation.prepare(incoming, boundTo: nil)
         prepared.unmatched = []
-        flush = try IngestFlush(merging: [prepared])
+        now = ingest.clock.now()
+        flush = try IngestFlush(merging: [prepared], limits: ingest.preparation.limits, at: now)
         matched = prepared.groups.flatMap { group in
             group.events.map { (records[$0.index].key, group.tenant.id) }
         }
         self.subject = subject
-        now = ingest.clock.now()
-        ids = ingest.preparation.ids
     }
 
     /// Counts them, claiming the tenants' own keys: an event that the gateway has sent again in the meantime is not
     /// counted twice.
     func run(in transaction: borrowing Transaction) throws -> ReplayReport {
-        let notices = try flush.run(at: now, ids: ids, in: transaction)
+        let notices = try flush.run(in: transaction)
         try transaction.execute(
             UnmatchedEventStore.markReplayed(matched.map(\.key), tenants: matched.map(\.tenant), at: now)
         )

@@ -22,6 +22,9 @@ struct UsageAlerts {
         day = String(now.description.prefix(10))
     }
 
+    /// Those of limits.
+    mutating func add(_ more: [AlertDraft]) { drafts += more }
+
     /// Usage of a source that names no tenant, once a day.
     mutating func addUnmatched(_ event: UsageEvent) {
         guard noted.insert(.unmatched(source: event.source)).inserted else { return }

@@ -51,3 +51,4 @@ extension CreditGrantID: Encodable {}
 extension DiscountID: Encodable {}
 extension CreditNoteID: Encodable {}
 extension AlertID: Encodable {}
+extension ReservationID: Encodable {}

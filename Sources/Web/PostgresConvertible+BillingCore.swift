@@ -59,3 +59,4 @@ extension PlanID: PostgresConvertible {}
 extension PlanVersionID: PostgresConvertible {}
 extension BillingPeriodID: PostgresConvertible {}
 extension LimitID: PostgresConvertible {}
+extension ReservationID: PostgresConvertible {}

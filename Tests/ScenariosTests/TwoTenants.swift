@@ -14,6 +14,7 @@ struct TwoTenants: Sendable {
         var source: String
         var event: String
         var idempotencyKey: String
+        var budget: String
 
         /// Of the same shapes, and of nothing that exists.
         static let absent = Names(
@@ -25,7 +26,8 @@ struct TwoTenants: Sendable {
             client: "zulu222222222222",
             source: "zulu-source",
             event: "zulu-event",
-            idempotencyKey: "zulu-idempotency"
+            idempotencyKey: "zulu-idempotency",
+            budget: "zulu-budget"
         )
 
         /// The text without the names, so that answers about different things can be compared.
@@ -33,7 +35,7 @@ struct TwoTenants: Sendable {
             let names = [
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
                 (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
-                (creditGrant, "<credit grant>"), (discount, "<discount>"),
+                (creditGrant, "<credit grant>"), (discount, "<discount>"), (budget, "<budget>"),
                 (creditNote, "<credit note>"), (alert, "<alert>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
@@ -45,7 +47,9 @@ struct TwoTenants: Sendable {
         }
 
         private var ids: [String] {
-            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert]
+            [
+                subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget,
+            ]
         }
 
         /// What must not be in an answer to somebody else.
@@ -141,9 +145,14 @@ struct TwoTenants: Sendable {
             client: oauthClient.id,
             source: "\(key)-source",
             event: "\(key)-event",
-            idempotencyKey: "\(key)-idempotency"
+            idempotencyKey: "\(key)-idempotency",
+            budget: "\(key)-budget"
         )
+        let budget = """
+            {"key": "\(names.budget)", "scope": {"user": "*"}, "measure": "requests", "amount": "50", "window": "day"}
+            """
         let own = server.anonymous.with(key: apiKey.json["key"]?.string)
+        try await own.post("/api/v1/budgets", budget).expecting(201)
         try await report(names, with: own)
         return Side(names: names, client: own)
     }

@@ -48,3 +48,13 @@ package struct AlertID: UUIDIdentifier {
         self.rawValue = rawValue
     }
 }
+
+/// A reservation: what an admission answers, and the usage event that settles it repeats.
+package struct ReservationID: UUIDIdentifier {
+    package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+}

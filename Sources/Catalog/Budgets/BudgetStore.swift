@@ -61,6 +61,116 @@ package enum BudgetStore {
         """
     }
 
+    package static func find(
+        _ id: LimitID,
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Budget? {
+        try transaction.first(
+            """
+            \(selection)
+            WHERE tenant_id = \(tenant) AND limit_id = \(id)
+            """,
+            budget
+        )
+    }
+
+    /// The budgets of a key, of one tenant if one is given: first what belongs to no tenant, then what operators made,
+    /// then by tenant.
+    package static func find(
+        key: String,
+        of tenant: TenantID?,
+        limit: Int,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [Budget] {
+        try transaction.query(
+            """
+            \(selection)
+            WHERE key = \(key) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
+            ORDER BY tenant_id <> 0, managed_by <> 'operator', tenant_id
+            LIMIT \(limit)
+            """,
+            budget
+        )
+    }
+
+    /// What a list is narrowed to.
+    package struct Filter: Sendable {
+        package var tenant: TenantID?
+        package var measure: LimitMeasure?
+        /// Leaves provider costs out, which are the operator's only.
+        package var hidesCost = false
+        package var includesArchived = false
+
+        package init() {}
+    }
+
+    /// The place of a budget in the order of lists.
+    package struct Position: Sendable {
+        package let key: String
+        package let tenant: TenantID
+
+        package init(key: String, tenant: TenantID) {
+            self.key = key
+            self.tenant = tenant
+        }
+    }
+
+    /// Budgets by ascending key, those of the same key by tenant.
+    package static func list(
+        _ filter: Filter,
+        after position: Position?,
+        limit: Int,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [Budget] {
+        try transaction.query(page(filter, after: position, limit: limit), budget)
+    }
+
+    static func page(_ filter: Filter, after position: Position?, limit: Int) -> SQL {
+        var conditions: [SQL] = ["true"]
+        if let tenant = filter.tenant { conditions.append("tenant_id = \(tenant)") }
+        if let measure = filter.measure { conditions.append("measure = \(measure)") }
+        if filter.hidesCost { conditions.append("measure <> 'cost'") }
+        if !filter.includesArchived { conditions.append("archived_at IS NULL") }
+        if let position { conditions.append("(key, tenant_id) > (\(position.key), \(position.tenant))") }
+        return """
+            \(selection)
+            WHERE \(SQL.joined(conditions, separator: " AND "))
+            ORDER BY key, tenant_id
+            LIMIT \(limit)
+            """
+    }
+
+    /// Keys of the budgets in force that name a feature.
+    static func keys(
+        naming feature: String,
+        limit: Int,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [String] {
+        try transaction.query(
+            """
+            SELECT DISTINCT key
+            FROM budget
+            WHERE scope ->> 'feature' = \(feature) AND archived_at IS NULL
+            ORDER BY key
+            LIMIT \(limit)
+            """
+        ) { row throws(PostgresError) in try row.next(String.self) }
+    }
+
+    /// Whether a budget in force counts in windows of the tenant's zone: one of its own, or of each tenant.
+    static func haveWindows(of tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
+        try transaction.first(
+            """
+            SELECT EXISTS (
+                SELECT FROM budget
+                WHERE (tenant_id = \(tenant) OR tenant_id = 0 AND scope ->> 'tenant' = '*')
+                    AND window_kind IS NOT NULL AND archived_at IS NULL
+            )
+            """
+        ) { row throws(PostgresError) in try row.next(Bool.self) } ?? false
+    }
+
     private static let selection: SQL = """
         SELECT tenant_id, limit_id, key, scope, measure, amount, currency, window_kind, mode, rate_limit, rate_period,
             rate_burst, rate_sheddable_percent, rate_default_percent, thresholds, alerts_on_forecast, failure_policy,

@@ -16,9 +16,9 @@ struct CostRerating: Sendable {
     let catalog: Catalog
     let pool: PostgresPool
     let policy: CostPolicy
+    let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock
-    let ids: IDSource
 
     /// - Returns: how many events have a cost now.
     func run() async throws -> Int {
@@ -155,7 +155,8 @@ struct CostRerating: Sendable {
                         under: place?.planVersion,
                         cost: event.measured
                     ),
-                    place: place
+                    place: place,
+                    cost: event.call.map(CallCost.priced) ?? .none
                 )
             )
         }
@@ -163,16 +164,26 @@ struct CostRerating: Sendable {
         for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
             alerts.add(newly, from: sequence, of: tenant)
         }
-        try AlertStore.raise(alerts.drafts, at: now, ids: ids, in: transaction)
         let keys = Set(counted.flatMap { $0.counterKeys(of: tenant.id) }).sorted()
-        guard !keys.isEmpty else { return }
+        guard !counted.isEmpty else {
+            return try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
+        }
         var changes = UsageChanges(
             stored: try transaction.query(CounterStore.counters(keys), CounterStore.decode)
         )
+        let surroundings = LimitSurroundings(limits, shared: shared, now: now)
+        var matching = surroundings.matching
+        var windows = WindowCache(zone: tenant.zone)
         for pending in counted {
             try changes.addCost(of: pending, sequence: sequence, tenant: tenant.id)
+            try changes.limitCost(
+                of: pending,
+                matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows),
+                by: tenant
+            )
         }
-        try changes.enqueue(in: transaction)
+        alerts.add(try changes.enqueue(surroundings, in: transaction))
+        try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         late.enqueue(in: transaction)
     }
 
@@ -187,6 +198,8 @@ struct RatedEvent: Sendable {
     let amount: FixedDecimal
     let conversion: CostConversion
     let measured: MeasuredCost
+    /// The newly found cost; nil where only its conversion is new.
+    let call: PricedCall?
     /// The set of newly found prices; nil where the event keeps those it was stored with.
     let set: PriceSets.Reference?
     /// The version of the shared catalogue whose prices it has, where that is not the one it was stored with.
@@ -197,6 +210,7 @@ struct RatedEvent: Sendable {
         amount = call.amount
         conversion = call.conversion
         measured = MeasuredCost(.priced(call))
+        self.call = call
         set = call.set
         self.version = version
     }
@@ -208,6 +222,7 @@ struct RatedEvent: Sendable {
         amount = cost.amount
         self.conversion = conversion
         self.measured = measured
+        call = nil
         set = nil
         version = stored.laterRating?.version
     }

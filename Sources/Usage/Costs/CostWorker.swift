@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 package import Logging
 import Metrics
@@ -15,8 +15,8 @@ package struct CostWorker: Service {
     private let catalog: Catalog
     private let pool: PostgresPool
     private let policy: CostPolicy
+    private let limits: LimitPolicy
     private let clock: Clock
-    private let ids: IDSource
     private let logger: Logger
     private let loop: WorkerLoop
     private let priceSets = PriceSets()
@@ -28,6 +28,7 @@ package struct CostWorker: Service {
         policy: CostPolicy,
         clock: Clock,
         ids: IDSource,
+        operatorZone: Zone = .utc,
         interval: Duration = .seconds(5),
         logger: Logger
     ) {
@@ -35,7 +36,7 @@ package struct CostWorker: Service {
         self.pool = pool
         self.policy = policy
         self.clock = clock
-        self.ids = ids
+        limits = LimitPolicy(operatorZone: operatorZone, ids: ids)
         self.logger = logger
         loop = WorkerLoop("cost_rating", every: interval, clock: clock, logger: logger)
         left = Dictionary(
@@ -70,9 +71,9 @@ package struct CostWorker: Service {
                     catalog: catalog,
                     pool: pool,
                     policy: policy,
+                    limits: limits,
                     priceSets: priceSets,
-                    clock: clock,
-                    ids: ids
+                    clock: clock
                 )
                 rated += try await rerating.run()
             }

@@ -125,9 +125,9 @@ import Web
                     catalog: catalog,
                     pool: pool,
                     policy: CostPolicy(),
+                    limits: LimitPolicy(operatorZone: .utc, ids: .random(server.clock.clock)),
                     priceSets: PriceSets(),
-                    clock: server.clock.clock,
-                    ids: .random(server.clock.clock)
+                    clock: server.clock.clock
                 )
                 let rating = Task { try await rerating.run() }
                 rating.cancel()
