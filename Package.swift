@@ -71,13 +71,18 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "Webhooks",
+            dependencies: ["Identity", crypto, logging, metrics, lifecycle],
+            swiftSettings: settings
+        ),
+        .target(
             name: "Catalog",
             dependencies: [
-                "Identity", .product(name: "OrderedCollections", package: "swift-collections"), lifecycle,
+                "Webhooks", .product(name: "OrderedCollections", package: "swift-collections"), lifecycle,
             ],
             swiftSettings: settings
         ),
-        .target(name: "Limits", dependencies: ["Catalog"], swiftSettings: settings),
+        .target(name: "Limits", dependencies: ["Catalog", crypto, metrics], swiftSettings: settings),
         .target(
             name: "Usage",
             dependencies: [
@@ -143,8 +148,8 @@ let package = Package(
         ),
     ]
         + [
-            "Postgres", "BillingCore", "Web", "Identity", "Catalog", "Limits", "Usage", "Invoicing", "Console",
-            "TurnpikeServer",
+            "Postgres", "BillingCore", "Web", "Identity", "Webhooks", "Catalog", "Limits", "Usage", "Invoicing",
+            "Console", "TurnpikeServer",
         ]
         .map { room in
             .testTarget(

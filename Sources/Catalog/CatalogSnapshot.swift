@@ -17,6 +17,8 @@ package final class CatalogSnapshot: Sendable {
     package let costs: CostCatalog
     /// The budgets in force that name no tenant exactly, by ascending id.
     package let budgets: [Budget]
+    /// The same as the hot paths read them.
+    package let sharedLimits: [Limit]
     /// Event types that some meter reads, features or not. Usage of any other type is `unmetered`.
     package let meteredTypes: Set<String>
 
@@ -33,6 +35,7 @@ package final class CatalogSnapshot: Sendable {
         self.version = version
         self.costs = costs
         self.budgets = budgets
+        sharedLimits = budgets.map { Limit($0) }
         let metersByID = Dictionary(meters.map { ($0.id, $0) }) { first, _ in first }
         self.meters = metersByID
         self.features = Dictionary(features.map { ($0.id, $0) }) { first, _ in first }

@@ -24,6 +24,10 @@ package final class TenantSnapshot: Sendable {
     package let limits: [UsageLimit]
     /// The budgets in force that name this tenant exactly, by ascending id.
     package let budgets: [Budget]
+    /// The spend cap the tenant has or had.
+    package let spendCap: SpendCapInForce?
+    /// Everything that bounds this tenant and no other: its quotas, spend cap and budgets, those out of force too.
+    package let ownLimits: [Limit]
 
     package init(
         id: TenantID,
@@ -37,7 +41,8 @@ package final class TenantSnapshot: Sendable {
         hasLargeCounters: Bool = false,
         subscriptions: [SubscriptionSnapshot] = [],
         limits: [UsageLimit] = [],
-        budgets: [Budget] = []
+        budgets: [Budget] = [],
+        spendCap: SpendCapInForce? = nil
     ) {
         self.id = id
         self.key = key
@@ -51,6 +56,9 @@ package final class TenantSnapshot: Sendable {
         self.subscriptions = subscriptions
         self.limits = limits
         self.budgets = budgets
+        self.spendCap = spendCap
+        let cap = spendCap.map { Limit($0, currency: currency) }
+        ownLimits = limits.map { Limit($0) } + [cap].compactMap { $0 } + budgets.map { Limit($0) }
     }
 
     /// The subscription in force at an instant; nil when none covers it.
@@ -83,7 +91,8 @@ package final class TenantSnapshot: Sendable {
             hasLargeCounters: hasLargeCounters,
             subscriptions: subscriptions,
             limits: limits,
-            budgets: budgets
+            budgets: budgets,
+            spendCap: spendCap
         )
     }
 }

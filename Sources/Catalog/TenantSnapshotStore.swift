@@ -20,8 +20,9 @@ package enum TenantSnapshotStore {
         let results = try transaction.pipeline([
             tenants(ids), subscriptions(ids), SubscriptionSegmentStore.segments(ofTenants: ids),
             periods(ids, endingAfter: horizon), limits(ids), BudgetStore.ofTenants(ids),
+            SpendCapStore.ofTenants(ids),
         ])
-        guard results.count == 6 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
+        guard results.count == 7 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
         let segments = try results[2].map(SubscriptionSegmentStore.segment)
         let plans = try SegmentPlans(of: segments, known: known, in: transaction)
         var assembly = TenantAssembly(now: now, plans: plans)
@@ -30,6 +31,8 @@ package enum TenantSnapshotStore {
         assembly.periods = Dictionary(grouping: try results[3].map(BillingPeriodStore.period), by: \.subscriptionID)
         assembly.limits = Dictionary(grouping: try results[4].map(UsageLimitStore.owned), by: \.tenantID)
         assembly.budgets = Dictionary(grouping: try results[5].map(BudgetStore.budget), by: \.tenantID)
+        let caps = try results[6].map(SpendCapStore.owned)
+        assembly.spendCaps = Dictionary(caps.map { ($0.tenant, $0.cap) }) { first, _ in first }
         var snapshots: [TenantSnapshot] = []
         for row in try results[0].map(TenantRow.init(row:)) {
             snapshots.append(try assembly.snapshot(row))
@@ -127,6 +130,7 @@ private struct TenantAssembly {
     var periods: [SubscriptionID: [BillingPeriod]] = [:]
     var limits: [TenantID: [UsageLimitStore.Owned]] = [:]
     var budgets: [TenantID: [Budget]] = [:]
+    var spendCaps: [TenantID: SpendCapInForce] = [:]
     private var zones: [String: Zone] = [:]
 
     init(now: Instant, plans: SegmentPlans) {
@@ -151,7 +155,8 @@ private struct TenantAssembly {
             hasLargeCounters: row.hasLargeCounters,
             subscriptions: snapshots,
             limits: (limits[row.id] ?? []).map(\.limit),
-            budgets: budgets[row.id] ?? []
+            budgets: budgets[row.id] ?? [],
+            spendCap: spendCaps[row.id]
         )
     }
 

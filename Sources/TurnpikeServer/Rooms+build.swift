@@ -95,9 +95,10 @@ extension Rooms {
 }
 
 extension Dependencies {
-    /// What is used of quotas, and the limits beside them.
+    /// What is left, and what somebody should know of.
     fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
         QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)
+        AlertRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
         BudgetRoutes(
             catalog: catalog,
             pool: pool,
@@ -163,8 +164,10 @@ private struct UsageRoom {
             pool: dependencies.pool,
             partitions: partitions,
             clock: dependencies.clock,
+            ids: dependencies.ids,
             limits: dependencies.configuration.ingestLimits,
             costs: dependencies.configuration.costPolicy,
+            operatorZone: dependencies.configuration.zone,
             logger: dependencies.logger
         )
         costWorker = CostWorker(
@@ -172,6 +175,8 @@ private struct UsageRoom {
             pool: dependencies.pool,
             policy: dependencies.configuration.costPolicy,
             clock: dependencies.clock,
+            ids: dependencies.ids,
+            operatorZone: dependencies.configuration.zone,
             logger: dependencies.logger
         )
         partitionWorker = PartitionWorker(

@@ -206,6 +206,8 @@ private final class AuditTrail: Sendable {
         try await write("voidEvent", server, "POST", "/events/void", void, leaves: .made)
         try await server.ask("PATCH", "/tenants/acme", #"{"subjects": ["acme-eu"]}"#)
         try await write("replayUnmatchedEvents", server, "POST", "/unmatched-events/replay", "{}", leaves: .made)
+        let alert = try await server.ask("GET", "/alerts?kind=unmatched_usage")["data"]?[0] ?? .null
+        try await write("acknowledgeAlert", server, "POST", "/alerts/\(text(alert, "id"))/acknowledge")
         let key = #"{"name": "gateway", "scopes": ["events:write"]}"#
         let made = try await write("createApiKey", server, "POST", "/api-keys", key, leaves: .made)
         let keys = "/api-keys/\(text(made, "id"))"

@@ -37,7 +37,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas",
                 "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice",
                 "listCreditGrants", "listPortalSessions", "listDiscounts", "listInvoiceCreditNotes", "getCreditNote",
-                "getInvoice", "listTenantInvoices":
+                "getInvoice", "listTenantInvoices", "getAlert", "acknowledgeAlert":
                 [plain]
             case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
             case "getCreditGrant", "listCreditApplications", "getDiscount", "revokePortalSession":
@@ -61,7 +61,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "updateClient":
                 [plain.saying(#"{"name": "Mine"}"#), plain.saying(#"{"enabled": false}"#).matching("\"1\"")]
             case "listSubscriptions", "listApiKeys", "listClients", "exportInvoices", "listCreditNotes",
-                "listInvoices", "listUnpricedUsage":
+                "listInvoices", "listUnpricedUsage", "listAlerts":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey", "createClient":
@@ -101,6 +101,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         if path.contains("/credit-grants/") { return names.creditGrant }
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
+        if path.contains("/alerts/") { return names.alert }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 

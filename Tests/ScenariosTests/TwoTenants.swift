@@ -36,7 +36,7 @@ struct TwoTenants: Sendable {
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
                 (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
                 (creditGrant, "<credit grant>"), (discount, "<discount>"), (budget, "<budget>"),
-                (creditNote, "<credit note>"), (tenant, "<tenant>"),
+                (creditNote, "<credit note>"), (alert, "<alert>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
         }
@@ -47,7 +47,7 @@ struct TwoTenants: Sendable {
         }
 
         private var ids: [String] {
-            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, budget]
+            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget]
         }
 
         /// What must not be in an answer to somebody else.
@@ -87,6 +87,10 @@ struct TwoTenants: Sendable {
             )
             SELECT tenant_id, 'fx_rate', 'openai', 'gpt-4o', '2026-11-23Z', 1, 1, 1, 0
             FROM tenant;
+            INSERT INTO alert (tenant_id, alert_id, alert_key, kind, tenant_key, raised_at, detail)
+            SELECT tenant_id, ('0193a1c2-0005-7000-8000-00000000000' || tenant_id)::uuid, 'old', 'limit_reached', key,
+                '2026-11-23Z', jsonb_build_object('told', key || '-note')
+            FROM tenant;
             INSERT INTO signing_key (
                 tenant_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from
             )
@@ -98,7 +102,9 @@ struct TwoTenants: Sendable {
             INSERT INTO revoked_token (tenant_id, token_id, revoked_at, expires_at)
             SELECT tenant_id, gen_random_uuid(), '2026-11-23Z', '2030-01-01Z' FROM tenant;
             INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)
-            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client
+            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client;
+            INSERT INTO webhook_event (tenant_id, event_id, event_type, occurred_at, operator_only, data)
+            SELECT tenant_id, gen_random_uuid(), 'webhook.test', '2026-11-23Z', false, '{}' FROM tenant
             """
         )
         try await server.database.run(financeRows)

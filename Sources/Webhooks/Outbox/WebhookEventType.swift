@@ -1,0 +1,21 @@
+/// What may be told to webhook endpoints. The contract has an entry with an example for each under `webhooks`.
+package enum WebhookEventType: String, CaseIterable, Sendable {
+    case budgetThresholdCrossed = "budget.threshold_crossed"
+    case budgetForecastExceeded = "budget.forecast_exceeded"
+    case limitReached = "limit.reached"
+    case reservationExpired = "reservation.expired"
+    case usageUnpriced = "usage.unpriced"
+    case usageUnmatched = "usage.unmatched"
+    case usageUnsubscribed = "usage.unsubscribed"
+    case invoiceFinalized = "invoice.finalized"
+    case invoicePaid = "invoice.paid"
+    case invoiceVoided = "invoice.voided"
+    case invoiceUncollectible = "invoice.uncollectible"
+    case creditNoteIssued = "credit_note.issued"
+    case subscriptionCreated = "subscription.created"
+    case subscriptionChanged = "subscription.changed"
+    case subscriptionCanceled = "subscription.canceled"
+    case subscriptionResumed = "subscription.resumed"
+    case webhookEndpointDisabled = "webhook_endpoint.disabled"
+    case webhookTest = "webhook.test"
+}
