@@ -59,7 +59,8 @@ package enum LimitStateStore {
             """
     }
 
-    private static var returned: SQL {
+    /// The columns that `decode` reads, of the row `state`.
+    static var returned: SQL {
         """
         state.tenant_id, state.limit_id, state.scope_value, state.window_start, state.window_end, state.used,
             state.held, state.overshoot, state.limit_amount, state.limit_revision, state.thresholds_fired
