@@ -45,12 +45,12 @@ package struct AdmissionRoutes: Sendable {
     @Sendable
     private func check(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let query = request.query()
-        let refusal = query.integer("deny_with", in: 400...499)
+        let refusal = query.oneOf("deny_with", DenialStatus.self)
         try query.finish()
         let check = try AdmissionCheck(request, context)
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
-        return check.answer(body, refusingWith: refusal)
+        return check.answer(body, refusingWith: refusal?.code)
     }
 
     private func decide(
