@@ -183,8 +183,7 @@ extension LimitState {
             row: hold.row,
             windowEnd: hold.windowEnd,
             balance: LimitBalance(amount: amount),
-            revision: hold.limit.revision,
-            firedThresholds: []
+            revision: hold.limit.revision
         )
     }
 }

@@ -34,6 +34,20 @@ package struct LimitState: Sendable, Hashable {
     package let revision: Int64
     /// Percentages whose alert was raised, or need not be, under that revision.
     package let firedThresholds: [FixedDecimal]
+
+    package init(
+        row: LimitRow,
+        windowEnd: Instant,
+        balance: LimitBalance,
+        revision: Int64,
+        firedThresholds: [FixedDecimal] = []
+    ) {
+        self.row = row
+        self.windowEnd = windowEnd
+        self.balance = balance
+        self.revision = revision
+        self.firedThresholds = firedThresholds
+    }
 }
 
 /// Columns of rows, as statements take them.

@@ -1,3 +1,4 @@
+import Admission
 import Catalog
 import Console
 import Identity
@@ -61,6 +62,7 @@ extension Rooms {
         ).register(in: operations)
         dependencies.registerLimits(catalog, in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
+        let admission = AdmissionRoom(dependencies, usage: usage, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
         PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
 
@@ -88,23 +90,25 @@ extension Rooms {
                 invoicing.closingWorker,
                 usage.partitionWorker,
                 usage.costWorker,
+                admission.expiryWorker,
                 usage.ingest,
+                admission.service,
             ]
         )
     }
 }
 
 extension Dependencies {
-    /// What is left, and what somebody should know of.
+    /// What is used of quotas, the limits beside them, and what somebody should know of.
     fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
         QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)
-        AlertRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
         BudgetRoutes(
             catalog: catalog,
             pool: pool,
             costCurrency: configuration.costCurrency,
             operatorZone: configuration.zone
         ).register(in: operations)
+        AlertRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
     }
 
     /// What lowers an invoice, before or after it is final.
@@ -195,6 +199,31 @@ private struct UsageRoom {
         UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
             .register(in: operations)
         UnpricedUsageRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+    }
+}
+
+/// The room of admission: its lanes, and the worker that ends reservations.
+private struct AdmissionRoom {
+    let service: AdmissionService
+    let expiryWorker: ReservationExpiryWorker
+
+    init(_ dependencies: Dependencies, usage: UsageRoom, catalog: Catalog, operations: Operations) {
+        service = AdmissionService(
+            ingest: usage.ingest,
+            catalog: catalog,
+            pool: dependencies.pool,
+            clock: dependencies.clock,
+            limits: dependencies.configuration.admission,
+            logger: dependencies.logger
+        )
+        expiryWorker = ReservationExpiryWorker(
+            pool: dependencies.pool,
+            catalog: catalog,
+            policy: LimitPolicy(operatorZone: dependencies.configuration.zone, ids: dependencies.ids),
+            clock: dependencies.clock,
+            logger: dependencies.logger
+        )
+        AdmissionRoutes(admission: service, catalog: catalog, pool: dependencies.pool).register(in: operations)
     }
 }
 

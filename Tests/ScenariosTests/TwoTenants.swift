@@ -47,7 +47,9 @@ struct TwoTenants: Sendable {
         }
 
         private var ids: [String] {
-            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget]
+            [
+                subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget,
+            ]
         }
 
         /// What must not be in an answer to somebody else.

@@ -91,7 +91,7 @@ package enum ReservationStore {
             """
     }
 
-    /// Some of the reservations whose suspense is over, locked; those that another transaction works on are left out.
+    /// Some of the reservations whose suspense is over.
     package static func due(at now: Instant, limit: Int) -> SQL {
         """
         SELECT \(columns)
@@ -99,7 +99,6 @@ package enum ReservationStore {
         WHERE status = 'held' AND suspense_ends_at <= \(now)
         ORDER BY suspense_ends_at, tenant_id, reservation_id
         LIMIT \(limit)
-        FOR UPDATE SKIP LOCKED
         """
     }
 

@@ -78,7 +78,12 @@ extension ChargeHolds {
         }
     }
 
-    static func row(beside row: LimitRow, _ counter: CounterKey, _ part: Part) -> LimitRow {
+    /// Every row that may hold a part of these counters.
+    package static func allRows(beside row: LimitRow, of counters: some Sequence<CounterKey>) -> [LimitRow] {
+        counters.flatMap { counter in Part.allCases.map { self.row(beside: row, counter, $0) } }
+    }
+
+    private static func row(beside row: LimitRow, _ counter: CounterKey, _ part: Part) -> LimitRow {
         LimitRow(
             tenant: row.tenant,
             limit: row.limit,
@@ -88,7 +93,7 @@ extension ChargeHolds {
     }
 
     /// The limit's own row beside which this one holds a quantity; nil for any other row.
-    static func mainRow(beside row: LimitRow) -> LimitRow? {
+    package static func mainRow(beside row: LimitRow) -> LimitRow? {
         row.scopeValue.first == mark ? row.without(scopeValue: "") : nil
     }
 
@@ -139,6 +144,17 @@ extension ChargeHolds {
 }
 
 extension PendingEvent {
+    /// What some of the use can be charged at most, wherever in the tenant's tiers it falls.
+    /// - Throws: `DecimalError.outOfRange` when an amount leaves its range.
+    package func highestCharge(of totals: [CounterKey: UsageTotal]) throws(DecimalError) -> FixedDecimal {
+        var sum = ExactAmount.zero
+        for (counter, total) in totals {
+            guard let price = place?.price(of: counter.feature)?.price(ofCell: counter.cell) else { continue }
+            sum = try sum.adding(price.highestCharge(of: total))
+        }
+        return try sum.rounded(toDigits: 12)
+    }
+
     /// What the use adds to the total of each counter that has a price, as far as the price looks at it.
     package func heldTotals(of tenant: TenantID) -> [CounterKey: UsageTotal] {
         guard let place, let period = place.billingPeriodID else { return [:] }
