@@ -72,7 +72,7 @@ let package = Package(
         ),
         .target(
             name: "Webhooks",
-            dependencies: ["Identity", crypto, logging, metrics, lifecycle],
+            dependencies: ["Identity", "CLibPQ", crypto, httpTypes, logging, metrics, lifecycle],
             swiftSettings: settings
         ),
         .target(
@@ -122,7 +122,8 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix,
+                "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore,
+                nioPosix,
                 nioHTTP1,
                 unixSignals,
             ],

@@ -43,7 +43,7 @@ package enum LimitStateStore {
                 tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
                 limit_revision
             )
-            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, greatest(overshoot, 0),
+            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot,
                 limit_amount, limit_revision
             FROM unnest(
                 \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
