@@ -122,7 +122,8 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix,
+                "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore,
+                nioPosix,
                 nioHTTP1,
                 unixSignals,
             ],

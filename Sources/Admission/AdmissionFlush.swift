@@ -73,7 +73,9 @@ struct AdmissionFlush: Sendable {
         let existing = try results[2].map(ReservationStore.decodeKeyed)
         var states = AdmissionStates(
             states: try results[3].map(LimitStateStore.decode),
-            arrivals: Dictionary(try results[4].map(RateStateStore.decode).map { ($0.row, $0.arrival) }) { first, _ in first },
+            arrivals: Dictionary(try results[4].map(RateStateStore.decode).map { ($0.row, $0.arrival) }) { first, _ in
+                first
+            },
             charges: try rows.charges(parts: results[5].map(LimitStateStore.decode), in: transaction)
         )
         var decisions = AdmissionDecisions(existing: existing, ids: policy.ids)
@@ -151,13 +153,16 @@ private struct LockedRows {
                     if tenants[hold.row] == nil { tiers.append(hold.row) }
                     tenants[hold.row] = request.tenant
                     counters[hold.row, default: []].formUnion(totals.keys)
-                    for part in ChargeHolds.allRows(beside: hold.row, of: totals.keys) where seen.insert(part).inserted {
+                    for part in ChargeHolds.allRows(beside: hold.row, of: totals.keys) where seen.insert(part).inserted
+                    {
                         changes.append(LimitChange(row: part, windowEnd: hold.windowEnd, amount: .zero, revision: 0))
                     }
                 case .amount, .unpriced:
                     break
                 }
-                guard seen.insert(hold.row).inserted, case .window(let amount, _, _, _) = hold.limit.bound else { continue }
+                guard seen.insert(hold.row).inserted, case .window(let amount, _, _, _) = hold.limit.bound else {
+                    continue
+                }
                 changes.append(
                     LimitChange(
                         row: hold.row,

@@ -59,7 +59,8 @@ final class AdmissionLane: Sendable {
     private let state = Mutex(State())
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
-    private let decide: @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
+    private let decide:
+        @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
     private let release: @Sendable (AdmissionRequest, ReservationID) async -> Void
 
     /// - Parameters:
@@ -68,7 +69,9 @@ final class AdmissionLane: Sendable {
     ///   - release: ends a reservation that nobody waits for any more.
     init(
         patience: Duration,
-        decide: @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome],
+        decide:
+            @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws ->
+            [AdmissionOutcome],
         release: @escaping @Sendable (AdmissionRequest, ReservationID) async -> Void
     ) {
         self.patience = patience

@@ -233,7 +233,7 @@ package final class AdmissionService: Service {
                 guard let first = try await group.next(), let result = first else { throw AdmissionRefusal.tooLate }
                 return result
             }
-        } catch where error.meansUnavailable {
+        } catch  where error.meansUnavailable {
             AdmissionMetrics.countUnavailable(isClosed: true)
             throw Problem.limitsUnavailable
         }
@@ -260,7 +260,10 @@ enum AdmissionMetrics {
         label: "turnpike_admissions_unavailable_total",
         dimensions: [("answered", "closed")]
     )
-    private static let open = Counter(label: "turnpike_admissions_unavailable_total", dimensions: [("answered", "open")])
+    private static let open = Counter(
+        label: "turnpike_admissions_unavailable_total",
+        dimensions: [("answered", "open")]
+    )
 
     /// A call that was answered by failure policy.
     static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }
