@@ -111,7 +111,7 @@ extension CreditableLine {
     fileprivate func taking(_ part: FixedDecimal, currency: Currency) throws(DecimalError) -> CreditedLine {
         var taxLeft = FixedDecimal.zero
         for tax in taxes { taxLeft = try taxLeft.adding(tax.amount) }
-        let tax = try taxLeft.share(part, of: left, currency: currency)
+        let tax = try taxLeft.share(ofTaking: part, from: left, currency: currency)
         let shares = try LargestRemainder.split(tax, over: taxes.map(\.amount), currency: currency)
         return CreditedLine(
             number: number,
@@ -119,23 +119,5 @@ extension CreditableLine {
             taxes: zip(taxes, shares).map { LineTax(rateKey: $0.rateKey, amount: $1) },
             tax: tax
         )
-    }
-}
-
-extension FixedDecimal {
-    /// `self x part / whole`, rounded half away from zero to the minor unit. All are whole minor units, not below zero,
-    /// `part` at most `whole`, and `whole` above zero.
-    fileprivate func share(
-        _ part: FixedDecimal,
-        of whole: FixedDecimal,
-        currency: Currency
-    ) throws(DecimalError) -> FixedDecimal {
-        let unit = UInt128(PowersOfTen.narrow(FixedDecimal.fractionalDigits - currency.minorUnits))
-        let units = [self, part, whole].map { $0.unscaled.magnitude / unit }
-        precondition(units[2] > 0 && units[1] <= units[2], "a part is at most the whole")
-        let product = units[0].multipliedFullWidth(by: units[1])
-        let (quotient, remainder) = units[2].dividingFullWidth((high: product.high, low: product.low))
-        let rounded = remainder >= units[2] - remainder ? quotient + 1 : quotient
-        return try FixedDecimal(validating: Int128(rounded * unit))
     }
 }
