@@ -29,6 +29,13 @@ extension PrintableInvoice {
             issuedAt: document.finalizedAt,
             dueAt: document.dueAt,
             documentedAt: document.finalizedAt ?? invoice.period.end,
+            payment: Payment(
+                total: text(document.amounts.total),
+                paidByCredit: text(document.amounts.paidByCredit),
+                amountDue: text(document.amounts.due),
+                paidAt: invoice.paidAt,
+                reissueOf: invoice.reissueOf?.description
+            ),
             facts: Self.facts(of: whole, zone: zone),
             lines: lines,
             totals: try Self.totals(of: whole, text),
