@@ -13,6 +13,36 @@ package struct CreditableLine: Sendable, Hashable {
     }
 }
 
+extension [CreditableLine] {
+    /// The same lines with no more than an amount left of all of them together, and no more than so much tax of each
+    /// rate: in proportion to what is left of each, by largest remainder.
+    /// - Parameter most: tax included, in whole minor units; nothing where it is below zero.
+    package func limited(
+        to most: FixedDecimal,
+        taxes: [String: FixedDecimal],
+        currency: Currency
+    ) throws(DecimalError) -> [CreditableLine] {
+        let weights = map { Swift.max($0.left, .zero) }
+        var sum = FixedDecimal.zero
+        for weight in weights { sum = try sum.adding(weight) }
+        let whole = Swift.max(most, .zero)
+        guard sum > whole else { return self }
+        var taxLeft = taxes
+        var limited: [CreditableLine] = []
+        for (line, share) in zip(self, try LargestRemainder.split(whole, over: weights, currency: currency)) {
+            var parts: [LineTax] = []
+            for tax in line.taxes {
+                let part = try tax.amount.share(ofTaking: share, from: line.left, currency: currency)
+                let amount = Swift.min(part, Swift.max(taxLeft[tax.rateKey] ?? .zero, .zero))
+                taxLeft[tax.rateKey] = try (taxLeft[tax.rateKey] ?? .zero).subtracting(amount)
+                parts.append(LineTax(rateKey: tax.rateKey, amount: amount))
+            }
+            limited.append(CreditableLine(number: line.number, left: share, taxes: parts))
+        }
+        return limited
+    }
+}
+
 /// A part of a line that is taken back.
 package struct CreditedLine: Sendable, Hashable {
     package let number: Int
