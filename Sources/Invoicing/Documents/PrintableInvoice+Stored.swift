@@ -211,7 +211,7 @@ extension TaxRate {
 
 extension InvoiceFacts {
     /// Below the tenant's name: address, tax number, email.
-    fileprivate var addressLines: [String] {
+    var addressLines: [String] {
         let address = billing.address
         let city = [address?.postalCode, address?.city].compactMap { $0 }.joined(separator: " ")
         let lines = [
