@@ -72,7 +72,7 @@ let package = Package(
         ),
         .target(
             name: "Webhooks",
-            dependencies: ["Identity", crypto, logging, metrics, lifecycle],
+            dependencies: ["Identity", "CLibPQ", crypto, httpTypes, logging, metrics, lifecycle],
             swiftSettings: settings
         ),
         .target(

@@ -34,12 +34,6 @@ enum AdmissionOutcome: Sendable {
     case conflict
 }
 
-/// The snapshots that calls were prepared with are out of date.
-struct StaleAdmission: Error {
-    let tenants: Set<TenantID>
-    let shared: Bool
-}
-
 /// Nothing was admitted: the transaction is rolled back, so that refused calls leave no trace.
 struct NothingAdmitted: Error {
     let outcomes: [AdmissionOutcome]
@@ -57,7 +51,7 @@ struct AdmissionFlush: Sendable {
 
     /// Runs in its transaction. A key that another transaction admits at the same moment fails it as a whole by
     /// `reservation_identity`; tried again, it finds that admission.
-    /// - Throws: `StaleAdmission`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
+    /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(
         isAbandoned: (Int) -> Bool,
         told: ReachedLimits,
@@ -120,7 +114,7 @@ struct AdmissionFlush: Sendable {
         let stale = requests.map(\.tenant).filter { inForce[$0.id] != $0.catalogVersion }
         let version = try current.map { row throws(PostgresError) in try row.next(Int64.self) }.first
         let isStale = requests.contains { $0.prepared.shared.version != version }
-        guard stale.isEmpty, !isStale else { throw StaleAdmission(tenants: Set(stale.map(\.id)), shared: isStale) }
+        guard stale.isEmpty, !isStale else { throw StaleCatalog(tenants: Set(stale.map(\.id)), shared: isStale) }
     }
 }
 

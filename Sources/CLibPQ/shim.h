@@ -8,5 +8,6 @@ static inline int turnpike_name_this_thread(const char *name) {
 }
 
 /* glibc 2.34 has these, and declares them for _GNU_SOURCE only. */
+extern int memfd_create(const char *name, unsigned int flags);
 extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);
 extern int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path);

@@ -1,14 +1,5 @@
 package import BillingCore
-package import Postgres
-
-/// Enumerations are stored by the name they have in the API.
-extension PostgresConvertible where Self: RawRepresentable, RawValue == String {
-    package init?(postgres: String) {
-        self.init(rawValue: postgres)
-    }
-
-    package var postgres: String { rawValue }
-}
+import Postgres
 
 extension Aggregation: PostgresConvertible {}
 extension BillingPeriodStatus: PostgresConvertible {}

@@ -2,6 +2,7 @@ import BillingCore
 import Postgres
 import Synchronization
 import Web
+import Webhooks
 
 extension SubscriptionRoutes {
     typealias Action =
@@ -9,7 +10,7 @@ extension SubscriptionRoutes {
 
     /// Changes a subscription, or only answers what would come of it.
     func act(
-        _ action: String,
+        _ action: SubscriptionAction,
         isDryRun: Bool,
         _ request: APIRequest,
         _ context: RequestContext,
@@ -40,17 +41,17 @@ extension SubscriptionRoutes {
         }
     }
 
-    /// Records who did it, in the same transaction.
+    /// Records who did it and tells of it, in the same transaction.
     static func recorded(
         _ change: SubscriptionChange,
-        _ action: String,
+        _ action: SubscriptionAction,
         by context: RequestContext,
         now: Instant,
         in transaction: borrowing Transaction
     ) throws -> SubscriptionBody {
         let body = SubscriptionBody(change.after, now: now)
         try CatalogDesk.audit(
-            action,
+            action.rawValue,
             .subscription,
             change.after.id.description,
             by: context,
@@ -59,6 +60,7 @@ extension SubscriptionRoutes {
             tenant: change.after.tenantID,
             in: transaction
         )
+        Outbox.enqueue([OutboxEvent(action, change, id: context.ids.next(), at: now)], in: transaction)
         return body
     }
 

@@ -69,7 +69,7 @@ struct SubscriptionRoutes: Sendable {
         }
         let answer = try await desk.write(request, context) { transaction in
             let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
-            let body = try Self.recorded(change, "created", by: context, now: now, in: transaction)
+            let body = try Self.recorded(change, .created, by: context, now: now, in: transaction)
             let location = "/api/v1/subscriptions/\(id)"
             return try .created(body, location: location, revision: change.after.revision)
         }
@@ -80,7 +80,7 @@ struct SubscriptionRoutes: Sendable {
     private func change(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let input = try PlanChangeInput.read(try request.fields(), now: context.clock.now())
         if input.overrides != nil { try desk.requireOperator(context) }
-        return try await act("changed", isDryRun: input.isDryRun, request, context) { id, bound, now, transaction in
+        return try await act(.changed, isDryRun: input.isDryRun, request, context) { id, bound, now, transaction in
             try service.change(id, to: input, boundTo: bound, now: now, in: transaction) { subscription in
                 try request.ifMatch.require(subscription.revision)
             }
@@ -89,7 +89,7 @@ struct SubscriptionRoutes: Sendable {
 
     private func withdrawChanges(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let isDryRun = try Self.isDryRun(request)
-        return try await act("changes_withdrawn", isDryRun: isDryRun, request, context) { id, bound, now, transaction in
+        return try await act(.changesWithdrawn, isDryRun: isDryRun, request, context) { id, bound, now, transaction in
             try service.withdrawChanges(of: id, boundTo: bound, now: now, in: transaction) { subscription in
                 try request.ifMatch.require(subscription.revision)
             }
@@ -98,7 +98,7 @@ struct SubscriptionRoutes: Sendable {
 
     private func cancel(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let input = try CancellationInput.read(try request.fields(emptyIsObject: true), now: context.clock.now())
-        return try await act("cancelled", isDryRun: input.isDryRun, request, context) { id, bound, now, transaction in
+        return try await act(.cancelled, isDryRun: input.isDryRun, request, context) { id, bound, now, transaction in
             try service.cancel(id, at: input.time, boundTo: bound, now: now, in: transaction) { subscription in
                 try request.ifMatch.require(subscription.revision)
             }
@@ -107,7 +107,7 @@ struct SubscriptionRoutes: Sendable {
 
     private func resume(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let isDryRun = try Self.isDryRun(request)
-        return try await act("resumed", isDryRun: isDryRun, request, context) { id, bound, now, transaction in
+        return try await act(.resumed, isDryRun: isDryRun, request, context) { id, bound, now, transaction in
             try service.resume(id, boundTo: bound, now: now, in: transaction) { subscription in
                 try request.ifMatch.require(subscription.revision)
             }

@@ -3,6 +3,7 @@ package import Catalog
 import Identity
 package import Postgres
 package import Web
+import Webhooks
 
 /// What an operator does to invoices: finalise, void, reissue, mark paid or uncollectible.
 package struct InvoiceActionRoutes: Sendable {
@@ -31,20 +32,25 @@ package struct InvoiceActionRoutes: Sendable {
         }
         operations.post("/invoices/{id}/void", "voidInvoice", scope: .invoicesWrite, handler: void)
         operations.post("/invoices/{id}/pay", "payInvoice", scope: .invoicesWrite) {
-            try await act("paid", $0, $1) { actions, head, transaction in
+            try await act("paid", telling: .invoicePaid, $0, $1) { actions, head, transaction in
                 try actions.pay(head.invoice, in: transaction)
             }
         }
         operations.post("/invoices/{id}/mark-uncollectible", "markInvoiceUncollectible", scope: .invoicesWrite) {
-            try await act("marked_uncollectible", $0, $1) { actions, head, transaction in
+            try await act("marked_uncollectible", telling: .invoiceUncollectible, $0, $1) {
+                actions,
+                head,
+                transaction in
                 try actions.markUncollectible(head.invoice, in: transaction)
             }
         }
         operations.post("/invoices/{id}/reissue", "reissueInvoice", scope: .invoicesWrite, handler: reissue)
     }
 
+    /// - Parameter type: what is told of it, where the work itself tells nothing.
     private func act(
         _ action: String,
+        telling type: WebhookEventType? = nil,
         _ request: APIRequest,
         _ context: RequestContext,
         _ work: @escaping @Sendable (InvoiceActions, InvoiceStore.Head, borrowing Transaction) throws -> Void
@@ -54,7 +60,7 @@ package struct InvoiceActionRoutes: Sendable {
         let actions = actions(context, desk.catalog)
         return try await desk.write(invoice: id, request, context) { head, transaction in
             try work(actions, head, transaction)
-            let whole = try record(action, head, actions, context, in: transaction)
+            let whole = try record(action, telling: type, head, actions, context, in: transaction)
             return try .json(InvoiceBody(whole, now: actions.now), revision: whole.invoice.revision)
         }
     }
@@ -69,7 +75,7 @@ package struct InvoiceActionRoutes: Sendable {
         let actions = actions(context, desk.catalog)
         return try await desk.write(invoice: id, request, context) { head, transaction in
             try actions.void(head, isReissued: isReissued, in: transaction)
-            let voided = try record("voided", head, actions, context, in: transaction)
+            let voided = try record("voided", telling: .invoiceVoided, head, actions, context, in: transaction)
             if isReissued { return try reissue(voided.invoice, actions, context, in: transaction) }
             return try .json(InvoiceBody(voided, now: actions.now), revision: voided.invoice.revision)
         }
@@ -108,10 +114,12 @@ package struct InvoiceActionRoutes: Sendable {
         )
     }
 
-    /// Writes to the audit log what was done to an invoice.
+    /// Writes to the audit log what was done to an invoice, and tells of it if the invoice was ever told of: a draft
+    /// has no number.
     /// - Returns: the invoice as it is now.
     private func record(
         _ action: String,
+        telling type: WebhookEventType?,
         _ head: InvoiceStore.Head,
         _ actions: InvoiceActions,
         _ context: RequestContext,
@@ -129,6 +137,10 @@ package struct InvoiceActionRoutes: Sendable {
             before: InvoiceBody(listed: head, tenantKey: key, now: actions.now),
             after: InvoiceBody(listed: changed, tenantKey: key, now: actions.now)
         )
+        if let type, head.document != nil {
+            let event = OutboxEvent(type, whole.invoice, whole.document, id: context.ids.next(), at: actions.now)
+            Outbox.enqueue([event], in: transaction)
+        }
         return whole
     }
 

@@ -5,6 +5,7 @@ package import Invoicing
 package import Logging
 package import Postgres
 package import Web
+package import Webhooks
 
 /// Everything the service is told from outside, checked.
 package struct Configuration: Sendable {
@@ -43,6 +44,8 @@ package struct Configuration: Sendable {
     package var invoiceGrace = InvoiceGrace(hours: 24)
     /// Addresses that configured URLs may lead to although they are not public.
     package var outboundAllowed: [AddressRange] = []
+    /// Nil sends no mail.
+    package var mail: Sendmail?
     package var connectionLimit = 4_000
     /// How long a request, and a handshake, may take to arrive.
     package var readTimeoutSeconds = 30
@@ -109,6 +112,7 @@ package struct Configuration: Sendable {
         connectionLimit = reader.integer(.maximumConnections, in: 10...1_000_000)
         certificate = Self.certificate(&reader)
         outboundAllowed = reader.addressRanges(.outboundAllow)
+        mail = Self.mail(&reader)
         trustedProxies = reader.addressRanges(.trustedProxies)
         ownPortalURL = reader.portalURL()
         portalFrameAncestors = reader.origins(.portalFrameAncestors)
@@ -154,6 +158,18 @@ package struct Configuration: Sendable {
         }
         let lines = (details ?? "").split(separator: ";").map { String($0.trimmingPrefix(while: \.isWhitespace)) }
         return InvoiceSeller(name: name, lines: lines.filter { !$0.isEmpty })
+    }
+
+    private static func mail(_ reader: inout SettingsReader) -> Sendmail? {
+        let path = reader.value(.sendmail, fallback: Sendmail.defaultPath, expecting: "the whole path of a program") {
+            $0.hasPrefix("/") ? $0 : nil
+        }
+        let from = reader.value(
+            .mailFrom,
+            fallback: nil,
+            expecting: "one address such as turnpike@example.com"
+        ) { MailAddress($0) }
+        return from.map { Sendmail(path: path, from: $0) }
     }
 
     private static func certificate(_ reader: inout SettingsReader) -> TLSCertificate? {

@@ -9,6 +9,7 @@ import Postgres
 import ServiceLifecycle
 import Usage
 import Web
+import Webhooks
 
 /// What every room is built from.
 struct Dependencies: Sendable {
@@ -34,22 +35,11 @@ extension Rooms {
     /// **The one place where rooms are put together**: build the room, register its routes, and list its preparations
     /// and workers. A room is built from `Dependencies` and from rooms above it.
     static func build(_ dependencies: Dependencies, operations: Operations) -> Rooms {
-        let identity = Identity(
-            pool: dependencies.pool,
-            writes: dependencies.writes,
-            tenants: TenantLookup.directory(dependencies.pool),
-            throttle: AuthenticationThrottle(
-                limits: dependencies.configuration.authenticationLimits,
-                clock: dependencies.clock
-            ),
-            portalPage: dependencies.configuration.portalURL,
-            oauth: dependencies.configuration.oauth,
-            outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
-            clock: dependencies.clock,
-            ids: dependencies.ids,
-            logger: dependencies.logger
-        )
+        let identity = Identity(dependencies)
         identity.register(in: operations)
+
+        let webhooks = Webhooks(dependencies)
+        webhooks.register(in: operations)
 
         let catalog = Catalog(pool: dependencies.pool, clock: dependencies.clock)
         CatalogRoutes(
@@ -74,7 +64,7 @@ extension Rooms {
                 { try await catalog.reload() },
                 { try await usage.partitionWorker.makeAhead() },
             ],
-            services: dependencies.credentialServices(identity) + [
+            services: dependencies.credentialServices(identity) + webhooks.services + [
                 CatalogFollower(
                     catalog: catalog,
                     listeningWith: dependencies.configuration.postgres,
@@ -156,6 +146,43 @@ extension TaxedInvoiceAccess {
             try InvoiceStore.otherRate(than: rates, of: tenant, in: transaction)
         }
     )
+}
+
+extension Identity {
+    fileprivate init(_ dependencies: Dependencies) {
+        self.init(
+            pool: dependencies.pool,
+            writes: dependencies.writes,
+            tenants: TenantLookup.directory(dependencies.pool),
+            throttle: AuthenticationThrottle(
+                limits: dependencies.configuration.authenticationLimits,
+                clock: dependencies.clock
+            ),
+            portalPage: dependencies.configuration.portalURL,
+            oauth: dependencies.configuration.oauth,
+            outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
+            clock: dependencies.clock,
+            ids: dependencies.ids,
+            logger: dependencies.logger
+        )
+    }
+}
+
+extension Webhooks {
+    fileprivate init(_ dependencies: Dependencies) {
+        self.init(
+            pool: dependencies.pool,
+            writes: dependencies.writes,
+            tenants: TenantLookup.directory(dependencies.pool),
+            masterKey: dependencies.configuration.tokens.masterKey,
+            outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
+            mail: dependencies.configuration.mail,
+            announceDisabled: { endpoint, transaction in Outbox.enqueue([endpoint.event], in: transaction) },
+            clock: dependencies.clock,
+            ids: dependencies.ids,
+            logger: dependencies.logger
+        )
+    }
 }
 
 /// The room of usage: ingest with its lanes, and the workers that make partitions ahead and rate what was unpriced.

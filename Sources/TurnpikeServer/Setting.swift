@@ -1,4 +1,5 @@
 import Identity
+import Webhooks
 
 /// One thing that can be configured: an environment variable, and the flag that says the same.
 package struct Setting: Sendable {
@@ -147,6 +148,17 @@ package struct Setting: Sendable {
         "addresses or ranges, separated by commas, whose X-Forwarded-For or Forwarded is believed"
     )
 
+    package static let mailFrom = Setting(
+        "TURNPIKE_MAIL_FROM",
+        nil,
+        "address that mail of webhook endpoints comes from; without it none is sent"
+    )
+    package static let sendmail = Setting(
+        "TURNPIKE_SENDMAIL",
+        Sendmail.defaultPath,
+        "program that takes mail as sendmail does, by its whole path"
+    )
+
     package static let portalURL = Setting(
         "TURNPIKE_PORTAL_URL",
         nil,
@@ -177,8 +189,8 @@ package struct Setting: Sendable {
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, reservationSeconds, reservationSuspenseSeconds, admissionDeadlineMilliseconds,
         authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
-        outboundAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors, shutdownSeconds,
-        invoiceGraceHours, sellerName, sellerDetails,
+        outboundAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors, mailFrom, sendmail,
+        shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]
 
     /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.

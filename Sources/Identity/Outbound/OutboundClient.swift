@@ -5,11 +5,13 @@ import NIOHTTP1
 import NIOPosix
 import Web
 
-/// Reads a URL that somebody configured. The name is resolved once, the address is judged, and the connection goes to
-/// that very address with the name in `Host` and in TLS: a name that resolves differently a moment later changes
-/// nothing.
+/// Speaks with a URL that somebody configured. The name is resolved once, the address is judged, and the connection
+/// goes to that very address with the name in `Host` and in TLS: a name that resolves differently a moment later
+/// changes nothing.
 /// Redirects are not followed; the answer is bounded in size and time.
 package struct OutboundClient: Sendable {
+    private typealias Exchange<Outcome> = @Sendable (OutboundURL, HTTPClient) async throws -> Outcome
+
     private let addresses: OutboundGuard
     private let timeout: TimeAmount
 
@@ -19,15 +21,49 @@ package struct OutboundClient: Sendable {
     }
 
     /// The body of a 200. Plain HTTP is spoken only with addresses that the operator has allowed by name.
-    ///
+    package func get(_ text: String, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
+        try await inTime(try OutboundURL(text)) { url, client in
+            let request = Self.request(.GET, url, headers: [("Accept", accept)])
+            let response = try await client.execute(request, timeout: timeout)
+            guard response.status == .ok else { throw OutboundFault.status(Int(response.status.code)) }
+            do {
+                return Array(buffer: try await response.body.collect(upTo: limitBytes))
+            } catch is NIOTooManyBytesError {
+                throw OutboundFault.tooLarge(limitBytes: limitBytes)
+            }
+        }
+    }
+
+    /// Sends a body and takes whatever status comes back, with the beginning of the answer; the rest is not read.
+    package func post(
+        _ text: String,
+        headers: [(String, String)],
+        body: [UInt8],
+        excerptBytes: Int
+    ) async throws(OutboundFault) -> OutboundAnswer {
+        try await inTime(try OutboundURL(text)) { url, client in
+            var request = Self.request(.POST, url, headers: headers)
+            request.body = .bytes(body)
+            let response = try await client.execute(request, timeout: timeout)
+            var excerpt: [UInt8] = []
+            for try await part in response.body {
+                excerpt.append(contentsOf: part.readableBytesView.prefix(excerptBytes - excerpt.count))
+                if excerpt.count == excerptBytes { break }
+            }
+            return OutboundAnswer(status: Int(response.status.code), excerpt: excerpt)
+        }
+    }
+
     /// One deadline is for all of it, from the name to the last byte of the body. What can't be cancelled, such as a
     /// name being resolved, is left to end by itself.
-    package func get(_ text: String, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
-        let url = try OutboundURL(text)
-        let (outcomes, first) = AsyncStream.makeStream(of: Result<[UInt8], OutboundFault>.self)
-        let reading = Task {
+    private func inTime<Outcome: Sendable>(
+        _ url: OutboundURL,
+        _ exchange: @escaping Exchange<Outcome>
+    ) async throws(OutboundFault) -> Outcome {
+        let (outcomes, first) = AsyncStream.makeStream(of: Result<Outcome, OutboundFault>.self)
+        let speaking = Task {
             do throws(OutboundFault) {
-                first.yield(.success(try await self.read(url, accept: accept, limitBytes: limitBytes)))
+                first.yield(.success(try await self.speak(with: url, exchange)))
             } catch {
                 first.yield(.failure(error))
             }
@@ -37,14 +73,17 @@ package struct OutboundClient: Sendable {
             first.yield(.failure(.unanswered("it was not complete in time")))
         }
         defer {
-            reading.cancel()
+            speaking.cancel()
             alarm.cancel()
         }
         for await outcome in outcomes { return try outcome.get() }
         throw .unanswered("nobody waits for it any more")
     }
 
-    private func read(_ url: OutboundURL, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
+    private func speak<Outcome: Sendable>(
+        with url: OutboundURL,
+        _ exchange: @escaping Exchange<Outcome>
+    ) async throws(OutboundFault) -> Outcome {
         let address = try await address(of: url)
         guard url.isEncrypted || addresses.isAllowed(address) else { throw .unencrypted }
         var configuration = HTTPClient.Configuration(
@@ -54,33 +93,29 @@ package struct OutboundClient: Sendable {
         configuration.dnsOverride = [url.host: address.description]
         configuration.httpVersion = .http1Only
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-        let answer: Result<[UInt8], any Error>
+        let outcome: Result<Outcome, any Error>
         do {
-            answer = .success(try await body(of: url, accept: accept, limitBytes: limitBytes, client))
+            outcome = .success(try await exchange(url, client))
         } catch {
-            answer = .failure(error)
+            outcome = .failure(error)
         }
         try? await client.shutdown()
-        switch answer {
-        case .success(let bytes): return bytes
+        switch outcome {
+        case .success(let value): return value
         case .failure(let fault as OutboundFault): throw fault
-        case .failure(is NIOTooManyBytesError): throw .tooLarge(limitBytes: limitBytes)
         case .failure(let error): throw .unanswered("\(error)")
         }
     }
 
-    private func body(
-        of url: OutboundURL,
-        accept: String,
-        limitBytes: Int,
-        _ client: HTTPClient
-    ) async throws -> [UInt8] {
+    private static func request(
+        _ method: HTTPMethod,
+        _ url: OutboundURL,
+        headers: [(String, String)]
+    ) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: url.text)
-        request.headers.add(name: "Accept", value: accept)
-        request.headers.add(name: "User-Agent", value: "turnpike")
-        let response = try await client.execute(request, timeout: timeout)
-        guard response.status == .ok else { throw OutboundFault.status(Int(response.status.code)) }
-        return Array(buffer: try await response.body.collect(upTo: limitBytes))
+        request.method = method
+        request.headers = HTTPHeaders(headers + [("User-Agent", "turnpike")])
+        return request
     }
 
     /// The first address of the name, if all of them may be reached: a name that also leads inside is not trusted.
@@ -122,6 +157,13 @@ package struct OutboundClient: Sendable {
         }
         return addresses
     }
+}
+
+/// What a URL said to what was sent there.
+package struct OutboundAnswer: Sendable {
+    package let status: Int
+    /// The beginning of its body.
+    package let excerpt: [UInt8]
 }
 
 /// A URL that may be configured: http or https, a host, no user.

@@ -4,6 +4,7 @@ import Crypto
 import Identity
 import Postgres
 import Web
+import Webhooks
 
 /// Finalises drafts in one transaction: computes them from what the ledger locks hold still, pins what they say, and
 /// numbers them last.
@@ -50,6 +51,7 @@ struct InvoiceFinalizing: Sendable {
         outcome.empty = prepared.filter { $0.invoice.kind == .adjustment && $0.lines.isEmpty }.map(\.invoice)
         try write(prepared, numbered: numbered, failed: outcome.failed, in: transaction)
         outcome.finalized = try number(numbered, in: transaction)
+        Outbox.enqueue(outcome.finalized.flatMap { $0.eventsOfFinalizing(at: now, ids: ids) }, in: transaction)
         return outcome
     }
 

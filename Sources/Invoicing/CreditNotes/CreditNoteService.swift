@@ -3,6 +3,7 @@ import Catalog
 import Identity
 import Postgres
 import Web
+import Webhooks
 
 /// Issues a credit note, in one transaction.
 ///
@@ -39,7 +40,13 @@ struct CreditNoteService: Sendable {
         let after = try invoice.credited(by: arithmetic.amount, due: document.amounts.due, at: now)
         transaction.enqueue(InvoiceStore.credit(after.invoice))
         let note = try number(arithmetic, after.appliedToDue, input, invoice, document, lines, in: transaction)
-        return Outcome(note: note, before: invoice, after: after.invoice)
+        let outcome = Outcome(note: note, before: invoice, after: after.invoice)
+        var events = [OutboxEvent(note, id: context.ids.next())]
+        if outcome.paidTheRest {
+            events.append(OutboxEvent(.invoicePaid, outcome.after, document, id: context.ids.next(), at: now))
+        }
+        Outbox.enqueue(events, in: transaction)
+        return outcome
     }
 
     /// An invoice that says something, and may have something taken back.

@@ -75,6 +75,16 @@ extension PostgresConvertible {
     }
 }
 
+/// Enumerations are stored by their names.
+extension PostgresConvertible where Self: RawRepresentable, RawValue == String {
+    @inlinable
+    package init?(postgres: String) {
+        self.init(rawValue: postgres)
+    }
+
+    @inlinable package var postgres: String { rawValue }
+}
+
 extension Optional: PostgresEncodable where Wrapped: PostgresEncodable {
     @inlinable package static var postgresType: PostgresType { Wrapped.postgresType }
     @inlinable package static var postgresArrayType: PostgresType { Wrapped.postgresArrayType }

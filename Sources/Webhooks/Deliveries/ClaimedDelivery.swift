@@ -1,0 +1,73 @@
+import BillingCore
+import Postgres
+
+/// A delivery that this process may try now, with what the attempt takes. Until its lease ends nobody else has it.
+struct ClaimedDelivery: Sendable {
+    struct Target: Sendable {
+        let kind: WebhookEndpoint.Kind
+        let url: String
+        let signing: WebhookSigning?
+        /// Those that sign at this moment, the present one first.
+        let sealedSecrets: [[UInt8]]
+    }
+
+    struct Event: Sendable {
+        let id: UUIDv7
+        let type: String
+        let occurredAt: Instant
+        /// As it was written.
+        let data: String
+    }
+
+    let id: UUIDv7
+    let endpoint: WebhookEndpointID
+    /// Which attempt this is. It also tells this claim from one that took over after it.
+    let attempt: Int32
+    /// How many have failed since the delivery began or was asked for again.
+    let failures: Int32
+    let target: Target
+    let event: Event
+}
+
+/// What came of an attempt.
+struct AttemptResult: Sendable {
+    enum Outcome: String, CaseIterable, Sendable {
+        case succeeded, failed
+    }
+
+    static let excerptBytes = 1_024
+
+    let outcome: Outcome
+    var statusCode: Int32?
+    /// The beginning of the answer, as text.
+    var excerpt: String?
+    /// Why there was no answer.
+    var error: String?
+
+    /// An answer is a success if its status says so (RFC 9110, section 15.3).
+    init(status: Int, excerpt: [UInt8]) {
+        outcome = (200..<300).contains(status) ? .succeeded : .failed
+        statusCode = Int32(clamping: status)
+        self.excerpt = Self.text(excerpt)
+    }
+
+    init(error: String) {
+        outcome = .failed
+        self.error = String(error.prefix(500))
+    }
+
+    /// A program has taken the message over.
+    static let accepted = AttemptResult(outcome: .succeeded)
+
+    private init(outcome: Outcome) {
+        self.outcome = outcome
+    }
+
+    /// The receiver says that it is gone for good (RFC 9110, section 15.5.11).
+    var isGone: Bool { statusCode == 410 }
+
+    /// Without the one character that PostgreSQL does not store.
+    private static func text(_ bytes: [UInt8]) -> String {
+        String(decoding: bytes.filter { $0 != 0 }.prefix(excerptBytes), as: UTF8.self)
+    }
+}

@@ -1,0 +1,192 @@
+import BillingCore
+import Postgres
+import Web
+
+/// What was delivered and how, read for people; and the end of it all.
+enum DeliveryLog {
+    struct Filter: Sendable {
+        /// Whose endpoints; nil for those of every owner.
+        var tenant: TenantID?
+        var endpointKey: String?
+        var status: DeliveryStatus?
+        var eventType: String?
+    }
+
+    /// A delivery with its event and every attempt, the first one first.
+    struct Detail: Sendable {
+        let delivery: DeliveryRecord
+        let occurredAt: Instant
+        let data: String
+        let attempts: [Attempt]
+    }
+
+    struct Attempt: Sendable {
+        let number: Int32
+        let startedAt: Instant
+        let milliseconds: Int32
+        let outcome: String
+        let statusCode: Int32?
+        let excerpt: String?
+        let error: String?
+    }
+
+    /// More than any delivery gets, however often it is asked for again.
+    private static let attemptLimit = 500
+
+    /// The newest first.
+    static func list(
+        _ filter: Filter,
+        before id: UUIDv7?,
+        count: Int,
+        scope: PostgresScope,
+        pool: PostgresPool
+    ) async throws -> [DeliveryRecord] {
+        var conditions: [SQL] = ["true"]
+        if let tenant = filter.tenant { conditions.append("tenant_id = \(tenant)") }
+        if let key = filter.endpointKey { conditions.append("endpoint_key = \(key)") }
+        if let status = filter.status { conditions.append("status = \(status)") }
+        if let type = filter.eventType { conditions.append("event_type = \(type)") }
+        if let id { conditions.append("delivery_id < \(id)") }
+        return try await pool.query(
+            .interactive,
+            as: scope,
+            """
+            SELECT \(columns) FROM webhook_delivery
+            WHERE \(SQL.joined(conditions, separator: " AND "))
+            ORDER BY delivery_id DESC
+            LIMIT \(count)
+            """,
+            delivery
+        )
+    }
+
+    /// - Parameter tenant: the caller's own; nil for an operator's.
+    static func detail(
+        _ id: UUIDv7,
+        tenant: TenantID?,
+        scope: PostgresScope,
+        pool: PostgresPool
+    ) async throws -> Detail? {
+        try await pool.transaction(.interactive, as: scope) { transaction in
+            let found = try transaction.first(
+                """
+                SELECT \(columns), occurred_at, data
+                FROM webhook_delivery AS delivery CROSS JOIN LATERAL (
+                    SELECT occurred_at, data FROM webhook_event
+                    WHERE webhook_event.tenant_id = delivery.event_tenant_id
+                        AND webhook_event.event_id = delivery.event_id
+                ) AS event
+                WHERE delivery_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
+                """
+            ) { row throws(PostgresError) in
+                (try delivery(&row), try row.next(Instant.self), try row.next(PostgresJSON.self).text)
+            }
+            guard let (delivery, occurredAt, data) = found else { return nil }
+            let attempts = try transaction.query(
+                """
+                SELECT attempt, started_at, duration_ms, outcome, status_code, response_excerpt, error
+                FROM webhook_attempt
+                WHERE tenant_id = \(delivery.endpoint.tenant) AND delivery_id = \(id)
+                ORDER BY attempt
+                LIMIT \(attemptLimit)
+                """,
+                attempt
+            )
+            return Detail(delivery: delivery, occurredAt: occurredAt, data: data, attempts: attempts)
+        }
+    }
+
+    /// Makes a delivery due again, with a whole new schedule. Nil when it has gone.
+    static func retry(
+        _ id: UUIDv7,
+        of tenant: TenantID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> DeliveryRecord? {
+        try transaction.first(
+            """
+            UPDATE webhook_delivery
+            SET status = \(DeliveryStatus.pending), failure_count = 0, next_attempt_at = \(now), finished_at = NULL
+            WHERE tenant_id = \(tenant) AND delivery_id = \(id)
+            RETURNING \(columns)
+            """,
+            delivery
+        )
+    }
+
+    /// How many deliveries wait, and since when the oldest does.
+    static func backlog(pool: PostgresPool) async throws -> (count: Int64, oldest: Instant?)? {
+        try await pool.query(
+            .worker,
+            "SELECT count(*), min(created_at) FROM webhook_delivery WHERE status = 'pending'"
+        ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
+    }
+
+    /// Deletes some of the deliveries made before a time. Returns how many.
+    @Sendable static func removeDeliveries(before time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
+        try await pool.execute(
+            .worker,
+            """
+            DELETE FROM webhook_delivery
+            WHERE (tenant_id, delivery_id) IN (
+                SELECT tenant_id, delivery_id FROM webhook_delivery
+                WHERE created_at < \(time)
+                ORDER BY created_at
+                LIMIT \(limit)
+            )
+            """
+        )
+    }
+
+    /// Deletes some of the events taken before a time. Returns how many.
+    @Sendable static func removeEvents(before time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
+        try await pool.execute(
+            .worker,
+            """
+            DELETE FROM webhook_event
+            WHERE (tenant_id, event_id) IN (
+                SELECT tenant_id, event_id FROM webhook_event
+                WHERE fanned_out_at < \(time)
+                ORDER BY fanned_out_at
+                LIMIT \(limit)
+            )
+            """
+        )
+    }
+
+    private static let columns: SQL = """
+        delivery_id, tenant_id, endpoint_key, event_tenant_id, event_id, event_type, created_at, status, attempt_count,
+            next_attempt_at, finished_at
+        """
+
+    @Sendable private static func delivery(_ row: inout PostgresRow) throws(PostgresError) -> DeliveryRecord {
+        let id = try row.next(UUIDv7.self)
+        let endpoint = WebhookEndpointID(tenant: try row.next(), key: try row.next())
+        let event = DeliveredEventID(tenant: try row.next(), id: try row.next())
+        let type = try row.next(String.self)
+        var delivery = DeliveryRecord(
+            id: id,
+            endpoint: endpoint,
+            event: event,
+            eventType: type,
+            createdAt: try row.next()
+        )
+        delivery.status = try row.next()
+        delivery.attemptCount = try row.next()
+        delivery.nextAttemptAt = try row.next()
+        delivery.finishedAt = try row.next()
+        return delivery
+    }
+
+    @Sendable private static func attempt(_ row: inout PostgresRow) throws(PostgresError) -> Attempt {
+        Attempt(
+            number: try row.next(),
+            startedAt: try row.next(),
+            milliseconds: try row.next(),
+            outcome: try row.next(),
+            statusCode: try row.next(),
+            excerpt: try row.next(),
+            error: try row.next()
+        )
+    }
+}

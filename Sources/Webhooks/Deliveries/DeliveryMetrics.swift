@@ -1,0 +1,38 @@
+import Metrics
+import Web
+
+/// What becomes of deliveries.
+struct DeliveryMetrics: Sendable {
+    private struct Kind: Hashable {
+        let kind: WebhookEndpoint.Kind
+        let outcome: AttemptResult.Outcome
+    }
+
+    private let attempts: [Kind: Counter]
+    private let duration = Timer(label: "turnpike_webhook_attempt_seconds")
+    private let waiting = Gauge(label: "turnpike_webhook_deliveries_waiting")
+    private let oldest = Gauge(label: "turnpike_webhook_oldest_waiting_seconds")
+
+    init() {
+        var attempts: [Kind: Counter] = [:]
+        for kind in WebhookEndpoint.Kind.allCases {
+            for outcome in AttemptResult.Outcome.allCases {
+                attempts[Kind(kind: kind, outcome: outcome)] = Counter(
+                    label: "turnpike_webhook_attempts_total",
+                    dimensions: [("kind", kind.rawValue), ("outcome", outcome.rawValue)]
+                )
+            }
+        }
+        self.attempts = attempts
+    }
+
+    func attempted(_ kind: WebhookEndpoint.Kind, _ outcome: AttemptResult.Outcome, _ duration: Duration) {
+        attempts[Kind(kind: kind, outcome: outcome)]?.increment()
+        self.duration.record(duration: duration)
+    }
+
+    func waits(_ count: Int64, oldestSeconds: Int64) {
+        waiting.record(count)
+        oldest.record(oldestSeconds)
+    }
+}

@@ -1,0 +1,189 @@
+import BillingCore
+import Postgres
+import Web
+
+/// The table `webhook_delivery` as a queue, and `webhook_attempt`.
+enum DeliveryQueue {
+    /// Held while deliveries are claimed, so that the bound on an endpoint holds over all replicas.
+    private static let claimLockID: Int64 = 0x7475_726E_686F_6F6B
+
+    static func insert(_ deliveries: [DeliveryRecord], in transaction: borrowing Transaction) {
+        guard !deliveries.isEmpty else { return }
+        transaction.enqueue(
+            """
+            INSERT INTO webhook_delivery (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id, event_type,
+                status, attempt_count, failure_count, next_attempt_at, created_at)
+            SELECT tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id, event_type,
+                \(DeliveryStatus.pending), 0, 0, created_at, created_at
+            FROM unnest(
+                \(deliveries.map(\.endpoint.tenant))::bigint[], \(deliveries.map(\.id))::uuid[],
+                \(deliveries.map(\.endpoint.key))::text[], \(deliveries.map(\.event.tenant))::bigint[],
+                \(deliveries.map(\.event.id))::uuid[], \(deliveries.map(\.eventType))::text[],
+                \(deliveries.map(\.createdAt))::timestamptz[]
+            ) AS new (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id, event_type, created_at)
+            ON CONFLICT ON CONSTRAINT webhook_delivery_once DO NOTHING
+            """
+        )
+    }
+
+    /// Claims deliveries that are due, the oldest first and of an endpoint no more than `perEndpoint` at a time.
+    ///
+    /// The endpoints that something waits for are found by stepping through the index, so that any number of deliveries
+    /// waiting for one that fails costs the others nothing.
+    static func claim(
+        limit: Int,
+        perEndpoint: Int,
+        leaseSeconds: Int64,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> [ClaimedDelivery] {
+        transaction.enqueue("SELECT pg_advisory_xact_lock(\(claimLockID))")
+        return try transaction.query(
+            claiming(limit: limit, perEndpoint: perEndpoint, leaseSeconds: leaseSeconds, at: now),
+            claimed
+        )
+    }
+
+    static func claiming(limit: Int, perEndpoint: Int, leaseSeconds: Int64, at now: Instant) -> SQL {
+        """
+        WITH RECURSIVE busy AS (
+            (
+                SELECT tenant_id, endpoint_key FROM webhook_delivery WHERE status = 'pending'
+                ORDER BY tenant_id, endpoint_key LIMIT 1
+            )
+            UNION ALL
+            SELECT following.tenant_id, following.endpoint_key
+            FROM busy CROSS JOIN LATERAL (
+                SELECT tenant_id, endpoint_key FROM webhook_delivery
+                WHERE status = 'pending' AND (tenant_id, endpoint_key) > (busy.tenant_id, busy.endpoint_key)
+                ORDER BY tenant_id, endpoint_key LIMIT 1
+            ) AS following
+        ), due AS (
+            SELECT waiting.tenant_id, waiting.delivery_id, waiting.next_attempt_at
+            FROM busy CROSS JOIN LATERAL (
+                SELECT tenant_id, delivery_id, next_attempt_at FROM webhook_delivery
+                WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key AND status = 'pending'
+                    AND next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))
+                ORDER BY next_attempt_at, delivery_id
+                LIMIT \(perEndpoint) - least(\(perEndpoint), (
+                    SELECT count(*) FROM webhook_delivery
+                    WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key
+                        AND leased_until > \(now)
+                ))
+                FOR UPDATE SKIP LOCKED
+            ) AS waiting
+            ORDER BY waiting.next_attempt_at, waiting.delivery_id
+            LIMIT \(limit)
+        ), claimed AS (
+            UPDATE webhook_delivery AS delivery
+            SET attempt_count = attempt_count + 1, leased_until = \(now.adding(seconds: leaseSeconds))
+            FROM due
+            WHERE delivery.tenant_id = due.tenant_id AND delivery.delivery_id = due.delivery_id
+            RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.event_tenant_id,
+                delivery.event_id, delivery.attempt_count, delivery.failure_count
+        )
+        SELECT claimed.delivery_id, claimed.tenant_id, claimed.endpoint_key, claimed.attempt_count,
+            claimed.failure_count, endpoint.kind, endpoint.url, endpoint.signing, endpoint.sealed_secret,
+            CASE WHEN endpoint.previous_secret_expires_at > \(now) THEN endpoint.previous_sealed_secret END,
+            event.event_id, event.event_type, event.occurred_at, event.data
+        FROM claimed
+        JOIN webhook_endpoint AS endpoint
+            ON endpoint.tenant_id = claimed.tenant_id AND endpoint.endpoint_key = claimed.endpoint_key
+        JOIN webhook_event AS event
+            ON event.tenant_id = claimed.event_tenant_id AND event.event_id = claimed.event_id
+        """
+    }
+
+    /// Ends what waits for an endpoint. The endpoint is locked.
+    static func cancelWaiting(
+        for endpoint: WebhookEndpointID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_delivery
+            SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
+            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
+            """
+        )
+    }
+
+    /// Keeps what came of an attempt. A delivery that is gone with its endpoint keeps nothing.
+    static func record(
+        _ result: AttemptResult,
+        of claim: ClaimedDelivery,
+        startedAt: Instant,
+        milliseconds: Int32,
+        in transaction: borrowing Transaction
+    ) {
+        transaction.enqueue(
+            """
+            INSERT INTO webhook_attempt (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome, status_code,
+                response_excerpt, error)
+            SELECT tenant_id, delivery_id, \(claim.attempt), \(startedAt), \(milliseconds), \(result.outcome.rawValue),
+                \(result.statusCode), \(result.excerpt), \(result.error)
+            FROM webhook_delivery
+            WHERE tenant_id = \(claim.endpoint.tenant) AND delivery_id = \(claim.id)
+            ON CONFLICT DO NOTHING
+            """
+        )
+    }
+
+    /// It has arrived, whoever else thinks it is on its way.
+    static func succeed(_ claim: ClaimedDelivery, at now: Instant, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_delivery
+            SET status = \(DeliveryStatus.succeeded), finished_at = \(now), leased_until = NULL
+            WHERE tenant_id = \(claim.endpoint.tenant) AND delivery_id = \(claim.id)
+            """
+        )
+    }
+
+    /// It has failed, and is tried again if there is a time for that. A claim that another one has taken over changes
+    /// nothing.
+    static func fail(
+        _ claim: ClaimedDelivery,
+        retryAt: Instant?,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_delivery
+            SET status = \(retryAt == nil ? DeliveryStatus.failed : .pending), failure_count = failure_count + 1,
+                next_attempt_at = \(retryAt ?? now), finished_at = \(retryAt == nil ? now : nil), leased_until = NULL
+            WHERE tenant_id = \(claim.endpoint.tenant) AND delivery_id = \(claim.id)
+                AND status = 'pending' AND attempt_count = \(claim.attempt)
+            """
+        )
+    }
+
+    @Sendable private static func claimed(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery {
+        let id = try row.next(UUIDv7.self)
+        let endpoint = WebhookEndpointID(tenant: try row.next(), key: try row.next())
+        let (attempt, failures) = (try row.next(Int32.self), try row.next(Int32.self))
+        let (kind, url) = (try row.next(WebhookEndpoint.Kind.self), try row.next(String.self))
+        let signing = try row.next(WebhookSigning?.self)
+        let secrets = [try row.next(PostgresBytes?.self), try row.next(PostgresBytes?.self)]
+        return ClaimedDelivery(
+            id: id,
+            endpoint: endpoint,
+            attempt: attempt,
+            failures: failures,
+            target: ClaimedDelivery.Target(
+                kind: kind,
+                url: url,
+                signing: signing,
+                sealedSecrets: secrets.compactMap { $0?.bytes }
+            ),
+            event: ClaimedDelivery.Event(
+                id: try row.next(),
+                type: try row.next(),
+                occurredAt: try row.next(),
+                data: try row.next(PostgresJSON.self).text
+            )
+        )
+    }
+}

@@ -1,0 +1,41 @@
+import BillingCore
+import Logging
+import Postgres
+import ServiceLifecycle
+import Web
+
+/// Forgets events and deliveries after 30 days, and measures what waits. Safe on every replica.
+struct WebhookUpkeepWorker: Service {
+    static let keptSeconds: Int64 = 30 * 86_400
+    private static let batch = 1_000
+
+    let pool: PostgresPool
+    let metrics: DeliveryMetrics
+    let clock: Clock
+    let logger: Logger
+
+    func run() async throws {
+        await WorkerLoop("webhook_upkeep", every: .seconds(60), clock: clock, logger: logger).run {
+            try await measure()
+            try await sweep()
+        }
+    }
+
+    func measure() async throws {
+        let now = clock.now()
+        guard let backlog = try await DeliveryLog.backlog(pool: pool) else { return }
+        let age = backlog.oldest.map { (now.microseconds - $0.microseconds) / 1_000_000 } ?? 0
+        metrics.waits(backlog.count, oldestSeconds: max(0, age))
+    }
+
+    /// Deliveries go before the events they are of.
+    func sweep() async throws {
+        let time = clock.now().adding(seconds: -Self.keptSeconds)
+        for removal in [DeliveryLog.removeDeliveries, DeliveryLog.removeEvents] {
+            var removed = 0
+            repeat {
+                removed = try await removal(time, Self.batch, pool)
+            } while removed == Self.batch && !Task.isCancelled
+        }
+    }
+}

@@ -1,0 +1,72 @@
+import BillingCore
+import Postgres
+
+/// Names an endpoint: keys are unique within an owner.
+struct WebhookEndpointID: Hashable, Sendable, CustomStringConvertible {
+    /// `TenantID.operatorWide` for the operator's own.
+    let tenant: TenantID
+    let key: String
+
+    var description: String { "\(tenant)/\(key)" }
+}
+
+/// Where events are told, and how.
+struct WebhookEndpoint: Sendable {
+    enum Kind: String, CaseIterable, Sendable, PostgresConvertible {
+        /// A signed request after Standard Webhooks.
+        case webhook
+        /// An incoming webhook of Slack, or of what speaks like it.
+        case slack
+        /// A mail.
+        case email
+    }
+
+    enum DisabledReason: String, Sendable, PostgresConvertible {
+        /// It answered 410.
+        case gone
+        /// Nothing has reached it for days.
+        case failing
+    }
+
+    let id: WebhookEndpointID
+    let kind: Kind
+    var url: String
+    var description: String
+    var events: WebhookEventSelection
+    var isEnabled: Bool
+    /// Nil for kinds that are not signed.
+    let signing: WebhookSigning?
+    var publicKey: String?
+    var previousPublicKey: String?
+    /// Until when the secret before the present one signs too.
+    var previousSecretExpiresAt: Instant?
+    /// Since when every attempt has failed; nil while the last one succeeded.
+    var failingSince: Instant?
+    /// Why the service stopped using it; nil when it did not.
+    var disabledReason: DisabledReason?
+    var disabledAt: Instant?
+    let createdAt: Instant
+    var updatedAt: Instant
+    var revision: Int64
+}
+
+/// Which events an endpoint is told.
+enum WebhookEventSelection: Sendable, Hashable {
+    static let wildcard = "*"
+
+    case all
+    case only([WebhookEventType])
+
+    /// As the API has it, and the database.
+    var names: [String] {
+        switch self {
+        case .all: [Self.wildcard]
+        case .only(let types): types.map(\.rawValue)
+        }
+    }
+
+    /// What a later release may have stored besides is left out.
+    init(stored names: [String]) {
+        self = names.contains(Self.wildcard) ? .all : .only(names.compactMap(WebhookEventType.init))
+    }
+}

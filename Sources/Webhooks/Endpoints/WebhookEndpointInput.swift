@@ -1,0 +1,129 @@
+import BillingCore
+import Identity
+import Web
+
+/// The validated body of `POST /api/v1/webhook-endpoints`.
+struct NewWebhookEndpoint: Sendable {
+    let key: String
+    let tenantKey: String?
+    let kind: WebhookEndpoint.Kind
+    let url: String
+    let description: String
+    let events: WebhookEventSelection
+    let isEnabled: Bool
+    /// Nil for kinds that are not signed.
+    let signing: WebhookSigning?
+
+    init(_ request: APIRequest) throws {
+        let fields = try request.fields()
+        key = fields.key("key")
+        tenantKey = fields.optionalKey("tenant")
+        kind = fields.choice("kind", default: .webhook)
+        url = fields.string("url", maximumLength: 2_000)
+        if !url.isEmpty { kind.check(url, fields) }
+        description = fields.optionalString("description", minimumLength: 0, maximumLength: 500) ?? ""
+        events = WebhookEventSelection(fields)
+        isEnabled = fields.bool("enabled", default: true)
+        if kind == .webhook {
+            signing = fields.choice("signing", default: .hmac)
+        } else {
+            signing = nil
+            if fields.contains("signing") {
+                _ = fields.optionalString("signing")
+                let detail = "only endpoints of the kind \"webhook\" are signed"
+                fields.fault(at: "signing", code: "not_allowed", detail: detail)
+            }
+        }
+        try fields.finish()
+    }
+}
+
+/// The validated body of `PATCH /api/v1/webhook-endpoints/{key}` (RFC 7396): absent members stay.
+struct WebhookEndpointPatch: Sendable {
+    private static let fixed = ["key", "tenant", "kind", "signing"]
+    private static let needed = ["url", "events", "enabled"]
+
+    private let body: JSONValue
+    private let description: String?
+    private let events: WebhookEventSelection?
+    private let isEnabled: Bool?
+
+    init(_ request: APIRequest) throws {
+        body = try request.json()
+        let fields = JSONObjectReader(body)
+        for name in Self.fixed where fields.contains(name) {
+            fields.fault(at: name, code: "immutable", detail: "\"\(name)\" of a webhook endpoint cannot be changed")
+        }
+        for name in Self.needed where body[name] == .null {
+            fields.fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
+        }
+        _ = fields.optionalString("url", maximumLength: 2_000)
+        let given = fields.optionalString("description", minimumLength: 0, maximumLength: 500)
+        description = body["description"] == .null ? "" : given
+        events = fields.contains("events") ? WebhookEventSelection(fields) : nil
+        isEnabled = fields.contains("enabled") ? fields.bool("enabled", default: true) : nil
+        try fields.finish()
+    }
+
+    /// The endpoint as the body wants it. Enabling one again gives it a new start.
+    func applied(to endpoint: WebhookEndpoint) throws -> WebhookEndpoint {
+        var changed = endpoint
+        let fields = JSONObjectReader(body)
+        if case .string(let url)? = body["url"] {
+            endpoint.kind.check(url, fields)
+            guard fields.faults.isEmpty else { throw ValidationFailure(fields.faults) }
+            changed.url = url
+        }
+        changed.description = description ?? endpoint.description
+        changed.events = events ?? endpoint.events
+        changed.isEnabled = isEnabled ?? endpoint.isEnabled
+        if changed.isEnabled {
+            if !endpoint.isEnabled { changed.failingSince = nil }
+            changed.disabledReason = nil
+            changed.disabledAt = nil
+        }
+        return changed
+    }
+}
+
+extension WebhookEndpoint.Kind {
+    /// Records a fault where this kind can't use the URL.
+    fileprivate func check(_ url: String, _ fields: JSONObjectReader) {
+        switch self {
+        case .webhook, .slack:
+            do throws(OutboundFault) {
+                _ = try OutboundURL(url)
+            } catch {
+                fields.fault(at: "url", code: "invalid_url", detail: "\"url\": \(error)")
+            }
+        case .email:
+            if MailAddress(mailto: url) == nil {
+                let detail = "\"url\" of the kind \"email\" must be \(MailAddress.expectation)"
+                fields.fault(at: "url", code: "invalid_url", detail: detail)
+            }
+        }
+    }
+}
+
+extension WebhookEventSelection {
+    /// Reads `events`: types of the catalogue, or `"*"` alone for all of them, those of later releases too.
+    fileprivate init(_ fields: JSONObjectReader) {
+        let names = fields.strings("events", minimumCount: 1, maximumCount: WebhookEventType.allCases.count)
+        guard names != [Self.wildcard] else {
+            self = .all
+            return
+        }
+        self = .only(
+            names.enumerated().compactMap { index, name in
+                let type = WebhookEventType(rawValue: name)
+                if type == nil {
+                    let nearest = Nearest.name(to: name, among: WebhookEventType.allCases.map(\.rawValue))
+                    let hint = nearest.map { "; do you mean \"\($0)\"?" } ?? ""
+                    let detail = "there is no event type \"\(name)\"\(hint)"
+                    fields.fault(at: "events/\(index)", code: "unknown_event_type", detail: detail)
+                }
+                return type
+            }
+        )
+    }
+}

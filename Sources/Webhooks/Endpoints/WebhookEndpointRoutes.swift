@@ -1,0 +1,256 @@
+import BillingCore
+import HTTPTypes
+import Identity
+import Postgres
+import Web
+
+/// `/api/v1/webhook-endpoints`. A caller bound to a tenant sees and makes its tenant's endpoints. An operator names the
+/// tenant of one that is not its own: `?tenant=acme`.
+struct WebhookEndpointRoutes: Sendable {
+    static let resource = "webhook_endpoint"
+
+    let pool: PostgresPool
+    let writes: IdempotentWrites
+    let tenants: TenantDirectory
+    /// Nil makes no endpoints that are signed.
+    let masterKey: MasterKey?
+    /// Whether the service can send mail.
+    let sendsMail: Bool
+
+    func register(in operations: Operations) {
+        let (all, one) = ("/webhook-endpoints", "/webhook-endpoints/{key}")
+        operations.post(all, "createWebhookEndpoint", scope: .webhooksWrite) { try await create($0, $1) }
+        operations.get(all, "listWebhookEndpoints", scope: .webhooksRead) { try await list($0, $1) }
+        operations.get(one, "getWebhookEndpoint", scope: .webhooksRead) { try await get($0, $1) }
+        operations.patch(one, "updateWebhookEndpoint", scope: .webhooksWrite) { try await update($0, $1) }
+        operations.delete(one, "deleteWebhookEndpoint", scope: .webhooksWrite) { try await delete($0, $1) }
+        operations.post(one + "/rotate-secret", "rotateWebhookEndpointSecret", scope: .webhooksWrite) {
+            try await rotate($0, $1)
+        }
+        operations.post(one + "/test", "testWebhookEndpoint", scope: .webhooksWrite) { try await test($0, $1) }
+    }
+
+    private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let new = try NewWebhookEndpoint(request)
+        let owner = try await EndpointOwner(named: new.tenantKey, context, tenants)
+        let id = WebhookEndpointID(tenant: owner.tenant, key: new.key)
+        let key = new.signing.map { WebhookSigningKey(generating: $0) }
+        let sealedSecret = try key?.sealed(for: id, try requiredMasterKey())
+        if new.kind == .email, !sendsMail { throw Problem.mailNotConfigured }
+        let now = context.clock.now()
+        let endpoint = WebhookEndpoint(
+            id: id,
+            kind: new.kind,
+            url: new.url,
+            description: new.description,
+            events: new.events,
+            isEnabled: new.isEnabled,
+            signing: new.signing,
+            publicKey: try key?.publicText(),
+            createdAt: now,
+            updatedAt: now,
+            revision: 1
+        )
+        return try await writes.perform(request, context) { transaction in
+            switch try WebhookEndpointStore.insert(endpoint, sealedSecret: sealedSecret, in: transaction) {
+            case .inserted: break
+            case .taken: throw Problem.alreadyExists(Self.resource, new.key)
+            case .full: throw Problem.tooManyEndpoints
+            }
+            let body = WebhookEndpointBody(endpoint, tenantKey: owner.key)
+            try Self.record("created", id, after: body, context, in: transaction)
+            var answer = try body.answer(showing: key, status: .created, revision: endpoint.revision)
+            let query = owner.key.map { context.principal.isOperatorWide ? "?tenant=\($0)" : "" } ?? ""
+            answer.headers[.location] = "\(Operations.basePath)/webhook-endpoints/\(new.key)\(query)"
+            return answer
+        }
+    }
+
+    private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let page = query.page()
+        let asked = query.string("tenant")
+        try query.finish()
+        let owner = try await EndpointOwner(named: asked, context, tenants)
+        let rows = try await WebhookEndpointStore.list(
+            tenant: owner.key == nil ? nil : owner.tenant,
+            after: try Self.position(page),
+            count: page.fetchCount,
+            scope: context.databaseScope,
+            pool: pool
+        )
+        let endpoints = page.page(rows) { [$0.id.tenant.description, $0.id.key] }
+        let keys = try await tenants.keys(Set(endpoints.data.map(\.id.tenant)).subtracting([.operatorWide]))
+        return try .json(endpoints.map { WebhookEndpointBody($0, tenantKey: keys[$0.id.tenant]) })
+    }
+
+    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let (id, owner) = try await endpoint(request, context)
+        guard let endpoint = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) else {
+            throw Problem.notFound(Self.resource, id.key)
+        }
+        return try .json(WebhookEndpointBody(endpoint, tenantKey: owner.key), revision: endpoint.revision)
+    }
+
+    /// Disabling one ends what was on its way to it.
+    private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let patch = try WebhookEndpointPatch(request)
+        return try await change(request, context) { endpoint, owner, now, transaction in
+            var updated = try patch.applied(to: endpoint)
+            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
+            guard
+                try JSONValue(encoding: before)
+                    != JSONValue(encoding: WebhookEndpointBody(updated, tenantKey: owner.key))
+            else { return try .json(before, revision: endpoint.revision) }
+            updated.updatedAt = now
+            updated.revision += 1
+            WebhookEndpointStore.update(updated, in: transaction)
+            if !updated.isEnabled { DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction) }
+            let after = WebhookEndpointBody(updated, tenantKey: owner.key)
+            try Self.record("updated", endpoint.id, before: before, after: after, context, in: transaction)
+            return try .json(after, revision: updated.revision)
+        }
+    }
+
+    private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try await change(request, context) { endpoint, owner, _, transaction in
+            WebhookEndpointStore.delete(endpoint.id, in: transaction)
+            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
+            try Self.record("deleted", endpoint.id, before: before, context, in: transaction)
+            return .noContent
+        }
+    }
+
+    private func rotate(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let rotation = try WebhookSecretRotation(request)
+        let masterKey = try requiredMasterKey()
+        return try await change(request, context) { endpoint, owner, now, transaction in
+            guard let signing = endpoint.signing else { throw Problem.unsignedEndpoint }
+            let key = WebhookSigningKey(generating: signing)
+            var rotated = endpoint
+            rotated.previousPublicKey = endpoint.publicKey
+            rotated.publicKey = try key.publicText()
+            rotated.previousSecretExpiresAt = now.adding(seconds: rotation.overlapSeconds)
+            rotated.updatedAt = now
+            rotated.revision += 1
+            let sealedSecret = try key.sealed(for: endpoint.id, masterKey)
+            WebhookEndpointStore.rotate(rotated, to: sealedSecret, in: transaction)
+            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
+            let after = WebhookEndpointBody(rotated, tenantKey: owner.key)
+            try Self.record("secret_rotated", endpoint.id, before: before, after: after, context, in: transaction)
+            return try after.answer(showing: key, status: .ok, revision: rotated.revision)
+        }
+    }
+
+    /// Puts an event on its way to this endpoint alone, whatever events it is told.
+    private func test(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.fields(emptyIsObject: true).finish()
+        return try await change(request, context) { endpoint, owner, now, transaction in
+            guard endpoint.isEnabled else { throw Problem.disabledEndpoint }
+            let event = OutboxEvent(
+                id: context.ids.next(),
+                tenant: endpoint.id.tenant,
+                type: .webhookTest,
+                occurredAt: now,
+                data: .members([
+                    "tenant": owner.key.map(JSONValue.string) ?? .null, "endpoint": .string(endpoint.id.key),
+                ])
+            )
+            let delivery = DeliveryRecord(id: context.ids.next(), of: event, to: endpoint.id, at: now)
+            OutboxFanOut.insert(event, fannedOutAt: now, in: transaction)
+            DeliveryQueue.insert([delivery], in: transaction)
+            let body = DeliveryBody(delivery, tenantKey: owner.key)
+            try Self.record("tested", endpoint.id, after: body, context, in: transaction)
+            var answer = try Answer.json(body, status: .accepted)
+            answer.headers[.location] = "\(Operations.basePath)/deliveries/\(delivery.id)"
+            return answer
+        }
+    }
+
+    private typealias Change =
+        @Sendable (WebhookEndpoint, EndpointOwner, _ now: Instant, borrowing Transaction) throws -> Answer
+
+    /// Runs a change on the locked endpoint, when it is there for this caller and is the version it means.
+    private func change(
+        _ request: APIRequest,
+        _ context: RequestContext,
+        _ work: @escaping Change
+    ) async throws -> Answer {
+        let (id, owner) = try await endpoint(request, context)
+        let now = context.clock.now()
+        return try await writes.perform(request, context) { transaction in
+            guard let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
+                throw Problem.notFound(Self.resource, id.key)
+            }
+            try request.ifMatch.require(endpoint.revision)
+            return try work(endpoint, owner, now, transaction)
+        }
+    }
+
+    private func endpoint(
+        _ request: APIRequest,
+        _ context: RequestContext
+    ) async throws -> (WebhookEndpointID, EndpointOwner) {
+        let query = request.query()
+        let asked = query.string("tenant")
+        try query.finish()
+        let key = try request.parameter("key")
+        let owner = try await EndpointOwner(named: asked, context, tenants)
+        return (WebhookEndpointID(tenant: owner.tenant, key: key), owner)
+    }
+
+    private func requiredMasterKey() throws(Problem) -> MasterKey {
+        guard let masterKey else { throw .webhooksNotConfigured }
+        return masterKey
+    }
+
+    private static func position(_ page: PageRequest) throws(Problem) -> WebhookEndpointID? {
+        guard let after = page.after else { return nil }
+        guard after.count == 2, let tenant = Int64(after[0]) else { throw PageRequest.invalidCursor }
+        return WebhookEndpointID(tenant: TenantID(tenant), key: after[1])
+    }
+
+    private static func record(
+        _ what: String,
+        _ id: WebhookEndpointID,
+        before: (any Encodable)? = nil,
+        after: (any Encodable)? = nil,
+        _ context: RequestContext,
+        in transaction: borrowing Transaction
+    ) throws {
+        try AuditLog.record(
+            in: transaction,
+            by: context,
+            action: "\(resource).\(what)",
+            resource: (resource, id.key),
+            tenant: id.tenant,
+            before: before,
+            after: after
+        )
+    }
+}
+
+extension Problem {
+    fileprivate static let webhooksNotConfigured = Problem(
+        .serviceUnavailable,
+        code: "webhooks_not_configured",
+        detail: "This service signs no webhooks: TURNPIKE_MASTER_KEY is not set."
+    )
+    fileprivate static let mailNotConfigured = Problem(
+        .serviceUnavailable,
+        code: "mail_not_configured",
+        detail: "This service sends no mail: TURNPIKE_MAIL_FROM is not set."
+    )
+    fileprivate static let tooManyEndpoints = Problem.conflict(
+        code: "too_many_webhook_endpoints",
+        detail: "There are already \(WebhookEndpointStore.maximumCount) webhook endpoints."
+    )
+    fileprivate static let unsignedEndpoint = Problem.conflict(
+        code: "webhook_endpoint_has_no_secret",
+        detail: "Only endpoints of the kind \"webhook\" are signed; this one has no secret."
+    )
+    static let disabledEndpoint = Problem.conflict(
+        code: "webhook_endpoint_disabled",
+        detail: "This webhook endpoint is disabled. Enable it first."
+    )
+}

@@ -1,0 +1,162 @@
+import BillingCore
+import Postgres
+import Web
+
+/// The table `webhook_endpoint`.
+enum WebhookEndpointStore {
+    /// Within an owner, so that an event is never told to any number of places.
+    static let maximumCount = 100
+
+    enum Insertion: Sendable {
+        case inserted, taken, full
+    }
+
+    static func insert(
+        _ endpoint: WebhookEndpoint,
+        sealedSecret: [UInt8]?,
+        in transaction: borrowing Transaction
+    ) throws -> Insertion {
+        let count = try transaction.first(
+            "SELECT count(*) FROM webhook_endpoint WHERE tenant_id = \(endpoint.id.tenant)"
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
+        guard (count ?? 0) < maximumCount else { return .full }
+        let inserted = try transaction.execute(
+            """
+            INSERT INTO webhook_endpoint (tenant_id, endpoint_key, kind, url, description, events, enabled, signing,
+                sealed_secret, public_key, created_at, updated_at, revision)
+            VALUES (\(endpoint.id.tenant), \(endpoint.id.key), \(endpoint.kind), \(endpoint.url),
+                \(endpoint.description), \(endpoint.events.names), \(endpoint.isEnabled), \(endpoint.signing),
+                \(sealedSecret.map { PostgresBytes(bytes: $0) }), \(endpoint.publicKey), \(endpoint.createdAt),
+                \(endpoint.updatedAt), \(endpoint.revision))
+            ON CONFLICT DO NOTHING
+            """
+        )
+        return inserted == 1 ? .inserted : .taken
+    }
+
+    /// - Parameter scope: the tenant's own for a bound caller, so that row-level security stands behind the filter.
+    static func find(
+        _ id: WebhookEndpointID,
+        scope: PostgresScope,
+        pool: PostgresPool
+    ) async throws -> WebhookEndpoint? {
+        try await pool.query(
+            .interactive,
+            as: scope,
+            """
+            SELECT \(columns) FROM webhook_endpoint
+            WHERE tenant_id = \(id.tenant) AND endpoint_key = \(id.key)
+            ORDER BY tenant_id, endpoint_key LIMIT 1
+            """,
+            endpoint
+        ).first
+    }
+
+    /// In the order of owners and keys.
+    /// - Parameter tenant: nil for those of every owner.
+    static func list(
+        tenant: TenantID?,
+        after: WebhookEndpointID?,
+        count: Int,
+        scope: PostgresScope,
+        pool: PostgresPool
+    ) async throws -> [WebhookEndpoint] {
+        var conditions: [SQL] = ["true"]
+        if let tenant { conditions.append("tenant_id = \(tenant)") }
+        if let after { conditions.append("(tenant_id, endpoint_key) > (\(after.tenant), \(after.key))") }
+        return try await pool.query(
+            .interactive,
+            as: scope,
+            """
+            SELECT \(columns) FROM webhook_endpoint
+            WHERE \(SQL.joined(conditions, separator: " AND "))
+            ORDER BY tenant_id, endpoint_key
+            LIMIT \(count)
+            """,
+            endpoint
+        )
+    }
+
+    /// The endpoint locked for a change. Whoever changes an endpoint and its deliveries locks the endpoint first.
+    static func lock(_ id: WebhookEndpointID, in transaction: borrowing Transaction) throws -> WebhookEndpoint? {
+        try transaction.first(
+            """
+            SELECT \(columns) FROM webhook_endpoint
+            WHERE tenant_id = \(id.tenant) AND endpoint_key = \(id.key)
+            FOR NO KEY UPDATE
+            """,
+            endpoint
+        )
+    }
+
+    static func update(_ endpoint: WebhookEndpoint, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_endpoint
+            SET url = \(endpoint.url), description = \(endpoint.description), events = \(endpoint.events.names),
+                enabled = \(endpoint.isEnabled), failing_since = \(endpoint.failingSince),
+                disabled_reason = \(endpoint.disabledReason), disabled_at = \(endpoint.disabledAt),
+                updated_at = \(endpoint.updatedAt), revision = \(endpoint.revision)
+            WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
+            """
+        )
+    }
+
+    /// Makes the present secret the one before it, and this one the present.
+    static func rotate(_ endpoint: WebhookEndpoint, to sealedSecret: [UInt8], in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_endpoint
+            SET previous_sealed_secret = sealed_secret, previous_public_key = public_key,
+                previous_secret_expires_at = \(endpoint.previousSecretExpiresAt),
+                sealed_secret = \(PostgresBytes(bytes: sealedSecret)), public_key = \(endpoint.publicKey),
+                updated_at = \(endpoint.updatedAt), revision = \(endpoint.revision)
+            WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
+            """
+        )
+    }
+
+    /// Its deliveries go with it.
+    static func delete(_ id: WebhookEndpointID, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            "DELETE FROM webhook_endpoint WHERE tenant_id = \(id.tenant) AND endpoint_key = \(id.key)"
+        )
+    }
+
+    /// Keeps since when every attempt has failed. A row that says so already is not written.
+    static func note(_ id: WebhookEndpointID, failingSince start: Instant?, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_endpoint SET failing_since = \(start)
+            WHERE tenant_id = \(id.tenant) AND endpoint_key = \(id.key)
+                AND (failing_since IS NULL) = (\(start)::timestamptz IS NOT NULL)
+            """
+        )
+    }
+
+    private static let columns: SQL = """
+        tenant_id, endpoint_key, kind, url, description, events, enabled, signing, public_key, previous_public_key,
+            previous_secret_expires_at, failing_since, disabled_reason, disabled_at, created_at, updated_at, revision
+        """
+
+    @Sendable private static func endpoint(_ row: inout PostgresRow) throws(PostgresError) -> WebhookEndpoint {
+        WebhookEndpoint(
+            id: WebhookEndpointID(tenant: try row.next(), key: try row.next()),
+            kind: try row.next(),
+            url: try row.next(),
+            description: try row.next(),
+            events: WebhookEventSelection(stored: try row.next()),
+            isEnabled: try row.next(),
+            signing: try row.next(),
+            publicKey: try row.next(),
+            previousPublicKey: try row.next(),
+            previousSecretExpiresAt: try row.next(),
+            failingSince: try row.next(),
+            disabledReason: try row.next(),
+            disabledAt: try row.next(),
+            createdAt: try row.next(),
+            updatedAt: try row.next(),
+            revision: try row.next()
+        )
+    }
+}

@@ -1,0 +1,65 @@
+package import Identity
+package import Logging
+package import Postgres
+package import ServiceLifecycle
+package import Web
+
+/// The room of what is told to others: the outbox, endpoints and deliveries, put together.
+package struct Webhooks: Sendable {
+    private static let timeoutSeconds: Int64 = 15
+
+    private let endpoints: WebhookEndpointRoutes
+    private let deliveries: DeliveryRoutes
+    /// What runs in the background.
+    package let services: [any Service]
+
+    /// - Parameters:
+    ///   - masterKey: nil makes and uses no endpoints that are signed.
+    ///   - mail: nil sends no mail.
+    ///   - announceDisabled: tells of an endpoint that the service has stopped using, in the transaction that does it.
+    package init(
+        pool: PostgresPool,
+        writes: IdempotentWrites,
+        tenants: TenantDirectory,
+        masterKey: MasterKey?,
+        outbound: OutboundGuard,
+        mail: Sendmail?,
+        announceDisabled: @escaping @Sendable (DisabledEndpoint, borrowing Transaction) throws -> Void,
+        clock: Clock,
+        ids: IDSource,
+        logger: Logger
+    ) {
+        endpoints = WebhookEndpointRoutes(
+            pool: pool,
+            writes: writes,
+            tenants: tenants,
+            masterKey: masterKey,
+            sendsMail: mail != nil
+        )
+        deliveries = DeliveryRoutes(pool: pool, writes: writes, tenants: tenants)
+        let metrics = DeliveryMetrics()
+        let sender = WebhookSender(
+            outbound: OutboundClient(addresses: outbound, timeoutSeconds: Self.timeoutSeconds),
+            masterKey: masterKey,
+            mail: mail
+        )
+        services = [
+            DeliveryWorker(
+                pool: pool,
+                sender: sender,
+                disabling: EndpointDisabling(announce: announceDisabled, ids: ids),
+                tenants: tenants,
+                clock: clock,
+                ids: ids,
+                metrics: metrics,
+                logger: logger
+            ),
+            WebhookUpkeepWorker(pool: pool, metrics: metrics, clock: clock, logger: logger),
+        ]
+    }
+
+    package func register(in operations: Operations) {
+        endpoints.register(in: operations)
+        deliveries.register(in: operations)
+    }
+}

@@ -1,0 +1,143 @@
+import BillingCore
+import Foundation
+import Identity
+import TestSupport
+import Testing
+import Web
+
+@testable import Webhooks
+
+/// Signatures, as other people's programs verify them.
+@Suite(.timeLimit(.minutes(5)))
+struct SigningTests {
+    private static let standardWebhooks = """
+        import json, sys
+        from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+        headers, body = json.loads(sys.argv[1]), sys.argv[2]
+        for secret in sys.argv[3:]:
+            try:
+                print(Webhook(secret).verify(body, headers)["type"])
+            except WebhookVerificationError as error:
+                print(error)
+        """
+
+    private static let ed25519 = """
+        import base64, json, sys
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        headers, body = json.loads(sys.argv[1]), sys.argv[2]
+        content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{body}".encode()
+        for text in sys.argv[3:]:
+            assert text.startswith("whpk_")
+            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text[5:]))
+            good = 0
+            for signature in headers["webhook-signature"].split(" "):
+                version, value = signature.split(",")
+                assert version == "v1a"
+                try:
+                    key.verify(base64.b64decode(value), content)
+                    good += 1
+                except InvalidSignature:
+                    pass
+            print("good" if good == 1 else "bad")
+        """
+
+    /// What a program of the virtual environment says of a delivery, a line for each key.
+    private static func verdicts(
+        _ program: String,
+        _ delivery: WebhookReceiver.Delivery,
+        _ keys: [String]
+    ) async throws -> [String] {
+        let python = try #require(TestTools.installed("python"))
+        let headers = JSONValue.object(delivery.headers.map { JSONMember(name: $0.key, value: .string($0.value)) })
+        return try await TestTools.run(
+            python.path,
+            ["-c", program, headers.text, delivery.body] + keys,
+            in: FileManager.default.temporaryDirectory
+        ).split(separator: "\n").map(String.init)
+    }
+
+    private static func test(_ server: TestServer, _ receiver: WebhookReceiver) async throws
+        -> WebhookReceiver.Delivery
+    {
+        let before = receiver.received.count
+        try await server.operatorClient.post("/api/v1/webhook-endpoints/ops/test").expecting(202)
+        #expect(try await eventually { receiver.received.count == before + 1 })
+        return try #require(receiver.received.last)
+    }
+
+    private static func rotate(_ server: TestServer, overlapSeconds: Int) async throws -> JSONValue {
+        try await server.operatorClient.post(
+            "/api/v1/webhook-endpoints/ops/rotate-secret",
+            #"{"overlap_seconds": \#(overlapSeconds)}"#
+        ).expecting(200).json
+    }
+
+    @Test("the standardwebhooks library verifies v1, with both secrets while one follows the other")
+    func hmacIsVerified() async throws {
+        let clock = TestClock()
+        clock.set(Clock.system.now())
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run(clock: clock) { server in
+            let first = try #require(try await server.makeEndpoint("ops", receiver.url)["secret"]?.string)
+            let stranger = "whsec_" + Data(repeating: 7, count: 32).base64EncodedString()
+            let one = try await Self.test(server, receiver)
+            let wrong = "No matching signature found"
+            #expect(
+                try await Self.verdicts(Self.standardWebhooks, one, [first, stranger]) == ["webhook.test", wrong]
+            )
+            var tampered = one
+            tampered.body = one.body.replacing(#""endpoint":"ops""#, with: #""endpoint":"oops""#)
+            #expect(tampered.body != one.body)
+            #expect(try await Self.verdicts(Self.standardWebhooks, tampered, [first]) == [wrong])
+            let rotated = try await Self.rotate(server, overlapSeconds: 60)
+            let second = try #require(rotated["secret"]?.string)
+            #expect(second != first && rotated["previous_secret_expires_at"]?.string != nil)
+            let two = try await Self.test(server, receiver)
+            #expect(two.headers["webhook-signature"]?.split(separator: " ").count == 2)
+            let both = ["webhook.test", "webhook.test"]
+            #expect(try await Self.verdicts(Self.standardWebhooks, two, [first, second]) == both)
+            clock.advance(seconds: 61)
+            let three = try await Self.test(server, receiver)
+            #expect(try await Self.verdicts(Self.standardWebhooks, three, [first, second]) == [wrong, "webhook.test"])
+        }
+    }
+
+    @Test("ed25519 signs v1a, which the public key alone verifies")
+    func ed25519IsVerified() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            let made = try await server.makeEndpoint("ops", receiver.url, #", "signing": "ed25519""#)
+            let first = try #require(made["public_key"]?.string)
+            #expect(made["secret"] == nil)
+            let one = try await Self.test(server, receiver)
+            #expect(try await Self.verdicts(Self.ed25519, one, [first]) == ["good"])
+            let rotated = try await Self.rotate(server, overlapSeconds: 60)
+            let second = try #require(rotated["public_key"]?.string)
+            #expect(rotated["previous_public_key"]?.string == first)
+            let two = try await Self.test(server, receiver)
+            #expect(try await Self.verdicts(Self.ed25519, two, [first, second]) == ["good", "good"])
+            server.clock.advance(seconds: 61)
+            let three = try await Self.test(server, receiver)
+            #expect(try await Self.verdicts(Self.ed25519, three, [first, second]) == ["bad", "good"])
+        }
+    }
+
+    @Test("a secret opens for its own endpoint and under its own master key only")
+    func secretsAreBoundToTheirEndpoint() throws {
+        let key = WebhookSigningKey(generating: .hmac)
+        let (own, other) = (
+            WebhookEndpointID(tenant: .init(1), key: "a"), WebhookEndpointID(tenant: .init(2), key: "a")
+        )
+        let masterKey = try #require(MasterKey(parsing: TestServer.masterKey))
+        let sealed = try key.sealed(for: own, masterKey)
+        let opened = try WebhookSigningKey(.hmac, sealed: sealed, of: own, masterKey)
+        #expect(opened.secretText == key.secretText)
+        #expect(throws: (any Error).self) { try WebhookSigningKey(.hmac, sealed: sealed, of: other, masterKey) }
+        let stranger = try #require(MasterKey(parsing: MasterKey.random()))
+        #expect(throws: (any Error).self) { try WebhookSigningKey(.hmac, sealed: sealed, of: own, stranger) }
+        #expect("\(key)" == "WebhookSigningKey(redacted)")
+    }
+}

@@ -1,0 +1,73 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+@testable import Webhooks
+
+/// What waits is measured, and what is old is forgotten.
+@Suite(.timeLimit(.minutes(5)))
+struct UpkeepTests {
+    @Test("events and deliveries are forgotten after 30 days, what happened since then is not")
+    func oldDeliveriesAreForgotten() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", receiver.url, events: "limit.reached")
+            try await server.tell([.limitReached, .invoicePaid])
+            #expect(try await server.deliveries(reach: ["succeeded"]))
+            server.clock.advance(seconds: 86_400)
+            let kept = try await server.tell([.limitReached])
+            #expect(try await server.deliveries(reach: ["succeeded", "succeeded"]))
+            server.clock.advance(seconds: WebhookUpkeepWorker.keptSeconds - 86_400)
+            try await server.withPool { pool in
+                let worker = WebhookUpkeepWorker(
+                    pool: pool,
+                    metrics: DeliveryMetrics(),
+                    clock: server.clock.clock,
+                    logger: .silent
+                )
+                try await worker.sweep()
+                #expect(try await server.column("SELECT count(*)::text FROM webhook_event") == ["3"])
+                server.clock.advance(seconds: 1)
+                try await worker.sweep()
+            }
+            let events = try await server.column("SELECT event_id::text FROM webhook_event ORDER BY 1 LIMIT 9")
+            #expect(events == kept)
+            #expect(try await server.column("SELECT count(*)::text FROM webhook_delivery") == ["1"])
+            #expect(try await server.column("SELECT count(*)::text FROM webhook_attempt") == ["1"])
+        }
+    }
+
+    @Test("attempts are counted by outcome, and what waits by number and age")
+    func deliveriesAreMeasured() async throws {
+        let receiver = try WebhookReceiver { _ in .init(500) }
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", receiver.url)
+            try await server.tell([.limitReached])
+            #expect(
+                try await eventually {
+                    try await server.column("SELECT outcome FROM webhook_attempt LIMIT 9") == ["failed"]
+                }
+            )
+            server.clock.advance(seconds: 2)
+            try await server.withPool { pool in
+                try await WebhookUpkeepWorker(
+                    pool: pool,
+                    metrics: DeliveryMetrics(),
+                    clock: server.clock.clock,
+                    logger: .silent
+                ).measure()
+            }
+            // Other suites run in this process beside this one, so counts are at least what happened here.
+            let text = try await server.anonymous.get("/metrics").text
+            let failed = text.firstMatch(
+                of: #/turnpike_webhook_attempts_total\{kind="webhook",outcome="failed"\} (\d+)/#
+            )
+            #expect(Int(failed?.1 ?? "0") ?? 0 >= 1)
+            #expect(text.contains("turnpike_webhook_deliveries_waiting "))
+            #expect(text.contains("turnpike_webhook_oldest_waiting_seconds "))
+        }
+    }
+}

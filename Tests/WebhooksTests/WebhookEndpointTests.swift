@@ -1,0 +1,151 @@
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+@testable import Webhooks
+
+/// `/webhook-endpoints` over HTTP.
+@Suite struct WebhookEndpointTests {
+    private static let path = "/api/v1/webhook-endpoints"
+
+    @Test("the secret is shown when it is made and never again")
+    func theSecretIsShownOnce() async throws {
+        try await HookStory.run { server in
+            let made = try await server.makeEndpoint("ops", "https://example.com/hook", events: "invoice.finalized")
+            let secret = try #require(made["secret"]?.string)
+            #expect(secret.hasPrefix("whsec_") && secret.count == 50)
+            #expect(made["kind"]?.string == "webhook" && made["signing"]?.string == "hmac_sha256")
+            #expect(made["tenant"] == .null && made["enabled"]?.bool == true)
+            let one = try await server.operatorClient.get("\(Self.path)/ops").expecting(200)
+            #expect(one.json["secret"] == nil && one.json["events"]?[0]?.string == "invoice.finalized")
+            let list = try await server.operatorClient.get(Self.path).expecting(200)
+            let patched = try await server.operatorClient.patch("\(Self.path)/ops", #"{"description": "new"}"#)
+            #expect(patched.json["description"]?.string == "new")
+            let log = try await server.operatorClient.get("/api/v1/audit-log?resource=webhook_endpoint:ops")
+            #expect(log.json["data"]?.elements?.count == 2)
+            for answer in [one, list, patched, log] { #expect(!answer.text.contains("whsec_")) }
+            let stored = try await server.column(
+                "SELECT encode(sealed_secret, 'base64') FROM webhook_endpoint ORDER BY endpoint_key LIMIT 1"
+            )
+            #expect(stored.count == 1 && stored.allSatisfy { $0?.contains(secret.dropFirst(6)) == false })
+        }
+    }
+
+    @Test("a change names the version it means, and deleting ends it")
+    func changesAreConditional() async throws {
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", "https://example.com/hook")
+            let client = server.operatorClient
+            let first = try await client.patch(
+                "\(Self.path)/ops",
+                #"{"enabled": false}"#,
+                headers: ["If-Match": #""1""#]
+            )
+            #expect(first.status == 200 && first.header("ETag") == #""2""#)
+            let stale = try await client.patch(
+                "\(Self.path)/ops",
+                #"{"enabled": true}"#,
+                headers: ["If-Match": #""1""#]
+            )
+            #expect(stale.status == 412)
+            #expect(try await client.post("\(Self.path)/ops/test").code == "webhook_endpoint_disabled")
+            #expect(try await client.delete("\(Self.path)/ops").status == 204)
+            #expect(try await client.get("\(Self.path)/ops").code == "webhook_endpoint_not_found")
+        }
+    }
+
+    @Test("what can't be an endpoint is refused, with what is wrong")
+    func faultsAreTold() async throws {
+        try await HookStory.run { server in
+            let client = server.operatorClient
+            for (body, pointer) in [
+                (#"{"key": "a", "url": "ftp://x/", "events": ["*"]}"#, "/url"),
+                (#"{"key": "a", "url": "https://u:p@example.com/", "events": ["*"]}"#, "/url"),
+                (#"{"key": "a", "url": "https://example.com/", "events": []}"#, "/events"),
+                (#"{"key": "a", "url": "https://example.com/", "events": ["invoice.finalised"]}"#, "/events/0"),
+                (#"{"key": "a", "url": "https://example.com/", "events": ["*", "invoice.paid"]}"#, "/events/0"),
+                (
+                    #"{"key": "a", "kind": "slack", "signing": "ed25519", "url": "https://a.b/", "events": ["*"]}"#,
+                    "/signing"
+                ),
+                (#"{"key": "a", "kind": "email", "url": "https://a.b/", "events": ["*"]}"#, "/url"),
+                (#"{"key": "a", "kind": "email", "url": "mailto:a@b.c?cc=d@e.f", "events": ["*"]}"#, "/url"),
+            ] {
+                let answer = try await client.post(Self.path, body)
+                #expect(answer.status == 400 && answer.pointers.contains(pointer), "\(body): \(answer)")
+            }
+            try await server.makeEndpoint("ops", "https://example.com/hook")
+            let again = try await client.post(Self.path, #"{"key": "ops", "url": "https://a.b/", "events": ["*"]}"#)
+            #expect(again.status == 409 && again.code == "webhook_endpoint_exists")
+            let fixed = try await client.patch("\(Self.path)/ops", #"{"kind": "slack", "url": null}"#)
+            #expect(fixed.status == 400 && Set(fixed.pointers) == ["/kind", "/url"])
+            #expect(try await client.patch("\(Self.path)/ops", #"{"url": "nonsense"}"#).pointers == ["/url"])
+            let mail = try await client.post(
+                Self.path,
+                #"{"key": "m", "kind": "email", "url": "mailto:a@b.c", "events": ["*"]}"#
+            )
+            #expect(mail.status == 503 && mail.code == "mail_not_configured")
+        }
+    }
+
+    @Test("without a master key nothing is signed, and so nothing is made that would be")
+    func signingNeedsTheMasterKey() async throws {
+        try await HookStory.run(configure: { $0.tokens.masterKey = nil }) { server in
+            let body = #"{"key": "a", "url": "https://example.com/", "events": ["*"]}"#
+            let answer = try await server.operatorClient.post(Self.path, body)
+            #expect(answer.status == 503 && answer.code == "webhooks_not_configured")
+            try await server.makeEndpoint("chat", "https://example.com/", #", "kind": "slack""#)
+        }
+    }
+
+    @Test("an owner has a bounded number of endpoints")
+    func theirNumberIsBounded() async throws {
+        try await HookStory.run { server in
+            try await server.database.run(
+                """
+                INSERT INTO webhook_endpoint (tenant_id, endpoint_key, kind, url, description, events, enabled,
+                    created_at, updated_at, revision)
+                SELECT 0, 'slack-' || number, 'slack', 'https://example.com/', '', '{*}', true, now(), now(), 1
+                FROM generate_series(1, \(WebhookEndpointStore.maximumCount)) AS number
+                """
+            )
+            let body = #"{"key": "a", "url": "https://example.com/", "events": ["*"]}"#
+            let full = try await server.operatorClient.post(Self.path, body)
+            #expect(full.status == 409 && full.code == "too_many_webhook_endpoints")
+            let acme = try await server.client([.webhooksWrite], tenant: "acme")
+            #expect(try await acme.post(Self.path, body).status == 201)
+        }
+    }
+
+    @Test("a tenant's credential has endpoints of its tenant, and knows of no others")
+    func endpointsBelongToTheirTenant() async throws {
+        try await HookStory.run { server in
+            let acme = try await server.client([.webhooksRead, .webhooksWrite], tenant: "acme")
+            let globex = try await server.client([.webhooksRead, .webhooksWrite], tenant: "globex")
+            try await server.makeEndpoint("ops", "https://operator.example/")
+            let own = try await server.makeEndpoint("ops", "https://acme.example/", by: acme)
+            #expect(own["tenant"]?.string == "acme")
+            try await server.makeEndpoint("ops", "https://globex.example/", #", "tenant": "globex""#)
+            #expect(try await acme.get(Self.path).json["data"]?.elements?.count == 1)
+            #expect(try await acme.get("\(Self.path)/ops").json["url"]?.string == "https://acme.example/")
+            #expect(try await globex.get("\(Self.path)/ops").json["url"]?.string == "https://globex.example/")
+            #expect(try await acme.get("\(Self.path)/ops?tenant=globex").code == "tenant_not_found")
+            let other = #"{"key": "b", "url": "https://a.b/", "events": ["*"], "tenant": "globex"}"#
+            #expect(try await acme.post(Self.path, other).code == "tenant_not_found")
+            let client = server.operatorClient
+            #expect(try await client.get("\(Self.path)/ops").json["url"]?.string == "https://operator.example/")
+            let named = try await client.get("\(Self.path)/ops?tenant=acme")
+            #expect(named.json["url"]?.string == "https://acme.example/")
+            let first = try await client.get("\(Self.path)?limit=2")
+            let cursor = try #require(first.json["next_cursor"]?.string)
+            let rest = try await client.get("\(Self.path)?limit=2&cursor=\(cursor)")
+            let owners = (first.json["data"]?.elements ?? []) + (rest.json["data"]?.elements ?? [])
+            #expect(owners.map { $0["tenant"]?.string } == [nil, "acme", "globex"])
+            #expect(try await client.get("\(Self.path)?tenant=acme").json["data"]?.elements?.count == 1)
+            #expect(try await client.delete("\(Self.path)/ops?tenant=acme").status == 204)
+            #expect(try await globex.get("\(Self.path)/ops").status == 200)
+        }
+    }
+}
