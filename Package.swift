@@ -82,7 +82,7 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .target(name: "Limits", dependencies: ["Catalog"], swiftSettings: settings),
+        .target(name: "Limits", dependencies: ["Catalog", crypto, metrics], swiftSettings: settings),
         .target(
             name: "Usage",
             dependencies: [
@@ -94,6 +94,14 @@ let package = Package(
             name: "CPangoCairo",
             pkgConfig: "pangocairo",
             providers: [.apt(["libpango1.0-dev", "libcairo2-dev"])]
+        ),
+        .target(
+            name: "Admission",
+            dependencies: [
+                "Usage", httpTypes, nioCore, logging, metrics, lifecycle,
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
+            swiftSettings: settings
         ),
         .target(name: "CEmbedded"),
         .target(
@@ -114,7 +122,7 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix,
+                "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore, nioPosix,
                 nioHTTP1,
                 unixSignals,
             ],
@@ -148,8 +156,8 @@ let package = Package(
         ),
     ]
         + [
-            "Postgres", "BillingCore", "Web", "Identity", "Webhooks", "Catalog", "Limits", "Usage", "Invoicing",
-            "Console", "TurnpikeServer",
+            "Postgres", "BillingCore", "Web", "Identity", "Webhooks", "Catalog", "Limits", "Usage", "Admission",
+            "Invoicing", "Console", "TurnpikeServer",
         ]
         .map { room in
             .testTarget(

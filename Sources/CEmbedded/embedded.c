@@ -80,8 +80,20 @@ static const unsigned char migration_0024[] = {
 static const unsigned char migration_0026[] = {
 #embed "../../migrations/0026_list_indexes.sql"
 };
+static const unsigned char migration_0027[] = {
+#embed "../../migrations/0027_alerts.sql"
+};
 static const unsigned char migration_0028[] = {
 #embed "../../migrations/0028_webhooks.sql"
+};
+static const unsigned char migration_0029[] = {
+#embed "../../migrations/0029_budgets.sql"
+};
+static const unsigned char migration_0030[] = {
+#embed "../../migrations/0030_admission.sql"
+};
+static const unsigned char migration_0032[] = {
+#embed "../../migrations/0032_admission_storage.sql"
 };
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
@@ -128,7 +140,11 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0023_uncosted_usage.sql", migration_0023),
     FILE_ENTRY("0024_api_key_secret.sql", migration_0024),
     FILE_ENTRY("0026_list_indexes.sql", migration_0026),
+    FILE_ENTRY("0027_alerts.sql", migration_0027),
     FILE_ENTRY("0028_webhooks.sql", migration_0028),
+    FILE_ENTRY("0029_budgets.sql", migration_0029),
+    FILE_ENTRY("0030_admission.sql", migration_0030),
+    FILE_ENTRY("0032_admission_storage.sql", migration_0032),
 };
 
 size_t embedded_migration_count(void) {

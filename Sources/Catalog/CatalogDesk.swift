@@ -1,17 +1,24 @@
-import BillingCore
+package import BillingCore
 import Identity
 import Logging
-import Postgres
-import Web
+package import Postgres
+package import Web
 
-/// How this room's operations read and write: reads of a bound caller behind row-level security, writes in one
-/// transaction with their idempotency key, refusals as problems, and afterwards a fresh read model on this replica.
-struct CatalogDesk: Sendable {
-    let pool: PostgresPool
+/// How operations read and write what the read model holds: reads of a bound caller behind row-level security, writes
+/// in one transaction with their idempotency key, refusals as problems, and afterwards a fresh read model on this
+/// replica.
+package struct CatalogDesk: Sendable {
+    package let pool: PostgresPool
     let writes: IdempotentWrites
-    let catalog: Catalog
+    package let catalog: Catalog
 
-    func read<Value: Sendable>(
+    package init(pool: PostgresPool, catalog: Catalog) {
+        self.pool = pool
+        self.catalog = catalog
+        writes = IdempotentWrites(pool: pool)
+    }
+
+    package func read<Value: Sendable>(
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Value
     ) async throws -> Value {
@@ -21,7 +28,7 @@ struct CatalogDesk: Sendable {
     }
 
     /// Changes something of one tenant.
-    func write(
+    package func write(
         _ request: APIRequest,
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
@@ -53,7 +60,7 @@ struct CatalogDesk: Sendable {
     }
 
     /// Changes the shared catalogue. When it has, this replica reads it again; the others do so when they are told.
-    func writeCatalog(
+    package func writeCatalog(
         _ request: APIRequest,
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
@@ -89,8 +96,8 @@ struct CatalogDesk: Sendable {
 }
 
 extension CatalogDesk {
-    /// An audit row for what belongs to no tenant.
-    static func audit(
+    /// An audit row: of the tenant, or of what belongs to none.
+    package static func audit(
         _ action: String,
         _ resource: CatalogFault.Resource,
         _ key: String,

@@ -12,6 +12,7 @@ package enum CatalogFault: Error, Sendable, Equatable {
         case price
         case fxRate = "fx_rate"
         case quotaOverride = "quota_override"
+        case budget
     }
 
     case notFound(Resource, String)
@@ -21,6 +22,12 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case meterInUse(String, features: [String])
     case featureInUse(String, planVersions: [String])
     case featureOverridden(String, tenants: [String])
+    case featureBudgeted(String, budgets: [String])
+    /// An operator made it for the tenant, whose caller would change it.
+    case budgetOfOperator(String)
+    case budgetArchived(String)
+    /// Several tenants have a budget of the key, and the caller doesn't say whose is meant.
+    case budgetAmbiguous(String)
     case planVersionPublished(plan: String, version: Int)
     case planVersionNotPublished(plan: String, version: Int?)
     case subscriptionOverlaps(tenant: String)
@@ -80,6 +87,8 @@ extension CatalogFault {
                 code: "feature_in_use",
                 detail: "The feature '\(key)' has a price or quota of its own for \(Self.list(tenants))."
             )
+        case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous:
+            budgetProblem
         case .subscriptionOverlaps, .subscriptionEnded, .subscriptionNotCancelled, .changeAfterEnd, .noChangeScheduled,
             .changeHasUsage, .tooManyChanges:
             subscriptionProblem
@@ -167,6 +176,30 @@ extension CatalogFault {
                 errors: [
                     .init(pointer: "/plan", code: "currency_mismatch", detail: "Choose a plan in \(tenantCurrency).")
                 ]
+            )
+        default:
+            .internalError(self)
+        }
+    }
+
+    private var budgetProblem: Problem {
+        switch self {
+        case .featureBudgeted(let key, let budgets):
+            .conflict(
+                code: "feature_in_use",
+                detail: "The feature '\(key)' is in the scope of the budget \(Self.list(budgets))."
+            )
+        case .budgetOfOperator(let key):
+            .forbidden(
+                code: "managed_by_operator",
+                detail: "The budget '\(key)' was made by the operator, who alone can change it."
+            )
+        case .budgetArchived(let key):
+            .conflict(code: "budget_archived", detail: "The budget '\(key)' is archived and cannot change any more.")
+        case .budgetAmbiguous(let key):
+            .conflict(
+                code: "ambiguous_key",
+                detail: "Several tenants have a budget '\(key)'. Say whose is meant: ?tenant=KEY."
             )
         default:
             .internalError(self)

@@ -20,7 +20,7 @@ package struct CatalogRoutes: Sendable {
         taxed: TaxedInvoiceAccess,
         costCurrency: Currency = .usd
     ) {
-        desk = CatalogDesk(pool: pool, writes: IdempotentWrites(pool: pool), catalog: catalog)
+        desk = CatalogDesk(pool: pool, catalog: catalog)
         self.usage = usage
         self.invoices = invoices
         self.taxed = taxed

@@ -15,15 +15,27 @@ package final class CatalogSnapshot: Sendable {
     private let allByEventType: [String: [MeteredFeature]]
     /// What providers charge, and the exchange rates.
     package let costs: CostCatalog
+    /// The budgets in force that name no tenant exactly, by ascending id.
+    package let budgets: [Budget]
+    /// The same as the hot paths read them.
+    package let sharedLimits: [Limit]
     /// Event types that some meter reads, features or not. Usage of any other type is `unmetered`.
     package let meteredTypes: Set<String>
 
     /// The catalogue before anything was read: version 0 matches no stored version.
     package static let empty = CatalogSnapshot(version: 0, meters: [], features: [])
 
-    package init(version: Int64, meters: [Meter], features: [Feature], costs: CostCatalog = .empty) {
+    package init(
+        version: Int64,
+        meters: [Meter],
+        features: [Feature],
+        costs: CostCatalog = .empty,
+        budgets: [Budget] = []
+    ) {
         self.version = version
         self.costs = costs
+        self.budgets = budgets
+        sharedLimits = budgets.map { Limit($0) }
         let metersByID = Dictionary(meters.map { ($0.id, $0) }) { first, _ in first }
         self.meters = metersByID
         self.features = Dictionary(features.map { ($0.id, $0) }) { first, _ in first }

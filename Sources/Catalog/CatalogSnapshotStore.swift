@@ -15,6 +15,13 @@ package enum CatalogSnapshotStore {
             ? known.costs : try CostCatalog(version: versions.prices, in: transaction)
         let meters = try MeterStore.all(in: transaction)
         let features = try FeatureStore.all(in: transaction)
-        return CatalogSnapshot(version: versions.catalog, meters: meters, features: features, costs: costs)
+        let budgets = try BudgetStore.shared(in: transaction)
+        return CatalogSnapshot(
+            version: versions.catalog,
+            meters: meters,
+            features: features,
+            costs: costs,
+            budgets: budgets
+        )
     }
 }

@@ -93,6 +93,8 @@ extension Feature: CatalogEntry {
         guard versions.isEmpty else { throw CatalogFault.featureInUse(key, planVersions: versions) }
         let tenants = try SubscriptionSegmentStore.tenants(overriding: key, limit: 11, in: transaction)
         guard tenants.isEmpty else { throw CatalogFault.featureOverridden(key, tenants: tenants) }
+        let budgets = try BudgetStore.keys(naming: key, limit: 11, in: transaction)
+        guard budgets.isEmpty else { throw CatalogFault.featureBudgeted(key, budgets: budgets) }
     }
 }
 

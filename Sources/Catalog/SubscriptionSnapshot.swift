@@ -165,6 +165,11 @@ package struct BillingPeriodIDs: Sendable, Hashable {
 
     package var count: Int { entries.count }
 
+    /// The index and segment of the period with this id; nil where it is not among these.
+    package func place(of id: BillingPeriodID) -> (index: Int, segment: Int)? {
+        entries.first { $0.id == id }.map { (Int($0.index), Int($0.segment)) }
+    }
+
     package func adding(_ periods: [BillingPeriod]) -> BillingPeriodIDs {
         let added = periods.filter { self[$0.index, $0.segment] == nil }.map {
             Entry(index: Int32(clamping: $0.index), segment: Int32(clamping: $0.segment), id: $0.id)

@@ -22,6 +22,12 @@ package final class TenantSnapshot: Sendable {
     package let subscriptions: [SubscriptionSnapshot]
     /// The limits the tenant has or had, by ascending id.
     package let limits: [UsageLimit]
+    /// The budgets in force that name this tenant exactly, by ascending id.
+    package let budgets: [Budget]
+    /// The spend cap the tenant has or had.
+    package let spendCap: SpendCapInForce?
+    /// Everything that bounds this tenant and no other: its quotas, spend cap and budgets, those out of force too.
+    package let ownLimits: [Limit]
 
     package init(
         id: TenantID,
@@ -34,7 +40,9 @@ package final class TenantSnapshot: Sendable {
         catalogVersion: Int64,
         hasLargeCounters: Bool = false,
         subscriptions: [SubscriptionSnapshot] = [],
-        limits: [UsageLimit] = []
+        limits: [UsageLimit] = [],
+        budgets: [Budget] = [],
+        spendCap: SpendCapInForce? = nil
     ) {
         self.id = id
         self.key = key
@@ -47,6 +55,10 @@ package final class TenantSnapshot: Sendable {
         self.hasLargeCounters = hasLargeCounters
         self.subscriptions = subscriptions
         self.limits = limits
+        self.budgets = budgets
+        self.spendCap = spendCap
+        let cap = spendCap.map { Limit($0, currency: currency) }
+        ownLimits = limits.map { Limit($0) } + [cap].compactMap { $0 } + budgets.map { Limit($0) }
     }
 
     /// The subscription in force at an instant; nil when none covers it.
@@ -78,7 +90,9 @@ package final class TenantSnapshot: Sendable {
             catalogVersion: catalogVersion,
             hasLargeCounters: hasLargeCounters,
             subscriptions: subscriptions,
-            limits: limits
+            limits: limits,
+            budgets: budgets,
+            spendCap: spendCap
         )
     }
 }

@@ -19,9 +19,10 @@ package enum TenantSnapshotStore {
         let horizon = now.adding(microseconds: -periodHorizonMicroseconds)
         let results = try transaction.pipeline([
             tenants(ids), subscriptions(ids), SubscriptionSegmentStore.segments(ofTenants: ids),
-            periods(ids, endingAfter: horizon), limits(ids),
+            periods(ids, endingAfter: horizon), limits(ids), BudgetStore.ofTenants(ids),
+            SpendCapStore.ofTenants(ids),
         ])
-        guard results.count == 5 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
+        guard results.count == 7 else { throw CatalogFault.unreadable(table: "tenant", key: "") }
         let segments = try results[2].map(SubscriptionSegmentStore.segment)
         let plans = try SegmentPlans(of: segments, known: known, in: transaction)
         var assembly = TenantAssembly(now: now, plans: plans)
@@ -29,6 +30,9 @@ package enum TenantSnapshotStore {
         assembly.segments = Dictionary(grouping: segments, by: \.subscriptionID)
         assembly.periods = Dictionary(grouping: try results[3].map(BillingPeriodStore.period), by: \.subscriptionID)
         assembly.limits = Dictionary(grouping: try results[4].map(UsageLimitStore.owned), by: \.tenantID)
+        assembly.budgets = Dictionary(grouping: try results[5].map(BudgetStore.budget), by: \.tenantID)
+        let caps = try results[6].map(SpendCapStore.owned)
+        assembly.spendCaps = Dictionary(caps.map { ($0.tenant, $0.cap) }) { first, _ in first }
         var snapshots: [TenantSnapshot] = []
         for row in try results[0].map(TenantRow.init(row:)) {
             snapshots.append(try assembly.snapshot(row))
@@ -125,6 +129,8 @@ private struct TenantAssembly {
     var segments: [SubscriptionID: [StoredSegment]] = [:]
     var periods: [SubscriptionID: [BillingPeriod]] = [:]
     var limits: [TenantID: [UsageLimitStore.Owned]] = [:]
+    var budgets: [TenantID: [Budget]] = [:]
+    var spendCaps: [TenantID: SpendCapInForce] = [:]
     private var zones: [String: Zone] = [:]
 
     init(now: Instant, plans: SegmentPlans) {
@@ -148,7 +154,9 @@ private struct TenantAssembly {
             catalogVersion: row.catalogVersion,
             hasLargeCounters: row.hasLargeCounters,
             subscriptions: snapshots,
-            limits: (limits[row.id] ?? []).map(\.limit)
+            limits: (limits[row.id] ?? []).map(\.limit),
+            budgets: budgets[row.id] ?? [],
+            spendCap: spendCaps[row.id]
         )
     }
 

@@ -2,126 +2,173 @@ package import BillingCore
 import Catalog
 package import Postgres
 
-/// What a transaction adds to one limit's window.
-package struct LimitUsage: Sendable {
-    package let tenant: TenantID
-    package let limit: LimitID
-    package let window: Interval
-    /// Added to `used`; negative when usage is voided.
-    package private(set) var amount: FixedDecimal
-    /// The limit in force, copied into a window's new row.
-    package let limitAmount: FixedDecimal
-    package let limitRevision: Int64
-
-    package init(
-        tenant: TenantID,
-        limit: LimitID,
-        window: Interval,
-        amount: FixedDecimal,
-        limitAmount: FixedDecimal,
-        limitRevision: Int64
-    ) {
-        self.tenant = tenant
-        self.limit = limit
-        self.window = window
-        self.amount = amount
-        self.limitAmount = limitAmount
-        self.limitRevision = limitRevision
-    }
-
-    /// - Throws: `DecimalError.outOfRange` when the sum leaves the range of a quantity.
-    package mutating func add(_ more: FixedDecimal) throws(DecimalError) {
-        amount = try amount.adding(more)
-    }
-}
-
-/// The state of one limit in one window.
-package struct LimitState: Sendable, Hashable {
-    package let limit: LimitID
-    package let windowStart: Instant
-    package let used: FixedDecimal
-    package let held: FixedDecimal
-
-    package init(limit: LimitID, windowStart: Instant, used: FixedDecimal, held: FixedDecimal) {
-        self.limit = limit
-        self.windowStart = windowStart
-        self.used = used
-        self.held = held
-    }
-}
-
-/// All SQL over `limit_state`.
+/// All SQL over `limit_state`. Statements that lock several rows take them in one order: the operator's after all
+/// tenants', because everybody wants those, then by key.
 package enum LimitStateStore {
-    /// Adds usage to the windows' rows, making the rows that do not exist yet. Rows are locked in key order, so
-    /// two transactions cannot deadlock on them. Usage that no reservation held is overshoot (promise P3).
-    package static func add(_ usage: [LimitUsage]) -> SQL {
+    /// Counts usage, making the rows that do not exist yet, and answers each row's new state. The amount in force comes
+    /// with it: a newer definition replaces the row's, and what it leaves above the limit is overshoot.
+    package static func count(_ changes: [LimitChange]) -> SQL {
         """
-        \(rows(of: usage))
+        \(rows(changes))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = state.used + excluded.used, overshoot = state.overshoot + excluded.used,
-            limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
+        SET used = state.used + excluded.used, held = state.held - excluded.held,
+            overshoot = greatest(
+                0, state.overshoot + excluded.overshoot,
+                CASE WHEN excluded.limit_revision > state.limit_revision
+                    THEN state.used + excluded.used + state.held - excluded.held - excluded.limit_amount
+                END
+            ),
+            limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
+                THEN excluded.limit_amount ELSE state.limit_amount END,
+            limit_revision = greatest(excluded.limit_revision, state.limit_revision)
+        RETURNING \(returned)
         """
     }
 
     /// Sets what the windows' rows have used, whatever it was.
-    package static func replace(_ usage: [LimitUsage]) -> SQL {
+    package static func replaceUse(_ changes: [LimitChange]) -> SQL {
         """
-        \(rows(of: usage))
+        \(rows(changes))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = excluded.used, overshoot = state.overshoot + excluded.used - state.used,
+        SET used = excluded.used, overshoot = greatest(0, state.overshoot + excluded.used - state.used),
             limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
+        RETURNING \(returned)
         """
     }
 
-    private static func rows(of usage: [LimitUsage]) -> SQL {
+    private static func rows(_ changes: [LimitChange]) -> SQL {
+        let columns = LimitRowColumns(changes.lazy.map(\.row))
+        return """
+            INSERT INTO limit_state AS state (
+                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                limit_revision
+            )
+            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, greatest(overshoot, 0),
+                limit_amount, limit_revision
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[], \(changes.map(\.windowEnd))::timestamptz[],
+                \(changes.map(\.used))::numeric[], \(changes.map(\.released))::numeric[],
+                \(changes.map(\.overshoot))::numeric[], \(changes.map(\.amount))::numeric[],
+                \(changes.map(\.revision))::bigint[]
+            ) AS changed (
+                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                limit_revision
+            )
+            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value, window_start
+            """
+    }
+
+    private static var returned: SQL {
         """
-        INSERT INTO limit_state AS state (
-            tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
-            limit_revision
-        )
-        SELECT tenant_id, limit_id, '', window_start, window_end, amount, 0, amount, limit_amount, limit_revision
-        FROM unnest(
-            \(usage.map(\.tenant))::bigint[], \(usage.map(\.limit))::bigint[],
-            \(usage.map(\.window.start))::timestamptz[], \(usage.map(\.window.end))::timestamptz[],
-            \(usage.map(\.amount))::numeric[], \(usage.map(\.limitAmount))::numeric[],
-            \(usage.map(\.limitRevision))::bigint[]
-        ) AS added (tenant_id, limit_id, window_start, window_end, amount, limit_amount, limit_revision)
-        ORDER BY tenant_id, limit_id, window_start
+        state.tenant_id, state.limit_id, state.scope_value, state.window_start, state.window_end, state.used,
+            state.held, state.overshoot, state.limit_amount, state.limit_revision, state.thresholds_fired
         """
     }
 
-    /// The states of the given windows; a window without a row has used nothing.
-    package static func states(tenant: TenantID, limits: [LimitID], windowStarts: [Instant]) -> SQL {
+    /// Adds holds to rows that the transaction has locked by `count`.
+    package static func hold(_ rows: [LimitRow], _ amounts: [FixedDecimal]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            UPDATE limit_state AS state
+            SET held = state.held + added.amount
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[], \(amounts)::numeric[]
+            ) AS added (tenant_id, limit_id, scope_value, window_start, amount)
+            WHERE state.tenant_id = added.tenant_id AND state.limit_id = added.limit_id
+                AND state.scope_value = added.scope_value AND state.window_start = added.window_start
+            """
+    }
+
+    /// Says what a money row holds, worked out anew from what is used and held under it, in rows that the transaction
+    /// has locked. What `used + held` has grown by since `before` is overshoot: no reservation held it.
+    package static func setHeld(_ rows: [LimitRow], held: [FixedDecimal], overshoot: [FixedDecimal]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            UPDATE limit_state AS state
+            SET held = computed.held, overshoot = greatest(0, state.overshoot + computed.overshoot)
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[], \(held)::numeric[], \(overshoot)::numeric[]
+            ) AS computed (tenant_id, limit_id, scope_value, window_start, held, overshoot)
+            WHERE state.tenant_id = computed.tenant_id AND state.limit_id = computed.limit_id
+                AND state.scope_value = computed.scope_value AND state.window_start = computed.window_start
+            """
+    }
+
+    /// Notes which thresholds of locked rows have fired by now.
+    package static func fire(_ row: LimitRow, thresholds: [FixedDecimal]) -> SQL {
         """
-        SELECT state.limit_id, state.window_start, state.used, state.held
-        FROM unnest(\(limits)::bigint[], \(windowStarts)::timestamptz[])
-            AS wanted (limit_id, window_start)
-        JOIN limit_state AS state
-            ON state.tenant_id = \(tenant)
-            AND state.limit_id = wanted.limit_id
-            AND state.scope_value = ''
-            AND state.window_start = wanted.window_start
+        UPDATE limit_state
+        SET thresholds_fired = \(thresholds)::numeric[]
+        WHERE tenant_id = \(row.tenant) AND limit_id = \(row.limit) AND scope_value = \(row.scopeValue)
+            AND window_start = \(row.windowStart)
+        """
+    }
+
+    /// The states of the given rows; a row that is not there has used nothing.
+    package static func states(of rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            SELECT \(returned)
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[]
+            ) AS wanted (tenant_id, limit_id, scope_value, window_start)
+            JOIN limit_state AS state
+                ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
+                AND state.scope_value = wanted.scope_value AND state.window_start = wanted.window_start
+            ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
+            """
+    }
+
+    /// The rows beside those given that hold something: what is held of a limit on charges, by counter.
+    package static func parts(of rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            SELECT \(returned)
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.windowStarts)::timestamptz[]
+            ) AS wanted (tenant_id, limit_id, window_start)
+            JOIN limit_state AS state
+                ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
+                AND state.window_start = wanted.window_start
+            WHERE state.scope_value LIKE '#%' AND state.held > 0
+            ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
+            """
+    }
+
+    /// Every window of a tenant's quotas, for `verify`.
+    package static func quotaStates(tenant: TenantID) -> SQL {
+        """
+        SELECT \(returned)
+        FROM usage_limit AS quota
+        JOIN limit_state AS state ON state.tenant_id = quota.tenant_id AND state.limit_id = quota.limit_id
+        WHERE quota.tenant_id = \(tenant)
         ORDER BY state.limit_id, state.window_start
-        """
-    }
-
-    /// Every window of a tenant's limits, for `verify`.
-    package static func allStates(tenant: TenantID) -> SQL {
-        """
-        SELECT limit_id, window_start, used, held
-        FROM limit_state
-        WHERE tenant_id = \(tenant) AND scope_value = ''
-        ORDER BY limit_id, window_start
         """
     }
 
     @Sendable
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> LimitState {
-        LimitState(
+        let key = LimitRow(
+            tenant: try row.next(),
             limit: try row.next(),
-            windowStart: try row.next(),
-            used: try row.next(),
-            held: try row.next()
+            scopeValue: try row.next(),
+            windowStart: try row.next()
+        )
+        return LimitState(
+            row: key,
+            windowEnd: try row.next(),
+            balance: LimitBalance(
+                used: try row.next(),
+                held: try row.next(),
+                overshoot: try row.next(),
+                amount: try row.next()
+            ),
+            revision: try row.next(),
+            firedThresholds: try row.next()
         )
     }
 }

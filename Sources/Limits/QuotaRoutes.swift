@@ -69,19 +69,18 @@ package struct QuotaRoutes: Sendable {
             return (limit, feature, window)
         }
         guard !current.isEmpty else { return [] }
+        let rows = current.map { limit, _, window in
+            LimitRow(tenant: tenant.id, limit: limit.id, windowStart: window.start)
+        }
         let states = try await pool.query(
             .interactive,
             as: .tenant(tenant.id.rawValue),
-            LimitStateStore.states(
-                tenant: tenant.id,
-                limits: current.map(\.0.id),
-                windowStarts: current.map(\.2.start)
-            ),
+            LimitStateStore.states(of: rows),
             LimitStateStore.decode
         )
-        let byLimit = Dictionary(states.map { ($0.limit, $0) }) { first, _ in first }
-        return current.map { limit, feature, window in
-            QuotaBody(limit, feature: feature, window: window, state: byLimit[limit.id])
+        let byRow = Dictionary(states.map { ($0.row, $0) }) { first, _ in first }
+        return zip(current, rows).map { current, row in
+            QuotaBody(current.0, feature: current.1, window: current.2, balance: byRow[row]?.balance)
         }
     }
 }
@@ -107,14 +106,15 @@ struct QuotaBody: Encodable, Sendable {
 
     var position: [String] { [feature, window.kind] }
 
-    init(_ limit: UsageLimit, feature: Feature, window: Interval, state: LimitState?) {
+    init(_ limit: UsageLimit, feature: Feature, window: Interval, balance: LimitBalance?) {
+        var balance = balance ?? LimitBalance(amount: limit.amount)
+        balance.amount = limit.amount
         self.feature = feature.key
         unit = feature.unit
         self.limit = limit.amount
-        used = state?.used ?? .zero
-        held = state?.held ?? .zero
-        let left = (try? limit.amount.subtracting(used).subtracting(held)) ?? .zero
-        remaining = max(.zero, left)
+        used = balance.used
+        held = balance.held
+        remaining = balance.remaining
         mode = limit.mode.rawValue
         overage = limit.overage.rawValue
         let isLifetime = limit.window == .lifetime

@@ -1,3 +1,4 @@
+package import Admission
 package import BillingCore
 package import Identity
 package import Invoicing
@@ -32,6 +33,7 @@ package struct Configuration: Sendable {
     package var costCurrency = Currency.usd
     /// Sources of events whose reported cost is believed.
     package var trustedCostSources: Set<String> = []
+    package var admission = AdmissionLimits()
     package var shutdownSeconds = 30
     package var authenticationLimits = AuthenticationThrottle.Limits()
     package var trustedProxies: [AddressRange] = []
@@ -98,6 +100,10 @@ package struct Configuration: Sendable {
             expecting: "an ISO 4217 code in capitals such as USD"
         ) { Currency($0) }
         trustedCostSources = Set(reader.list(.trustedCostSources))
+        admission.lanes = admissionConnections
+        admission.reservationSeconds = reader.integer(.reservationSeconds, in: 1...86_400)
+        admission.suspenseSeconds = reader.integer(.reservationSuspenseSeconds, in: 0...604_800)
+        admission.deadlineMilliseconds = reader.integer(.admissionDeadlineMilliseconds, in: 10...60_000)
         authenticationLimits.failuresPerAddress = reader.integer(.authenticationFailuresPerAddress, in: 0...1_000_000)
         authenticationLimits.failuresPerCredential = reader.integer(
             .authenticationFailuresPerCredential,

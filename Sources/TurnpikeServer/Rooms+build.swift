@@ -1,3 +1,5 @@
+import Admission
+import BillingCore
 import Catalog
 import Console
 import Identity
@@ -49,8 +51,9 @@ extension Rooms {
             taxed: .ofInvoicingRoom,
             costCurrency: dependencies.configuration.costCurrency
         ).register(in: operations)
-        QuotaRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+        dependencies.registerLimits(catalog, in: operations)
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
+        let admission = AdmissionRoom(dependencies, usage: usage, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
         PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
 
@@ -78,13 +81,27 @@ extension Rooms {
                 invoicing.closingWorker,
                 usage.partitionWorker,
                 usage.costWorker,
+                admission.expiryWorker,
                 usage.ingest,
+                admission.service,
             ]
         )
     }
 }
 
 extension Dependencies {
+    /// What is used of quotas, the limits beside them, and what somebody should know of.
+    fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
+        QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)
+        BudgetRoutes(
+            catalog: catalog,
+            pool: pool,
+            costCurrency: configuration.costCurrency,
+            operatorZone: configuration.zone
+        ).register(in: operations)
+        AlertRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+    }
+
     /// What lowers an invoice, before or after it is final.
     fileprivate func registerCredits(_ catalog: Catalog, in operations: Operations) {
         CreditGrantRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
@@ -158,7 +175,16 @@ extension Webhooks {
             masterKey: dependencies.configuration.tokens.masterKey,
             outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
             mail: dependencies.configuration.mail,
-            announceDisabled: { endpoint, transaction in Outbox.enqueue([endpoint.event], in: transaction) },
+            announceDisabled: { endpoint, transaction in
+                let alert = AlertDraft(
+                    .webhookEndpointDisabled,
+                    of: endpoint.tenant,
+                    key: endpoint.tenantKey,
+                    identity: [endpoint.key, endpoint.disabledAt.description],
+                    detail: endpoint.detail
+                )
+                try AlertStore.raise([alert], at: endpoint.disabledAt, ids: dependencies.ids, in: transaction)
+            },
             clock: dependencies.clock,
             ids: dependencies.ids,
             logger: dependencies.logger
@@ -179,8 +205,10 @@ private struct UsageRoom {
             pool: dependencies.pool,
             partitions: partitions,
             clock: dependencies.clock,
+            ids: dependencies.ids,
             limits: dependencies.configuration.ingestLimits,
             costs: dependencies.configuration.costPolicy,
+            operatorZone: dependencies.configuration.zone,
             logger: dependencies.logger
         )
         costWorker = CostWorker(
@@ -188,6 +216,8 @@ private struct UsageRoom {
             pool: dependencies.pool,
             policy: dependencies.configuration.costPolicy,
             clock: dependencies.clock,
+            ids: dependencies.ids,
+            operatorZone: dependencies.configuration.zone,
             logger: dependencies.logger
         )
         partitionWorker = PartitionWorker(
@@ -206,6 +236,31 @@ private struct UsageRoom {
         UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
             .register(in: operations)
         UnpricedUsageRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+    }
+}
+
+/// The room of admission: its lanes, and the worker that ends reservations.
+private struct AdmissionRoom {
+    let service: AdmissionService
+    let expiryWorker: ReservationExpiryWorker
+
+    init(_ dependencies: Dependencies, usage: UsageRoom, catalog: Catalog, operations: Operations) {
+        service = AdmissionService(
+            ingest: usage.ingest,
+            catalog: catalog,
+            pool: dependencies.pool,
+            clock: dependencies.clock,
+            limits: dependencies.configuration.admission,
+            logger: dependencies.logger
+        )
+        expiryWorker = ReservationExpiryWorker(
+            pool: dependencies.pool,
+            catalog: catalog,
+            policy: LimitPolicy(operatorZone: dependencies.configuration.zone, ids: dependencies.ids),
+            clock: dependencies.clock,
+            logger: dependencies.logger
+        )
+        AdmissionRoutes(admission: service, catalog: catalog, pool: dependencies.pool).register(in: operations)
     }
 }
 

@@ -95,6 +95,21 @@ package struct Setting: Sendable {
         nil,
         "sources, separated by commas, whose reported cost counts where the price book has no price"
     )
+    package static let reservationSeconds = Setting(
+        "TURNPIKE_RESERVATION_SECONDS",
+        "900",
+        "how long a reservation can be settled as admitted, unless the call says"
+    )
+    package static let reservationSuspenseSeconds = Setting(
+        "TURNPIKE_RESERVATION_SUSPENSE_SECONDS",
+        "3600",
+        "how long an expired reservation goes on holding before it is given up with an alert"
+    )
+    package static let admissionDeadlineMilliseconds = Setting(
+        "TURNPIKE_ADMISSION_DEADLINE_MS",
+        "200",
+        "after how long without a decision the limits' failure policies answer"
+    )
     package static let shutdownSeconds = Setting(
         "TURNPIKE_SHUTDOWN_SECONDS",
         "30",
@@ -172,7 +187,8 @@ package struct Setting: Sendable {
         tokenAlgorithm, signingKeyDays, logLevel, ingestConnections, admissionConnections, interactiveConnections,
         workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
-        trustedCostSources, authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
+        trustedCostSources, reservationSeconds, reservationSuspenseSeconds, admissionDeadlineMilliseconds,
+        authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
         outboundAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors, mailFrom, sendmail,
         shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]

@@ -5,7 +5,8 @@ import Postgres
 /// A counter would leave the range of a quantity (10^26): the events that do it cannot be stored.
 struct CounterOverflow: Error {
     let tenant: TenantID
-    let feature: FeatureID
+    /// Nil for a limit's.
+    let feature: FeatureID?
 }
 
 /// Where a counter counts, and how: what its charge depends on beside its state.
@@ -93,7 +94,7 @@ extension EventPlace {
 extension CounterState {
     /// The unrounded charge of what was counted, kept to 12 digits; zero where there is no price for it, and for a flat
     /// price, which usage does not cause.
-    fileprivate func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
+    func charge(_ price: Price?) throws(DecimalError) -> FixedDecimal {
         guard let price else { return .zero }
         return try price.usageCharge(for: total).rounded(toDigits: 12)
     }

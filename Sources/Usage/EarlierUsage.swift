@@ -146,19 +146,20 @@ extension UsageRecount {
             distinctValues(of: counter).map { DistinctChange(counter: counter, value: $0.key, references: $0.value) }
         }
         if !distinct.isEmpty { transaction.enqueue(DistinctStore.replace(distinct)) }
-        let usage = limits.filter { $0.key.isWhole(from: start) }.compactMap { key, amount in
+        let usage = limits.filter { $0.key.isWhole(from: start) }.compactMap { key, amount -> LimitChange? in
             limit(key.limit).map { limit in
-                LimitUsage(
-                    tenant: tenantID,
-                    limit: key.limit,
-                    window: key.window,
-                    amount: amount,
-                    limitAmount: limit.amount,
-                    limitRevision: limit.revision
+                var change = LimitChange(
+                    row: LimitRow(tenant: tenantID, limit: key.limit, windowStart: key.window.start),
+                    windowEnd: key.window.end,
+                    amount: limit.amount,
+                    revision: limit.revision
                 )
+                change.used = amount
+                change.overshoot = amount
+                return change
             }
         }
-        if !usage.isEmpty { transaction.enqueue(LimitStateStore.replace(usage)) }
+        if !usage.isEmpty { transaction.enqueue(LimitStateStore.replaceUse(usage)) }
     }
 }
 

@@ -109,17 +109,23 @@ struct EventClaims {
     }
 
     /// What the senders are told of the events that were not plainly accepted.
-    func notices(_ groups: [TenantGroup]) -> [EventNotice] {
+    /// - Parameter remarked: is told of each event that was accepted with a remark.
+    func notices(
+        _ groups: [TenantGroup],
+        remarked: (PendingEvent, EventStatus, TenantSnapshot) -> Void
+    ) -> [EventNotice] {
         var notices: [EventNotice] = []
         for (groupIndex, group) in groups.enumerated() {
             for (eventIndex, pending) in group.events.enumerated() {
+                let verdict = verdicts[starts[groupIndex] + eventIndex]
                 let status: EventStatus? =
-                    switch verdicts[starts[groupIndex] + eventIndex] {
+                    switch verdict {
                     case .fresh: pending.remark
                     case .duplicate: .duplicate
                     case .conflict: .conflict
                     }
                 guard let status else { continue }
+                if verdict == .fresh { remarked(pending, status, group.tenant) }
                 notices.append(
                     EventNotice(
                         submission: group.submission,

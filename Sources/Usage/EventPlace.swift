@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 import Catalog
 
 /// Finds, for the events of one tenant, the billing period and segment each falls in. Events come mostly in order, so
@@ -128,11 +128,11 @@ struct BillingPeriodMap: Sendable {
 }
 
 /// Keeps the last calendar window per kind of one tenant's zone, so that an event costs two integer comparisons.
-struct WindowCache {
+package struct WindowCache {
     private let windows: CalendarWindows
     private var last: [WindowKind: Interval] = [:]
 
-    init(zone: Zone) {
+    package init(zone: Zone) {
         windows = CalendarWindows(zone: zone)
     }
 

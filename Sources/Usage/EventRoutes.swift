@@ -165,6 +165,7 @@ package struct EventRoutes: Sendable {
                 tenant: tenant,
                 catalog: catalog.current,
                 narrowing: context.principal.narrowing,
+                limits: ingest.preparation.limits,
                 now: now
             )
             do {

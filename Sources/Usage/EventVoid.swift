@@ -42,6 +42,7 @@ struct EventVoiding {
     let catalog: CatalogSnapshot
     /// Of the credential that voids: it takes back only what it might have sent.
     let narrowing: Narrowing
+    let limits: LimitPolicy
     let now: Instant
 
     /// - Throws: `Problem` 404 when no such event was stored, 403 when it is beyond the narrowing; `StaleCatalog` when
@@ -140,10 +141,11 @@ struct EventVoiding {
         var unpriced = UnpricedChanges()
         let reason = original.unpricedReason(in: tenant.currency)
         try unpriced.remove(original.event, at: original.time, of: tenant.id, reason)
-        unpriced.enqueue(triedWith: catalog.costs.version, in: transaction)
+        _ = try unpriced.write(triedWith: catalog.costs.version, in: transaction)
+        var charge = FixedDecimal.zero
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-            try uncount(
+            charge = try uncount(
                 measurements,
                 of: original,
                 sequence: sequence,
@@ -156,28 +158,36 @@ struct EventVoiding {
             late.note(place, of: tenant.id, at: now)
             late.enqueue(in: transaction)
         }
+        try unlimit(original, measurements, in: place, charge: charge, transaction)
+    }
+
+    /// Takes the original out of the limits that it counted in.
+    /// - Parameter charge: by how much the tenant's charges moved.
+    private func unlimit(
+        _ original: StoredEvent,
+        _ measurements: [Measurement],
+        in place: EventPlace?,
+        charge: FixedDecimal,
+        _ transaction: borrowing Transaction
+    ) throws {
+        let surroundings = LimitSurroundings(limits, shared: catalog, now: now)
+        var matching = surroundings.matching
         var windows = WindowCache(zone: tenant.zone)
-        var usage: [LimitUsage] = []
-        for measurement in measurements {
-            guard let amount = measurement.value.additive else { continue }
-            for limit in tenant.limits where limit.featureID == measurement.feature {
-                guard let window = limit.window(at: original.time, place: place, windows: &windows) else { continue }
-                usage.append(
-                    LimitUsage(
-                        tenant: tenant.id,
-                        limit: limit.id,
-                        window: window,
-                        amount: amount.negated,
-                        limitAmount: limit.amount,
-                        limitRevision: limit.revision
-                    )
-                )
+        var tally = LimitTally()
+        let use = LimitedUse(original, measurements: measurements, place: place)
+        for use in matching.uses(of: use, by: tenant, windows: &windows) {
+            switch use.amount {
+            case .known(let amount): try tally.withdraw(use, amount, by: tenant)
+            case .charge: try tally.withdraw(use, charge.negated, by: tenant)
+            case .unpriced: continue
             }
         }
-        if !usage.isEmpty { transaction.enqueue(LimitStateStore.add(usage)) }
+        let drafts = try tally.write(surroundings, in: transaction)
+        try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
     }
 
     /// Writes the counters without the original.
+    /// - Returns: by how much that moves what the tenant is charged.
     private func uncount(
         _ measurements: [Measurement],
         of original: StoredEvent,
@@ -186,12 +196,12 @@ struct EventVoiding {
         period: BillingPeriodID,
         periods: [BillingPeriod],
         _ transaction: borrowing Transaction
-    ) throws {
+    ) throws -> FixedDecimal {
         var parts: [(key: CounterKey, value: MeasuredValue, cost: FixedDecimal?)] = []
         for measurement in measurements {
             measurement.forEachCounter(of: tenant.id, in: period) { parts.append(($0, $1, $2)) }
         }
-        guard !parts.isEmpty else { return }
+        guard !parts.isEmpty else { return .zero }
         let stored = try transaction.query(
             CounterStore.counters(parts.map(\.key).flatMap(place.keys(beside:))),
             CounterStore.decode
@@ -222,9 +232,10 @@ struct EventVoiding {
             states[key] = state
         }
         let changed = Dictionary(parts.map { ($0.key, CountedPlace(place, $0.value)) }) { first, _ in first }
+        let charges = Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first }
         let counters = SegmentedCounters(
             states: states,
-            storedCharges: Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first },
+            storedCharges: charges,
             firstSeen: try moves.firstSeen(
                 of: changed,
                 running: Dictionary(stored.map { ($0.key, $0.runningQuantity ?? $0.state.quantity) }) { first, _ in
@@ -233,6 +244,10 @@ struct EventVoiding {
                 in: transaction
             )
         )
-        CounterStore.enqueue(try counters.rows(of: changed), in: transaction)
+        let rows = try counters.rows(of: changed)
+        CounterStore.enqueue(rows, in: transaction)
+        return try rows.filter(\.key.isPooled).reduce(.zero) { moved, row in
+            try moved.adding(row.charge.subtracting(charges[row.key] ?? .zero))
+        }
     }
 }

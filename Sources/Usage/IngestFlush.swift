@@ -2,27 +2,30 @@ import BillingCore
 import Catalog
 import Limits
 import Postgres
+import Web
 
 /// One group commit: the events of many requests, stored, deduplicated and counted in one transaction.
 ///
 /// Order of locks: tenant ledger, deduplication, counters, limits (each in key order). Everything that is decided
 /// is decided from rows read after the ledger lock.
 struct IngestFlush: Sendable {
-    /// The version of the shared catalogue that measured every event of the flush.
-    let catalogVersion: Int64
-    /// The version of the price book that rated them.
-    let priceVersion: Int64
+    /// The catalogue that measured every event of the flush, and what else limits depend on.
+    let surroundings: LimitSurroundings
     /// In the order of their tenants, so that ledgers are locked in one order everywhere.
     let groups: [TenantGroup]
     let unmatched: [UnmatchedEvent]
 
     /// Merges what several requests submitted; a notice names its request by its position.
     /// - Throws: `StaleCatalog` when they were prepared with different versions of the shared catalogue.
-    init(merging submissions: [IngestPreparation.Prepared]) throws(StaleCatalog) {
+    init(
+        merging submissions: [IngestPreparation.Prepared],
+        limits policy: LimitPolicy,
+        at now: Instant
+    ) throws(StaleCatalog) {
         var groups: [TenantGroup] = []
         var unmatched: [UnmatchedEvent] = []
         for (position, prepared) in submissions.enumerated() {
-            guard prepared.catalogVersion == submissions[0].catalogVersion else {
+            guard prepared.shared.version == submissions[0].shared.version else {
                 throw StaleCatalog(tenants: [], shared: true)
             }
             for var group in prepared.groups {
@@ -34,8 +37,7 @@ struct IngestFlush: Sendable {
                 unmatched.append(event)
             }
         }
-        catalogVersion = submissions.first?.catalogVersion ?? 0
-        priceVersion = submissions.first?.priceVersion ?? 0
+        surroundings = LimitSurroundings(policy, shared: submissions.first?.shared ?? .empty, now: now)
         self.groups = groups.sorted { $0.tenant.id < $1.tenant.id }
         self.unmatched = unmatched
     }
@@ -48,16 +50,21 @@ struct IngestFlush: Sendable {
     ///   flush is prepared anew. `PostgresError`, and `CounterOverflow` when a counter leaves its range.
     func run(in transaction: borrowing Transaction) throws -> [EventNotice] {
         var notices: [EventNotice] = []
+        var alerts = UsageAlerts(at: surroundings.now)
         if !unmatched.isEmpty {
             notices += try UnmatchedEventStore.insert(unmatched, in: transaction)
+            for (item, notice) in zip(unmatched, notices) where notice.status == .unmatched {
+                alerts.addUnmatched(item.event)
+            }
         }
         if !groups.isEmpty {
-            notices += try count(in: transaction)
+            notices += try count(in: transaction, &alerts)
         }
+        try AlertStore.raise(alerts.drafts, at: surroundings.now, ids: surroundings.ids, in: transaction)
         return notices
     }
 
-    private func count(in transaction: borrowing Transaction) throws -> [EventNotice] {
+    private func count(in transaction: borrowing Transaction, _ alerts: inout UsageAlerts) throws -> [EventNotice] {
         var claims = EventClaims(groups)
         let results = try transaction.pipeline([
             TenantLedger.allocation(claims.ledgerCounts),
@@ -76,6 +83,8 @@ struct IngestFlush: Sendable {
         var columns = EventColumns()
         var late = LateUsage()
         var unpriced = UnpricedChanges()
+        var settlements = try Settlements(settling(claims), at: surroundings.now, in: transaction)
+        var matching = surroundings.matching
         for (groupIndex, group) in groups.enumerated() {
             var windows = WindowCache(zone: group.tenant.zone)
             var sequence = sequences[group.tenant.id, default: 0]
@@ -83,22 +92,44 @@ struct IngestFlush: Sendable {
             where claims.isFresh(group: groupIndex, event: eventIndex) {
                 sequence += 1
                 columns.append(
-                    StoredEvent(pending, sequence: sequence, version: catalogVersion),
+                    StoredEvent(pending, sequence: sequence, version: surroundings.shared.version),
                     tenant: group.tenant.id
                 )
                 try unpriced.add(pending.event, at: pending.time, of: group.tenant.id, pending.cost.unpricedReason)
-                try changes.add(pending, sequence: sequence, tenant: group.tenant, windows: &windows)
+                try changes.add(pending, sequence: sequence, tenant: group.tenant.id)
+                let uses = matching.uses(of: LimitedUse(pending), by: group.tenant, windows: &windows)
+                try changes.limit(pending, uses, by: group.tenant, settling: &settlements)
                 late.note(pending.place, of: group.tenant.id, at: pending.receivedAt)
             }
             sequences[group.tenant.id] = sequence
         }
         if columns.count > 0 {
             transaction.enqueue(columns.insert)
-            try changes.enqueue(in: transaction)
+            settlements.enqueue(in: transaction)
+            alerts.add(try changes.enqueue(surroundings, in: transaction))
             late.enqueue(in: transaction)
-            unpriced.enqueue(triedWith: priceVersion, in: transaction)
+            for newly in try unpriced.write(triedWith: surroundings.shared.costs.version, in: transaction) {
+                guard let tenant = groups.first(where: { $0.tenant.id == newly.key.tenant })?.tenant else { continue }
+                alerts.add(newly, from: sequences[tenant.id, default: 0], of: tenant)
+            }
         }
-        return claims.notices(groups)
+        return claims.notices(groups) { pending, remark, tenant in
+            alerts.add(pending, remark, of: tenant, surroundings.shared.features)
+        }
+    }
+
+    /// The reservations that the fresh events settle, and whether more will follow.
+    private func settling(_ claims: EventClaims) -> [(reservation: TenantReservation, isPartial: Bool)] {
+        var settling: [(reservation: TenantReservation, isPartial: Bool)] = []
+        for (groupIndex, group) in groups.enumerated() {
+            for (eventIndex, pending) in group.events.enumerated() {
+                guard let reservation = pending.event.reservation(of: group.tenant.id),
+                    claims.isFresh(group: groupIndex, event: eventIndex)
+                else { continue }
+                settling.append((reservation, pending.event.reservationPartial))
+            }
+        }
+        return settling
     }
 
     /// The counters that the flush may change or needs beside them, known before it is known which events are fresh.
@@ -132,8 +163,9 @@ struct IngestFlush: Sendable {
     ) throws(StaleCatalog) -> [TenantID: Int64] {
         let inForce = Dictionary(ledgers.map { ($0.tenantID, $0) }) { first, _ in first }
         let stale = groups.filter { inForce[$0.tenant.id]?.catalogVersion != $0.tenant.catalogVersion }
-        guard stale.isEmpty, catalog.first == catalogVersion else {
-            throw StaleCatalog(tenants: Set(stale.map(\.tenant.id)), shared: catalog.first != catalogVersion)
+        let version = surroundings.shared.version
+        guard stale.isEmpty, catalog.first == version else {
+            throw StaleCatalog(tenants: Set(stale.map(\.tenant.id)), shared: catalog.first != version)
         }
         return inForce.mapValues { $0.ledgerSequence - counts[$0.tenantID, default: 0] }
     }

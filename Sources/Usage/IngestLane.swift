@@ -4,6 +4,7 @@ import DequeModule
 import Logging
 import Postgres
 import Synchronization
+import Web
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
 /// A tenant's events take the same lane of a replica, so lanes do not compete for the tenant's ledger; only requests
@@ -147,7 +148,11 @@ final class IngestLane: Sendable {
         var attempts = 0
         while true {
             do {
-                let flush = try IngestFlush(merging: submissions.map(\.prepared))
+                let flush = try IngestFlush(
+                    merging: submissions.map(\.prepared),
+                    limits: preparation.limits,
+                    at: preparation.clock.now()
+                )
                 let notices = try await preparation.pool.transaction(
                     .ingest,
                     retries: .idempotent(attempts: 3)

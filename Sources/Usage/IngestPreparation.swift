@@ -10,6 +10,7 @@ struct IngestPreparation: Sendable {
     let pool: PostgresPool
     let partitions: PartitionRegistry
     let costs: CostPolicy
+    let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock
 
@@ -26,8 +27,8 @@ struct IngestPreparation: Sendable {
     }
 
     struct Prepared: Sendable {
-        var catalogVersion: Int64
-        var priceVersion: Int64
+        /// The catalogue that the events were measured with.
+        var shared: CatalogSnapshot
         var groups: [TenantGroup]
         var unmatched: [UnmatchedEvent]
         var faults: [EventFault] = []
@@ -66,8 +67,7 @@ struct IngestPreparation: Sendable {
         let shared = catalog.current
         var rater = CallRater(costs: shared.costs, version: shared.version, policy: costs, sets: priceSets)
         var prepared = Prepared(
-            catalogVersion: shared.version,
-            priceVersion: shared.costs.version,
+            shared: shared,
             groups: [],
             unmatched: []
         )
@@ -242,13 +242,15 @@ extension UnmatchedEvent {
 }
 
 extension EventFault {
+    static let unknownSubjectCode = "unknown_subject"
+
     /// The same answer whether the subject is unknown or another tenant's.
     fileprivate static func unknownSubject(_ item: IngestPreparation.Incoming) -> EventFault {
         EventFault(
             index: item.index,
             id: item.event.id,
             pointer: "/subject",
-            code: "unknown_subject",
+            code: unknownSubjectCode,
             detail: "The subject is not one of the tenant that this credential is bound to."
         )
     }

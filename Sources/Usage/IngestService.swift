@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 package import Logging
 package import Postgres
@@ -48,8 +48,10 @@ package final class IngestService: Service {
         pool: PostgresPool,
         partitions: PartitionRegistry,
         clock: Clock,
+        ids: IDSource,
         limits: IngestLimits,
         costs: CostPolicy = CostPolicy(),
+        operatorZone: Zone = .utc,
         logger: Logger
     ) {
         let preparation = IngestPreparation(
@@ -57,6 +59,7 @@ package final class IngestService: Service {
             pool: pool,
             partitions: partitions,
             costs: costs,
+            limits: LimitPolicy(operatorZone: operatorZone, ids: ids),
             priceSets: PriceSets(),
             clock: clock
         )

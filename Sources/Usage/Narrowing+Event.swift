@@ -1,9 +1,9 @@
 import HTTPTypes
-import Web
+package import Web
 
 extension Narrowing {
     /// What of the event is beyond it; nothing is looked at where nothing is narrowed.
-    func refusals(of event: UsageEvent) -> [Refusal] {
+    package func refusals(of event: UsageEvent) -> [Refusal] {
         refusals(
             model: event.usage.model,
             feature: event.usage.feature,
@@ -19,7 +19,7 @@ extension Narrowing {
 
 extension Problem {
     /// The 403 of a credential that is narrowed to other uses.
-    static func useNotAllowed(detail: String, errors: [Fault]) -> Problem {
+    package static func useNotAllowed(detail: String, errors: [Fault]) -> Problem {
         Problem(.forbidden, code: "use_not_allowed", detail: detail, errors: errors)
     }
 }

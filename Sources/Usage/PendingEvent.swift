@@ -1,11 +1,12 @@
-import BillingCore
+package import BillingCore
 import Catalog
 
-/// An event that has been decoded, attributed to a tenant and measured, and waits to be stored.
-struct PendingEvent: Sendable {
-    let event: UsageEvent
+/// An event that has been decoded, attributed to a tenant and measured, and waits to be stored; or a call that is
+/// described like one and asks for admission.
+package struct PendingEvent: Sendable {
+    package let event: UsageEvent
     /// The event's own time, or the time of receipt where it had none.
-    let time: Instant
+    package let time: Instant
     let receivedAt: Instant
     /// Its position in the request it came with.
     let index: Int
@@ -63,15 +64,21 @@ extension PendingEvent {
 }
 
 extension Measurement {
-    /// Whether the plan says what the usage costs: by a charge, in each cell of a matrix, or by a quota alone. A price
-    /// that follows the provider cost says nothing where that is not known.
-    fileprivate func isPriced(by plan: PlanVersion) -> Bool {
-        guard plan.mentions(feature) else { return false }
+    /// Whether the plan says what the usage costs: by a charge, in each cell of a matrix, or by a quota alone.
+    func isSold(by plan: PlanVersion) -> Bool {
+        plan.mentions(feature) && cells.allSatisfy { plan.matrices[feature]?.price(ofCell: $0.cell) != nil }
+    }
+
+    /// Whether it is sold at a price that is known: one that follows the provider cost says nothing where that is not.
+    func isPriced(by plan: PlanVersion) -> Bool {
+        guard isSold(by: plan) else { return false }
         if cost == nil, case .costPlus = plan.charges[feature] { return false }
         return cells.allSatisfy { part in
-            guard let price = plan.matrices[feature]?.price(ofCell: part.cell) else { return false }
-            if part.cost == nil, case .costPlus = price { return false }
-            return true
+            if part.cost == nil, case .costPlus = plan.matrices[feature]?.price(ofCell: part.cell) {
+                false
+            } else {
+                true
+            }
         }
     }
 }

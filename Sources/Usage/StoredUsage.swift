@@ -37,7 +37,7 @@ struct StoredUsage: Sendable {
         catalog = try CatalogSnapshotStore.read(reusing: known, in: transaction)
         periods = try BillingPeriodStore.all(of: id, in: transaction)
         let results = try transaction.pipeline([
-            CounterStore.counters(tenant: id), LimitStateStore.allStates(tenant: id),
+            CounterStore.counters(tenant: id), LimitStateStore.quotaStates(tenant: id),
             DistinctStore.totals(tenant: id),
             "SELECT count(*) FROM event_dedup WHERE tenant_id = \(id)",
             UnpricedUsageStore.counts(of: id),
@@ -117,7 +117,7 @@ struct StoredUsage: Sendable {
 
             static func < (left: Self, right: Self) -> Bool { (left.limit, left.start) < (right.limit, right.start) }
         }
-        let stored = limits.map { (Window(limit: $0.limit, start: $0.windowStart), $0.used) }
+        let stored = limits.map { (Window(limit: $0.row.limit, start: $0.row.windowStart), $0.balance.used) }
         let rebuilt = recount.limits.map { (Window(limit: $0.key.limit, start: $0.key.window.start), $0.value) }
         let storedUse = Dictionary(stored) { first, _ in first }
         let rebuiltUse = Dictionary(rebuilt) { first, _ in first }

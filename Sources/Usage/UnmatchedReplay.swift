@@ -38,12 +38,12 @@ struct UnmatchedReplay: Sendable {
         }
         var prepared = try await ingest.preparation.prepare(incoming, boundTo: nil)
         prepared.unmatched = []
-        flush = try IngestFlush(merging: [prepared])
+        now = ingest.clock.now()
+        flush = try IngestFlush(merging: [prepared], limits: ingest.preparation.limits, at: now)
         matched = prepared.groups.flatMap { group in
             group.events.map { (records[$0.index].key, group.tenant.id) }
         }
         self.subject = subject
-        now = ingest.clock.now()
     }
 
     /// Counts them, claiming the tenants' own keys: an event that the gateway has sent again in the meantime is not

@@ -50,3 +50,5 @@ extension InvoiceID: Encodable {}
 extension CreditGrantID: Encodable {}
 extension DiscountID: Encodable {}
 extension CreditNoteID: Encodable {}
+extension AlertID: Encodable {}
+extension ReservationID: Encodable {}

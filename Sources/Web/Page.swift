@@ -1,3 +1,5 @@
+package import BillingCore
+
 /// Which part of a list is asked for.
 package struct PageRequest: Sendable {
     package static let defaultLimit = 50
@@ -16,6 +18,13 @@ package struct PageRequest: Sendable {
 
     /// How many rows to read: one more than asked for tells whether there is a next page.
     package var fetchCount: Int { limit + 1 }
+
+    /// The id to continue after, in lists that are sorted by one.
+    package func position<ID: UUIDIdentifier>(_ type: ID.Type) throws -> ID? {
+        guard let after else { return nil }
+        guard after.count == 1, let id = after.first.flatMap({ ID($0) }) else { throw Self.invalidCursor }
+        return id
+    }
 
     /// Cuts `fetchCount` rows down to the page. `position` is an element's sort key, as texts that the store can
     /// read back.

@@ -31,6 +31,7 @@ extension InvoiceID: PostgresConvertible {}
 extension CreditGrantID: PostgresConvertible {}
 extension DiscountID: PostgresConvertible {}
 extension CreditNoteID: PostgresConvertible {}
+extension AlertID: PostgresConvertible {}
 
 extension IntegerIdentifier where Self: PostgresConvertible {
     package var postgres: Int64 { rawValue }
@@ -58,3 +59,4 @@ extension PlanID: PostgresConvertible {}
 extension PlanVersionID: PostgresConvertible {}
 extension BillingPeriodID: PostgresConvertible {}
 extension LimitID: PostgresConvertible {}
+extension ReservationID: PostgresConvertible {}

@@ -20,6 +20,12 @@ struct RulesExamples: Decodable {
         let name, zone, kind, instant, start, end: String
     }
 
+    /// Percent and projection are `none` where nothing follows.
+    struct LimitUse: Decodable {
+        let name, amount, used, held, countedFrom, at, remaining, percent, projected: String
+        let window: [String]
+    }
+
     struct Period: Decodable {
         let name, anchor, zone: String
         let months: Int
@@ -94,6 +100,7 @@ struct RulesExamples: Decodable {
     let rounding: [Rounding]
     let instants: [Instants]
     let windows: [Window]
+    let limitUses: [LimitUse]
     let periods: [Period]
     let priceLists: [String: ExamplePrice]
     let charges: [Charge]

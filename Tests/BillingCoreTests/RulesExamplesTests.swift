@@ -58,6 +58,22 @@ import Testing
         }
     }
 
+    @Test func `uses of limits`() throws {
+        for example in examples.limitUses {
+            let use = WindowUse(
+                used: try decimal(example.used),
+                held: try decimal(example.held),
+                amount: try decimal(example.amount),
+                window: try interval(example.window),
+                countedFrom: try Instant(parsing: example.countedFrom)
+            )
+            #expect(use.remaining.description == example.remaining, "\(example.name)")
+            #expect(use.percent?.description ?? "none" == example.percent, "\(example.name)")
+            let projected = try use.projected(at: Instant(parsing: example.at))
+            #expect(projected?.description ?? "none" == example.projected, "\(example.name)")
+        }
+    }
+
     @Test func `billing periods`() throws {
         for example in examples.periods {
             let periods = try BillingPeriods(

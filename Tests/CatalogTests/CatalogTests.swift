@@ -157,7 +157,7 @@ import Testing
     }
 
     /// Runs a service while the body does, and stops it gracefully.
-    private static func running(_ service: some Service, _ body: () async throws -> Void) async throws {
+    static func running(_ service: some Service, _ body: () async throws -> Void) async throws {
         let group = ServiceGroup(
             configuration: .init(
                 services: [.init(service: service, successTerminationBehavior: .ignore)],

@@ -33,6 +33,7 @@ enum DemoCatalogue {
         try await client.post("/api/v1/plans/pro/versions", version).expecting(201)
         let subscription = #"{"tenant": "acme", "plan": "pro", "version": 1}"#
         try await client.post("/api/v1/subscriptions", subscription).expecting(201)
+        for budget in budgets { try await client.post("/api/v1/budgets", budget).expecting(201) }
         try await client.post("/api/v1/events", events).expecting(200)
     }
 
@@ -44,6 +45,17 @@ enum DemoCatalogue {
          "quotas": [{"feature": "chat-tokens", "limit": "5000000", "window": "billing_period",
                      "mode": "hard", "overage": "denied"}]}
         """
+
+    private static let budgets = [
+        """
+        {"key": "acme-u9", "scope": {"tenant": "acme", "user": "u9"}, "measure": "charge", "amount": "25.00",
+         "currency": "USD", "window": "month", "mode": "hard"}
+        """,
+        """
+        {"key": "acme-rpm", "scope": {"tenant": "acme"}, "measure": "requests",
+         "rate": {"limit": 600, "period": "minute", "burst": 100}}
+        """,
+    ]
 
     private static let events = """
         [{"id": "evt-1", "source": "gw-1", "type": "llm.completion", "subject": "acme",

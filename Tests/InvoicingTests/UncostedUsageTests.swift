@@ -60,6 +60,7 @@ struct UncostedUsageTests {
                 pool: pool,
                 policy: CostPolicy(),
                 clock: server.clock.clock,
+                ids: .random(server.clock.clock),
                 logger: .silent
             ).rateUnpriced()
         }

@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 
 @testable import Postgres
@@ -27,6 +28,30 @@ private struct Refusal: Error, Equatable {}
             #expect(affected == 3)
             #expect(try await count(pool) == 5)
         }
+    }
+
+    @Test func whatWaitsForTheCommitIsDoneAfterItAndOnlyThen() async throws {
+        let done = Mutex<[String]>([])
+        try await TestServer.withPool(setup: Self.ledger) { pool in
+            try await pool.transaction(.ingest) { transaction in
+                transaction.afterCommit { done.withLock { $0.append("stored") } }
+                _ = try transaction.execute("INSERT INTO entry (id) VALUES (1)")
+                done.withLock { $0.append("body") }
+            }
+            _ = try? await pool.transaction(.ingest) { transaction in
+                transaction.afterCommit { done.withLock { $0.append("thrown") } }
+                _ = try transaction.execute("INSERT INTO entry (id) VALUES (2)")
+                throw Refusal()
+            }
+            _ = try? await pool.transaction(.ingest) { transaction in
+                transaction.afterCommit { done.withLock { $0.append("failed at its commit") } }
+                transaction.enqueue("INSERT INTO entry (id) VALUES (1)")
+            }
+            try await pool.transaction(.ingest) { transaction in
+                _ = try transaction.execute("INSERT INTO entry (id) VALUES (3)")
+            }
+        }
+        #expect(done.withLock { $0 } == ["body", "stored"])
     }
 
     @Test func aBodysErrorIsRethrownAfterARollback() async throws {

@@ -18,6 +18,7 @@ struct AuditTrailTests {
             try await TestServer.run(on: database, clock: clock) { server in
                 try await trail.configureCatalogue(server)
                 try await trail.configureTenants(server)
+                try await trail.limit(server)
                 try await trail.trustAnIssuer(server)
             }
             // What was due at its start is drafted, and the story goes on with the drafts.
@@ -205,6 +206,8 @@ private final class AuditTrail: Sendable {
         try await write("voidEvent", server, "POST", "/events/void", void, leaves: .made)
         try await server.ask("PATCH", "/tenants/acme", #"{"subjects": ["acme-eu"]}"#)
         try await write("replayUnmatchedEvents", server, "POST", "/unmatched-events/replay", "{}", leaves: .made)
+        let alert = try await server.ask("GET", "/alerts?kind=unmatched_usage")["data"]?[0] ?? .null
+        try await write("acknowledgeAlert", server, "POST", "/alerts/\(text(alert, "id"))/acknowledge")
         let key = #"{"name": "gateway", "scopes": ["events:write"]}"#
         let made = try await write("createApiKey", server, "POST", "/api-keys", key, leaves: .made)
         let keys = "/api-keys/\(text(made, "id"))"
@@ -221,6 +224,15 @@ private final class AuditTrail: Sendable {
         let rotation = #"{"overlap_seconds": 60}"#
         try await write("rotateClientSecret", server, "POST", "\(clients)/rotate-secret", rotation)
         try await write("revokeClient", server, "DELETE", clients)
+    }
+
+    func limit(_ server: TestServer) async throws {
+        let budget = """
+            {"key": "daily", "scope": {"tenant": "acme"}, "measure": "requests", "amount": "5", "window": "day"}
+            """
+        try await write("createBudget", server, "POST", "/budgets", budget, leaves: .made)
+        try await write("updateBudget", server, "PATCH", "/budgets/daily", #"{"amount": "4"}"#, ifMatch: "\"1\"")
+        try await write("archiveBudget", server, "DELETE", "/budgets/daily")
     }
 
     func bill(_ server: TestServer) async throws {

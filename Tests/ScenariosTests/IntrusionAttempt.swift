@@ -37,7 +37,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas",
                 "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice",
                 "listCreditGrants", "listPortalSessions", "listDiscounts", "listInvoiceCreditNotes", "getCreditNote",
-                "getInvoice", "listTenantInvoices":
+                "getInvoice", "listTenantInvoices", "getAlert", "acknowledgeAlert":
                 [plain]
             case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
             case "getCreditGrant", "listCreditApplications", "getDiscount", "revokePortalSession":
@@ -61,7 +61,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "updateClient":
                 [plain.saying(#"{"name": "Mine"}"#), plain.saying(#"{"enabled": false}"#).matching("\"1\"")]
             case "listSubscriptions", "listApiKeys", "listClients", "exportInvoices", "listCreditNotes",
-                "listInvoices", "listUnpricedUsage":
+                "listInvoices", "listUnpricedUsage", "listAlerts":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
             case "createApiKey", "createClient":
@@ -78,7 +78,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
-            default: nil
+            default: operation.path.hasPrefix("/api/v1/budgets") ? budgetForms(plain, names, own) : nil
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
@@ -87,6 +87,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     /// The operation's path about somebody's things.
     static func path(of operation: Web.Operation, naming names: TwoTenants.Names) -> String {
         operation.path
+            .replacing("/budgets/{key}", with: "/budgets/\(names.budget)")
             .replacing("{key}", with: names.tenant)
             .replacing("{feature}", with: "tokens")
             .replacing("{id}", with: id(in: operation.path, names))
@@ -100,6 +101,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         if path.contains("/credit-grants/") { return names.creditGrant }
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
+        if path.contains("/alerts/") { return names.alert }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
@@ -135,11 +137,36 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         ]
     }
 
+    private static func budgetForms(
+        _ plain: IntrusionAttempt,
+        _ names: TwoTenants.Names,
+        _ own: TwoTenants.Names
+    ) -> [IntrusionAttempt]? {
+        let inTenants = [plain, plain.asking("tenant=\(names.tenant)"), plain.asking("tenant=\(own.tenant)")]
+        switch plain.operation.id {
+        case "listBudgets":
+            return [plain.asking("tenant=\(names.tenant)"), plain.asking("tenant=\(names.tenant)&measure=cost")]
+        case "createBudget":
+            let body = #""key": "mine", "measure": "requests", "amount": "1", "window": "day""#
+            return [
+                plain.saying(#"{\#(body), "scope": {"tenant": "\#(names.tenant)"}}"#),
+                plain.saying(#"{\#(body), "scope": {"tenant": "\#(names.tenant)", "user": "*"}}"#),
+            ]
+        case "updateBudget":
+            let raised = inTenants.map { $0.saying(#"{"amount": "1000"}"#) }
+            return raised + raised.map { $0.matching("\"1\"") }
+        case "getBudget", "listBudgetStatus", "archiveBudget":
+            return inTenants + [plain.matching("\"1\"")]
+        default:
+            return nil
+        }
+    }
+
     private static func auditForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt] {
         [
             "tenant=\(names.tenant)", "resource=tenant:\(names.tenant)", "resource=api_key:\(names.apiKey)",
             "resource=portal_session:\(names.portalSession)",
-            "resource=client:\(names.client)",
+            "resource=client:\(names.client)", "resource=budget:\(names.budget)",
             "resource=subscription:\(names.subscription)", "resource=event:\(names.event)",
         ].map(plain.asking)
     }

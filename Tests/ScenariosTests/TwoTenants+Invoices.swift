@@ -77,6 +77,7 @@ extension TwoTenants.Names {
     var creditGrant: String { financeID(2) }
     var discount: String { financeID(3) }
     var creditNote: String { financeID(4) }
+    var alert: String { financeID(5) }
 
     /// Of a record among the tenant's finance records; the tenants are made in this order.
     private func financeID(_ kind: Int) -> String {

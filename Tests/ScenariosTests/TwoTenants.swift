@@ -14,6 +14,7 @@ struct TwoTenants: Sendable {
         var source: String
         var event: String
         var idempotencyKey: String
+        var budget: String
 
         /// Of the same shapes, and of nothing that exists.
         static let absent = Names(
@@ -25,7 +26,8 @@ struct TwoTenants: Sendable {
             client: "zulu222222222222",
             source: "zulu-source",
             event: "zulu-event",
-            idempotencyKey: "zulu-idempotency"
+            idempotencyKey: "zulu-idempotency",
+            budget: "zulu-budget"
         )
 
         /// The text without the names, so that answers about different things can be compared.
@@ -33,8 +35,8 @@ struct TwoTenants: Sendable {
             let names = [
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
                 (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
-                (creditGrant, "<credit grant>"), (discount, "<discount>"),
-                (creditNote, "<credit note>"), (tenant, "<tenant>"),
+                (creditGrant, "<credit grant>"), (discount, "<discount>"), (budget, "<budget>"),
+                (creditNote, "<credit note>"), (alert, "<alert>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
         }
@@ -45,7 +47,9 @@ struct TwoTenants: Sendable {
         }
 
         private var ids: [String] {
-            [subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote]
+            [
+                subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget,
+            ]
         }
 
         /// What must not be in an answer to somebody else.
@@ -84,6 +88,10 @@ struct TwoTenants: Sendable {
                 attempted_version
             )
             SELECT tenant_id, 'fx_rate', 'openai', 'gpt-4o', '2026-11-23Z', 1, 1, 1, 0
+            FROM tenant;
+            INSERT INTO alert (tenant_id, alert_id, alert_key, kind, tenant_key, raised_at, detail)
+            SELECT tenant_id, ('0193a1c2-0005-7000-8000-00000000000' || tenant_id)::uuid, 'old', 'limit_reached', key,
+                '2026-11-23Z', jsonb_build_object('told', key || '-note')
             FROM tenant;
             INSERT INTO signing_key (
                 tenant_id, key_id, algorithm, public_jwk, sealed_private_key, created_at, signs_from
@@ -137,9 +145,14 @@ struct TwoTenants: Sendable {
             client: oauthClient.id,
             source: "\(key)-source",
             event: "\(key)-event",
-            idempotencyKey: "\(key)-idempotency"
+            idempotencyKey: "\(key)-idempotency",
+            budget: "\(key)-budget"
         )
+        let budget = """
+            {"key": "\(names.budget)", "scope": {"user": "*"}, "measure": "requests", "amount": "50", "window": "day"}
+            """
         let own = server.anonymous.with(key: apiKey.json["key"]?.string)
+        try await own.post("/api/v1/budgets", budget).expecting(201)
         try await report(names, with: own)
         return Side(names: names, client: own)
     }

@@ -29,6 +29,7 @@ struct IngestFixture: Sendable {
                 pool: pool,
                 partitions: PartitionRegistry(),
                 clock: server.clock.clock,
+                ids: .random(server.clock.clock),
                 limits: limits,
                 logger: .silent
             )

@@ -122,6 +122,15 @@ import Web
                 UnpricedUsageStore.summaries(UnpricedUsageStore.Filter(tenant: seven), after: nil, limit: 51)
             ),
             ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
+            (
+                "unpriced on any day",
+                UnpricedUsageStore.anyDay(
+                    of: tenants.map {
+                        UnpricedKey(tenant: $0, reason: .price, provider: "openai", model: "m1", dayStart: time)
+                            .ofAnyDay
+                    }
+                )
+            ),
         ]
         for (name, statement) in statements {
             try await Self.expectIndexes(name, statement, as: .service, pool)
@@ -144,7 +153,7 @@ import Web
             ("period's counters", CounterStore.counters(tenant: seven, subscription: subscription, periodIndex: 3)),
             (
                 "limit states",
-                LimitStateStore.states(tenant: seven, limits: [LimitID(7), LimitID(7)], windowStarts: [time, time])
+                LimitStateStore.states(of: (0..<2).map { LimitRow(tenant: seven, limit: LimitID(7), scopeValue: "\($0)", windowStart: time) })
             ),
         ]
         for (name, statement) in portal {

@@ -38,3 +38,23 @@ package struct FXRateID: UUIDIdentifier {
         self.rawValue = rawValue
     }
 }
+
+/// An alert.
+package struct AlertID: UUIDIdentifier {
+    package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+}
+
+/// A reservation: what an admission answers, and the usage event that settles it repeats.
+package struct ReservationID: UUIDIdentifier {
+    package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+}

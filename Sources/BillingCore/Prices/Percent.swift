@@ -13,10 +13,11 @@ package struct Percent: Sendable, Hashable {
         fraction = FixedDecimal(uncheckedUnscaled: hundredth)
     }
 
-    package static let zero = Percent(uncheckedZero: ())
+    package static let zero = Percent(value: .zero, fraction: .zero)
+    package static let hundred = Percent(value: FixedDecimal(100), fraction: .one)
 
-    private init(uncheckedZero: Void) {
-        value = .zero
-        fraction = .zero
+    private init(value: FixedDecimal, fraction: FixedDecimal) {
+        self.value = value
+        self.fraction = fraction
     }
 }

@@ -159,12 +159,3 @@ package struct CreditGrantRoutes: Sendable {
         return grant
     }
 }
-
-extension PageRequest {
-    /// The id to continue after, in lists that are sorted by one.
-    func position<ID: UUIDIdentifier>(_ type: ID.Type) throws -> ID? {
-        guard let after else { return nil }
-        guard after.count == 1, let id = after.first.flatMap({ ID($0) }) else { throw Self.invalidCursor }
-        return id
-    }
-}

@@ -74,6 +74,7 @@ package actor PostgresConnection {
         do {
             let result = try body(Transaction(wire: wire))
             try wire.commit()
+            wire.runAfterwards()
             return result
         } catch {
             leave(wire)
@@ -178,6 +179,12 @@ package struct Transaction: ~Copyable {
     /// discarded.
     package func enqueue(_ sql: SQL) {
         wire.enqueue(sql)
+    }
+
+    /// Runs `action` once the transaction is committed, on its connection's thread: for what must not happen unless it
+    /// is, such as counting for metrics. It must not wait for anything.
+    package func afterCommit(_ action: @escaping @Sendable () -> Void) {
+        wire.runAfterCommit(action)
     }
 
     /// Reads a large result in pages through a cursor, so that only one page is in memory.

@@ -29,6 +29,7 @@ final class Wire {
     private let cancellation: CancelSwitch
     private let tenantSetting: String
     private var outbox: [SQL] = []
+    private var afterwards: [@Sendable () -> Void] = []
     private var phase = Phase.idle
     private var isTenantScoped = false
     private var ticket = CancelTicket()
@@ -74,11 +75,24 @@ final class Wire {
         isTenantScoped = scope != .service
         self.ticket = ticket
         outbox.removeAll(keepingCapacity: true)
+        afterwards.removeAll()
     }
 
     /// Keeps a statement for the next round trip.
     func enqueue(_ statement: SQL) {
         outbox.append(statement)
+    }
+
+    /// Keeps what is to be done once the transaction is committed.
+    func runAfterCommit(_ action: @escaping @Sendable () -> Void) {
+        afterwards.append(action)
+    }
+
+    /// Does what was kept until the transaction was committed.
+    func runAfterwards() {
+        let actions = afterwards
+        afterwards.removeAll()
+        actions.forEach { $0() }
     }
 
     /// Sends what is enqueued and `statements`, and returns the results of `statements`.

@@ -1,4 +1,5 @@
-/// What the demo configures: two tenants in two time zones, three meters with a feature each, and one plan.
+/// What the demo configures: two tenants in two time zones, three meters with a feature each, one plan, and budgets for
+/// the company and for each user.
 enum DemoCatalogue {
     struct Tenant {
         let key: String
@@ -40,7 +41,7 @@ enum DemoCatalogue {
     static let resources =
         tenants.map { Resource("tenants", $0.key, $0.body) } + meters + features + [
             Resource("plans", plan, #"{"key": "pro", "name": "Pro", "currency": "USD"}"#)
-        ]
+        ] + budgets
 
     private static let meters = [
         Resource(
@@ -86,6 +87,25 @@ enum DemoCatalogue {
             "features",
             "active-users",
             #"{"key": "active-users", "name": "Active users", "meter": "llm-users", "unit": "user"}"#
+        ),
+    ]
+
+    private static let budgets = [
+        Resource(
+            "budgets",
+            "demo-company-day",
+            """
+            {"key": "demo-company-day", "scope": {}, "measure": "requests", "amount": "100000", "window": "day",
+             "mode": "hard"}
+            """
+        ),
+        Resource(
+            "budgets",
+            "demo-user-day",
+            """
+            {"key": "demo-user-day", "scope": {"tenant": "*", "user": "*", "plan": "pro"}, "measure": "charge",
+             "amount": "5.00", "currency": "USD", "window": "day", "mode": "soft"}
+            """
         ),
     ]
 

@@ -1,5 +1,6 @@
 import BillingCore
 import Catalog
+import Limits
 import Postgres
 import Web
 
@@ -15,6 +16,7 @@ struct CostRerating: Sendable {
     let catalog: Catalog
     let pool: PostgresPool
     let policy: CostPolicy
+    let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock
 
@@ -153,20 +155,35 @@ struct CostRerating: Sendable {
                         under: place?.planVersion,
                         cost: event.measured
                     ),
-                    place: place
+                    place: place,
+                    cost: event.call.map(CallCost.priced) ?? .none
                 )
             )
         }
-        unpriced.enqueue(triedWith: shared.costs.version, in: transaction)
+        var alerts = UsageAlerts(at: now)
+        for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
+            alerts.add(newly, from: sequence, of: tenant)
+        }
         let keys = Set(counted.flatMap { $0.counterKeys(of: tenant.id) }).sorted()
-        guard !keys.isEmpty else { return }
+        guard !counted.isEmpty else {
+            return try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
+        }
         var changes = UsageChanges(
             stored: try transaction.query(CounterStore.counters(keys), CounterStore.decode)
         )
+        let surroundings = LimitSurroundings(limits, shared: shared, now: now)
+        var matching = surroundings.matching
+        var windows = WindowCache(zone: tenant.zone)
         for pending in counted {
             try changes.addCost(of: pending, sequence: sequence, tenant: tenant.id)
+            try changes.limitCost(
+                of: pending,
+                matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows),
+                by: tenant
+            )
         }
-        try changes.enqueue(in: transaction)
+        alerts.add(try changes.enqueue(surroundings, in: transaction))
+        try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         late.enqueue(in: transaction)
     }
 
@@ -181,6 +198,8 @@ struct RatedEvent: Sendable {
     let amount: FixedDecimal
     let conversion: CostConversion
     let measured: MeasuredCost
+    /// The newly found cost; nil where only its conversion is new.
+    let call: PricedCall?
     /// The set of newly found prices; nil where the event keeps those it was stored with.
     let set: PriceSets.Reference?
     /// The version of the shared catalogue whose prices it has, where that is not the one it was stored with.
@@ -191,6 +210,7 @@ struct RatedEvent: Sendable {
         amount = call.amount
         conversion = call.conversion
         measured = MeasuredCost(.priced(call))
+        self.call = call
         set = call.set
         self.version = version
     }
@@ -202,6 +222,7 @@ struct RatedEvent: Sendable {
         amount = cost.amount
         self.conversion = conversion
         self.measured = measured
+        call = nil
         set = nil
         version = stored.laterRating?.version
     }

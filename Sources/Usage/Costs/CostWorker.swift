@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 package import Logging
 import Metrics
@@ -15,6 +15,7 @@ package struct CostWorker: Service {
     private let catalog: Catalog
     private let pool: PostgresPool
     private let policy: CostPolicy
+    private let limits: LimitPolicy
     private let clock: Clock
     private let logger: Logger
     private let loop: WorkerLoop
@@ -26,6 +27,8 @@ package struct CostWorker: Service {
         pool: PostgresPool,
         policy: CostPolicy,
         clock: Clock,
+        ids: IDSource,
+        operatorZone: Zone = .utc,
         interval: Duration = .seconds(5),
         logger: Logger
     ) {
@@ -33,6 +36,7 @@ package struct CostWorker: Service {
         self.pool = pool
         self.policy = policy
         self.clock = clock
+        limits = LimitPolicy(operatorZone: operatorZone, ids: ids)
         self.logger = logger
         loop = WorkerLoop("cost_rating", every: interval, clock: clock, logger: logger)
         left = Dictionary(
@@ -67,6 +71,7 @@ package struct CostWorker: Service {
                     catalog: catalog,
                     pool: pool,
                     policy: policy,
+                    limits: limits,
                     priceSets: priceSets,
                     clock: clock
                 )

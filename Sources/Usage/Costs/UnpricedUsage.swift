@@ -41,6 +41,17 @@ struct UnpricedKey: Sendable, Hashable, Comparable {
         self.dayStart = dayStart
     }
 
+    /// The same for usage of any day: that of the epoch stands for all.
+    var ofAnyDay: UnpricedKey {
+        UnpricedKey(
+            tenant: tenant,
+            reason: reason,
+            provider: provider,
+            model: model,
+            dayStart: Instant(microseconds: 0)
+        )
+    }
+
     var day: Interval {
         Interval(start: dayStart, end: dayStart.adding(microseconds: Self.dayMicroseconds))
     }
@@ -62,6 +73,13 @@ struct UnpricedKey: Sendable, Hashable, Comparable {
     }
 }
 
+/// A model, used by a tenant, whose usage begins to have no cost: before, none of it was unpriced for that reason.
+struct NewlyUnpriced {
+    let key: UnpricedKey
+    /// The first of the events.
+    let event: UsageEvent
+}
+
 /// How much usage a transaction adds to what is unpriced, and how much it takes out.
 struct UnpricedChanges {
     struct Count: Sendable, Equatable {
@@ -78,6 +96,8 @@ struct UnpricedChanges {
 
     private var added: [UnpricedKey: Count] = [:]
     private var removed: [UnpricedKey: Count] = [:]
+    /// The first event that is added, by what is unpriced of it but for the day.
+    private var firsts: [UnpricedKey: UsageEvent] = [:]
     /// Events come mostly in order and of the same few models, so the last key is kept out of the dictionary.
     private var latest: (key: UnpricedKey, count: Count)?
 
@@ -89,6 +109,7 @@ struct UnpricedChanges {
         }
         mergeLatest()
         let key = UnpricedKey(tenant: tenant, reason: reason, event: event, time: time)
+        if firsts[key.ofAnyDay] == nil { firsts[key.ofAnyDay] = event }
         var count = added[key] ?? Count()
         try count.add(event)
         latest = (key, count)
@@ -106,14 +127,21 @@ struct UnpricedChanges {
 
     /// Sends the writes, which travel with the commit.
     /// - Parameter version: of the price book that what is added was tried with.
-    mutating func enqueue(triedWith version: Int64, in transaction: borrowing Transaction) {
+    /// - Returns: the models of which nothing was unpriced before, read under the ledger lock.
+    mutating func write(
+        triedWith version: Int64,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [NewlyUnpriced] {
         mergeLatest()
-        if !added.isEmpty {
-            transaction.enqueue(UnpricedUsageStore.add(added.sorted { $0.key < $1.key }, triedWith: version))
-        }
         for (key, count) in removed.sorted(by: { $0.key < $1.key }) {
             transaction.enqueue(UnpricedUsageStore.remove(count, from: key))
         }
+        guard !added.isEmpty else { return [] }
+        let before = Set(
+            try transaction.query(UnpricedUsageStore.anyDay(of: firsts.keys.sorted()), UnpricedUsageStore.decodeKey)
+        )
+        transaction.enqueue(UnpricedUsageStore.add(added.sorted { $0.key < $1.key }, triedWith: version))
+        return firsts.filter { !before.contains($0.key) }.map(NewlyUnpriced.init).sorted { $0.key < $1.key }
     }
 }
 

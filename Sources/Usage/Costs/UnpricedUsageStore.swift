@@ -47,6 +47,19 @@ enum UnpricedUsageStore {
         """
     }
 
+    /// Those of the keys, each of no day in particular, of which usage of some day is unpriced.
+    static func anyDay(of keys: [UnpricedKey]) -> SQL {
+        """
+        SELECT tenant_id, reason, provider, model, day_start
+        FROM \(unnested(keys))
+        WHERE EXISTS (
+            SELECT FROM unpriced_usage AS kept
+            WHERE kept.tenant_id = wanted.tenant_id AND kept.reason = wanted.reason
+                AND kept.provider = wanted.provider AND kept.model = wanted.model AND kept.event_count > 0
+        )
+        """
+    }
+
     /// Takes out usage that was rated or voided.
     static func remove(_ count: UnpricedChanges.Count, from key: UnpricedKey) -> SQL {
         """

@@ -231,13 +231,11 @@ struct WebhookEndpointRoutes: Sendable {
 }
 
 extension Problem {
-    fileprivate static let webhooksNotConfigured = Problem(
-        .serviceUnavailable,
+    fileprivate static let webhooksNotConfigured = Problem.conflict(
         code: "webhooks_not_configured",
         detail: "This service signs no webhooks: TURNPIKE_MASTER_KEY is not set."
     )
-    fileprivate static let mailNotConfigured = Problem(
-        .serviceUnavailable,
+    fileprivate static let mailNotConfigured = Problem.conflict(
         code: "mail_not_configured",
         detail: "This service sends no mail: TURNPIKE_MAIL_FROM is not set."
     )

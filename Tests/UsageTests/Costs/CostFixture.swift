@@ -90,6 +90,7 @@ extension TestServer {
                 pool: pool,
                 policy: CostPolicy(trustedSources: configuration.trustedCostSources),
                 clock: clock.clock,
+                ids: .random(clock.clock),
                 logger: .silent
             )
             return try await worker.rateUnpriced()

@@ -125,6 +125,7 @@ import Web
                     catalog: catalog,
                     pool: pool,
                     policy: CostPolicy(),
+                    limits: LimitPolicy(operatorZone: .utc, ids: .random(server.clock.clock)),
                     priceSets: PriceSets(),
                     clock: server.clock.clock
                 )

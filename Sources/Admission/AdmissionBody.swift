@@ -1,0 +1,190 @@
+import BillingCore
+import Catalog
+import HTTPTypes
+import Limits
+import Web
+
+/// What is answered of one call.
+struct AdmissionBody: Encodable, Sendable {
+    struct ReservationBody: Encodable, Sendable {
+        let id: ReservationID
+        let expiresAt: Instant
+        /// `held`, or what became of it where the call was admitted before.
+        let status: String
+    }
+
+    let allowed: Bool
+    /// Why not; nil when it is allowed.
+    var reason: String?
+    /// After how many seconds the same call might be allowed; nil where that can't be told.
+    var retryAfter: Int64?
+    /// Nil for a dry run, and for a refused call.
+    var reservation: ReservationBody?
+    /// What the call touches; of a refused one, what refuses it.
+    var limits: [LimitBody] = []
+    /// How many output tokens the call may use, where it says how many it would.
+    var maxOutputTokens: Int64?
+    var warnings: [String] = []
+
+    /// - Parameter catalog: names the features of quotas.
+    init(_ answer: AdmissionService.Answer, for principal: Principal, catalog: CatalogSnapshot) {
+        switch answer {
+        case .unknownSubject: self.init(refusedFor: "unknown_subject")
+        case .suspended: self.init(refusedFor: "tenant_suspended")
+        case .open:
+            self.init(allowed: true)
+            warnings = ["limits_unavailable"]
+        case .decided(let outcome, let tenant): self.init(outcome, tenant, for: principal, catalog)
+        }
+    }
+
+    private init(allowed: Bool) {
+        self.allowed = allowed
+    }
+
+    private init(refusedFor reason: String) {
+        self.init(allowed: false)
+        self.reason = reason
+    }
+
+    private init(
+        _ outcome: AdmissionOutcome,
+        _ tenant: TenantSnapshot,
+        for principal: Principal,
+        _ catalog: CatalogSnapshot
+    ) {
+        switch outcome {
+        case .allowed(let made, let touched, let tokens):
+            self.init(allowed: true)
+            reservation = made.map(ReservationBody.init)
+            limits = touched.filter { principal.maySee($0.limit) }.map { LimitBody($0, tenant, catalog) }
+            maxOutputTokens = tokens
+            if touched.contains(where: \.isExceeded) { warnings.append("soft_limit_exceeded") }
+        case .repeated(let earlier):
+            self.init(allowed: true)
+            reservation = ReservationBody(earlier)
+            maxOutputTokens = earlier.maximumOutputTokens
+            warnings = ["repeated"]
+        case .refused(let violations):
+            self.init(allowed: false)
+            reason = (violations.first { principal.maySee($0.limit) } ?? violations.first).map { violation in
+                principal.maySee(violation.limit) ? violation.reason.rawValue : "limit_exceeded"
+            }
+            retryAfter = Self.seconds(violations)
+            limits = violations.filter { principal.maySee($0.limit) }.map { LimitBody($0, tenant, catalog) }
+        case .conflict:
+            self.init(refusedFor: "admission_conflict")
+        }
+    }
+
+    /// When the last of what refuses may have passed; nil where one of them won't by itself.
+    private static func seconds(_ violations: [LimitViolation]) -> Int64? {
+        var longest: Int64 = 0
+        for violation in violations {
+            guard let after = violation.retryAfterMicroseconds else { return nil }
+            longest = max(longest, (after + 999_999) / 1_000_000)
+        }
+        return longest
+    }
+}
+
+extension AdmissionBody.ReservationBody {
+    init(_ reservation: Reservation) {
+        self.init(id: reservation.id, expiresAt: reservation.expiresAt, status: reservation.status.rawValue)
+    }
+}
+
+extension Principal {
+    /// A tenant's credential sees limits within its tenant only, and never what providers charge.
+    fileprivate func maySee(_ limit: Limit) -> Bool {
+        isOperatorWide || (!limit.isOperatorWide && limit.measure != .cost)
+    }
+}
+
+/// A limit as an admission tells of it.
+struct LimitBody: Encodable, Sendable {
+    struct Window: Encodable, Sendable {
+        let kind: String
+        /// Absent for `lifetime`.
+        let start: Instant?
+        let end: Instant?
+    }
+
+    struct Rate: Encodable, Sendable {
+        let limit: Int64
+        let periodSeconds: Int64
+        let burst: Int64
+        let remaining: Int64?
+    }
+
+    let key: String
+    /// `quota`, `spend_cap` or `budget`.
+    let origin: String
+    let measure: String
+    let mode: String
+    /// Whose, where the limit counts several values apart.
+    let scopeValue: String?
+    var limit: FixedDecimal?
+    var currency: String?
+    var used: FixedDecimal?
+    var held: FixedDecimal?
+    var remaining: FixedDecimal?
+    var window: Window?
+    /// Instead of an amount in a window.
+    var rate: Rate?
+
+    init(_ touched: TouchedLimit, _ tenant: TenantSnapshot, _ catalog: CatalogSnapshot) {
+        self.init(touched.limit, touched.state, touched.rateRemaining, catalog)
+    }
+
+    init(_ violation: LimitViolation, _ tenant: TenantSnapshot, _ catalog: CatalogSnapshot) {
+        self.init(violation.limit, violation.state, violation.rateRemaining, catalog)
+    }
+
+    private init(_ limit: Limit, _ state: LimitState, _ rateRemaining: Int64?, _ catalog: CatalogSnapshot) {
+        key = limit.name(in: catalog)
+        origin = limit.originName
+        measure = limit.measure.rawValue
+        mode = limit.mode.rawValue
+        scopeValue = state.row.scopeValue.isEmpty ? nil : state.row.scopeValue
+        switch limit.bound {
+        case .window(_, let kind, _, _):
+            self.limit = state.balance.amount
+            currency = limit.currency?.code
+            used = state.balance.used
+            held = state.balance.held
+            remaining = state.balance.remaining
+            let isLifetime = kind == .lifetime
+            window = Window(
+                kind: kind.rawValue,
+                start: isLifetime ? nil : state.row.windowStart,
+                end: isLifetime ? nil : state.windowEnd
+            )
+        case .rate(let cells, _):
+            rate = Rate(
+                limit: cells.limit,
+                periodSeconds: cells.periodMicroseconds / 1_000_000,
+                burst: cells.burst,
+                remaining: rateRemaining
+            )
+        }
+    }
+}
+
+extension AdmissionBody {
+    /// The fields `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) of the rates among the
+    /// limits, and `Retry-After` of a refusal.
+    var rateFields: HTTPFields {
+        var fields: HTTPFields = [:]
+        let rates = limits.compactMap { limit in limit.rate.map { (limit.key, $0) } }
+        if !rates.isEmpty, let limit = HTTPField.Name("RateLimit"), let policy = HTTPField.Name("RateLimit-Policy") {
+            fields[limit] = rates.map { key, rate in
+                "\"\(key)\";r=\(rate.remaining ?? 0)" + (retryAfter.map { ";t=\($0)" } ?? "")
+            }.joined(separator: ", ")
+            fields[policy] = rates.map { key, rate in "\"\(key)\";q=\(rate.limit);w=\(rate.periodSeconds)" }
+                .joined(separator: ", ")
+        }
+        if !allowed, let retryAfter { fields[.retryAfter] = "\(retryAfter)" }
+        return fields
+    }
+}

@@ -1,0 +1,82 @@
+import BillingCore
+import Catalog
+import HTTPTypes
+import Usage
+import Web
+
+/// A call as a reverse proxy describes it, in header fields: nginx's `auth_request` and Envoy's `ext_authz` ask without
+/// a body.
+struct AdmissionCheck: Sendable {
+    let call: AdmissionCall
+    /// Whether a reservation is made, which the call's usage event is to settle. Without it the call must fit and uses
+    /// its rates, and nothing is held.
+    let reserves: Bool
+
+    private static let prefix = "X-Turnpike-"
+    private static let texts = [
+        "Provider": "provider", "Model": "model", "User": "user", "Feature": "feature", "Cost-Center": "cost_center",
+        "Data-Class": "data_class",
+    ]
+    private static let numbers = ["Input-Tokens": "input_tokens", "Output-Tokens": "output_tokens"]
+
+    init(_ request: APIRequest, _ context: RequestContext) throws {
+        let principal = context.principal
+        func field(_ name: String) -> String? { request.header(Self.prefix + name).flatMap { $0.isEmpty ? nil : $0 } }
+        reserves = field("Reserve") == "true"
+        var members = [
+            JSONMember(name: "subject", value: .string(field("Subject") ?? principal.tenantKey ?? "")),
+            JSONMember(name: "type", value: .string(field("Type") ?? "llm.completion")),
+            JSONMember(name: "source", value: .string(field("Source") ?? "proxy")),
+            JSONMember(name: "id", value: .string(field("Id") ?? context.requestID)),
+        ]
+        var data: [JSONMember] = []
+        for (name, member) in Self.texts.sorted(by: { $0.key < $1.key }) {
+            if let text = field(name) { data.append(JSONMember(name: member, value: .string(text))) }
+        }
+        for (name, member) in Self.numbers.sorted(by: { $0.key < $1.key }) {
+            if let text = field(name) { data.append(JSONMember(name: member, value: Self.number(text))) }
+        }
+        members.append(JSONMember(name: "data", value: .object(data)))
+        if let seconds = field("Ttl-Seconds") {
+            members.append(JSONMember(name: "ttl_seconds", value: Self.number(seconds)))
+        }
+        if let criticality = field("Criticality") {
+            members.append(JSONMember(name: "criticality", value: .string(criticality)))
+        }
+        let input = try AdmissionInput(.object(members), attribution: principal.attribution)
+        guard let call = input.calls.first else { throw Problem.validationFailed([]) }
+        self.call = call
+    }
+
+    /// A text that is no number stays a text, which is a fault of its member.
+    private static func number(_ text: String) -> JSONValue {
+        (try? JSONValue(parsing: text)).flatMap { if case .number = $0 { $0 } else { nil } } ?? .string(text)
+    }
+
+    /// 204 when the call may be made, 429 when a rate refuses it, otherwise 403.
+    /// - Parameter status: instead of both; nginx's `auth_request` knows no refusal but 401 and 403.
+    func answer(_ body: AdmissionBody, refusingWith status: Int?) -> Answer {
+        var answer: Answer
+        if body.allowed {
+            answer = .noContent
+            if let reservation = body.reservation { answer.set("Reservation-Id", reservation.id.description) }
+            if let tokens = body.maxOutputTokens { answer.set("Max-Output-Tokens", "\(tokens)") }
+            if !body.warnings.isEmpty { answer.set("Warnings", body.warnings.joined(separator: ", ")) }
+        } else {
+            let refusal = body.reason == "rate_limited" ? 429 : 403
+            answer = Answer(status: .init(code: status ?? refusal))
+            answer.set("Reason", body.reason ?? "refused")
+            answer.set("Status", "\(refusal)")
+            if let limit = body.limits.first { answer.set("Limit", limit.key) }
+        }
+        for field in body.rateFields { answer.headers.append(field) }
+        return answer
+    }
+}
+
+extension Answer {
+    fileprivate mutating func set(_ name: String, _ value: String) {
+        guard let name = HTTPField.Name("X-Turnpike-" + name) else { return }
+        headers[name] = value
+    }
+}

@@ -1,0 +1,182 @@
+import BillingCore
+import DequeModule
+import Limits
+import Postgres
+import Synchronization
+import Web
+
+/// One lane of admission: calls wait here while others are decided, and all that wait are decided in the next
+/// transaction. A tenant's calls take the same lane of a replica, so its lanes do not wait for each other's rows.
+final class AdmissionLane: Sendable {
+    private struct Waiting: Sendable {
+        let request: AdmissionRequest
+        let ticket: Ticket
+    }
+
+    /// Somebody who waits, until it is too late.
+    final class Ticket: Sendable {
+        private enum State {
+            case waiting(CheckedContinuation<AdmissionOutcome, any Error>?)
+            case done
+        }
+
+        private let state = Mutex(State.waiting(nil))
+
+        var isAbandoned: Bool { state.withLock { if case .done = $0 { true } else { false } } }
+
+        func wait(_ enqueue: () -> (any Error)?) async throws -> AdmissionOutcome {
+            try await withCheckedThrowingContinuation { continuation in
+                state.withLock { $0 = .waiting(continuation) }
+                if let refusal = enqueue() { finish(.failure(refusal)) }
+            }
+        }
+
+        /// - Returns: whether somebody still waited.
+        @discardableResult
+        func finish(_ result: Result<AdmissionOutcome, any Error>) -> Bool {
+            let continuation = state.withLock { state -> CheckedContinuation<AdmissionOutcome, any Error>? in
+                guard case .waiting(let continuation) = state else { return nil }
+                state = .done
+                return continuation
+            }
+            continuation?.resume(with: result)
+            return continuation != nil
+        }
+    }
+
+    private struct State {
+        var queue: Deque<Waiting> = []
+        /// Those who may still wait, in the order of their deadlines.
+        var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket)> = []
+        var isClosed = false
+    }
+
+    static let queuedCalls = 10_000
+    static let flushedCalls = 256
+    private static let sweep = Duration.milliseconds(10)
+
+    private let patience: Duration
+    private let state = Mutex(State())
+    private let bell: AsyncStream<Void>
+    private let ring: AsyncStream<Void>.Continuation
+    private let decide: @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
+    private let release: @Sendable (AdmissionRequest, ReservationID) async -> Void
+
+    /// - Parameters:
+    ///   - patience: how long a call waits for its decision.
+    ///   - decide: decides calls in one transaction; it asks whether anybody still waits for one.
+    ///   - release: ends a reservation that nobody waits for any more.
+    init(
+        patience: Duration,
+        decide: @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome],
+        release: @escaping @Sendable (AdmissionRequest, ReservationID) async -> Void
+    ) {
+        self.patience = patience
+        self.decide = decide
+        self.release = release
+        (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    /// The decision on a call.
+    /// - Throws: `AdmissionRefusal` when there is none in time, and what failed the flush.
+    func decide(_ request: AdmissionRequest) async throws -> AdmissionOutcome {
+        let ticket = Ticket()
+        return try await ticket.wait { enqueue(request, ticket) }
+    }
+
+    private func enqueue(_ request: AdmissionRequest, _ ticket: Ticket) -> (any Error)? {
+        let deadline = ContinuousClock.now + patience
+        let refusal = state.withLock { state -> AdmissionRefusal? in
+            if state.isClosed { return .stopping }
+            guard state.queue.count < Self.queuedCalls else { return .queueFull }
+            state.queue.append(Waiting(request: request, ticket: ticket))
+            state.deadlines.append((deadline, ticket))
+            return nil
+        }
+        if refusal == nil { ring.yield() }
+        return refusal
+    }
+
+    /// Decides until the lane is closed and empty.
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [self] in await sendLateAway() }
+            for await _ in bell { await decideAll() }
+            close()
+            await decideAll()
+            group.cancelAll()
+        }
+    }
+
+    /// Answers those who have waited too long, whatever the transaction that they are in does.
+    private func sendLateAway() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: Self.sweep)
+            let late = state.withLock { state in
+                var late: [Ticket] = []
+                let now = ContinuousClock.now
+                while let next = state.deadlines.first, next.at <= now || next.ticket.isAbandoned {
+                    late.append(next.ticket)
+                    state.deadlines.removeFirst()
+                }
+                return late
+            }
+            late.forEach { $0.finish(.failure(AdmissionRefusal.tooLate)) }
+        }
+    }
+
+    func close() {
+        state.withLock { $0.isClosed = true }
+        ring.finish()
+    }
+
+    private func decideAll() async {
+        while true {
+            let batch = state.withLock { state in
+                let count = min(state.queue.count, Self.flushedCalls)
+                defer { state.queue.removeFirst(count) }
+                return Array(state.queue.prefix(count))
+            }.filter { !$0.ticket.isAbandoned }
+            let isEmpty = state.withLock { $0.queue.isEmpty }
+            if batch.isEmpty {
+                if isEmpty { return }
+                continue
+            }
+            await decide(batch)
+        }
+    }
+
+    private func decide(_ batch: [Waiting]) async {
+        do {
+            let outcomes = try await decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
+            for (waiting, outcome) in zip(batch, outcomes) where !waiting.ticket.finish(.success(outcome)) {
+                if case .allowed(let made?, _, _) = outcome { await release(waiting.request, made.id) }
+            }
+        } catch  where batch.count > 1 && !(error is StaleAdmission) && error.isOfData {
+            // One call's data must not fail its neighbours: halve until it stands alone.
+            let middle = batch.count / 2
+            await decide(Array(batch[..<middle]))
+            await decide(Array(batch[middle...]))
+        } catch {
+            for waiting in batch { waiting.ticket.finish(.failure(error)) }
+        }
+    }
+}
+
+/// Why a call can't be decided.
+enum AdmissionRefusal: Error {
+    case queueFull
+    case stopping
+    /// The catalogue changed faster than the call could be prepared.
+    case catalogBusy
+    /// Nothing was decided within the time that admission takes at most.
+    case tooLate
+}
+
+extension Error {
+    fileprivate var isOfData: Bool {
+        if self is DecimalError { return true }
+        guard let state = (self as? PostgresError)?.sqlState else { return false }
+        return ["22", "23", "54"].contains(state.rawValue.prefix(2))
+    }
+}

@@ -1,0 +1,206 @@
+import BillingCore
+package import Catalog
+import HTTPTypes
+import Identity
+import Limits
+package import Postgres
+import Usage
+package import Web
+
+/// `/admissions`: whether calls may be made, and the reservations of those that may.
+package struct AdmissionRoutes: Sendable {
+    let admission: AdmissionService
+    let catalog: Catalog
+    let pool: PostgresPool
+
+    package init(admission: AdmissionService, catalog: Catalog, pool: PostgresPool) {
+        self.admission = admission
+        self.catalog = catalog
+        self.pool = pool
+    }
+
+    package func register(in operations: Operations) {
+        operations.post("/admissions", "admit", scope: .admissionsWrite, isQuiet: true, handler: admit)
+        operations.get("/admissions/check", "checkAdmission", scope: .admissionsWrite, isQuiet: true, handler: check)
+        operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)
+        operations.post("/admissions/{id}/release", "releaseAdmission", scope: .admissionsWrite, handler: release)
+        operations.post("/admissions/{id}/extend", "extendAdmission", scope: .admissionsWrite, handler: extend)
+    }
+
+    /// A refusal is an answer, not an error.
+    @Sendable
+    private func admit(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
+        let input = try AdmissionInput(request.json(), attribution: context.principal.attribution)
+        let bodies = try await decide(input.calls, context)
+        if input.isArray { return try .json(AdmissionBatchBody(data: bodies)) }
+        guard let body = bodies.first else { throw Problem.validationFailed([]) }
+        guard body.reason != "admission_conflict" else { throw Problem.admissionConflict }
+        var answer = try Answer.json(body)
+        for field in body.rateFields { answer.headers.append(field) }
+        return answer
+    }
+
+    /// For reverse proxies: the call in header fields, the answer in the status and header fields.
+    @Sendable
+    private func check(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let query = request.query()
+        let refusal = query.integer("deny_with", in: 400...499)
+        try query.finish()
+        let check = try AdmissionCheck(request, context)
+        let body = try await decide([check.call], context, isCheck: !check.reserves).first
+        guard let body else { throw Problem.validationFailed([]) }
+        return check.answer(body, refusingWith: refusal)
+    }
+
+    private func decide(
+        _ calls: [AdmissionCall],
+        _ context: RequestContext,
+        isCheck: Bool = false
+    ) async throws -> [AdmissionBody] {
+        for (index, call) in calls.enumerated() {
+            let beyond = context.principal.narrowing.refusals(of: call.event)
+            guard beyond.isEmpty else {
+                throw Problem.useNotAllowed(
+                    detail: "This credential may not be used for this call. "
+                        + beyond.map(\.detail).joined(separator: "; "),
+                    errors: beyond.map { refusal in
+                        let prefix = calls.count > 1 ? "/\(index)" : ""
+                        return Problem.Fault(
+                            pointer: prefix + refusal.pointer,
+                            code: refusal.code,
+                            detail: refusal.detail
+                        )
+                    }
+                )
+            }
+        }
+        let answers = try await admission.decide(calls, by: context.principal, isCheck: isCheck)
+        let shared = catalog.current
+        return answers.map { answer in
+            let body = AdmissionBody(answer, for: context.principal, catalog: shared)
+            AdmissionMetrics.count(body.reason ?? "allowed")
+            return body
+        }
+    }
+
+    @Sendable
+    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
+        return try .json(ReservationDetail(try await reservation(request, context)))
+    }
+
+    /// Releasing twice releases once; what usage has settled or time has ended stays so.
+    @Sendable
+    private func release(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.fields(emptyIsObject: true).finish()
+        let found = try await reservation(request, context)
+        guard let tenant = try await catalog.tenant(found.tenantID, lane: .admission) else {
+            throw Problem.notFound("admission", found.id.description)
+        }
+        let closing = ReservationClosing(
+            tenant: tenant,
+            shared: catalog.current,
+            policy: admission.calls.limits,
+            now: context.clock.now()
+        )
+        let after = try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
+            _ = try closing.close([found.id], as: .released, in: transaction)
+            return try transaction.first(
+                ReservationStore.reservation(found.id, of: found.tenantID),
+                ReservationStore.decode
+            )
+        }
+        guard let after else { throw Problem.notFound("admission", found.id.description) }
+        guard after.status == .released else { throw Problem.admissionClosed(after) }
+        return try .json(ReservationDetail(after))
+    }
+
+    /// Gives a call that takes longer more time.
+    @Sendable
+    private func extend(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        let fields = try request.fields(emptyIsObject: true)
+        let seconds = fields.optionalInteger("ttl_seconds", in: 1...AdmissionCall.longestSeconds)
+        try fields.finish()
+        let found = try await reservation(request, context)
+        let now = context.clock.now()
+        let expiry = now.adding(seconds: Int64(seconds ?? admission.limits.reservationSeconds))
+        let extended = try await pool.query(
+            .admission,
+            ReservationStore.extend(
+                TenantReservation(tenant: found.tenantID, id: found.id),
+                to: max(expiry, found.expiresAt),
+                suspenseEndsAt: max(expiry, found.expiresAt).adding(seconds: Int64(admission.limits.suspenseSeconds)),
+                at: now
+            ),
+            ReservationStore.decode
+        ).first
+        guard let extended else { throw Problem.admissionClosed(found) }
+        return try .json(ReservationDetail(extended))
+    }
+
+    /// The reservation in the path, if the caller may know of it.
+    private func reservation(_ request: APIRequest, _ context: RequestContext) async throws -> Reservation {
+        let id = try request.id(ReservationID.self, of: "admission")
+        let found = try await pool.query(
+            .admission,
+            as: context.databaseScope,
+            ReservationStore.reservation(id, of: context.principal.tenantID),
+            ReservationStore.decode
+        ).first
+        guard let found, context.principal.mayAccess(tenant: found.tenantID) else {
+            throw Problem.notFound("admission", id.description)
+        }
+        return found
+    }
+}
+
+/// Several calls' answers, in the order of the calls.
+private struct AdmissionBatchBody: Encodable {
+    let data: [AdmissionBody]
+}
+
+/// A reservation as it is read.
+private struct ReservationDetail: Encodable {
+    let id: ReservationID
+    let status: String
+    let source: String
+    let admission: String
+    let type: String
+    let subject: String
+    let createdAt: Instant
+    let expiresAt: Instant
+    /// Until when it goes on holding after it has expired.
+    let suspenseEndsAt: Instant
+    let closedAt: Instant?
+    let maxOutputTokens: Int64?
+
+    init(_ reservation: Reservation) {
+        id = reservation.id
+        status = reservation.status.rawValue
+        source = reservation.source
+        admission = reservation.admissionID
+        type = reservation.eventType
+        subject = reservation.subject
+        createdAt = reservation.createdAt
+        expiresAt = reservation.expiresAt
+        suspenseEndsAt = reservation.suspenseEndsAt
+        closedAt = reservation.closedAt
+        maxOutputTokens = reservation.maximumOutputTokens
+    }
+}
+
+extension Problem {
+    fileprivate static let admissionConflict = Problem.conflict(
+        code: "admission_conflict",
+        detail: "Another call was admitted under this source and id. An id names one call; the first one stands."
+    )
+
+    fileprivate static func admissionClosed(_ reservation: Reservation) -> Problem {
+        let state = reservation.status == .held ? "expired" : reservation.status.rawValue
+        return .conflict(
+            code: "admission_closed",
+            detail: "The reservation can't be changed any more: it is \(state)."
+        )
+    }
+}

@@ -1,0 +1,281 @@
+import BillingCore
+package import Catalog
+import HTTPTypes
+import Limits
+package import Logging
+import Metrics
+package import Postgres
+import ServiceLifecycle
+package import Usage
+package import Web
+
+/// Bounds of admission, from the configuration.
+package struct AdmissionLimits: Sendable {
+    package var lanes = 2
+    /// How long a reservation can be settled as admitted, unless the call says.
+    package var reservationSeconds = 900
+    /// How long it goes on holding after that.
+    package var suspenseSeconds = 3_600
+    /// After so long without a decision the limits' failure policies answer.
+    package var deadlineMilliseconds = 200
+
+    package init() {}
+}
+
+/// Decides calls, many together, and answers by the limits' failure policies when it can't.
+package final class AdmissionService: Service {
+    private static let attempts = 8
+
+    let limits: AdmissionLimits
+    let calls: CallPreparation
+    let catalog: Catalog
+    let pool: PostgresPool
+    let clock: Clock
+    private let lanes: [AdmissionLane]
+
+    package init(
+        ingest: IngestService,
+        catalog: Catalog,
+        pool: PostgresPool,
+        clock: Clock,
+        limits: AdmissionLimits,
+        logger: Logger
+    ) {
+        self.limits = limits
+        self.catalog = catalog
+        self.pool = pool
+        self.clock = clock
+        let calls = CallPreparation(ingest)
+        self.calls = calls
+        let told = ReachedLimits()
+        lanes = (0..<limits.lanes).map { _ in
+            AdmissionLane(patience: .milliseconds(limits.deadlineMilliseconds)) { requests, isAbandoned in
+                let flush = AdmissionFlush(requests: requests, policy: calls.limits, now: clock.now())
+                do {
+                    return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
+                        try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
+                    }
+                } catch let nothing as NothingAdmitted {
+                    return nothing.outcomes
+                }
+            } release: { request, id in
+                let closing = ReservationClosing(
+                    tenant: request.tenant,
+                    shared: request.prepared.shared,
+                    policy: calls.limits,
+                    now: clock.now()
+                )
+                do {
+                    _ = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                        try closing.close([id], as: .released, in: transaction)
+                    }
+                } catch {
+                    // It expires by itself.
+                    logger.warning("an abandoned reservation was not released", metadata: ["error": "\(error)"])
+                }
+            }
+        }
+    }
+
+    package func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            for lane in lanes {
+                group.addTask { await lane.run() }
+            }
+            await withGracefulShutdownHandler {
+                await group.waitForAll()
+            } onGracefulShutdown: { [lanes] in
+                lanes.forEach { $0.close() }
+            }
+        }
+    }
+
+    /// What is decided of one call.
+    enum Answer: Sendable {
+        case decided(AdmissionOutcome, TenantSnapshot)
+        case unknownSubject
+        case suspended
+        /// The database did not answer in time; nothing is held.
+        case open(TenantSnapshot?)
+    }
+
+    /// Decides the calls of a request, each for itself.
+    /// - Throws: `Problem` for calls that are not what they should be, and 503 when a limit that fails closed can't be
+    ///   asked.
+    func decide(_ asked: [AdmissionCall], by principal: Principal, isCheck: Bool = false) async throws -> [Answer] {
+        let ticketed = try await withDeadline { [self] in
+            try await prepare(asked, boundTo: principal.tenantID, isCheck: isCheck)
+        }
+        return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
+            var answers: [Answer?] = Array(repeating: nil, count: asked.count)
+            for (index, entry) in ticketed.enumerated() {
+                switch entry {
+                case .ready(let request):
+                    group.addTask { [self] in (index, try await decide(request, boundTo: principal.tenantID)) }
+                case .answered(let answer):
+                    answers[index] = answer
+                }
+            }
+            for try await (index, answer) in group { answers[index] = answer }
+            return answers.compactMap { $0 }
+        }
+    }
+
+    private enum Entry: Sendable {
+        case ready(AdmissionRequest)
+        case answered(Answer)
+    }
+
+    private func prepare(_ asked: [AdmissionCall], boundTo tenant: TenantID?, isCheck: Bool) async throws -> [Entry] {
+        let now = clock.now()
+        let numbered = asked.enumerated().map { (index: $0.offset, event: $0.element.event) }
+        let prepared = try await calls.prepare(numbered, at: now, boundTo: tenant)
+        guard prepared.faults.isEmpty else {
+            throw Problem.validationFailed(
+                prepared.faults.map { fault in
+                    let prefix = asked.count > 1 ? "/\(fault.index ?? 0)" : ""
+                    return Problem.Fault(pointer: prefix + fault.pointer, code: fault.code, detail: fault.detail)
+                }
+            )
+        }
+        var entries: [Entry] = Array(repeating: .answered(.unknownSubject), count: asked.count)
+        for call in prepared.calls {
+            guard call.tenant.status == .active else {
+                entries[call.index] = .answered(.suspended)
+                continue
+            }
+            entries[call.index] = .ready(
+                try await request(asked[call.index], call, at: now, boundTo: tenant, isCheck: isCheck)
+            )
+        }
+        return entries
+    }
+
+    private func request(
+        _ asked: AdmissionCall,
+        _ call: PreparedCall,
+        at now: Instant,
+        boundTo tenant: TenantID?,
+        isCheck: Bool
+    ) async throws -> AdmissionRequest {
+        let expiry = now.adding(seconds: Int64(asked.seconds ?? limits.reservationSeconds))
+        let policy = calls.limits
+        var later: PreparedCall?
+        var holds = try CallHold.all(of: call, later: nil, policy: policy)
+        if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) {
+            later = try await calls.prepare([(call.index, asked.event)], at: expiry, boundTo: tenant).calls.first
+            holds = try CallHold.all(of: call, later: later, policy: policy)
+        }
+        var shrunk: (@Sendable (Int64) throws -> [CallHold])?
+        if asked.minimumOutputTokens != nil {
+            shrunk = { [later] tokens in
+                try CallHold.all(
+                    of: try call.using(outputTokens: tokens),
+                    later: try later?.using(outputTokens: tokens),
+                    policy: policy
+                )
+            }
+        }
+        return AdmissionRequest(
+            call: asked,
+            prepared: call,
+            holds: holds,
+            createdAt: now,
+            expiresAt: expiry,
+            suspenseEndsAt: expiry.adding(seconds: Int64(limits.suspenseSeconds)),
+            shrunk: shrunk,
+            isCheck: isCheck
+        )
+    }
+
+    /// Decides one call, preparing it anew as long as the catalogue moves on.
+    private func decide(_ request: AdmissionRequest, boundTo tenant: TenantID?) async throws -> Answer {
+        var request = request
+        for _ in 0..<Self.attempts {
+            do {
+                let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
+                return .decided(try await lane.decide(request), request.tenant)
+            } catch let stale as StaleAdmission {
+                try await calls.refresh(tenants: stale.tenants, shared: stale.shared)
+                let prepared = try await prepare([request.call], boundTo: tenant, isCheck: request.isCheck)
+                guard case .ready(let fresh)? = prepared.first else {
+                    if case .answered(let answer)? = prepared.first { return answer }
+                    return .unknownSubject
+                }
+                request = fresh
+            } catch {
+                return try withoutDecision(request, error)
+            }
+        }
+        return try withoutDecision(request, AdmissionRefusal.catalogBusy)
+    }
+
+    /// What the limits that the call touches say of a failure: nothing passes, or everything.
+    private func withoutDecision(_ request: AdmissionRequest, _ error: any Error) throws -> Answer {
+        guard error.meansUnavailable else { throw error }
+        let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed && $0.limit.denies }
+        AdmissionMetrics.countUnavailable(isClosed: isClosed)
+        guard !isClosed else { throw Problem.limitsUnavailable }
+        return .open(request.tenant)
+    }
+
+    /// An unknown tenant, or one that can't be read in time, is refused.
+    private func withDeadline<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) async throws -> R {
+        let milliseconds = limits.deadlineMilliseconds
+        do {
+            return try await withThrowingTaskGroup(of: R?.self) { group in
+                group.addTask { try await body() }
+                group.addTask {
+                    try? await Task.sleep(for: .milliseconds(milliseconds))
+                    return nil
+                }
+                defer { group.cancelAll() }
+                guard let first = try await group.next(), let result = first else { throw AdmissionRefusal.tooLate }
+                return result
+            }
+        } catch where error.meansUnavailable {
+            AdmissionMetrics.countUnavailable(isClosed: true)
+            throw Problem.limitsUnavailable
+        }
+    }
+}
+
+extension Error {
+    /// Whether it says that the database can't be asked, and not that something is wrong with the call.
+    fileprivate var meansUnavailable: Bool {
+        switch self {
+        case let refusal as AdmissionRefusal:
+            switch refusal {
+            case .queueFull, .stopping, .catalogBusy, .tooLate: true
+            }
+        case is PostgresError: true
+        default: false
+        }
+    }
+}
+
+/// The meters of admission.
+enum AdmissionMetrics {
+    private static let closed = Counter(
+        label: "turnpike_admissions_unavailable_total",
+        dimensions: [("answered", "closed")]
+    )
+    private static let open = Counter(label: "turnpike_admissions_unavailable_total", dimensions: [("answered", "open")])
+
+    /// A call that was answered by failure policy.
+    static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }
+
+    /// - Parameter result: `allowed`, or the reason of a refusal.
+    static func count(_ result: String) {
+        Counter(label: "turnpike_admissions_total", dimensions: [("result", result)]).increment()
+    }
+}
+
+extension Problem {
+    static let limitsUnavailable = Problem(
+        .serviceUnavailable,
+        code: "limits_unavailable",
+        detail: "A limit that the call touches can't be asked now, and refuses then. Try again.",
+        headers: [.retryAfter: "1"]
+    )
+}

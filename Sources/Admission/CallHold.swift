@@ -1,0 +1,79 @@
+import BillingCore
+import Catalog
+import Limits
+import Usage
+
+/// What a call would take of one row of a limit.
+struct CallHold: Sendable {
+    enum Take: Sendable {
+        case amount(FixedDecimal)
+        /// Quantities of a limit on a tenant's charges, whose amount follows from all that is held of it.
+        case tiers([CounterKey: UsageTotal])
+        case rate(FixedDecimal)
+        /// The call's price is not known, and the limit names none to fall back to.
+        case unpriced
+    }
+
+    let limit: Limit
+    let row: LimitRow
+    let windowEnd: Instant
+    let take: Take
+}
+
+extension CallHold {
+    /// Everything that a call takes, by the limits in force: in its windows, and in the next ones too where its
+    /// reservation can expire there (for minutes and hours in the first only).
+    /// - Parameter later: the same call at the time when its reservation expires.
+    static func all(of call: PreparedCall, later: PreparedCall?, policy: LimitPolicy) throws(DecimalError) -> [CallHold] {
+        var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
+        var windows = WindowCache(zone: call.tenant.zone)
+        let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows, withRates: true)
+        var holds: [CallHold] = []
+        for use in uses where use.limit.isActive { holds.append(try CallHold(use, call)) }
+        guard let later else { return holds }
+        let rows = Set(holds.map(\.row))
+        let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
+        for use in next where use.limit.isActive && use.limit.holdsOverTheEnd && !rows.contains(use.row) {
+            holds.append(try CallHold(use, later))
+        }
+        return holds
+    }
+
+    private init(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) {
+        limit = use.limit
+        row = use.row
+        windowEnd = use.window.end
+        take = try Self.take(use, call)
+    }
+
+    private static func take(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) -> Take {
+        if case .rate = use.limit.bound {
+            guard case .known(let units) = use.amount else { return .rate(.zero) }
+            return .rate(units)
+        }
+        switch use.amount {
+        case .known(let amount):
+            return .amount(amount)
+        case .unpriced:
+            return try fallback(use.limit, call)
+        case .charge:
+            guard call.pending.isPriced else { return try fallback(use.limit, call) }
+            let totals = call.pending.heldTotals(of: call.tenant.id)
+            return use.limit.followsTiers ? .tiers(totals) : .amount(try call.pending.highestCharge(of: totals))
+        }
+    }
+
+    private static func fallback(_ limit: Limit, _ call: PreparedCall) throws(DecimalError) -> Take {
+        guard let unit = limit.fallbackUnitAmount else { return .unpriced }
+        let tokens = FixedDecimal(call.pending.event.usage.tokens ?? 0)
+        return .amount(try tokens.multiplied(by: unit).rounded(toDigits: 12))
+    }
+}
+
+extension Limit {
+    /// Whether a hold counts in the next window too when it can expire there.
+    fileprivate var holdsOverTheEnd: Bool {
+        guard case .window(_, let kind, _, _) = bound else { return false }
+        return kind != .minute && kind != .hour
+    }
+}

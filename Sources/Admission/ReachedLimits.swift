@@ -1,0 +1,45 @@
+import BillingCore
+import Catalog
+import Limits
+import Synchronization
+
+/// Which limits are known to have been told of as reached, so that a caller that asks on and on costs no write each time.
+/// Only that: the alert itself is unique in the database.
+final class ReachedLimits: Sendable {
+    private struct Mark: Hashable {
+        let row: LimitRow
+        let revision: Int64
+    }
+
+    private static let capacity = 10_000
+    private let told = Mutex<Set<Mark>>([])
+
+    /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none.
+    func drafts(
+        of outcomes: [AdmissionOutcome],
+        _ requests: [AdmissionRequest],
+        catalog: CatalogSnapshot
+    ) -> [AlertDraft] {
+        var drafts: [AlertDraft] = []
+        for (outcome, request) in zip(outcomes, requests) where !request.call.isDryRun {
+            guard case .refused(let violations) = outcome else { continue }
+            for violation in violations where violation.reason != .rateLimited && violation.reason != .unpricedModel {
+                let mark = Mark(row: violation.state.row, revision: violation.state.revision)
+                let isNew = told.withLock { told in
+                    if told.count >= Self.capacity { told.removeAll() }
+                    return told.insert(mark).inserted
+                }
+                guard isNew else { continue }
+                drafts.append(
+                    LimitAlerts.limitReached(
+                        violation.limit,
+                        violation.state,
+                        by: request.tenant,
+                        catalog: catalog
+                    )
+                )
+            }
+        }
+        return drafts
+    }
+}

@@ -1,0 +1,105 @@
+import BillingCore
+package import Catalog
+import Limits
+package import Logging
+import Metrics
+package import Postgres
+import ServiceLifecycle
+package import Usage
+package import Web
+
+/// Ends reservations whose suspense is over without usage: frees what they hold, and raises an alert, because a caller
+/// that neither reports nor releases loses somebody's money. Also forgets closed ones after a while. Safe on every replica.
+package struct ReservationExpiryWorker: Service {
+    private static let batchCount = 500
+    private static let keptDays: Int64 = 35
+
+    private let pool: PostgresPool
+    private let catalog: Catalog
+    private let policy: LimitPolicy
+    private let clock: Clock
+    private let logger: Logger
+    private let loop: WorkerLoop
+    private let expired = Counter(label: "turnpike_reservations_expired_total")
+
+    package init(
+        pool: PostgresPool,
+        catalog: Catalog,
+        policy: LimitPolicy,
+        clock: Clock,
+        interval: Duration = .seconds(5),
+        logger: Logger
+    ) {
+        self.pool = pool
+        self.catalog = catalog
+        self.policy = policy
+        self.clock = clock
+        self.logger = logger
+        loop = WorkerLoop("reservation_expiry", every: interval, clock: clock, logger: logger)
+    }
+
+    package func run() async throws {
+        await loop.run { try await expireDue() }
+    }
+
+    /// Ends what is due, and returns how many reservations that were.
+    @discardableResult
+    package func expireDue() async throws -> Int {
+        let now = clock.now()
+        var count = 0
+        var due: [Reservation] = []
+        repeat {
+            due = try await pool.query(
+                .worker,
+                ReservationStore.due(at: now, limit: Self.batchCount),
+                ReservationStore.decode
+            )
+            var ended = 0
+            for (tenant, own) in Dictionary(grouping: due, by: \.tenantID).sorted(by: { $0.key < $1.key }) {
+                ended += try await expire(own, of: tenant, at: now)
+            }
+            count += ended
+            // Where nothing could be ended, another replica is at it.
+            if ended == 0 { break }
+        } while due.count == Self.batchCount && !Task.isCancelled
+        try await pool.execute(
+            .worker,
+            ReservationStore.deleteClosed(
+                before: now.adding(seconds: -86_400 * Self.keptDays),
+                limit: Self.batchCount
+            )
+        )
+        return count
+    }
+
+    private func expire(_ reservations: [Reservation], of id: TenantID, at now: Instant) async throws -> Int {
+        guard let tenant = try await catalog.tenant(id, lane: .worker) else { return 0 }
+        let closing = ReservationClosing(tenant: tenant, shared: catalog.current, policy: policy, now: now)
+        let count = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            let closed = try closing.close(reservations.map(\.id), as: .expired, in: transaction)
+            let drafts = reservations.filter { closed.contains($0.id) }.map { $0.alert(of: tenant) }
+            try AlertStore.raise(drafts, at: now, ids: policy.ids, in: transaction)
+            return closed.count
+        }
+        expired.increment(by: count)
+        return count
+    }
+}
+
+extension Reservation {
+    fileprivate func alert(of tenant: TenantSnapshot) -> AlertDraft {
+        AlertDraft(
+            .reservationExpired,
+            of: tenant.id,
+            key: tenant.key,
+            identity: [id.description],
+            detail: .object([
+                JSONMember(name: "reservation", value: .string(id.description)),
+                JSONMember(name: "source", value: .string(source)),
+                JSONMember(name: "admission", value: .string(admissionID)),
+                JSONMember(name: "created_at", value: .string(createdAt.description)),
+                JSONMember(name: "expired_at", value: .string(expiresAt.description)),
+            ])
+        )
+    }
+}

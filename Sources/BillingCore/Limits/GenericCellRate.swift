@@ -1,0 +1,79 @@
+/// A bound on how fast something may be used: so many units a period, with a burst above the steady pace.
+package struct GenericCellRate: Sendable, Hashable {
+    /// Units per period, more than zero.
+    package let limit: Int64
+    package let periodMicroseconds: Int64
+    /// How many units may be used at once after a time of rest, more than zero.
+    package let burst: Int64
+
+    package init(limit: Int64, periodMicroseconds: Int64, burst: Int64) {
+        precondition(limit > 0 && periodMicroseconds > 0 && burst > 0, "a rate is more than zero")
+        self.limit = limit
+        self.periodMicroseconds = periodMicroseconds
+        self.burst = burst
+    }
+}
+
+/// What a rate limit says of a use.
+package enum RateDecision: Sendable, Hashable {
+    /// The arrival time to store, and how many units are left now.
+    case allowed(arrival: FixedDecimal, remaining: Int64)
+    /// After how many microseconds the same use would be allowed; nil when it never is, because it exceeds the burst.
+    case refused(retryAfterMicroseconds: Int64?, remaining: Int64)
+}
+
+extension GenericCellRate {
+    /// Decides by the generic cell rate algorithm (ITU-T I.371, annex A, in its form of virtual scheduling).
+    ///
+    /// The state is one instant: the theoretical arrival time of the next unit at the steady pace, in microseconds since
+    /// 1970 with 12 fractional digits. The interval between units is rounded up at the twelfth of them, so that no
+    /// rounding ever lets more through than the limit says.
+    /// - Parameters:
+    ///   - arrival: the stored state; nil before the first use.
+    ///   - units: how many are used at once; zero or more.
+    ///   - share: which percentage of the burst the caller may use, 0...100; others keep the rest.
+    package func decide(
+        _ units: FixedDecimal,
+        arrival: FixedDecimal?,
+        at now: Instant,
+        share: Percent
+    ) throws(DecimalError) -> RateDecision {
+        let present = FixedDecimal(now.microseconds)
+        let from = max(arrival ?? present, present)
+        let tolerance = try microseconds(of: try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12))
+        let until = try from.adding(microseconds(of: units))
+        let ahead = try until.subtracting(present)
+        guard ahead <= tolerance else {
+            let remaining = try wholeUnits(in: tolerance.subtracting(from.subtracting(present)))
+            guard try microseconds(of: units) <= tolerance else {
+                return .refused(retryAfterMicroseconds: nil, remaining: remaining)
+            }
+            return .refused(retryAfterMicroseconds: try ahead.subtracting(tolerance).ceiling, remaining: remaining)
+        }
+        return .allowed(arrival: until, remaining: try wholeUnits(in: tolerance.subtracting(ahead)))
+    }
+
+    /// How long so many units take at the steady pace, rounded up.
+    private func microseconds(of units: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+        let (product, overflow) = units.unscaled.multipliedReportingOverflow(by: Int128(periodMicroseconds))
+        guard !overflow else { throw .outOfRange }
+        let (quotient, remainder) = product.quotientAndRemainder(dividingBy: Int128(limit))
+        return try FixedDecimal(validating: remainder > 0 ? quotient + 1 : quotient)
+    }
+
+    /// How many whole units a time allows at the steady pace.
+    private func wholeUnits(in time: FixedDecimal) throws(DecimalError) -> Int64 {
+        guard time > .zero else { return 0 }
+        let (product, overflow) = time.unscaled.multipliedReportingOverflow(by: Int128(limit))
+        guard !overflow else { throw .outOfRange }
+        return Int64(clamping: product / Int128(periodMicroseconds) / FixedDecimal.unscaledOne)
+    }
+}
+
+extension FixedDecimal {
+    /// The least whole number that is not below it.
+    fileprivate var ceiling: Int64 {
+        let (quotient, remainder) = unscaled.quotientAndRemainder(dividingBy: Self.unscaledOne)
+        return Int64(clamping: remainder > 0 ? quotient + 1 : quotient)
+    }
+}

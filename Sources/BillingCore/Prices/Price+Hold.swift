@@ -1,0 +1,75 @@
+extension Price {
+    /// The most that held usage can add to a period's charge, whichever part of it is settled in the end: the greatest
+    /// of `charge(before + h) - charge(before)` for every `0 <= h <= held`. Never below zero.
+    ///
+    /// Within a tier a charge never falls as usage grows, so the greatest is found at the end of a tier or at the whole
+    /// of what is held.
+    package func greatestCharge(
+        of held: UsageTotal,
+        after before: UsageTotal
+    ) throws(DecimalError) -> ExactAmount {
+        guard held.quantity > .zero || held.eventCount > 0 || held.cost > .zero else { return .zero }
+        let whole = try before.adding(held)
+        var ends = [whole.quantity]
+        for bound in tierBounds where bound > before.quantity && bound < whole.quantity { ends.append(bound) }
+        let base = try usageCharge(for: before)
+        var greatest = ExactAmount.zero
+        for end in ends {
+            let total = UsageTotal(quantity: end, eventCount: whole.eventCount, cost: whole.cost)
+            greatest = max(greatest, try usageCharge(for: total).subtracting(base))
+        }
+        return greatest
+    }
+
+    /// What some usage can be charged at most, wherever in the period's tiers it falls: at the highest unit amount that
+    /// can be reached, plus every flat amount. For scopes narrower than the tiers are counted in.
+    package func highestCharge(of use: UsageTotal) throws(DecimalError) -> ExactAmount {
+        guard use.quantity > .zero || use.eventCount > 0 || use.cost > .zero else { return .zero }
+        switch self {
+        case .flat, .matrix:
+            return .zero
+        case .perUnit, .costPlus:
+            return try charge(for: use)
+        case .graduated(let tiers), .volume(let tiers):
+            let unit = tiers.map(\.unitAmount).max() ?? .zero
+            var highest = use.quantity.multiplied(by: unit)
+            for tier in tiers { highest = try highest.adding(ExactAmount(tier.flatAmount)) }
+            return highest
+        case .stairstep(let tiers):
+            return ExactAmount(tiers.map(\.flatAmount).max() ?? .zero)
+        case .packages(let price):
+            // A package begun earlier may have been full just before.
+            let packages = try PackagePrice(amount: price.amount, packageSize: price.packageSize, freeUnits: .zero)
+                .packages(for: use.quantity)
+            return packages.multiplied(by: price.amount)
+        case .percentage(let price):
+            let share = PercentagePrice(
+                percent: price.percent,
+                fixedAmount: price.fixedAmount,
+                minimum: price.minimum,
+                maximum: nil
+            )
+            return try Price.percentage(share).charge(for: use)
+        }
+    }
+
+    private var tierBounds: [FixedDecimal] {
+        switch self {
+        case .graduated(let tiers), .volume(let tiers), .stairstep(let tiers): tiers.compactMap(\.upTo)
+        default: []
+        }
+    }
+}
+
+extension UsageTotal {
+    /// Both together. Throws `.outOfRange` when a sum does not fit.
+    package func adding(_ other: UsageTotal) throws(DecimalError) -> UsageTotal {
+        let (events, overflow) = eventCount.addingReportingOverflow(other.eventCount)
+        guard !overflow else { throw .outOfRange }
+        return UsageTotal(
+            quantity: try quantity.adding(other.quantity),
+            eventCount: events,
+            cost: try cost.adding(other.cost)
+        )
+    }
+}

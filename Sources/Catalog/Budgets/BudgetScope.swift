@@ -1,0 +1,187 @@
+package import BillingCore
+package import Postgres
+package import Web
+
+/// What a budget's scope can tell usage apart by. The names are those of the contract, in the order in which several
+/// values of one row stand.
+package enum ScopeDimension: String, Sendable, Hashable, CaseIterable {
+    case tenant, provider, user, feature, model
+    case costCenter = "cost_center"
+    case client, plan
+}
+
+/// What a scope asks of one dimension. A dimension that the scope doesn't name is not asked for.
+package enum ScopeMatch: Sendable, Hashable {
+    /// `"*"`: any value, and each value has a row of its own.
+    case each
+    /// This value only.
+    case exact(String)
+    /// Every model whose name starts like this; all of them share one row.
+    case pattern(ModelPattern)
+
+    /// Whether usage with this value is within the scope.
+    @inlinable
+    package func admits(_ value: String) -> Bool {
+        switch self {
+        case .each: true
+        case .exact(let expected): value == expected
+        case .pattern(let pattern): pattern.matches(value)
+        }
+    }
+}
+
+/// What a budget counts: usage that every dimension it names admits. Usage without a value for such a dimension is
+/// outside.
+package struct BudgetScope: Sendable, Hashable {
+    package var tenant: ScopeMatch?
+    package var provider: ScopeMatch?
+    package var user: ScopeMatch?
+    package var feature: ScopeMatch?
+    package var model: ScopeMatch?
+    package var costCenter: ScopeMatch?
+    package var client: ScopeMatch?
+    package var plan: ScopeMatch?
+
+    /// Everything the operator's tenants use.
+    package init() {}
+
+    package subscript(_ dimension: ScopeDimension) -> ScopeMatch? {
+        get {
+            switch dimension {
+            case .tenant: tenant
+            case .provider: provider
+            case .user: user
+            case .feature: feature
+            case .model: model
+            case .costCenter: costCenter
+            case .client: client
+            case .plan: plan
+            }
+        }
+        set {
+            switch dimension {
+            case .tenant: tenant = newValue
+            case .provider: provider = newValue
+            case .user: user = newValue
+            case .feature: feature = newValue
+            case .model: model = newValue
+            case .costCenter: costCenter = newValue
+            case .client: client = newValue
+            case .plan: plan = newValue
+            }
+        }
+    }
+
+    /// The value that a dimension has to have; nil for one that is not named or may have several.
+    package func exact(_ dimension: ScopeDimension) -> String? {
+        guard case .exact(let value) = self[dimension] else { return nil }
+        return value
+    }
+}
+
+// MARK: Rows of "each value"
+
+extension BudgetScope {
+    /// The dimensions whose values have rows of their own within one tenant (or, without a tenant, over all of them).
+    /// That `tenant` is one of `"*"` shows in `limit_state.tenant_id`.
+    package var splitDimensions: [ScopeDimension] {
+        ScopeDimension.allCases.filter { $0 != .tenant && self[$0] == .each }
+    }
+
+    /// `limit_state.scope_value` of the row for these values of `splitDimensions`, in that order: empty where nothing
+    /// is split, one value as it is, several as a JSON array.
+    package static func scopeValue(_ values: [String]) -> String {
+        switch values.count {
+        case 0: ""
+        case 1: values[0]
+        default: JSONValue.array(values.map(JSONValue.string)).text
+        }
+    }
+
+    /// The values that `scopeValue` made the text of; nil for a text that it makes for no values of this scope.
+    package func values(inScopeValue text: String) -> [ScopeDimension: String]? {
+        let dimensions = splitDimensions
+        guard dimensions.count > 1 else {
+            guard let dimension = dimensions.first else { return text.isEmpty ? [:] : nil }
+            return [dimension: text]
+        }
+        guard case .array(let elements) = try? JSONValue(parsing: text), elements.count == dimensions.count else {
+            return nil
+        }
+        var values: [ScopeDimension: String] = [:]
+        for (dimension, element) in zip(dimensions, elements) {
+            guard case .string(let value) = element else { return nil }
+            values[dimension] = value
+        }
+        return values
+    }
+}
+
+// MARK: As it is asked for, shown and stored
+
+extension BudgetScope {
+    /// As long as the longest of the values that usage may have.
+    private static let maximumLength = 255
+
+    /// Reads the members of `scope`.
+    package static func read(_ fields: JSONObjectReader) -> BudgetScope {
+        var scope = BudgetScope()
+        for dimension in ScopeDimension.allCases {
+            guard let text = fields.optionalString(dimension.rawValue, maximumLength: maximumLength) else { continue }
+            scope[dimension] = match(dimension, text, fields)
+        }
+        return scope
+    }
+
+    private static func match(_ dimension: ScopeDimension, _ text: String, _ fields: JSONObjectReader) -> ScopeMatch? {
+        guard text != "*" else { return .each }
+        guard text.contains("*") else { return .exact(text) }
+        guard dimension == .model else {
+            fields.fault(
+                at: dimension.rawValue,
+                code: "invalid_value",
+                detail: "\"\(dimension.rawValue)\" must be one value, or \"*\" for each; only \"model\" takes a pattern"
+            )
+            return nil
+        }
+        guard let pattern = ModelPattern(text) else {
+            fields.fault(
+                at: dimension.rawValue,
+                code: "invalid_value",
+                detail: "\"model\" must be a model's name, its beginning with a trailing \"*\", or \"*\" for each"
+            )
+            return nil
+        }
+        return .pattern(pattern)
+    }
+
+    /// As it is shown and stored.
+    package var json: JSONValue {
+        .object(
+            ScopeDimension.allCases.compactMap { dimension in
+                self[dimension].map { JSONMember(name: dimension.rawValue, value: .string($0.text)) }
+            }
+        )
+    }
+}
+
+extension ScopeMatch {
+    fileprivate var text: String {
+        switch self {
+        case .each: "*"
+        case .exact(let value): value
+        case .pattern(let pattern): pattern.text
+        }
+    }
+}
+
+extension BudgetScope: PostgresConvertible {
+    package init?(postgres: PostgresJSON) {
+        guard let json = try? JSONValue(stored: postgres.text) else { return nil }
+        let fields = JSONObjectReader(json)
+        self = Self.read(fields)
+        guard fields.faults.isEmpty else { return nil }
+    }
+
+    package var postgres: PostgresJSON { PostgresJSON(text: json.text) }
+}

@@ -1,0 +1,84 @@
+package import BillingCore
+package import Postgres
+import Web
+
+/// The work on budgets that spans their row, what their scope names, and the locks.
+package enum BudgetService {
+    /// What was asked for, as a budget, stored. The caller has locked its tenant (see `lock`).
+    /// - Parameter tenant: the one that the scope names exactly.
+    package static func create(
+        _ input: BudgetInput,
+        for tenant: TenantSnapshot?,
+        managedBy manager: BudgetManager,
+        now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> Budget {
+        let faults = try Self.faults(of: input, tenant: tenant, in: transaction)
+        guard faults.isEmpty else { throw ValidationFailure(faults) }
+        let budget = Budget(
+            id: try BudgetStore.nextID(in: transaction),
+            tenantID: tenant?.id ?? .operatorWide,
+            key: input.key,
+            scope: input.scope,
+            measure: input.measure,
+            bound: input.bound,
+            thresholds: input.thresholds,
+            alertsOnForecast: input.alertsOnForecast,
+            failurePolicy: input.failurePolicy,
+            fallbackUnitAmount: input.fallbackUnitAmount,
+            managedBy: manager,
+            createdAt: now,
+            updatedAt: now
+        )
+        guard try BudgetStore.insert(budget, in: transaction) else { throw CatalogFault.keyTaken(.budget, input.key) }
+        return budget
+    }
+
+    /// Locks what a change of the tenant's budgets (of tenant 0: of those of no tenant) must hold, raises the version
+    /// under which replicas have read them, and keeps features and plans as they are. Call it first.
+    package static func lock(_ tenant: TenantID, in transaction: borrowing Transaction) throws {
+        guard tenant != .operatorWide else {
+            _ = try CatalogVersion.bump(in: transaction)
+            return
+        }
+        try TenantLedger.lockAndBump(tenant, in: transaction)
+        try CatalogVersion.hold(in: transaction)
+    }
+
+    private static func faults(
+        of input: BudgetInput,
+        tenant: TenantSnapshot?,
+        in transaction: borrowing Transaction
+    ) throws -> [FieldFault] {
+        var faults: [FieldFault] = []
+        if let key = input.scope.exact(.feature) {
+            let feature = try PlanVersionService.metered([key], in: transaction)[key]
+            faults += Self.faults(of: feature, key: key, measure: input.measure)
+        }
+        if let key = input.scope.exact(.plan), try PlanStore.find(key: key, in: transaction) == nil {
+            let detail = "there is no plan \"\(key)\""
+            faults.append(FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: detail))
+        }
+        if case .window(let window) = input.bound, input.measure == .charge, let tenant,
+            let currency = window.currency, currency != tenant.currency
+        {
+            let detail = "the tenant \"\(tenant.key)\" is charged in \(tenant.currency): \"currency\" must be that"
+            faults.append(FieldFault(pointer: "/currency", code: "currency_mismatch", detail: detail))
+        }
+        return faults
+    }
+
+    private static func faults(of feature: MeteredFeature?, key: String, measure: LimitMeasure) -> [FieldFault] {
+        let pointer = "/scope/feature"
+        guard let feature else {
+            return [FieldFault(pointer: pointer, code: "unknown_feature", detail: "there is no feature \"\(key)\"")]
+        }
+        guard feature.feature.archivedVersion == nil else {
+            return [FieldFault(pointer: pointer, code: "archived", detail: "the feature \"\(key)\" is archived")]
+        }
+        let aggregation = feature.meter.definition.aggregation
+        guard measure == .units, !aggregation.acceptsHardLimits else { return [] }
+        let detail = "budgets count units by sum and count only; \"\(key)\" is \(aggregation.rawValue)"
+        return [FieldFault(pointer: pointer, code: "not_applicable", detail: detail)]
+    }
+}

@@ -1,0 +1,67 @@
+package import BillingCore
+import Postgres
+
+/// The spend cap of a tenant's plan in force, which keeps `id` and so what was used when the plan changes.
+package struct SpendCapInForce: Sendable, Hashable {
+    package let id: LimitID
+    package let amount: FixedDecimal
+    package let mode: LimitMode
+    package let revision: Int64
+    package let isActive: Bool
+    /// Charges of usage from this time on count.
+    package let countedFrom: Instant
+}
+
+/// All SQL on `spend_cap`.
+enum SpendCapStore {
+    /// Makes the plan's cap the tenant's; nil puts it out of force. Where anything differs it takes a higher revision.
+    static func replace(
+        with cap: SpendCap?,
+        for tenant: TenantID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) {
+        guard let cap else {
+            try transaction.execute(
+                """
+                UPDATE spend_cap SET active = false, revision = revision + 1 WHERE tenant_id = \(tenant) AND active
+                """
+            )
+            return
+        }
+        try transaction.execute(
+            """
+            INSERT INTO spend_cap AS existing (tenant_id, limit_id, amount, mode, revision, active, counted_from)
+            VALUES (\(tenant), nextval('limit_id_seq'), \(cap.amount), \(cap.mode), 1, true, \(now))
+            ON CONFLICT ON CONSTRAINT spend_cap_identity DO UPDATE
+            SET amount = excluded.amount, mode = excluded.mode, revision = existing.revision + 1, active = true
+            WHERE (existing.amount, existing.mode, existing.active)
+                IS DISTINCT FROM (excluded.amount, excluded.mode, excluded.active)
+            """
+        )
+    }
+
+    /// The caps that these tenants have or had. Rows decode with `owned`.
+    static func ofTenants(_ ids: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, limit_id, amount, mode, revision, active, counted_from
+        FROM spend_cap
+        WHERE tenant_id = ANY(\(ids)::bigint[])
+        ORDER BY tenant_id
+        """
+    }
+
+    static func owned(_ row: inout PostgresRow) throws(PostgresError) -> (tenant: TenantID, cap: SpendCapInForce) {
+        (
+            try row.next(),
+            SpendCapInForce(
+                id: try row.next(),
+                amount: try row.next(),
+                mode: try row.next(),
+                revision: try row.next(),
+                isActive: try row.next(),
+                countedFrom: try row.next()
+            )
+        )
+    }
+}

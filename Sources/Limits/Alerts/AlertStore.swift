@@ -1,0 +1,160 @@
+package import BillingCore
+import Catalog
+package import Postgres
+package import Web
+import Webhooks
+
+/// All SQL over `alert`.
+package enum AlertStore {
+    /// What a list is narrowed to.
+    struct Filter: Sendable {
+        var tenant: TenantID?
+        /// Whether what is about the tenant and for operators only is listed too.
+        var isForOperators = false
+        var kind: AlertKind?
+        var isAcknowledged: Bool?
+        /// By `raised_at`, from inclusive, to exclusive.
+        var from: Instant?
+        var to: Instant?
+    }
+
+    /// Raises those of the alerts that were not raised before, in the transaction in which happened what they tell, and
+    /// puts what was raised into the outbox of webhooks. Of several transactions that raise the same alert, the first
+    /// to commit does. Rows are locked in key order, so a transaction raises all its alerts at once, after its limits.
+    package static func raise(
+        _ drafts: [AlertDraft],
+        at now: Instant,
+        ids: IDSource,
+        in transaction: borrowing Transaction
+    ) throws {
+        guard !drafts.isEmpty else { return }
+        let alerts = drafts.map { Alert($0, id: AlertID(rawValue: ids.next()), at: now) }
+        let raised = Set(
+            try transaction.query(insertion(of: drafts, as: alerts)) { row throws(PostgresError) in
+                try row.next(AlertID.self)
+            }
+        )
+        guard !raised.isEmpty else { return }
+        var events: [OutboxEvent] = []
+        for (draft, alert) in zip(drafts, alerts) where raised.contains(alert.id) {
+            events.append(
+                OutboxEvent(
+                    id: alert.id.rawValue,
+                    tenant: draft.tenant,
+                    type: alert.kind.eventType,
+                    occurredAt: now,
+                    data: try JSONValue(encoding: AlertBody(alert)),
+                    isForOperatorOnly: draft.isOperatorOnly
+                )
+            )
+        }
+        Outbox.enqueue(events, in: transaction)
+        let kinds = alerts.filter { raised.contains($0.id) }.map(\.kind)
+        transaction.afterCommit { AlertMetrics.count(kinds) }
+    }
+
+    private static func insertion(of drafts: [AlertDraft], as alerts: [Alert]) -> SQL {
+        """
+        INSERT INTO alert (
+            tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
+            window_start, window_end, threshold, detail
+        )
+        SELECT tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
+            window_start, window_end, threshold, detail
+        FROM unnest(
+            \(alerts.map(\.owner))::bigint[], \(alerts.map(\.id))::uuid[], \(drafts.map(\.key))::text[],
+            \(alerts.map(\.kind))::text[], \(drafts.map { $0.isOperatorOnly ? $0.tenant : nil })::bigint[],
+            \(alerts.map(\.tenantKey))::text[], \(alerts.map(\.raisedAt))::timestamptz[],
+            \(drafts.map(\.limit))::bigint[], \(alerts.map(\.scopeValue))::text[],
+            \(alerts.map(\.window?.start))::timestamptz[], \(alerts.map(\.window?.end))::timestamptz[],
+            \(alerts.map(\.threshold))::numeric[], \(alerts.map { PostgresJSON(text: $0.detail.text) })::jsonb[]
+        ) AS draft (
+            tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
+            window_start, window_end, threshold, detail
+        )
+        ORDER BY tenant_id, alert_key
+        ON CONFLICT ON CONSTRAINT alert_once DO NOTHING
+        RETURNING alert_id
+        """
+    }
+
+    /// Newest first.
+    static func page(_ filter: Filter, after id: AlertID?, limit: Int) -> SQL {
+        var conditions: [SQL] = ["true"]
+        if let tenant = filter.tenant {
+            let own: SQL = "tenant_id = \(tenant)"
+            conditions.append(filter.isForOperators ? "(\(own) OR about_tenant_id = \(tenant))" : own)
+        }
+        if let kind = filter.kind { conditions.append("kind = \(kind)") }
+        if let isAcknowledged = filter.isAcknowledged {
+            conditions.append(isAcknowledged ? "acknowledged_at IS NOT NULL" : "acknowledged_at IS NULL")
+        }
+        if let from = filter.from { conditions.append("raised_at >= \(from)") }
+        if let to = filter.to { conditions.append("raised_at < \(to)") }
+        if let id { conditions.append("alert_id < \(id)") }
+        return """
+            \(selection)
+            WHERE \(SQL.joined(conditions, separator: " AND "))
+            ORDER BY alert_id DESC
+            LIMIT \(limit)
+            """
+    }
+
+    /// The alert of an id, whoever's it is.
+    static func find(_ id: AlertID) -> SQL { "\(selection) WHERE alert_id = \(id)" }
+
+    /// Writes who has seen an alert, unless somebody had before.
+    static func acknowledge(
+        _ id: AlertID,
+        of owner: TenantID,
+        _ acknowledgement: Alert.Acknowledgement,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        let changed = try transaction.execute(
+            """
+            UPDATE alert
+            SET acknowledged_at = \(acknowledgement.at), acknowledged_by = \(acknowledgement.by),
+                note = \(acknowledgement.note)
+            WHERE tenant_id = \(owner) AND alert_id = \(id) AND acknowledged_at IS NULL
+            """
+        )
+        return changed > 0
+    }
+
+    private static let selection: SQL = """
+        SELECT alert_id, tenant_id, kind, tenant_key, raised_at, scope_value, window_start, window_end, threshold,
+            detail, acknowledged_at, acknowledged_by, note
+        FROM alert
+        """
+
+    @Sendable
+    static func decode(_ row: inout PostgresRow) throws(PostgresError) -> Alert {
+        var alert = Alert(
+            id: try row.next(),
+            owner: try row.next(),
+            kind: try row.next(),
+            tenantKey: try row.next(),
+            raisedAt: try row.next(),
+            scopeValue: try row.next(),
+            window: try window(&row),
+            threshold: try row.next(),
+            detail: try detail(&row)
+        )
+        let (at, by, note) = (try row.next(Instant?.self), try row.next(String?.self), try row.next(String?.self))
+        if let at, let by { alert.acknowledgement = Alert.Acknowledgement(at: at, by: by, note: note) }
+        return alert
+    }
+
+    private static func window(_ row: inout PostgresRow) throws(PostgresError) -> Interval? {
+        let (start, end) = (try row.next(Instant?.self), try row.next(Instant?.self))
+        guard let start, let end else { return nil }
+        return Interval(start: start, end: end)
+    }
+
+    private static func detail(_ row: inout PostgresRow) throws(PostgresError) -> JSONValue {
+        guard let detail = try? JSONValue(stored: try row.next(PostgresJSON.self).text) else {
+            throw PostgresError(.decoding, "an alert is not as this release writes it")
+        }
+        return detail
+    }
+}

@@ -1,0 +1,128 @@
+package import BillingCore
+package import Catalog
+package import Postgres
+import Web
+
+/// A row of a limit after a transaction that counted in it.
+package struct CountedLimit: Sendable {
+    let limit: Limit
+    let state: LimitState
+    /// Who used it; of a limit over all tenants the one that did now.
+    let tenant: TenantSnapshot?
+
+    package init(limit: Limit, state: LimitState, tenant: TenantSnapshot?) {
+        self.limit = limit
+        self.state = state
+        self.tenant = tenant
+    }
+}
+
+/// Alerts of limits. Each is raised once for a limit, window, threshold and revision, in the transaction that crossed
+/// it: the row is locked there, and notes what has fired (promise P7). Use that falls again does not re-arm it.
+package enum LimitAlerts {
+    /// Notes in the locked rows what fires now, and answers the alerts to raise.
+    package static func due(
+        _ counted: [CountedLimit],
+        catalog: CatalogSnapshot,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) -> [AlertDraft] {
+        counted.flatMap { counted -> [AlertDraft] in
+            let due = counted.dueMarks(at: now)
+            guard !due.isEmpty else { return [] }
+            transaction.enqueue(
+                LimitStateStore.fire(counted.state.row, thresholds: counted.state.firedThresholds + due)
+            )
+            return due.map { counted.draft(of: $0, catalog) }
+        }
+    }
+
+    /// Says that a limit refused a call: once for a window and revision.
+    package static func limitReached(
+        _ limit: Limit,
+        _ state: LimitState,
+        by tenant: TenantSnapshot,
+        catalog: CatalogSnapshot
+    ) -> AlertDraft {
+        CountedLimit(limit: limit, state: state, tenant: tenant).draft(.limitReached, threshold: nil, catalog)
+    }
+}
+
+extension CountedLimit {
+    /// What has to fire now, by ascending percentage. Zero, which no threshold is, stands for the forecast.
+    fileprivate func dueMarks(at now: Instant) -> [FixedDecimal] {
+        guard limit.isActive, case .window(_, let kind, _, _) = limit.bound else { return [] }
+        var due = limit.thresholds.filter { state.balance.reaches($0) }.map(\.value)
+        if limit.alertsOnForecast, kind != .lifetime, isForecastToReach(at: now) { due.insert(.zero, at: 0) }
+        return due.filter { !state.firedThresholds.contains($0) }
+    }
+
+    /// Whether use at the pace so far reaches the limit by the window's end. Nothing is forecast in the first hundredth
+    /// of a window.
+    private func isForecastToReach(at now: Instant) -> Bool {
+        let length = state.windowEnd.microseconds - state.row.windowStart.microseconds
+        let elapsed = now.microseconds - state.row.windowStart.microseconds
+        guard elapsed > length / 100, length > elapsed, state.balance.used > .zero else { return false }
+        // used / elapsed x length >= amount, without a division.
+        return state.balance.used.multiplied(by: FixedDecimal(length))
+            >= state.balance.amount.multiplied(by: FixedDecimal(elapsed))
+    }
+
+    fileprivate func draft(of mark: FixedDecimal, _ catalog: CatalogSnapshot) -> AlertDraft {
+        mark.isZero
+            ? draft(.forecast, threshold: nil, catalog) : draft(.thresholdCrossed, threshold: mark, catalog)
+    }
+
+    fileprivate func draft(
+        _ kind: AlertKind,
+        threshold: FixedDecimal?,
+        _ catalog: CatalogSnapshot
+    ) -> AlertDraft {
+        let row = state.row
+        var members = [
+            JSONMember(name: "limit", value: .string(limit.name(in: catalog))),
+            JSONMember(name: "origin", value: .string(limit.originName)),
+            JSONMember(name: "measure", value: .string(limit.measure.rawValue)),
+            JSONMember(name: "mode", value: .string(limit.mode.rawValue)),
+            JSONMember(name: "amount", value: .string(state.balance.amount.description)),
+            JSONMember(name: "used", value: .string(state.balance.used.description)),
+            JSONMember(name: "held", value: .string(state.balance.held.description)),
+        ]
+        if let currency = limit.currency { members.append(JSONMember(name: "currency", value: .string(currency.code))) }
+        var draft = AlertDraft(
+            kind,
+            of: row.tenant,
+            key: limit.isOperatorWide ? nil : tenant?.key,
+            identity: [
+                "\(row.limit)", row.scopeValue, "\(row.windowStart.microseconds)", threshold?.description ?? "",
+                "\(state.revision)",
+            ],
+            detail: .object(members)
+        )
+        draft.limit = row.limit
+        draft.scopeValue = row.scopeValue.isEmpty ? nil : row.scopeValue
+        draft.window = Interval(start: row.windowStart, end: state.windowEnd)
+        draft.threshold = threshold
+        draft.isOperatorOnly = limit.measure == .cost
+        return draft
+    }
+}
+
+extension Limit {
+    /// As people know it: a budget by its key, a quota by that of its feature.
+    package func name(in catalog: CatalogSnapshot) -> String {
+        switch origin {
+        case .budget(let key): key
+        case .quota(let feature): catalog.features[feature]?.key ?? ""
+        case .spendCap: "spend_cap"
+        }
+    }
+
+    package var originName: String {
+        switch origin {
+        case .budget: "budget"
+        case .quota: "quota"
+        case .spendCap: "spend_cap"
+        }
+    }
+}

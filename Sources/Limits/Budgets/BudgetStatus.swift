@@ -1,0 +1,156 @@
+import BillingCore
+import Catalog
+import Postgres
+import Web
+
+/// What is used of budgets at present.
+struct BudgetStatuses: Sendable {
+    let desk: CatalogDesk
+    /// Where the days of operator-wide budgets begin.
+    let operatorZone: Zone
+
+    /// The windows of each budget that contain the present. Where each user, tenant or model has a row of its own these
+    /// are the fullest, and at most `limit`. A rate has none.
+    func read(_ budgets: [Budget], limit: Int, _ context: RequestContext) async throws -> [LimitID: BudgetStatusBody] {
+        let now = context.clock.now()
+        let counting = budgets.filter { $0.isActive && $0.window != nil }
+        let split = counting.filter(\.isSplit)
+        let whole = try await whole(counting.filter { !$0.isSplit }, at: now)
+        let (own, fullest) = try await desk.read(context) { transaction in
+            (
+                try transaction.query(LimitStateStore.windows(whole), LimitStateStore.budgetState),
+                try transaction.query(
+                    LimitStateStore.fullest(of: split, limit: limit + 1, at: now),
+                    LimitStateStore.budgetState
+                )
+            )
+        }
+        let byLimit = Dictionary(own.map { ($0.limit, $0) }) { first, _ in first }
+        let names = try await names(of: fullest)
+        let rows = Dictionary(grouping: fullest, by: \.limit)
+        var statuses: [LimitID: BudgetStatusBody] = [:]
+        for (budget, window) in whole {
+            let body = BudgetWindowBody(budget, budget.scope, window, byLimit[budget.id], at: now)
+            statuses[budget.id] = BudgetStatusBody(windows: [body].compactMap(\.self), isTruncated: false)
+        }
+        for budget in split {
+            let found = rows[budget.id] ?? []
+            let windows = found.prefix(limit).compactMap { BudgetWindowBody(budget, $0, names: names, at: now) }
+            statuses[budget.id] = BudgetStatusBody(windows: windows, isTruncated: found.count > limit)
+        }
+        return statuses
+    }
+
+    /// The same of one budget, page by page.
+    func page(of budget: Budget, _ page: PageRequest, _ context: RequestContext) async throws -> Page<BudgetWindowBody>
+    {
+        guard budget.isSplit, budget.isActive, budget.window != nil else {
+            let status = try await read([budget], limit: 1, context)[budget.id]
+            return Page(data: page.after == nil ? status?.windows ?? [] : [], nextCursor: nil)
+        }
+        let now = context.clock.now()
+        let position = try Self.position(page)
+        let states = try await desk.read(context) { transaction in
+            try transaction.query(
+                LimitStateStore.fullest(of: budget, after: position, limit: page.fetchCount, at: now),
+                LimitStateStore.budgetState
+            )
+        }
+        let names = try await names(of: states)
+        let cut = page.page(states) { [$0.used.description, String($0.tenant.rawValue), $0.scopeValue] }
+        let bodies = cut.data.compactMap { BudgetWindowBody(budget, $0, names: names, at: now) }
+        return Page(data: bodies, nextCursor: cut.nextCursor)
+    }
+
+    private static func position(_ page: PageRequest) throws -> LimitStateStore.Position? {
+        guard let after = page.after else { return nil }
+        guard after.count == 3, let used = try? FixedDecimal(parsing: after[0]), let tenant = Int64(after[1]) else {
+            throw PageRequest.invalidCursor
+        }
+        return LimitStateStore.Position(used: used, tenant: TenantID(rawValue: tenant), scopeValue: after[2])
+    }
+
+    /// Budgets with the present window of each; those that have none are left out.
+    private func whole(_ budgets: [Budget], at now: Instant) async throws -> [(budget: Budget, window: Interval)] {
+        let owners = Set(budgets.map(\.tenantID)).subtracting([.operatorWide])
+        let tenants = try await desk.catalog.tenants(ids: owners)
+        return budgets.compactMap { budget in
+            let tenant = tenants[budget.tenantID]
+            guard tenant != nil || budget.tenantID == .operatorWide else { return nil }
+            let interval = budget.window?.interval(containing: now, of: tenant, operatorZone: operatorZone)
+            return interval.map { (budget, $0) }
+        }
+    }
+
+    /// The keys of the tenants that rows belong to.
+    private func names(of states: [BudgetState]) async throws -> [TenantID: String] {
+        let ids = Set(states.map(\.tenant)).subtracting([.operatorWide])
+        return try await desk.catalog.tenants(ids: ids).mapValues(\.key)
+    }
+}
+
+extension Budget {
+    /// Whether it has more than one row in a window: one for each tenant, or for each value of another dimension.
+    fileprivate var isSplit: Bool { scope.tenant == .each || !scope.splitDimensions.isEmpty }
+}
+
+/// What is used of a budget, as it is answered.
+struct BudgetStatusBody: Encodable, Sendable {
+    let windows: [BudgetWindowBody]
+    /// Whether there are more rows than are shown.
+    let isTruncated: Bool
+
+    static let empty = BudgetStatusBody(windows: [], isTruncated: false)
+
+    private enum CodingKeys: String, CodingKey {
+        case windows
+        case isTruncated = "truncated"
+    }
+}
+
+/// What is used of a budget in a window, as it is answered.
+struct BudgetWindowBody: Encodable, Sendable {
+    /// The budget's scope, with values in place of each "each".
+    let scope: JSONValue
+    let used: String
+    let held: String
+    let remaining: String
+    let percent: FixedDecimal?
+    let projected: String?
+    let countedSince: Instant
+    let window: QuotaBody.Window
+
+    /// Nil for a rate.
+    init?(_ budget: Budget, _ scope: BudgetScope, _ interval: Interval, _ state: BudgetState?, at now: Instant) {
+        guard let bound = budget.window else { return nil }
+        let use = WindowUse(
+            used: state?.used ?? .zero,
+            held: state?.held ?? .zero,
+            amount: bound.amount,
+            window: interval,
+            countedFrom: budget.countedFrom
+        )
+        self.scope = scope.json
+        used = bound.shown(use.used)
+        held = bound.shown(use.held)
+        remaining = bound.shown(use.remaining)
+        percent = use.percent
+        projected = use.projected(at: now).map(bound.shown)
+        countedSince = use.countedSince
+        let isLifetime = bound.kind == .lifetime
+        window = QuotaBody.Window(
+            kind: bound.kind.rawValue,
+            start: isLifetime ? nil : interval.start,
+            end: isLifetime ? nil : interval.end
+        )
+    }
+
+    /// A row for values of what the scope has for each; nil for one that isn't of this scope.
+    init?(_ budget: Budget, _ state: BudgetState, names: [TenantID: String], at now: Instant) {
+        guard let values = budget.scope.values(inScopeValue: state.scopeValue) else { return nil }
+        var scope = budget.scope
+        for (dimension, value) in values { scope[dimension] = .exact(value) }
+        if scope.tenant == .each { scope.tenant = names[state.tenant].map(ScopeMatch.exact) }
+        self.init(budget, scope, state.window, state, at: now)
+    }
+}

@@ -1,0 +1,50 @@
+package import BillingCore
+package import Postgres
+
+/// All SQL over `rate_state`: for each rate limit and value the theoretical arrival time of the next unit, see
+/// `GenericCellRate`. Rows are locked after those of `limit_state`, in the same order.
+package enum RateStateStore {
+    /// Locks the rows, making those that are missing as if nothing had been used, and answers their arrival times.
+    package static func lock(_ rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival)
+            SELECT tenant_id, limit_id, scope_value, 0
+            FROM unnest(\(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[])
+                AS wanted (tenant_id, limit_id, scope_value)
+            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+            ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE SET arrival = state.arrival
+            RETURNING state.tenant_id, state.limit_id, state.scope_value, state.arrival
+            """
+    }
+
+    /// Writes the arrival times of locked rows.
+    package static func set(_ arrivals: [LimitRow: FixedDecimal]) -> SQL {
+        let columns = LimitRowColumns(arrivals.keys)
+        return """
+            UPDATE rate_state AS state
+            SET arrival = moved.arrival
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(Array(arrivals.values))::numeric[]
+            ) AS moved (tenant_id, limit_id, scope_value, arrival)
+            WHERE state.tenant_id = moved.tenant_id AND state.limit_id = moved.limit_id
+                AND state.scope_value = moved.scope_value
+            """
+    }
+
+    /// - Returns: the row, as `Interval.allTime` names its window, and its arrival time.
+    @Sendable
+    package static func decode(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (row: LimitRow, arrival: FixedDecimal) {
+        (
+            LimitRow(
+                tenant: try row.next(),
+                limit: try row.next(),
+                scopeValue: try row.next(),
+                windowStart: Interval.allTime.start
+            ), try row.next()
+        )
+    }
+}

@@ -1,0 +1,86 @@
+package import BillingCore
+
+/// Where a reservation stands. Every state but `held` is final.
+package enum ReservationStatus: String, Sendable, Hashable, CaseIterable {
+    /// Holds what was admitted. Exits: `settled` by its usage event, `released` by the caller, `expired` by time.
+    case held
+    case settled
+    case released
+    /// Its suspense ended and nothing had settled it. An event that comes later counts in full.
+    case expired
+}
+
+/// A call that was admitted.
+package struct Reservation: Sendable, Hashable {
+    package let tenantID: TenantID
+    package let id: ReservationID
+    package let source: String
+    package let admissionID: String
+    package let eventType: String
+    package let subject: String
+    package let status: ReservationStatus
+    package let createdAt: Instant
+    /// Until when it can be settled as admitted.
+    package let expiresAt: Instant
+    /// Until when it goes on holding.
+    package let suspenseEndsAt: Instant
+    package let closedAt: Instant?
+    /// How many output tokens the call may use; nil where it said nothing of any.
+    package let maximumOutputTokens: Int64?
+    /// Of what was asked: a repetition with other content is a conflict.
+    package let contentHash: Int64
+
+    package init(
+        tenantID: TenantID,
+        id: ReservationID,
+        source: String,
+        admissionID: String,
+        eventType: String,
+        subject: String,
+        status: ReservationStatus = .held,
+        createdAt: Instant,
+        expiresAt: Instant,
+        suspenseEndsAt: Instant,
+        closedAt: Instant? = nil,
+        maximumOutputTokens: Int64?,
+        contentHash: Int64
+    ) {
+        self.tenantID = tenantID
+        self.id = id
+        self.source = source
+        self.admissionID = admissionID
+        self.eventType = eventType
+        self.subject = subject
+        self.status = status
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
+        self.suspenseEndsAt = suspenseEndsAt
+        self.closedAt = closedAt
+        self.maximumOutputTokens = maximumOutputTokens
+        self.contentHash = contentHash
+    }
+}
+
+/// Names a reservation among those of all tenants.
+package struct TenantReservation: Sendable, Hashable {
+    package let tenant: TenantID
+    package let id: ReservationID
+
+    package init(tenant: TenantID, id: ReservationID) {
+        self.tenant = tenant
+        self.id = id
+    }
+}
+
+/// So much of one row of `limit_state`, held by one reservation.
+package struct ReservationHold: Sendable, Hashable {
+    package let reservation: TenantReservation
+    package let row: LimitRow
+    package let amount: FixedDecimal
+
+    package init(reservation: TenantReservation, row: LimitRow, amount: FixedDecimal) {
+        self.reservation = reservation
+        self.row = row
+        self.amount = amount
+    }
+}

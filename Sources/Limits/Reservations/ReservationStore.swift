@@ -1,0 +1,215 @@
+package import BillingCore
+import Catalog
+package import Postgres
+
+/// All SQL over `reservation` and `reservation_hold`. A reservation's row is locked before the limits it holds.
+package enum ReservationStore {
+    /// Inserts reservations. A key that another transaction took meanwhile fails the statement, and with it the
+    /// transaction: see `reservation_identity`.
+    /// - Parameter keys: 128 bits of SHA-256 over source and id.
+    package static func insert(_ reservations: [Reservation], keys: [PostgresUUID]) -> SQL {
+        """
+        INSERT INTO reservation (
+            tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject, status,
+            created_at, expires_at, suspense_ends_at, max_output_tokens
+        )
+        SELECT unnest(\(reservations.map(\.tenantID))::bigint[]), unnest(\(reservations.map(\.id))::uuid[]),
+            unnest(\(keys)::uuid[]), unnest(\(reservations.map(\.contentHash))::bigint[]),
+            unnest(\(reservations.map(\.source))::text[]), unnest(\(reservations.map(\.admissionID))::text[]),
+            unnest(\(reservations.map(\.eventType))::text[]), unnest(\(reservations.map(\.subject))::text[]), 'held',
+            unnest(\(reservations.map(\.createdAt))::timestamptz[]),
+            unnest(\(reservations.map(\.expiresAt))::timestamptz[]),
+            unnest(\(reservations.map(\.suspenseEndsAt))::timestamptz[]),
+            unnest(\(reservations.map(\.maximumOutputTokens))::bigint[])
+        """
+    }
+
+    package static func insert(_ holds: [ReservationHold]) -> SQL {
+        let columns = LimitRowColumns(holds.map(\.row))
+        return """
+            INSERT INTO reservation_hold (
+                tenant_id, reservation_id, limit_tenant_id, limit_id, scope_value, window_start, amount
+            )
+            SELECT unnest(\(holds.map(\.reservation.tenant))::bigint[]),
+                unnest(\(holds.map(\.reservation.id))::uuid[]), unnest(\(columns.tenants)::bigint[]),
+                unnest(\(columns.limits)::bigint[]), unnest(\(columns.scopeValues)::text[]),
+                unnest(\(columns.windowStarts)::timestamptz[]), unnest(\(holds.map(\.amount))::numeric[])
+            """
+    }
+
+    /// The reservations that admissions with these keys made before. Rows decode with `decodeKeyed`.
+    package static func existing(tenants: [TenantID], keys: [PostgresUUID]) -> SQL {
+        """
+        SELECT reservation.admission_key, \(columns)
+        FROM unnest(\(tenants)::bigint[], \(keys)::uuid[]) AS wanted (tenant_id, admission_key)
+        JOIN reservation
+            ON reservation.tenant_id = wanted.tenant_id AND reservation.admission_key = wanted.admission_key
+        """
+    }
+
+    package static func reservation(_ id: ReservationID, of tenant: TenantID?) -> SQL {
+        """
+        SELECT \(columns)
+        FROM reservation
+        WHERE reservation_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant)::bigint)
+        ORDER BY tenant_id
+        LIMIT 1
+        """
+    }
+
+    /// Moves the end of one that is still held and has not expired.
+    package static func extend(
+        _ reservation: TenantReservation,
+        to expiry: Instant,
+        suspenseEndsAt: Instant,
+        at now: Instant
+    ) -> SQL {
+        """
+        UPDATE reservation
+        SET expires_at = \(expiry), suspense_ends_at = \(suspenseEndsAt)
+        WHERE tenant_id = \(reservation.tenant) AND reservation_id = \(reservation.id) AND status = 'held'
+            AND expires_at > \(now)
+        RETURNING \(columns)
+        """
+    }
+
+    /// Closes the reservations that are still held, and answers which those are. `held` locks one and leaves it, for an
+    /// event that settles a part of it.
+    package static func close(_ closings: [TenantReservation: ReservationStatus], at now: Instant) -> SQL {
+        let sorted = closings.sorted { ($0.key.tenant, $0.key.id) < ($1.key.tenant, $1.key.id) }
+        return """
+            UPDATE reservation
+            SET status = closing.status,
+                closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END
+            FROM unnest(
+                \(sorted.map(\.key.tenant))::bigint[], \(sorted.map(\.key.id))::uuid[],
+                \(sorted.map(\.value))::text[]
+            ) AS closing (tenant_id, reservation_id, status)
+            WHERE reservation.tenant_id = closing.tenant_id
+                AND reservation.reservation_id = closing.reservation_id AND reservation.status = 'held'
+            RETURNING reservation.tenant_id, reservation.reservation_id
+            """
+    }
+
+    /// Some of the reservations whose suspense is over.
+    package static func due(at now: Instant, limit: Int) -> SQL {
+        """
+        SELECT \(columns)
+        FROM reservation
+        WHERE status = 'held' AND suspense_ends_at <= \(now)
+        ORDER BY suspense_ends_at, tenant_id, reservation_id
+        LIMIT \(limit)
+        """
+    }
+
+    /// Forgets reservations that were closed before a time, some of them.
+    package static func deleteClosed(before: Instant, limit: Int) -> SQL {
+        """
+        DELETE FROM reservation
+        WHERE (tenant_id, reservation_id) IN (
+            SELECT tenant_id, reservation_id
+            FROM reservation
+            WHERE status <> 'held' AND closed_at < \(before)
+            ORDER BY closed_at
+            LIMIT \(limit)
+            FOR UPDATE SKIP LOCKED
+        )
+        """
+    }
+
+    /// What locked reservations hold. Rows decode with `decodeHold`.
+    package static func holds(of reservations: [TenantReservation]) -> SQL {
+        """
+        SELECT hold.tenant_id, hold.reservation_id, hold.limit_tenant_id, hold.limit_id, hold.scope_value,
+            hold.window_start, hold.amount
+        FROM unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
+            AS wanted (tenant_id, reservation_id)
+        JOIN reservation_hold AS hold
+            ON hold.tenant_id = wanted.tenant_id AND hold.reservation_id = wanted.reservation_id
+        """
+    }
+
+    /// Forgets what closed reservations held.
+    package static func deleteHolds(of reservations: [TenantReservation]) -> SQL {
+        """
+        DELETE FROM reservation_hold AS hold
+        USING unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
+            AS closed (tenant_id, reservation_id)
+        WHERE hold.tenant_id = closed.tenant_id AND hold.reservation_id = closed.reservation_id
+        """
+    }
+
+    /// Says how much is left of holds that were settled in part.
+    package static func setAmounts(_ holds: [ReservationHold]) -> SQL {
+        let columns = LimitRowColumns(holds.map(\.row))
+        return """
+            UPDATE reservation_hold AS hold
+            SET amount = rest.amount
+            FROM unnest(
+                \(holds.map(\.reservation.tenant))::bigint[], \(holds.map(\.reservation.id))::uuid[],
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[], \(holds.map(\.amount))::numeric[]
+            ) AS rest (
+                tenant_id, reservation_id, limit_tenant_id, limit_id, scope_value, window_start, amount
+            )
+            WHERE hold.tenant_id = rest.tenant_id AND hold.reservation_id = rest.reservation_id
+                AND hold.limit_tenant_id = rest.limit_tenant_id AND hold.limit_id = rest.limit_id
+                AND hold.scope_value = rest.scope_value AND hold.window_start = rest.window_start
+            """
+    }
+
+    private static let columns: SQL = """
+        reservation.tenant_id, reservation.reservation_id, reservation.source, reservation.admission_id,
+            reservation.event_type, reservation.subject, reservation.status, reservation.created_at,
+            reservation.expires_at, reservation.suspense_ends_at, reservation.closed_at,
+            reservation.max_output_tokens, reservation.content_hash
+        """
+
+    @Sendable
+    package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> Reservation {
+        Reservation(
+            tenantID: try row.next(),
+            id: try row.next(),
+            source: try row.next(),
+            admissionID: try row.next(),
+            eventType: try row.next(),
+            subject: try row.next(),
+            status: try row.next(),
+            createdAt: try row.next(),
+            expiresAt: try row.next(),
+            suspenseEndsAt: try row.next(),
+            closedAt: try row.next(),
+            maximumOutputTokens: try row.next(),
+            contentHash: try row.next()
+        )
+    }
+
+    @Sendable
+    package static func decodeKeyed(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (key: PostgresUUID, reservation: Reservation) {
+        (try row.next(), try decode(&row))
+    }
+
+    /// Decodes what `close` answers.
+    @Sendable
+    package static func decodeName(_ row: inout PostgresRow) throws(PostgresError) -> TenantReservation {
+        TenantReservation(tenant: try row.next(), id: try row.next())
+    }
+
+    @Sendable
+    package static func decodeHold(_ row: inout PostgresRow) throws(PostgresError) -> ReservationHold {
+        ReservationHold(
+            reservation: TenantReservation(tenant: try row.next(), id: try row.next()),
+            row: LimitRow(
+                tenant: try row.next(),
+                limit: try row.next(),
+                scopeValue: try row.next(),
+                windowStart: try row.next()
+            ),
+            amount: try row.next()
+        )
+    }
+}
+
+extension ReservationStatus: PostgresConvertible {}

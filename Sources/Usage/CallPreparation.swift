@@ -1,0 +1,119 @@
+package import BillingCore
+package import Catalog
+
+/// A call that asks for admission, attributed and measured like the event that will report it.
+package struct PreparedCall: Sendable {
+    package let tenant: TenantSnapshot
+    package let pending: PendingEvent
+    package let shared: CatalogSnapshot
+    /// Its position in the request.
+    package let index: Int
+    fileprivate let preparation: IngestPreparation
+
+    /// The same call with another number of output tokens.
+    /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
+    package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
+        let event = pending.event.using(outputTokens: outputTokens)
+        var rater = CallRater(
+            costs: shared.costs,
+            version: shared.version,
+            policy: preparation.costs,
+            sets: preparation.priceSets
+        )
+        let cost = rater.cost(of: event, at: pending.time, currency: tenant.currency)
+        let measurements = try Metering.measure(
+            event,
+            features: shared.featuresByEventType[event.type] ?? [],
+            under: pending.place?.planVersion,
+            cost: MeasuredCost(cost)
+        )
+        let changed = PendingEvent(
+            event: event,
+            time: pending.time,
+            receivedAt: pending.receivedAt,
+            index: pending.index,
+            measurements: measurements,
+            place: pending.place,
+            cost: cost
+        )
+        return PreparedCall(tenant: tenant, pending: changed, shared: shared, index: index, preparation: preparation)
+    }
+}
+
+/// What became of the calls of a request.
+package struct PreparedCalls: Sendable {
+    package var calls: [PreparedCall] = []
+    /// Positions of calls whose subject names nobody, or nobody that the credential may know of.
+    package var unknownSubjects: Set<Int> = []
+    package var faults: [EventFault] = []
+}
+
+/// Prepares calls by the code that prepares events, so that an admission touches what its usage event will.
+package struct CallPreparation: Sendable {
+    private let preparation: IngestPreparation
+
+    package init(_ ingest: IngestService) {
+        preparation = ingest.preparation
+    }
+
+    package var limits: LimitPolicy { preparation.limits }
+
+    /// - Parameter time: when the calls are made.
+    package func prepare(
+        _ calls: [(index: Int, event: UsageEvent)],
+        at time: Instant,
+        boundTo tenant: TenantID?
+    ) async throws -> PreparedCalls {
+        let incoming = calls.map { call in
+            IngestPreparation.Incoming(event: call.event, time: time, receivedAt: time, index: call.index)
+        }
+        let prepared = try await preparation.prepare(incoming, boundTo: tenant)
+        var result = PreparedCalls()
+        for group in prepared.groups {
+            result.calls += group.events.map { pending in
+                PreparedCall(
+                    tenant: group.tenant,
+                    pending: pending,
+                    shared: prepared.shared,
+                    index: pending.index,
+                    preparation: preparation
+                )
+            }
+        }
+        result.unknownSubjects = Set(prepared.unmatched.map(\.index))
+        for fault in prepared.faults {
+            if fault.code == EventFault.unknownSubjectCode, let index = fault.index {
+                result.unknownSubjects.insert(index)
+            } else {
+                result.faults.append(fault)
+            }
+        }
+        return result
+    }
+
+    /// Reads what a transaction found out of date.
+    package func refresh(tenants: Set<TenantID>, shared: Bool) async throws {
+        try await preparation.refresh(StaleCatalog(tenants: tenants, shared: shared))
+    }
+}
+
+extension UsageEvent {
+    fileprivate func using(outputTokens: Int64) -> UsageEvent {
+        var usage = usage
+        usage.outputTokens = outputTokens
+        if let reasoning = usage.reasoningTokens { usage.reasoningTokens = min(reasoning, outputTokens) }
+        return UsageEvent(
+            source: source,
+            id: id,
+            type: type,
+            subject: subject,
+            time: time,
+            usage: usage,
+            attribution: attribution,
+            data: data,
+            extensions: extensions,
+            key: key,
+            contentHash: contentHash
+        )
+    }
+}

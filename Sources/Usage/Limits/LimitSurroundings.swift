@@ -1,0 +1,33 @@
+package import BillingCore
+package import Catalog
+package import Web
+
+/// How limits are counted, from the configuration.
+package struct LimitPolicy: Sendable {
+    /// Whose days and months the windows of limits over all tenants are.
+    package let operatorZone: Zone
+    package let ids: IDSource
+
+    package init(operatorZone: Zone, ids: IDSource) {
+        self.operatorZone = operatorZone
+        self.ids = ids
+    }
+}
+
+/// What counting in limits depends on beside the usage.
+package struct LimitSurroundings: Sendable {
+    /// At the version that the transaction checks.
+    package let shared: CatalogSnapshot
+    let ids: IDSource
+    package let now: Instant
+    private let operatorZone: Zone
+
+    package init(_ policy: LimitPolicy, shared: CatalogSnapshot, now: Instant) {
+        self.shared = shared
+        self.now = now
+        ids = policy.ids
+        operatorZone = policy.operatorZone
+    }
+
+    package var matching: LimitMatching { LimitMatching(shared: shared, operatorZone: operatorZone) }
+}

@@ -1,0 +1,112 @@
+package import BillingCore
+package import Catalog
+package import Limits
+package import Postgres
+
+/// What a transaction changes in limits, put together in memory and written once.
+package struct LimitTally {
+    private struct Entry {
+        var change: LimitChange
+        /// Nil where only a hold is freed.
+        var limit: Limit?
+        var tenant: TenantSnapshot?
+        /// Whether what it holds follows from quantities in rows beside it.
+        var followsTiers = false
+    }
+
+    private var entries: [LimitRow: Entry] = [:]
+
+    package init() {}
+
+    /// Counts use, of which a reservation held so much.
+    /// - Throws: `DecimalError.outOfRange` when a sum leaves the range of a quantity.
+    package mutating func use(
+        _ use: LimitUse,
+        _ amount: FixedDecimal,
+        releasing hold: FixedDecimal = .zero,
+        by tenant: TenantSnapshot
+    ) throws(DecimalError) {
+        try change(use, by: tenant) { (change) throws(DecimalError) in
+            if use.limit.followsTiers {
+                change.used = try change.used.adding(amount)
+            } else {
+                try change.use(amount, releasing: hold)
+            }
+        }
+    }
+
+    /// Takes voided use out again.
+    package mutating func withdraw(
+        _ use: LimitUse,
+        _ amount: FixedDecimal,
+        by tenant: TenantSnapshot
+    ) throws(DecimalError) {
+        try change(use, by: tenant) { (change) throws(DecimalError) in try change.withdraw(amount) }
+    }
+
+    /// Frees what a reservation of the tenant held of a row that its use does not count in.
+    package mutating func release(
+        _ hold: FixedDecimal,
+        of row: LimitRow,
+        by tenant: TenantSnapshot
+    ) throws(DecimalError) {
+        try entries[row, default: Entry(change: LimitChange(keeping: row))].change.use(.zero, releasing: hold)
+        guard let main = ChargeHolds.mainRow(beside: row) else { return }
+        var entry = entries[main] ?? Entry(change: LimitChange(keeping: main))
+        entry.tenant = tenant
+        entry.followsTiers = true
+        entries[main] = entry
+    }
+
+    private mutating func change(
+        _ use: LimitUse,
+        by tenant: TenantSnapshot,
+        _ body: (inout LimitChange) throws(DecimalError) -> Void
+    ) throws(DecimalError) {
+        var entry = entries[use.row] ?? Entry(change: LimitChange(use))
+        entry.limit = use.limit
+        entry.tenant = tenant
+        entry.followsTiers = use.limit.followsTiers
+        try body(&entry.change)
+        entries[use.row] = entry
+    }
+
+    /// Writes the changes, and works out anew what limits on charges hold.
+    /// - Returns: the alerts of thresholds that were crossed, for the caller to raise.
+    package func write(
+        _ surroundings: LimitSurroundings,
+        in transaction: borrowing Transaction
+    ) throws -> [AlertDraft] {
+        guard !entries.isEmpty else { return [] }
+        let states = try transaction.query(
+            LimitStateStore.count(entries.values.map(\.change)),
+            LimitStateStore.decode
+        )
+        try ChargeHolds.recompute(
+            states.compactMap { state in
+                guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
+                return (state, entry.change.used, tenant)
+            },
+            in: transaction
+        )
+        let counted = states.compactMap { state in
+            entries[state.row].flatMap { entry in
+                entry.limit.map { CountedLimit(limit: $0, state: state, tenant: entry.tenant) }
+            }
+        }
+        return LimitAlerts.due(counted, catalog: surroundings.shared, at: surroundings.now, in: transaction)
+    }
+}
+
+extension LimitChange {
+    /// Of a row that is there, whose amount in force is left as it is.
+    fileprivate init(keeping row: LimitRow) {
+        self.init(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
+    }
+
+    fileprivate init(_ use: LimitUse) {
+        let amount: FixedDecimal =
+            if case .window(let amount, _, _, _) = use.limit.bound { amount } else { .zero }
+        self.init(row: use.row, windowEnd: use.window.end, amount: amount, revision: use.limit.revision)
+    }
+}

@@ -1,0 +1,59 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+
+/// The reservations that a flush's events settle. The first event of one frees its whole hold, unless it says that more
+/// will follow: then it frees as much of each row as it uses. An event that comes when its reservation is no longer held
+/// counts in full, like one that was never admitted.
+struct Settlements {
+    /// What each reservation still holds; absent where it is not held.
+    private var holds: [TenantReservation: [LimitRow: FixedDecimal]] = [:]
+    private var partly: Set<TenantReservation> = []
+
+    /// Locks the reservations and closes those that are settled whole. Runs before any limit is locked.
+    /// - Parameter settling: the events' reservations, and whether more will follow.
+    init(_ settling: [(reservation: TenantReservation, isPartial: Bool)], at now: Instant, in transaction: borrowing Transaction) throws {
+        guard !settling.isEmpty else { return }
+        var closings: [TenantReservation: ReservationStatus] = [:]
+        for (reservation, isPartial) in settling {
+            if !isPartial {
+                closings[reservation] = .settled
+            } else if closings[reservation] == nil {
+                closings[reservation] = .held
+            }
+        }
+        let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeName)
+        guard !held.isEmpty else { return }
+        for reservation in held { holds[reservation] = [:] }
+        for hold in try transaction.query(ReservationStore.holds(of: held), ReservationStore.decodeHold) {
+            holds[hold.reservation]?[hold.row] = hold.amount
+        }
+        let closed = held.filter { closings[$0] == .settled }
+        if !closed.isEmpty { transaction.enqueue(ReservationStore.deleteHolds(of: closed)) }
+        partly = Set(held).subtracting(closed)
+    }
+
+    /// What a use frees of a row that it counts in.
+    mutating func take(_ row: LimitRow, of reservation: TenantReservation?, using amount: FixedDecimal, isPartial: Bool) -> FixedDecimal {
+        guard let reservation, let held = holds[reservation]?[row] else { return .zero }
+        let freed = isPartial ? min(held, max(.zero, amount)) : held
+        holds[reservation]?[row] = (try? held.subtracting(freed)) ?? .zero
+        return freed
+    }
+
+    /// What is left of a reservation's hold when an event has settled it whole; nothing of it is held any more.
+    mutating func takeRest(of reservation: TenantReservation) -> [LimitRow: FixedDecimal] {
+        let rest = holds[reservation] ?? [:]
+        if holds[reservation] != nil { holds[reservation] = [:] }
+        return rest.filter { !$0.value.isZero }
+    }
+
+    /// Writes how much is left of reservations that were settled in part.
+    func enqueue(in transaction: borrowing Transaction) {
+        let rest = partly.flatMap { reservation in
+            (holds[reservation] ?? [:]).map { ReservationHold(reservation: reservation, row: $0.key, amount: $0.value) }
+        }
+        if !rest.isEmpty { transaction.enqueue(ReservationStore.setAmounts(rest)) }
+    }
+}

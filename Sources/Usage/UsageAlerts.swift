@@ -1,0 +1,122 @@
+import BillingCore
+import Catalog
+import Limits
+import Web
+
+/// What a transaction has to tell of usage that does not count everywhere. Each is told once; nothing costs anything
+/// where all usage is plainly accepted.
+struct UsageAlerts {
+    /// What was noted already, so that thousands of events of a kind are one draft.
+    private enum Noted: Hashable {
+        case unmatched(source: String)
+        case unsubscribed(TenantID)
+        case unsold(TenantID, FeatureID, SubscriptionID, periodIndex: Int)
+    }
+
+    private(set) var drafts: [AlertDraft] = []
+    private var noted: Set<Noted> = []
+    /// The day (UTC) by which is told once what may go on for long.
+    private let day: String
+
+    init(at now: Instant) {
+        day = String(now.description.prefix(10))
+    }
+
+    /// Those of limits.
+    mutating func add(_ more: [AlertDraft]) { drafts += more }
+
+    /// Usage of a source that names no tenant, once a day.
+    mutating func addUnmatched(_ event: UsageEvent) {
+        guard noted.insert(.unmatched(source: event.source)).inserted else { return }
+        drafts.append(
+            AlertDraft(
+                .unmatchedUsage,
+                of: .operatorWide,
+                key: nil,
+                identity: [event.source, day],
+                detail: detail(of: event, ["day": .string(day), "subject": .string(event.subject)])
+            )
+        )
+    }
+
+    /// What an accepted event was remarked on for.
+    mutating func add(_ pending: PendingEvent, _ remark: EventStatus, of tenant: TenantSnapshot, _ features: Features) {
+        switch (remark, pending.place) {
+        case (.unsubscribed, _): addUnsubscribed(pending.event, of: tenant)
+        case (.unpriced, let place?): addUnsold(pending, at: place, of: tenant, features)
+        default: break
+        }
+    }
+
+    /// Usage at times without a subscription, once a day.
+    private mutating func addUnsubscribed(_ event: UsageEvent, of tenant: TenantSnapshot) {
+        guard noted.insert(.unsubscribed(tenant.id)).inserted else { return }
+        drafts.append(
+            AlertDraft(
+                .unsubscribedUsage,
+                of: tenant.id,
+                key: tenant.key,
+                identity: [day],
+                detail: detail(of: event, ["day": .string(day)])
+            )
+        )
+    }
+
+    /// Usage of features that the plan names no price for, once in a billing period.
+    private mutating func addUnsold(
+        _ pending: PendingEvent,
+        at place: EventPlace,
+        of tenant: TenantSnapshot,
+        _ features: Features
+    ) {
+        for measurement in pending.measurements where !measurement.isSold(by: place.planVersion) {
+            let (feature, subscription, index) = (measurement.feature, place.subscription.id, place.periodIndex)
+            guard noted.insert(.unsold(tenant.id, feature, subscription, periodIndex: index)).inserted,
+                let key = features[feature]?.key
+            else { continue }
+            var draft = AlertDraft(
+                .unpricedUsage,
+                of: tenant.id,
+                key: tenant.key,
+                identity: ["plan", "\(feature)", "\(subscription)", "\(index)"],
+                detail: detail(of: pending.event, ["reason": .string("plan"), "feature": .string(key)])
+            )
+            draft.window = place.period
+            drafts.append(draft)
+        }
+    }
+
+    /// Usage of a model whose cost is not known, from a ledger sequence on: it is told again when it was priced wholly
+    /// in between.
+    mutating func add(_ unpriced: NewlyUnpriced, from sequence: Int64, of tenant: TenantSnapshot) {
+        let key = unpriced.key
+        var draft = AlertDraft(
+            .unpricedUsage,
+            of: tenant.id,
+            key: tenant.key,
+            identity: [key.reason.rawValue, key.provider, key.model, "\(sequence)"],
+            detail: detail(
+                of: unpriced.event,
+                [
+                    "reason": .string(key.reason.rawValue), "provider": .text(unpriced.event.usage.provider),
+                    "model": .text(unpriced.event.usage.model), "currency": .string(tenant.currency.code),
+                ]
+            )
+        )
+        draft.isOperatorOnly = true
+        drafts.append(draft)
+    }
+
+    /// What is told of an event, with its name.
+    private func detail(of event: UsageEvent, _ more: KeyValuePairs<String, JSONValue>) -> JSONValue {
+        .object(
+            more.map { JSONMember(name: $0.key, value: $0.value) } + [
+                JSONMember(name: "source", value: .string(event.source)),
+                JSONMember(name: "event", value: .string(event.id)),
+            ]
+        )
+    }
+}
+
+/// The features of a catalogue, by id.
+typealias Features = [FeatureID: Feature]

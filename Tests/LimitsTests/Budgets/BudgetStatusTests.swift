@@ -1,0 +1,244 @@
+import BillingCore
+import Catalog
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+@testable import Limits
+
+/// What budgets have used, from rows of `limit_state` that stand there already, and what a change does to those rows.
+@Suite struct BudgetStatusTests {
+    /// A row of a budget's state.
+    private struct Row {
+        var budget: String
+        var tenant: String?
+        var value = ""
+        var start = "2026-11-23T00:00:00Z"
+        var end = "2026-11-24T00:00:00Z"
+        var used = "0"
+        var held = "0"
+        var limit = "100"
+    }
+
+    private static func add(_ row: Row, to server: TestServer) async throws {
+        let tenant = row.tenant.map { "(SELECT tenant_id FROM tenant WHERE key = '\($0)')" } ?? "0"
+        try await server.database.run(
+            """
+            INSERT INTO limit_state (
+                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                limit_revision
+            )
+            SELECT \(tenant), limit_id, '\(row.value)', '\(row.start)', '\(row.end)', \(row.used), \(row.held), 0,
+                \(row.limit), revision
+            FROM budget WHERE key = '\(row.budget)'
+            """
+        )
+    }
+
+    private static func make(_ server: TestServer, _ key: String, _ scope: String, _ bound: String) async throws {
+        try await server.ask("POST", "/budgets", #"{"key":"\#(key)","scope":\#(scope),\#(bound)}"#, expecting: 201)
+    }
+
+    private static let daily = #""measure":"requests","amount":"100","window":"day""#
+
+    @Test("used, held, remaining, percent and projection are those of the present window")
+    func numbers() async throws {
+        try await TestServer.run { server in
+            try await Self.make(server, "day", "{}", Self.daily)
+            try await Self.add(Row(budget: "day", used: "30", held: "20"), to: server)
+            let yesterday = Row(
+                budget: "day",
+                start: "2026-11-22T00:00:00Z",
+                end: "2026-11-23T00:00:00Z",
+                used: "99"
+            )
+            try await Self.add(yesterday, to: server)
+            // Counted since 08:00, so 4 of 16 hours.
+            server.clock.advance(seconds: 4 * 3_600)
+            let status = try await server.ask("GET", "/budgets/day")["status"]
+            #expect(
+                status?.text == """
+                    {"truncated":false,"windows":[{"counted_since":"2026-11-23T08:00:00.000000Z","held":"20",\
+                    "percent":"30","projected":"120","remaining":"50","scope":{},"used":"30",\
+                    "window":{"end":"2026-11-24T00:00:00.000000Z","kind":"day","start":"2026-11-23T00:00:00.000000Z"}}]}
+                    """
+            )
+            server.clock.advance(seconds: 12 * 3_600)
+            let next = try await server.ask("GET", "/budgets/day")["status"]?["windows"]?[0]
+            #expect(next?["used"]?.string == "0" && next?["projected"] == .null)
+            #expect(next?["window"]?["start"]?.string == "2026-11-24T00:00:00.000000Z")
+            #expect(next?["counted_since"]?.string == "2026-11-24T00:00:00.000000Z")
+        }
+    }
+
+    @Test("days begin in the tenant's zone, or in the operator's, and a billing period with its subscription")
+    func windows() async throws {
+        try await TestServer.run { configuration in
+            configuration.zone = .tokyo
+        } _: { server in
+            try await server.addTenant("acme", zone: "Europe/Berlin")
+            try await server.addFeature("seconds")
+            let price = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1"}}"#
+            try await server.publish(#"{"charges":[\#(price)]}"#)
+            try await Self.make(server, "all", "{}", Self.daily)
+            try await Self.make(server, "acme", #"{"tenant":"acme"}"#, Self.daily)
+            let period = #""measure":"requests","amount":"100","window":"billing_period""#
+            try await Self.make(server, "period", #"{"tenant":"acme"}"#, period)
+            try await Self.make(server, "ever", "{}", #""measure":"requests","amount":"100","window":"lifetime""#)
+            func start(_ key: String) async throws -> JSONValue? {
+                try await server.ask("GET", "/budgets/\(key)")["status"]?["windows"]?[0]?["window"]?["start"]
+            }
+            #expect(try await start("all") == .string("2026-11-22T15:00:00.000000Z"))
+            #expect(try await start("acme") == .string("2026-11-22T23:00:00.000000Z"))
+            #expect(try await start("period") == nil)
+            #expect(try await start("ever") == .null)
+            try await server.subscribe(at: "2026-11-10T12:00:00Z")
+            #expect(try await start("period") == .string("2026-11-10T12:00:00.000000Z"))
+        }
+    }
+
+    @Test("where each user of each tenant has a row, the fullest come first, and pages go through all of them")
+    func rowsOfEach() async throws {
+        try await TestServer.run { server in
+            for tenant in ["acme", "beta"] { try await server.addTenant(tenant) }
+            try await Self.make(server, "each", #"{"tenant":"*","user":"*"}"#, Self.daily)
+            try await Self.make(server, "split", #"{"tenant":"acme","user":"*","model":"*"}"#, Self.daily)
+            for index in 1...60 {
+                let tenant = index.isMultiple(of: 2) ? "acme" : "beta"
+                let row = Row(budget: "each", tenant: tenant, value: "u\(index)", used: "\(index / 2)")
+                try await Self.add(row, to: server)
+            }
+            try await Self.add(Row(budget: "split", tenant: "acme", value: #"["u1","gpt-4o"]"#, used: "7"), to: server)
+            let status = try await server.ask("GET", "/budgets/each")["status"]
+            #expect(status?["truncated"]?.bool == true && status?["windows"]?.elements?.count == 50)
+            let fullest = status?["windows"]?[0]
+            #expect(fullest?["scope"]?.text == #"{"tenant":"acme","user":"u60"}"# && fullest?["used"]?.string == "30")
+            #expect(fullest?["percent"]?.string == "30")
+            let listed = try await server.ask("GET", "/budgets")["data"]
+            #expect(listed?[0]?["status"]?["windows"]?.elements?.count == 5)
+            let split = listed?[1]?["status"]?["windows"]
+            #expect(split?[0]?["scope"]?.text == #"{"tenant":"acme","user":"u1","model":"gpt-4o"}"#)
+            var users: [String] = []
+            var cursor: String? = ""
+            while let at = cursor, users.count < 100 {
+                let query = at.isEmpty ? "" : "&cursor=\(at)"
+                let page = try await server.ask("GET", "/budgets/each/status?limit=7\(query)")
+                users += (page["data"]?.elements ?? []).compactMap { $0["scope"]?["user"]?.string }
+                cursor = page["next_cursor"]?.string
+            }
+            #expect(users.count == 60 && Set(users).count == 60)
+            #expect(
+                Array(users.prefix(50)) == status?["windows"]?.elements?.compactMap { $0["scope"]?["user"]?.string }
+            )
+            let whole = try await server.ask("GET", "/budgets/split/status")
+            #expect(whole["data"]?.elements?.count == 1 && whole["next_cursor"] == .null)
+        }
+    }
+
+    @Test("a tenant sees its own rows")
+    func rowsOfATenant() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await Self.make(server, "users", #"{"tenant":"acme","user":"*"}"#, Self.daily)
+            try await Self.add(Row(budget: "users", tenant: "acme", value: "u1", used: "7"), to: server)
+            let acme = try await server.client([.budgetsRead], tenant: "acme")
+            let shown = try await acme.get("/api/v1/budgets/users").expecting(200)
+            #expect(shown.json["status"]?["windows"]?[0]?["used"]?.string == "7")
+            let page = try await acme.get("/api/v1/budgets/users/status").expecting(200)
+            #expect(page.json["data"]?[0]?["scope"]?.text == #"{"tenant":"acme","user":"u1"}"#)
+        }
+    }
+
+    @Test(
+        "lowering an amount records the excess as overshoot in present and coming windows, raising it takes none back"
+    )
+    func loweringRecordsOvershoot() async throws {
+        try await TestServer.run { server in
+            for tenant in ["acme", "beta"] { try await server.addTenant(tenant) }
+            try await Self.make(server, "each", #"{"tenant":"*"}"#, Self.daily)
+            try await Self.add(Row(budget: "each", tenant: "acme", used: "30", held: "20"), to: server)
+            try await Self.add(Row(budget: "each", tenant: "beta", used: "5"), to: server)
+            let tomorrow = ("2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z")
+            let coming = Row(budget: "each", tenant: "acme", start: tomorrow.0, end: tomorrow.1, held: "45")
+            let past = Row(
+                budget: "each",
+                tenant: "acme",
+                start: "2026-11-22T00:00:00Z",
+                end: "2026-11-23T00:00:00Z",
+                used: "90"
+            )
+            for row in [coming, past] { try await Self.add(row, to: server) }
+            func rows() async throws -> [String?] {
+                try await server.column(
+                    """
+                    SELECT concat_ws(' ', tenant.key, trim_scale(used), trim_scale(held), trim_scale(overshoot),
+                        trim_scale(limit_amount), limit_revision)
+                    FROM limit_state JOIN tenant USING (tenant_id) ORDER BY key, window_start
+                    """
+                )
+            }
+            try await server.ask("PATCH", "/budgets/each", #"{"amount":"40"}"#)
+            #expect(
+                try await rows() == ["acme 90 0 0 100 1", "acme 30 20 10 40 2", "acme 0 45 5 40 2", "beta 5 0 0 40 2"]
+            )
+            try await server.ask("PATCH", "/budgets/each", #"{"amount":"1000"}"#)
+            let raised = ["acme 90 0 0 100 1", "acme 30 20 10 1000 3", "acme 0 45 5 1000 3", "beta 5 0 0 1000 3"]
+            #expect(try await rows() == raised)
+            let broken = try await server.column(
+                "SELECT 'broken' FROM limit_state WHERE used + held - overshoot > limit_amount"
+            )
+            #expect(broken == [])
+            try await server.ask("PATCH", "/budgets/each", #"{"thresholds":[10]}"#)
+            #expect(try await rows().last == "beta 5 0 0 1000 4")
+            try await server.operatorClient.delete("/api/v1/budgets/each").expecting(204)
+            #expect(try await rows().last == "beta 5 0 0 1000 4")
+        }
+    }
+
+    @Test("the rows of a limit are found by an index, whichever tenants they belong to")
+    func rowsAreFoundByAnIndex() async throws {
+        try await TestServer.run { server in
+            try await server.database.run(
+                """
+                INSERT INTO limit_state (
+                    tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                    limit_revision
+                )
+                SELECT tenant, limit_number, '', '2026-11-23Z', '2026-11-24Z', 1, 0, 0, 1, 1
+                FROM generate_series(1, 200) AS tenant, generate_series(1000, 1100) AS limit_number;
+                ANALYZE limit_state
+                """
+            )
+            let window = BudgetWindow(amount: FixedDecimal(1), kind: .day, mode: .hard)
+            var scope = BudgetScope()
+            scope.tenant = .each
+            let budget = Budget(
+                id: LimitID(1_050),
+                tenantID: .operatorWide,
+                key: "b",
+                scope: scope,
+                measure: .requests,
+                bound: .window(window),
+                createdAt: server.clock.now,
+                updatedAt: server.clock.now
+            )
+            try await server.withPool { pool in
+                let statements = [
+                    LimitStateStore.fullest(of: [budget], limit: 50, at: server.clock.now),
+                    LimitStateStore.fullest(of: budget, after: nil, limit: 50, at: server.clock.now),
+                    LimitStateStore.follow(budget, amount: FixedDecimal(1), at: server.clock.now),
+                ]
+                for statement in statements {
+                    let plan = try await QueryPlan(of: statement, pool)
+                    #expect(plan.usesIndexesOnly, "\(plan)")
+                }
+            }
+        }
+    }
+}
+
+extension Zone {
+    fileprivate static var tokyo: Zone { Zone(identifier: "Asia/Tokyo") ?? .utc }
+}

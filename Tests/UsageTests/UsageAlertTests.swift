@@ -1,0 +1,144 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+@testable import Usage
+
+/// Usage that does not count everywhere is told once.
+@Suite(.timeLimit(.minutes(5))) struct UsageAlertTests {
+    /// Kind, tenant and what is told, sorted.
+    private static func alerts(_ server: TestServer, _ query: String = "", as client: TestClient? = nil) async throws
+        -> [String]
+    {
+        let listed = try await server.ask("GET", "/alerts?limit=500\(query)", as: client)["data"]?.elements ?? []
+        return listed.map { alert in
+            let detail = alert["detail"] ?? .null
+            let told = ["reason", "provider", "model", "feature", "subject", "event"].compactMap { detail[$0]?.string }
+            return ([alert["kind"]?.string ?? "?", alert["tenant"]?.string ?? "-"] + told).joined(separator: " ")
+        }.sorted()
+    }
+
+    @Test("a model without a price is told when its usage begins to be unpriced, and again after all had a price")
+    func unpricedModel() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            try await server.price("input", "1")
+            try await server.ingest(.call("a", input: 1))
+            #expect(try await Self.alerts(server) == [])
+            try await server.ingest(.call("b", model: "gpt-9", input: 1), .call("c", model: "gpt-9", input: 1))
+            let first = "unpriced_usage acme price openai gpt-9 b"
+            #expect(try await Self.alerts(server) == [first])
+            try await server.ingest(
+                .call("d", model: "gpt-9", input: 1),
+                .call("e", model: "gpt-9", input: 1, time: "2026-11-15T00:00:00Z")
+            )
+            #expect(try await Self.alerts(server) == [first], "a day of its own is nothing new")
+            try await server.ingest(.call("f", model: "gpt-8", input: 1))
+            let other = "unpriced_usage acme price openai gpt-8 f"
+            #expect(try await Self.alerts(server) == [other, first])
+
+            try await server.price("input", "1", model: "gpt-9", from: "2026-11-10T00:00:00Z")
+            #expect(try await server.rateUnpriced() == 4)
+            server.clock.advance(seconds: 1)
+            try await server.ingest(.call("g", model: "gpt-9", input: 1, time: "2026-11-05T00:00:00Z"))
+            try await server.ingest(.call("h", model: "gpt-9", input: 1, time: "2026-11-05T00:00:00Z"))
+            #expect(try await Self.alerts(server) == [other, first, "unpriced_usage acme price openai gpt-9 g"])
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test("what gets a price and then lacks an exchange rate is told for that")
+    func missingRate() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts(currency: "EUR")
+            try await server.ingest(.call("a", input: 1))
+            try await server.price("input", "1")
+            try await server.rateUnpriced()
+            #expect(
+                try await Self.alerts(server) == [
+                    "unpriced_usage acme fx_rate openai gpt-4o a", "unpriced_usage acme price openai gpt-4o a",
+                ]
+            )
+        }
+    }
+
+    @Test("many flushes at once that begin to be unpriced raise one alert, and tell it once")
+    func oneOfMany() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            try await TestServer.run(on: server.database, clock: server.clock) { other in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for index in 0..<40 {
+                        group.addTask {
+                            let sender = index.isMultiple(of: 2) ? server : other
+                            try await sender.ingest(.call("\(index)", model: "gpt-9", input: 1))
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+            let alerts = try await Self.alerts(server)
+            #expect(alerts.count == 1 && alerts[0].hasPrefix("unpriced_usage acme price openai gpt-9"))
+            let told = try await server.column(
+                """
+                SELECT event_type || ' ' || operator_only || ' ' || webhook_event.tenant_id
+                FROM webhook_event JOIN alert ON alert_id = event_id AND about_tenant_id = webhook_event.tenant_id
+                """
+            )
+            #expect(told == ["usage.unpriced true 1"])
+            #expect(try await server.unpriced() == ["price gpt-9 40"])
+        }
+    }
+
+    @Test("a feature that the plan does not mention is told once in a billing period, to the tenant too")
+    func unsoldFeature() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("jobs", "count", of: nil)
+            try await server.publish(
+                #"{"charges":[{"feature":"jobs","price":{"model":"per_unit","unit_amount":"1"}}]}"#
+            )
+            try await server.subscribe(at: "2026-10-10T00:00:00Z")
+            for id in ["a", "b"] {
+                #expect(try await server.ingest(SentEvent(id)) == "accepted 1, unpriced 1")
+            }
+            try await server.ingest(SentEvent("c", time: "2026-11-09T23:00:00Z"))
+            let expected = ["a", "c"].map { "unpriced_usage acme plan seconds \($0)" }
+            #expect(try await Self.alerts(server) == expected)
+            let own = try await server.client([.budgetsRead], tenant: "acme")
+            #expect(try await Self.alerts(server, as: own) == expected)
+            let window = try await server.ask("GET", "/alerts?limit=1", as: own)["data"]?[0]?["window"]
+            #expect(window?["start"]?.string == "2026-10-10T00:00:00.000000Z")
+        }
+    }
+
+    @Test("usage that names no tenant is told once a day for each source, usage without a subscription once a day")
+    func unattributedUsage() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            for id in ["a", "b"] {
+                try await server.ingest(
+                    SentEvent(id, source: "gw-1", subject: "nobody"),
+                    SentEvent(id, source: "gw-2", subject: "nobody-\(id)"),
+                    SentEvent(id)
+                )
+            }
+            let today = [
+                "unmatched_usage - nobody a", "unmatched_usage - nobody-a a", "unsubscribed_usage acme a",
+            ]
+            #expect(try await Self.alerts(server) == today)
+            try await server.ingest(SentEvent("a", source: "gw-1", subject: "nobody"))
+            server.clock.advance(seconds: 86_400)
+            try await server.ingest(SentEvent("a", source: "gw-1", subject: "nobody"))
+            #expect(try await Self.alerts(server) == today, "a duplicate is nothing new")
+            try await server.ingest(SentEvent("c", source: "gw-1", subject: "nobody"), SentEvent("c"))
+            #expect(
+                try await Self.alerts(server, "&from=2026-11-24T00:00:00Z")
+                    == ["unmatched_usage - nobody c", "unsubscribed_usage acme c"]
+            )
+        }
+    }
+}
