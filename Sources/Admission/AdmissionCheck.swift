@@ -74,6 +74,14 @@ struct AdmissionCheck: Sendable {
     }
 }
 
+/// What a proxy wants every refusal to be.
+enum DenialStatus: String, CaseIterable {
+    case unauthorized = "401"
+    case forbidden = "403"
+
+    var code: Int { self == .unauthorized ? 401 : 403 }
+}
+
 extension Answer {
     fileprivate mutating func set(_ name: String, _ value: String) {
         guard let name = HTTPField.Name("X-Turnpike-" + name) else { return }

@@ -34,12 +34,6 @@ enum AdmissionOutcome: Sendable {
     case conflict
 }
 
-/// The snapshots that calls were prepared with are out of date.
-struct StaleAdmission: Error {
-    let tenants: Set<TenantID>
-    let shared: Bool
-}
-
 /// Nothing was admitted: the transaction is rolled back, so that refused calls leave no trace.
 struct NothingAdmitted: Error {
     let outcomes: [AdmissionOutcome]
@@ -57,7 +51,7 @@ struct AdmissionFlush: Sendable {
 
     /// Runs in its transaction. A key that another transaction admits at the same moment fails it as a whole by
     /// `reservation_identity`; tried again, it finds that admission.
-    /// - Throws: `StaleAdmission`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
+    /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(
         isAbandoned: (Int) -> Bool,
         told: ReachedLimits,
@@ -73,7 +67,9 @@ struct AdmissionFlush: Sendable {
         let existing = try results[2].map(ReservationStore.decodeKeyed)
         var states = AdmissionStates(
             states: try results[3].map(LimitStateStore.decode),
-            arrivals: Dictionary(try results[4].map(RateStateStore.decode).map { ($0.row, $0.arrival) }) { first, _ in first },
+            arrivals: Dictionary(try results[4].map(RateStateStore.decode).map { ($0.row, $0.arrival) }) { first, _ in
+                first
+            },
             charges: try rows.charges(parts: results[5].map(LimitStateStore.decode), in: transaction)
         )
         var decisions = AdmissionDecisions(existing: existing, ids: policy.ids)
@@ -118,7 +114,7 @@ struct AdmissionFlush: Sendable {
         let stale = requests.map(\.tenant).filter { inForce[$0.id] != $0.catalogVersion }
         let version = try current.map { row throws(PostgresError) in try row.next(Int64.self) }.first
         let isStale = requests.contains { $0.prepared.shared.version != version }
-        guard stale.isEmpty, !isStale else { throw StaleAdmission(tenants: Set(stale.map(\.id)), shared: isStale) }
+        guard stale.isEmpty, !isStale else { throw StaleCatalog(tenants: Set(stale.map(\.id)), shared: isStale) }
     }
 }
 
@@ -151,13 +147,16 @@ private struct LockedRows {
                     if tenants[hold.row] == nil { tiers.append(hold.row) }
                     tenants[hold.row] = request.tenant
                     counters[hold.row, default: []].formUnion(totals.keys)
-                    for part in ChargeHolds.allRows(beside: hold.row, of: totals.keys) where seen.insert(part).inserted {
+                    for part in ChargeHolds.allRows(beside: hold.row, of: totals.keys) where seen.insert(part).inserted
+                    {
                         changes.append(LimitChange(row: part, windowEnd: hold.windowEnd, amount: .zero, revision: 0))
                     }
                 case .amount, .unpriced:
                     break
                 }
-                guard seen.insert(hold.row).inserted, case .window(let amount, _, _, _) = hold.limit.bound else { continue }
+                guard seen.insert(hold.row).inserted, case .window(let amount, _, _, _) = hold.limit.bound else {
+                    continue
+                }
                 changes.append(
                     LimitChange(
                         row: hold.row,

@@ -3,6 +3,7 @@ import DequeModule
 import Limits
 import Postgres
 import Synchronization
+import Usage
 import Web
 
 /// One lane of admission: calls wait here while others are decided, and all that wait are decided in the next
@@ -59,7 +60,8 @@ final class AdmissionLane: Sendable {
     private let state = Mutex(State())
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
-    private let decide: @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
+    private let decide:
+        @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
     private let release: @Sendable (AdmissionRequest, ReservationID) async -> Void
 
     /// - Parameters:
@@ -68,7 +70,9 @@ final class AdmissionLane: Sendable {
     ///   - release: ends a reservation that nobody waits for any more.
     init(
         patience: Duration,
-        decide: @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome],
+        decide:
+            @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws ->
+            [AdmissionOutcome],
         release: @escaping @Sendable (AdmissionRequest, ReservationID) async -> Void
     ) {
         self.patience = patience
@@ -152,7 +156,7 @@ final class AdmissionLane: Sendable {
             for (waiting, outcome) in zip(batch, outcomes) where !waiting.ticket.finish(.success(outcome)) {
                 if case .allowed(let made?, _, _) = outcome { await release(waiting.request, made.id) }
             }
-        } catch  where batch.count > 1 && !(error is StaleAdmission) && error.isOfData {
+        } catch  where batch.count > 1 && !(error is StaleCatalog) && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
             await decide(Array(batch[..<middle]))

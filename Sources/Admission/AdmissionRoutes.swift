@@ -45,12 +45,12 @@ package struct AdmissionRoutes: Sendable {
     @Sendable
     private func check(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let query = request.query()
-        let refusal = query.integer("deny_with", in: 400...499)
+        let refusal = query.oneOf("deny_with", DenialStatus.self)
         try query.finish()
         let check = try AdmissionCheck(request, context)
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
-        return check.answer(body, refusingWith: refusal)
+        return check.answer(body, refusingWith: refusal?.code)
     }
 
     private func decide(
@@ -95,22 +95,18 @@ package struct AdmissionRoutes: Sendable {
     private func release(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.fields(emptyIsObject: true).finish()
         let found = try await reservation(request, context)
-        guard let tenant = try await catalog.tenant(found.tenantID, lane: .admission) else {
-            throw Problem.notFound("admission", found.id.description)
-        }
         let closing = ReservationClosing(
-            tenant: tenant,
-            shared: catalog.current,
+            catalog: catalog,
+            pool: pool,
             policy: admission.calls.limits,
-            now: context.clock.now()
+            lane: .admission
         )
-        let after = try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-            _ = try closing.close([found.id], as: .released, in: transaction)
-            return try transaction.first(
-                ReservationStore.reservation(found.id, of: found.tenantID),
-                ReservationStore.decode
-            )
-        }
+        _ = try await closing.close([found.id], of: found.tenantID, as: .released, at: context.clock.now())
+        let after = try await pool.query(
+            .admission,
+            ReservationStore.reservation(found.id, of: found.tenantID),
+            ReservationStore.decode
+        ).first
         guard let after else { throw Problem.notFound("admission", found.id.description) }
         guard after.status == .released else { throw Problem.admissionClosed(after) }
         return try .json(ReservationDetail(after))

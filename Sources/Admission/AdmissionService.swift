@@ -59,16 +59,14 @@ package final class AdmissionService: Service {
                     return nothing.outcomes
                 }
             } release: { request, id in
-                let closing = ReservationClosing(
-                    tenant: request.tenant,
-                    shared: request.prepared.shared,
-                    policy: calls.limits,
-                    now: clock.now()
-                )
                 do {
-                    _ = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                        try closing.close([id], as: .released, in: transaction)
-                    }
+                    let closing = ReservationClosing(
+                        catalog: catalog,
+                        pool: pool,
+                        policy: calls.limits,
+                        lane: .worker
+                    )
+                    _ = try await closing.close([id], of: request.tenant.id, as: .released, at: clock.now())
                 } catch {
                     // It expires by itself.
                     logger.warning("an abandoned reservation was not released", metadata: ["error": "\(error)"])
@@ -195,8 +193,8 @@ package final class AdmissionService: Service {
             do {
                 let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
                 return .decided(try await lane.decide(request), request.tenant)
-            } catch let stale as StaleAdmission {
-                try await calls.refresh(tenants: stale.tenants, shared: stale.shared)
+            } catch let stale as StaleCatalog {
+                try await calls.refresh(stale)
                 let prepared = try await prepare([request.call], boundTo: tenant, isCheck: request.isCheck)
                 guard case .ready(let fresh)? = prepared.first else {
                     if case .answered(let answer)? = prepared.first { return answer }
@@ -233,7 +231,7 @@ package final class AdmissionService: Service {
                 guard let first = try await group.next(), let result = first else { throw AdmissionRefusal.tooLate }
                 return result
             }
-        } catch where error.meansUnavailable {
+        } catch  where error.meansUnavailable {
             AdmissionMetrics.countUnavailable(isClosed: true)
             throw Problem.limitsUnavailable
         }
@@ -260,7 +258,10 @@ enum AdmissionMetrics {
         label: "turnpike_admissions_unavailable_total",
         dimensions: [("answered", "closed")]
     )
-    private static let open = Counter(label: "turnpike_admissions_unavailable_total", dimensions: [("answered", "open")])
+    private static let open = Counter(
+        label: "turnpike_admissions_unavailable_total",
+        dimensions: [("answered", "open")]
+    )
 
     /// A call that was answered by failure policy.
     static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }

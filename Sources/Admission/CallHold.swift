@@ -24,7 +24,8 @@ extension CallHold {
     /// Everything that a call takes, by the limits in force: in its windows, and in the next ones too where its
     /// reservation can expire there (for minutes and hours in the first only).
     /// - Parameter later: the same call at the time when its reservation expires.
-    static func all(of call: PreparedCall, later: PreparedCall?, policy: LimitPolicy) throws(DecimalError) -> [CallHold] {
+    static func all(of call: PreparedCall, later: PreparedCall?, policy: LimitPolicy) throws(DecimalError) -> [CallHold]
+    {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
         let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows, withRates: true)

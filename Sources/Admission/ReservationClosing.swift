@@ -3,34 +3,61 @@ import Catalog
 import Limits
 import Postgres
 import Usage
+import Web
 
 /// Ends reservations that no usage settled: by their callers, or because their suspense is over. Runs under the tenant's
 /// ledger lock, so that it takes turns with the events that settle them.
 struct ReservationClosing: Sendable {
-    let tenant: TenantSnapshot
-    let shared: CatalogSnapshot
-    let policy: LimitPolicy
-    let now: Instant
+    private static let attempts = 4
 
-    /// Closes those that are still held, and frees what they hold.
-    /// - Returns: which those were.
+    let catalog: Catalog
+    let pool: PostgresPool
+    let policy: LimitPolicy
+    let lane: PostgresLane
+
+    /// Closes those of a tenant's reservations that are still held, and frees what they hold.
+    /// - Parameter alert: what is to be raised for each that was closed.
+    /// - Returns: which those were; none where there is no such tenant.
     func close(
         _ reservations: [ReservationID],
+        of tenantID: TenantID,
         as status: ReservationStatus,
-        in transaction: borrowing Transaction
-    ) throws -> Set<ReservationID> {
-        _ = try TenantLedger.lock(tenant.id, in: transaction)
-        let names = reservations.map { TenantReservation(tenant: tenant.id, id: $0) }
-        let closings = Dictionary(names.map { ($0, status) }) { first, _ in first }
-        let closed = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeName)
-        guard !closed.isEmpty else { return [] }
-        var tally = LimitTally()
-        for hold in try transaction.query(ReservationStore.holds(of: closed), ReservationStore.decodeHold) {
-            try tally.release(hold.amount, of: hold.row, by: tenant)
+        at now: Instant,
+        alert: @Sendable (ReservationID, TenantSnapshot) -> AlertDraft? = { _, _ in nil }
+    ) async throws -> Set<ReservationID> {
+        for _ in 1..<Self.attempts {
+            do {
+                return try await closeOnce(reservations, of: tenantID, as: status, at: now, alert: alert)
+            } catch let stale as StaleCatalog {
+                for tenant in stale.tenants { catalog.invalidate(tenant: tenant) }
+            }
         }
-        transaction.enqueue(ReservationStore.deleteHolds(of: closed))
-        let alerts = try tally.write(LimitSurroundings(policy, shared: shared, now: now), in: transaction)
-        try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
-        return Set(closed.map(\.id))
+        return try await closeOnce(reservations, of: tenantID, as: status, at: now, alert: alert)
+    }
+
+    private func closeOnce(
+        _ reservations: [ReservationID],
+        of tenantID: TenantID,
+        as status: ReservationStatus,
+        at now: Instant,
+        alert: @Sendable (ReservationID, TenantSnapshot) -> AlertDraft?
+    ) async throws -> Set<ReservationID> {
+        guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
+        let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
+        return try await pool.transaction(lane, retries: .idempotent(attempts: 4)) { transaction in
+            _ = try TenantLedger.lock(tenant.id, in: transaction)
+            let names = reservations.map { TenantReservation(tenant: tenant.id, id: $0) }
+            let closings = Dictionary(names.map { ($0, status) }) { first, _ in first }
+            let closed = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeName)
+            guard !closed.isEmpty else { return [] }
+            var tally = LimitTally()
+            for hold in try transaction.query(ReservationStore.holds(of: closed), ReservationStore.decodeHold) {
+                try tally.release(hold.amount, of: hold.row, by: tenant)
+            }
+            transaction.enqueue(ReservationStore.deleteHolds(of: closed))
+            let alerts = try tally.write(surroundings, in: transaction) + closed.compactMap { alert($0.id, tenant) }
+            try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
+            return Set(closed.map(\.id))
+        }
     }
 }

@@ -72,17 +72,14 @@ package struct ReservationExpiryWorker: Service {
         return count
     }
 
-    private func expire(_ reservations: [Reservation], of id: TenantID, at now: Instant) async throws -> Int {
-        guard let tenant = try await catalog.tenant(id, lane: .worker) else { return 0 }
-        let closing = ReservationClosing(tenant: tenant, shared: catalog.current, policy: policy, now: now)
-        let count = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            let closed = try closing.close(reservations.map(\.id), as: .expired, in: transaction)
-            let drafts = reservations.filter { closed.contains($0.id) }.map { $0.alert(of: tenant) }
-            try AlertStore.raise(drafts, at: now, ids: policy.ids, in: transaction)
-            return closed.count
+    private func expire(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async throws -> Int {
+        let closing = ReservationClosing(catalog: catalog, pool: pool, policy: policy, lane: .worker)
+        let byID = Dictionary(reservations.map { ($0.id, $0) }) { first, _ in first }
+        let closed = try await closing.close(Array(byID.keys), of: tenant, as: .expired, at: now) { id, tenant in
+            byID[id]?.alert(of: tenant)
         }
-        expired.increment(by: count)
-        return count
+        expired.increment(by: closed.count)
+        return closed.count
     }
 }
 

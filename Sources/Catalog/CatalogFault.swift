@@ -44,6 +44,8 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case timezoneInUse(String)
     /// The invoice stands, and has tax reckoned the other way.
     case taxInclusionInUse(String, invoice: String)
+    /// The invoice stands, and was taxed by the rate of this key with another percentage.
+    case taxRateInUse(String, rate: String, invoice: String)
     case currencyMismatch(plan: String, planCurrency: String, tenantCurrency: String)
     /// The caller is bound to a tenant, and this changes what other tenants share.
     case operatorOnly
@@ -105,6 +107,14 @@ extension CatalogFault {
                 detail: """
                     The invoice \(invoice) of the tenant '\(key)' has tax and stands, so whether prices contain tax \
                     ('billing.tax.inclusive') cannot change: what is given back of it would not be what was charged.
+                    """
+            )
+        case .taxRateInUse(let key, let rate, let invoice):
+            .conflict(
+                code: "tax_rate_in_use",
+                detail: """
+                    The invoice \(invoice) of the tenant '\(key)' was taxed by '\(rate)' with another percentage and \
+                    stands: what is given back of it would be under a wrong one. Give the new rate a key of its own.
                     """
             )
         case .planVersionPublished, .planVersionNotPublished, .currencyMismatch:

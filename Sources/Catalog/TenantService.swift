@@ -1,13 +1,22 @@
 package import BillingCore
 package import Postgres
 
-/// What this room asks of the room of invoices: the number of an invoice of a tenant that stands and has tax; nil
-/// without one.
+/// What this room asks of the room of invoices about the taxes of invoices that stand.
 package struct TaxedInvoiceAccess: Sendable {
-    package let number: @Sendable (borrowing Transaction, TenantID) throws -> String?
+    package typealias Number = @Sendable (borrowing Transaction, TenantID) throws -> String?
+    package typealias OtherRate =
+        @Sendable (borrowing Transaction, TenantID, [TaxRate]) throws -> (
+            key: String, invoice: String
+        )?
 
-    package init(number: @escaping @Sendable (borrowing Transaction, TenantID) throws -> String?) {
+    /// The number of an invoice that has tax; nil without one.
+    package let number: Number
+    /// One of the rates by whose key an invoice was taxed with another percentage, and the number of that invoice.
+    package let otherRate: OtherRate
+
+    package init(number: @escaping Number, otherRate: @escaping OtherRate) {
         self.number = number
+        self.otherRate = otherRate
     }
 }
 
@@ -54,6 +63,11 @@ enum TenantService {
             let invoice = try taxed.number(transaction, tenant.id)
         {
             throw CatalogFault.taxInclusionInUse(tenant.key, invoice: invoice)
+        }
+        if changed.billing.tax.rates != tenant.billing.tax.rates,
+            let other = try taxed.otherRate(transaction, tenant.id, changed.billing.tax.rates)
+        {
+            throw CatalogFault.taxRateInUse(tenant.key, rate: other.key, invoice: other.invoice)
         }
         let before = Set(tenant.subjects)
         let after = Set(changed.subjects)

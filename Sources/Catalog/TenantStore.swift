@@ -1,9 +1,9 @@
-import BillingCore
-import Postgres
+package import BillingCore
+package import Postgres
 import Web
 
 /// All SQL on `tenant`.
-enum TenantStore {
+package enum TenantStore {
     static func nextID(in transaction: borrowing Transaction) throws(PostgresError) -> TenantID {
         try transaction.identifier("SELECT nextval('tenant_id_seq')")
     }
@@ -68,6 +68,17 @@ enum TenantStore {
             """,
             Self.tenant
         )
+    }
+
+    /// The keys of tenants by their ids.
+    package static func keys(
+        of ids: [TenantID],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [TenantID: String] {
+        let pairs = try transaction.query(
+            "SELECT tenant_id, key FROM tenant WHERE tenant_id = ANY(\(ids)::bigint[]) ORDER BY tenant_id"
+        ) { row throws(PostgresError) in (try row.next(TenantID.self), try row.next(String.self)) }
+        return Dictionary(pairs) { first, _ in first }
     }
 
     private static let selection: SQL = """

@@ -15,7 +15,7 @@ struct InvoiceBody: Encodable, Sendable {
         var members = Self.state(whole.invoice, document, isStored: isStored, now: now)
         members += Self.amounts(document.amounts, money)
         var lines: [JSONValue] = []
-        for line in whole.lines { lines.append(Self.line(line, money)) }
+        for line in whole.lines { lines.append(try Self.line(line, money)) }
         members["applied_credits"] = .array(facts.credits.map { Self.credit($0, money) })
         members["returned_credits"] = .array(facts.returnedCredits.map { Self.credit($0, money) })
         members["discounts"] = .array(
@@ -147,7 +147,10 @@ extension InvoiceBody {
         ])
     }
 
-    private static func line(_ line: StoredInvoiceLine, _ money: (FixedDecimal) -> JSONValue) -> JSONValue {
+    private static func line(
+        _ line: StoredInvoiceLine,
+        _ money: (FixedDecimal) -> JSONValue
+    ) throws(DecimalError) -> JSONValue {
         var members: [String: JSONValue] = [
             "amount": money(line.amount),
             "amount_unrounded": .string(line.amountUnrounded),
@@ -161,6 +164,7 @@ extension InvoiceBody {
             "plan": .string(line.facts.plan),
             "plan_version": line.facts.planVersion.map { .number(String($0)) } ?? .null,
             "previously_invoiced": money(line.previouslyInvoiced),
+            "credited_before": money(try line.creditedBefore),
             "promotional_credit": money(line.promotionalCredit),
             "tax": money(line.tax),
             "taxes": .array(

@@ -66,6 +66,9 @@ package struct InvoiceFacts: Sendable, Hashable {
     package var returnedCredits: [Credit] = []
     /// Rates that are none of `billing`'s, by which what lines take back was taxed.
     package var formerRates: [TaxRate] = []
+    /// The number in its series of the last credit note that was known of what is adjusted: those up to it lowered what
+    /// was paid for that. Nil where there was none.
+    package var creditNotesThrough: Int64?
 }
 
 extension InvoiceFacts {
@@ -99,6 +102,9 @@ extension InvoiceFacts {
         if !returnedCredits.isEmpty {
             members.append(JSONMember(name: "returned_credits", value: .array(returnedCredits.map(\.json))))
         }
+        if let creditNotesThrough {
+            members.append(JSONMember(name: "credit_notes_through", value: .number(String(creditNotesThrough))))
+        }
         if !formerRates.isEmpty { members.append(JSONMember(name: "former_rates", value: formerRates.json)) }
         return .object(members)
     }
@@ -125,6 +131,7 @@ extension InvoiceFacts {
         scheduledSegments = json.list("scheduled_segments").compactMap(ScheduledSegment.init(json:))
         seller = json["seller"].flatMap(InvoiceSeller.init(json:))
         returnedCredits = json.list("returned_credits").compactMap(Credit.init(json:))
+        creditNotesThrough = json.integer("credit_notes_through").map(Int64.init)
         formerRates = json["former_rates"].map { [TaxRate](json: $0) } ?? []
     }
 }

@@ -27,6 +27,38 @@ extension InvoiceStore {
         ) { row throws(PostgresError) in try row.next() }
     }
 
+    /// One of the rates whose key the last invoice of a tenant that stands and was taxed by it has with another
+    /// percentage, and the number of that invoice.
+    package static func otherRate(
+        than rates: [TaxRate],
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> (key: String, invoice: String)? {
+        try transaction.first(
+            """
+            SELECT wanted.key, document.number
+            FROM invoice_document AS document
+            JOIN invoice USING (tenant_id, invoice_id)
+            CROSS JOIN LATERAL (
+                SELECT json_array_elements(document.facts #> '{billing,tax,rates}')
+                UNION ALL
+                SELECT json_array_elements(document.facts -> 'former_rates')
+            ) AS had (rate)
+            JOIN unnest(\(rates.map(\.key))::text[], \(rates.map(\.percent))::numeric[]) AS wanted (key, percent)
+                ON had.rate ->> 'key' = wanted.key AND (had.rate ->> 'percent')::numeric <> wanted.percent
+            WHERE document.tenant_id = \(tenant) AND invoice.status <> 'void'
+                AND EXISTS (
+                    SELECT FROM invoice_line AS line
+                    CROSS JOIN json_array_elements(line.facts -> 'taxes') AS part
+                    WHERE line.tenant_id = document.tenant_id AND line.invoice_id = document.invoice_id
+                        AND part ->> 'rate' = wanted.key AND (part ->> 'amount')::numeric <> 0
+                )
+            ORDER BY document.sequence DESC, wanted.key
+            LIMIT 1
+            """
+        ) { row throws(PostgresError) in (key: try row.next(), invoice: try row.next()) }
+    }
+
     static func set(
         _ status: InvoiceStatus,
         of invoice: StoredInvoice,

@@ -80,6 +80,9 @@ package struct InvoiceLineFacts: Sendable, Hashable {
     package let billingPeriodID: BillingPeriodID?
     /// The line's promotional credit by the credit it came from; below zero where it went back to it.
     package var promotionalCredits: [UUIDv7: FixedDecimal] = [:]
+    /// What credit notes had given back before of what the line takes back, by credit note: below zero where it does
+    /// not go back again, above where it pays for something else.
+    package var creditedBefore: [UUIDv7: FixedDecimal] = [:]
     /// Nil where a whole period is charged, or nothing flat.
     package var prorated: Prorated?
 }
@@ -107,10 +110,20 @@ extension StoredInvoiceLine {
         writer.put(facts.json.text)
     }
 
-    /// What is left after discounts and credits: what is taxed.
+    /// The sum of what credit notes had given back before.
+    package var creditedBefore: FixedDecimal {
+        get throws(DecimalError) {
+            var sum = FixedDecimal.zero
+            for amount in facts.creditedBefore.values { sum = try sum.adding(amount) }
+            return sum
+        }
+    }
+
+    /// What is left after discounts and credits, and after what credit notes gave back: what is taxed.
     package var net: FixedDecimal {
         get throws(DecimalError) {
             try amount.subtracting(discount).subtracting(includedCredit).subtracting(promotionalCredit)
+                .subtracting(creditedBefore)
         }
     }
 }
@@ -133,8 +146,11 @@ extension InvoiceLineFacts {
             "unit": .text(unit),
         ])
         guard case .object(var members) = facts else { return facts }
+        if !creditedBefore.isEmpty {
+            members.append(JSONMember(name: "credited_before", value: creditedBefore.json(by: "credit_note")))
+        }
         if !promotionalCredits.isEmpty {
-            members.append(JSONMember(name: "promotional_credits", value: promotionalCredits.json))
+            members.append(JSONMember(name: "promotional_credits", value: promotionalCredits.json(by: "credit_grant")))
         }
         if let prorated { members.append(JSONMember(name: "prorated", value: prorated.json)) }
         return .object(members)
@@ -156,27 +172,33 @@ extension InvoiceLineFacts {
         }
         ledgerSequence = json.integer("ledger_sequence").map(Int64.init)
         billingPeriodID = json.integer("billing_period").map { BillingPeriodID(rawValue: Int64($0)) }
-        promotionalCredits = json["promotional_credits"].map { [UUIDv7: FixedDecimal](json: $0) } ?? [:]
+        promotionalCredits = [UUIDv7: FixedDecimal](json: json["promotional_credits"], by: "credit_grant")
+        creditedBefore = [UUIDv7: FixedDecimal](json: json["credited_before"], by: "credit_note")
         prorated = json["prorated"].flatMap(Prorated.init(json:))
     }
 }
 
 extension [UUIDv7: FixedDecimal] {
-    /// Parts of credits as they are stored: by ascending id.
-    var json: JSONValue {
+    /// Parts of credits as they are stored, by ascending id.
+    /// - Parameter name: of the member that names the credit.
+    func json(by name: String) -> JSONValue {
         .array(
-            sorted { $0.key < $1.key }.map {
-                .members(["amount": .amount($0.value), "credit_grant": .string($0.key.description)])
+            sorted { $0.key < $1.key }.map { id, amount in
+                .object([
+                    JSONMember(name: "amount", value: .amount(amount)),
+                    JSONMember(name: name, value: .string(id.description)),
+                ])
             }
         )
     }
 
-    init(json: JSONValue) {
+    init(json: JSONValue?, by name: String) {
         self = [:]
         guard case .array(let elements) = json else { return }
         for part in elements {
-            guard let id = part.text("credit_grant").flatMap({ UUIDv7($0) }), let amount = part.decimal("amount")
-            else { continue }
+            guard let id = part.text(name).flatMap({ UUIDv7($0) }), let amount = part.decimal("amount") else {
+                continue
+            }
             self[id] = amount
         }
     }

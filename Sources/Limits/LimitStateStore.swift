@@ -43,7 +43,7 @@ package enum LimitStateStore {
                 tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
                 limit_revision
             )
-            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, greatest(overshoot, 0),
+            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot,
                 limit_amount, limit_revision
             FROM unnest(
                 \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
@@ -59,7 +59,8 @@ package enum LimitStateStore {
             """
     }
 
-    private static var returned: SQL {
+    /// The columns that `decode` reads, of the row `state`.
+    static var returned: SQL {
         """
         state.tenant_id, state.limit_id, state.scope_value, state.window_start, state.window_end, state.used,
             state.held, state.overshoot, state.limit_amount, state.limit_revision, state.thresholds_fired

@@ -141,9 +141,12 @@ extension UpcomingInvoiceAccess {
 }
 
 extension TaxedInvoiceAccess {
-    fileprivate static let ofInvoicingRoom = TaxedInvoiceAccess { transaction, tenant in
-        try InvoiceStore.taxedNumber(of: tenant, in: transaction)
-    }
+    fileprivate static let ofInvoicingRoom = TaxedInvoiceAccess(
+        number: { transaction, tenant in try InvoiceStore.taxedNumber(of: tenant, in: transaction) },
+        otherRate: { transaction, tenant, rates in
+            try InvoiceStore.otherRate(than: rates, of: tenant, in: transaction)
+        }
+    )
 }
 
 extension Identity {

@@ -92,8 +92,8 @@ package struct CallPreparation: Sendable {
     }
 
     /// Reads what a transaction found out of date.
-    package func refresh(tenants: Set<TenantID>, shared: Bool) async throws {
-        try await preparation.refresh(StaleCatalog(tenants: tenants, shared: shared))
+    package func refresh(_ stale: StaleCatalog) async throws {
+        try await preparation.refresh(stale)
     }
 }
 

@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 import Catalog
 import Limits
 import Postgres
@@ -171,10 +171,15 @@ struct IngestFlush: Sendable {
     }
 }
 
-/// The snapshots that a flush was prepared with are out of date.
-struct StaleCatalog: Error {
-    let tenants: Set<TenantID>
-    let shared: Bool
+/// The snapshots that a transaction was prepared with are out of date: what it was to do is prepared anew.
+package struct StaleCatalog: Error {
+    package let tenants: Set<TenantID>
+    package let shared: Bool
+
+    package init(tenants: Set<TenantID>, shared: Bool) {
+        self.tenants = tenants
+        self.shared = shared
+    }
 }
 
 extension [Measurement] {

@@ -181,7 +181,7 @@ struct IngestPreparation: Sendable {
             return try BillingPeriodStore.ensure(missing, in: transaction)
         }
         catalog.remember(periods: periods)
-        return prepared.knowing(BillingPeriodMap(periods))
+        return prepared.knowing(periods)
     }
 }
 
@@ -209,10 +209,12 @@ extension IngestPreparation.Prepared {
         return matched + others
     }
 
-    fileprivate func knowing(_ periodIDs: BillingPeriodMap) -> Self {
+    fileprivate func knowing(_ periods: [BillingPeriod]) -> Self {
+        let periodIDs = BillingPeriodMap(periods)
         var result = self
         result.groups = groups.map { group in
-            var locator = PeriodLocator(tenant: group.tenant, periodIDs: periodIDs)
+            let tenant = group.tenant.remembering(periods)
+            var locator = PeriodLocator(tenant: tenant, periodIDs: periodIDs)
             let events = group.events.map { pending in
                 PendingEvent(
                     event: pending.event,
@@ -224,7 +226,7 @@ extension IngestPreparation.Prepared {
                     cost: pending.cost
                 )
             }
-            return TenantGroup(tenant: group.tenant, events: events)
+            return TenantGroup(tenant: tenant, events: events)
         }
         return result
     }

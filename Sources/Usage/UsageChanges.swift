@@ -101,7 +101,9 @@ struct UsageChanges {
                 }
             }
             if let reservation, !isPartial {
-                for (row, rest) in settlements.takeRest(of: reservation) { try limits.release(rest, of: row, by: tenant) }
+                for (row, rest) in settlements.takeRest(of: reservation) {
+                    try limits.release(rest, of: row, by: tenant)
+                }
             }
         } catch is DecimalError {
             throw CounterOverflow(tenant: tenant.id, feature: nil)

@@ -4,15 +4,18 @@ import Limits
 package import Postgres
 package import Web
 
-/// One value that the raw events do not bear out.
+/// One value that what it is made of does not bear out.
 package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
     package let tenant: String
     /// What differs, such as `counter chat-tokens, period 12: quantity`.
     package let subject: String
     package let stored: String
     package let rebuilt: String
+    /// What gives the rebuilt value: the raw events, or what else it is made of.
+    package let source: String
 
-    package init(tenant: String, subject: String, stored: String, rebuilt: String) {
+    package init(tenant: String, subject: String, stored: String, rebuilt: String, source: String = "events") {
+        self.source = source
         self.tenant = tenant
         self.subject = subject
         self.stored = stored
@@ -20,7 +23,7 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
     }
 
     package var description: String {
-        "tenant \(tenant): \(subject) is \(stored), its events give \(rebuilt)"
+        "tenant \(tenant): \(subject) is \(stored), its \(source) give \(rebuilt)"
     }
 }
 

@@ -76,7 +76,9 @@ struct ContractDocumentTests {
         for (operation, node) in try ContractDocument().operationNodes() where operation.method == "POST" {
             let parameters = node["parameters"]?.sequence?.compactMap { $0["$ref"]?.string } ?? []
             let takesKey = parameters.contains("#/components/parameters/IdempotencyKey")
-            let changesNothingTwice = ["ingestEvents", "tryPlanVersion"].contains(operation.id)
+            let changesNothingTwice = [
+                "ingestEvents", "tryPlanVersion", "admit", "releaseAdmission", "extendAdmission",
+            ].contains(operation.id)
             #expect(takesKey == !(changesNothingTwice || operation.isOpen), "\(operation)")
         }
     }

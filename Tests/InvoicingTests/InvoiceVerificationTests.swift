@@ -116,6 +116,58 @@ struct InvoiceVerificationTests {
         }
     }
 
+    @Test(arguments: [
+        (
+            "UPDATE credit_grant SET remaining = remaining - 1",
+            ["what is left of the credit gift (ID) is 2, its uses give 3"]
+        ),
+        (
+            "UPDATE credit_application SET amount = 5",
+            [
+                "invoice NUMBER: its use of credits is 5 of ID, its events give 4 of ID",
+                "what is left of the credit gift (ID) is 3, its uses give 2",
+            ]
+        ),
+        (
+            "DELETE FROM credit_application",
+            [
+                "invoice NUMBER: its use of credits is nothing, its events give 4 of ID",
+                "what is left of the credit gift (ID) is 3, its uses give 7",
+            ]
+        ),
+        (
+            "UPDATE credit_application SET returned_at = created_at",
+            [
+                "invoice NUMBER: its use of credits is 4 of ID, returned, its events give 4 of ID",
+                "what is left of the credit gift (ID) is 3, its uses give 7",
+            ]
+        ),
+    ])
+    func `credit that is not what was granted less what invoices used is found`(
+        _ change: String,
+        _ expected: [String]
+    ) async throws {
+        try await ClosingStory.run { server in
+            let gift = #"{"kind":"promotional","name":"gift","amount":"7"}"#
+            let id = try await server.ask("POST", "/tenants/acme/credit-grants", gift, expecting: 201)["id"]?.string
+            try await server.ask(
+                "POST",
+                "/tenants/acme/discounts",
+                #"{"name":"D","amount":"6","duration":"once"}"#,
+                expecting: 201
+            )
+            try await server.close()
+            #expect(try await Self.differences(server) == [])
+            let number = try await server.ask("GET", "/invoices")["data"]?[0]?["number"]?.string ?? ""
+            try await server.database.run(change)
+            let found = try await Self.differences(server).map { difference in
+                difference.replacing(id ?? "?", with: "ID").replacing(number, with: "NUMBER")
+                    .replacing("tenant acme: ", with: "")
+            }
+            #expect(found == expected)
+        }
+    }
+
     @Test func `an invoice of before its lines named their credits is made anew as it was, and gives credit back`()
         async throws
     {

@@ -153,7 +153,11 @@ import Web
             ("period's counters", CounterStore.counters(tenant: seven, subscription: subscription, periodIndex: 3)),
             (
                 "limit states",
-                LimitStateStore.states(of: (0..<2).map { LimitRow(tenant: seven, limit: LimitID(7), scopeValue: "\($0)", windowStart: time) })
+                LimitStateStore.states(
+                    of: (0..<2).map {
+                        LimitRow(tenant: seven, limit: LimitID(7), scopeValue: "\($0)", windowStart: time)
+                    }
+                )
             ),
         ]
         for (name, statement) in portal {

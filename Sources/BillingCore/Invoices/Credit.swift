@@ -51,7 +51,7 @@ extension [AvailableCredit] {
     func receiving(_ returned: CreditParts) throws(DecimalError) -> [AvailableCredit] {
         var credits = self
         for index in indices {
-            guard let amount = returned.amounts[self[index].id] else { continue }
+            guard let amount = returned.grants[self[index].id] else { continue }
             credits[index].remaining = try self[index].remaining.adding(amount)
         }
         return credits

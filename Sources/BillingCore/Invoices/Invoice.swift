@@ -24,6 +24,7 @@ package struct Invoice: Sendable, Hashable {
     /// Promotional credit that lowers the lines, then prepaid credit that pays.
     package let credits: [CreditUse]
     /// Promotional credit that goes back with what lines take back; by ascending id. `credits` may use it at once.
+    /// What credit notes had given back is no part of it.
     package let returned: [CreditUse]
     package let totals: InvoiceTotals
 
@@ -68,7 +69,9 @@ package struct Invoice: Sendable, Hashable {
         self.lines = lines.inOrder
         self.discounts = taken
         self.credits = promotional + payments
-        self.returned = returned.uses
+        self.returned = returned.grants.sorted { $0.key < $1.key }.map {
+            CreditUse(id: $0.key, kind: .promotional, amount: $0.value)
+        }
         totals = try InvoiceTotals(lines: lines, isTaxInclusive: tax.isInclusive, payments: payments)
     }
 
@@ -107,7 +110,7 @@ extension ArraySlice<CreditUse> {
         var (left, taken) = (amount, CreditParts())
         while left > .zero, let use = popFirst() {
             let part = Swift.min(left, use.amount)
-            try taken.add(CreditParts([use.id: part]))
+            try taken.add(CreditParts([.grant(use.id): part]))
             left = try left.subtracting(part)
             let rest = try use.amount.subtracting(part)
             if rest > .zero { insert(CreditUse(id: use.id, kind: use.kind, amount: rest), at: startIndex) }

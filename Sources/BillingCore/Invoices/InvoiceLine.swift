@@ -31,6 +31,9 @@ package struct InvoiceLine: Sendable, Hashable {
     package private(set) var promotionalCredit: FixedDecimal = .zero
     /// `promotionalCredit` by the credit it comes from, or goes back to.
     package private(set) var promotionalCredits: [UUIDv7: FixedDecimal] = [:]
+    /// What credit notes gave back before of what the line takes back, below zero: it does not go back again. Above
+    /// zero where that pays for something else. By credit note.
+    package private(set) var creditedBefore: [UUIDv7: FixedDecimal] = [:]
     /// One for each rate, in the order of the rates; then rates of what is taken back that are none of today's.
     package internal(set) var taxes: [LineTax] = []
 
@@ -62,9 +65,13 @@ package struct InvoiceLine: Sendable, Hashable {
         get throws(DecimalError) { try amount.subtracting(discount).subtracting(includedCredit) }
     }
 
-    /// What is left after discounts and credits: what is taxed.
+    /// What is left after discounts and credits, and after what credit notes gave back: what is taxed.
     package var net: FixedDecimal {
-        get throws(DecimalError) { try chargeable.subtracting(promotionalCredit) }
+        get throws(DecimalError) {
+            var net = try chargeable.subtracting(promotionalCredit)
+            for amount in creditedBefore.values { net = try net.subtracting(amount) }
+            return net
+        }
     }
 
     package var tax: FixedDecimal {
@@ -95,13 +102,15 @@ package struct InvoiceLine: Sendable, Hashable {
 
 extension InvoiceLine {
     mutating func give(_ parts: CreditParts) throws(DecimalError) {
-        promotionalCredit = try promotionalCredit.adding(parts.total)
-        try promotionalCredits.add(parts.amounts)
+        for amount in parts.grants.values { promotionalCredit = try promotionalCredit.adding(amount) }
+        try promotionalCredits.add(parts.grants)
+        try creditedBefore.add(parts.notes)
     }
 
     mutating func giveBack(_ parts: CreditParts) throws(DecimalError) {
-        promotionalCredit = try promotionalCredit.subtracting(parts.total)
-        try promotionalCredits.add(parts.amounts.mapValues(\.negated))
+        for amount in parts.grants.values { promotionalCredit = try promotionalCredit.subtracting(amount) }
+        try promotionalCredits.add(parts.grants.mapValues(\.negated))
+        try creditedBefore.add(parts.notes.mapValues(\.negated))
     }
 }
 

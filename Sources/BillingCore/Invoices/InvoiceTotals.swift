@@ -4,7 +4,7 @@ package struct InvoiceTotals: Sendable, Hashable {
     /// The sum of the rounded lines.
     package let subtotal: FixedDecimal
     package let discount: FixedDecimal
-    /// Included and promotional credit.
+    /// Included and promotional credit, and what credit notes gave back before of what lines take back.
     package let credits: FixedDecimal
     /// The sum of the lines' taxes, contained in the total either way.
     package let tax: FixedDecimal
@@ -25,6 +25,7 @@ package struct InvoiceTotals: Sendable, Hashable {
             subtotal = try subtotal.adding(line.amount)
             discount = try discount.adding(line.discount)
             credits = try credits.adding(line.includedCredit).adding(line.promotionalCredit)
+            for amount in line.creditedBefore.values { credits = try credits.adding(amount) }
             tax = try tax.adding(line.tax)
         }
         var sum = try subtotal.subtracting(discount).subtracting(credits)

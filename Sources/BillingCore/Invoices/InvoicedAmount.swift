@@ -11,7 +11,10 @@ package struct InvoicedAmount: Sendable, Hashable {
     package var includedCredit: FixedDecimal
     /// The promotional credit that its lines were given, less what they gave back, by credit.
     package var promotionalCredits: [UUIDv7: FixedDecimal]
-    /// The sums of the taxes of its lines, by the key of the rate.
+    /// What credit notes took back of its lines, without the tax unless prices contain it, by credit note; less what of
+    /// that went with what lines took back since. It lowered what was paid as promotional credit does.
+    package var creditNotes: [UUIDv7: FixedDecimal]
+    /// The sums of the taxes of its lines, less those that credit notes took back, by the key of the rate.
     package var taxes: [String: FixedDecimal]
     /// Whether a voided invoice charged it, and the reissue of that invoice charges what is missing: no other does.
     package var isLeftToReissue: Bool
@@ -23,6 +26,7 @@ package struct InvoicedAmount: Sendable, Hashable {
         discounted: FixedDecimal,
         includedCredit: FixedDecimal = .zero,
         promotionalCredits: [UUIDv7: FixedDecimal] = [:],
+        creditNotes: [UUIDv7: FixedDecimal] = [:],
         taxes: [String: FixedDecimal] = [:],
         isLeftToReissue: Bool = false,
         item: InvoiceItem
@@ -31,6 +35,7 @@ package struct InvoicedAmount: Sendable, Hashable {
         self.discounted = discounted
         self.includedCredit = includedCredit
         self.promotionalCredits = promotionalCredits
+        self.creditNotes = creditNotes
         self.taxes = taxes
         self.isLeftToReissue = isLeftToReissue
         self.item = item
@@ -47,9 +52,17 @@ extension InvoicedAmount {
     var net: FixedDecimal {
         get throws(DecimalError) {
             var net = try chargeable
-            for credit in promotionalCredits.values { net = try net.subtracting(credit) }
+            for credit in credits.values { net = try net.subtracting(credit) }
             return net
         }
+    }
+
+    /// What was paid by promotional credit, or given back by credit notes.
+    var credits: [CreditSource: FixedDecimal] {
+        var credits: [CreditSource: FixedDecimal] = [:]
+        for (id, amount) in promotionalCredits { credits[.grant(id)] = amount }
+        for (id, amount) in creditNotes { credits[.note(id)] = amount }
+        return credits
     }
 
     /// The discount that goes back with a part of the amount that is taken back. Both are below zero.
@@ -93,6 +106,7 @@ extension [InvoiceItemKey: InvoicedAmount] {
         sum.discounted = try sum.discounted.adding(line.amount).subtracting(line.discount)
         sum.includedCredit = try sum.includedCredit.adding(line.includedCredit)
         try sum.promotionalCredits.add(line.promotionalCredits)
+        try sum.creditNotes.add(line.creditedBefore)
         for tax in line.taxes { try sum.taxes.add([tax.rateKey: tax.amount]) }
         sum.item = line.item
         self[line.key] = sum

@@ -1,9 +1,10 @@
 extension InvoicedPeriod {
     /// Gives promotional credit back with what lines take back of it, in place of money.
     ///
-    /// A line below zero gives back the share that its item was given of it. Usage, fees in arrears, commitment and
-    /// included credit of a period depend on each other; so for them together two things hold besides: no more money
-    /// goes back than was paid, and what came back first pays what else has come to be charged for the same.
+    /// A line below zero gives back the share that its item was given of it. What a credit note gave back before is
+    /// such a share too, so that it is not given back twice. Usage, fees in arrears, commitment and included credit of
+    /// a period depend on each other; so for them together two things hold besides: no more money goes back than was
+    /// paid, and what came back first pays what else has come to be charged for the same.
     /// - Returns: what goes back to the credits it came from.
     func giveBackPromotionalCredit(
         to lines: inout [InvoiceLine],
@@ -17,7 +18,7 @@ extension InvoicedPeriod {
         for line in own {
             let part = try lines[line].net
             guard part.isNegative, let before = invoiced[lines[line].key] else { continue }
-            var held = CreditParts(before.promotionalCredits)
+            var held = CreditParts(before.credits)
             let isShared = lines[line].item.sharesIncludedCredit
             if isShared { held = held.limited(to: together.held) }
             let chargeable = try before.chargeable
@@ -44,7 +45,7 @@ private struct SharedPromotion {
     private(set) var released = CreditParts()
     /// What the items were charged before promotional credit.
     private var charged = FixedDecimal.zero
-    private var sums: [UUIDv7: FixedDecimal] = [:]
+    private var sums: [CreditSource: FixedDecimal] = [:]
     /// What of `charged` was not paid by promotional credit.
     private var paid = FixedDecimal.zero
 
@@ -54,7 +55,7 @@ private struct SharedPromotion {
 
     mutating func count(_ amount: InvoicedAmount) throws(DecimalError) {
         charged = try charged.adding(amount.chargeable)
-        try sums.add(amount.promotionalCredits)
+        try sums.add(amount.credits)
     }
 
     /// Call it once all items are counted.

@@ -40,7 +40,9 @@ extension GenericCellRate {
     ) throws(DecimalError) -> RateDecision {
         let present = FixedDecimal(now.microseconds)
         let from = max(arrival ?? present, present)
-        let tolerance = try microseconds(of: try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12))
+        let tolerance = try microseconds(
+            of: try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
+        )
         let until = try from.adding(microseconds(of: units))
         let ahead = try until.subtracting(present)
         guard ahead <= tolerance else {

@@ -1,45 +1,27 @@
-/// What is used of an amount in a window, and where that leads by its end.
+/// How much of a limit is taken in one window, and where that leads by the window's end.
 package struct WindowUse: Sendable, Hashable {
-    /// What settled usage comes to.
-    package let used: FixedDecimal
-    /// What reservations hold.
-    package let held: FixedDecimal
-    /// The limit.
-    package let amount: FixedDecimal
+    package let balance: LimitBalance
     package let window: Interval
-    /// Usage from this time on is in `used`; before the window's start all of the window is counted.
+    /// Usage from this time on counts; before the window's start all of the window is counted.
     package let countedFrom: Instant
 
-    package init(
-        used: FixedDecimal,
-        held: FixedDecimal,
-        amount: FixedDecimal,
-        window: Interval,
-        countedFrom: Instant = .minimum
-    ) {
-        self.used = used
-        self.held = held
-        self.amount = amount
+    package init(_ balance: LimitBalance, in window: Interval, countedFrom: Instant = .minimum) {
+        self.balance = balance
         self.window = window
         self.countedFrom = countedFrom
     }
 
-    /// What neither usage nor reservations have taken; never below zero.
-    package var remaining: FixedDecimal {
-        max(.zero, (try? amount.subtracting(used).subtracting(held)) ?? .zero)
-    }
-
-    /// `used` in percent of the amount, cut off after 12 fractional digits, so that 100 is never shown too early. Nil
-    /// where the amount is zero.
+    /// Settled use in percent of the limit, cut off after 12 fractional digits, so that 100 is never shown too early.
+    /// Nil where the limit is zero.
     package var percent: FixedDecimal? {
-        used.multiplied(
+        balance.used.multiplied(
             byNumerator: 100 * FixedDecimal.unscaledOne.magnitude,
-            denominator: amount.unscaled.magnitude
+            denominator: balance.amount.unscaled.magnitude
         )
     }
 
-    /// Where `used` is by the window's end if it goes on rising as since the start of counting: `used` times the
-    /// counted time over the elapsed time, cut off after 12 fractional digits.
+    /// Settled use by the window's end if it goes on rising as since the start of counting: use times the counted time
+    /// over the elapsed time, cut off after 12 fractional digits.
     ///
     /// Nil for a window without an end and during the first percent of the counted time, from which nothing follows.
     package func projected(at now: Instant) -> FixedDecimal? {
@@ -48,7 +30,13 @@ package struct WindowUse: Sendable, Hashable {
         let whole = UInt128(counted.microseconds)
         let elapsed = UInt128(now.microseconds(since: counted.start))
         guard elapsed * 100 >= whole else { return nil }
-        return used.multiplied(byNumerator: whole, denominator: elapsed)
+        return balance.used.multiplied(byNumerator: whole, denominator: elapsed)
+    }
+
+    /// Whether use at the pace so far reaches the limit by the window's end.
+    package func isProjectedToReach(at now: Instant) -> Bool {
+        guard balance.used > .zero, let projected = projected(at: now) else { return false }
+        return projected >= balance.amount
     }
 
     /// The time from which on the window's usage is counted.

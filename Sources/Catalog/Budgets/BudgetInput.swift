@@ -33,7 +33,7 @@ package struct BudgetInput: Sendable {
             rejectForRate(measure, fields)
         } else {
             bound = .window(readWindow(of: measure, scope, costCurrency, fields))
-            thresholds = fields.thresholds() ?? Percent.defaultThresholds
+            thresholds = fields.thresholds() ?? Limit.defaultThresholds
         }
         let isSoft = if case .window(let window) = bound { window.mode == .soft } else { false }
         let forecast = fields.bool("forecast", default: false)
@@ -140,10 +140,6 @@ extension RateLimit {
             defaultPercent: ordinary
         )
     }
-}
-
-extension Percent {
-    fileprivate static let defaultThresholds = [50, 80, 100].compactMap { Percent(FixedDecimal($0)) }
 }
 
 // MARK: Members that a new budget and a change of one have in common

@@ -89,22 +89,19 @@ extension BudgetScope {
     }
 
     /// `limit_state.scope_value` of the row for these values of `splitDimensions`, in that order: empty where nothing
-    /// is split, one value as it is, several as a JSON array.
+    /// is split, one value as it is, several as a JSON array; so is one that starts like an array, or with the `#` that
+    /// marks rows of another kind.
     package static func scopeValue(_ values: [String]) -> String {
-        switch values.count {
-        case 0: ""
-        case 1: values[0]
-        default: JSONValue.array(values.map(JSONValue.string)).text
-        }
+        guard let first = values.first else { return "" }
+        guard values.count > 1 || first.hasPrefix("[") || first.hasPrefix("#") else { return first }
+        return JSONValue.array(values.map(JSONValue.string)).text
     }
 
     /// The values that `scopeValue` made the text of; nil for a text that it makes for no values of this scope.
     package func values(inScopeValue text: String) -> [ScopeDimension: String]? {
         let dimensions = splitDimensions
-        guard dimensions.count > 1 else {
-            guard let dimension = dimensions.first else { return text.isEmpty ? [:] : nil }
-            return [dimension: text]
-        }
+        guard !dimensions.isEmpty else { return text.isEmpty ? [:] : nil }
+        guard text.hasPrefix("[") else { return dimensions.count == 1 ? [dimensions[0]: text] : nil }
         guard case .array(let elements) = try? JSONValue(parsing: text), elements.count == dimensions.count else {
             return nil
         }

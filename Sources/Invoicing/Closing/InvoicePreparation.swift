@@ -181,7 +181,8 @@ extension InvoicePreparation {
                 scheduledSegments: scheduledSegments(of: subscription),
                 seller: seller,
                 returnedCredits: facts(of: invoice.returned),
-                formerRates: formerRates(of: invoice, besides: tenant.billing.tax.dueRates)
+                formerRates: formerRates(of: invoice, besides: tenant.billing.tax.dueRates),
+                creditNotesThrough: records.lastCreditNotes[draft.subscriptionID]
             )
         )
     }

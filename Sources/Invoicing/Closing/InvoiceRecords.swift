@@ -16,6 +16,8 @@ struct InvoiceRecords: Sendable {
     var invoiced: [SubscriptionID: [InvoiceItemKey: InvoicedAmount]] = [:]
     /// The rates that what was invoiced was taxed by.
     var invoicedRates: [SubscriptionID: [TaxRate]] = [:]
+    /// The number of the last credit note that is counted in what was invoiced.
+    var lastCreditNotes: [SubscriptionID: Int64] = [:]
     /// What may be used; also promotional credits that are used up, and may get something back.
     var credits: [TenantID: [CreditGrant]] = [:]
     /// Promotional credits that may get something back and are expired or void: it is lost.
@@ -30,13 +32,13 @@ struct InvoiceRecords: Sendable {
     /// - Parameters:
     ///   - plans: plan versions that are known already.
     ///   - adjusted: the periods that the one invoice adjusted, where it is made anew.
-    ///   - sequence: what was invoiced is what invoices of a smaller number charged.
+    ///   - past: what was invoiced is what invoices and credit notes said then.
     ///   - now: when credits must not have expired.
     init(
         for drafts: [StoredInvoice],
         plans: [PlanVersionID: PlanVersion] = [:],
         adjusted: [Int]? = nil,
-        before sequence: Int64? = nil,
+        before past: InvoicedAmountStore.Past? = nil,
         now: Instant,
         in transaction: borrowing Transaction
     ) throws {
@@ -71,11 +73,14 @@ struct InvoiceRecords: Sendable {
         }
         let read = try transaction.pipeline([
             CounterStore.counters(of: periods.values.flatMap { $0 }.map(\.period)),
-            InvoicedAmountStore.amounts(drafts.flatMap(wantedAmounts), before: sequence),
+            InvoicedAmountStore.amounts(drafts.flatMap(wantedAmounts), before: past),
         ])
         counters = Dictionary(grouping: try read[0].map(CounterStore.decode), by: \.key.period)
         for amount in try read[1].map(InvoicedAmountStore.amount) {
             invoiced[amount.subscription, default: [:]][amount.key] = amount.amount
+            if let note = amount.lastCreditNote {
+                lastCreditNotes[amount.subscription] = max(lastCreditNotes[amount.subscription] ?? note, note)
+            }
             if !amount.rates.isEmpty { invoicedRates[amount.subscription, default: []] += amount.rates }
         }
         try readUsedCredits(of: ids, now: now, in: transaction)

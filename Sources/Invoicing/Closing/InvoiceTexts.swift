@@ -63,6 +63,7 @@ struct InvoiceTexts {
                 ledgerSequence: used?.counter?.state.ledgerSequence,
                 billingPeriodID: used?.counter?.key.period,
                 promotionalCredits: pinsCredits ? line.promotionalCredits : [:],
+                creditedBefore: line.creditedBefore,
                 prorated: prorated
             )
         )

@@ -6,7 +6,8 @@ package import Usage
 package import Web
 
 /// Rebuilds every finalised invoice from the raw events up to its ledger sequence, the plan versions it was priced by,
-/// and what was pinned of everything else, and compares it byte for byte.
+/// and what was pinned of everything else, and compares it byte for byte. Compares what is written of its use of
+/// credits with what it says, and what is left of every credit with all uses.
 package struct InvoiceVerification: Sendable {
     private static let page = 200
 
@@ -51,9 +52,11 @@ package struct InvoiceVerification: Sendable {
                 judged += 1
                 progress()
             }
-            guard let next = invoices.last?.0 else { return judged }
+            guard let next = invoices.last?.0 else { break }
             after = next
         }
+        try await CreditVerification(pool: pool).run(tenant: only, difference: difference)
+        return judged
     }
 
     /// - Parameter known: the catalogue as read for another invoice.
@@ -94,9 +97,12 @@ package struct InvoiceVerification: Sendable {
         }
         do {
             let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
-            guard rebuilt.canonicalBytes != bytes else { return nil }
-            let (what, left, right) = stored.firstDifference(from: rebuilt)
-            return found(what, left, right)
+            guard rebuilt.canonicalBytes == bytes else {
+                let (what, left, right) = stored.firstDifference(from: rebuilt)
+                return found(what, left, right)
+            }
+            let (written, said) = try stored.creditUses(in: transaction)
+            return written == said ? nil : found(": its use of credits", written, said)
         } catch let error as DecimalError {
             return found("", "finalised", "no invoice: \(error)")
         }
@@ -115,7 +121,12 @@ struct InvoiceRebuild {
         var records = try InvoiceRecords(
             for: [invoice],
             adjusted: document.facts.adjustedPeriods,
-            before: document.sequence,
+            before: document.sequence.map { sequence in
+                InvoicedAmountStore.Past(
+                    sequence: sequence,
+                    creditNotesThrough: document.facts.creditNotesThrough ?? 0
+                )
+            },
             now: now,
             in: transaction
         )
@@ -260,6 +271,22 @@ extension InvoiceFacts.Discount {
 }
 
 extension WholeInvoice {
+    /// The use of credits as it is written beside them, and as the invoice says it; what a void one used is returned.
+    fileprivate func creditUses(in transaction: borrowing Transaction) throws -> (written: String, said: String) {
+        var said: [UUIDv7: FixedDecimal] = [:]
+        for use in document.facts.credits { try said.add([use.id.rawValue: use.amount]) }
+        for use in document.facts.returnedCredits { try said.add([use.id.rawValue: use.amount.negated]) }
+        let isVoid = invoice.status == .void
+        let written = try CreditGrantStore.applied(by: invoice.id, tenant: invoice.tenantID, in: transaction)
+        func text(_ uses: [UUIDv7: (amount: FixedDecimal, isReturned: Bool)]) -> String {
+            let parts = uses.sorted { $0.key < $1.key }.map { id, use in
+                "\(use.amount) of \(id)\(use.isReturned ? ", returned" : "")"
+            }
+            return parts.isEmpty ? "nothing" : parts.joined(separator: "; ")
+        }
+        return (text(written), text(said.mapValues { ($0, isVoid) }))
+    }
+
     /// Where two invoices first differ, for people.
     fileprivate func firstDifference(from other: WholeInvoice) -> (what: String, stored: String, rebuilt: String) {
         for (own, others) in zip(lines, other.lines) where own != others {

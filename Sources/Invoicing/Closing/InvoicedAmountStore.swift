@@ -14,6 +14,14 @@ enum InvoicedAmountStore {
         let invoicePeriod: Int
     }
 
+    /// What was known when an invoice was finalised.
+    struct Past: Sendable {
+        /// The invoice's number: those of a smaller one count, as they stood then.
+        let sequence: Int64
+        /// The number of the last credit note that counts.
+        let creditNotesThrough: Int64
+    }
+
     /// What one item was charged.
     struct Amount: Sendable {
         let subscription: SubscriptionID
@@ -21,20 +29,28 @@ enum InvoicedAmountStore {
         let amount: InvoicedAmount
         /// The rates that its taxes were reckoned by.
         let rates: [TaxRate]
+        /// The number of the last credit note that took something back of it.
+        let lastCreditNote: Int64?
     }
 
     /// Sums over the invoices that stand; for a pipeline, decode with `amount`. An item whose fee in advance is on a
     /// voided invoice that nothing replaces is left to the reissue of that one: it comes even where nothing stands.
-    /// - Parameter before: counts only invoices of a smaller number, as they stood then.
-    static func amounts(_ wanted: [Wanted], before sequence: Int64? = nil) -> SQL {
+    /// - Parameter past: counts only what was known then.
+    static func amounts(_ wanted: [Wanted], before past: Past? = nil) -> SQL {
         """
         SELECT subscription_id, period_index, segment, item, item_key, feature_id, cell, max(item_name),
             coalesce(sum(amount) FILTER (WHERE stands), 0), coalesce(sum(amount - discount) FILTER (WHERE stands), 0),
             coalesce(sum(included_credit) FILTER (WHERE stands), 0), NOT bool_and(stands),
             '[' || string_agg(promotional_credits, ',') FILTER (WHERE stands) || ']',
+            '[' || concat_ws(
+                ',', string_agg(noted, ',') FILTER (WHERE stands),
+                string_agg(facts ->> 'credited_before', ',') FILTER (WHERE stands)
+            ) || ']',
             '[' || string_agg(facts ->> 'taxes', ',') FILTER (WHERE stands AND tax <> 0) || ']',
-            '[' || string_agg(DISTINCT rates, ',') FILTER (WHERE stands AND tax <> 0) || ']'
-        FROM (\(lines(wanted, before: sequence))) AS line
+            '[' || string_agg(noted_taxes, ',') FILTER (WHERE stands) || ']',
+            '[' || string_agg(DISTINCT rates, ',') FILTER (WHERE stands AND tax <> 0) || ']',
+            max(last_note) FILTER (WHERE stands)
+        FROM (\(lines(wanted, before: past))) AS line
         GROUP BY subscription_id, period_index, segment, item, item_key, feature_id, cell
         ORDER BY subscription_id, period_index, segment, item, item_key, feature_id, cell
         """
@@ -42,51 +58,76 @@ enum InvoicedAmountStore {
 
     /// The lines that count, and whether their invoice stands. A line of before it was pinned which credits paid it is
     /// given to the one credit that its invoice used; where there were several that can't be told any more.
-    private static func lines(_ wanted: [Wanted], before sequence: Int64?) -> SQL {
-        """
-        SELECT line.*, document.facts #>> '{billing,tax,rates}' AS rates,
-            coalesce(line.facts ->> 'promotional_credits', CASE WHEN line.promotional_credit <> 0 THEN (
-                SELECT json_build_array(json_build_object(
-                    'amount', line.promotional_credit::text, 'credit_grant', min(used.credit_grant_id::text)
-                ))::text
-                FROM credit_application AS used
-                JOIN credit_grant AS its
-                    ON its.tenant_id = used.tenant_id AND its.credit_grant_id = used.credit_grant_id
-                WHERE used.tenant_id = line.tenant_id AND used.invoice_id = line.invoice_id AND its.kind = 'promotional'
-                HAVING count(*) = 1
-            ) END) AS promotional_credits,
-            invoice.status <> 'void' OR coalesce(invoice.voided_before > \(sequence)::bigint, false) AS stands
-        FROM unnest(
-            \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
-            \(wanted.map { Int32(clamping: $0.index) })::integer[], \(wanted.map(\.kind))::text[],
-            \(wanted.map { Int32(clamping: $0.invoicePeriod) })::integer[]
-        ) AS wanted (tenant_id, subscription_id, period_index, kind, invoice_period)
-        JOIN invoice_line AS line
-            ON line.tenant_id = wanted.tenant_id AND line.subscription_id = wanted.subscription_id
-            AND line.period_index = wanted.period_index
-        JOIN invoice ON invoice.tenant_id = line.tenant_id AND invoice.invoice_id = line.invoice_id
-        JOIN invoice_document AS document
-            ON document.tenant_id = line.tenant_id AND document.invoice_id = line.invoice_id
-        WHERE (\(sequence)::bigint IS NULL OR document.sequence < \(sequence)::bigint)
-            AND (
-                invoice.status <> 'void' OR invoice.voided_before > \(sequence)::bigint
-                OR (
-                    line.item = 'fee_in_advance' AND invoice.kind <> 'adjustment'
-                    AND NOT (invoice.kind = wanted.kind AND invoice.period_index = wanted.invoice_period)
-                    AND NOT EXISTS (
-                        SELECT FROM invoice AS other
-                        JOIN invoice_document AS its
-                            ON its.tenant_id = other.tenant_id AND its.invoice_id = other.invoice_id
-                        WHERE other.tenant_id = invoice.tenant_id AND other.subscription_id = invoice.subscription_id
-                            AND other.kind = invoice.kind AND other.period_index = invoice.period_index
-                            AND (\(sequence)::bigint IS NULL OR its.sequence < \(sequence)::bigint)
-                            AND (
-                                other.status <> 'void' OR other.voided_before > \(sequence)::bigint
-                                OR its.sequence > document.sequence
-                            )
+    private static func lines(_ wanted: [Wanted], before past: Past?) -> SQL {
+        let sequence = past?.sequence
+        return """
+            SELECT line.*, document.facts #>> '{billing,tax,rates}' AS rates,
+                coalesce(line.facts ->> 'promotional_credits', CASE WHEN line.promotional_credit <> 0 THEN (
+                    SELECT json_build_array(json_build_object(
+                        'amount', line.promotional_credit::text, 'credit_grant', min(used.credit_grant_id::text)
+                    ))::text
+                    FROM credit_application AS used
+                    JOIN credit_grant AS its
+                        ON its.tenant_id = used.tenant_id AND its.credit_grant_id = used.credit_grant_id
+                    WHERE used.tenant_id = line.tenant_id AND used.invoice_id = line.invoice_id
+                        AND its.kind = 'promotional'
+                    HAVING count(*) = 1
+                ) END) AS promotional_credits,
+                invoice.status <> 'void' OR coalesce(invoice.voided_before > \(sequence)::bigint, false) AS stands,
+                notes.noted, notes.noted_taxes, notes.last_note
+            FROM unnest(
+                \(wanted.map(\.tenant))::bigint[], \(wanted.map(\.subscription))::uuid[],
+                \(wanted.map { Int32(clamping: $0.index) })::integer[], \(wanted.map(\.kind))::text[],
+                \(wanted.map { Int32(clamping: $0.invoicePeriod) })::integer[]
+            ) AS wanted (tenant_id, subscription_id, period_index, kind, invoice_period)
+            JOIN invoice_line AS line
+                ON line.tenant_id = wanted.tenant_id AND line.subscription_id = wanted.subscription_id
+                AND line.period_index = wanted.period_index
+            JOIN invoice ON invoice.tenant_id = line.tenant_id AND invoice.invoice_id = line.invoice_id
+            JOIN invoice_document AS document
+                ON document.tenant_id = line.tenant_id AND document.invoice_id = line.invoice_id
+            LEFT JOIN LATERAL (\(notes(past))) AS notes ON true
+            WHERE (\(sequence)::bigint IS NULL OR document.sequence < \(sequence)::bigint)
+                AND (
+                    invoice.status <> 'void' OR invoice.voided_before > \(sequence)::bigint
+                    OR (
+                        line.item = 'fee_in_advance' AND invoice.kind <> 'adjustment'
+                        AND NOT (invoice.kind = wanted.kind AND invoice.period_index = wanted.invoice_period)
+                        AND NOT EXISTS (
+                            SELECT FROM invoice AS other
+                            JOIN invoice_document AS its
+                                ON its.tenant_id = other.tenant_id AND its.invoice_id = other.invoice_id
+                            WHERE other.tenant_id = invoice.tenant_id
+                                AND other.subscription_id = invoice.subscription_id
+                                AND other.kind = invoice.kind AND other.period_index = invoice.period_index
+                                AND (\(sequence)::bigint IS NULL OR its.sequence < \(sequence)::bigint)
+                                AND (
+                                    other.status <> 'void' OR other.voided_before > \(sequence)::bigint
+                                    OR its.sequence > document.sequence
+                                )
+                        )
                     )
                 )
-            )
+            """
+    }
+
+    /// What credit notes took back of a line, and of its taxes; asked only of invoices that have any. What they took
+    /// back of a line contains its tax where the line does.
+    private static func notes(_ past: Past?) -> SQL {
+        """
+        SELECT string_agg(json_build_array(json_build_object(
+                'amount', (part.amount + CASE
+                    WHEN document.facts #>> '{billing,tax,inclusive}' = 'true' THEN part.tax ELSE 0
+                END)::text,
+                'credit_note', part.credit_note_id
+            ))::text, ',') AS noted,
+            string_agg(part.taxes::text, ',') AS noted_taxes, max(note.sequence) AS last_note
+        FROM credit_note_line AS part
+        JOIN credit_note AS note ON note.tenant_id = part.tenant_id AND note.credit_note_id = part.credit_note_id
+        WHERE invoice.credited > 0
+            AND part.tenant_id = line.tenant_id AND part.invoice_id = line.invoice_id
+            AND part.line_number = line.line_number
+            AND (\(past?.creditNotesThrough)::bigint IS NULL OR note.sequence <= \(past?.creditNotesThrough)::bigint)
         """
     }
 
@@ -106,11 +147,15 @@ enum InvoicedAmountStore {
             isLeftToReissue: try row.next(),
             item: item
         )
-        let credits = try elements(&row).map { [UUIDv7: FixedDecimal](json: $0) }
+        let credits = try elements(&row).map { [UUIDv7: FixedDecimal](json: $0, by: "credit_grant") }
+        let notes = try elements(&row).map { [UUIDv7: FixedDecimal](json: $0, by: "credit_note") }
         let taxes = try elements(&row).flatMap([LineTax].init(json:))
+        let noted = try elements(&row).flatMap([LineTax].init(json:))
         do throws(DecimalError) {
             for parts in credits { try amount.promotionalCredits.add(parts) }
+            for parts in notes { try amount.creditNotes.add(parts) }
             for tax in taxes { try amount.taxes.add([tax.rateKey: tax.amount]) }
+            for tax in noted { try amount.taxes.add([tax.rateKey: tax.amount.negated]) }
         } catch {
             throw PostgresError(.decoding, "what was invoiced for an item is out of range")
         }
@@ -118,7 +163,8 @@ enum InvoicedAmountStore {
             subscription: subscription,
             key: InvoiceItemKey(periodIndex: index, segment: segment, item: item.key),
             amount: amount,
-            rates: try elements(&row).flatMap([TaxRate].init(json:))
+            rates: try elements(&row).flatMap([TaxRate].init(json:)),
+            lastCreditNote: try row.next()
         )
     }
 

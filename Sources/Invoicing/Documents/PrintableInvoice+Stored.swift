@@ -110,7 +110,7 @@ extension PrintableInvoice.Line {
             amount: text(line.amount),
             amountUnrounded: line.amountExact,
             correction: line.kind == .adjustment ? line.correction(text) : nil,
-            allocations: Self.allocations(of: line, document.facts, text),
+            allocations: try Self.allocations(of: line, document.facts, text),
             taxes: line.facts.taxes.map { tax in
                 let rate = document.facts.taxRates.first { $0.key == tax.rateKey }
                 return PrintableInvoice.Tax(
@@ -127,7 +127,7 @@ extension PrintableInvoice.Line {
         of line: StoredInvoiceLine,
         _ facts: InvoiceFacts,
         _ text: @escaping (FixedDecimal) -> String
-    ) -> [PrintableInvoice.Allocation] {
+    ) throws(DecimalError) -> [PrintableInvoice.Allocation] {
         let discounts = facts.discounts.filter { !$0.taken.isZero }.map(\.name)
         let credits = (facts.credits + facts.returnedCredits)
             .filter { line.facts.promotionalCredits[$0.id.rawValue] != nil }.map(\.name)
@@ -135,6 +135,7 @@ extension PrintableInvoice.Line {
             (.discount, discounts.isEmpty ? "Discount" : discounts.joined(separator: ", "), line.discount),
             (.credit, "Included credit", line.includedCredit),
             (.credit, credits.isEmpty ? "Credit" : credits.joined(separator: ", "), line.promotionalCredit),
+            (.credit, "Credit notes before", try line.creditedBefore),
         ]
         return parts.filter { !$0.2.isZero }.map { kind, label, amount in
             PrintableInvoice.Allocation(kind, label: label, amount: text(amount.negated))

@@ -38,6 +38,7 @@ struct InvoiceExplanation: Encodable, Sendable {
         let discount: String
         let includedCredit: String
         let promotionalCredit: String
+        let creditedBefore: String
         let taxes: [Tax]
         /// The ledger sequence of the last event that changed what was counted.
         let ledgerSeq: Int64?
@@ -113,6 +114,7 @@ extension InvoiceExplanation.Line {
         discount = money(line.discount)
         includedCredit = money(line.includedCredit)
         promotionalCredit = money(line.promotionalCredit)
+        creditedBefore = money(try line.creditedBefore)
         taxes = line.facts.taxes.map { tax in
             InvoiceExplanation.Tax(
                 key: tax.rateKey,

@@ -9,7 +9,8 @@ struct LineInWords: Sendable {
     init(_ line: StoredInvoiceLine, steps: [PriceStep], of document: StoredDocument) throws(DecimalError) {
         let words = Words(line: line, document: document)
         let sentences =
-            words.usage() + words.exactAmount(steps) + (try words.rounding()) + words.discount() + words.credits()
+            words.usage() + words.exactAmount(steps) + (try words.rounding()) + words.discount()
+            + (try words.credits())
             + (try words.rest()) + (try words.taxes()) + words.uncosted()
         self.sentences = sentences.map { $0 + "." }
     }
@@ -77,14 +78,32 @@ private struct Words {
         return ["Discount \(only.name): \(percent) % of \(money(line.amount)), \(taken)"]
     }
 
-    func credits() -> [String] {
-        [("Included credit", line.includedCredit), ("Promotional credit", line.promotionalCredit)]
-            .filter { !$0.1.isZero }.map { "\($0.0), this line's share: \(money($0.1.negated))" }
+    func credits() throws(DecimalError) -> [String] {
+        var sentences: [String] = []
+        if !line.includedCredit.isZero {
+            sentences.append("Included credit, this line's share: \(money(line.includedCredit.negated))")
+        }
+        if line.promotionalCredit.isNegative {
+            let paid = money(line.promotionalCredit.magnitude)
+            sentences.append("Promotional credit had paid \(paid) of that, which goes back to the credit")
+        } else if !line.promotionalCredit.isZero {
+            sentences.append("Promotional credit, this line's share: \(money(line.promotionalCredit.negated))")
+        }
+        let before = try line.creditedBefore
+        if before.isNegative {
+            sentences.append(
+                "Credit notes had given back \(money(before.magnitude)) of that, which does not go back again"
+            )
+        } else if !before.isZero {
+            sentences.append("Credit notes had given back more elsewhere: \(money(before.negated))")
+        }
+        return sentences
     }
 
     /// What discounts and credits leave.
     func rest() throws(DecimalError) -> [String] {
-        let parts = [line.discount, line.includedCredit, line.promotionalCredit].filter { !$0.isZero }
+        let parts = [line.discount, line.includedCredit, line.promotionalCredit, try line.creditedBefore]
+            .filter { !$0.isZero }
         guard !parts.isEmpty else { return [] }
         let sum = ([line.amount] + parts.map(\.negated)).map(number).joined(separator: " + ")
         return ["Left: \(sum.replacing("+ -", with: "- ")) = \(money(try line.net))"]
@@ -99,7 +118,9 @@ private struct Words {
         if treatment.isInclusive { for rate in treatment.rates { divisor = try divisor.adding(rate.percent) } }
         return line.facts.taxes.map { tax in
             guard let rate = treatment.rates.first(where: { $0.key == tax.rateKey }), expected.contains(tax) else {
-                return "\(tax.rateKey): \(money(tax.amount))"
+                let label = document.facts.taxRates.first { $0.key == tax.rateKey }?.label ?? tax.rateKey
+                let origin = tax.amount.isNegative ? ", as it was charged before" : ""
+                return "\(label)\(origin): \(money(tax.amount))"
             }
             let contained = treatment.isInclusive ? ", contained in the price" : ""
             return "\(rate.label)\(contained): \(number(net)) x \(rate.percent)/\(divisor) = \(money(tax.amount))"

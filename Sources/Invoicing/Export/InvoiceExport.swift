@@ -44,7 +44,7 @@ struct InvoiceExport: Sendable {
             case .ndjson:
                 var bytes = ByteBuffer()
                 for invoice in page.invoices {
-                    bytes.writeBytes(try JSONValue(encoding: InvoiceRecord(invoice)).bytes)
+                    bytes.writeBytes(try JSONValue(encoding: try InvoiceRecord(invoice)).bytes)
                     bytes.writeInteger(UInt8(ascii: "\n"))
                 }
                 try await send(bytes)

@@ -38,6 +38,7 @@ struct InvoiceRecord: Encodable, Sendable {
         let discount: String
         let includedCredit: String
         let promotionalCredit: String
+        let creditedBefore: String
         let taxes: [Tax]
         let tax: String
     }
@@ -71,7 +72,8 @@ struct InvoiceRecord: Encodable, Sendable {
 }
 
 extension InvoiceRecord {
-    init(_ whole: WholeInvoice) {
+    /// - Throws: `DecimalError.outOfRange` when a line's parts leave the range of an amount.
+    init(_ whole: WholeInvoice) throws(DecimalError) {
         let (invoice, document) = (whole.invoice, whole.document)
         let money = document.currency.formatted
         id = invoice.id.description
@@ -89,7 +91,9 @@ extension InvoiceRecord {
         paidAt = invoice.paidAt
         voidedAt = invoice.voidedAt
         ledgerSeq = document.ledgerSequence
-        lines = whole.lines.map { Line($0, money) }
+        var lines: [Line] = []
+        for line in whole.lines { lines.append(try Line(line, money)) }
+        self.lines = lines
         unpriced = document.facts.unpriced.map(InvoiceBody.unpriced)
         let amounts = document.amounts
         subtotal = money(amounts.subtotal)
@@ -104,7 +108,7 @@ extension InvoiceRecord {
 }
 
 extension InvoiceRecord.Line {
-    fileprivate init(_ stored: StoredInvoiceLine, _ money: (FixedDecimal) -> String) {
+    fileprivate init(_ stored: StoredInvoiceLine, _ money: (FixedDecimal) -> String) throws(DecimalError) {
         line = stored.number
         kind = stored.kind.rawValue
         item = stored.item.rawValue
@@ -133,6 +137,7 @@ extension InvoiceRecord.Line {
         discount = money(stored.discount)
         includedCredit = money(stored.includedCredit)
         promotionalCredit = money(stored.promotionalCredit)
+        creditedBefore = money(try stored.creditedBefore)
         taxes = stored.facts.taxes.map { InvoiceRecord.Tax(rate: $0.rateKey, amount: money($0.amount)) }
         tax = money(stored.tax)
     }

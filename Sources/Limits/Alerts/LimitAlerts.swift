@@ -8,12 +8,12 @@ package struct CountedLimit: Sendable {
     let limit: Limit
     let state: LimitState
     /// Who used it; of a limit over all tenants the one that did now.
-    let tenant: TenantSnapshot?
+    let tenantKey: String?
 
-    package init(limit: Limit, state: LimitState, tenant: TenantSnapshot?) {
+    package init(limit: Limit, state: LimitState, tenantKey: String?) {
         self.limit = limit
         self.state = state
-        self.tenant = tenant
+        self.tenantKey = tenantKey
     }
 }
 
@@ -44,28 +44,23 @@ package enum LimitAlerts {
         by tenant: TenantSnapshot,
         catalog: CatalogSnapshot
     ) -> AlertDraft {
-        CountedLimit(limit: limit, state: state, tenant: tenant).draft(.limitReached, threshold: nil, catalog)
+        CountedLimit(limit: limit, state: state, tenantKey: tenant.key).draft(.limitReached, threshold: nil, catalog)
     }
 }
 
 extension CountedLimit {
     /// What has to fire now, by ascending percentage. Zero, which no threshold is, stands for the forecast.
     fileprivate func dueMarks(at now: Instant) -> [FixedDecimal] {
-        guard limit.isActive, case .window(_, let kind, _, _) = limit.bound else { return [] }
+        guard limit.isActive, case .window = limit.bound else { return [] }
         var due = limit.thresholds.filter { state.balance.reaches($0) }.map(\.value)
-        if limit.alertsOnForecast, kind != .lifetime, isForecastToReach(at: now) { due.insert(.zero, at: 0) }
+        if limit.alertsOnForecast, isProjectedToReach(at: now) { due.insert(.zero, at: 0) }
         return due.filter { !state.firedThresholds.contains($0) }
     }
 
-    /// Whether use at the pace so far reaches the limit by the window's end. Nothing is forecast in the first hundredth
-    /// of a window.
-    private func isForecastToReach(at now: Instant) -> Bool {
-        let length = state.windowEnd.microseconds - state.row.windowStart.microseconds
-        let elapsed = now.microseconds - state.row.windowStart.microseconds
-        guard elapsed > length / 100, length > elapsed, state.balance.used > .zero else { return false }
-        // used / elapsed x length >= amount, without a division.
-        return state.balance.used.multiplied(by: FixedDecimal(length))
-            >= state.balance.amount.multiplied(by: FixedDecimal(elapsed))
+    private func isProjectedToReach(at now: Instant) -> Bool {
+        let window = Interval(start: state.row.windowStart, end: state.windowEnd)
+        return WindowUse(state.balance, in: window, countedFrom: limit.countedFrom ?? .minimum)
+            .isProjectedToReach(at: now)
     }
 
     fileprivate func draft(of mark: FixedDecimal, _ catalog: CatalogSnapshot) -> AlertDraft {
@@ -92,7 +87,7 @@ extension CountedLimit {
         var draft = AlertDraft(
             kind,
             of: row.tenant,
-            key: limit.isOperatorWide ? nil : tenant?.key,
+            key: limit.isOperatorWide ? nil : tenantKey,
             identity: [
                 "\(row.limit)", row.scopeValue, "\(row.windowStart.microseconds)", threshold?.description ?? "",
                 "\(state.revision)",

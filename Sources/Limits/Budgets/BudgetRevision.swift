@@ -1,22 +1,37 @@
-package import BillingCore
-package import Catalog
-package import Postgres
+import BillingCore
+import Catalog
+import Postgres
+import Web
 
 /// What a changed budget does to the windows it counts in.
-package enum BudgetRevision {
-    /// Puts the amount, mode and thresholds of a changed budget in force in its present and coming windows, in the
-    /// transaction that changes it, under the locks of `BudgetService.lock`. Returns their rows as they are now: by
-    /// them is judged which thresholds are newly met.
-    @discardableResult
-    package static func apply(
-        _ budget: Budget,
-        at now: Instant,
-        in transaction: borrowing Transaction
-    ) throws(PostgresError) -> [BudgetState] {
-        guard let window = budget.window, budget.isActive else { return [] }
-        return try transaction.query(
+struct BudgetRevision: Sendable {
+    let catalog: Catalog
+    let ids: IDSource
+
+    /// Puts amount, mode and thresholds in force in present and coming windows, in the transaction that changes the
+    /// budget, under the locks of `BudgetService.lock`. Thresholds that use has met already and that did not fire, or
+    /// fired and were no longer met in between, fire now.
+    func apply(_ budget: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
+        guard let window = budget.window, budget.isActive else { return }
+        let states = try transaction.query(
             LimitStateStore.follow(budget, amount: window.amount, at: now),
-            LimitStateStore.budgetState
+            LimitStateStore.decode
         )
+        let limit = Limit(budget)
+        let keys = try tenantKeys(of: budget, states, in: transaction)
+        let counted = states.map { CountedLimit(limit: limit, state: $0, tenantKey: keys[$0.row.tenant]) }
+        let drafts = LimitAlerts.due(counted, catalog: catalog.current, at: now, in: transaction)
+        try AlertStore.raise(drafts, at: now, ids: ids, in: transaction)
+    }
+
+    /// The keys of the tenants that rows belong to.
+    private func tenantKeys(
+        of budget: Budget,
+        _ states: [LimitState],
+        in transaction: borrowing Transaction
+    ) throws -> [TenantID: String] {
+        if let key = budget.scope.exact(.tenant) { return [budget.tenantID: key] }
+        guard budget.scope.tenant == .each, !states.isEmpty else { return [:] }
+        return try TenantStore.keys(of: Set(states.map(\.row.tenant)).sorted(), in: transaction)
     }
 }

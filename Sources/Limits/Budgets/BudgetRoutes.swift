@@ -175,6 +175,7 @@ package struct BudgetRoutes: Sendable {
             throw CatalogFault.budgetOfOperator(found.key).problem
         }
         let now = context.clock.now()
+        let revision = BudgetRevision(catalog: desk.catalog, ids: context.ids)
         return try await write(found.tenantID, request, context) { transaction in
             guard let before = try BudgetStore.find(found.id, of: found.tenantID, in: transaction) else {
                 throw CatalogFault.notFound(.budget, found.key)
@@ -183,7 +184,7 @@ package struct BudgetRoutes: Sendable {
             let after = try work(before, now)
             guard after != before else { return try answer(before) }
             try BudgetStore.update(after, in: transaction)
-            try BudgetRevision.apply(after, at: now, in: transaction)
+            try revision.apply(after, at: now, in: transaction)
             try CatalogDesk.audit(
                 action,
                 .budget,

@@ -17,17 +17,20 @@ struct BudgetStatuses: Sendable {
         let split = counting.filter(\.isSplit)
         let whole = try await whole(counting.filter { !$0.isSplit }, at: now)
         let (own, fullest) = try await desk.read(context) { transaction in
-            (
-                try transaction.query(LimitStateStore.windows(whole), LimitStateStore.budgetState),
+            let rows = whole.map { budget, window in
+                LimitRow(tenant: budget.tenantID, limit: budget.id, windowStart: window.start)
+            }
+            return (
+                try transaction.query(LimitStateStore.states(of: rows), LimitStateStore.decode),
                 try transaction.query(
                     LimitStateStore.fullest(of: split, limit: limit + 1, at: now),
-                    LimitStateStore.budgetState
+                    LimitStateStore.decode
                 )
             )
         }
-        let byLimit = Dictionary(own.map { ($0.limit, $0) }) { first, _ in first }
+        let byLimit = Dictionary(own.map { ($0.row.limit, $0) }) { first, _ in first }
         let names = try await names(of: fullest)
-        let rows = Dictionary(grouping: fullest, by: \.limit)
+        let rows = Dictionary(grouping: fullest, by: \.row.limit)
         var statuses: [LimitID: BudgetStatusBody] = [:]
         for (budget, window) in whole {
             let body = BudgetWindowBody(budget, budget.scope, window, byLimit[budget.id], at: now)
@@ -53,11 +56,13 @@ struct BudgetStatuses: Sendable {
         let states = try await desk.read(context) { transaction in
             try transaction.query(
                 LimitStateStore.fullest(of: budget, after: position, limit: page.fetchCount, at: now),
-                LimitStateStore.budgetState
+                LimitStateStore.decode
             )
         }
         let names = try await names(of: states)
-        let cut = page.page(states) { [$0.used.description, String($0.tenant.rawValue), $0.scopeValue] }
+        let cut = page.page(states) { state in
+            [state.balance.used.description, String(state.row.tenant.rawValue), state.row.scopeValue]
+        }
         let bodies = cut.data.compactMap { BudgetWindowBody(budget, $0, names: names, at: now) }
         return Page(data: bodies, nextCursor: cut.nextCursor)
     }
@@ -83,8 +88,8 @@ struct BudgetStatuses: Sendable {
     }
 
     /// The keys of the tenants that rows belong to.
-    private func names(of states: [BudgetState]) async throws -> [TenantID: String] {
-        let ids = Set(states.map(\.tenant)).subtracting([.operatorWide])
+    private func names(of states: [LimitState]) async throws -> [TenantID: String] {
+        let ids = Set(states.map(\.row.tenant)).subtracting([.operatorWide])
         return try await desk.catalog.tenants(ids: ids).mapValues(\.key)
     }
 }
@@ -121,19 +126,15 @@ struct BudgetWindowBody: Encodable, Sendable {
     let window: QuotaBody.Window
 
     /// Nil for a rate.
-    init?(_ budget: Budget, _ scope: BudgetScope, _ interval: Interval, _ state: BudgetState?, at now: Instant) {
+    init?(_ budget: Budget, _ scope: BudgetScope, _ interval: Interval, _ state: LimitState?, at now: Instant) {
         guard let bound = budget.window else { return nil }
-        let use = WindowUse(
-            used: state?.used ?? .zero,
-            held: state?.held ?? .zero,
-            amount: bound.amount,
-            window: interval,
-            countedFrom: budget.countedFrom
-        )
+        var balance = state?.balance ?? LimitBalance(amount: bound.amount)
+        balance.amount = bound.amount
+        let use = WindowUse(balance, in: interval, countedFrom: budget.countedFrom)
         self.scope = scope.json
-        used = bound.shown(use.used)
-        held = bound.shown(use.held)
-        remaining = bound.shown(use.remaining)
+        used = bound.shown(balance.used)
+        held = bound.shown(balance.held)
+        remaining = bound.shown(balance.remaining)
         percent = use.percent
         projected = use.projected(at: now).map(bound.shown)
         countedSince = use.countedSince
@@ -146,11 +147,12 @@ struct BudgetWindowBody: Encodable, Sendable {
     }
 
     /// A row for values of what the scope has for each; nil for one that isn't of this scope.
-    init?(_ budget: Budget, _ state: BudgetState, names: [TenantID: String], at now: Instant) {
-        guard let values = budget.scope.values(inScopeValue: state.scopeValue) else { return nil }
+    init?(_ budget: Budget, _ state: LimitState, names: [TenantID: String], at now: Instant) {
+        guard let values = budget.scope.values(inScopeValue: state.row.scopeValue) else { return nil }
         var scope = budget.scope
         for (dimension, value) in values { scope[dimension] = .exact(value) }
-        if scope.tenant == .each { scope.tenant = names[state.tenant].map(ScopeMatch.exact) }
-        self.init(budget, scope, state.window, state, at: now)
+        if scope.tenant == .each { scope.tenant = names[state.row.tenant].map(ScopeMatch.exact) }
+        let window = Interval(start: state.row.windowStart, end: state.windowEnd)
+        self.init(budget, scope, window, state, at: now)
     }
 }

@@ -1,47 +1,18 @@
-package import BillingCore
+import BillingCore
 import Catalog
 import Postgres
 
-/// A row of `limit_state` that a budget counts in.
-package struct BudgetState: Sendable, Hashable {
-    package let tenant: TenantID
-    package let limit: LimitID
-    /// See `BudgetScope.scopeValue`.
-    package let scopeValue: String
-    package let window: Interval
-    package let used: FixedDecimal
-    package let held: FixedDecimal
-}
-
 extension LimitStateStore {
-    /// The rows that windows of budgets without an "each" in their scope have; a window without a row has used nothing.
-    static func windows(_ wanted: [(budget: Budget, window: Interval)]) -> SQL {
-        """
-        SELECT state.tenant_id, state.limit_id, state.scope_value, state.window_start, state.window_end, state.used,
-            state.held
-        FROM unnest(
-            \(wanted.map(\.budget.tenantID))::bigint[], \(wanted.map(\.budget.id))::bigint[],
-            \(wanted.map(\.window.start))::timestamptz[]
-        ) AS wanted (tenant_id, limit_id, window_start)
-        JOIN limit_state AS state
-            ON state.tenant_id = wanted.tenant_id
-            AND state.limit_id = wanted.limit_id
-            AND state.scope_value = ''
-            AND state.window_start = wanted.window_start
-        ORDER BY state.tenant_id, state.limit_id
-        """
-    }
-
     /// For each budget, so many rows of windows that contain the present, those with the most use first.
     static func fullest(of budgets: [Budget], limit: Int, at now: Instant) -> SQL {
         """
-        SELECT row.tenant_id, row.limit_id, row.scope_value, row.window_start, row.window_end, row.used, row.held
+        SELECT row.*
         FROM unnest(
             \(budgets.map(\.id))::bigint[], \(budgets.map { $0.earliestWindowStart(at: now) })::timestamptz[]
         ) AS wanted (limit_id, earliest)
         CROSS JOIN LATERAL (
             \(current(of: "wanted.limit_id", since: "wanted.earliest", at: now))
-            ORDER BY used DESC, tenant_id, scope_value, window_start
+            ORDER BY state.used DESC, state.tenant_id, state.scope_value, state.window_start
             LIMIT \(limit)
         ) AS row
         ORDER BY row.limit_id, row.used DESC, row.tenant_id, row.scope_value
@@ -60,28 +31,30 @@ extension LimitStateStore {
         var after: SQL = "true"
         if let position {
             after = """
-                (used < \(position.used) OR used = \(position.used)
-                    AND (tenant_id, scope_value) > (\(position.tenant), \(position.scopeValue)))
+                (state.used < \(position.used) OR state.used = \(position.used)
+                    AND (state.tenant_id, state.scope_value) > (\(position.tenant), \(position.scopeValue)))
                 """
         }
         return """
             \(current(of: "\(budget.id)", since: "\(budget.earliestWindowStart(at: now))", at: now)) AND \(after)
-            ORDER BY used DESC, tenant_id, scope_value, window_start
+            ORDER BY state.used DESC, state.tenant_id, state.scope_value, state.window_start
             LIMIT \(limit)
             """
     }
 
+    /// Rows that count: not those beside them, which say how what is held divides among counters.
     private static func current(of limit: SQL, since earliest: SQL, at now: Instant) -> SQL {
         """
-        SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held
-        FROM limit_state
-        WHERE limit_id = \(limit) AND window_start BETWEEN \(earliest) AND \(now) AND window_end > \(now)
+        SELECT \(returned)
+        FROM limit_state AS state
+        WHERE state.limit_id = \(limit) AND state.window_start BETWEEN \(earliest) AND \(now)
+            AND state.window_end > \(now) AND state.scope_value NOT LIKE '#%'
         """
     }
 
-    /// Copies a changed budget's amount and revision into its rows of present and coming windows, and returns them.
-    /// What exceeds a lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold
-    /// (promise P3). Rows are locked in key order, as counting does.
+    /// Puts a changed budget in force in its rows of present and coming windows, and returns them. What exceeds a
+    /// lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold (promise P3). Of
+    /// the thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
     static func follow(_ budget: Budget, amount: FixedDecimal, at now: Instant) -> SQL {
         """
         INSERT INTO limit_state AS state (
@@ -91,26 +64,19 @@ extension LimitStateStore {
         SELECT tenant_id, limit_id, scope_value, window_start, window_end, 0, 0, 0, \(amount), \(budget.revision)
         FROM limit_state
         WHERE limit_id = \(budget.id) AND window_start >= \(budget.earliestWindowStart(at: now))
-            AND window_end > \(now)
-        ORDER BY tenant_id, limit_id, scope_value, window_start
+            AND window_end > \(now) AND scope_value NOT LIKE '#%'
+        ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value, window_start
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
         SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
-            overshoot = greatest(state.overshoot, state.used + state.held - excluded.limit_amount)
-        RETURNING tenant_id, limit_id, scope_value, window_start, window_end, used, held
+            overshoot = greatest(state.overshoot, state.used + state.held - excluded.limit_amount),
+            thresholds_fired = ARRAY(
+                SELECT threshold
+                FROM unnest(state.thresholds_fired) AS threshold
+                WHERE state.used * 100 >= excluded.limit_amount * threshold
+                ORDER BY threshold
+            )
+        RETURNING \(returned)
         """
-    }
-
-    /// Decodes a row of these statements.
-    @Sendable
-    static func budgetState(_ row: inout PostgresRow) throws(PostgresError) -> BudgetState {
-        BudgetState(
-            tenant: try row.next(),
-            limit: try row.next(),
-            scopeValue: try row.next(),
-            window: Interval(start: try row.next(), end: try row.next()),
-            used: try row.next(),
-            held: try row.next()
-        )
     }
 }
 

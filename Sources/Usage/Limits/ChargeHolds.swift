@@ -23,6 +23,8 @@ package struct ChargeHolds: Sendable {
     /// - Parameters:
     ///   - row: the limit's own row.
     ///   - wanted: counters that may come to be held, beside those that are.
+    /// - Throws: `StaleCatalog` when the snapshot does not know the period of a counter: what it holds is never priced at
+    ///   zero for that.
     package init(
         of row: LimitRow,
         tenant: TenantSnapshot,
@@ -39,7 +41,7 @@ package struct ChargeHolds: Sendable {
         let rows = try transaction.query(CounterStore.counters(counters.sorted()), CounterStore.decode)
         used = Dictionary(rows.map { ($0.key, $0.totalThroughSegment) }) { first, _ in first }
         var prices: [CounterKey: Price] = [:]
-        for counter in counters { prices[counter] = tenant.price(of: counter) }
+        for counter in counters { prices[counter] = try tenant.price(of: counter) }
         self.prices = prices
     }
 
@@ -228,7 +230,7 @@ extension CounterRow {
 
 extension TenantSnapshot {
     /// The price that charges a counter; nil where the plan of its period has none, and in a trial.
-    fileprivate func price(of counter: CounterKey) -> Price? {
+    fileprivate func price(of counter: CounterKey) throws(StaleCatalog) -> Price? {
         for subscription in subscriptions {
             guard let (index, ordinal) = subscription.billingPeriodIDs.place(of: counter.period) else { continue }
             guard index != SubscriptionSnapshot.trialIndex,
@@ -236,6 +238,6 @@ extension TenantSnapshot {
             else { return nil }
             return segment.planVersion.charges[counter.feature]?.price(ofCell: counter.cell)
         }
-        return nil
+        throw StaleCatalog(tenants: [id], shared: false)
     }
 }

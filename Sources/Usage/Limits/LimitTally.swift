@@ -91,7 +91,7 @@ package struct LimitTally {
         )
         let counted = states.compactMap { state in
             entries[state.row].flatMap { entry in
-                entry.limit.map { CountedLimit(limit: $0, state: state, tenant: entry.tenant) }
+                entry.limit.map { CountedLimit(limit: $0, state: state, tenantKey: entry.tenant?.key) }
             }
         }
         return LimitAlerts.due(counted, catalog: surroundings.shared, at: surroundings.now, in: transaction)

@@ -13,7 +13,11 @@ struct Settlements {
 
     /// Locks the reservations and closes those that are settled whole. Runs before any limit is locked.
     /// - Parameter settling: the events' reservations, and whether more will follow.
-    init(_ settling: [(reservation: TenantReservation, isPartial: Bool)], at now: Instant, in transaction: borrowing Transaction) throws {
+    init(
+        _ settling: [(reservation: TenantReservation, isPartial: Bool)],
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws {
         guard !settling.isEmpty else { return }
         var closings: [TenantReservation: ReservationStatus] = [:]
         for (reservation, isPartial) in settling {
@@ -35,7 +39,9 @@ struct Settlements {
     }
 
     /// What a use frees of a row that it counts in.
-    mutating func take(_ row: LimitRow, of reservation: TenantReservation?, using amount: FixedDecimal, isPartial: Bool) -> FixedDecimal {
+    mutating func take(_ row: LimitRow, of reservation: TenantReservation?, using amount: FixedDecimal, isPartial: Bool)
+        -> FixedDecimal
+    {
         guard let reservation, let held = holds[reservation]?[row] else { return .zero }
         let freed = isPartial ? min(held, max(.zero, amount)) : held
         holds[reservation]?[row] = (try? held.subtracting(freed)) ?? .zero

@@ -3,7 +3,7 @@ import Testing
 
 @testable import BillingCore
 
-/// What is left of an amount, and where its use leads.
+/// How far a limit is used, and where that leads.
 @Suite struct WindowUseTests {
     private static let day = Interval(start: Instant(seconds: 0), end: Instant(seconds: 86_400))
 
@@ -14,19 +14,12 @@ import Testing
         in window: Interval = day,
         since countedFrom: Instant = .minimum
     ) throws -> WindowUse {
-        WindowUse(
+        let balance = LimitBalance(
             used: try FixedDecimal(parsing: used),
             held: try FixedDecimal(parsing: held),
-            amount: try FixedDecimal(parsing: amount),
-            window: window,
-            countedFrom: countedFrom
+            amount: try FixedDecimal(parsing: amount)
         )
-    }
-
-    @Test func whatIsHeldIsNotLeft() throws {
-        #expect(try Self.use("30.5", held: "20").remaining.description == "49.5")
-        #expect(try Self.use("90", held: "20").remaining == .zero)
-        #expect(try Self.use("0", held: "0", of: "0").remaining == .zero)
+        return WindowUse(balance, in: window, countedFrom: countedFrom)
     }
 
     @Test(arguments: [
@@ -61,6 +54,15 @@ import Testing
 
     @Test func allTimeHasNoEndToProjectTo() throws {
         #expect(try Self.use("10", in: .allTime).projected(at: Instant(seconds: 0)) == nil)
+    }
+
+    @Test func useThatReachesTheLimitExactlyIsForecastToReachIt() throws {
+        let noon = Instant(seconds: 43_200)
+        #expect(try Self.use("50").isProjectedToReach(at: noon))
+        #expect(try !Self.use("49.999999999999").isProjectedToReach(at: noon))
+        #expect(try !Self.use("0", of: "0").isProjectedToReach(at: noon))
+        #expect(try Self.use("1", of: "0").isProjectedToReach(at: noon))
+        #expect(try !Self.use("99").isProjectedToReach(at: Instant(seconds: 863)))
     }
 
     /// x n / d, cut off: the remainder is below d and gives x n back.

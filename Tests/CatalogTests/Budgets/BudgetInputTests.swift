@@ -167,8 +167,11 @@ import Web
         #expect(scope.splitDimensions == [] && BudgetScope.scopeValue([]) == "")
         #expect(scope.values(inScopeValue: "") == [:] && scope.values(inScopeValue: "u9") == nil)
         scope.user = .each
-        #expect(scope.splitDimensions == [.user] && BudgetScope.scopeValue([#"["u9"]"#]) == #"["u9"]"#)
-        #expect(scope.values(inScopeValue: #"["u9"]"#) == [.user: #"["u9"]"#])
+        #expect(scope.splitDimensions == [.user])
+        for (user, text) in [("u9", "u9"), (#"["u9"]"#, #"["[\"u9\"]"]"#), ("#1/2/q/", ##"["#1/2/q/"]"##), ("", "")] {
+            #expect(BudgetScope.scopeValue([user]) == text)
+            #expect(scope.values(inScopeValue: text) == [.user: user])
+        }
         scope.model = .each
         let values = [#"u"9,"#, "gpt-4o"]
         let text = BudgetScope.scopeValue(values)

@@ -80,6 +80,28 @@ struct TakenBackOnceTests {
         }
     }
 
+    @Test func `a rate's percentage stays while an invoice that was taxed by it stands`() async throws {
+        let plan = #"{"fees":[{"key":"base","name":"Base","amount":"10","charged":"in_advance"}]}"#
+        func body(_ rates: String) -> String { #"{"billing":{"tax":{"rates":[\#(rates)]}}}"# }
+        try await ClosingStory.run(plan: plan) { server in
+            try await server.ask("PATCH", "/tenants/acme", body(#"{"key":"vat","name":"VAT","percent":"19"}"#))
+            try await server.close()
+            let raised = #"{"key":"vat","name":"VAT","percent":"20"}"#
+            let refused = try await server.operatorClient.patch("/api/v1/tenants/acme", body(raised))
+            #expect(refused.status == 409 && refused.code == "tax_rate_in_use", "\(refused.text)")
+            #expect(refused.text.contains("INV-0000000") && refused.text.contains("'vat'"))
+            // Nor by way of no rate at all; another key, another name and the same percentage are free.
+            try await server.ask("PATCH", "/tenants/acme", #"{"billing":null}"#)
+            try await server.ask("PATCH", "/tenants/acme", body(raised), expecting: 409)
+            let renamed = #"{"key":"vat","name":"Value added tax","percent":"19.0"}"#
+            try await server.ask("PATCH", "/tenants/acme", body(renamed))
+            try await server.ask("PATCH", "/tenants/acme", body(raised.replacing("vat", with: "vat-20")))
+            let id = try await server.ask("GET", "/invoices")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/invoices/\(id)/void")
+            try await server.ask("PATCH", "/tenants/acme", body(raised))
+        }
+    }
+
     @Test func `prices that contain tax do so until their invoices are void`() async throws {
         let plan = #"{"fees":[{"key":"base","name":"Base","amount":"10","charged":"in_advance"}]}"#
         try await ClosingStory.run(plan: plan) { server in

@@ -197,6 +197,56 @@ import Web
         }
     }
 
+    @Test("a change fires the thresholds that use meets by it, once, and arms again those that it no longer meets")
+    func changesFireThresholds() async throws {
+        try await TestServer.run { server in
+            for tenant in ["acme", "beta"] { try await server.addTenant(tenant) }
+            try await Self.make(server, "each", #"{"tenant":"*","user":"*"}"#, Self.daily)
+            try await Self.add(Row(budget: "each", tenant: "acme", value: "u1", used: "45"), to: server)
+            try await Self.add(Row(budget: "each", tenant: "beta", value: "u1", used: "5"), to: server)
+            func change(_ patch: String) async throws -> [String] {
+                let known = try await alerts()
+                try await server.ask("PATCH", "/budgets/each", patch)
+                return try await alerts().filter { !known.keys.contains($0.key) }.values.sorted()
+            }
+            func alerts() async throws -> [String: String] {
+                let page = try await server.ask("GET", "/alerts?limit=500")
+                let told = (page["data"]?.elements ?? []).map { alert in
+                    (
+                        alert["id"]?.string ?? "",
+                        ["tenant", "scope_value", "threshold"].map { alert[$0]?.string ?? "-" }.joined(separator: " ")
+                    )
+                }
+                return Dictionary(uniqueKeysWithValues: told)
+            }
+            // 45 of 60 is 75 percent.
+            #expect(try await change(#"{"amount":"60"}"#) == ["acme u1 50"])
+            #expect(try await change(#"{"forecast":true}"#) == [])
+            #expect(try await change(#"{"thresholds":[40,50,75]}"#) == ["acme u1 40", "acme u1 75"])
+            // 45 of 80 is 56 percent: 75 is armed again, and fires when it is met again.
+            #expect(try await change(#"{"amount":"80"}"#) == [])
+            #expect(try await change(#"{"amount":"60"}"#) == ["acme u1 75"])
+            #expect(try await change(#"{"amount":"5"}"#) == ["beta u1 40", "beta u1 50", "beta u1 75"])
+        }
+    }
+
+    @Test("rows that only say how what is held divides are no rows of a budget")
+    func partsAreNoRows() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await Self.make(server, "each", #"{"tenant":"*"}"#, Self.daily)
+            try await Self.add(Row(budget: "each", tenant: "acme", used: "3", held: "5"), to: server)
+            try await Self.add(Row(budget: "each", tenant: "acme", value: "#1/1/q/", held: "900"), to: server)
+            let windows = try await server.ask("GET", "/budgets/each")["status"]?["windows"]?.elements ?? []
+            #expect(windows.map { $0["held"]?.string } == ["5"])
+            try await server.ask("PATCH", "/budgets/each", #"{"amount":"4"}"#)
+            let overshoots = try await server.column(
+                "SELECT trim_scale(overshoot)::text FROM limit_state ORDER BY scope_value"
+            )
+            #expect(overshoots == ["4", "0"])
+        }
+    }
+
     @Test("the rows of a limit are found by an index, whichever tenants they belong to")
     func rowsAreFoundByAnIndex() async throws {
         try await TestServer.run { server in

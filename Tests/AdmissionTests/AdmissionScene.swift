@@ -1,0 +1,92 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// What the suites of admission arrange and ask.
+extension TestServer {
+    /// A tenant on a plan with a hard quota of so many seconds in a window.
+    func arrangeQuota(_ limit: String, window: String = "month", plan more: String = "") async throws {
+        try await addTenant("acme")
+        try await addFeature("seconds")
+        try await publish(
+            """
+            {"quotas":[{"feature":"seconds","limit":"\(limit)","window":"\(window)","mode":"hard"}]\(more)}
+            """
+        )
+        try await subscribe(at: "2026-11-01T00:00:00Z")
+    }
+
+    @discardableResult
+    func admit(
+        _ id: String,
+        seconds: String = "1",
+        more: String = "",
+        data: String = "",
+        subject: String = "acme",
+        expecting status: Int = 200,
+        as client: TestClient? = nil
+    ) async throws -> JSONValue {
+        try await ask(
+            "POST",
+            "/admissions",
+            """
+            {"subject":"\(subject)","type":"job.done","source":"gw","id":"\(id)",\
+            "data":{"seconds":\(seconds)\(data)}\(more)}
+            """,
+            expecting: status,
+            as: client
+        )
+    }
+
+    /// Reports usage that settles a reservation.
+    @discardableResult
+    func settle(
+        _ admission: JSONValue,
+        event id: String,
+        seconds: String,
+        partial: Bool = false,
+        time: String? = nil
+    ) async throws -> String {
+        let reservation = admission["reservation"]?["id"]?.string ?? ""
+        let time = time.map { #","time":"\#($0)""# } ?? ""
+        let body = """
+            {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme"\(time),\
+            "reservationid":"\(reservation)","reservationpartial":\(partial),"data":{"seconds":\(seconds)}}
+            """
+        return try await operatorClient.post("/api/v1/events", body).expecting(200).report
+    }
+
+    func expectRows(_ expected: [String], sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        let rows = try await limitRows()
+        #expect(rows == expected, sourceLocation: sourceLocation)
+    }
+
+    /// `used held overshoot` of the rows of limits, those of quantities left out, by limit and window.
+    func limitRows() async throws -> [String] {
+        try await withPool { pool in
+            try await pool.query(
+                .worker,
+                """
+                SELECT trim_scale(used) || ' ' || trim_scale(held) || ' ' || trim_scale(overshoot)
+                FROM limit_state WHERE scope_value NOT LIKE '#%'
+                ORDER BY tenant_id, limit_id, scope_value, window_start
+                """
+            ) { row throws(PostgresError) in try row.next(String.self) }
+        }
+    }
+
+    /// The rows whose hard limit is broken: none, at every commit (promise P3).
+    func brokenLimits() async throws -> [String] {
+        try await withPool { pool in
+            try await pool.query(
+                .worker,
+                """
+                SELECT limit_id || ' ' || scope_value || ' ' || used || ' ' || held || ' ' || overshoot
+                FROM limit_state
+                WHERE scope_value NOT LIKE '#%' AND used + held - overshoot > limit_amount
+                """
+            ) { row throws(PostgresError) in try row.next(String.self) }
+        }
+    }
+}

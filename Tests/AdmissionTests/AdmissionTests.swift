@@ -1,0 +1,170 @@
+import TestSupport
+import Testing
+import Web
+
+/// Reserving before a call and settling after it, against one quota.
+@Suite struct AdmissionTests {
+    @Test("an admission has the shape of the contract")
+    func shape() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.ingest(SentEvent("before", data: #"{"seconds":3}"#))
+            let answer = try await server.admit("1", seconds: "2")
+            let id = answer["reservation"]?["id"]?.string ?? ""
+            #expect(
+                answer.text == """
+                    {"allowed":true,"limits":[{"currency":null,"held":"2","key":"seconds","limit":"10",\
+                    "measure":"units","mode":"hard","origin":"quota","rate":null,"remaining":"5","scope_value":null,\
+                    "used":"3","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
+                    "start":"2026-11-01T00:00:00.000000Z"}}],"max_output_tokens":null,"reason":null,\
+                    "reservation":{"expires_at":"2026-11-23T08:15:00.000000Z","id":"\(id)","status":"held"},\
+                    "retry_after":null,"warnings":[]}
+                    """
+            )
+            let refused = try await server.admit("2", seconds: "6")
+            #expect(refused["allowed"] == .bool(false))
+            #expect(refused["reason"]?.string == "quota_exceeded")
+            #expect(refused["retry_after"]?.number == "662400")
+            #expect(refused["reservation"] == .null)
+            try await server.expectRows(["3 2 3"])
+        }
+    }
+
+    @Test("a settled reservation frees its whole hold, whether the event uses less, the same or more")
+    func settlement() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            for (id, used) in [("less", "4"), ("same", "10"), ("more", "13")] {
+                let admission = try await server.admit(id, seconds: "10")
+                #expect(try await server.settle(admission, event: id, seconds: used) == "accepted 1")
+            }
+            try await server.expectRows(["27 0 3"])
+            let again = try await server.admit("less", seconds: "10")
+            #expect(again["reservation"]?["status"]?.string == "settled")
+            #expect(again["warnings"]?.text == #"["repeated"]"#)
+        }
+    }
+
+    @Test("parts free what they use, and the last event the rest")
+    func parts() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            let admission = try await server.admit("1", seconds: "10")
+            try await server.settle(admission, event: "a", seconds: "4", partial: true)
+            try await server.expectRows(["4 6 0"])
+            try await server.settle(admission, event: "b", seconds: "8", partial: true)
+            try await server.expectRows(["12 0 2"])
+            try await server.settle(admission, event: "c", seconds: "1")
+            try await server.expectRows(["13 0 3"])
+            let shown = try await server.ask("GET", "/admissions/\(admission["reservation"]?["id"]?.string ?? "")")
+            #expect(shown["status"]?.string == "settled")
+        }
+    }
+
+    @Test("a duplicate of a settling event settles nothing twice")
+    func duplicates() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            let first = try await server.admit("1", seconds: "10")
+            let second = try await server.admit("2", seconds: "10")
+            try await server.settle(first, event: "a", seconds: "4")
+            let again = try await server.settle(first, event: "a", seconds: "4")
+            #expect(again.contains("duplicates 1"))
+            try await server.expectRows(["4 10 0"])
+            try await server.settle(second, event: "b", seconds: "1")
+            try await server.expectRows(["5 0 0"])
+        }
+    }
+
+    @Test("the same call is the same reservation, another under its id a conflict, and a dry run leaves no trace")
+    func idempotency() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let dry = try await server.admit("1", seconds: "4", more: #","dry_run":true"#)
+            #expect(dry["allowed"] == .bool(true))
+            #expect(dry["reservation"] == .null)
+            try await server.expectRows([])
+            let first = try await server.admit("1", seconds: "4")
+            let again = try await server.admit("1", seconds: "4")
+            #expect(again["reservation"]?["id"] == first["reservation"]?["id"])
+            let problem = try await server.admit("1", seconds: "5", expecting: 409)
+            #expect(problem["code"]?.string == "admission_conflict")
+            try await server.expectRows(["0 4 0"])
+        }
+    }
+
+    @Test("releasing frees the hold once; what is settled can't be released")
+    func release() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let first = try await server.admit("1", seconds: "4")
+            let path = "/admissions/\(first["reservation"]?["id"]?.string ?? "")"
+            #expect(try await server.ask("POST", "\(path)/release")["status"]?.string == "released")
+            #expect(try await server.ask("POST", "\(path)/release")["status"]?.string == "released")
+            try await server.expectRows(["0 0 0"])
+            try await server.settle(first, event: "late", seconds: "4")
+            try await server.expectRows(["4 0 4"])
+            let second = try await server.admit("2", seconds: "1")
+            try await server.settle(second, event: "e", seconds: "1")
+            let other = "/admissions/\(second["reservation"]?["id"]?.string ?? "")/release"
+            #expect(try await server.ask("POST", other, expecting: 409)["code"]?.string == "admission_closed")
+        }
+    }
+
+    @Test("several calls are decided one by one")
+    func batch() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let calls = (1...4).map { index in
+                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":4}}"#
+            }
+            let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+            let allowed = (0..<4).map { answer["data"]?[$0]?["allowed"] == .bool(true) }
+            #expect(allowed == [true, true, false, false])
+            try await server.expectRows(["0 8 0"])
+        }
+    }
+
+    @Test("a call that may use fewer output tokens is admitted with as many as fit")
+    func fewerTokens() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("tokens", of: "output_tokens", type: "llm.completion")
+            try await server.publish(
+                #"{"quotas":[{"feature":"tokens","limit":"1000","window":"month","mode":"hard"}]}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            func ask(_ id: String, _ tokens: Int, _ minimum: Int) async throws -> JSONValue {
+                try await server.ask(
+                    "POST",
+                    "/admissions",
+                    """
+                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","min_output_tokens":\(minimum),\
+                    "data":{"model":"gpt-4o","input_tokens":5,"output_tokens":\(tokens)}}
+                    """
+                )
+            }
+            #expect(try await ask("1", 700, 100)["max_output_tokens"]?.number == "700")
+            #expect(try await ask("2", 700, 100)["max_output_tokens"]?.number == "300")
+            #expect(try await ask("3", 700, 1)["allowed"] == .bool(false))
+            try await server.expectRows(["0 1000 0"])
+        }
+    }
+
+    @Test("who names nobody, or a suspended tenant, is refused; other faults name the field")
+    func refusals() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.addTenant("beta")
+            #expect(try await server.admit("1", subject: "nobody")["reason"]?.string == "unknown_subject")
+            let own = try await server.client([.admissionsWrite], tenant: "beta")
+            #expect(try await server.admit("1", as: own)["reason"]?.string == "unknown_subject")
+            let fault = try await server.admit("1", more: #","tll":1"#, expecting: 400)
+            #expect(fault["errors"]?[0]?["pointer"]?.string == "/tll")
+            let time = try await server.admit("1", more: #","time":"2026-11-23T08:00:00Z""#, expecting: 400)
+            #expect(time["errors"]?[0]?["code"]?.string == "not_applicable")
+            try await server.ask("POST", "/tenants/acme/suspend")
+            #expect(try await server.admit("1")["reason"]?.string == "tenant_suspended")
+        }
+    }
+}

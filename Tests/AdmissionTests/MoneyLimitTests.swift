@@ -1,0 +1,165 @@
+import TestSupport
+import Testing
+import Web
+
+/// Limits on money, and several limits at once.
+@Suite struct MoneyLimitTests {
+    /// Ten seconds are free, every further one costs 2.
+    private static let graduated = """
+        {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+          {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+         "spend_cap":{"amount":"20","mode":"hard"}}
+        """
+
+    private static func arrange(_ server: TestServer, _ version: String = graduated) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        try await server.publish(version)
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+    }
+
+    @Test("a spend cap over a free first tier holds what all that is held can cost together")
+    func freeTier() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            // Each alone would be free; two reach the second tier, and the cap allows ten seconds of that.
+            var admitted: [JSONValue] = []
+            for index in 1...4 {
+                let answer = try await server.admit("\(index)", seconds: "7")
+                if answer["allowed"] == .bool(true) { admitted.append(answer) }
+                if index == 2 { #expect(answer["limits"]?[0]?["held"]?.string == "8") }
+                if index == 3 { #expect(answer["reason"]?.string == "spend_cap_exceeded") }
+            }
+            #expect(admitted.count == 2)
+            try await server.expectRows(["0 8 0"])
+            try await server.settle(admitted[0], event: "a", seconds: "7")
+            try await server.expectRows(["0 8 0"])
+            try await server.settle(admitted[1], event: "b", seconds: "5")
+            try await server.expectRows(["4 0 0"])
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test("use that nothing reserved raises what is held when it fills the free tier, and is overshoot")
+    func unreservedUse() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let admission = try await server.admit("1", seconds: "10")
+            try await server.expectRows(["0 0 0"])
+            try await server.ingest(SentEvent("other", data: #"{"seconds":15}"#))
+            try await server.expectRows(["10 20 30"])
+            #expect(try await server.brokenLimits() == [])
+            try await server.settle(admission, event: "a", seconds: "10")
+            try await server.expectRows(["30 0 30"])
+            _ = try await server.void("other")
+            // Ten seconds are left of 25, and those are free.
+            try await server.expectRows(["0 0 0"])
+        }
+    }
+
+    @Test("the charges of a spend cap are those of the invoice, whatever the events' order in a batch")
+    func chargesAddUp() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let events = (1...6).map { SentEvent("\($0)", data: #"{"seconds":\#($0)}"#) }
+            _ = try await server.post(events).expecting(200)
+            #expect(try await server.invoiced() == ["seconds 21 = 22.00"])
+            try await server.expectRows(["22 0 22"])
+            #expect(try await server.admit("1", seconds: "1")["reason"]?.string == "spend_cap_exceeded")
+        }
+    }
+
+    @Test("a released reservation frees what it held of a spend cap")
+    func release() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let admission = try await server.admit("1", seconds: "18")
+            try await server.expectRows(["0 16 0"])
+            try await server.ask("POST", "/admissions/\(admission["reservation"]?["id"]?.string ?? "")/release")
+            try await server.expectRows(["0 0 0"])
+        }
+    }
+
+    @Test("the tightest of user, tenant, provider and company decides, and a refused call leaves no trace on any")
+    func hierarchy() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let budgets = [
+                ("company", "{}", "9"), ("openai", #"{"provider":"openai"}"#, "7"),
+                ("acme", #"{"tenant":"acme"}"#, "5"), ("users", #"{"tenant":"*","user":"*"}"#, "3"),
+            ]
+            for (key, scope, amount) in budgets {
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(key)","scope":\(scope),"measure":"requests","amount":"\(amount)","window":"day","mode":"hard"}
+                    """,
+                    expecting: 201
+                )
+            }
+            var refused: [String] = []
+            for (index, user) in "aaaabbbcc".enumerated() {
+                let data = #","provider":"openai","user":"\#(user)""#
+                let answer = try await server.admit("\(index)", data: data)
+                if answer["allowed"] != .bool(true) { refused.append(answer["limits"]?[0]?["key"]?.string ?? "") }
+            }
+            // The fourth of a is beyond the user's, the third of b and both of c beyond the tenant's.
+            #expect(refused == ["users", "acme", "acme", "acme"])
+            try await server.expectRows(["0 5 0", "0 5 0", "0 5 0", "0 3 0", "0 2 0"])
+        }
+    }
+
+    @Test("a budget on provider costs counts what the price book says, and refuses a model without a price")
+    func costs() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for (unit, amount) in [("input", "0.01"), ("output", "0.02")] {
+                try await server.ask(
+                    "POST",
+                    "/price-book",
+                    """
+                    {"provider":"openai","model":"gpt-4o","token_class":"\(unit)","unit_amount":"\(amount)",\
+                    "currency":"USD","effective_from":"2026-01-01T00:00:00Z"}
+                    """,
+                    expecting: 201
+                )
+            }
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"company","scope":{},"measure":"cost","amount":"10","currency":"USD","window":"day","mode":"hard"}
+                """,
+                expecting: 201
+            )
+            func ask(_ id: String, model: String) async throws -> JSONValue {
+                try await server.ask(
+                    "POST",
+                    "/admissions",
+                    """
+                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)",\
+                    "data":{"provider":"openai","model":"\(model)","input_tokens":100,"output_tokens":200}}
+                    """
+                )
+            }
+            let first = try await ask("1", model: "gpt-4o")
+            #expect(first["limits"]?[0]?["held"]?.string == "5")
+            #expect(try await ask("2", model: "gpt-9")["reason"]?.string == "unpriced_model")
+            #expect(try await ask("3", model: "gpt-4o")["allowed"] == .bool(true))
+            #expect(try await ask("4", model: "gpt-4o")["reason"]?.string == "budget_exceeded")
+            let own = try await server.client([.admissionsWrite], tenant: "acme")
+            let seen = try await server.ask(
+                "POST",
+                "/admissions",
+                """
+                {"subject":"acme","type":"llm.completion","source":"gw","id":"5",\
+                "data":{"provider":"openai","model":"gpt-4o","input_tokens":100,"output_tokens":200}}
+                """,
+                as: own
+            )
+            #expect(seen["reason"]?.string == "limit_exceeded")
+            #expect(seen["limits"]?.text == "[]")
+        }
+    }
+}

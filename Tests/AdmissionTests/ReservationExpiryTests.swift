@@ -1,0 +1,59 @@
+import BillingCore
+import TestSupport
+import Testing
+import Web
+
+/// Reservations that nobody settles, and the ends of windows.
+@Suite struct ReservationExpiryTests {
+    @Test("an expired reservation goes on holding, is then given up with one alert, and settles in full when late")
+    func expiry() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let admission = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
+            server.clock.advance(seconds: 61)
+            try await server.expectRows(["0 4 0"])
+            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")"
+            #expect(
+                try await server.ask("POST", "\(path)/extend", expecting: 409)["code"]?.string == "admission_closed"
+            )
+            server.clock.advance(seconds: 3_600)
+            #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
+            try await server.expectRows(["0 0 0"])
+            let alerts = try await server.ask("GET", "/alerts?kind=reservation_expired")
+            #expect(alerts["data"]?[0]?["detail"]?["reservation"] == admission["reservation"]?["id"])
+            #expect(alerts["data"]?[1] == nil)
+            try await server.settle(admission, event: "late", seconds: "4")
+            try await server.expectRows(["4 0 4"])
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test("within its suspense a reservation is settled as admitted; one that was extended lives longer")
+    func suspense() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let first = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
+            let second = try await server.admit("2", seconds: "5", more: #","ttl_seconds":60"#)
+            let path = "/admissions/\(second["reservation"]?["id"]?.string ?? "")/extend"
+            let extended = try await server.ask("POST", path, #"{"ttl_seconds":7200}"#)
+            #expect(extended["expires_at"]?.string == "2026-11-23T10:00:00.000000Z")
+            server.clock.advance(seconds: 1_800)
+            try await server.settle(first, event: "a", seconds: "4")
+            try await server.expectRows(["4 5 0"])
+        }
+    }
+
+    @Test("a hold that can expire in the next window counts in both")
+    func windowEnd() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10", window: "day")
+            server.clock.set(try Instant(parsing: "2026-11-23T23:50:00Z"))
+            let admission = try await server.admit("1", seconds: "4")
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            server.clock.set(try Instant(parsing: "2026-11-24T00:01:00Z"))
+            #expect(try await server.admit("2", seconds: "7")["reason"]?.string == "quota_exceeded")
+            try await server.settle(admission, event: "a", seconds: "4")
+            try await server.expectRows(["0 0 0", "4 0 0"])
+        }
+    }
+}

@@ -1,0 +1,89 @@
+import BillingCore
+import TestSupport
+import Testing
+
+@Suite struct GenericCellRateTests {
+    private static let minute: Int64 = 60_000_000
+    private static let start = Instant(microseconds: 1_700_000_000_000_000)
+
+    /// Uses units one by one at the times given (in microseconds), and says which passed.
+    private static func run(_ rate: GenericCellRate, at times: [Int64], share: Percent = .hundred) throws -> [Bool] {
+        var arrival: FixedDecimal?
+        return try times.map { time in
+            let now = start.adding(microseconds: time)
+            guard case .allowed(let next, _) = try rate.decide(.one, arrival: arrival, at: now, share: share) else {
+                return false
+            }
+            arrival = next
+            return true
+        }
+    }
+
+    @Test("after a rest the burst passes at once, then one for each interval")
+    func burst() throws {
+        let rate = GenericCellRate(limit: 60, periodMicroseconds: Self.minute, burst: 3)
+        #expect(
+            try Self.run(rate, at: [0, 0, 0, 0, 999_999, 1_000_000, 1_000_001]) == [
+                true, true, true, false, false, true, false,
+            ]
+        )
+    }
+
+    @Test("callers of a smaller share are refused before the others")
+    func share() throws {
+        let rate = GenericCellRate(limit: 60, periodMicroseconds: Self.minute, burst: 10)
+        let eighty = try #require(Percent(FixedDecimal(80)))
+        #expect(try Self.run(rate, at: Array(repeating: 0, count: 10), share: eighty).count { $0 } == 8)
+    }
+
+    @Test("a refusal says when it would be allowed, and never is for more than the burst")
+    func retryAfter() throws {
+        let rate = GenericCellRate(limit: 60, periodMicroseconds: Self.minute, burst: 2)
+        let full = FixedDecimal(Self.start.microseconds + 2_000_000)
+        guard
+            case .refused(let after, let remaining) = try rate.decide(
+                .one,
+                arrival: full,
+                at: Self.start,
+                share: .hundred
+            )
+        else {
+            Issue.record("it was allowed")
+            return
+        }
+        #expect(after == 1_000_000)
+        #expect(remaining == 0)
+        guard
+            case .refused(let never, _) = try rate.decide(
+                FixedDecimal(3),
+                arrival: nil,
+                at: Self.start,
+                share: .hundred
+            )
+        else {
+            Issue.record("it was allowed")
+            return
+        }
+        #expect(never == nil)
+    }
+
+    @Test("over any length of time no more than burst and pace together pass, for rates that divide no period evenly")
+    func neverMore() throws {
+        var generator = SeededGenerator(seed: 7)
+        for _ in 0..<200 {
+            let rate = GenericCellRate(
+                limit: Int64.random(in: 1...1_000, using: &generator),
+                periodMicroseconds: Self.minute,
+                burst: Int64.random(in: 1...50, using: &generator)
+            )
+            var time: Int64 = 0
+            let times = (0..<500).map { _ in
+                time += Int64.random(in: 0...200_000, using: &generator)
+                return time
+            }
+            let passed = Int64(try Self.run(rate, at: times).count { $0 })
+            #expect(passed <= rate.burst + time * rate.limit / Self.minute)
+            #expect(passed >= min(Int64(times.count), rate.burst))
+        }
+    }
+}
