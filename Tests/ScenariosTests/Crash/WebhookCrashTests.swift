@@ -4,8 +4,8 @@ import TestSupport
 import Testing
 import Web
 
-/// What was committed is told, whatever dies: the service and PostgreSQL are killed while a receiver that fails at random
-/// is told of changes.
+/// What was committed is told, whatever dies: the service and PostgreSQL are killed while a receiver that fails at
+/// random is told of changes.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct WebhookCrashTests {
     private static let changes = 60
