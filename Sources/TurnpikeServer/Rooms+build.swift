@@ -1,4 +1,5 @@
 import Admission
+import BillingCore
 import Catalog
 import Console
 import Identity
@@ -179,7 +180,16 @@ extension Webhooks {
             masterKey: dependencies.configuration.tokens.masterKey,
             outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
             mail: dependencies.configuration.mail,
-            announceDisabled: { endpoint, transaction in Outbox.enqueue([endpoint.event], in: transaction) },
+            announceDisabled: { endpoint, transaction in
+                let alert = AlertDraft(
+                    .webhookEndpointDisabled,
+                    of: endpoint.tenant,
+                    key: endpoint.tenantKey,
+                    identity: [endpoint.key, endpoint.disabledAt.description],
+                    detail: endpoint.detail
+                )
+                try AlertStore.raise([alert], at: endpoint.disabledAt, ids: dependencies.ids, in: transaction)
+            },
             clock: dependencies.clock,
             ids: dependencies.ids,
             logger: dependencies.logger

@@ -78,7 +78,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
-            default: operation.path.hasPrefix("/api/v1/budgets") ? budgetForms(plain, names, own) : nil
+            default: budgetForms(plain, names, own) ?? webhookForms(plain, names, own)
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
@@ -88,6 +88,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     static func path(of operation: Web.Operation, naming names: TwoTenants.Names) -> String {
         operation.path
             .replacing("/budgets/{key}", with: "/budgets/\(names.budget)")
+            .replacing("/webhook-endpoints/{key}", with: "/webhook-endpoints/\(names.webhookEndpoint)")
             .replacing("{key}", with: names.tenant)
             .replacing("{feature}", with: "tokens")
             .replacing("{id}", with: id(in: operation.path, names))
@@ -102,6 +103,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
         if path.contains("/alerts/") { return names.alert }
+        if path.contains("/deliveries/") { return names.delivery }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
@@ -167,6 +169,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             "tenant=\(names.tenant)", "resource=tenant:\(names.tenant)", "resource=api_key:\(names.apiKey)",
             "resource=portal_session:\(names.portalSession)",
             "resource=client:\(names.client)", "resource=budget:\(names.budget)",
+            "resource=webhook_endpoint:\(names.webhookEndpoint)",
             "resource=subscription:\(names.subscription)", "resource=event:\(names.event)",
         ].map(plain.asking)
     }
@@ -218,19 +221,19 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         return copy
     }
 
-    private func asking(_ query: String) -> IntrusionAttempt {
+    func asking(_ query: String) -> IntrusionAttempt {
         var copy = self
         copy.path += "?" + query
         return copy
     }
 
-    private func saying(_ body: String) -> IntrusionAttempt {
+    func saying(_ body: String) -> IntrusionAttempt {
         var copy = self
         copy.body = body
         return copy
     }
 
-    private func matching(_ tag: String) -> IntrusionAttempt {
+    func matching(_ tag: String) -> IntrusionAttempt {
         with("If-Match", tag)
     }
 

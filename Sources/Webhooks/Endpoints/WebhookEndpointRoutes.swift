@@ -32,7 +32,10 @@ struct WebhookEndpointRoutes: Sendable {
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let new = try NewWebhookEndpoint(request)
-        let owner = try await EndpointOwner(named: new.tenantKey, context, tenants)
+        let owner = EndpointOwner(
+            tenant: try await tenants.grantedTenant(named: new.tenantKey, by: context.principal),
+            key: context.principal.tenantKey ?? new.tenantKey
+        )
         let id = WebhookEndpointID(tenant: owner.tenant, key: new.key)
         let key = new.signing.map { WebhookSigningKey(generating: $0) }
         let sealedSecret = try key?.sealed(for: id, try requiredMasterKey())
@@ -86,9 +89,7 @@ struct WebhookEndpointRoutes: Sendable {
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let (id, owner) = try await endpoint(request, context)
-        guard let endpoint = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) else {
-            throw Problem.notFound(Self.resource, id.key)
-        }
+        let endpoint = try await found(id, context)
         return try .json(WebhookEndpointBody(endpoint, tenantKey: owner.key), revision: endpoint.revision)
     }
 
@@ -177,6 +178,7 @@ struct WebhookEndpointRoutes: Sendable {
         _ work: @escaping Change
     ) async throws -> Answer {
         let (id, owner) = try await endpoint(request, context)
+        _ = try await found(id, context)
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
             guard let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
@@ -185,6 +187,14 @@ struct WebhookEndpointRoutes: Sendable {
             try request.ifMatch.require(endpoint.revision)
             return try work(endpoint, owner, now, transaction)
         }
+    }
+
+    /// The endpoint, if row-level security too lets the caller see it.
+    private func found(_ id: WebhookEndpointID, _ context: RequestContext) async throws -> WebhookEndpoint {
+        guard let endpoint = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) else {
+            throw Problem.notFound(Self.resource, id.key)
+        }
+        return endpoint
     }
 
     private func endpoint(
@@ -231,13 +241,11 @@ struct WebhookEndpointRoutes: Sendable {
 }
 
 extension Problem {
-    fileprivate static let webhooksNotConfigured = Problem(
-        .serviceUnavailable,
+    fileprivate static let webhooksNotConfigured = Problem.conflict(
         code: "webhooks_not_configured",
         detail: "This service signs no webhooks: TURNPIKE_MASTER_KEY is not set."
     )
-    fileprivate static let mailNotConfigured = Problem(
-        .serviceUnavailable,
+    fileprivate static let mailNotConfigured = Problem.conflict(
         code: "mail_not_configured",
         detail: "This service sends no mail: TURNPIKE_MAIL_FROM is not set."
     )
