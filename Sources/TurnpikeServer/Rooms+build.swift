@@ -46,7 +46,7 @@ extension Rooms {
         CatalogRoutes(
             pool: dependencies.pool,
             catalog: catalog,
-            usage: .ofUsageRoom,
+            usage: .ofUsageRoom(dependencies.ids),
             invoices: .ofInvoicingRoom(catalog),
             taxed: .ofInvoicingRoom,
             costCurrency: dependencies.configuration.costCurrency
@@ -74,7 +74,7 @@ extension Rooms {
                 LimitsInForceWorker(
                     pool: dependencies.pool,
                     catalog: catalog,
-                    usage: .ofUsageRoom,
+                    usage: .ofUsageRoom(dependencies.ids),
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
@@ -126,10 +126,12 @@ extension Dependencies {
 }
 
 extension StoredUsageAccess {
-    fileprivate static let ofUsageRoom = StoredUsageAccess(
-        rate: { transaction, start in try EarlierUsage.rate(start, in: transaction) },
-        latest: { transaction, tenant, interval in try EarlierUsage.latest(of: tenant, in: interval, transaction) }
-    )
+    fileprivate static func ofUsageRoom(_ ids: IDSource) -> StoredUsageAccess {
+        StoredUsageAccess(
+            rate: { transaction, start in try EarlierUsage.rate(start, ids: ids, in: transaction) },
+            latest: { transaction, tenant, interval in try EarlierUsage.latest(of: tenant, in: interval, transaction) }
+        )
+    }
 }
 
 extension UpcomingInvoiceAccess {

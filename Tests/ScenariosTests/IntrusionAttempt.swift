@@ -34,10 +34,10 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
-            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas",
-                "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice",
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas", "getInvoice",
+                "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice", "getAlert",
                 "listCreditGrants", "listPortalSessions", "listDiscounts", "listInvoiceCreditNotes", "getCreditNote",
-                "getInvoice", "listTenantInvoices", "getAlert", "acknowledgeAlert":
+                "getCreditNotePage", "getCreditNotePDF", "listTenantInvoices", "acknowledgeAlert":
                 [plain]
             case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
             case "getCreditGrant", "listCreditApplications", "getDiscount", "revokePortalSession":

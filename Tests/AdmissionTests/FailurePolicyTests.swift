@@ -1,0 +1,73 @@
+import Admission
+import Postgres
+import TestSupport
+import Testing
+import TurnpikeServer
+import Web
+
+/// What admission answers when the database can't be asked.
+@Suite struct FailurePolicyTests {
+    @Test("hard limits are closed and soft ones open while their rows can't be had in time, and both say so")
+    func policies() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 300
+        }) { server in
+            for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
+                try await server.addTenant(tenant)
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(mode)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
+                    "mode":"\(mode)"}
+                    """,
+                    expecting: 201
+                )
+                #expect(try await server.admit("before-\(tenant)", subject: tenant)["allowed"] == .bool(true))
+            }
+            try await Self.whileLimitsAreLocked(server) {
+                let closed = try await server.admit("1", subject: "acme", expecting: 503)
+                #expect(closed["code"]?.string == "limits_unavailable")
+                let open = try await server.admit("2", subject: "beta")
+                #expect(open["allowed"] == .bool(true))
+                #expect(open["reservation"] == .null)
+                #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
+            }
+            let metrics = try await server.anonymous.get("/metrics").text
+            for answered in ["closed", "open"] {
+                #expect(metrics.contains(#"turnpike_admissions_unavailable_total{answered="\#(answered)"}"#))
+            }
+            // Nothing stays held of what nobody waited for.
+            let isFree = try await eventually { try await server.limitRows() == ["0 1 0", "0 1 0"] }
+            #expect(isFree)
+        }
+    }
+
+    /// Somebody locks every row of limits until the body has its answers.
+    private static func whileLimitsAreLocked(_ server: TestServer, _ body: () async throws -> Void) async throws {
+        try await server.withPool { pool in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    // Ends by being cancelled.
+                    try? await pool.transaction(.worker) { transaction in
+                        try transaction.execute("LOCK TABLE limit_state IN ACCESS EXCLUSIVE MODE")
+                        try transaction.execute("SELECT pg_sleep(20)")
+                    }
+                }
+                let isLocked = try await eventually {
+                    let locks = try await pool.query(
+                        .interactive,
+                        """
+                        SELECT count(*) FROM pg_locks
+                        WHERE relation = 'limit_state'::regclass AND mode = 'AccessExclusiveLock' AND granted
+                        """
+                    ) { row throws(PostgresError) in try row.next(Int64.self) }
+                    return locks == [1]
+                }
+                #expect(isLocked)
+                try await body()
+                group.cancelAll()
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import TestSupport
+import Testing
+import Web
+
+/// Rates, and the check for reverse proxies.
+@Suite struct RateLimitTests {
+    private static func arrange(_ server: TestServer, scope: String, burst: Int = 10) async throws {
+        try await server.addTenant("acme")
+        try await server.addTenant("beta")
+        try await server.ask(
+            "POST",
+            "/budgets",
+            """
+            {"key":"rpm","scope":\(scope),"measure":"requests","rate":{"limit":60,"period":"minute","burst":\(burst)}}
+            """,
+            expecting: 201
+        )
+    }
+
+    @Test("calls beyond the burst are refused with the fields of the draft, and pass again after a time")
+    func refusal() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, scope: #"{"tenant":"acme"}"#, burst: 2)
+            let critical = #","criticality":"critical""#
+            for index in 1...2 {
+                #expect(try await server.admit("\(index)", more: critical)["allowed"] == .bool(true))
+            }
+            let body = #"{"subject":"acme","type":"job.done","source":"gw","id":"3","criticality":"critical"}"#
+            let refused = try await server.operatorClient.post("/api/v1/admissions", body).expecting(200)
+            #expect(refused.json["reason"]?.string == "rate_limited")
+            #expect(refused.header("Retry-After") == "1")
+            #expect(refused.header("RateLimit") == #""rpm";r=0;t=1"#)
+            #expect(refused.header("RateLimit-Policy") == #""rpm";q=60;w=60"#)
+            server.clock.advance(seconds: 1)
+            #expect(try await server.admit("3", more: critical)["allowed"] == .bool(true))
+            #expect(try await server.admit("4", subject: "beta")["allowed"] == .bool(true))
+        }
+    }
+
+    @Test("as an operator-wide rate gets short, the less important calls are refused before the others")
+    func criticality() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, scope: "{}", burst: 20)
+            var passed: [String: Int] = [:]
+            for criticality in ["sheddable", "default", "critical"] {
+                for index in 0..<20 {
+                    let answer = try await server.admit(
+                        "\(criticality)-\(index)",
+                        more: #","criticality":"\#(criticality)""#
+                    )
+                    if answer["allowed"] == .bool(true) { passed[criticality, default: 0] += 1 }
+                }
+            }
+            #expect(passed == ["sheddable": 16, "default": 3, "critical": 1])
+        }
+    }
+
+    @Test("two replicas together let through no more than one would")
+    func replicas() async throws {
+        let clock = TestClock()
+        try await TestServer.run(clock: clock) { first in
+            try await TestServer.run(on: first.database, clock: clock) { second in
+                try await Self.arrange(first, scope: #"{"tenant":"*"}"#, burst: 20)
+                let passed = try await withThrowingTaskGroup(of: Bool.self) { group in
+                    for index in 0..<60 {
+                        let server = index.isMultiple(of: 2) ? first : second
+                        group.addTask {
+                            try await server.admit("\(index)", more: #","criticality":"critical""#)["allowed"]
+                                == .bool(true)
+                        }
+                    }
+                    return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+                }
+                #expect(passed == 20)
+            }
+        }
+    }
+
+    @Test("a token rate counts input and output together")
+    func tokens() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"tpm","scope":{"tenant":"acme"},"measure":"tokens",\
+                "rate":{"limit":1000,"period":"minute","burst":1000}}
+                """,
+                expecting: 201
+            )
+            func ask(_ id: String) async throws -> JSONValue {
+                let body = """
+                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","criticality":"critical",\
+                    "data":{"model":"m","input_tokens":300,"output_tokens":200}}
+                    """
+                return try await server.ask("POST", "/admissions", body)
+            }
+            #expect(try await ask("1")["limits"]?[0]?["rate"]?["remaining"]?.number == "500")
+            #expect(try await ask("2")["allowed"] == .bool(true))
+            #expect(try await ask("3")["retry_after"]?.number == "30")
+        }
+    }
+
+    @Test("a proxy's check answers in status and fields, uses rates, and holds only where it reserves")
+    func check() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("0")
+            try await server.ask(
+                "POST",
+                "/budgets",
+                #"{"key":"rpm","scope":{"tenant":"acme"},"measure":"requests","rate":{"limit":2,"period":"hour","burst":2}}"#,
+                expecting: 201
+            )
+            let client = server.operatorClient
+            func check(_ query: String = "", _ headers: [String: String] = [:]) async throws -> TestResponse {
+                let call = ["X-Turnpike-Subject": "acme", "X-Turnpike-Criticality": "critical"]
+                return try await client.get(
+                    "/api/v1/admissions/check\(query)",
+                    headers: call.merging(headers) { $1 }
+                )
+            }
+            let reserved = try await check("", ["X-Turnpike-Reserve": "true", "X-Turnpike-Id": "r1"]).expecting(204)
+            let id = reserved.header("X-Turnpike-Reservation-Id") ?? ""
+            #expect(try await server.ask("GET", "/admissions/\(id)")["status"]?.string == "held")
+            let plain = try await check().expecting(204)
+            #expect(plain.header("X-Turnpike-Reservation-Id") == nil)
+            let limited = try await check().expecting(429)
+            #expect(limited.header("X-Turnpike-Limit") == "rpm")
+            #expect(limited.header("Retry-After") == "1800")
+            let nginx = try await check("?deny_with=403").expecting(403)
+            #expect(nginx.header("X-Turnpike-Status") == "429")
+            let unknown = try await check("", ["X-Turnpike-Subject": "nobody"]).expecting(403)
+            #expect(unknown.header("X-Turnpike-Reason") == "unknown_subject")
+        }
+    }
+}

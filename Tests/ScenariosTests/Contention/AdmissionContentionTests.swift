@@ -1,0 +1,161 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Promise P3 under contention: 64 clients on three replicas that are killed, against one limit. An observer looks at
+/// every moment from outside.
+@Suite(.serialized, .timeLimit(.minutes(15)))
+struct AdmissionContentionTests {
+    private static let settings = [
+        "TURNPIKE_RESERVATION_SUSPENSE_SECONDS": "1", "TURNPIKE_ADMISSION_DEADLINE_MS": "10000",
+    ]
+
+    @Test("a quota is never exceeded at any commit, and what is used in the end is what was settled")
+    func quota() async throws {
+        try await Self.underContention(
+            #"{"quotas":[{"feature":"seconds","limit":"1200","window":"lifetime","mode":"hard"}]}"#
+        ) { account, used, overshoot in
+            #expect(used == "\(account.used)")
+            #expect(overshoot == "\(account.overshoot)")
+        }
+    }
+
+    @Test("so is a spend cap over tiers of which the first is free: its use is what the usage is charged")
+    func spendCap() async throws {
+        try await Self.underContention(
+            """
+            {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+              {"up_to":"400","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+             "spend_cap":{"amount":"1600","mode":"hard"}}
+            """
+        ) { account, used, _ in
+            #expect(used == "\(max(0, account.used - 400) * 2)")
+        }
+    }
+
+    private static func underContention(
+        _ version: String,
+        _ judge: (ReservingClients.Account, _ used: String, _ overshoot: String) -> Void
+    ) async throws {
+        try await ServedReplicas.run(count: 3, settings: settings) { replicas in
+            try await arrange(replicas.client(0), version)
+            let clients = ReservingClients(clients: 64, calls: 12, seed: 5, on: replicas)
+            let observer = LimitObserver(replicas.database)
+            async let watching = observer.watch()
+            async let killing: Void = kill(replicas)
+            await clients.run()
+            try await killing
+            try await settleDown(replicas.database)
+            await observer.stop()
+            let seen = try await watching
+            let account = clients.account
+            print("contention: \(account), \(seen.looks) looks")
+            #expect(account.violations == [])
+            #expect(seen.broken == [])
+            #expect(seen.looks > 20)
+            #expect(account.admitted > 50 && account.refused > 50)
+            let end = try await observer.states()
+            #expect(end.map(\.held) == ["0"])
+            judge(account, end.first?.used ?? "", end.first?.overshoot ?? "")
+        }
+    }
+
+    private static func arrange(_ client: TestClient, _ version: String) async throws {
+        let steps = [
+            ("/api/v1/tenants", #"{"key":"acme","name":"acme","currency":"USD"}"#),
+            ("/api/v1/meters", #"{"key":"seconds","event_type":"job.done","aggregation":"sum","value":"seconds"}"#),
+            ("/api/v1/features", #"{"key":"seconds","meter":"seconds","unit":"second"}"#),
+            ("/api/v1/plans", #"{"key":"pro","name":"pro","currency":"USD"}"#),
+            ("/api/v1/plans/pro/versions", version),
+        ]
+        for (path, body) in steps { try await client.post(path, body).expecting(201) }
+        try await client.post("/api/v1/plans/pro/versions/1/publish").expecting(200)
+        let start = "2026-01-01T00:00:00Z"
+        try await client.post(
+            "/api/v1/subscriptions",
+            #"{"tenant":"acme","plan":"pro","starts_at":"\#(start)"}"#
+        ).expecting(201)
+    }
+
+    private static func kill(_ replicas: ServedReplicas) async throws {
+        for replica in [1, 2, 0] {
+            try await Task.sleep(for: .milliseconds(700))
+            try await replicas.crash(replica)
+        }
+    }
+
+    /// Waits until no reservation holds anything any more.
+    private static func settleDown(_ database: TestDatabase) async throws {
+        let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+        let isOver = try await eventually(within: .seconds(60)) {
+            // Reservations of clients that were told nothing live for ten minutes: their time is brought forward.
+            try await pool.execute(
+                .worker,
+                """
+                UPDATE reservation SET expires_at = created_at, suspense_ends_at = created_at WHERE status = 'held'
+                """
+            )
+            let open = try await pool.query(.worker, "SELECT count(*) FROM reservation WHERE status = 'held'") {
+                row throws(PostgresError) in try row.next(Int64.self)
+            }
+            return open == [0]
+        }
+        #expect(isOver)
+        await pool.close()
+    }
+}
+
+/// Looks at the rows of limits from outside, as fast as it can.
+actor LimitObserver {
+    struct Seen: Sendable {
+        var looks = 0
+        var broken: [String] = []
+    }
+
+    struct State: Sendable {
+        let used: String
+        let held: String
+        let overshoot: String
+    }
+
+    private let pool: PostgresPool
+    private var isOver = false
+
+    init(_ database: TestDatabase) {
+        pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+    }
+
+    func stop() { isOver = true }
+
+    func watch() async throws -> Seen {
+        var seen = Seen()
+        while !isOver {
+            seen.broken += try await pool.query(
+                .worker,
+                """
+                SELECT limit_id || ': ' || used || ' + ' || held || ' - ' || overshoot || ' > ' || limit_amount
+                FROM limit_state
+                WHERE scope_value NOT LIKE '#%' AND used + held - overshoot > limit_amount
+                """
+            ) { row throws(PostgresError) in try row.next(String.self) }
+            seen.looks += 1
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        return seen
+    }
+
+    func states() async throws -> [State] {
+        let states = try await pool.query(
+            .worker,
+            """
+            SELECT trim_scale(sum(used))::text, trim_scale(sum(held))::text, trim_scale(sum(overshoot))::text
+            FROM limit_state WHERE scope_value NOT LIKE '#%' GROUP BY limit_id ORDER BY limit_id
+            """
+        ) { row throws(PostgresError) in
+            (try row.next(String.self), try row.next(String.self), try row.next(String.self))
+        }
+        await pool.close()
+        return states.map { State(used: $0.0, held: $0.1, overshoot: $0.2) }
+    }
+}
