@@ -109,8 +109,8 @@ extension InvoiceFault {
             .conflict(
                 code: "adjustment_drafted",
                 detail: """
-                    The subscription's adjustment \(id) is a draft still, and charges what this one charged as far as it is \
-                    due. Finalise or void that one first.
+                    The subscription's adjustment \(id) is a draft still, and charges what this one charged as far as \
+                    it is due. Finalise or void that one first.
                     """
             )
         case .grantVoided:

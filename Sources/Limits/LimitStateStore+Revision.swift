@@ -3,9 +3,9 @@ import Catalog
 import Postgres
 
 extension LimitStateStore {
-    /// Puts changed limits in force in their rows of present and coming windows, and returns them. What exceeds a lowered
-    /// amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold (promise P3). Of the
-    /// thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
+    /// Puts changed limits in force in their rows of present and coming windows, and returns them. What exceeds a
+    /// lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold (promise P3). Of
+    /// the thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
     /// - Parameter tenant: whose rows; nil for those of all tenants and the operator.
     static func follow(_ limits: [Limit], of tenant: TenantID?, at now: Instant) -> SQL {
         let bounds = limits.compactMap { limit -> (limit: Limit, amount: FixedDecimal, kind: WindowKind)? in

@@ -67,8 +67,8 @@ package struct UncostedUsage: Sendable, Hashable {
         quantity = try quantity.adding(value.additive ?? .zero)
     }
 
-    /// Takes out an event whose cost is known by now, or that was voided. Where not all are noted this may be one of the
-    /// others: then fewer are left than there are, and never more.
+    /// Takes out an event whose cost is known by now, or that was voided. Where not all are noted this may be one of
+    /// the others: then fewer are left than there are, and never more.
     fileprivate mutating func remove(_ value: MeasuredValue) throws(DecimalError) {
         eventCount -= 1
         quantity = try quantity.subtracting(value.additive ?? .zero)

@@ -92,7 +92,8 @@ import Web
                 "POST",
                 "/budgets",
                 """
-                {"key":"day","scope":{"tenant":"acme"},"measure":"requests","amount":"100","window":"day","mode":"soft",\
+                {"key":"day","scope":{"tenant":"acme"},"measure":"requests","amount":"100","window":"day",\
+                "mode":"soft",\
                 "thresholds":[100],"forecast":true}
                 """,
                 expecting: 201
