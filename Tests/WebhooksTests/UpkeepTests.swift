@@ -84,6 +84,8 @@ struct UpkeepTests {
             )
             #expect(states == ["canceled \(beyond)"])
             #expect(receiver.received.isEmpty)
+            try await server.operatorClient.delete(path).expecting(204)
+            #expect(try await server.column("SELECT status FROM webhook_delivery LIMIT 1") == [])
         }
     }
 

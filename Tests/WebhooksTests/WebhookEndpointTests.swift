@@ -51,7 +51,10 @@ import Web
             )
             #expect(stale.status == 412)
             #expect(try await client.post("\(Self.path)/ops/test").code == "webhook_endpoint_disabled")
-            #expect(try await client.delete("\(Self.path)/ops").status == 204)
+            let once = ["Idempotency-Key": "once"]
+            #expect(try await client.delete("\(Self.path)/ops", headers: ["If-Match": #""1""#]).status == 412)
+            #expect(try await client.delete("\(Self.path)/ops", headers: once).status == 204)
+            #expect(try await client.delete("\(Self.path)/ops", headers: once).header("Idempotency-Replayed") == "true")
             #expect(try await client.get("\(Self.path)/ops").code == "webhook_endpoint_not_found")
         }
     }
