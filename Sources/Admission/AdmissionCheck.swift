@@ -63,7 +63,7 @@ struct AdmissionCheck: Sendable {
             if let tokens = body.maxOutputTokens { answer.set("Max-Output-Tokens", "\(tokens)") }
             if !body.warnings.isEmpty { answer.set("Warnings", body.warnings.joined(separator: ", ")) }
         } else {
-            let refusal = body.reason == "rate_limited" ? 429 : 403
+            let refusal = body.isRateLimited ? 429 : 403
             answer = Answer(status: .init(code: status ?? refusal))
             answer.set("Reason", body.reason ?? "refused")
             answer.set("Status", "\(refusal)")

@@ -41,7 +41,8 @@ import Web
             try await server.expectRows(["27 0 3"])
             let again = try await server.admit("less", seconds: "10")
             #expect(again["reservation"]?["status"]?.string == "settled")
-            #expect(again["warnings"]?.text == #"["repeated"]"#)
+            #expect(again["allowed"] == .bool(false))
+            #expect(again["reason"]?.string == "admission_closed")
         }
     }
 
@@ -87,6 +88,7 @@ import Web
             let first = try await server.admit("1", seconds: "4")
             let again = try await server.admit("1", seconds: "4")
             #expect(again["reservation"]?["id"] == first["reservation"]?["id"])
+            #expect(again["warnings"]?.text == #"["repeated"]"#)
             let problem = try await server.admit("1", seconds: "5", expecting: 409)
             #expect(problem["code"]?.string == "admission_conflict")
             try await server.expectRows(["0 4 0"])
@@ -166,6 +168,23 @@ import Web
             #expect(time["errors"]?[0]?["code"]?.string == "not_applicable")
             try await server.ask("POST", "/tenants/acme/suspend")
             #expect(try await server.admit("1")["reason"]?.string == "tenant_suspended")
+        }
+    }
+
+    @Test("a credential that is narrowed to other models can't read, release or extend a reservation")
+    func narrowing() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let admission = try await server.admit("1", data: #","model":"gpt-4o""#)
+            let body = #"{"name":"n","scopes":["admissions:write"],"models":["claude*"]}"#
+            let key = try await server.ask("POST", "/api-keys", body, expecting: 201)["key"]?.string
+            let narrow = server.anonymous.with(key: key)
+            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")"
+            for (method, path) in [("GET", path), ("POST", "\(path)/release"), ("POST", "\(path)/extend")] {
+                let refused = try await server.ask(method, path, expecting: 403, as: narrow)
+                #expect(refused["code"]?.string == "use_not_allowed")
+            }
+            try await server.expectRows(["0 1 0"])
         }
     }
 }

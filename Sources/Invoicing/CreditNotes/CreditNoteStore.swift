@@ -42,8 +42,8 @@ enum CreditNoteStore {
         try withLines(transaction.query(page(filter, after: id, limit: limit), Self.note), in: transaction)
     }
 
-    /// The last credit note on another invoice that came after an invoice and takes back of a period that this one takes
-    /// back of too: made anew, this one would find less to take back.
+    /// The last credit note on another invoice that came after an invoice and takes back of a period that this one
+    /// takes back of too: made anew, this one would find less to take back.
     static func since(
         _ invoice: StoredInvoice,
         finalizedAt: Instant,
