@@ -50,7 +50,7 @@ package struct AdmissionRoutes: Sendable {
         let check = try AdmissionCheck(request, context)
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
-        return check.answer(body, refusingWith: refusal?.code)
+        return check.answer(body, refusingWith: refusal)
     }
 
     private func decide(

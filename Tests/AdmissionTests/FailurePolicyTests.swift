@@ -1,13 +1,17 @@
+import Admission
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 /// What admission answers when the database can't be asked.
 @Suite struct FailurePolicyTests {
     @Test("hard limits are closed and soft ones open while their rows can't be had in time, and both say so")
     func policies() async throws {
-        try await TestServer.run { server in
+        try await TestServer.run {
+            $0.admission.deadlineMilliseconds = 200
+        } _: { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
                 try await server.addTenant(tenant)
                 try await server.ask(

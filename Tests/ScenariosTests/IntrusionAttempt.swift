@@ -77,6 +77,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
+            case "admit", "checkAdmission", "getAdmission", "releaseAdmission", "extendAdmission":
+                admissionForms(plain, names)
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
             default: operation.path.hasPrefix("/api/v1/budgets") ? budgetForms(plain, names, own) : nil
             }
@@ -102,6 +104,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
         if path.contains("/alerts/") { return names.alert }
+        if path.contains("/admissions/") { return names.reservation }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
@@ -171,6 +174,29 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         ].map(plain.asking)
     }
 
+    private static func admissionForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt] {
+        switch plain.operation.id {
+        case "admit":
+            return [names.tenant, names.subject].flatMap { subject in
+                let call = names.admission(of: subject)
+                return [
+                    plain.saying(call), plain.saying("[\(call), \(call)]"),
+                    plain.saying(names.admission(of: subject, more: #", "dry_run": true"#)),
+                    plain.saying(names.admission(of: subject, more: #", "min_output_tokens": 1"#)),
+                ]
+            }
+        case "checkAdmission":
+            return [names.tenant, names.subject].flatMap { subject in
+                let check = plain.with("X-Turnpike-Subject", subject)
+                return [check, check.with("X-Turnpike-Reserve", "true").with("X-Turnpike-Id", "\(names.event)-call")]
+            }
+        case "extendAdmission":
+            return [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
+        default:
+            return [plain]
+        }
+    }
+
     private static func eventForms(
         _ plain: IntrusionAttempt,
         _ names: TwoTenants.Names,
@@ -188,6 +214,10 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 plain.saying(#"{"source": "\#(event.source)", "id": "\#(event.event)", "tenant": "\#(tenant.tenant)"}"#)
             }
         default:
+            let settling = #", "reservationid": "\#(names.reservation)""#
+            let settlements = ["", #", "reservationpartial": true"#].enumerated().map { index, partial in
+                plain.saying(event("settles-\(names.tenant)-\(index)", own.tenant, more: settling + partial))
+            }
             let own = event("own-1", own.tenant)
             let binary = [
                 "ce-specversion": "1.0", "ce-id": "intruder", "ce-source": "intruder", "ce-type": "llm.completion",
@@ -201,14 +231,14 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                     plain.saying("[\(foreign), \(foreign)]").with("Prefer", "handling=lenient"),
                     plain.saying(foreign).with("Content-Type", "application/cloudevents+json"),
                 ]
-            } + [binary.reduce(plain.saying(#"{"output_tokens": 1}"#)) { $0.with($1.key, $1.value) }]
+            } + settlements + [binary.reduce(plain.saying(#"{"output_tokens": 1}"#)) { $0.with($1.key, $1.value) }]
         }
     }
 
-    private static func event(_ id: String, _ subject: String) -> String {
+    private static func event(_ id: String, _ subject: String, more: String = "") -> String {
         """
         {"specversion": "1.0", "id": "\(id)", "source": "intruder", "type": "llm.completion", "subject": "\(subject)",
-         "data": {"output_tokens": 1}}
+         "data": {"output_tokens": 1}\(more)}
         """
     }
 
