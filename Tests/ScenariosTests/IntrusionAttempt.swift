@@ -77,10 +77,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
-            case "admit", "checkAdmission", "getAdmission", "releaseAdmission", "extendAdmission":
-                admissionForms(plain, names)
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
-            default: operation.path.hasPrefix("/api/v1/budgets") ? budgetForms(plain, names, own) : nil
+            default: resourceForms(plain, names, own)
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
@@ -140,6 +138,17 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         ]
     }
 
+    /// Of resources that have a function of their own.
+    private static func resourceForms(
+        _ plain: IntrusionAttempt,
+        _ names: TwoTenants.Names,
+        _ own: TwoTenants.Names
+    ) -> [IntrusionAttempt]? {
+        let path = plain.operation.path
+        if path.hasPrefix("/api/v1/budgets") { return budgetForms(plain, names, own) }
+        return path.hasPrefix("/api/v1/admissions") ? admissionForms(plain, names) : nil
+    }
+
     private static func budgetForms(
         _ plain: IntrusionAttempt,
         _ names: TwoTenants.Names,
@@ -174,7 +183,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         ].map(plain.asking)
     }
 
-    private static func admissionForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt] {
+    private static func admissionForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt]? {
         switch plain.operation.id {
         case "admit":
             return [names.tenant, names.subject].flatMap { subject in
@@ -185,15 +194,15 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                     plain.saying(names.admission(of: subject, more: #", "min_output_tokens": 1"#)),
                 ]
             }
-        case "checkAdmission":
+        case "checkAdmission", "checkPosted":
             return [names.tenant, names.subject].flatMap { subject in
                 let check = plain.with("X-Turnpike-Subject", subject)
                 return [check, check.with("X-Turnpike-Reserve", "true").with("X-Turnpike-Id", "\(names.event)-call")]
             }
-        case "extendAdmission":
-            return [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
+        case "getAdmission", "releaseAdmission", "extendAdmission":
+            return [plain, plain.saying(#"{"ttl_seconds": 60}"#), plain.saying("{}")]
         default:
-            return [plain]
+            return nil
         }
     }
 
