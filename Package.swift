@@ -176,8 +176,8 @@ let package = Package(
             ),
             .testTarget(
                 name: "ContractTests",
-                dependencies: ["TestSupport", "Web", crypto, .product(name: "Yams", package: "Yams")],
-                exclude: ["check_document.py", "schemathesis.toml"],
+                dependencies: ["TestSupport", "Web", "Webhooks", crypto, .product(name: "Yams", package: "Yams")],
+                exclude: ["check_document.py", "check_webhooks.py", "schemathesis.toml"],
                 swiftSettings: settings
             ),
         ]

@@ -23,6 +23,9 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Events per request of the batched row.")
     var batch = 100
 
+    @Option(help: "Admissions that are offered in a second, for their latency.")
+    var offer = 5_000
+
     @Option(help: "Tenants, each with a subscription.")
     var tenants = 1_000
 
@@ -35,6 +38,7 @@ struct Bench: AsyncParsableCommand {
     func run() async throws {
         var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
         if seconds > 0 { try await onCluster { try await measureIngest($0, &table) } }
+        if seconds > 0 { try await onCluster { try await measureAdmission($0, &table) } }
         if invoices > 0 { try await onCluster { try await measureClosing($0, &table) } }
         print(table.markdown)
     }
@@ -95,7 +99,7 @@ struct Bench: AsyncParsableCommand {
                 key: service.key,
                 time: Date().ISO8601Format()
             )
-            let result = try ClosedLoop.run(connections: connections, seconds: seconds, port: service.port) {
+            let result = try Load.run(connections: connections, seconds: seconds, port: service.port) {
                 template.request(run: run + 1, connection: $0, sequence: $1)
             }
             let rate = Double(result.requests * events) / result.seconds
@@ -107,6 +111,54 @@ struct Bench: AsyncParsableCommand {
             "bytes per event on the wire",
             "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))"
         )
+    }
+
+    private func measureAdmission(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
+        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
+        defer { service.stop() }
+        try await service.waitUntilReady()
+        note("making \(tenants) tenants with subscriptions")
+        let catalog = DemoCatalog(port: service.port, key: service.key)
+        try catalog.make(tenants: tenants)
+        note("raw PostgreSQL: reservations")
+        let raw = try await AdmissionBaseline.reservationsPerSecond(
+            cluster.url,
+            tenants: tenants,
+            seconds: seconds
+        )
+        table.add(
+            "raw PostgreSQL: a hold on two limits and a reservation, 16 a transaction, 2 connections",
+            perSecond: raw,
+            result: nil,
+            raw: raw
+        )
+        let template = EventTemplate(admissionsOf: tenants, port: service.port, key: service.key)
+        for (run, limits) in [2, 6].enumerated() {
+            if limits == 6 { try catalog.addBudgets() }
+            note("admissions with \(limits) limits")
+            let name = "admissions that reserve, \(limits) limits touched"
+            let all = try Load.run(
+                connections: connections,
+                seconds: seconds,
+                port: service.port,
+                ending: Load.admitted
+            ) { template.request(run: run * 2 + 1, connection: $0, sequence: $1) }
+            table.add(name, perSecond: Double(all.requests) / all.seconds, result: all, raw: raw)
+            let offered = try Load.run(
+                connections: connections,
+                seconds: seconds,
+                port: service.port,
+                perSecond: Double(offer),
+                ending: Load.admitted
+            ) { template.request(run: run * 2 + 2, connection: $0, sequence: $1) }
+            table.add(
+                "\(name), \(offer)/s offered",
+                perSecond: Double(offered.requests) / offered.seconds,
+                result: offered,
+                raw: raw
+            )
+        }
+        table.note("resident memory of the service that admitted", "\(service.residentMegabytes) MB")
     }
 
     private func rawBaseline(_ url: String) async throws -> Double {

@@ -1,4 +1,4 @@
-/// Prepared requests of full LLM events. Only the digits of ids and subjects change from one request to the next, so
+/// Prepared requests of full LLM events, or of admissions of the calls that these report. Only the digits of ids and subjects change from one request to the next, so
 /// that a request costs the generator a copy.
 struct EventTemplate: Sendable {
     private let bytes: [UInt8]
@@ -14,8 +14,22 @@ struct EventTemplate: Sendable {
             "user":"user-17","feature":"chat","cost_center":"cc-12","request_id":"req-7f3a9c"}}
             """
         let body = events == 1 ? event : "[" + Array(repeating: event, count: events).joined(separator: ",") + "]"
+        self.init(path: "/events", body: body, tenants: tenants, port: port, key: key)
+    }
+
+    /// Asks for one call that holds tokens, a request and money.
+    init(admissionsOf tenants: Int, port: Int, key: String) {
+        let body = """
+            {"id":"req-################","source":"gateway-eu-1","type":"llm.completion","subject":"tenant-@@@@@@",\
+            "data":{"provider":"openai","model":"gpt-4o-2024-11-20","input_tokens":1200,"cached_input_tokens":1000,\
+            "output_tokens":300,"user":"user-17","feature":"chat","cost_center":"cc-12"}}
+            """
+        self.init(path: "/admissions", body: body, tenants: tenants, port: port, key: key)
+    }
+
+    private init(path: String, body: String, tenants: Int, port: Int, key: String) {
         let request = """
-            POST /api/v1/events HTTP/1.1\r
+            POST /api/v1\(path) HTTP/1.1\r
             Host: 127.0.0.1:\(port)\r
             Authorization: Bearer \(key)\r
             Content-Type: application/json\r

@@ -101,15 +101,23 @@ struct LoadResult {
     }
 }
 
-/// Drives `connections` threads, each sending its next request as soon as the last is answered.
-enum ClosedLoop {
+/// Drives `connections` threads.
+enum Load {
     /// How an answer ends when every event was plainly accepted.
-    private static let noProblems = Array(#""problems":[]}"#.utf8)
+    static let noProblems = Array(#""problems":[]}"#.utf8)
+    /// How one ends when a call was admitted.
+    static let admitted = Array(#""warnings":[]}"#.utf8)
 
+    /// - Parameters:
+    ///   - perSecond: how many requests are offered in a second, whatever the answers; nil sends the next as soon as the
+    ///     last is answered. What comes late because others were slow counts from when it was due.
+    ///   - ending: how an answer ends that counts; others are failures.
     static func run(
         connections: Int,
         seconds: Double,
         port: Int,
+        perSecond: Double? = nil,
+        ending: [UInt8] = noProblems,
         request: @escaping @Sendable (_ connection: Int, _ sequence: Int) -> [UInt8]
     ) throws -> LoadResult {
         let collected = Mutex(LoadResult())
@@ -124,13 +132,20 @@ enum ClosedLoop {
                 do {
                     let connection = try LoadConnection(port: port)
                     var sequence = 0
+                    let pace = perSecond.map { UInt64(Double(connections) / $0 * 1e9) }
+                    var due = start + (pace ?? 0) * UInt64(number) / UInt64(connections)
                     while DispatchTime.now().uptimeNanoseconds < deadline {
                         let body = request(number, sequence)
-                        let before = DispatchTime.now().uptimeNanoseconds
+                        var before = DispatchTime.now().uptimeNanoseconds
+                        if let pace {
+                            if due > before { usleep(UInt32((due - before) / 1_000)) }
+                            before = due
+                            due += pace
+                        }
                         let answer = try connection.exchange(body)
                         own.latenciesMicroseconds.append(Int((DispatchTime.now().uptimeNanoseconds - before) / 1_000))
                         sequence += 1
-                        if answer.status == 200, answer.body.suffix(14).elementsEqual(Self.noProblems) {
+                        if answer.status == 200, answer.body.suffix(ending.count).elementsEqual(ending) {
                             own.requests += 1
                         } else {
                             let text = String(decoding: answer.body.prefix(120), as: UTF8.self)

@@ -88,6 +88,24 @@ struct DemoCatalog {
         }
     }
 
+    /// Four limits more that every call touches: the operator's, the provider's, each tenant's and each user's.
+    func addBudgets() throws {
+        let connection = try LoadConnection(port: port)
+        for (budget, scope) in [
+            ("company", "{}"), ("provider", #"{"provider":"openai"}"#), ("tenants", #"{"tenant":"*"}"#),
+            ("users", #"{"tenant":"*","user":"*"}"#),
+        ] {
+            try post(
+                "/budgets",
+                """
+                {"key":"\(budget)","scope":\(scope),"measure":"requests","amount":"1000000000","window":"day",\
+                "mode":"hard"}
+                """,
+                on: connection
+            )
+        }
+    }
+
     func post(_ path: String, _ body: String, on connection: LoadConnection) throws {
         let request = """
             POST /api/v1\(path) HTTP/1.1\r

@@ -31,8 +31,8 @@ struct TouchedLimit: Sendable {
     var isExceeded = false
 }
 
-/// The rows of limits that a flush has locked, and what its calls take of them one after the other. Pure: what a refused
-/// call would have taken leaves no trace.
+/// The rows of limits that a flush has locked, and what its calls take of them one after the other. Pure: what a
+/// refused call would have taken leaves no trace.
 struct AdmissionStates {
     private var states: [LimitRow: LimitState]
     private var arrivals: [LimitRow: FixedDecimal]

@@ -3,8 +3,8 @@ import Catalog
 import Limits
 import Synchronization
 
-/// Which limits are known to have been told of as reached, so that a caller that asks on and on costs no write each time.
-/// Only that: the alert itself is unique in the database.
+/// Which limits are known to have been told of as reached, so that a caller that asks on and on costs no write each
+/// time. Only that: the alert itself is unique in the database.
 final class ReachedLimits: Sendable {
     private struct Mark: Hashable {
         let row: LimitRow

@@ -5,8 +5,8 @@ import Postgres
 import Usage
 import Web
 
-/// Ends reservations that no usage settled: by their callers, or because their suspense is over. Runs under the tenant's
-/// ledger lock, so that it takes turns with the events that settle them.
+/// Ends reservations that no usage settled: by their callers, or because their suspense is over. Runs under the
+/// tenant's ledger lock, so that it takes turns with the events that settle them.
 struct ReservationClosing: Sendable {
     private static let attempts = 4
 

@@ -9,7 +9,8 @@ package import Usage
 package import Web
 
 /// Ends reservations whose suspense is over without usage: frees what they hold, and raises an alert, because a caller
-/// that neither reports nor releases loses somebody's money. Also forgets closed ones after a while. Safe on every replica.
+/// that neither reports nor releases loses somebody's money. Also forgets closed ones after a while. Safe on every
+/// replica.
 package struct ReservationExpiryWorker: Service {
     private static let batchCount = 500
     private static let keptDays: Int64 = 35

@@ -92,6 +92,9 @@ static const unsigned char migration_0029[] = {
 static const unsigned char migration_0030[] = {
 #embed "../../migrations/0030_admission.sql"
 };
+static const unsigned char migration_0031[] = {
+#embed "../../migrations/0031_exact_uncosted_usage.sql"
+};
 static const unsigned char migration_0032[] = {
 #embed "../../migrations/0032_admission_storage.sql"
 };
@@ -144,6 +147,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0028_webhooks.sql", migration_0028),
     FILE_ENTRY("0029_budgets.sql", migration_0029),
     FILE_ENTRY("0030_admission.sql", migration_0030),
+    FILE_ENTRY("0031_exact_uncosted_usage.sql", migration_0031),
     FILE_ENTRY("0032_admission_storage.sql", migration_0032),
 };
 

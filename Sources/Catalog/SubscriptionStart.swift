@@ -14,6 +14,7 @@ package struct SubscriptionStart: Sendable {
     package let ratesFrom: Instant?
     /// The instant whose windows are the first that limits which come into force count in.
     package let limitsFrom: Instant
+    package let now: Instant
     /// Whether it covers the present; the tenant's limits in force are then its own.
     package let isInForce: Bool
 
@@ -39,6 +40,7 @@ package struct SubscriptionStart: Sendable {
         ratesFrom = more.map { max($0.from, started.startsAt) }
         self.limitsFrom = limitsFrom ?? max(started.startsAt, started.segment(at: now).startsAt)
         isInForce = started.covers(now)
+        self.now = now
         subscription = started
         self.catalog = try CatalogSnapshotStore.read(reusing: catalog.current, in: transaction)
     }

@@ -124,7 +124,10 @@ struct InvoiceActions: Sendable {
             createdAt: now,
             issuedAt: grace.end(draftedAt: now, asOf: now)
         )
-        guard try transaction.execute(InvoiceInsertion.drafts([draft])) == 1 else { throw InvoiceFault.alreadyReissued }
+        guard try transaction.execute(InvoiceInsertion.drafts([draft])) == 1 else {
+            let other = try InvoiceStore.draftAdjustment(of: invoice, in: transaction)
+            throw other.map(InvoiceFault.adjustmentDrafted) ?? .alreadyReissued
+        }
         return draft
     }
 

@@ -51,7 +51,7 @@ package struct InvoiceFacts: Sendable, Hashable {
     package let notes: [String]
     package let discounts: [Discount]
     package let credits: [Credit]
-    package let unpriced: [Unpriced]
+    package var unpriced: [Unpriced]
     /// The earlier periods whose adjustments are on the invoice, or would be if there were any.
     package let adjustedPeriods: [Int]
     /// When the subscription was to end, and how many segments it had, as known when the invoice was finalised: what

@@ -24,6 +24,8 @@ enum InvoiceFault: Error, Sendable, Equatable {
     /// A later invoice gave back promotional credit that this one used.
     case creditReturned
     case alreadyReissued
+    /// The subscription has a draft of an adjustment, and has one at a time.
+    case adjustmentDrafted(InvoiceID)
     case grantVoided
     /// Invoices have used all of it.
     case grantUsed
@@ -103,6 +105,14 @@ extension InvoiceFault {
             )
         case .alreadyReissued:
             .conflict(code: "invoice_reissued", detail: "An invoice of the same period stands in place of this one.")
+        case .adjustmentDrafted(let id):
+            .conflict(
+                code: "adjustment_drafted",
+                detail: """
+                    The subscription's adjustment \(id) is a draft still, and charges what this one charged as far as \
+                    it is due. Finalise or void that one first.
+                    """
+            )
         case .grantVoided:
             .conflict(code: "credit_grant_voided", detail: "The credit is void already.")
         case .discountEnded:

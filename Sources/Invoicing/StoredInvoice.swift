@@ -74,7 +74,7 @@ package struct StoredDocument: Sendable, Hashable {
     package let tenantKey: String
     package let tenantName: String
     package let amounts: InvoiceAmounts
-    package let facts: InvoiceFacts
+    package var facts: InvoiceFacts
 }
 
 /// What the lines add up to: see `InvoiceTotals`.

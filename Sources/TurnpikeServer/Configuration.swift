@@ -64,10 +64,7 @@ package struct Configuration: Sendable {
     /// Reads environment and flags; throws every fault at once.
     package init(environment: [String: String], arguments: [String] = []) throws(ConfigurationFault) {
         var reader = SettingsReader(environment: environment, arguments: arguments)
-        databaseURL = reader.required(.databaseURL)
-        if !databaseURL.isEmpty { Self.checkURL(databaseURL, .databaseURL, &reader) }
-        migrationURL = reader.text(.migrationURL) ?? databaseURL
-        if reader.text(.migrationURL) != nil { Self.checkURL(migrationURL, .migrationURL, &reader) }
+        (databaseURL, migrationURL) = Self.databaseURLs(&reader)
         migratesOnStart = reader.value(.migrate, fallback: true, expecting: "true or false", Bool.init)
         let zone: Zone? = reader.value(
             .timezone,
@@ -134,6 +131,14 @@ package struct Configuration: Sendable {
         postgres.interactive.connections = interactiveConnections
         postgres.worker.connections = workerConnections
         return postgres
+    }
+
+    private static func databaseURLs(_ reader: inout SettingsReader) -> (database: String, migration: String) {
+        let database = reader.required(.databaseURL)
+        if !database.isEmpty { checkURL(database, .databaseURL, &reader) }
+        guard let migration = reader.text(.migrationURL) else { return (database, database) }
+        checkURL(migration, .migrationURL, &reader)
+        return (database, migration)
     }
 
     private static func checkURL(_ url: String, _ setting: Setting, _ reader: inout SettingsReader) {

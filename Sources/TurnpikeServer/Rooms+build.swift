@@ -1,4 +1,5 @@
 import Admission
+import BillingCore
 import Catalog
 import Console
 import Identity
@@ -45,7 +46,7 @@ extension Rooms {
         CatalogRoutes(
             pool: dependencies.pool,
             catalog: catalog,
-            usage: .ofUsageRoom,
+            usage: .ofUsageRoom(dependencies.ids),
             invoices: .ofInvoicingRoom(catalog),
             taxed: .ofInvoicingRoom,
             costCurrency: dependencies.configuration.costCurrency
@@ -73,7 +74,7 @@ extension Rooms {
                 LimitsInForceWorker(
                     pool: dependencies.pool,
                     catalog: catalog,
-                    usage: .ofUsageRoom,
+                    usage: .ofUsageRoom(dependencies.ids),
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
@@ -125,10 +126,12 @@ extension Dependencies {
 }
 
 extension StoredUsageAccess {
-    fileprivate static let ofUsageRoom = StoredUsageAccess(
-        rate: { transaction, start in try EarlierUsage.rate(start, in: transaction) },
-        latest: { transaction, tenant, interval in try EarlierUsage.latest(of: tenant, in: interval, transaction) }
-    )
+    fileprivate static func ofUsageRoom(_ ids: IDSource) -> StoredUsageAccess {
+        StoredUsageAccess(
+            rate: { transaction, start in try EarlierUsage.rate(start, ids: ids, in: transaction) },
+            latest: { transaction, tenant, interval in try EarlierUsage.latest(of: tenant, in: interval, transaction) }
+        )
+    }
 }
 
 extension UpcomingInvoiceAccess {
@@ -177,7 +180,16 @@ extension Webhooks {
             masterKey: dependencies.configuration.tokens.masterKey,
             outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
             mail: dependencies.configuration.mail,
-            announceDisabled: { endpoint, transaction in Outbox.enqueue([endpoint.event], in: transaction) },
+            announceDisabled: { endpoint, transaction in
+                let alert = AlertDraft(
+                    .webhookEndpointDisabled,
+                    of: endpoint.tenant,
+                    key: endpoint.tenantKey,
+                    identity: [endpoint.key, endpoint.disabledAt.description],
+                    detail: endpoint.detail
+                )
+                try AlertStore.raise([alert], at: endpoint.disabledAt, ids: dependencies.ids, in: transaction)
+            },
             clock: dependencies.clock,
             ids: dependencies.ids,
             logger: dependencies.logger

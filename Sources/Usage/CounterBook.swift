@@ -51,12 +51,15 @@ package struct CounterWinner: Sendable, Hashable, Comparable {
 package struct UncostedUsage: Sendable, Hashable {
     package var eventCount: Int64 = 0
     package var quantity: FixedDecimal = .zero
+    /// False for a counter of before all of them were noted: there may be more.
+    package var isExact = true
 
     package static let none = UncostedUsage()
 
-    package init(eventCount: Int64 = 0, quantity: FixedDecimal = .zero) {
+    package init(eventCount: Int64 = 0, quantity: FixedDecimal = .zero, isExact: Bool = true) {
         self.eventCount = eventCount
         self.quantity = quantity
+        self.isExact = isExact
     }
 
     fileprivate mutating func add(_ value: MeasuredValue) throws(DecimalError) {
@@ -64,15 +67,14 @@ package struct UncostedUsage: Sendable, Hashable {
         quantity = try quantity.adding(value.additive ?? .zero)
     }
 
-    /// Takes out an event whose cost is known by now, or that was voided. One that was counted before uncosted usage
-    /// was noted is not there.
+    /// Takes out an event whose cost is known by now, or that was voided. Where not all are noted this may be one of
+    /// the others: then fewer are left than there are, and never more.
     fileprivate mutating func remove(_ value: MeasuredValue) throws(DecimalError) {
-        guard eventCount > 1 else {
-            self = .none
-            return
-        }
         eventCount -= 1
         quantity = try quantity.subtracting(value.additive ?? .zero)
+        guard !isExact else { return }
+        eventCount = max(eventCount, 0)
+        quantity = eventCount == 0 ? .zero : max(quantity, .zero)
     }
 }
 

@@ -29,7 +29,7 @@ package enum CounterStore {
         counter.tenant_id, counter.billing_period_id, counter.feature_id, counter.cell, counter.quantity,
             counter.event_count, counter.cost, counter.ledger_seq, counter.winner_time, counter.winner_id,
             counter.winner_key, counter.charge, counter.running_quantity, counter.uncosted_events,
-            counter.uncosted_quantity
+            counter.uncosted_quantity, counter.uncosted_exact
         """
 
     /// The counters named, as they stand. Read under the tenant's ledger lock they can be changed and written back.
@@ -98,10 +98,10 @@ package enum CounterStore {
         """
         INSERT INTO usage_counter (
             tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
-            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity
+            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity, uncosted_exact
         )
         SELECT tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
-            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity
+            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity, true
         FROM unnest(
             \(rows.map(\.key.tenant))::bigint[], \(rows.map(\.key.period))::bigint[],
             \(rows.map(\.key.feature))::bigint[], \(rows.map(\.key.cell))::text[],
@@ -153,7 +153,11 @@ package enum CounterStore {
         }
         let charge = try row.next(FixedDecimal.self)
         let running = try row.next(FixedDecimal?.self)
-        state.uncosted = UncostedUsage(eventCount: try row.next(), quantity: try row.next())
+        state.uncosted = UncostedUsage(
+            eventCount: try row.next(),
+            quantity: try row.next(),
+            isExact: try row.next()
+        )
         return CounterRow(key: key, state: state, charge: charge, runningQuantity: running)
     }
 }

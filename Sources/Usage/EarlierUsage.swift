@@ -2,7 +2,7 @@ package import BillingCore
 package import Catalog
 import Limits
 package import Postgres
-import Web
+package import Web
 
 /// Rates usage that was stored before a subscription covered it or a limit was in force. Runs in the transaction that
 /// makes or extends the subscription or puts its limits in force, under the tenant's ledger lock, so that every later
@@ -14,7 +14,11 @@ package struct EarlierUsage {
     private let start: SubscriptionStart
 
     /// - Throws: `Problem` 422 when a counter would leave the range of a quantity.
-    package static func rate(_ start: SubscriptionStart, in transaction: borrowing Transaction) throws {
+    package static func rate(
+        _ start: SubscriptionStart,
+        ids: IDSource,
+        in transaction: borrowing Transaction
+    ) throws {
         let earlier = EarlierUsage(
             tenant: start.tenant,
             catalog: start.catalog,
@@ -22,14 +26,17 @@ package struct EarlierUsage {
             start: start
         )
         let begun = start.isInForce ? earlier.limitsThatBegin : []
-        guard start.ratesFrom != nil || !begun.isEmpty else { return }
-        do {
-            try earlier.rate(beginning: begun, in: transaction)
-        } catch is DecimalError {
-            throw Problem.counterOverflow
-        } catch is CounterOverflow {
-            throw Problem.counterOverflow
+        if start.ratesFrom != nil || !begun.isEmpty {
+            do {
+                try earlier.rate(beginning: begun, in: transaction)
+            } catch is DecimalError {
+                throw Problem.counterOverflow
+            } catch is CounterOverflow {
+                throw Problem.counterOverflow
+            }
         }
+        guard start.isInForce else { return }
+        try QuotaRevision.apply(to: start.tenant, catalog: start.catalog, at: start.now, ids: ids, in: transaction)
     }
 
     /// The time of the last event of an interval.

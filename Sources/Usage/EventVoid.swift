@@ -233,16 +233,12 @@ struct EventVoiding {
         }
         let changed = Dictionary(parts.map { ($0.key, CountedPlace(place, $0.value)) }) { first, _ in first }
         let charges = Dictionary(stored.map { ($0.key, $0.charge) }) { first, _ in first }
+        let quantities = stored.map { ($0.key, $0.runningQuantity ?? $0.state.quantity) }
+        let running = Dictionary(quantities) { first, _ in first }
         let counters = SegmentedCounters(
             states: states,
             storedCharges: charges,
-            firstSeen: try moves.firstSeen(
-                of: changed,
-                running: Dictionary(stored.map { ($0.key, $0.runningQuantity ?? $0.state.quantity) }) { first, _ in
-                    first
-                },
-                in: transaction
-            )
+            firstSeen: try moves.firstSeen(of: changed, running: running, in: transaction)
         )
         let rows = try counters.rows(of: changed)
         CounterStore.enqueue(rows, in: transaction)

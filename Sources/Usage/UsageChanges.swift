@@ -110,8 +110,8 @@ struct UsageChanges {
         }
     }
 
-    /// Counts a cost that was found out later in the limits on costs, and what it adds to the tenant's charges in those on
-    /// charges.
+    /// Counts a cost that was found out later in the limits on costs, and what it adds to the tenant's charges in those
+    /// on charges.
     mutating func limitCost(of pending: PendingEvent, _ uses: [LimitUse], by tenant: TenantSnapshot) throws {
         let charges = uses.filter { $0.amount == .charge }
         let charge = charges.isEmpty ? FixedDecimal.zero : try charge(of: pending, in: charges, by: tenant)

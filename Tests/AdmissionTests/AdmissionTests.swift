@@ -162,7 +162,8 @@ import Web
                     "POST",
                     "/admissions",
                     """
-                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","min_output_tokens":\(minimum),\
+                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)",\
+                    "min_output_tokens":\(minimum),\
                     "data":{"model":"gpt-4o","input_tokens":5,"output_tokens":\(tokens)}}
                     """
                 )

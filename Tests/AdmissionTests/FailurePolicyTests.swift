@@ -9,9 +9,9 @@ import Web
 @Suite struct FailurePolicyTests {
     @Test("hard limits are closed and soft ones open while their rows can't be had in time, and both say so")
     func policies() async throws {
-        try await TestServer.run {
-            $0.admission.deadlineMilliseconds = 200
-        } _: { server in
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 300
+        }) { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
                 try await server.addTenant(tenant)
                 try await server.ask(

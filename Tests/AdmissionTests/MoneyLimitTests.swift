@@ -93,7 +93,8 @@ import Web
                     "POST",
                     "/budgets",
                     """
-                    {"key":"\(key)","scope":\(scope),"measure":"requests","amount":"\(amount)","window":"day","mode":"hard"}
+                    {"key":"\(key)","scope":\(scope),"measure":"requests","amount":"\(amount)","window":"day",\
+                    "mode":"hard"}
                     """,
                     expecting: 201
                 )
@@ -129,7 +130,8 @@ import Web
                 "POST",
                 "/budgets",
                 """
-                {"key":"company","scope":{},"measure":"cost","amount":"10","currency":"USD","window":"day","mode":"hard"}
+                {"key":"company","scope":{},"measure":"cost","amount":"10","currency":"USD","window":"day",\
+                "mode":"hard"}
                 """,
                 expecting: 201
             )

@@ -109,7 +109,10 @@ import Web
             try await server.ask(
                 "POST",
                 "/budgets",
-                #"{"key":"rpm","scope":{"tenant":"acme"},"measure":"requests","rate":{"limit":2,"period":"hour","burst":2}}"#,
+                """
+                {"key":"rpm","scope":{"tenant":"acme"},"measure":"requests",\
+                "rate":{"limit":2,"period":"hour","burst":2}}
+                """,
                 expecting: 201
             )
             let client = server.operatorClient

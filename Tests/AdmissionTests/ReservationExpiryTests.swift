@@ -57,3 +57,35 @@ import Web
         }
     }
 }
+
+/// Holds that are open when a month, and with it a billing period, ends.
+@Suite struct MonthEndTests {
+    @Test("holds over the end of a month count in both months' spend caps, and are freed in both")
+    func spendCapOverTheEnd() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-30T23:50:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+                  {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+                 "quotas":[{"feature":"seconds","limit":"40","window":"billing_period","mode":"hard"}],
+                 "spend_cap":{"amount":"20","mode":"hard"}}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let first = try await server.admit("1", seconds: "14")
+            let second = try await server.admit("2", seconds: "6")
+            #expect(try await server.admit("3", seconds: "1")["reason"]?.string == "spend_cap_exceeded")
+            // The quota's and the cap's rows, of November and December.
+            try await server.expectRows(["0 20 0", "0 20 0", "0 20 0", "0 20 0"])
+            server.clock.advance(seconds: 660)
+            try await server.settle(first, event: "a", seconds: "14")
+            try await server.settle(second, event: "b", seconds: "5", time: "2026-11-30T23:55:00Z")
+            try await server.expectRows(["5 0 0", "14 0 0", "0 0 0", "8 0 0"])
+            #expect(try await server.brokenLimits() == [])
+            #expect(try await server.admit("4", seconds: "7")["reason"]?.string == "spend_cap_exceeded")
+            #expect(try await server.admit("5", seconds: "6")["allowed"] == .bool(true))
+        }
+    }
+}

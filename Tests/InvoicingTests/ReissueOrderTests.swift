@@ -70,6 +70,29 @@ struct ReissueOrderTests {
         }
     }
 
+    @Test func `of drafts that are due the earlier period's is final first, whenever each was drafted`() async throws {
+        try await ClosingStory.run { server in
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close(graceHours: 24)
+            let first = try await Self.regular(server, 0)
+            server.clock.advance(seconds: 60)
+            let body = #"{"reissue":true}"#
+            let again =
+                try await server.ask("POST", "/invoices/\(first)/void", body, expecting: 201)["id"]?.string ?? ""
+            let later = try await Self.regular(server, 1)
+            try server.set("2027-01-03T00:00:00Z")
+            try await server.close()
+            var numbers: [String] = []
+            for id in [again, later] {
+                numbers.append(try await server.ask("GET", "/invoices/\(id)")["number"]?.string ?? "?")
+            }
+            #expect(numbers == ["INV-00000003", "INV-00000004"])
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
+
     @Test func `promotional credit pays for such a period once`() async throws {
         try await Self.reissueBeforeLate(gift: "100") { server in
             let remaining: SQL = "SELECT round(remaining, 2)::text FROM credit_grant"

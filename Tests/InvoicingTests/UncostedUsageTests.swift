@@ -1,5 +1,6 @@
 import BillingCore
 import Catalog
+import Crypto
 import Postgres
 import TestSupport
 import Testing
@@ -102,7 +103,7 @@ struct UncostedUsageTests {
             let csv = try await server.operatorClient.get("/api/v1/invoices/\(id).csv").expecting(200).text
             let record = try #require(csv.split(separator: "\r\n").last)
             #expect(record.contains(#","unpriced","\#(Self.words)","llm",,"#), "\(record)")
-            #expect(record.hasSuffix(#",2200,"token",0.00,0.00,0.00,0.00,,0.00,0.00"#), "\(record)")
+            #expect(record.hasSuffix(#",2200,"token",0.00,0.00,0.00,0.00,,0.00,0.00,2.40,0.00,2.40,,"#), "\(record)")
             let page = try await server.operatorClient.get("/api/v1/invoices/\(id).html").expecting(200).text
             #expect(page.contains("<p>\(Self.words).</p>"))
             let export = try await server.operatorClient.get("/api/v1/invoices/export?format=ndjson").expecting(200)
@@ -130,6 +131,63 @@ struct UncostedUsageTests {
             #expect(next["unpriced"]?.text == "[]")
             #expect(try await Self.differences(server) == [])
         }
+    }
+
+    @Test func `counters and invoices of before it was noted are right, and go on from there`() async throws {
+        try await Self.run { server in
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            try await Self.forgetUncosted(server)
+            #expect(try await Self.differences(server) == [])
+            // Another is noted now; one of those before is voided, one gets its cost.
+            var late = Self.call("late", "o4")
+            late.time = "2026-11-20T00:00:00Z"
+            try await server.ingest(late)
+            #expect(try await Self.uncosted(server) == ["1 1100"])
+            _ = try await server.void("b")
+            #expect(try await Self.uncosted(server) == ["0 0"])
+            try await Self.addPrices(of: "o3", server)
+            _ = try await Self.rate(server)
+            #expect(try await Self.uncosted(server) == ["0 0"])
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            #expect(try await Self.differences(server) == [])
+            // More than there is, is a difference still, and so is any other of a counter that notes all.
+            try await server.database.run("UPDATE usage_counter SET uncosted_events = 2, uncosted_quantity = 2200")
+            #expect(try await Self.differences(server).contains { $0.contains("events without a cost is 2") })
+            try await server.database.run(
+                "UPDATE usage_counter SET uncosted_events = 0, uncosted_quantity = 0, uncosted_exact = true"
+            )
+            #expect(try await Self.differences(server).contains { $0.contains("events without a cost is 0") })
+        }
+    }
+
+    private static func uncosted(_ server: TestServer) async throws -> [String?] {
+        try await server.column(
+            "SELECT uncosted_events || ' ' || trim_scale(uncosted_quantity) FROM usage_counter WHERE NOT uncosted_exact"
+        )
+    }
+
+    /// Leaves counters and the final invoice as a release made them that noted nothing of it.
+    private static func forgetUncosted(_ server: TestServer) async throws {
+        try await server.database.run(
+            """
+            UPDATE usage_counter SET uncosted_events = 0, uncosted_quantity = 0, uncosted_exact = false;
+            UPDATE invoice_document SET facts = (facts::jsonb || '{"unpriced": []}')::json
+            """
+        )
+        let found = try await server.ask("GET", "/invoices")["data"]?[0]?["id"]?.string
+        let id = try #require(found.flatMap { InvoiceID($0) })
+        let hash = try await server.withPool { pool in
+            let catalog = Catalog(pool: pool, clock: server.clock.clock)
+            try await catalog.reload()
+            let whole = try await pool.transaction(.worker) { transaction in
+                try InvoiceReading.whole(id, catalog: catalog.current, now: server.clock.now, in: transaction)
+            }
+            return Array(SHA256.hash(data: try #require(whole).canonicalBytes))
+        }
+        let text = hash.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        try await server.database.run("UPDATE invoice_document SET content_hash = '\\x\(text)'")
     }
 
     @Test func `late usage without a cost is on the invoice that adjusts its period`() async throws {

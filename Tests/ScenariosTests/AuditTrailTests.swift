@@ -23,6 +23,7 @@ struct AuditTrailTests {
                 try await trail.configureTenants(server)
                 try await trail.limit(server)
                 try await trail.trustAnIssuer(server)
+                try await trail.tellOthers(server)
             }
             // What was due at its start is drafted, and the story goes on with the drafts.
             try await TestServer.run(on: database, clock: clock) { server in
@@ -172,6 +173,21 @@ private final class AuditTrail: Sendable {
         let disabled = "{\"enabled\": false, \(rules)}"
         try await write("replaceIdentityProvider", server, "PUT", one, disabled, ifMatch: "\"1\"")
         try await write("deleteIdentityProvider", server, "DELETE", one, leaves: .removed)
+    }
+
+    func tellOthers(_ server: TestServer) async throws {
+        let (all, one) = ("/webhook-endpoints", "/webhook-endpoints/ops")
+        let body = #"{"key": "ops", "url": "https://127.0.0.1/", "events": ["webhook.test"]}"#
+        try await write("createWebhookEndpoint", server, "POST", all, body, leaves: .made)
+        try await write("updateWebhookEndpoint", server, "PATCH", one, #"{"description": "x"}"#, ifMatch: "\"1\"")
+        try await write("rotateWebhookEndpointSecret", server, "POST", "\(one)/rotate-secret")
+        let delivery = try await write("testWebhookEndpoint", server, "POST", "\(one)/test", leaves: .made)
+        let failed = try await eventually {
+            try await server.ask("GET", "/deliveries/\(text(delivery, "id"))")["attempts"]?.elements?.isEmpty == false
+        }
+        #expect(failed)
+        try await write("retryDelivery", server, "POST", "/deliveries/\(text(delivery, "id"))/retry")
+        try await write("deleteWebhookEndpoint", server, "DELETE", one, leaves: .removed)
     }
 
     func configureTenants(_ server: TestServer) async throws {

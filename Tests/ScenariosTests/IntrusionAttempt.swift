@@ -34,10 +34,10 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
-            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas",
-                "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice",
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas", "getInvoice",
+                "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice", "getAlert",
                 "listCreditGrants", "listPortalSessions", "listDiscounts", "listInvoiceCreditNotes", "getCreditNote",
-                "getInvoice", "listTenantInvoices", "getAlert", "acknowledgeAlert":
+                "getCreditNotePage", "getCreditNotePDF", "listTenantInvoices", "acknowledgeAlert":
                 [plain]
             case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
             case "getCreditGrant", "listCreditApplications", "getDiscount", "revokePortalSession":
@@ -78,7 +78,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
-            default: resourceForms(plain, names, own)
+            default: furtherForms(plain, names, own)
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
@@ -88,6 +88,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     static func path(of operation: Web.Operation, naming names: TwoTenants.Names) -> String {
         operation.path
             .replacing("/budgets/{key}", with: "/budgets/\(names.budget)")
+            .replacing("/webhook-endpoints/{key}", with: "/webhook-endpoints/\(names.webhookEndpoint)")
             .replacing("{key}", with: names.tenant)
             .replacing("{feature}", with: "tokens")
             .replacing("{id}", with: id(in: operation.path, names))
@@ -103,6 +104,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         if path.contains("/credit-notes/") { return names.creditNote }
         if path.contains("/alerts/") { return names.alert }
         if path.contains("/admissions/") { return names.reservation }
+        if path.contains("/deliveries/") { return names.delivery }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
@@ -139,14 +141,12 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
     }
 
     /// Of resources that have a function of their own.
-    private static func resourceForms(
+    private static func furtherForms(
         _ plain: IntrusionAttempt,
         _ names: TwoTenants.Names,
         _ own: TwoTenants.Names
     ) -> [IntrusionAttempt]? {
-        let path = plain.operation.path
-        if path.hasPrefix("/api/v1/budgets") { return budgetForms(plain, names, own) }
-        return path.hasPrefix("/api/v1/admissions") ? admissionForms(plain, names) : nil
+        budgetForms(plain, names, own) ?? webhookForms(plain, names, own) ?? admissionForms(plain, names)
     }
 
     private static func budgetForms(
@@ -179,6 +179,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             "tenant=\(names.tenant)", "resource=tenant:\(names.tenant)", "resource=api_key:\(names.apiKey)",
             "resource=portal_session:\(names.portalSession)",
             "resource=client:\(names.client)", "resource=budget:\(names.budget)",
+            "resource=webhook_endpoint:\(names.webhookEndpoint)",
             "resource=subscription:\(names.subscription)", "resource=event:\(names.event)",
         ].map(plain.asking)
     }
@@ -257,19 +258,19 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         return copy
     }
 
-    private func asking(_ query: String) -> IntrusionAttempt {
+    func asking(_ query: String) -> IntrusionAttempt {
         var copy = self
         copy.path += "?" + query
         return copy
     }
 
-    private func saying(_ body: String) -> IntrusionAttempt {
+    func saying(_ body: String) -> IntrusionAttempt {
         var copy = self
         copy.body = body
         return copy
     }
 
-    private func matching(_ tag: String) -> IntrusionAttempt {
+    func matching(_ tag: String) -> IntrusionAttempt {
         with("If-Match", tag)
     }
 

@@ -137,7 +137,8 @@ struct SchemaWallTests {
                 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
                 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0
                     AND attname ~ '(secret|hash|sealed|private)' AND attname !~ '_at$' AND relname IN
-                        ('api_key', 'oauth_client', 'portal_session', 'signing_key', 'client_assertion')
+                        ('api_key', 'oauth_client', 'portal_session', 'signing_key', 'client_assertion',
+                            'webhook_endpoint')
                     AND has_column_privilege('turnpike_tenant', attrelid, attnum, 'SELECT')
                 ORDER BY 1
                 """

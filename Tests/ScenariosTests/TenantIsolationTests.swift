@@ -132,7 +132,7 @@ struct TenantIsolationTests {
             "tenants/\(side.names.tenant)", "tenants/\(side.names.tenant)/quotas",
             "tenants/\(side.names.tenant)/upcoming-invoice", "tenants/\(side.names.tenant)/credit-grants",
             "tenants/\(side.names.tenant)/discounts", "credit-notes", "subscriptions", "api-keys", "clients", "events",
-            "budgets", "audit-log", "alerts", "admissions/\(side.names.reservation)",
+            "budgets", "audit-log", "alerts", "webhook-endpoints", "deliveries", "admissions/\(side.names.reservation)",
         ] {
             let shown = try await side.client.get("/api/v1/\(path)").expecting(200).text
             // A worker writes it while the test runs.

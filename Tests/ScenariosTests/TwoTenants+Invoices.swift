@@ -78,6 +78,8 @@ extension TwoTenants.Names {
     var discount: String { financeID(3) }
     var creditNote: String { financeID(4) }
     var alert: String { financeID(5) }
+    var delivery: String { financeID(8) }
+    var webhookEndpoint: String { "\(tenant)-hook" }
 
     /// Of a record among the tenant's finance records; the tenants are made in this order.
     private func financeID(_ kind: Int) -> String {

@@ -38,8 +38,8 @@ struct TwoTenants: Sendable {
                 (subject, "<subject>"), (subscription, "<subscription>"), (apiKey, "<api key>"), (client, "<client>"),
                 (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
                 (creditGrant, "<credit grant>"), (discount, "<discount>"), (budget, "<budget>"),
-                (reservation, "<reservation>"),
-                (creditNote, "<credit note>"), (alert, "<alert>"), (tenant, "<tenant>"),
+                (creditNote, "<credit note>"), (alert, "<alert>"), (webhookEndpoint, "<endpoint>"),
+                (delivery, "<delivery>"), (reservation, "<reservation>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
         }
@@ -63,7 +63,7 @@ struct TwoTenants: Sendable {
         private var ids: [String] {
             [
                 subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget,
-                reservation,
+                webhookEndpoint, delivery, reservation,
             ]
         }
 
@@ -119,12 +119,11 @@ struct TwoTenants: Sendable {
             INSERT INTO revoked_token (tenant_id, token_id, revoked_at, expires_at)
             SELECT tenant_id, gen_random_uuid(), '2026-11-23Z', '2030-01-01Z' FROM tenant;
             INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)
-            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client;
-            INSERT INTO webhook_event (tenant_id, event_id, event_type, occurred_at, operator_only, data)
-            SELECT tenant_id, gen_random_uuid(), 'webhook.test', '2026-11-23Z', false, '{}' FROM tenant
+            SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client
             """
         )
         try await server.database.run(financeRows)
+        try await server.database.run(webhookRows)
         return pair
     }
 

@@ -42,7 +42,8 @@ package struct TestServer: Sendable {
                 "TURNPIKE_MIGRATE": "false", "TURNPIKE_AUTH_FAILURES_PER_ADDRESS": "1000000",
                 "TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "1000000",
                 "TURNPIKE_MASTER_KEY": masterKey, "TURNPIKE_ISSUER": issuer,
-                "TURNPIKE_ADMISSION_DEADLINE_MS": "10000",
+                // The machine of a test may be busy.
+                "TURNPIKE_ADMISSION_DEADLINE_MS": "20000",
             ]
         )
         configure(&configuration)

@@ -3,6 +3,7 @@ import Identity
 import Invoicing
 import Testing
 import TurnpikeServer
+import Webhooks
 
 @Suite struct ConfigurationTests {
     private let minimal = ["DATABASE_URL": "postgres://u@h/d"]
@@ -52,6 +53,18 @@ import TurnpikeServer
         #expect(try Configuration(environment: minimal).seller == nil)
         #expect(throws: ConfigurationFault.self) {
             try Configuration(environment: minimal.merging(["TURNPIKE_SELLER_DETAILS": "Dublin"]) { $1 })
+        }
+    }
+
+    @Test func mailNeedsASenderAndAProgramByItsWholePath() throws {
+        let from = ["TURNPIKE_MAIL_FROM": "turnpike@example.com"]
+        let mail = try Configuration(environment: minimal.merging(from) { $1 }).mail
+        #expect(mail?.from.description == "turnpike@example.com" && mail?.path == "/usr/sbin/sendmail")
+        #expect(try Configuration(environment: minimal).mail == nil)
+        for faulty in [["TURNPIKE_MAIL_FROM": "a@b.c, d@e.f"], ["TURNPIKE_SENDMAIL": "sendmail"]] {
+            #expect(throws: ConfigurationFault.self) {
+                try Configuration(environment: minimal.merging(from) { $1 }.merging(faulty) { $1 })
+            }
         }
     }
 

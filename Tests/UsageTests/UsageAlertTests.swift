@@ -104,6 +104,7 @@ import Web
             for id in ["a", "b"] {
                 #expect(try await server.ingest(SentEvent(id)) == "accepted 1, unpriced 1")
             }
+            server.clock.advance(seconds: 1)
             try await server.ingest(SentEvent("c", time: "2026-11-09T23:00:00Z"))
             let expected = ["a", "c"].map { "unpriced_usage acme plan seconds \($0)" }
             #expect(try await Self.alerts(server) == expected)

@@ -182,6 +182,25 @@ struct DeliveryQueueTests {
         }
     }
 
+    @Test("what one endpoint takes quickly follows at once, not with the next look")
+    func attemptsFollowEachOther() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await Queue.run(urls: [receiver.url], events: 60) { queue in
+            var limits = DeliveryWorker.Limits()
+            limits.pause = .seconds(600)
+            let worker = queue.worker(limits)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await worker.run() }
+                let succeeded = Array(repeating: "succeeded 1", count: 60)
+                let isDone = try await eventually(within: .seconds(60)) { try await queue.states() == succeeded }
+                #expect(isDone)
+                group.cancelAll()
+            }
+            #expect(receiver.mostAtOnce <= limits.concurrencyPerEndpoint)
+        }
+    }
+
     @Test("an event is queued once for an endpoint, however many workers look")
     func fanOutIsOnce() async throws {
         try await Queue.run(urls: ["https://example.com/"], events: 0) { queue in

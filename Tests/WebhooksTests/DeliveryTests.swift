@@ -114,8 +114,11 @@ struct DeliveryTests {
             #expect(gone.received.count == 1)
             let told = try JSONValue(parsing: other.received[0].body)
             #expect(told["type"]?.string == "webhook_endpoint.disabled")
-            #expect(told["data"]?["endpoint"]?.string == "gone" && told["data"]?["reason"]?.string == "gone")
+            let detail = told["data"]?["detail"]
+            #expect(detail?["endpoint"]?.string == "gone" && detail?["reason"]?.string == "gone")
             #expect(told["data"]?["tenant"]?.string == "acme")
+            let alerts = try await server.operatorClient.get("/api/v1/alerts?tenant=acme").json["data"]
+            #expect(alerts?.elements?.map { $0["kind"]?.string } == ["webhook_endpoint_disabled"])
             let endpoint = try await server.operatorClient.get("/api/v1/webhook-endpoints/gone?tenant=acme").json
             #expect(endpoint["enabled"]?.bool == false && endpoint["disabled_reason"]?.string == "gone")
             let log = try await server.operatorClient.get("/api/v1/audit-log?action=webhook_endpoint.disabled").json

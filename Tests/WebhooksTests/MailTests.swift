@@ -69,6 +69,23 @@ struct MailTests {
         }
     }
 
+    @Test("whom mail is sent to is an operator's choice, also for a tenant's own events")
+    func tenantsChooseNoAddress() async throws {
+        let from = try #require(MailAddress("turnpike@example.com"))
+        try await HookStory.run(configure: { $0.mail = Sendmail(path: "/bin/true", from: from) }) { server in
+            let path = "/api/v1/webhook-endpoints"
+            let acme = try await server.client([.webhooksRead, .webhooksWrite], tenant: "acme")
+            let body = #"{"key": "post", "kind": "email", "url": "mailto:a@b.c", "events": ["*"]}"#
+            #expect(try await acme.post(path, body).code == "operator_only")
+            try await server.makeEndpoint("post", "mailto:ap@acme.example", #", "kind": "email", "tenant": "acme""#)
+            let moved = try await acme.patch("\(path)/post", #"{"url": "mailto:a@b.c"}"#)
+            #expect(moved.status == 403 && moved.code == "operator_only")
+            #expect(try await acme.patch("\(path)/post", #"{"events": ["invoice.paid"]}"#).status == 200)
+            try await server.tell([.invoicePaid])
+            #expect(try await server.deliveries(reach: ["succeeded"]))
+        }
+    }
+
     @Test("a program that fails makes a failed attempt that says why")
     func failuresAreTold() async throws {
         try await Self.withProgram("echo no such user; exit 67") { path, _ in

@@ -39,6 +39,56 @@ struct UpkeepTests {
         }
     }
 
+    @Test("of very much that waits for an endpoint when it is disabled nothing is tried, and all of it ends")
+    func disablingEndsEverything() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", receiver.url, events: "limit.reached")
+            let event = try await server.tell([.usageUnpriced])[0]
+            let beyond = DeliveryQueue.cancelBatch + 7
+            // Due in an hour, as after a failure.
+            try await server.database.run(
+                """
+                INSERT INTO webhook_delivery (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id,
+                    event_type, status, attempt_count, failure_count, next_attempt_at, created_at)
+                SELECT 0, gen_random_uuid(), 'ops', number, '\(event)', 'usage.unpriced', 'pending', 1, 1,
+                    '2026-11-23T09:00:00Z', '2026-11-23T08:00:00Z'
+                FROM generate_series(1, \(beyond)) AS number
+                """
+            )
+            let path = "/api/v1/webhook-endpoints/ops"
+            try await server.operatorClient.patch(path, #"{"enabled": false}"#).expecting(200)
+            server.clock.advance(seconds: 7_200)
+            try await server.withPool { pool in
+                let claims = try await pool.transaction(.worker) { transaction in
+                    try DeliveryQueue.claim(
+                        limit: 10,
+                        perEndpoint: 10,
+                        leaseSeconds: 30,
+                        at: server.clock.now,
+                        in: transaction
+                    ).count
+                }
+                #expect(claims == 0)
+                let worker = WebhookUpkeepWorker(
+                    pool: pool,
+                    metrics: DeliveryMetrics(),
+                    clock: server.clock.clock,
+                    logger: .silent
+                )
+                try await worker.cancel()
+            }
+            let states = try await server.column(
+                "SELECT status || ' ' || count(*) FROM webhook_delivery GROUP BY status ORDER BY 1"
+            )
+            #expect(states == ["canceled \(beyond)"])
+            #expect(receiver.received.isEmpty)
+            try await server.operatorClient.delete(path).expecting(204)
+            #expect(try await server.column("SELECT status FROM webhook_delivery LIMIT 1") == [])
+        }
+    }
+
     @Test("attempts are counted by outcome, and what waits by number and age")
     func deliveriesAreMeasured() async throws {
         let receiver = try WebhookReceiver { _ in .init(500) }

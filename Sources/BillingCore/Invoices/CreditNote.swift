@@ -13,6 +13,36 @@ package struct CreditableLine: Sendable, Hashable {
     }
 }
 
+extension [CreditableLine] {
+    /// The same lines with no more than an amount left of all of them together, and no more than so much tax of each
+    /// rate: in proportion to what is left of each, by largest remainder.
+    /// - Parameter most: tax included, in whole minor units; nothing where it is below zero.
+    package func limited(
+        to most: FixedDecimal,
+        taxes: [String: FixedDecimal],
+        currency: Currency
+    ) throws(DecimalError) -> [CreditableLine] {
+        let weights = map { Swift.max($0.left, .zero) }
+        var sum = FixedDecimal.zero
+        for weight in weights { sum = try sum.adding(weight) }
+        let whole = Swift.max(most, .zero)
+        guard sum > whole else { return self }
+        var taxLeft = taxes
+        var limited: [CreditableLine] = []
+        for (line, share) in zip(self, try LargestRemainder.split(whole, over: weights, currency: currency)) {
+            var parts: [LineTax] = []
+            for tax in line.taxes {
+                let part = try tax.amount.share(ofTaking: share, from: line.left, currency: currency)
+                let amount = Swift.min(part, Swift.max(taxLeft[tax.rateKey] ?? .zero, .zero))
+                taxLeft[tax.rateKey] = try (taxLeft[tax.rateKey] ?? .zero).subtracting(amount)
+                parts.append(LineTax(rateKey: tax.rateKey, amount: amount))
+            }
+            limited.append(CreditableLine(number: line.number, left: share, taxes: parts))
+        }
+        return limited
+    }
+}
+
 /// A part of a line that is taken back.
 package struct CreditedLine: Sendable, Hashable {
     package let number: Int
@@ -111,7 +141,7 @@ extension CreditableLine {
     fileprivate func taking(_ part: FixedDecimal, currency: Currency) throws(DecimalError) -> CreditedLine {
         var taxLeft = FixedDecimal.zero
         for tax in taxes { taxLeft = try taxLeft.adding(tax.amount) }
-        let tax = try taxLeft.share(part, of: left, currency: currency)
+        let tax = try taxLeft.share(ofTaking: part, from: left, currency: currency)
         let shares = try LargestRemainder.split(tax, over: taxes.map(\.amount), currency: currency)
         return CreditedLine(
             number: number,
@@ -119,23 +149,5 @@ extension CreditableLine {
             taxes: zip(taxes, shares).map { LineTax(rateKey: $0.rateKey, amount: $1) },
             tax: tax
         )
-    }
-}
-
-extension FixedDecimal {
-    /// `self x part / whole`, rounded half away from zero to the minor unit. All are whole minor units, not below zero,
-    /// `part` at most `whole`, and `whole` above zero.
-    fileprivate func share(
-        _ part: FixedDecimal,
-        of whole: FixedDecimal,
-        currency: Currency
-    ) throws(DecimalError) -> FixedDecimal {
-        let unit = UInt128(PowersOfTen.narrow(FixedDecimal.fractionalDigits - currency.minorUnits))
-        let units = [self, part, whole].map { $0.unscaled.magnitude / unit }
-        precondition(units[2] > 0 && units[1] <= units[2], "a part is at most the whole")
-        let product = units[0].multipliedFullWidth(by: units[1])
-        let (quotient, remainder) = units[2].dividingFullWidth((high: product.high, low: product.low))
-        let rounded = remainder >= units[2] - remainder ? quotient + 1 : quotient
-        return try FixedDecimal(validating: Int128(rounded * unit))
     }
 }

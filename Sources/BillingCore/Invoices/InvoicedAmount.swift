@@ -85,8 +85,9 @@ extension InvoicedAmount {
 }
 
 extension FixedDecimal {
-    /// The share of this amount that belongs to a part of a whole, in whole minor units: all of it when the part is the
-    /// whole. None where this is more than the whole, so that it can't be a share of it.
+    /// The share of this amount that belongs to a part of a whole, `self x part / whole`, rounded half away from zero
+    /// to the minor unit: all of it when the part is the whole. None where this is more than the whole, so that it
+    /// can't be a share of it.
     func share(
         ofTaking part: FixedDecimal,
         from whole: FixedDecimal,

@@ -25,9 +25,9 @@ package enum RateDecision: Sendable, Hashable {
 extension GenericCellRate {
     /// Decides by the generic cell rate algorithm (ITU-T I.371, annex A, in its form of virtual scheduling).
     ///
-    /// The state is one instant: the theoretical arrival time of the next unit at the steady pace, in microseconds since
-    /// 1970 with 12 fractional digits. The interval between units is rounded up at the twelfth of them, so that no
-    /// rounding ever lets more through than the limit says.
+    /// The state is one instant: the theoretical arrival time of the next unit at the steady pace, in microseconds
+    /// since 1970 with 12 fractional digits. The interval between units is rounded up at the twelfth of them, so that
+    /// no rounding ever lets more through than the limit says.
     /// - Parameters:
     ///   - arrival: the stored state; nil before the first use.
     ///   - units: how many are used at once; zero or more.

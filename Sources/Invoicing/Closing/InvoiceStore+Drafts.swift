@@ -4,8 +4,8 @@ import Postgres
 import Web
 
 extension InvoiceStore {
-    /// Drafts whose grace is over, of a part of the tenants: those that wait longest first, and of those that were
-    /// drafted together the earlier period's.
+    /// Drafts whose grace is over, of a part of the tenants: those that wait longest, and of a tenant's the earlier
+    /// period's first, whenever each was drafted.
     static func dueDrafts(
         at now: Instant,
         _ part: Int,
@@ -16,10 +16,14 @@ extension InvoiceStore {
         try transaction.query(
             """
             SELECT tenant_id, invoice_id
-            FROM invoice
-            WHERE status = 'draft' AND issued_at <= \(now) AND tenant_id % \(Int64(parts)) = \(Int64(part))
-            ORDER BY issued_at, tenant_id, kind <> 'opening', period_index, invoice_id
-            LIMIT \(limit)
+            FROM (
+                SELECT tenant_id, invoice_id, kind, period_index
+                FROM invoice
+                WHERE status = 'draft' AND issued_at <= \(now) AND tenant_id % \(Int64(parts)) = \(Int64(part))
+                ORDER BY issued_at, tenant_id, kind <> 'opening', period_index, invoice_id
+                LIMIT \(limit)
+            ) AS due
+            ORDER BY tenant_id, kind <> 'opening', period_index, invoice_id
             """
         ) { row throws(PostgresError) in (try row.next(), try row.next()) }
     }
@@ -61,6 +65,22 @@ extension InvoiceStore {
 }
 
 extension InvoiceStore {
+    /// The draft of an adjustment of an adjustment's subscription; nil for an invoice of another kind.
+    static func draftAdjustment(
+        of invoice: StoredInvoice,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> InvoiceID? {
+        guard invoice.kind == .adjustment else { return nil }
+        return try transaction.first(
+            """
+            SELECT invoice_id
+            FROM invoice
+            WHERE tenant_id = \(invoice.tenantID) AND subscription_id = \(invoice.subscriptionID)
+                AND status = 'draft' AND kind = 'adjustment'
+            """
+        ) { row throws(PostgresError) in try row.next() }
+    }
+
     /// A draft of the same subscription that comes before another.
     static func earlierDraft(
         than draft: StoredInvoice,

@@ -133,6 +133,7 @@ struct InvoiceRebuild {
         records.ledgers[invoice.tenantID] = document.ledgerSequence
         try pin(&records)
         try pinSubscription(&records, in: transaction)
+        let mayMissUncosted = records.counters.values.contains { $0.contains { !$0.state.uncosted.isExact } }
         records.counters = try counters(records, in: transaction)
         var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
         preparation.pinnedLines = stored.lines
@@ -143,6 +144,7 @@ struct InvoiceRebuild {
         whole.document.number = document.number
         whole.document.finalizedAt = document.finalizedAt
         whole.document.dueAt = document.dueAt
+        if mayMissUncosted { whole.document.facts.unpriced.missUncosted(of: document.facts.unpriced) }
         return whole
     }
 
@@ -249,6 +251,22 @@ struct InvoiceRebuild {
             try recount.add(eventsOf: interval, throughSequence: sequence, in: transaction)
         }
         return Dictionary(grouping: try recount.countedRows(), by: \.key.period)
+    }
+}
+
+extension [InvoiceFacts.Unpriced] {
+    /// Leaves out what of the usage without a known cost an invoice did not know, because its counters were made before
+    /// all of that was noted. An invoice that says more than there is stays another.
+    fileprivate mutating func missUncosted(of pinned: [InvoiceFacts.Unpriced]) {
+        let known = pinned.filter { $0.uncosted != nil }
+        let isPart = known.allSatisfy { use in
+            contains { other in
+                other.feature == use.feature && other.cell == use.cell
+                    && other.uncosted?.period == use.uncosted?.period
+                    && (other.uncosted?.events ?? 0) >= (use.uncosted?.events ?? 0)
+            }
+        }
+        if isPart { self = filter { $0.uncosted == nil } + known }
     }
 }
 

@@ -2,7 +2,8 @@ import BillingCore
 import Catalog
 
 /// What the invoices of a subscription that stand charge for items, tax included, less what credit notes took back: so
-/// that what a later invoice has given back of an item can't be taken back a second time.
+/// that what a later invoice has given back of an item can't be taken back a second time. Items of a period whose
+/// amounts depend on each other count together too: what one of them gives back may be another's.
 struct ChargedItems {
     private struct Item: Hashable {
         let periodIndex: Int
@@ -25,10 +26,17 @@ struct ChargedItems {
     private struct Sum {
         var amount = FixedDecimal.zero
         var taxes: [String: FixedDecimal] = [:]
+
+        mutating func add(_ line: CreditableLine) throws(DecimalError) {
+            amount = try amount.adding(line.left)
+            for tax in line.taxes { taxes[tax.rateKey] = try (taxes[tax.rateKey] ?? .zero).adding(tax.amount) }
+        }
     }
 
     private let isTaxInclusive: Bool
     private var items: [Item: Sum] = [:]
+    /// What the items of a period charge together, but for fees in advance.
+    private var periods: [Int: Sum] = [:]
 
     init(isTaxInclusive: Bool) {
         self.isTaxInclusive = isTaxInclusive
@@ -40,12 +48,8 @@ struct ChargedItems {
         less taken: [CreditNoteStore.Credited]
     ) throws(DecimalError) {
         for (line, left) in zip(lines, try left(of: lines, less: taken)) {
-            var sum = items[Item(line)] ?? Sum()
-            sum.amount = try sum.amount.adding(left.left)
-            for tax in left.taxes {
-                sum.taxes[tax.rateKey] = try (sum.taxes[tax.rateKey] ?? .zero).adding(tax.amount)
-            }
-            items[Item(line)] = sum
+            try items[Item(line), default: Sum()].add(left)
+            if line.dependsOnPeriod { try periods[line.periodIndex, default: Sum()].add(left) }
         }
     }
 
@@ -53,6 +57,22 @@ struct ChargedItems {
     /// together still charge for its item.
     func creditable(
         _ lines: [StoredInvoiceLine],
+        less taken: [CreditNoteStore.Credited],
+        currency: Currency
+    ) throws(DecimalError) -> [CreditableLine] {
+        var creditable = try creditable(byItem: lines, less: taken)
+        for index in Set(lines.filter(\.dependsOnPeriod).map(\.periodIndex)).sorted() {
+            let own = lines.indices.filter { lines[$0].dependsOnPeriod && lines[$0].periodIndex == index }
+            let charged = periods[index] ?? Sum()
+            let limited = try own.map { creditable[$0] }
+                .limited(to: charged.amount, taxes: charged.taxes, currency: currency)
+            for (position, line) in zip(own, limited) { creditable[position] = line }
+        }
+        return creditable
+    }
+
+    private func creditable(
+        byItem lines: [StoredInvoiceLine],
         less taken: [CreditNoteStore.Credited]
     ) throws(DecimalError) -> [CreditableLine] {
         var creditable: [CreditableLine] = []
@@ -106,4 +126,9 @@ struct ChargedItems {
         }
         return left
     }
+}
+
+extension StoredInvoiceLine {
+    /// Whether its amount depends on those of other items of its period: on all but fees in advance.
+    fileprivate var dependsOnPeriod: Bool { item != .feeInAdvance }
 }

@@ -4,7 +4,7 @@ import Identity
 package import Postgres
 package import Web
 
-/// `/invoices/{id}/credit-notes` and `/credit-notes`.
+/// `/invoices/{id}/credit-notes` and `/credit-notes`, also on paper.
 package struct CreditNoteRoutes: Sendable {
     let desk: InvoicingDesk
 
@@ -24,6 +24,12 @@ package struct CreditNoteRoutes: Sendable {
         )
         operations.get("/credit-notes", "listCreditNotes", scope: .invoicesRead) { try await list($0, $1) }
         operations.get("/credit-notes/{id}", "getCreditNote", scope: .invoicesRead) { try await get($0, $1) }
+        operations.get("/credit-notes/{id}.html", "getCreditNotePage", scope: .invoicesRead) {
+            try await printable($0, $1).page()
+        }
+        operations.get("/credit-notes/{id}.pdf", "getCreditNotePDF", scope: .invoicesRead) {
+            try await printable($0, $1).pdf()
+        }
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
@@ -57,13 +63,33 @@ package struct CreditNoteRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try .json(CreditNoteBody(try await note(request, context) { note, _ in note }))
+    }
+
+    private func printable(_ request: APIRequest, _ context: RequestContext) async throws -> PrintableInvoice {
+        let (catalog, now) = (desk.catalog.current, context.clock.now())
+        return try await note(request, context) { note, transaction in
+            let invoice = try InvoiceReading.whole(note.invoiceID, catalog: catalog, now: now, in: transaction)
+            guard let invoice else { throw InvoiceFault.creditNoteNotFound(note.id.description) }
+            return try PrintableInvoice(note, of: invoice)
+        }
+    }
+
+    /// What is made of the credit note in the path, if the caller may know of it.
+    private func note<Value: Sendable>(
+        _ request: APIRequest,
+        _ context: RequestContext,
+        _ make: @escaping @Sendable (StoredCreditNote, borrowing Transaction) throws -> Value
+    ) async throws -> Value {
         try request.query().finish()
         let id = try request.id(CreditNoteID.self, of: "credit_note")
-        let found = try await desk.read(context) { try CreditNoteStore.find(id, in: $0) }
-        guard let found, context.principal.mayAccess(tenant: found.tenantID) else {
-            throw InvoiceFault.creditNoteNotFound(id.description).problem
+        return try await desk.read(context) { transaction in
+            let found = try CreditNoteStore.find(id, in: transaction)
+            guard let found, context.principal.mayAccess(tenant: found.tenantID) else {
+                throw InvoiceFault.creditNoteNotFound(id.description)
+            }
+            return try make(found, transaction)
         }
-        return try .json(CreditNoteBody(found))
     }
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

@@ -35,7 +35,7 @@ struct CreditNoteService: Sendable {
         var charged = ChargedItems(isTaxInclusive: document.facts.billing.tax.isInclusive)
         try charged.add(lines, less: taken[id] ?? [])
         for (other, lines) in standing { try charged.add(lines, less: taken[other] ?? []) }
-        let creditable = try charged.creditable(lines, less: taken[id] ?? [])
+        let creditable = try charged.creditable(lines, less: taken[id] ?? [], currency: document.currency)
         let arithmetic = try credit(input, document, creditable, invoice)
         let after = try invoice.credited(by: arithmetic.amount, due: document.amounts.due, at: now)
         transaction.enqueue(InvoiceStore.credit(after.invoice))

@@ -2,13 +2,15 @@ package import BillingCore
 package import Web
 
 /// Invoices as a table: one record per line, with the invoice's own facts repeated on each, so that a spreadsheet can
-/// filter and add up. The column `total` adds up to the invoice's total.
+/// filter and add up. The column `total` adds up to the invoice's total; the columns behind it say the same on each
+/// record of an invoice.
 package enum InvoiceCSV {
     package static let columns = [
         "invoice_id", "invoice_number", "invoice_kind", "status", "tenant", "tenant_name", "currency", "issued_at",
         "due_at", "period_start", "period_end", "line", "kind", "description", "feature", "cell", "plan",
         "plan_version", "price_model", "line_period_start", "line_period_end", "quantity", "unit", "amount_unrounded",
-        "amount", "discount", "credit", "tax_rates", "tax", "total",
+        "amount", "discount", "credit", "tax_rates", "tax", "total", "invoice_total", "paid_by_credit", "amount_due",
+        "paid_at", "reissue_of",
     ]
 
     /// The file of one invoice, with its header.
@@ -24,10 +26,11 @@ package enum InvoiceCSV {
     /// The records of one invoice, without a header. Throws when the parts of a line don't add up in range.
     package static func append(_ document: PrintableInvoice, to writer: inout CSVWriter) throws(DecimalError) {
         for (index, line) in document.lines.enumerated() {
-            try writer.append(facts(of: document) + record(of: line, index: index))
+            try writer.append(facts(of: document) + record(of: line, index: index) + payment(of: document))
         }
         for (index, use) in document.unpriced.enumerated() {
-            writer.append(facts(of: document) + record(of: use, index: document.lines.count + index, document))
+            let record = record(of: use, index: document.lines.count + index, document)
+            writer.append(facts(of: document) + record + payment(of: document))
         }
     }
 
@@ -37,6 +40,14 @@ package enum InvoiceCSV {
             .text(document.tenantKey), .text(document.tenant.name), .text(document.currency),
             .optional(document.issuedAt?.description), .optional(document.dueAt?.description),
             .text(document.period.start.description), .text(document.period.end.description),
+        ]
+    }
+
+    private static func payment(of document: PrintableInvoice) -> [CSVWriter.Field] {
+        let payment = document.payment
+        return [
+            .number(payment.total), .number(payment.paidByCredit), .number(payment.amountDue),
+            .optional(payment.paidAt?.description), .optional(payment.reissueOf),
         ]
     }
 

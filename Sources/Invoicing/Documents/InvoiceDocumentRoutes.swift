@@ -1,6 +1,5 @@
 import BillingCore
 package import Catalog
-import HTTPTypes
 package import Postgres
 package import Web
 
@@ -17,49 +16,16 @@ package struct InvoiceDocumentRoutes: Sendable {
 
     package func register(in operations: Operations) {
         operations.get("/invoices/export", "exportInvoices", scope: .invoicesRead, handler: export)
-        operations.get("/invoices/{id}.html", "getInvoicePage", scope: .invoicesRead, handler: page)
-        operations.get("/invoices/{id}.pdf", "getInvoicePDF", scope: .invoicesRead, handler: pdf)
-        operations.get("/invoices/{id}.csv", "getInvoiceCSV", scope: .invoicesRead, handler: csv)
-        operations.get("/invoices/{id}/explain", "explainInvoice", scope: .invoicesRead, handler: explain)
-    }
-
-    @Sendable
-    private func page(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let invoice = try await printable(request, context)
-        let page = try InvoiceHTML.shared.get()
-        var answer = Answer.text(page.render(invoice), contentType: "text/html; charset=utf-8")
-        answer.headers[.contentSecurityPolicy] = page.contentSecurityPolicy
-        answer.headers[.contentDisposition] = Self.disposition("inline", invoice, "html")
-        answer.headers[.referrerPolicy] = "no-referrer"
-        return answer
-    }
-
-    @Sendable
-    private func pdf(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let invoice = try await printable(request, context)
-        do {
-            var answer = Answer(contentType: "application/pdf", bytes: try InvoicePDF.render(invoice))
-            answer.headers[.contentDisposition] = Self.disposition("inline", invoice, "pdf")
-            return answer
-        } catch PDFError.noFont {
-            throw Problem(
-                .serviceUnavailable,
-                code: "pdf_unavailable",
-                detail: "The service has no font to write a PDF with. HTML and CSV work.",
-                underlying: PDFError.noFont
-            )
+        operations.get("/invoices/{id}.html", "getInvoicePage", scope: .invoicesRead) {
+            try await printable($0, $1).page()
         }
-    }
-
-    @Sendable
-    private func csv(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let invoice = try await printable(request, context)
-        var answer = Answer(
-            contentType: ExportFormat.csv.contentType,
-            bytes: try InvoiceCSV.file(invoice)
-        )
-        answer.headers[.contentDisposition] = Self.disposition("attachment", invoice, "csv")
-        return answer
+        operations.get("/invoices/{id}.pdf", "getInvoicePDF", scope: .invoicesRead) {
+            try await printable($0, $1).pdf()
+        }
+        operations.get("/invoices/{id}.csv", "getInvoiceCSV", scope: .invoicesRead) {
+            try await printable($0, $1).csv()
+        }
+        operations.get("/invoices/{id}/explain", "explainInvoice", scope: .invoicesRead, handler: explain)
     }
 
     @Sendable
@@ -100,16 +66,4 @@ package struct InvoiceDocumentRoutes: Sendable {
     private func whole(_ request: APIRequest, _ context: RequestContext) async throws -> WholeInvoice {
         try await InvoiceReading.whole(in: request, context, catalog: catalog, pool: pool)
     }
-
-    /// The number makes the name of the file, the id where there is none; both are made of harmless characters.
-    private static func disposition(_ kind: String, _ invoice: PrintableInvoice, _ ending: String) -> String {
-        let name = (invoice.number ?? invoice.id ?? "invoice").filter { character in
-            character.isASCII && (character.isLetter || character.isNumber || "-_.".contains(character))
-        }
-        return #"\#(kind); filename="\#(name).\#(ending)""#
-    }
-}
-
-extension HTTPField.Name {
-    fileprivate static let referrerPolicy = Self(constant: "Referrer-Policy")
 }

@@ -1,22 +1,32 @@
 /// The table of an invoice's lines as HTML and PDF both show it: for each line a row, and below it rows that say how
-/// its amount comes about.
+/// its amount comes about, and what it adds to the total. Steps of a price are exact and have a column of their own, so
+/// that the column of amounts adds up.
 struct InvoiceTable: Sendable, Hashable {
-    static let columns = ["Description", "Quantity", "Unit price", "Amount"]
+    static let columns = ["Description", "Quantity", "Unit price", "Step", "Amount"]
 
     struct Row: Sendable, Hashable {
         let description: String
         let quantity: String
         let unitPrice: String
+        /// What a step of the price comes to, exact.
+        let step: String
         let amount: String
 
-        init(_ description: String, quantity: String = "", unitPrice: String = "", amount: String = "") {
+        init(
+            _ description: String,
+            quantity: String = "",
+            unitPrice: String = "",
+            step: String = "",
+            amount: String = ""
+        ) {
             self.description = description
             self.quantity = quantity
             self.unitPrice = unitPrice
+            self.step = step
             self.amount = amount
         }
 
-        var cells: [String] { [description, quantity, unitPrice, amount] }
+        var cells: [String] { [description, quantity, unitPrice, step, amount] }
     }
 
     /// One line of the invoice with its details, kept together on a page where that is possible.
@@ -55,6 +65,7 @@ extension InvoiceTable.Group {
             let label = tax.isIncluded ? "\(tax.label), included" : tax.label
             details.append(InvoiceTable.Row(label, amount: amounts(tax.amount)))
         }
+        if line.total != line.amount { details.append(InvoiceTable.Row("Line total", amount: amounts(line.total))) }
         let quantity = line.quantity.map { amounts($0) + (line.unit.isEmpty ? "" : " \(line.unit)") }
         self.line = InvoiceTable.Row(
             line.description,
@@ -72,7 +83,7 @@ extension InvoiceTable.Group {
             flat.map { "\(tier.label), with \(amounts($0)) flat" } ?? tier.label,
             quantity: amounts(tier.quantity),
             unitPrice: tier.unitAmount.map(amounts) ?? "",
-            amount: amounts(tier.amount)
+            step: amounts(tier.amount)
         )
     }
 }

@@ -29,6 +29,13 @@ extension PrintableInvoice {
             issuedAt: document.finalizedAt,
             dueAt: document.dueAt,
             documentedAt: document.finalizedAt ?? invoice.period.end,
+            payment: Payment(
+                total: text(document.amounts.total),
+                paidByCredit: text(document.amounts.paidByCredit),
+                amountDue: text(document.amounts.due),
+                paidAt: invoice.paidAt,
+                reissueOf: invoice.reissueOf?.description
+            ),
             facts: Self.facts(of: whole, zone: zone),
             lines: lines,
             totals: try Self.totals(of: whole, text),
@@ -204,7 +211,7 @@ extension TaxRate {
 
 extension InvoiceFacts {
     /// Below the tenant's name: address, tax number, email.
-    fileprivate var addressLines: [String] {
+    var addressLines: [String] {
         let address = billing.address
         let city = [address?.postalCode, address?.city].compactMap { $0 }.joined(separator: " ")
         let lines = [

@@ -43,6 +43,16 @@ package struct PrintableInvoice: Sendable, Hashable {
         }
     }
 
+    /// What is to be paid and was, as a table repeats it on each line.
+    package struct Payment: Sendable, Hashable {
+        package var total: String
+        package var paidByCredit: String
+        package var amountDue: String
+        package var paidAt: Instant?
+        /// The id of the voided invoice that this one stands in place of.
+        package var reissueOf: String?
+    }
+
     /// UUIDv7; nil for what is not stored.
     package var id: String?
     /// Nil until it is finalised.
@@ -63,6 +73,7 @@ package struct PrintableInvoice: Sendable, Hashable {
     package var dueAt: Instant?
     /// The moment that a file made of this document bears, so that the same invoice always gives the same file.
     package var documentedAt: Instant
+    package var payment: Payment
     package var facts: [Fact]
     package var lines: [Line]
     package var totals: [Total]
@@ -83,6 +94,7 @@ package struct PrintableInvoice: Sendable, Hashable {
         issuedAt: Instant? = nil,
         dueAt: Instant? = nil,
         documentedAt: Instant,
+        payment: Payment,
         facts: [Fact] = [],
         lines: [Line] = [],
         totals: [Total] = [],
@@ -102,6 +114,7 @@ package struct PrintableInvoice: Sendable, Hashable {
         self.issuedAt = issuedAt
         self.dueAt = dueAt
         self.documentedAt = documentedAt
+        self.payment = payment
         self.facts = facts
         self.lines = lines
         self.totals = totals

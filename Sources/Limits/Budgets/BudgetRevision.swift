@@ -12,12 +12,12 @@ struct BudgetRevision: Sendable {
     /// budget, under the locks of `BudgetService.lock`. Thresholds that use has met already and that did not fire, or
     /// fired and were no longer met in between, fire now.
     func apply(_ budget: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
-        guard let window = budget.window, budget.isActive else { return }
+        guard budget.window != nil, budget.isActive else { return }
+        let limit = Limit(budget)
         let states = try transaction.query(
-            LimitStateStore.follow(budget, amount: window.amount, at: now),
+            LimitStateStore.follow([limit], of: nil, at: now),
             LimitStateStore.decode
         )
-        let limit = Limit(budget)
         let keys = try tenantKeys(of: budget, states, in: transaction)
         let counted = states.map { CountedLimit(limit: limit, state: $0, tenantKey: keys[$0.row.tenant]) }
         let drafts = LimitAlerts.due(counted, catalog: catalog.current, at: now, in: transaction)

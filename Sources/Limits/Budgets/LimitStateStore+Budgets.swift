@@ -51,48 +51,11 @@ extension LimitStateStore {
             AND state.window_end > \(now) AND state.scope_value NOT LIKE '#%'
         """
     }
-
-    /// Puts a changed budget in force in its rows of present and coming windows, and returns them. What exceeds a
-    /// lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold (promise P3). Of
-    /// the thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
-    static func follow(_ budget: Budget, amount: FixedDecimal, at now: Instant) -> SQL {
-        """
-        INSERT INTO limit_state AS state (
-            tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
-            limit_revision
-        )
-        SELECT tenant_id, limit_id, scope_value, window_start, window_end, 0, 0, 0, \(amount), \(budget.revision)
-        FROM limit_state
-        WHERE limit_id = \(budget.id) AND window_start >= \(budget.earliestWindowStart(at: now))
-            AND window_end > \(now) AND scope_value NOT LIKE '#%'
-        ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value, window_start
-        ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
-            overshoot = greatest(state.overshoot, state.used + state.held - excluded.limit_amount),
-            thresholds_fired = ARRAY(
-                SELECT threshold
-                FROM unnest(state.thresholds_fired) AS threshold
-                WHERE state.used * 100 >= excluded.limit_amount * threshold
-                ORDER BY threshold
-            )
-        RETURNING \(returned)
-        """
-    }
 }
 
 extension Budget {
     /// No window that contains the present starts earlier: it lets the index find the rows of such windows.
     fileprivate func earliestWindowStart(at now: Instant) -> Instant {
-        let longestSeconds: Int64? =
-            switch window?.kind {
-            case .minute: 60
-            case .hour: 3_600
-            // Clocks that are set back make a day longer, by an hour or two as a rule.
-            case .day: 2 * 86_400
-            case .week: 9 * 86_400
-            case .month, .billingPeriod: 33 * 86_400
-            case .lifetime, nil: nil
-            }
-        return longestSeconds.map { now.adding(seconds: -$0) } ?? .minimum
+        window?.kind.earliestStart(ofWindowAt: now) ?? .minimum
     }
 }

@@ -143,22 +143,7 @@ struct CostRerating: Sendable {
             }
             let place = locator.place(of: stored.time)
             late.note(place, of: tenant.id, at: now)
-            counted.append(
-                PendingEvent(
-                    event: stored.event,
-                    time: stored.time,
-                    receivedAt: stored.receivedAt,
-                    index: 0,
-                    measurements: Metering.measureStored(
-                        stored.event,
-                        features: shared.features(of: stored.event.type, at: stored.catalogVersion),
-                        under: place?.planVersion,
-                        cost: event.measured
-                    ),
-                    place: place,
-                    cost: event.call.map(CallCost.priced) ?? .none
-                )
-            )
+            counted.append(event.measured(at: place, shared))
         }
         var alerts = UsageAlerts(at: now)
         for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
@@ -230,6 +215,26 @@ struct RatedEvent: Sendable {
     /// Nil while the set is not stored.
     var priceSet: PriceSetID? {
         if let set { set.id } else { stored.cost?.priceSet }
+    }
+}
+
+extension RatedEvent {
+    /// The event as it is counted now.
+    fileprivate func measured(at place: EventPlace?, _ shared: CatalogSnapshot) -> PendingEvent {
+        PendingEvent(
+            event: stored.event,
+            time: stored.time,
+            receivedAt: stored.receivedAt,
+            index: 0,
+            measurements: Metering.measureStored(
+                stored.event,
+                features: shared.features(of: stored.event.type, at: stored.catalogVersion),
+                under: place?.planVersion,
+                cost: measured
+            ),
+            place: place,
+            cost: call.map(CallCost.priced) ?? .none
+        )
     }
 }
 

@@ -5,10 +5,11 @@ package import Postgres
 
 /// What open reservations hold of a limit on a tenant's charges.
 ///
-/// Money follows the tiers: what is held is the most that the held usage can add to the charges, worked out from what is
-/// used and held in all, and never a sum of amounts by reservation, of which each could still hope for the free tier.
-/// So a reservation holds quantities, each in a row of `limit_state` beside the limit's own: one for each counter and
-/// part of its total. The limit's own row holds the amount that follows from them, worked out anew whenever one changes.
+/// Money follows the tiers: what is held is the most that the held usage can add to the charges, worked out from what
+/// is used and held in all, and never a sum of amounts by reservation, of which each could still hope for the free
+/// tier. So a reservation holds quantities, each in a row of `limit_state` beside the limit's own: one for each counter
+/// and part of its total. The limit's own row holds the amount that follows from them, worked out anew whenever one
+/// changes.
 package struct ChargeHolds: Sendable {
     /// What of a counter's total is held.
     package enum Part: String, Sendable, Hashable, CaseIterable {
@@ -23,8 +24,8 @@ package struct ChargeHolds: Sendable {
     /// - Parameters:
     ///   - row: the limit's own row.
     ///   - wanted: counters that may come to be held, beside those that are.
-    /// - Throws: `StaleCatalog` when the snapshot does not know the period of a counter: what it holds is never priced at
-    ///   zero for that.
+    /// - Throws: `StaleCatalog` when the snapshot does not know the period of a counter: what it holds is never priced
+    ///   at zero for that.
     package init(
         of row: LimitRow,
         tenant: TenantSnapshot,
@@ -118,8 +119,8 @@ extension ChargeHolds {
 // MARK: After a change of usage
 
 extension ChargeHolds {
-    /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked rows.
-    /// What `used` and `held` together have grown by is overshoot: no reservation held it.
+    /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked
+    /// rows. What `used` and `held` together have grown by is overshoot: no reservation held it.
     /// - Parameter changed: the limits' own rows as they are now, and by how much their use was changed.
     package static func recompute(
         _ changed: [(state: LimitState, used: FixedDecimal, tenant: TenantSnapshot)],

@@ -4,8 +4,8 @@ import Limits
 import Postgres
 
 /// The reservations that a flush's events settle. The first event of one frees its whole hold, unless it says that more
-/// will follow: then it frees as much of each row as it uses. An event that comes when its reservation is no longer held
-/// counts in full, like one that was never admitted.
+/// will follow: then it frees as much of each row as it uses. An event that comes when its reservation is no longer
+/// held counts in full, like one that was never admitted.
 struct Settlements {
     /// What each reservation still holds; absent where it is not held.
     private var holds: [TenantReservation: [LimitRow: FixedDecimal]] = [:]

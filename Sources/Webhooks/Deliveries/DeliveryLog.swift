@@ -32,6 +32,7 @@ enum DeliveryLog {
 
     /// More than any delivery gets, however often it is asked for again.
     private static let attemptLimit = 500
+    private static let removalBatch = 2_000
 
     /// The newest first.
     static func list(
@@ -120,6 +121,23 @@ enum DeliveryLog {
             .worker,
             "SELECT count(*), min(created_at) FROM webhook_delivery WHERE status = 'pending'"
         ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
+    }
+
+    /// Deletes some of the deliveries of an endpoint that wait for nothing. Tells whether there may be more.
+    static func removeFinished(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
+        let removed = try await pool.execute(
+            .interactive,
+            """
+            DELETE FROM webhook_delivery
+            WHERE (tenant_id, delivery_id) IN (
+                SELECT tenant_id, delivery_id FROM webhook_delivery
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status <> 'pending'
+                ORDER BY delivery_id
+                LIMIT \(removalBatch)
+            )
+            """
+        )
+        return removed == removalBatch
     }
 
     /// Deletes some of the deliveries made before a time. Returns how many.

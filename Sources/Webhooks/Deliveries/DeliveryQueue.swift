@@ -6,6 +6,8 @@ import Web
 enum DeliveryQueue {
     /// Held while deliveries are claimed, so that the bound on an endpoint holds over all replicas.
     private static let claimLockID: Int64 = 0x7475_726E_686F_6F6B
+    /// How many deliveries one statement ends: few enough for it to be quick.
+    static let cancelBatch = 5_000
 
     static func insert(_ deliveries: [DeliveryRecord], in transaction: borrowing Transaction) {
         guard !deliveries.isEmpty else { return }
@@ -60,7 +62,11 @@ enum DeliveryQueue {
             ) AS following
         ), due AS (
             SELECT waiting.tenant_id, waiting.delivery_id, waiting.next_attempt_at
-            FROM busy CROSS JOIN LATERAL (
+            FROM busy
+            JOIN webhook_endpoint AS endpoint
+                ON endpoint.tenant_id = busy.tenant_id AND endpoint.endpoint_key = busy.endpoint_key
+                AND endpoint.enabled
+            CROSS JOIN LATERAL (
                 SELECT tenant_id, delivery_id, next_attempt_at FROM webhook_delivery
                 WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key AND status = 'pending'
                     AND next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))
@@ -94,7 +100,8 @@ enum DeliveryQueue {
         """
     }
 
-    /// Ends what waits for an endpoint. The endpoint is locked.
+    /// Ends what waits for an endpoint that is being disabled, which is locked. Of very much that waits only some: the
+    /// rest is tried no more, and ended by `cancelWaitingForDisabled`.
     static func cancelWaiting(
         for endpoint: WebhookEndpointID,
         at now: Instant,
@@ -104,7 +111,32 @@ enum DeliveryQueue {
             """
             UPDATE webhook_delivery
             SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
-            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
+            WHERE (tenant_id, delivery_id) IN (
+                SELECT tenant_id, delivery_id FROM webhook_delivery
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
+                ORDER BY next_attempt_at, delivery_id
+                LIMIT \(cancelBatch)
+            )
+            """
+        )
+    }
+
+    /// Ends some of what waits for endpoints that are disabled. Returns how many.
+    static func cancelWaitingForDisabled(at now: Instant, limit: Int = cancelBatch, pool: PostgresPool) async throws
+        -> Int
+    {
+        try await pool.execute(
+            .worker,
+            """
+            UPDATE webhook_delivery
+            SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
+            WHERE (tenant_id, delivery_id) IN (
+                SELECT tenant_id, delivery_id
+                FROM webhook_delivery JOIN webhook_endpoint USING (tenant_id, endpoint_key)
+                WHERE status = 'pending' AND NOT enabled
+                ORDER BY tenant_id, delivery_id
+                LIMIT \(limit)
+            )
             """
         )
     }

@@ -1,17 +1,18 @@
 package import BillingCore
 import Identity
 import Postgres
-import Web
+package import Web
 
 /// An endpoint that the service has stopped using, because it is gone or nothing reaches it.
 package struct DisabledEndpoint: Sendable {
     /// Whose it is; `TenantID.operatorWide` for the operator's own.
     package let tenant: TenantID
+    /// Nil for the operator's own.
+    package let tenantKey: String?
     package let key: String
-    /// `gone` or `failing`.
-    package let reason: String
-    /// `webhook_endpoint.disabled`, for the other endpoints.
-    package let event: OutboxEvent
+    package let disabledAt: Instant
+    /// Which endpoint, and why: `gone` or `failing`.
+    package let detail: JSONValue
 }
 
 /// Stops using endpoints.
@@ -57,22 +58,17 @@ struct EndpointDisabling: Sendable {
             before: WebhookEndpointBody(endpoint, tenantKey: tenantKey),
             after: after
         )
-        let event = OutboxEvent(
-            id: ids.next(),
+        let notice = DisabledEndpoint(
             tenant: id.tenant,
-            type: .webhookEndpointDisabled,
-            occurredAt: now,
-            data: .members([
-                "tenant": tenantKey.map(JSONValue.string) ?? .null,
+            tenantKey: tenantKey,
+            key: id.key,
+            disabledAt: now,
+            detail: .members([
                 "endpoint": .string(id.key),
                 "reason": .string(reason.rawValue),
                 "failing_since": endpoint.failingSince.map { .string($0.description) } ?? .null,
-                "disabled_at": .string(now.description),
             ])
         )
-        try announce(
-            DisabledEndpoint(tenant: id.tenant, key: id.key, reason: reason.rawValue, event: event),
-            transaction
-        )
+        try announce(notice, transaction)
     }
 }

@@ -4,7 +4,8 @@ import Postgres
 import ServiceLifecycle
 import Web
 
-/// Forgets events and deliveries after 30 days, and measures what waits. Safe on every replica.
+/// Forgets events and deliveries after 30 days, ends what waits for nobody, and measures what waits. Safe on every
+/// replica.
 struct WebhookUpkeepWorker: Service {
     static let keptSeconds: Int64 = 30 * 86_400
     private static let batch = 1_000
@@ -16,9 +17,18 @@ struct WebhookUpkeepWorker: Service {
 
     func run() async throws {
         await WorkerLoop("webhook_upkeep", every: .seconds(60), clock: clock, logger: logger).run {
+            try await cancel()
             try await measure()
             try await sweep()
         }
+    }
+
+    /// Ends what was left waiting for an endpoint when it was disabled.
+    func cancel() async throws {
+        var canceled = 0
+        repeat {
+            canceled = try await DeliveryQueue.cancelWaitingForDisabled(at: clock.now(), pool: pool)
+        } while canceled == DeliveryQueue.cancelBatch && !Task.isCancelled
     }
 
     func measure() async throws {

@@ -9,6 +9,11 @@ struct EndpointOwner: Sendable {
     /// Nil for the operator's own.
     let key: String?
 
+    init(tenant: TenantID, key: String?) {
+        self.tenant = tenant
+        self.key = key
+    }
+
     /// A bound caller's own tenant, or the one an operator names. Another one's is answered like an absent one.
     init(named asked: String?, _ context: RequestContext, _ tenants: TenantDirectory) async throws {
         key = try context.tenantFilter(asked)

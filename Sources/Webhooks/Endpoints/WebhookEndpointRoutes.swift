@@ -32,11 +32,17 @@ struct WebhookEndpointRoutes: Sendable {
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let new = try NewWebhookEndpoint(request)
-        let owner = try await EndpointOwner(named: new.tenantKey, context, tenants)
+        let owner = EndpointOwner(
+            tenant: try await tenants.grantedTenant(named: new.tenantKey, by: context.principal),
+            key: context.principal.tenantKey ?? new.tenantKey
+        )
         let id = WebhookEndpointID(tenant: owner.tenant, key: new.key)
         let key = new.signing.map { WebhookSigningKey(generating: $0) }
         let sealedSecret = try key?.sealed(for: id, try requiredMasterKey())
-        if new.kind == .email, !sendsMail { throw Problem.mailNotConfigured }
+        if new.kind == .email {
+            guard context.principal.isOperatorWide else { throw Problem.mailIsForOperators }
+            guard sendsMail else { throw Problem.mailNotConfigured }
+        }
         let now = context.clock.now()
         let endpoint = WebhookEndpoint(
             id: id,
@@ -97,6 +103,9 @@ struct WebhookEndpointRoutes: Sendable {
         let patch = try WebhookEndpointPatch(request)
         return try await change(request, context) { endpoint, owner, now, transaction in
             var updated = try patch.applied(to: endpoint)
+            if endpoint.kind == .email, updated.url != endpoint.url, !context.principal.isOperatorWide {
+                throw Problem.mailIsForOperators
+            }
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
             guard
                 try JSONValue(encoding: before)
@@ -112,8 +121,14 @@ struct WebhookEndpointRoutes: Sendable {
         }
     }
 
+    /// What was delivered goes first, in pieces: all of it at once could take longer than a statement may.
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try await change(request, context) { endpoint, owner, _, transaction in
+        let (id, _) = try await endpoint(request, context)
+        if let seen = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) {
+            try request.ifMatch.require(seen.revision)
+            while try await DeliveryLog.removeFinished(of: seen.id, pool: pool) {}
+        }
+        return try await change(request, context) { endpoint, owner, _, transaction in
             WebhookEndpointStore.delete(endpoint.id, in: transaction)
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
             try Self.record("deleted", endpoint.id, before: before, context, in: transaction)
@@ -177,9 +192,11 @@ struct WebhookEndpointRoutes: Sendable {
         _ work: @escaping Change
     ) async throws -> Answer {
         let (id, owner) = try await endpoint(request, context)
+        // Whether row-level security too lets the caller see it. A repeated request is answered even if it is gone.
+        let isVisible = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) != nil
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
-            guard let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
+            guard isVisible, let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
                 throw Problem.notFound(Self.resource, id.key)
             }
             try request.ifMatch.require(endpoint.revision)
@@ -231,15 +248,18 @@ struct WebhookEndpointRoutes: Sendable {
 }
 
 extension Problem {
-    fileprivate static let webhooksNotConfigured = Problem(
-        .serviceUnavailable,
+    fileprivate static let webhooksNotConfigured = Problem.conflict(
         code: "webhooks_not_configured",
         detail: "This service signs no webhooks: TURNPIKE_MASTER_KEY is not set."
     )
-    fileprivate static let mailNotConfigured = Problem(
-        .serviceUnavailable,
+    fileprivate static let mailNotConfigured = Problem.conflict(
         code: "mail_not_configured",
         detail: "This service sends no mail: TURNPIKE_MAIL_FROM is not set."
+    )
+    /// Else a tenant's credential could send mail to anybody in the operator's name.
+    fileprivate static let mailIsForOperators = Problem.forbidden(
+        code: "operator_only",
+        detail: "Whom mail is sent to is an operator's choice; this credential is bound to a tenant."
     )
     fileprivate static let tooManyEndpoints = Problem.conflict(
         code: "too_many_webhook_endpoints",

@@ -10,7 +10,7 @@ package struct Sendmail: Sendable {
     private static let outputBytes = 500
     private static let pollMilliseconds: Int64 = 20
 
-    let path: String
+    package let path: String
     package let from: MailAddress
     private let timeout: Duration
 

@@ -17,6 +17,40 @@ import Testing
     }
 
     @Test(arguments: [Currency.usd, .jpy, .kwd])
+    func `credit notes in between take nothing back that went back before, and nothing goes back after them twice`(
+        _ currency: Currency
+    ) throws {
+        for seed in 0..<100 {
+            var book = try RandomBook(seed: UInt64(seed) &* 43 &+ UInt64(currency.minorUnits), currency: currency)
+            for step in 0..<8 {
+                try book.step(discounts: true, voids: true)
+                try check(book, "seed \(seed), step \(step)")
+                for _ in 0..<2 { try book.note() }
+                try check(book, "seed \(seed), notes of step \(step)")
+            }
+        }
+    }
+
+    @Test(arguments: [Currency.usd, .jpy, .kwd])
+    func `a period that comes to nothing after credit notes has given back exactly what it charged`(
+        _ currency: Currency
+    ) throws {
+        for seed in 0..<200 {
+            var book = try RandomBook(seed: UInt64(seed) &* 47 &+ UInt64(currency.minorUnits), currency: currency)
+            for _ in 0..<4 {
+                try book.step(discounts: true, voids: false)
+                try book.note()
+            }
+            try book.empty()
+            let charged = try book.charged(0)
+            let comment = Comment(rawValue: "seed \(seed)")
+            #expect(charged.chargeable.isZero && charged.promotional.isEmpty && charged.noted.isEmpty, comment)
+            #expect(charged.taxes.isEmpty, comment)
+            try check(book, comment)
+        }
+    }
+
+    @Test(arguments: [Currency.usd, .jpy, .kwd])
     func `without discounts, all invoices together charge what one would, whatever credits paid for it`(
         _ currency: Currency
     ) throws {
@@ -75,12 +109,20 @@ import Testing
         for entry in book.standing {
             money = try money.adding(entry.invoice.totals.total).subtracting(entry.invoice.totals.carriedForward)
         }
+        for note in book.notes { money = try money.subtracting(note.line.amount) }
         #expect(!money.isNegative, comment)
         for index in 0...1 {
             let charged = try book.charged(index)
             #expect(charged.promotional.values.allSatisfy { $0 > .zero }, comment)
-            #expect(try charged.promotionalSum <= charged.chargeable, comment)
-            #expect(charged.taxes.values.allSatisfy { !$0.isNegative }, comment)
+            #expect(charged.noted.values.allSatisfy { $0 > .zero }, comment)
+            // Of what was taxed by several treatments a credit note may take a part with more tax or with less.
+            var off = FixedDecimal.zero
+            if !book.notes.isEmpty {
+                guard case .unchanged = book.taxes else { continue }
+                off = try book.tolerance(charged.lines + book.notes.count)
+            }
+            #expect(try charged.promotionalSum.adding(charged.notedSum) <= charged.chargeable.adding(off), comment)
+            #expect(charged.taxes.values.allSatisfy { $0 >= off.negated }, comment)
         }
     }
 }
@@ -111,10 +153,13 @@ struct RandomBook {
     struct Charged {
         var chargeable = FixedDecimal.zero
         var promotional: [UUIDv7: FixedDecimal] = [:]
+        /// What credit notes gave back, less what went with lines that took something back.
+        var noted: [UUIDv7: FixedDecimal] = [:]
         var taxes: [String: FixedDecimal] = [:]
         var lines = 0
 
         var promotionalSum: FixedDecimal { get throws { try Self.sum(promotional.values) } }
+        var notedSum: FixedDecimal { get throws { try Self.sum(noted.values) } }
         var tax: FixedDecimal { get throws { try Self.sum(taxes.values) } }
 
         /// The tax of what another charges after its promotional credit.
@@ -142,7 +187,21 @@ struct RandomBook {
         }
     }
 
+    /// What a credit note took back of one line of an invoice.
+    struct Note {
+        let id: UUIDv7
+        let entry: Int
+        let key: InvoiceItemKey
+        let line: CreditedLine
+
+        /// Without its tax, unless prices contain it.
+        func net(_ treatment: TaxTreatment) throws -> FixedDecimal {
+            treatment.isInclusive ? line.amount : try line.amount.subtracting(line.tax)
+        }
+    }
+
     let taxes: Taxes
+    private(set) var notes: [Note] = []
     /// An invoice was voided while later ones stood that took back what it had charged: until usage changes again, what
     /// the reissue charges may be below that by a discount of its own.
     private(set) var isOutOfOrder = false
@@ -190,12 +249,59 @@ struct RandomBook {
     }
 
     /// What the invoices that stand charge for a period.
-    func charged(_ index: Int) throws -> Charged { try Self.charged(standing.flatMap(\.invoice.lines), index) }
+    func charged(_ index: Int) throws -> Charged {
+        var charged = try Self.charged(standing.flatMap(\.invoice.lines), index)
+        for note in notes where note.key.periodIndex == index {
+            try charged.noted.add([note.id: note.net(story.tax)])
+            for tax in note.line.taxes { try charged.taxes.add([tax.rateKey: tax.amount.negated]) }
+        }
+        return charged
+    }
+
+    /// A credit note takes back a part of a line, if there is one of which something is left: of it, of its item, and
+    /// of all that depends on it.
+    mutating func note() throws {
+        let invoiced = try invoiced
+        var open: [(entry: Int, line: InvoiceLine)] = []
+        for (index, entry) in entries.enumerated() where !entry.isVoid {
+            for line in entry.invoice.lines where try line.net > .zero { open.append((index, line)) }
+        }
+        guard let (entry, line) = open.randomElement(using: &generator), let item = invoiced[line.key] else { return }
+        var own = InvoicedAmount(amount: try line.net, discounted: try line.net, item: line.item)
+        for tax in line.taxes { try own.taxes.add([tax.rateKey: tax.amount]) }
+        for note in notes where note.entry == entry && note.key == line.key { try own.take(note, story.tax) }
+        var (together, isShared) = (InvoicedAmount(amount: .zero, discounted: .zero, item: line.item), false)
+        if case .fee(let fee) = line.item { isShared = fee.charged == .inArrears } else { isShared = true }
+        for (key, amount) in invoiced where key.periodIndex == line.key.periodIndex {
+            if case .fee(let fee) = amount.item, fee.charged == .inAdvance { continue }
+            together.discounted = try together.discounted.adding(amount.chargedNet)
+            try together.taxes.add(amount.taxes)
+        }
+        var most = try min(own.gross(story.tax), item.gross(story.tax))
+        if isShared { most = try min(most, together.gross(story.tax)) }
+        guard most > .zero else { return }
+        let rates = line.taxes.map { tax in
+            let bounds = [own.taxes, item.taxes] + (isShared ? [together.taxes] : [])
+            return LineTax(
+                rateKey: tax.rateKey,
+                amount: max(bounds.map { $0[tax.rateKey] ?? .zero }.min() ?? .zero, .zero)
+            )
+        }
+        let digits = FixedDecimal.fractionalDigits - currency.minorUnits
+        let unit = (0..<digits).reduce(Int128(1)) { unit, _ in unit * 10 }
+        let units = Int64(clamping: most.unscaled / unit)
+        let part = below(3) == 0 ? units : Int64.random(in: 1...units, using: &generator)
+        let amount = try FixedDecimal(validating: Int128(part) * unit)
+        let left = CreditableLine(number: 1, left: most, taxes: rates)
+        let credit = try CreditNote(parts: [(1, amount)], of: [left], left: most, currency: currency)
+        notes.append(Note(id: nextID(), entry: entry, key: line.key, line: credit.lines[0]))
+    }
 
     private var invoiced: [InvoiceItemKey: InvoicedAmount] {
         get throws {
             var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
             for line in standing.flatMap(\.invoice.lines) { try invoiced.add(line) }
+            for note in notes { try invoiced[note.key]?.take(note, story.tax) }
             return invoiced
         }
     }
@@ -217,7 +323,9 @@ struct RandomBook {
         var charged = Charged()
         for line in lines where line.key.periodIndex == index {
             charged.chargeable = try charged.chargeable.adding(line.net).adding(line.promotionalCredit)
+            for amount in line.creditedBefore.values { charged.chargeable = try charged.chargeable.adding(amount) }
             try charged.promotional.add(line.promotionalCredits)
+            try charged.noted.add(line.creditedBefore)
             for tax in line.taxes { try charged.taxes.add([tax.rateKey: tax.amount]) }
             charged.lines += max(1, line.taxes.count)
         }
@@ -277,9 +385,10 @@ struct RandomBook {
 
     /// Voids an invoice that may be: nothing that it gave is spent, and nothing that it used came back since.
     private mutating func void() throws {
-        guard let index = entries.indices.filter({ !entries[$0].isVoid }).randomElement(using: &generator) else {
-            return
+        let open = entries.indices.filter { index in
+            !entries[index].isVoid && !notes.contains { $0.entry == index }
         }
+        guard let index = open.randomElement(using: &generator) else { return }
         let entry = entries[index]
         if let owed = entry.owed, let grant = grants[owed], grant.remaining != grant.amount { return }
         for (id, change) in entry.changes {
@@ -296,6 +405,30 @@ struct RandomBook {
     }
 
     private mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &generator) }
+}
+
+extension InvoicedAmount {
+    fileprivate mutating func take(_ note: RandomBook.Note, _ treatment: TaxTreatment) throws {
+        try creditNotes.add([note.id: note.net(treatment)])
+        for tax in note.line.taxes { try taxes.add([tax.rateKey: tax.amount.negated]) }
+    }
+
+    /// After all credits and credit notes.
+    fileprivate var chargedNet: FixedDecimal {
+        get throws {
+            var net = try discounted.subtracting(includedCredit)
+            for credit in promotionalCredits.values { net = try net.subtracting(credit) }
+            for note in creditNotes.values { net = try net.subtracting(note) }
+            return net
+        }
+    }
+
+    /// The same with its taxes.
+    fileprivate func gross(_ treatment: TaxTreatment) throws -> FixedDecimal {
+        var gross = try chargedNet
+        if !treatment.isInclusive { for tax in taxes.values { gross = try gross.adding(tax) } }
+        return gross
+    }
 }
 
 extension RandomInvoice.Story {

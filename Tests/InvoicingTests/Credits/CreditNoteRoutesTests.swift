@@ -114,6 +114,37 @@ struct CreditNoteRoutesTests {
         }
     }
 
+    @Test func `a credit note is a page and a PDF of its own, which stay as they are`() async throws {
+        for inclusive in [false, true] {
+            try await Self.run(inclusive: inclusive) { server, invoice in
+                let billing = #"{"name":"Renamed"}"#
+                let body = #"{"lines":[{"line":1,"amount":"59.50"}],"reason":"Half <the> month"}"#
+                let id = try await Self.note(server, invoice, body).expecting(201).json["id"]?.string ?? ""
+                let path = "/api/v1/credit-notes/\(id)"
+                let page = try await server.operatorClient.get("\(path).html").expecting(200)
+                #expect(page.header("Content-Disposition") == #"inline; filename="CN-00000001.html""#)
+                #expect(page.header("Content-Security-Policy")?.contains("default-src 'none'") == true)
+                for text in [
+                    "<h1>Credit note</h1>", "<dt>Invoice number</dt><dd>INV-00000001</dd>", "Half &lt;the&gt; month",
+                    "<td>Base (1 Nov - 1 Dec)</td>", "VAT 19 %", "Taken off the amount due",
+                    #"<tr class="emphasised"><th scope="row">Total credited</th><td>59.50 USD</td></tr>"#,
+                ] {
+                    #expect(page.text.contains(text), "\(text)")
+                }
+                let pdf = try await server.operatorClient.get("\(path).pdf").expecting(200)
+                #expect(pdf.header("Content-Type") == "application/pdf" && pdf.body.starts(with: Array("%PDF".utf8)))
+                try SampleInvoice.keep(pdf.body, as: "credit-note.pdf")
+                try await server.ask("PATCH", "/tenants/acme", billing)
+                #expect(try await server.operatorClient.get("\(path).html").body == page.body)
+                #expect(try await server.operatorClient.get("\(path).pdf").body == pdf.body)
+                for ending in ["html", "pdf"] {
+                    let absent = "\(path.dropLast(4))0000.\(ending)"
+                    #expect(try await server.operatorClient.get(absent).code == "credit_note_not_found")
+                }
+            }
+        }
+    }
+
     @Test func `faults are pointed at and leave nothing`() async throws {
         try await Self.run { server, invoice in
             let faulty: [(body: String, status: Int, pointers: [String])] = [

@@ -69,6 +69,9 @@ struct ReturnedCreditTests {
             #expect(line["amount"]?.string == "-50.00" && line["promotional_credit"]?.string == "-50.00")
             #expect(invoice.body["returned_credits"]?[0]?["credit_grant"]?.string == grant)
             #expect(invoice.body["returned_credits"]?[0]?["amount"]?.string == "50.00")
+            let explained = try await server.ask("GET", "/invoices/\(invoice.id)/explain")["lines"]?.elements?.last
+            let text = "Promotional credit had paid 50.00 USD of that, which goes back to the credit."
+            #expect(explained?["text"]?.elements?.contains(.string(text)) == true, "\(explained?.text ?? "")")
             #expect(try await Self.credits(server) == ["promotional 50.00: 50.00"])
             let applied = try await server.ask("GET", "/tenants/acme/credit-grants/\(grant)/applications")
             #expect(applied["data"]?.elements?.map { $0["amount"]?.string } == ["50.00", "-50.00"])
@@ -166,6 +169,11 @@ struct ReturnedCreditTests {
             #expect(try await Self.credits(server) == ["promotional 50.00: 50.00"])
             let again = try await Self.last(server).id
             #expect(again != adjustment)
+            try await server.ingest(Self.seconds("3", 10))
+            try await server.close(graceHours: 24)
+            let pending = try await server.operatorClient.post("/api/v1/invoices/\(adjustment)/reissue")
+            #expect(pending.status == 409 && pending.code == "adjustment_drafted", "\(pending.text)")
+            _ = try await server.void("3")
             try await server.ingest(Self.seconds("2", 10))
             try await server.closeInvoices(at: "2026-12-04T00:00:00Z")
             let spent = try await server.operatorClient.post("/api/v1/invoices/\(again)/void")
@@ -192,6 +200,9 @@ struct ReturnedCreditTests {
                 #expect(tax["percent"]?.string == "19" && tax["amount"]?.string == "-7.60")
                 let page = try await server.operatorClient.get("/api/v1/invoices/\(invoice.id).html").text
                 #expect(page.contains("VAT 19 %"))
+                let explained = try await server.ask("GET", "/invoices/\(invoice.id)/explain")["lines"]?[0]?["text"]
+                let text = "VAT 19 %, as it was charged before: -7.60 USD."
+                #expect(explained?.elements?.last?.string == text, "\(explained?.text ?? "")")
             }
         }
     }

@@ -39,6 +39,7 @@ import Testing
         #expect(try Self.column("discount", of: rows) == ["-2.00", "0.00", "0.00"])
         #expect(try Self.column("tax_rates", of: rows)[0] == "VAT 19 %")
         #expect(try Self.column("due_at", of: rows)[0] == "2027-01-01T00:00:00.000000Z")
+        #expect(try Self.column("amount_due", of: rows) == Array(repeating: "1469146.94", count: 3))
     }
 
     @Test func theColumnTotalAddsUpToTheInvoice() async throws {

@@ -28,16 +28,19 @@ import Testing
     @Test func everyLineIsARowWithItsTiersAllocationsAndTaxesBelow() throws {
         #expect(
             Self.rows(try Self.render(SampleInvoice.full)) == [
-                ["Platform fee (1 Dec - 1 Jan)", "", "", "20.00"],
-                ["Discount LAUNCH 10 %", "", "", "-2.00"],
-                ["VAT 19 %", "", "", "3.42"],
-                ["Chat tokens (1 Nov - 1 Dec)", "617,284,331,000 token", "", "1,234,567.16"],
-                ["up to 1,000,000", "1,000,000", "0", "0"],
-                ["above 1,000,000, with 0.5 flat", "617,283,331,000", "0.000002", "1,234,567.162"],
-                ["VAT 19 %", "", "", "234,567.76"],
-                ["All tokens (1 Nov - 1 Dec)", "50,000 token", "0.00001", "0.50"],
-                ["model gpt-4o, token_class output", "", "", ""],
-                ["VAT 19 %", "", "", "0.10"],
+                ["Platform fee (1 Dec - 1 Jan)", "", "", "", "20.00"],
+                ["Discount LAUNCH 10 %", "", "", "", "-2.00"],
+                ["VAT 19 %", "", "", "", "3.42"],
+                ["Line total", "", "", "", "21.42"],
+                ["Chat tokens (1 Nov - 1 Dec)", "617,284,331,000 token", "", "", "1,234,567.16"],
+                ["up to 1,000,000", "1,000,000", "0", "0", ""],
+                ["above 1,000,000, with 0.5 flat", "617,283,331,000", "0.000002", "1,234,567.162", ""],
+                ["VAT 19 %", "", "", "", "234,567.76"],
+                ["Line total", "", "", "", "1,469,134.92"],
+                ["All tokens (1 Nov - 1 Dec)", "50,000 token", "0.00001", "", "0.50"],
+                ["model gpt-4o, token_class output", "", "", "", ""],
+                ["VAT 19 %", "", "", "", "0.10"],
+                ["Line total", "", "", "", "0.60"],
             ]
         )
     }
@@ -49,10 +52,11 @@ import Testing
         line.taxes = []
         line.quantity = "8"
         line.amount = "1.00"
+        line.total = "1.00"
         line.tiers = [.init(label: "Packages begun", quantity: "4", unitAmount: "0.25", amount: "1")]
         #expect(
             Self.rows(try Self.render(SampleInvoice.document(lines: [line]))) == [
-                ["All tokens (1 Nov - 1 Dec)", "8 token", "", "1.00"], ["Packages begun", "4", "0.25", "1"],
+                ["All tokens (1 Nov - 1 Dec)", "8 token", "", "", "1.00"], ["Packages begun", "4", "0.25", "1", ""],
             ]
         )
     }

@@ -40,7 +40,7 @@ import Testing
         let pages = try await Self.pages(document)
         #expect(pages.count > 4)
         for (index, page) in pages.enumerated() {
-            #expect(page.contains("Description Quantity Unit price Amount"))
+            #expect(page.contains("Description Quantity Unit price Step Amount"))
             #expect(page.contains("Page \(index + 1) of \(pages.count)"))
         }
         for index in 1...100 {

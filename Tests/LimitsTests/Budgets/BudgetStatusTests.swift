@@ -278,7 +278,7 @@ import Web
                 let statements = [
                     LimitStateStore.fullest(of: [budget], limit: 50, at: server.clock.now),
                     LimitStateStore.fullest(of: budget, after: nil, limit: 50, at: server.clock.now),
-                    LimitStateStore.follow(budget, amount: FixedDecimal(1), at: server.clock.now),
+                    LimitStateStore.follow([Limit(budget)], of: nil, at: server.clock.now),
                 ]
                 for statement in statements {
                     let plan = try await QueryPlan(of: statement, pool)

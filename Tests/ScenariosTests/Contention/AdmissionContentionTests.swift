@@ -14,7 +14,7 @@ struct AdmissionContentionTests {
     @Test("a quota is never exceeded at any commit, and what is used in the end is what was settled")
     func quota() async throws {
         try await Self.underContention(
-            #"{"quotas":[{"feature":"seconds","limit":"400","window":"lifetime","mode":"hard"}]}"#
+            #"{"quotas":[{"feature":"seconds","limit":"1200","window":"lifetime","mode":"hard"}]}"#
         ) { account, used, overshoot in
             #expect(used == "\(account.used)")
             #expect(overshoot == "\(account.overshoot)")
@@ -26,11 +26,11 @@ struct AdmissionContentionTests {
         try await Self.underContention(
             """
             {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-              {"up_to":"200","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
-             "spend_cap":{"amount":"400","mode":"hard"}}
+              {"up_to":"400","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+             "spend_cap":{"amount":"1600","mode":"hard"}}
             """
         ) { account, used, _ in
-            #expect(used == "\(max(0, account.used - 200) * 2)")
+            #expect(used == "\(max(0, account.used - 400) * 2)")
         }
     }
 

@@ -125,7 +125,7 @@ private struct InvoicePDFComposer {
         pages.addRule(weight: 1)
     }
 
-    /// A row broken into lines of four cells.
+    /// A row broken into lines of its cells.
     private struct BrokenRow {
         let style: PDFTextStyle
         let lines: [[String]]
@@ -224,10 +224,10 @@ private struct Column {
 
     static let all: [Column] = {
         let gap = 8.0
-        let widths = [215.0, 116, 66]
+        let widths = [188.0, 104, 56, 64]
         var x = PDFPages.left
         var columns: [Column] = []
-        for (index, width) in (widths + [PDFPages.width - widths.reduce(3 * gap, +)]).enumerated() {
+        for (index, width) in (widths + [PDFPages.width - widths.reduce(4 * gap, +)]).enumerated() {
             columns.append(Column(x: x, width: width, alignment: index == 0 ? .left : .right))
             x += width + gap
         }

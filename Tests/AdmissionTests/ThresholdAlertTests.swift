@@ -1,0 +1,120 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Promise P7: each threshold of a limit and window is told once, in the transaction that crossed it.
+@Suite struct ThresholdAlertTests {
+    /// Limit and threshold of each, in the order of their texts: the clock stands still, so they have no order in time.
+    private static func alerts(_ server: TestServer, kind: String = "threshold_crossed") async throws -> [String] {
+        let alerts = try await server.ask("GET", "/alerts?kind=\(kind)&limit=100")["data"]?.elements ?? []
+        return alerts.map { alert in
+            "\(alert["detail"]?["limit"]?.string ?? "") \(alert["threshold"]?.string ?? "-")"
+        }.sorted()
+    }
+
+    /// How many events of alerts wait for webhook endpoints.
+    private static func told(_ server: TestServer) async throws -> [String] {
+        try await server.withPool { pool in
+            try await pool.query(
+                .worker,
+                """
+                SELECT event_type || ' ' || count(*) FROM webhook_event
+                WHERE event_type LIKE 'budget.%' OR event_type LIKE 'limit.%' GROUP BY event_type ORDER BY event_type
+                """
+            ) { row throws(PostgresError) in try row.next(String.self) }
+        }
+    }
+
+    @Test("concurrent requests that cross thresholds together raise one alert for each")
+    func concurrent() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for index in 0..<40 {
+                    group.addTask { try await server.ingest(SentEvent("\(index)", data: #"{"seconds":3}"#)) }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try await Self.alerts(server) == ["seconds 100", "seconds 50", "seconds 80"])
+            #expect(try await Self.told(server) == ["budget.threshold_crossed 3"])
+        }
+    }
+
+    @Test("use that falls and rises again tells nothing again; another window does")
+    func noRearming() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10", window: "day")
+            try await server.ingest(SentEvent("a", data: #"{"seconds":6}"#))
+            _ = try await server.void("a")
+            try await server.ingest(SentEvent("b", data: #"{"seconds":7}"#))
+            #expect(try await Self.alerts(server) == ["seconds 50"])
+            server.clock.advance(seconds: 86_400)
+            try await server.ingest(SentEvent("c", data: #"{"seconds":6}"#))
+            #expect(try await Self.alerts(server) == ["seconds 50", "seconds 50"])
+        }
+    }
+
+    @Test("a changed quota tells what is newly met at once, and keeps what was told and is met still")
+    func revision() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            try await server.ingest(SentEvent("a", data: #"{"seconds":55}"#))
+            let path = "/tenants/acme/quotas/seconds?window=month"
+            try await server.ask("PUT", path, #"{"limit":"60","mode":"hard"}"#)
+            #expect(try await Self.alerts(server) == ["seconds 50", "seconds 80"])
+            try await server.expectRows(["55 0 55"])
+            try await server.ask("PUT", path, #"{"limit":"200","mode":"hard"}"#)
+            #expect(try await Self.alerts(server).count == 2)
+            try await server.ingest(SentEvent("b", data: #"{"seconds":50}"#))
+            #expect(try await Self.alerts(server) == ["seconds 50", "seconds 50", "seconds 80"])
+        }
+    }
+
+    @Test("a plan that is taken over usage tells at once what that has met")
+    func earlierUsage() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(#"{"quotas":[{"feature":"seconds","limit":"10","window":"month","mode":"hard"}]}"#)
+            try await server.ingest(SentEvent("a", data: #"{"seconds":9}"#))
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            #expect(try await Self.alerts(server) == ["seconds 50", "seconds 80"])
+        }
+    }
+
+    @Test("a budget that is heading for its amount says so once, before it is reached")
+    func forecast() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            server.clock.advance(seconds: 1)
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"day","scope":{"tenant":"acme"},"measure":"requests","amount":"100","window":"day",\
+                "mode":"soft",\
+                "thresholds":[100],"forecast":true}
+                """,
+                expecting: 201
+            )
+            server.clock.advance(seconds: 3_600)
+            for index in 0..<20 { try await server.ingest(SentEvent("\(index)")) }
+            #expect(try await Self.alerts(server, kind: "forecast") == ["day -"])
+            #expect(try await Self.alerts(server) == [])
+        }
+    }
+
+    @Test("a limit that refuses calls is told once, however often it refuses")
+    func limitReached() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("5")
+            for index in 0..<5 { #expect(try await server.admit("\(index)", seconds: "9")["allowed"] == .bool(false)) }
+            #expect(try await Self.alerts(server, kind: "limit_reached") == ["seconds -"])
+            #expect(try await Self.told(server) == ["limit.reached 1"])
+            let own = try await server.client([.budgetsRead], tenant: "acme")
+            let seen = try await server.ask("GET", "/alerts", as: own)
+            #expect(seen["data"]?[0]?["kind"]?.string == "limit_reached")
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import Postgres
+
+/// What PostgreSQL itself does for admissions: the row of a reservation, two rows of what it holds, and the hold added to
+/// two limits, for sixteen calls of different tenants a transaction, on two connections. The service adds the reading of
+/// versions and earlier admissions, and a second round trip to decide in.
+enum AdmissionBaseline {
+    private static let batch = 16
+
+    /// - Parameter tenants: how many there are; their ids count from one.
+    static func reservationsPerSecond(_ url: String, tenants: Int, seconds: Double) async throws -> Double {
+        var configuration = PostgresConfiguration(url: url)
+        configuration.admission = PostgresLaneLimits(connections: 2, waiting: 2)
+        let pool = PostgresPool(configuration)
+        let start = Date()
+        let deadline = start.addingTimeInterval(seconds)
+        let total = try await withThrowingTaskGroup(of: Int.self) { group in
+            for connection in 0..<2 {
+                group.addTask {
+                    var calls = 0
+                    while Date() < deadline {
+                        let first = Int64(connection) << 40 | Int64(calls)
+                        try await pool.transaction(.admission) { transaction in
+                            try reserve(first: first, lane: Int64(connection), tenants: Int64(tenants), in: transaction)
+                        }
+                        calls += batch
+                    }
+                    return calls
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        await pool.close()
+        return Double(total) / Date().timeIntervalSince(start)
+    }
+
+    /// Rows of the measured tenants under limits that the service does not have; the two connections share none.
+    private static func reserve(
+        first: Int64,
+        lane: Int64,
+        tenants: Int64,
+        in transaction: borrowing Transaction
+    ) throws {
+        let numbers = (0..<Int64(batch)).map { first + $0 }
+        let owners = numbers.map { 2 * ($0 % (tenants / 2)) + 1 + lane }
+        let keys = numbers.map { PostgresUUID(high: UInt64($0) &* 0x9E37_79B9_7F4A_7C15, low: UInt64($0)) }
+        let now = PostgresTimestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000))
+        let holders = owners + owners
+        let limits = owners.map { _ in Int64(-1) } + owners.map { _ in Int64(-2) }
+        transaction.enqueue(
+            """
+            INSERT INTO limit_state AS state (
+                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                limit_revision
+            )
+            SELECT tenant_id, limit_id, '', '2000-01-01', '2100-01-01', 0, 1, 0, 1000000000, 1
+            FROM unnest(\(holders)::bigint[], \(limits)::bigint[]) AS added (tenant_id, limit_id)
+            ORDER BY tenant_id, limit_id
+            ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE SET held = state.held + 1
+            """
+        )
+        transaction.enqueue(
+            """
+            INSERT INTO reservation
+            SELECT unnest(\(owners)::bigint[]), unnest(\(keys)::uuid[]), unnest(\(keys)::uuid[]), 1, 'gateway-eu-1',
+                'req-0000000000000000', 'llm.completion', 'tenant-000042', 'held', \(now),
+                timestamptz '2100-01-01', timestamptz '2100-01-01', NULL, 300
+            """
+        )
+        transaction.enqueue(
+            """
+            INSERT INTO reservation_hold
+            SELECT unnest(\(holders)::bigint[]), unnest(\(keys + keys)::uuid[]), unnest(\(holders)::bigint[]),
+                unnest(\(limits)::bigint[]), '', \(now)::timestamptz, 1
+            """
+        )
+    }
+}
