@@ -8,7 +8,16 @@ struct HookedProxy: Sendable {
     private let provider: TestClient
 
     /// Starts both, waits until they are ready, and ends them after the body.
-    static func run(admittedBy service: String, key: String, _ body: (HookedProxy) async throws -> Void) async throws {
+    /// - Parameters:
+    ///   - settings: of the hook, beside address and key.
+    ///   - reportsStreams: whether LiteLLM tells the hook what a stream has used.
+    static func run(
+        admittedBy service: String,
+        key: String,
+        settings: [String: String] = [:],
+        reportsStreams: Bool = true,
+        _ body: (HookedProxy) async throws -> Void
+    ) async throws {
         guard let python = TestTools.installed("python") else {
             throw ChildProcess.Failure(description: "the virtual environment is not there; run scripts/test")
         }
@@ -28,12 +37,21 @@ struct HookedProxy: Sendable {
                 try await child.waitUntilReady(within: .seconds(30)) {
                     (try? await provider.get("/bounds").status) == 200
                 }
+                let config = directory.appendingPathComponent("hooked.yaml")
+                if !reportsStreams {
+                    let text = try String(contentsOf: config, encoding: .utf8)
+                        .replacing("litellm_settings:\n", with: "litellm_settings:\n  disable_streaming_logging: true\n")
+                    try text.write(to: config, atomically: true, encoding: .utf8)
+                }
                 let environment = [
                     "PROVIDER_URL": "http://127.0.0.1:\(provider.port)/v1", "TURNPIKE_URL": service,
                     "TURNPIKE_API_KEY": key, "TURNPIKE_TIMEOUT_SECONDS": "20",
                 ]
-                let config = directory.appendingPathComponent("hooked.yaml")
-                try await LiteLLMProxy.run(config, in: directory, environment: environment) { proxy in
+                try await LiteLLMProxy.run(
+                    config,
+                    in: directory,
+                    environment: environment.merging(settings) { $1 }
+                ) { proxy in
                     try await body(HookedProxy(client: proxy.client, provider: provider))
                 }
             }

@@ -20,6 +20,32 @@ struct LiteLLMHookTests {
         }
     }
 
+    @Test(
+        "the hook counts a stream that LiteLLM is silent about, and lets calls pass without Turnpike where it is told to",
+        .timeLimit(.minutes(15))
+    )
+    func silentStreamsAndOpenFailure() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            let client = turnpike.operatorClient
+            try await Self.configure(client)
+            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
+            try await HookedProxy.run(
+                admittedBy: turnpike.baseURL,
+                key: key,
+                settings: ["TURNPIKE_ON_FAILURE": "open", "TURNPIKE_SUBJECT": "request,team_id"],
+                reportsStreams: false
+            ) { proxy in
+                try await proxy.hangUp("drip", tokens: 200, after: "word")
+                let cut = try await Self.balance(of: "acme", client)
+                #expect((1...100).contains(cut.used) && cut.held == 0, "\(cut)")
+                let claimed = try await proxy.call("answer", tokens: 1, more: #","user":"nobody""#).expecting(403)
+                #expect(claimed.text.contains("unknown subject"))
+                await turnpike.child.stop()
+                try await proxy.call("answer", tokens: 1).expecting(200)
+            }
+        }
+    }
+
     /// Uses 1,000 tokens of acme's quota, some of them in each way in which a call can go.
     private static func useQuota(_ proxy: HookedProxy, _ client: TestClient) async throws {
         try await proxy.call("answer", tokens: 100).expecting(200)
