@@ -76,7 +76,7 @@ struct AdmissionFlush: Sendable {
         for (index, request) in requests.enumerated() {
             try decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
-        let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared)
+        let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared, in: transaction)
         guard !decisions.reservations.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
