@@ -21,7 +21,7 @@ struct LiteLLMHookTests {
     }
 
     @Test(
-        "the hook counts a stream that LiteLLM is silent about, and lets calls pass without Turnpike where it is told to",
+        "the hook counts a stream that LiteLLM is silent about, and lets calls pass without Turnpike where told to",
         .timeLimit(.minutes(15))
     )
     func silentStreamsAndOpenFailure() async throws {
