@@ -22,6 +22,8 @@ package struct AdmissionRoutes: Sendable {
     package func register(in operations: Operations) {
         operations.post("/admissions", "admit", scope: .admissionsWrite, isQuiet: true, handler: admit)
         operations.get("/admissions/check", "checkAdmission", scope: .admissionsWrite, isQuiet: true, handler: check)
+        // Envoy asks with the method of the call that it is about.
+        operations.post("/admissions/check", "checkPosted", scope: .admissionsWrite, isQuiet: true, handler: check)
         operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)
         operations.post("/admissions/{id}/release", "releaseAdmission", scope: .admissionsWrite, handler: release)
         operations.post("/admissions/{id}/extend", "extendAdmission", scope: .admissionsWrite, handler: extend)
@@ -52,7 +54,7 @@ package struct AdmissionRoutes: Sendable {
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
         guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
-        return check.answer(body, refusingWith: refusal?.code)
+        return check.answer(body, refusingWith: refusal)
     }
 
     private func decide(

@@ -62,6 +62,29 @@ import Web
         }
     }
 
+    @Test("the worked example of docs/rules.md")
+    func workedExample() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            var calls: [JSONValue] = []
+            for id in ["1", "2", "3"] { calls.append(try await server.admit(id, seconds: "10")) }
+            try await server.expectRows(["0 30 0"])
+            try await server.settle(calls[0], event: "a", seconds: "4")
+            try await server.expectRows(["4 20 0"])
+            try await server.settle(calls[1], event: "b", seconds: "13")
+            try await server.expectRows(["17 10 3"])
+            try await server.settle(calls[2], event: "c", seconds: "4", partial: true)
+            try await server.expectRows(["21 6 3"])
+            try await server.settle(calls[2], event: "d", seconds: "3")
+            try await server.expectRows(["24 0 3"])
+            try await server.ingest(SentEvent("unasked", data: #"{"seconds":5}"#))
+            try await server.expectRows(["29 0 8"])
+            #expect(try await server.admit("4", seconds: "72")["allowed"] == .bool(false))
+            #expect(try await server.admit("4", seconds: "71")["allowed"] == .bool(true))
+            try await server.expectRows(["29 71 8"])
+        }
+    }
+
     @Test("a duplicate of a settling event settles nothing twice")
     func duplicates() async throws {
         try await TestServer.run { server in

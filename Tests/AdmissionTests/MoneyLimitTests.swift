@@ -174,8 +174,8 @@ import Web
                 "POST",
                 "/budgets",
                 """
-                {"key":"all","scope":{"tenant":"acme"},"measure":"charge","amount":"10","currency":"USD","window":"month",\
-                "mode":"hard","fallback_unit_amount":"0.01"}
+                {"key":"all","scope":{"tenant":"acme"},"measure":"charge","amount":"10","currency":"USD",\
+                "window":"month","mode":"hard","fallback_unit_amount":"0.01"}
                 """,
                 expecting: 201
             )

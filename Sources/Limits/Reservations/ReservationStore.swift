@@ -53,7 +53,7 @@ package enum ReservationStore {
         """
         SELECT \(columns)
         FROM reservation
-        WHERE reservation_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant)::bigint)
+        WHERE reservation_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
         ORDER BY tenant_id
         LIMIT 1
         """
