@@ -39,8 +39,9 @@ struct HookedProxy: Sendable {
                 }
                 let config = directory.appendingPathComponent("hooked.yaml")
                 if !reportsStreams {
+                    let silent = "litellm_settings:\n  disable_streaming_logging: true\n"
                     let text = try String(contentsOf: config, encoding: .utf8)
-                        .replacing("litellm_settings:\n", with: "litellm_settings:\n  disable_streaming_logging: true\n")
+                        .replacing("litellm_settings:\n", with: silent)
                     try text.write(to: config, atomically: true, encoding: .utf8)
                 }
                 let environment = [
