@@ -101,8 +101,8 @@ extension InvoiceFault {
             .conflict(
                 code: "credited_since",
                 detail: """
-                    Credit note \(number) (\(id)) came after this invoice and took back of a period that this one takes \
-                    back of. Made anew, this one would find less to take back, and the customer would lose it.
+                    Credit note \(number) (\(id)) came after this invoice and took back of a period that this one \
+                    takes back of. Made anew, this one would find less to take back, and the customer would lose it.
                     """
             )
         case .creditReturned:
