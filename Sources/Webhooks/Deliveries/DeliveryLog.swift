@@ -31,7 +31,7 @@ enum DeliveryLog {
     }
 
     /// More than any delivery gets, however often it is asked for again.
-    private static let attemptLimit = 500
+    private static let attemptLimit = 1_000
     private static let removalBatch = 2_000
 
     /// The newest first.
@@ -97,7 +97,8 @@ enum DeliveryLog {
         }
     }
 
-    /// Makes a delivery due again, with a whole new schedule. Nil when it has gone.
+    /// Makes a delivery due again, with a whole new schedule, also while an attempt of it is under way. Nil when it has
+    /// gone.
     static func retry(
         _ id: UUIDv7,
         of tenant: TenantID,
@@ -107,7 +108,8 @@ enum DeliveryLog {
         try transaction.first(
             """
             UPDATE webhook_delivery
-            SET status = \(DeliveryStatus.pending), failure_count = 0, next_attempt_at = \(now), finished_at = NULL
+            SET status = \(DeliveryStatus.pending), failure_count = 0, next_attempt_at = \(now),
+                leased_until = NULL, finished_at = NULL
             WHERE tenant_id = \(tenant) AND delivery_id = \(id)
             RETURNING \(columns)
             """,

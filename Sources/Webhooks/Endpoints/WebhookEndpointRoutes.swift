@@ -64,7 +64,7 @@ struct WebhookEndpointRoutes: Sendable {
             case .full: throw Problem.tooManyEndpoints
             }
             let body = WebhookEndpointBody(endpoint, tenantKey: owner.key)
-            try Self.record("created", id, after: body, context, in: transaction)
+            try Self.record("created", id, after: body.audited, context, in: transaction)
             var answer = try body.answer(showing: key, status: .created, revision: endpoint.revision)
             let query = owner.key.map { context.principal.isOperatorWide ? "?tenant=\($0)" : "" } ?? ""
             answer.headers[.location] = "\(Operations.basePath)/webhook-endpoints/\(new.key)\(query)"
@@ -107,16 +107,14 @@ struct WebhookEndpointRoutes: Sendable {
                 throw Problem.mailIsForOperators
             }
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
-            guard
-                try JSONValue(encoding: before)
-                    != JSONValue(encoding: WebhookEndpointBody(updated, tenantKey: owner.key))
-            else { return try .json(before, revision: endpoint.revision) }
+            guard updated != endpoint else { return try .json(before, revision: endpoint.revision) }
             updated.updatedAt = now
             updated.revision += 1
             WebhookEndpointStore.update(updated, in: transaction)
             if !updated.isEnabled { DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction) }
             let after = WebhookEndpointBody(updated, tenantKey: owner.key)
-            try Self.record("updated", endpoint.id, before: before, after: after, context, in: transaction)
+            let (from, to) = (before.audited, after.audited)
+            try Self.record("updated", endpoint.id, before: from, after: to, context, in: transaction)
             return try .json(after, revision: updated.revision)
         }
     }
@@ -130,7 +128,7 @@ struct WebhookEndpointRoutes: Sendable {
         }
         return try await change(request, context) { endpoint, owner, _, transaction in
             WebhookEndpointStore.delete(endpoint.id, in: transaction)
-            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
+            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key).audited
             try Self.record("deleted", endpoint.id, before: before, context, in: transaction)
             return .noContent
         }
@@ -142,6 +140,9 @@ struct WebhookEndpointRoutes: Sendable {
         return try await change(request, context) { endpoint, owner, now, transaction in
             guard let signing = endpoint.signing else { throw Problem.unsignedEndpoint }
             let key = WebhookSigningKey(generating: signing)
+            if rotation.overlapSeconds > 0, let end = endpoint.previousSecretExpiresAt, end > now {
+                throw Problem.overlappingRotation(until: end)
+            }
             var rotated = endpoint
             rotated.previousPublicKey = endpoint.publicKey
             rotated.publicKey = try key.publicText()
@@ -152,7 +153,8 @@ struct WebhookEndpointRoutes: Sendable {
             WebhookEndpointStore.rotate(rotated, to: sealedSecret, in: transaction)
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
             let after = WebhookEndpointBody(rotated, tenantKey: owner.key)
-            try Self.record("secret_rotated", endpoint.id, before: before, after: after, context, in: transaction)
+            let (from, to) = (before.audited, after.audited)
+            try Self.record("secret_rotated", endpoint.id, before: from, after: to, context, in: transaction)
             return try after.answer(showing: key, status: .ok, revision: rotated.revision)
         }
     }
@@ -269,6 +271,13 @@ extension Problem {
         code: "webhook_endpoint_has_no_secret",
         detail: "Only endpoints of the kind \"webhook\" are signed; this one has no secret."
     )
+    fileprivate static func overlappingRotation(until end: Instant) -> Problem {
+        .conflict(
+            code: "webhook_secret_overlap",
+            detail: "The secret before the present one still signs, until \(end). Rotate after that, or with "
+                + "\"overlap_seconds\" 0, which ends both at once."
+        )
+    }
     static let disabledEndpoint = Problem.conflict(
         code: "webhook_endpoint_disabled",
         detail: "This webhook endpoint is disabled. Enable it first."
