@@ -132,8 +132,9 @@ let package = Package(
         .executableTarget(
             name: "turnpike",
             dependencies: [
-                "TurnpikeServer", logging, nioCore, unixSignals,
+                "TurnpikeServer", logging, nioCore, nioHTTP1, unixSignals,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
             ],
             swiftSettings: settings
         ),

@@ -154,6 +154,21 @@ enum APIKeyStore {
         }
     }
 
+    /// Whether this very secret of the key was revoked.
+    static func isRevoked(
+        _ key: APIKey,
+        secretHash: SecretHash,
+        in transaction: borrowing Transaction
+    ) throws -> Bool {
+        try transaction.first(
+            """
+            SELECT revision FROM api_key
+            WHERE tenant_id = \(key.tenantID) AND api_key_id = \(key.id)
+              AND secret_hash = \(PostgresBytes(bytes: secretHash.bytes)) AND revoked_at IS NOT NULL
+            """
+        ) { row throws(PostgresError) in try row.next(Int64.self) } != nil
+    }
+
     /// Makes the key from the environment the only valid one of its origin. Returns the ids of those it replaces, and
     /// whether it was itself new or different.
     static func replaceEnvironmentKey(

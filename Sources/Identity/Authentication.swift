@@ -10,7 +10,7 @@ package struct Authentication: Sendable {
     /// When API keys were used.
     let use: CredentialUse
     let providers: IdentityProviderAuthentication
-    let throttle: AuthenticationThrottle
+    let failures: FailedAuthentications
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
     package func principal(of presented: PresentedCredential, from address: IPAddress) async throws -> Principal {
@@ -25,12 +25,18 @@ package struct Authentication: Sendable {
                 if try await providers.isForUs(text) {
                     return try await providers.principal(of: text, from: address)
                 }
-                if let tokens { return try await tokens.principal(of: text) }
+                if let tokens { return try await tokens.principal(of: text, from: address) }
             }
             return try await (kind == .apiKey ? apiKeys : portalSessions).principal(of: text, from: address)
-        } catch let problem as Problem where problem.status == .unauthorized {
-            let credentialID = (try? APIKeyText(parsing: text, as: kind))?.credentialID
-            throw throttle.failed(problem, from: address, credentialID: credentialID)
+        } catch let problem as Problem where [.unauthorized, .tooManyRequests].contains(problem.status) {
+            let key = try? APIKeyText(parsing: text, as: kind)
+            let isToken = key == nil && CompactJWT.hasForm(of: text)
+            throw failures.answer(
+                to: problem,
+                of: isToken ? .token : kind == .apiKey ? .apiKey : .portalSession,
+                from: address,
+                credentialID: key?.credentialID
+            )
         }
     }
 

@@ -29,6 +29,7 @@ package struct Identity: Sendable {
         logger: Logger
     ) {
         let use = CredentialUse()
+        let failures = FailedAuthentications(throttle: throttle, clock: clock)
         let keys = SecretAuthentication(.apiKey, tenants: tenants, throttle: throttle, use: use, clock: clock) {
             try await APIKeyStore.find(id: $0, pool: pool)
         }
@@ -39,17 +40,18 @@ package struct Identity: Sendable {
             settings,
             pool: pool,
             tenants: tenants,
-            throttle: throttle,
+            failures: failures,
             clock: clock,
             ids: ids,
             logger: logger
         )
         self.oauth = oauth
-        let issuers = IdentityProviderAuthentication(
+        let idps = IdentityProviderAuthentication(
             pool: pool,
             tenants: tenants,
             keys: KeySetCache(client: OutboundClient(addresses: outbound), clock: clock, logger: logger),
             throttle: throttle,
+            ownIssuer: settings?.issuer,
             clock: clock
         )
         authentication = Authentication(
@@ -57,12 +59,10 @@ package struct Identity: Sendable {
             portalSessions: sessions,
             tokens: oauth.authentication,
             use: use,
-            providers: issuers,
-            throttle: throttle
+            providers: idps,
+            failures: failures
         )
-        providers = IdentityProviderRoutes(pool: pool, writes: writes, ownIssuer: settings?.issuer) {
-            issuers.forgetAll()
-        }
+        providers = IdentityProviderRoutes(pool: pool, writes: writes, ownIssuer: settings?.issuer) { idps.forgetAll() }
         apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
         portalSessions = PortalSessionRoutes(
             pool: pool,

@@ -25,20 +25,20 @@ struct OAuth: Sendable {
     private let issuing: Issuing?
     private let pool: PostgresPool
     private let tenants: TenantDirectory
-    private let throttle: AuthenticationThrottle
+    private let failures: FailedAuthentications
 
     init(
         _ settings: OAuthSettings?,
         pool: PostgresPool,
         tenants: TenantDirectory,
-        throttle: AuthenticationThrottle,
+        failures: FailedAuthentications,
         clock: Clock,
         ids: IDSource,
         logger: Logger
     ) {
         self.pool = pool
         self.tenants = tenants
-        self.throttle = throttle
+        self.failures = failures
         issuing = settings.map { settings in
             let ring = SigningKeyRing(pool: pool, masterKey: settings.masterKey, clock: clock)
             let metrics = OAuthMetrics()
@@ -48,6 +48,7 @@ struct OAuth: Sendable {
                     tenants: tenants,
                     ring: ring,
                     settings: settings,
+                    throttle: failures.throttle,
                     clock: clock,
                     metrics: metrics
                 ),
@@ -136,12 +137,14 @@ struct OAuth: Sendable {
         let clients = ClientAuthentication(
             pool: pool,
             assertions: ClientAssertionJudge(pool: pool, issuer: issuing.settings.issuer),
-            throttle: throttle
+            failures: failures
         )
         return Endpoints(
             discovery: DiscoveryRoutes(ring: issuing.ring, settings: issuing.settings),
             token: TokenRoutes(
+                pool: pool,
                 clients: clients,
+                authentication: issuing.authentication,
                 tenants: tenants,
                 ring: issuing.ring,
                 settings: issuing.settings,

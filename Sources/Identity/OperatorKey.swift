@@ -1,4 +1,5 @@
 import BillingCore
+package import Logging
 package import Postgres
 package import Web
 
@@ -6,8 +7,14 @@ package import Web
 /// made.
 package enum OperatorKey {
     /// Makes the key valid and revokes the one an earlier value of the variable made. Starting again with the same
-    /// value changes nothing.
-    package static func ensure(_ text: APIKeyText, pool: PostgresPool, clock: Clock, ids: IDSource) async throws {
+    /// value changes nothing, and what was revoked stays revoked: a start with it says so in the log and goes on.
+    package static func ensure(
+        _ text: APIKeyText,
+        pool: PostgresPool,
+        clock: Clock,
+        ids: IDSource,
+        logger: Logger
+    ) async throws {
         let now = clock.now()
         let key = APIKey(
             id: text.id,
@@ -18,7 +25,8 @@ package enum OperatorKey {
             createdAt: now,
             expiresAt: nil
         )
-        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+        let isRevoked = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            if try APIKeyStore.isRevoked(key, secretHash: text.secretHash, in: transaction) { return true }
             let (replaced, isChanged) = try APIKeyStore.replaceEnvironmentKey(
                 key,
                 secretHash: text.secretHash,
@@ -40,6 +48,13 @@ package enum OperatorKey {
                     after: id == key.id ? APIKeyBody(key, tenantKey: nil) : nil
                 )
             }
+            return false
+        }
+        if isRevoked {
+            logger.error(
+                "the key in TURNPIKE_OPERATOR_KEY was revoked and stays revoked: set a new one",
+                metadata: ["credential_id": .string(text.credentialID)]
+            )
         }
     }
 }

@@ -114,6 +114,7 @@ extension Dependencies {
         [
             CredentialWatch(configuration.postgres, identity: identity, logger: logger),
             CredentialUseWorker(identity.authentication, pool: pool, clock: clock, logger: logger),
+            FailedAuthenticationWorker(identity.authentication, pool: pool, clock: clock, ids: ids, logger: logger),
             PortalSessionExpiryWorker(pool: pool, clock: clock, logger: logger),
             IdempotencyExpiryWorker(pool: pool, clock: clock, logger: logger),
         ] + identity.services
@@ -121,7 +122,7 @@ extension Dependencies {
 
     fileprivate func ensureOperatorKey() async throws {
         guard let key = configuration.operatorKey else { return }
-        try await OperatorKey.ensure(key, pool: pool, clock: clock, ids: ids)
+        try await OperatorKey.ensure(key, pool: pool, clock: clock, ids: ids, logger: logger)
     }
 }
 

@@ -46,7 +46,7 @@ package final class AuthenticationThrottle: Sendable {
     /// address that has no failures left.
     package func requireFailuresLeft(_ address: IPAddress) throws(Problem) {
         let now = clock.now()
-        let refusal = state.withLock { $0.refusal(of: address.throttled, now) }
+        let refusal = state.withLock { $0.refusal(of: address.subscriber, now) }
         guard let refusal else { return }
         refusedAddresses.increment()
         throw refusal
@@ -61,9 +61,9 @@ package final class AuthenticationThrottle: Sendable {
         let now = clock.now()
         let (byAddress, byCredential) = state.withLock { state in
             let refusals = (
-                state.refusal(of: address.throttled, now), credentialID.flatMap { state.refusal(of: $0, now) }
+                state.refusal(of: address.subscriber, now), credentialID.flatMap { state.refusal(of: $0, now) }
             )
-            state.addresses?.spend(address.throttled, now: now)
+            state.addresses?.spend(address.subscriber, now: now)
             if let credentialID { state.credentials?.spend(credentialID, now: now) }
             return refusals
         }
@@ -103,8 +103,13 @@ extension AuthenticationThrottle.State {
 
 extension IPAddress {
     /// An IPv6 subscriber has a whole /64 to call from, so that is what counts as one address.
-    fileprivate var throttled: IPAddress {
+    package var subscriber: IPAddress {
         isIPv4 ? self : IPAddress(bits: bits & (UInt128.max << 64))
+    }
+
+    /// `192.0.2.1` or `2001:db8::/64`.
+    package var subscriberText: String {
+        isIPv4 ? description : "\(subscriber)/64"
     }
 }
 

@@ -7,6 +7,6 @@ struct Turnpike: AsyncParsableCommand {
         commandName: "turnpike",
         abstract: "Usage metering, quotas and billing on PostgreSQL.",
         version: Version.text,
-        subcommands: [Serve.self, Migrate.self, Dev.self, Verify.self, ClosePeriods.self, Prices.self]
+        subcommands: [Serve.self, Migrate.self, Dev.self, Verify.self, ClosePeriods.self, Prices.self, Token.self]
     )
 }

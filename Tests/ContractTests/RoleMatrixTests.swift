@@ -1,10 +1,13 @@
 import BillingCore
 import Crypto
 import Foundation
+import Postgres
 import TestSupport
 import Testing
 import TurnpikeServer
 import Web
+
+@testable import Identity
 
 /// Every operation of the contract by every role, and with everything that is no credential.
 @Suite(.timeLimit(.minutes(15)))
@@ -96,18 +99,33 @@ struct RoleMatrixTests {
             [("token", revoked)],
             headers: ["Authorization": owner.basic]
         ).expecting(200)
-        let foreign = try await TestServer.run(on: server.database, clock: server.clock) { configuration in
-            withoutLimits(&configuration)
-            configuration.tokens.issuer = "https://elsewhere.test"
-        } _: { elsewhere in
-            try await elsewhere.token(of: owner)
-        }
         let good = try await server.token(of: owner)
         let check = try await server.anonymous.with(key: good).get("/api/v1/audit-log")
         #expect(check.status == 200, "\(check)")
         let forged = try await Self.forged(good, server)
+        let foreign = try await Self.forAnotherAudience(good, server)
         let texts = [("no token", nil), ("expired", expired), ("revoked", revoked), ("of another audience", foreign)]
         return try await (texts + forged + Self.spentSecrets(server)).map { ($0.0, server.anonymous.with(key: $0.1)) }
+    }
+
+    /// The token as it is, for somebody else, signed by the service's own key. That the same way of making it gives a
+    /// good token where the audience is kept shows that nothing else is wrong with it.
+    private static func forAnotherAudience(_ token: String, _ server: TestServer) async throws -> String {
+        let pool = PostgresPool(PostgresConfiguration(url: server.database.url), logger: .silent)
+        let keys = try await SigningKeyStore.all(pool: pool)
+        await pool.close()
+        let masterKey = try #require(MasterKey(parsing: TestServer.masterKey))
+        let signer = try #require(keys.first?.signer(masterKey))
+        guard case .object(let members) = try CompactJWT(parsing: token).claims.json else { return "" }
+        func signed(for audience: String) throws -> String {
+            let rest = members.filter { $0.name != "aud" && $0.name != "jti" }
+            let id = JSONMember(name: "jti", value: .string(IDSource.random(.system).next().description))
+            let claims = rest + [id, JSONMember(name: "aud", value: .string(audience))]
+            return try signer.sign(.object(claims), type: AccessToken.type)
+        }
+        let own = server.anonymous.with(key: try signed(for: TestServer.issuer))
+        try await own.get("/api/v1/audit-log").expecting(200)
+        return try signed(for: "https://elsewhere.test")
     }
 
     /// A key that has expired and one that was revoked, and the same of a customer's session.

@@ -1,7 +1,10 @@
+import BillingCore
 import TestSupport
 import Testing
 import TurnpikeServer
 import Web
+
+@testable import Identity
 
 /// What happens to those who guess, and to those beside them, through the whole service.
 @Suite struct AuthenticationFloodTests {
@@ -133,6 +136,38 @@ import Web
             #expect(statuses == Array(repeating: 401, count: 10) + [429, 429])
             try await server.database.run("ALTER TABLE oauth_client_away RENAME TO oauth_client")
             #expect(try await server.anonymous.with(key: second).get("/api/v1/tenants").status == 200)
+        }
+    }
+
+    @Test func anAddressWithoutFailuresLeftHasNoFurtherUnknownTokenVerified() async throws {
+        try await run { server in
+            let forge = try await TokenForge(server)
+            let caller = server.anonymous.with(key: forge.genuine)
+            #expect(try await caller.get("/api/v1/audit-log").status == 200)
+            func unknown() async throws -> TestResponse {
+                let id = JSONValue.string(IDSource.random(.system).next().description)
+                let token = try forge.signed(["jti": id])
+                return try await server.anonymous.with(key: token).get("/api/v1/audit-log")
+            }
+            #expect(try await unknown().status == 200, "the key is ours, and verified it is good")
+            let forged = try forge.badSignatures().filter { $0.what == "a foreign key under our kid" }
+            let bad = server.anonymous.with(key: try #require(forged.first?.token))
+            for _ in 0..<10 { #expect(try await bad.get("/api/v1/audit-log").status == 401) }
+            // A good signature makes no difference now: nobody looks at it.
+            let refused = try await unknown()
+            #expect(refused.status == 429 && refused.code == "too_many_authentication_failures", "\(refused)")
+            let elsewhere = try await bad.get("/api/v1/audit-log", headers: ["X-Forwarded-For": "192.0.2.1"])
+            #expect(elsewhere.status == 401)
+            // What was good before goes on, also when its client has changed and is asked again.
+            let id = try #require(forge.claims["client_id"]?.string)
+            try await server.operatorClient.patch("/api/v1/clients/\(id)", #"{"name": "renamed"}"#).expecting(200)
+            server.clock.advance(seconds: 3)
+            for _ in 0..<10 { _ = try await bad.get("/api/v1/audit-log") }
+            #expect(try await caller.get("/api/v1/audit-log").status == 200)
+            let metrics = try await server.anonymous.get("/metrics").text
+            for outcome in ["good", "bad"] {
+                #expect(metrics.contains("turnpike_token_verifications_total{outcome=\"\(outcome)\"}"))
+            }
         }
     }
 

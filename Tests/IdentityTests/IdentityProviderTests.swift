@@ -135,6 +135,49 @@ import Web
         }
     }
 
+    @Test func aListOfTenantsBoundsWhomTheClaimMayName() async throws {
+        try await run(#""tenant_claim": "org", "tenants": ["acme"]"#) { server, issuer in
+            for organisation in ["acme", "org_123"] {
+                #expect(try await status(server, issuer.token(server, organisation: organisation)) == 200)
+            }
+            for organisation in ["zulu", "org_999"] {
+                let user = server.anonymous.with(key: try issuer.token(server, organisation: organisation))
+                let answer = try await user.get("/api/v1/tenants/zulu/quotas")
+                #expect(answer.status == 403 && answer.code == "unknown_tenant", "\(answer)")
+            }
+            let stored = try await server.operatorClient.get("/api/v1/identity-providers/sso").expecting(200)
+            #expect(stored.json["tenants"]?.text == #"["acme"]"#)
+            for (extra, fault) in [
+                (#""tenant": "acme", "tenants": ["acme"]"#, "ambiguous"),
+                (#""tenant_claim": "org", "tenants": []"#, "too_few"),
+                (#""tenant_claim": "org", "tenants": ["No Key"]"#, "invalid_key"),
+            ] {
+                let refused = try await server.operatorClient.post(
+                    "/api/v1/identity-providers",
+                    provider(issuer.server.port, extra).replacing("\"sso\"", with: "\"other\"")
+                )
+                #expect(refused.status == 400 && refused.json["errors"]?.text.contains(fault) == true, "\(refused)")
+            }
+        }
+    }
+
+    /// A provider may be older than the setting that names the service.
+    @Test func theServicesOwnIssuerIsNeverAProvider() async throws {
+        try await run { server, issuer in
+            try await server.database.run(
+                """
+                UPDATE identity_provider SET issuer = '\(TestServer.issuer)',
+                    definition = jsonb_set(definition::jsonb, '{issuer}', '"\(TestServer.issuer)"')
+                """
+            )
+            server.clock.advance(seconds: 3)
+            #expect(try await status(server, issuer.token(server, issuer: TestServer.issuer)) == 401)
+            let client = try await server.makeOAuthClient([.tenantsRead])
+            #expect(try await status(server, server.token(of: client), "/api/v1/tenants") == 200)
+            #expect(issuer.server.connections == 0)
+        }
+    }
+
     @Test func whatTheIssuerHasNotSignedForUsIsRefused() async throws {
         try await run { server, issuer in
             let good = try issuer.token(server)

@@ -23,6 +23,34 @@ import Web
         }
     }
 
+    @Test func aRevokedKeyIsNotRevivedByAStartWhichSaysSo() async throws {
+        try await TestDatabase.with { database in
+            let key = try APIKeyText(parsing: Self.other)
+            try await TestServer.run(on: database) { server in
+                let spare = try await server.makeKey([.identityWrite, .auditRead])
+                try await server.anonymous.with(key: spare).delete("/api/v1/api-keys/operator").expecting(204)
+                #expect(try await server.operatorClient.get("/api/v1/api-keys").status == 401)
+            }
+            try await TestServer.run(on: database) { server in
+                let refused = try await server.operatorClient.get("/api/v1/api-keys")
+                #expect(refused.status == 401)
+                let complaint = server.log.lines.first { $0.contains("TURNPIKE_OPERATOR_KEY") }
+                #expect(complaint?.contains(#""level":"error""#) == true, "\(complaint ?? "nothing")")
+            }
+            try await TestServer.run(on: database, configure: { $0.operatorKey = key }) { server in
+                let new = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys")
+                #expect(new.status == 200)
+            }
+            // Going back to the revoked value takes nothing from the one in use.
+            try await TestServer.run(on: database) { server in
+                let refused = try await server.operatorClient.get("/api/v1/api-keys")
+                let inUse = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys")
+                #expect(refused.status == 401)
+                #expect(inUse.status == 200)
+            }
+        }
+    }
+
     @Test func startingAgainWithTheSameValueChangesNothing() async throws {
         try await TestDatabase.with { database in
             for _ in 0..<2 {

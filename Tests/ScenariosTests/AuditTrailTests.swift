@@ -1,7 +1,9 @@
+import BillingCore
 import Postgres
 import Synchronization
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 /// Every operation that changes something, done once by an operator, and what the audit log says of it afterwards.
@@ -52,6 +54,75 @@ struct AuditTrailTests {
             let records = csv.text.split(separator: "\r\n")
             #expect(records.count == 1 + entries.count { $0["tenant"]?.string == "acme" })
             #expect(!csv.text.contains("globex"))
+        }
+    }
+
+    @Test("an issued token is in the log of its tenant, with its scopes and its end, and without itself")
+    func issuedTokensAreAudited() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let client = try await server.makeOAuthClient([.auditRead, .quotasRead], tenant: "acme")
+            let token = try await server.token(of: client, scope: "audit:read")
+            let tenant = server.anonymous.with(key: token)
+            let log = try await tenant.get("/api/v1/audit-log?action=token.issued").expecting(200)
+            let row = try #require(log.json["data"]?[0])
+            #expect(row["tenant"]?.string == "acme" && row["credential_id"]?.string == "client:\(client.id)")
+            let after = row["after"]
+            #expect(after?["client_id"]?.string == client.id && after?["scopes"]?.text == #"["audit:read"]"#)
+            let issued = try Instant(parsing: after?["issued_at"]?.string ?? "")
+            #expect(after?["expires_at"]?.string == "\(issued.adding(seconds: 900))")
+            for part in token.split(separator: ".") { #expect(!log.text.contains(part)) }
+            #expect(!log.text.contains(client.secret))
+        }
+    }
+
+    @Test("failed authentications are in the log, a row for each address and reason, however many there were")
+    func failedAuthenticationsAreAudited() async throws {
+        try await TestDatabase.with { database in
+            try await TestServer.run(
+                on: database,
+                configure: {
+                    $0.authenticationLimits.failuresPerAddress = 20
+                    $0.trustedProxies = [AddressRange("127.0.0.1")].compactMap(\.self)
+                }
+            ) { server in
+                func guess(_ key: String, from address: String) async throws {
+                    let caller = server.anonymous.with(key: key)
+                    let answer = try await caller.get("/api/v1/tenants", headers: ["X-Forwarded-For": address])
+                    #expect([401, 429].contains(answer.status))
+                }
+                for number in 0..<50 {
+                    try await guess("tpk_guess\(number)_" + String(repeating: "x", count: 40), from: "192.0.2.1")
+                }
+                for host in 1...3 { try await guess("a.b.c", from: "2001:db8::\(host)") }
+                let client = try await server.makeOAuthClient([.auditRead])
+                let wrong = TestOAuthClient(id: client.id, secret: client.secret + "x")
+                let form = [("grant_type", "client_credentials")]
+                for _ in 0..<4 {
+                    let headers = ["Authorization": wrong.basic, "X-Forwarded-For": "192.0.2.3"]
+                    #expect(try await server.anonymous.form("/oauth/token", form, headers: headers).status == 401)
+                }
+            }
+            // What had gathered was written when it stopped.
+            try await TestServer.run(on: database) { server in
+                let log = try await server.operatorClient.get("/api/v1/audit-log?action=authentication.failed")
+                let rows = try #require(log.expecting(200).json["data"]?.elements)
+                let told = rows.map { row in
+                    "\(row["resource"]?["key"]?.string ?? "") \(row["after"]?["reason"]?.string ?? "") "
+                        + "\(row["after"]?["count"]?.text ?? "")"
+                }
+                #expect(
+                    Set(told) == [
+                        "192.0.2.1 api_key 20", "192.0.2.1 api_key:throttled 30",
+                        "2001:db8::/64 token:malformed 3", "192.0.2.3 client 4",
+                    ]
+                )
+                #expect(rows.allSatisfy { $0["after"]?["credential_ids"]?.elements?.count ?? 0 <= 10 })
+                #expect(rows.allSatisfy { $0["tenant"] == .null && $0["credential_id"]?.string?.isEmpty == false })
+                try await server.addTenant("acme")
+                let tenant = try await server.client([.auditRead], tenant: "acme")
+                #expect(try await !tenant.get("/api/v1/audit-log").text.contains("authentication.failed"))
+            }
         }
     }
 

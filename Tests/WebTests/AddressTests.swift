@@ -48,7 +48,11 @@ import Testing
         ("10.0.0.1", ["Forwarded": "for=6.6.6.6, For=\"[2001:db8::7]:99\";proto=https"], "2001:db8::7"),
         ("10.0.0.1", ["Forwarded": "for=1.1.1.1;by=10.0.0.9, for=10.0.0.2"], "1.1.1.1"),
         ("10.0.0.1", ["Forwarded": "for=_hidden"], "10.0.0.1"),
-        ("10.0.0.1", ["Forwarded": "for=6.6.6.6", "X-Forwarded-For": "1.1.1.1"], "1.1.1.1"),
+        ("10.0.0.1", ["Forwarded": "for=1.1.1.1;by=10.0.0.9", "X-Forwarded-For": "6.6.6.6, 1.1.1.1"], "1.1.1.1"),
+        ("10.0.0.1", ["Forwarded": "for=6.6.6.6", "X-Forwarded-For": "1.1.1.1"], "10.0.0.1"),
+        ("10.0.0.1", ["Forwarded": "for=1.1.1.1", "X-Forwarded-For": "6.6.6.6"], "10.0.0.1"),
+        ("10.0.0.1", ["Forwarded": "for=_hidden", "X-Forwarded-For": "6.6.6.6"], "10.0.0.1"),
+        ("192.0.2.9", ["Forwarded": "for=6.6.6.6", "X-Forwarded-For": "1.1.1.1"], "192.0.2.9"),
     ])
     func onlyWhatTrustedProxiesReportIsBelieved(
         _ socket: String,

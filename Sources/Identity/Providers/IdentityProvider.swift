@@ -20,6 +20,8 @@ struct IdentityProvider: Sendable {
     let audiences: [String]
     let algorithms: [SignatureAlgorithm]
     let tenant: TenantRule
+    /// The keys of the tenants that a token may be bound to; nil for any.
+    let tenants: Set<String>?
     /// The claim whose values `scopeMapping` translates: text with spaces between, or a list.
     let scopeClaim: String?
     let scopeMapping: [String: ScopeSet]
@@ -31,6 +33,11 @@ struct IdentityProvider: Sendable {
     var createdAt: Instant
     var updatedAt: Instant
     var revision: Int64
+
+    /// Whether a verified token may be bound to this tenant.
+    func mayName(tenant key: String) -> Bool {
+        tenants?.contains(key) ?? true
+    }
 
     /// What a verified token may do.
     func scopes(of claims: JWTClaims) -> ScopeSet {
@@ -65,6 +72,7 @@ struct IdentityProviderBody: Encodable, Sendable {
     let algorithms: [String]
     let tenant: String?
     let tenantClaim: String?
+    let tenants: [String]?
     let scopeClaim: String?
     let scopeMapping: [String: [String]]
     let defaultScopes: [String]
@@ -84,6 +92,7 @@ struct IdentityProviderBody: Encodable, Sendable {
         case .fixed(let key): (tenant, tenantClaim) = (key, nil)
         case .claim(let name): (tenant, tenantClaim) = (nil, name)
         }
+        tenants = provider.tenants?.sorted()
         scopeClaim = provider.scopeClaim
         scopeMapping = provider.scopeMapping.mapValues(\.names)
         defaultScopes = provider.defaultScopes.names

@@ -24,6 +24,8 @@ final class IdentityProviderAuthentication: Sendable {
     private let tenants: TenantDirectory
     private let keys: KeySetCache
     private let throttle: AuthenticationThrottle
+    private let ownIssuer: String?
+    private let verifications = TokenVerifications()
     private let clock: Clock
     private let answerSecret: SymmetricKey
     private let state = Mutex(State())
@@ -34,19 +36,24 @@ final class IdentityProviderAuthentication: Sendable {
         tenants: TenantDirectory,
         keys: KeySetCache,
         throttle: AuthenticationThrottle,
+        ownIssuer: String?,
         clock: Clock
     ) {
         self.pool = pool
         self.tenants = tenants
         self.keys = keys
         self.throttle = throttle
+        self.ownIssuer = ownIssuer
         self.clock = clock
         answerSecret = SymmetricKey(size: .bits256)
     }
 
-    /// Whether a token says that it is of a configured issuer.
+    /// Whether a token says that it is of a configured issuer. The service's own is none, whatever is configured: a
+    /// provider may be older than `TURNPIKE_ISSUER`.
     func isForUs(_ text: String) async throws -> Bool {
-        guard let issuer = (try? CompactJWT(parsing: text))?.claims.string("iss") else { return false }
+        guard let issuer = (try? CompactJWT(parsing: text))?.claims.string("iss"), issuer != ownIssuer else {
+            return false
+        }
         return try await provider(issuer: issuer) != nil
     }
 
@@ -87,22 +94,23 @@ final class IdentityProviderAuthentication: Sendable {
             guard let provider = try await provider(issuer: token.claims.string("iss") ?? "") else {
                 throw JWTFault.issuer
             }
-            try await keys.verifier(for: token.header, of: provider).verify(token)
+            try verifications.verify(token, by: try await keys.verifier(for: token.header, of: provider))
             try token.claims.requireIssuer(provider.issuer)
             guard !Set(provider.audiences).isDisjoint(with: token.claims.audiences) else { throw JWTFault.audience }
             let end = try token.claims.requireTime(now, leewaySeconds: provider.leewaySeconds)
             return (provider, token.claims, end.adding(seconds: provider.leewaySeconds))
-        } catch is JWTFault {
-            throw Problem.invalidToken
+        } catch let fault as JWTFault {
+            throw Problem.invalidToken(fault)
         }
     }
 
     private func principal(of claims: JWTClaims, _ provider: IdentityProvider) async throws -> Principal {
         guard let subject = claims.string("sub"), (1...Self.maximumSubjectBytes).contains(subject.utf8.count),
             subject.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
-        else { throw Problem.invalidToken }
+        else { throw Problem.invalidToken(.claims) }
         let tenant = try await tenant(of: claims, provider)
-        guard let tenant, let standing = try await tenants.standing(tenant) else {
+        guard let tenant, let standing = try await tenants.standing(tenant), provider.mayName(tenant: standing.key)
+        else {
             throw Problem.unknownTokenTenant(provider)
         }
         let credentialID = "idp:\(provider.key):\(subject)"

@@ -4,6 +4,7 @@ import Web
 /// The validated body of `POST` and `PUT /api/v1/identity-providers`.
 struct IdentityProviderInput: Sendable {
     private static let maximumMappings = 100
+    private static let maximumTenants = 1_000
 
     let provider: IdentityProvider
 
@@ -15,6 +16,7 @@ struct IdentityProviderInput: Sendable {
         let audiences = fields.strings("audiences", minimumCount: 1, maximumCount: 20)
         let algorithms = Self.algorithms(fields)
         let tenant = Self.tenant(fields)
+        let tenants = Self.tenants(fields, of: tenant)
         let allowed = Self.scopes("allowed_scopes", fields, minimumCount: 1)
         let defaults = Self.scopes("default_scopes", fields, minimumCount: 0)
         if !defaults.isSubset(of: allowed) {
@@ -39,6 +41,7 @@ struct IdentityProviderInput: Sendable {
             audiences: audiences,
             algorithms: algorithms,
             tenant: tenant,
+            tenants: tenants,
             scopeClaim: scopeClaim,
             scopeMapping: mapping,
             defaultScopes: defaults,
@@ -90,6 +93,24 @@ struct IdentityProviderInput: Sendable {
             )
             return .fixed(key: "")
         }
+    }
+
+    /// The tenants that the claim may name: each exists or may come to exist, so that only the form is judged.
+    private static func tenants(
+        _ fields: JSONObjectReader,
+        of rule: IdentityProvider.TenantRule
+    ) -> Set<String>? {
+        guard let json = fields.json("tenants"), json != .null else { return nil }
+        if case .fixed = rule {
+            let detail = "\"tenants\" narrows \"tenant_claim\"; one \"tenant\" needs no list"
+            fields.fault(at: "tenants", code: "ambiguous", detail: detail)
+        }
+        let keys = fields.strings("tenants", minimumCount: 1, maximumCount: maximumTenants)
+        for (index, key) in keys.enumerated() where !ResourceKey.isValid(key) {
+            let detail = "each tenant must be \(ResourceKey.expectation)"
+            fields.fault(at: "tenants/\(index)", code: "invalid_key", detail: detail)
+        }
+        return Set(keys)
     }
 
     private static func scopes(_ name: String, _ fields: JSONObjectReader, minimumCount: Int) -> ScopeSet {

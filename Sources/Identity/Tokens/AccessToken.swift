@@ -62,3 +62,18 @@ struct AccessToken: Sendable {
         .number(String(instant.microseconds / 1_000_000))
     }
 }
+
+/// What the audit log says of a token, beside its id.
+struct RecordedToken: Encodable, Sendable {
+    let clientID: String
+    let scopes: [String]
+    let issuedAt: Instant
+    let expiresAt: Instant
+
+    init(_ token: AccessToken) {
+        clientID = token.clientID
+        scopes = token.scopes.names
+        issuedAt = token.issuedAt
+        expiresAt = token.expiresAt
+    }
+}

@@ -7,14 +7,17 @@ import Web
 
 /// Says who presents an access token. A signature is verified once for each text; afterwards a busy client costs the
 /// database one look-up a second, by which a revoked token and a changed client are noticed where their notification
-/// does not arrive. A forged token never gets to the database, however many there are.
+/// does not arrive. A forged token never gets to the database, however many there are, and while its address has no
+/// failures left (ADR 0018) not to the verification either.
 final class AccessTokenAuthentication: Sendable {
     private let pool: PostgresPool
     private let tenants: TenantDirectory
     private let ring: SigningKeyRing
     private let settings: OAuthSettings
+    private let throttle: AuthenticationThrottle
     private let clock: Clock
     private let metrics: OAuthMetrics
+    private let verifications = TokenVerifications()
     private let cache = Mutex(AccessTokenCache())
 
     init(
@@ -22,6 +25,7 @@ final class AccessTokenAuthentication: Sendable {
         tenants: TenantDirectory,
         ring: SigningKeyRing,
         settings: OAuthSettings,
+        throttle: AuthenticationThrottle,
         clock: Clock,
         metrics: OAuthMetrics
     ) {
@@ -29,6 +33,7 @@ final class AccessTokenAuthentication: Sendable {
         self.tenants = tenants
         self.ring = ring
         self.settings = settings
+        self.throttle = throttle
         self.clock = clock
         self.metrics = metrics
     }
@@ -40,14 +45,22 @@ final class AccessTokenAuthentication: Sendable {
         return cache.withLock { $0.fresh(digest, now: now) }
     }
 
-    /// The principal of a presented token, or the 401, which does not say what is wrong with it.
-    func principal(of text: String) async throws -> Principal {
+    /// The principal of a presented token, or the 401, which does not say what is wrong with it, or the 429 of an
+    /// address that may not have another unknown token verified now.
+    func principal(of text: String, from address: IPAddress) async throws -> Principal {
         do {
-            return try await judged(text)
+            return try await judged(text, from: address)
         } catch let fault as JWTFault {
             metrics.refused(fault)
-            throw Problem.invalidToken
+            throw Problem.invalidToken(fault)
         }
+    }
+
+    /// Keeps in mind a token that was issued a moment ago: who shows it here is nobody unknown.
+    func note(issued text: String) {
+        let now = clock.now()
+        guard let token = try? AccessToken(CompactJWT(parsing: text), issuer: settings.issuer, now: now) else { return }
+        cache.withLock { $0.note(Self.digest(of: text), token, now: now) }
     }
 
     /// A token that is good at this moment, and its client. Throws `JWTFault` for any other text.
@@ -76,7 +89,7 @@ final class AccessTokenAuthentication: Sendable {
         cache.withLock { $0.forget { _, _ in true } }
     }
 
-    private func judged(_ text: String) async throws -> Principal {
+    private func judged(_ text: String, from address: IPAddress) async throws -> Principal {
         guard text.utf8.count <= CompactJWT.maximumBytes else { throw JWTFault.oversized }
         let now = clock.now()
         let digest = Self.digest(of: text)
@@ -88,6 +101,7 @@ final class AccessTokenAuthentication: Sendable {
         case .refused(let fault):
             throw fault
         case .miss(let generation):
+            try throttle.requireFailuresLeft(address)
             return try await accept(try await verified(text, now: now), digest, now: now, generation: generation)
         }
     }
@@ -117,7 +131,7 @@ final class AccessTokenAuthentication: Sendable {
     private func verified(_ text: String, now: Instant) async throws -> AccessToken {
         let token = try CompactJWT(parsing: text)
         try token.header.requireType([AccessToken.type])
-        try await ring.verifier(for: token.header).verify(token)
+        try verifications.verify(token, by: try await ring.verifier(for: token.header))
         return try AccessToken(token, issuer: settings.issuer, now: now)
     }
 
@@ -151,13 +165,17 @@ final class AccessTokenAuthentication: Sendable {
 }
 
 extension Problem {
-    static let invalidToken = Problem(
-        .unauthorized,
-        code: "invalid_token",
-        detail: "This token is not valid.",
-        headers: [
-            .wwwAuthenticate:
-                #"Bearer realm="turnpike", error="invalid_token", error_description="This token is not valid.""#
-        ]
-    )
+    /// - Parameter fault: for the log; the answer does not tell it.
+    static func invalidToken(_ fault: JWTFault) -> Problem {
+        Problem(
+            .unauthorized,
+            code: "invalid_token",
+            detail: "This token is not valid.",
+            headers: [
+                .wwwAuthenticate:
+                    #"Bearer realm="turnpike", error="invalid_token", error_description="This token is not valid.""#
+            ],
+            underlying: fault
+        )
+    }
 }

@@ -22,7 +22,8 @@ struct AccessTokenCache {
 
     private struct Entry {
         let token: AccessToken
-        let principal: Principal
+        /// Nil while nobody has asked, and after it was forgotten.
+        var principal: Principal?
         var freshUntil: Instant
         let validUntil: Instant
     }
@@ -45,7 +46,7 @@ struct AccessTokenCache {
     mutating func find(_ digest: SHA256Digest, now: Instant) -> Finding {
         if let refusal = refusals[digest], now < refusal.until { return .refused(refusal.fault) }
         guard let entry = entries[digest], now < entry.token.expiresAt else { return .miss(generation: generation) }
-        if now < entry.freshUntil { return .hit(entry.principal) }
+        if let principal = entry.principal, now < entry.freshUntil { return .hit(principal) }
         entries[digest]?.freshUntil = entry.validUntil
         return .verified(entry.token, generation: generation)
     }
@@ -67,19 +68,30 @@ struct AccessTokenCache {
         )
     }
 
-    /// Keeps for a moment that a token with a good signature is refused: repeating it asks the database nothing.
+    /// Keeps that a token is one of ours, though nobody has shown it yet; where there is no room, it is not kept.
+    mutating func note(_ digest: SHA256Digest, _ token: AccessToken, now: Instant) {
+        guard entries.count < Self.capacity, entries[digest] == nil else { return }
+        entries[digest] = Entry(token: token, principal: nil, freshUntil: now, validUntil: now)
+    }
+
+    /// Keeps for a moment that a token with a good signature is refused: repeating it asks the database nothing. A
+    /// revocation is final, whatever has changed since it was read.
     mutating func refuse(_ digest: SHA256Digest, _ fault: JWTFault, now: Instant, generation: UInt64) {
-        guard generation == self.generation else { return }
+        guard generation == self.generation || fault == .revoked else { return }
         entries[digest] = nil
         if refusals.count >= Self.capacity { refusals.removeAll(keepingCapacity: true) }
         refusals[digest] = Refusal(fault: fault, until: now.adding(microseconds: Self.validMicroseconds))
     }
 
-    /// Forgets the tokens of which the condition is true, and every refusal.
+    /// Forgets whom the tokens speak for of which the condition is true, and every refusal that is not final. That
+    /// their signature is good stays known, so that they never depend on the failures of their neighbours again.
     mutating func forget(where isGone: (AccessToken, Principal) -> Bool) {
         generation += 1
-        refusals.removeAll(keepingCapacity: true)
-        entries = entries.filter { !isGone($0.value.token, $0.value.principal) }
+        refusals = refusals.filter { $0.value.fault == .revoked }
+        for (digest, entry) in entries {
+            guard let principal = entry.principal, isGone(entry.token, principal) else { continue }
+            entries[digest]?.principal = nil
+        }
     }
 
     private mutating func makeRoom(now: Instant) {

@@ -10,13 +10,17 @@ import Web
 struct ClientAuthentication: Sendable {
     let pool: PostgresPool
     let assertions: ClientAssertionJudge
-    let throttle: AuthenticationThrottle
+    let failures: FailedAuthentications
     private let known = RecentClients()
 
-    init(pool: PostgresPool, assertions: ClientAssertionJudge, throttle: AuthenticationThrottle) {
+    init(
+        pool: PostgresPool,
+        assertions: ClientAssertionJudge,
+        failures: FailedAuthentications
+    ) {
         self.pool = pool
         self.assertions = assertions
-        self.throttle = throttle
+        self.failures = failures
     }
 
     /// What a request shows, by exactly one of the methods.
@@ -42,14 +46,21 @@ struct ClientAuthentication: Sendable {
             known.note(client.id)
             return client
         } catch let error as OAuthError where error.code == .invalidClient {
-            let counted = throttle.failed(
-                .unauthenticated(error.description),
-                from: context.clientAddress,
-                credentialID: claimed.flatMap { OAuthClient.isID($0) ? "client:\($0)" : nil }
-            )
-            if counted.status == .tooManyRequests { throw counted }
+            let answer = failed(.unauthenticated(error.description), claimed, context)
+            if answer.status == .tooManyRequests { throw answer }
             throw error
+        } catch let problem as Problem where problem.status == .tooManyRequests {
+            throw failed(problem, claimed, context)
         }
+    }
+
+    private func failed(_ problem: Problem, _ claimed: String?, _ context: RequestContext) -> Problem {
+        failures.answer(
+            to: problem,
+            of: .client,
+            from: context.clientAddress,
+            credentialID: claimed.flatMap { OAuthClient.isID($0) ? "client:\($0)" : nil }
+        )
     }
 
     private func client(
@@ -60,7 +71,7 @@ struct ClientAuthentication: Sendable {
         /// An id that nobody has authenticated as here is looked up while its address has failures left (ADR 0018).
         let permit = { @Sendable (id: String) throws(Problem) in
             guard !known.contains(id) else { return }
-            try throttle.requireFailuresLeft(address)
+            try failures.throttle.requireFailuresLeft(address)
         }
         switch presented {
         case .secret(let method, let clientID, let secret):

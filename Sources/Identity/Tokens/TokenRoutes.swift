@@ -6,7 +6,9 @@ import Web
 
 /// `POST /oauth/token` (RFC 6749, section 4.4): a client gets a token for itself.
 struct TokenRoutes: Sendable {
+    let pool: PostgresPool
     let clients: ClientAuthentication
+    let authentication: AccessTokenAuthentication
     let tenants: TenantDirectory
     let ring: SigningKeyRing
     let settings: OAuthSettings
@@ -31,6 +33,8 @@ struct TokenRoutes: Sendable {
             lifetimeSeconds: settings.tokenSeconds
         )
         let text = try signer.sign(.object(token.claims(issuer: settings.issuer)), type: AccessToken.type)
+        try await record(token, to: client, context)
+        authentication.note(issued: text)
         metrics.issuedToken(to: client)
         context.logger.info(
             "token issued",
@@ -39,6 +43,26 @@ struct TokenRoutes: Sendable {
         return try Answer.json(
             Issued(accessToken: text, expiresIn: settings.tokenSeconds, scope: scopes.names.joined(separator: " "))
         ).uncached
+    }
+
+    /// No token goes out that the audit log does not name.
+    private func record(_ token: AccessToken, to client: OAuthClient, _ context: RequestContext) async throws {
+        let author = AuditAuthor(
+            credentialID: client.credentialID,
+            requestID: context.requestID,
+            id: context.ids.next(),
+            occurredAt: context.clock.now()
+        )
+        try await pool.transaction(.interactive) { transaction in
+            try AuditLog.record(
+                in: transaction,
+                by: author,
+                action: "token.issued",
+                resource: ("token", token.id.description),
+                tenant: client.tenantID,
+                after: RecordedToken(token)
+            )
+        }
     }
 
     private struct Issued: Encodable {

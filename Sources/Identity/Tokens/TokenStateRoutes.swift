@@ -67,21 +67,9 @@ struct TokenStateRoutes: Sendable {
             action: "token.revoked",
             resource: ("token", token.id.description),
             tenant: client.tenantID,
-            before: Recorded(
-                clientID: client.id,
-                scopes: token.scopes.names,
-                issuedAt: token.issuedAt,
-                expiresAt: token.expiresAt
-            )
+            before: RecordedToken(token)
         )
         return true
-    }
-
-    private struct Recorded: Encodable {
-        let clientID: String
-        let scopes: [String]
-        let issuedAt: Instant
-        let expiresAt: Instant
     }
 
     /// Who asks, and about which tokens it may.

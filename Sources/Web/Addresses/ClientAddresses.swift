@@ -4,7 +4,9 @@ package import NIOCore
 /// Tells from which address a request comes: the socket's, or, behind proxies that are trusted, the one they report.
 ///
 /// The reported list is read from its end, where the nearest proxy wrote, for as long as what is read is itself a
-/// trusted proxy: what stands before may be made up by the client.
+/// trusted proxy: what stands before may be made up by the client. Of `X-Forwarded-For` and `Forwarded` a proxy writes
+/// one, and the other one may be its client's: where both are there and lead to different addresses, neither is
+/// believed.
 package struct ClientAddresses: Sendable {
     private let trustedProxies: [AddressRange]
 
@@ -13,9 +15,18 @@ package struct ClientAddresses: Sendable {
     }
 
     package func address(of headers: HTTPFields, socket: SocketAddress?) -> IPAddress {
-        guard var address = IPAddress(socket) else { return .unspecified }
-        guard isTrusted(address) else { return address }
-        for hop in Self.reported(in: headers).reversed() {
+        guard let peer = IPAddress(socket) else { return .unspecified }
+        guard isTrusted(peer) else { return peer }
+        let reported = [Self.forwardedFor(headers), Self.forwarded(headers)].compactMap { hops in
+            hops.map { origin(of: $0, from: peer) }
+        }
+        return Set(reported).count == 1 ? reported[0] : peer
+    }
+
+    /// Where a request was first, as far as trusted proxies say so.
+    private func origin(of hops: [Substring], from peer: IPAddress) -> IPAddress {
+        var address = peer
+        for hop in hops.reversed() {
             guard let hop = Self.hopAddress(hop) else { return address }
             address = hop
             if !isTrusted(address) { break }
@@ -27,13 +38,13 @@ package struct ClientAddresses: Sendable {
         trustedProxies.contains { $0.contains(address) }
     }
 
-    /// `X-Forwarded-For`, or else the `for` parameters of `Forwarded` (RFC 7239 section 4).
-    private static func reported(in headers: HTTPFields) -> [Substring] {
-        if let list = headers[.xForwardedFor] {
-            return list.split(separator: ",", omittingEmptySubsequences: false)
-        }
-        guard let list = headers[.forwarded] else { return [] }
-        return list.split(separator: ",", omittingEmptySubsequences: false).map { element in
+    private static func forwardedFor(_ headers: HTTPFields) -> [Substring]? {
+        headers[.xForwardedFor]?.split(separator: ",", omittingEmptySubsequences: false)
+    }
+
+    /// The `for` parameters of `Forwarded` (RFC 7239 section 4).
+    private static func forwarded(_ headers: HTTPFields) -> [Substring]? {
+        headers[.forwarded]?.split(separator: ",", omittingEmptySubsequences: false).map { element in
             for pair in element.split(separator: ";") {
                 let parts = pair.split(separator: "=", maxSplits: 1)
                 if parts.count == 2, parts[0].trimmingSpaces().lowercased() == "for" { return parts[1] }

@@ -29,6 +29,9 @@ import Web
     }
 
     private func isHit(_ finding: AccessTokenCache.Finding) -> Bool { if case .hit = finding { true } else { false } }
+    private func isVerified(_ finding: AccessTokenCache.Finding) -> Bool {
+        if case .verified = finding { true } else { false }
+    }
     private func isMiss(_ finding: AccessTokenCache.Finding) -> Bool { if case .miss = finding { true } else { false } }
 
     @Test func afterASecondOneAsksAndAfterTwoNobodyBelieves() {
@@ -63,7 +66,33 @@ import Web
         insert(1, token("a"), into: &cache)
         insert(2, token("b"), into: &cache)
         cache.forget { token, _ in token.clientID == "a" }
-        #expect(isMiss(cache.find(digest(1), now: start)))
+        #expect(isVerified(cache.find(digest(1), now: start)), "its client is asked, its signature is not")
+        #expect(isVerified(cache.find(digest(1), now: start)))
+        #expect(cache.fresh(digest(1), now: start) == nil)
+        #expect(isHit(cache.find(digest(2), now: start)))
+    }
+
+    @Test func aRevocationIsRememberedThoughItWasAnnouncedAfterItWasRead() {
+        var cache = AccessTokenCache()
+        guard case .miss(let generation) = cache.find(digest(1), now: start) else { return }
+        cache.forget { _, _ in true }
+        cache.refuse(digest(1), .revoked, now: start, generation: generation)
+        cache.refuse(digest(2), .client, now: start, generation: generation)
+        cache.forget { _, _ in true }
+        if case .refused(.revoked) = cache.find(digest(1), now: start) {} else { Issue.record("it was forgotten") }
+        #expect(isMiss(cache.find(digest(2), now: start)))
+        #expect(isMiss(cache.find(digest(1), now: start.adding(seconds: 2))))
+    }
+
+    @Test func anIssuedTokenIsNobodyUnknownAndSpeaksForNobodyYet() {
+        var cache = AccessTokenCache()
+        cache.note(digest(1), token(), now: start)
+        #expect(isVerified(cache.find(digest(1), now: start)))
+        #expect(cache.fresh(digest(1), now: start) == nil)
+        #expect(isMiss(cache.find(digest(1), now: start.adding(seconds: 900))))
+        for number in 2...AccessTokenCache.capacity { insert(number, token(), into: &cache) }
+        cache.note(digest(0), token(), now: start)
+        #expect(isMiss(cache.find(digest(0), now: start)), "no room, and none is made")
         #expect(isHit(cache.find(digest(2), now: start)))
     }
 
