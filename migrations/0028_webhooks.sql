@@ -130,3 +130,7 @@ BEGIN
     END LOOP;
 END
 $$;
+-- What is for operators only is no row for a tenant, whoever forgets to leave it out.
+ALTER POLICY webhook_event_tenant ON webhook_event
+    USING (tenant_id = nullif(current_setting('turnpike.tenant_id', true), '')::bigint AND NOT operator_only)
+    WITH CHECK (tenant_id = nullif(current_setting('turnpike.tenant_id', true), '')::bigint AND NOT operator_only);

@@ -21,6 +21,9 @@ CREATE TABLE reservation (
     suspense_ends_at timestamptz NOT NULL,
     closed_at timestamptz,
     max_output_tokens bigint,
+    model text,
+    feature text,
+    data_class text,
     CONSTRAINT reservation_pk PRIMARY KEY (tenant_id, reservation_id),
     CONSTRAINT reservation_identity UNIQUE (tenant_id, admission_key),
     CONSTRAINT reservation_tenant_fk FOREIGN KEY (tenant_id) REFERENCES tenant (tenant_id),
@@ -28,6 +31,7 @@ CREATE TABLE reservation (
     CONSTRAINT reservation_closing CHECK ((status = 'held') = (closed_at IS NULL)),
     CONSTRAINT reservation_times CHECK (expires_at <= suspense_ends_at)
 );
+CREATE INDEX reservation_by_id ON reservation (reservation_id);
 CREATE INDEX reservation_open ON reservation (suspense_ends_at) WHERE status = 'held';
 CREATE INDEX reservation_closed ON reservation (closed_at) WHERE status <> 'held';
 

@@ -25,16 +25,23 @@ struct AdmissionBody: Encodable, Sendable {
     /// How many output tokens the call may use, where it says how many it would.
     var maxOutputTokens: Int64?
     var warnings: [String] = []
+    /// Whether nothing but rates refuse it, for proxies; it is not part of the answer.
+    private(set) var isRateLimited = false
+
+    private enum CodingKeys: String, CodingKey {
+        case allowed, reason, retryAfter, reservation, limits, maxOutputTokens, warnings
+    }
 
     /// - Parameter catalog: names the features of quotas.
     init(_ answer: AdmissionService.Answer, for principal: Principal, catalog: CatalogSnapshot) {
         switch answer {
         case .unknownSubject: self.init(refusedFor: "unknown_subject")
         case .suspended: self.init(refusedFor: "tenant_suspended")
+        case .unavailable: self.init(refusedFor: AdmissionService.Answer.unavailableReason)
         case .open:
             self.init(allowed: true)
             warnings = ["limits_unavailable"]
-        case .decided(let outcome, let tenant): self.init(outcome, tenant, for: principal, catalog)
+        case .decided(let outcome): self.init(outcome, for: principal, catalog)
         }
     }
 
@@ -47,19 +54,15 @@ struct AdmissionBody: Encodable, Sendable {
         self.reason = reason
     }
 
-    private init(
-        _ outcome: AdmissionOutcome,
-        _ tenant: TenantSnapshot,
-        for principal: Principal,
-        _ catalog: CatalogSnapshot
-    ) {
+    private init(_ outcome: AdmissionOutcome, for principal: Principal, _ catalog: CatalogSnapshot) {
         switch outcome {
         case .allowed(let made, let touched, let tokens):
             self.init(allowed: true)
             reservation = made.map(ReservationBody.init)
-            limits = touched.filter { principal.maySee($0.limit) }.map { LimitBody($0, tenant, catalog) }
+            let visible = touched.filter { principal.maySee($0.limit) }
+            limits = visible.map { LimitBody($0, catalog) }
             maxOutputTokens = tokens
-            if touched.contains(where: \.isExceeded) { warnings.append("soft_limit_exceeded") }
+            if visible.contains(where: \.isExceeded) { warnings.append("soft_limit_exceeded") }
         case .repeated(let earlier):
             self.init(allowed: true)
             reservation = ReservationBody(earlier)
@@ -67,11 +70,14 @@ struct AdmissionBody: Encodable, Sendable {
             warnings = ["repeated"]
         case .refused(let violations):
             self.init(allowed: false)
-            reason = (violations.first { principal.maySee($0.limit) } ?? violations.first).map { violation in
-                principal.maySee(violation.limit) ? violation.reason.rawValue : "limit_exceeded"
-            }
-            retryAfter = Self.seconds(violations)
-            limits = violations.filter { principal.maySee($0.limit) }.map { LimitBody($0, tenant, catalog) }
+            let visible = violations.filter { principal.maySee($0.limit) }
+            reason = visible.first?.reason.rawValue ?? "limit_exceeded"
+            isRateLimited = violations.allSatisfy { $0.reason == .rateLimited }
+            retryAfter = visible.count == violations.count ? Self.seconds(violations) : nil
+            limits = visible.map { LimitBody($0, catalog) }
+        case .closed(let earlier):
+            self.init(refusedFor: "admission_closed")
+            reservation = ReservationBody(earlier)
         case .conflict:
             self.init(refusedFor: "admission_conflict")
         }
@@ -133,11 +139,11 @@ struct LimitBody: Encodable, Sendable {
     /// Instead of an amount in a window.
     var rate: Rate?
 
-    init(_ touched: TouchedLimit, _ tenant: TenantSnapshot, _ catalog: CatalogSnapshot) {
+    init(_ touched: TouchedLimit, _ catalog: CatalogSnapshot) {
         self.init(touched.limit, touched.state, touched.rateRemaining, catalog)
     }
 
-    init(_ violation: LimitViolation, _ tenant: TenantSnapshot, _ catalog: CatalogSnapshot) {
+    init(_ violation: LimitViolation, _ catalog: CatalogSnapshot) {
         self.init(violation.limit, violation.state, violation.rateRemaining, catalog)
     }
 

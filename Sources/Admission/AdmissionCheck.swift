@@ -55,7 +55,7 @@ struct AdmissionCheck: Sendable {
 
     /// 204 when the call may be made, 429 when a rate refuses it, otherwise 403.
     /// - Parameter status: instead of both; nginx's `auth_request` knows no refusal but 401 and 403.
-    func answer(_ body: AdmissionBody, refusingWith status: Int?) -> Answer {
+    func answer(_ body: AdmissionBody, refusingWith status: DenialStatus?) -> Answer {
         var answer: Answer
         if body.allowed {
             answer = .noContent
@@ -63,10 +63,10 @@ struct AdmissionCheck: Sendable {
             if let tokens = body.maxOutputTokens { answer.set("Max-Output-Tokens", "\(tokens)") }
             if !body.warnings.isEmpty { answer.set("Warnings", body.warnings.joined(separator: ", ")) }
         } else {
-            let refusal = body.reason == "rate_limited" ? 429 : 403
-            answer = Answer(status: .init(code: status ?? refusal))
+            let refusal: HTTPResponse.Status = body.isRateLimited ? .tooManyRequests : .forbidden
+            answer = Answer(status: status == .forbidden ? .forbidden : refusal)
             answer.set("Reason", body.reason ?? "refused")
-            answer.set("Status", "\(refusal)")
+            answer.set("Status", "\(refusal.code)")
             if let limit = body.limits.first { answer.set("Limit", limit.key) }
         }
         for field in body.rateFields { answer.headers.append(field) }
@@ -74,12 +74,9 @@ struct AdmissionCheck: Sendable {
     }
 }
 
-/// What a proxy wants every refusal to be.
+/// What a proxy wants every refusal to be. A 401 is none: it says that the credential is not good.
 enum DenialStatus: String, CaseIterable {
-    case unauthorized = "401"
     case forbidden = "403"
-
-    var code: Int { self == .unauthorized ? 401 : 403 }
 }
 
 extension Answer {

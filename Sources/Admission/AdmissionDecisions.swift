@@ -40,8 +40,11 @@ struct AdmissionDecisions {
     ) throws(DecimalError) {
         let key = Key(request.tenant.id, request.key)
         if !request.isCheck, !request.call.isDryRun, let earlier = known[key] {
-            let isSame = earlier.contentHash == request.prepared.pending.event.contentHash
-            outcomes.append(isSame ? .repeated(earlier) : .conflict)
+            guard earlier.contentHash == request.prepared.pending.event.contentHash else {
+                outcomes.append(.conflict)
+                return
+            }
+            outcomes.append(earlier.status == .held ? .repeated(earlier) : .closed(earlier))
             return
         }
         let keeps = !isAbandoned && !request.call.isDryRun
@@ -91,7 +94,12 @@ struct AdmissionDecisions {
             expiresAt: request.expiresAt,
             suspenseEndsAt: request.suspenseEndsAt,
             maximumOutputTokens: tokens,
-            contentHash: event.contentHash
+            contentHash: event.contentHash,
+            use: ReservedUse(
+                model: event.usage.model,
+                feature: event.usage.feature,
+                dataClass: event.property("data_class")?.text
+            )
         )
         reservations.append(reservation)
         keys.append(request.key)
@@ -114,18 +122,24 @@ struct AdmissionDecisions {
             let asked = request.outputTokens, minimum < asked
         else { return nil }
         var states = states
-        var found: (holds: [CallHold], tokens: Int64)?
-        var (low, high) = (minimum, asked - 1)
-        while low <= high {
-            let middle = low + (high - low) / 2
-            guard let holds = try? shrunk(middle),
+        func fitting(_ tokens: Int64) -> [CallHold]? {
+            guard let holds = try? shrunk(tokens),
                 case .allowed = try? states.decide(
                     holds,
                     criticality: request.call.criticality,
                     at: now,
                     keeps: false
                 )
-            else {
+            else { return nil }
+            return holds
+        }
+        // Most calls that are refused don't fit at all.
+        guard let least = fitting(minimum) else { return nil }
+        var found = (holds: least, tokens: minimum)
+        var (low, high) = (minimum + 1, asked - 1)
+        while low <= high {
+            let middle = low + (high - low) / 2
+            guard let holds = fitting(middle) else {
                 high = middle - 1
                 continue
             }

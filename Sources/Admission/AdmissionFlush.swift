@@ -30,6 +30,8 @@ enum AdmissionOutcome: Sendable {
     case refused([LimitViolation])
     /// The same call was admitted before.
     case repeated(Reservation)
+    /// The same call was admitted before, and its reservation is closed: an id names one call.
+    case closed(Reservation)
     /// Another call was admitted under the same source and id.
     case conflict
 }
@@ -50,7 +52,7 @@ struct AdmissionFlush: Sendable {
     private var shared: CatalogSnapshot { requests.first?.prepared.shared ?? .empty }
 
     /// Runs in its transaction. A key that another transaction admits at the same moment fails it as a whole by
-    /// `reservation_identity`; tried again, it finds that admission.
+    /// `reservation_identity`; the caller tries it again, and it finds that admission.
     /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(
         isAbandoned: (Int) -> Bool,
@@ -58,25 +60,25 @@ struct AdmissionFlush: Sendable {
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
         let rows = LockedRows(requests)
+        // What is read behind the locks is what whoever held them before has committed.
         let results = try transaction.pipeline([
-            AdmissionVersions.read(of: requests.map(\.tenant.id)), CatalogVersion.current,
+            LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates),
+            TenantLedger.versions(of: Set(requests.map(\.tenant.id)).sorted()), CatalogVersion.current,
             ReservationStore.existing(tenants: requests.map(\.tenant.id), keys: requests.map(\.key)),
-            LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates), LimitStateStore.parts(of: rows.tiers),
         ])
-        try checkVersions(tenants: results[0], shared: results[1])
-        let existing = try results[2].map(ReservationStore.decodeKeyed)
+        try checkVersions(tenants: results[2], shared: results[3])
+        let existing = try results[4].map(ReservationStore.decodeKeyed)
+        let arrivals = try results[1].map(RateStateStore.decode).map { ($0.row, $0.arrival) }
         var states = AdmissionStates(
-            states: try results[3].map(LimitStateStore.decode),
-            arrivals: Dictionary(try results[4].map(RateStateStore.decode).map { ($0.row, $0.arrival) }) { first, _ in
-                first
-            },
-            charges: try rows.charges(parts: results[5].map(LimitStateStore.decode), in: transaction)
+            states: try results[0].map(LimitStateStore.decode),
+            arrivals: Dictionary(arrivals) { first, _ in first },
+            charges: try ChargeHolds.load(rows.tiers, in: transaction)
         )
         var decisions = AdmissionDecisions(existing: existing, ids: policy.ids)
         for (index, request) in requests.enumerated() {
             try decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
-        let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared)
+        let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared, in: transaction)
         guard !decisions.reservations.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
@@ -110,7 +112,10 @@ struct AdmissionFlush: Sendable {
     }
 
     private func checkVersions(tenants: PostgresResult, shared current: PostgresResult) throws {
-        let inForce = Dictionary(try tenants.map(AdmissionVersions.decode)) { first, _ in first }
+        let versions = try tenants.map { row throws(PostgresError) in
+            (try row.next(TenantID.self), try row.next(Int64.self))
+        }
+        let inForce = Dictionary(versions) { first, _ in first }
         let stale = requests.map(\.tenant).filter { inForce[$0.id] != $0.catalogVersion }
         let version = try current.map { row throws(PostgresError) in try row.next(Int64.self) }.first
         let isStale = requests.contains { $0.prepared.shared.version != version }
@@ -118,22 +123,17 @@ struct AdmissionFlush: Sendable {
     }
 }
 
-/// The versions under which tenants' snapshots are current, read without a lock.
-private enum AdmissionVersions {
-    static func read(of tenants: [TenantID]) -> SQL { TenantLedger.versions(of: Set(tenants).sorted()) }
-
-    static func decode(_ row: inout PostgresRow) throws(PostgresError) -> (TenantID, Int64) {
-        (try row.next(), try row.next())
-    }
-}
-
 /// The rows that calls touch, each once.
 private struct LockedRows {
     private(set) var changes: [LimitChange] = []
     private(set) var rates: [LimitRow] = []
-    private(set) var tiers: [LimitRow] = []
     private var tenants: [LimitRow: TenantSnapshot] = [:]
     private var counters: [LimitRow: Set<CounterKey>] = [:]
+
+    /// Those of limits whose holds follow tiers.
+    var tiers: [ChargeHolds.Wanted] {
+        tenants.map { row, tenant in ChargeHolds.Wanted(row: row, tenant: tenant, counters: counters[row] ?? []) }
+    }
 
     init(_ requests: [AdmissionRequest]) {
         var seen: Set<LimitRow> = []
@@ -143,12 +143,11 @@ private struct LockedRows {
                 case .rate:
                     if seen.insert(hold.row).inserted { rates.append(hold.row) }
                     continue
-                case .tiers(let totals):
-                    if tenants[hold.row] == nil { tiers.append(hold.row) }
+                case .tiers(let totals, _):
                     tenants[hold.row] = request.tenant
                     counters[hold.row, default: []].formUnion(totals.keys)
-                    for part in ChargeHolds.allRows(beside: hold.row, of: totals.keys) where seen.insert(part).inserted
-                    {
+                    let parts = ChargeHolds.allRows(beside: hold.row, of: totals.keys)
+                    for part in parts + [ChargeHolds.moneyRow(beside: hold.row)] where seen.insert(part).inserted {
                         changes.append(LimitChange(row: part, windowEnd: hold.windowEnd, amount: .zero, revision: 0))
                     }
                 case .amount, .unpriced:
@@ -167,23 +166,5 @@ private struct LockedRows {
                 )
             }
         }
-    }
-
-    /// What is used and held under the limits on charges, read after their rows were locked.
-    func charges(parts: [LimitState], in transaction: borrowing Transaction) throws -> [LimitRow: ChargeHolds] {
-        guard !tiers.isEmpty else { return [:] }
-        let byRow = Dictionary(grouping: parts) { ChargeHolds.mainRow(beside: $0.row) }
-        var charges: [LimitRow: ChargeHolds] = [:]
-        for row in tiers {
-            guard let tenant = tenants[row] else { continue }
-            charges[row] = try ChargeHolds(
-                of: row,
-                tenant: tenant,
-                wanted: counters[row] ?? [],
-                parts: byRow[row] ?? [],
-                in: transaction
-            )
-        }
-        return charges
     }
 }

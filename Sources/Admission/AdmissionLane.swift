@@ -62,22 +62,18 @@ final class AdmissionLane: Sendable {
     private let ring: AsyncStream<Void>.Continuation
     private let decide:
         @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
-    private let release: @Sendable (AdmissionRequest, ReservationID) async -> Void
 
     /// - Parameters:
     ///   - patience: how long a call waits for its decision.
     ///   - decide: decides calls in one transaction; it asks whether anybody still waits for one.
-    ///   - release: ends a reservation that nobody waits for any more.
     init(
         patience: Duration,
         decide:
             @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws ->
-            [AdmissionOutcome],
-        release: @escaping @Sendable (AdmissionRequest, ReservationID) async -> Void
+            [AdmissionOutcome]
     ) {
         self.patience = patience
         self.decide = decide
-        self.release = release
         (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -153,9 +149,9 @@ final class AdmissionLane: Sendable {
     private func decide(_ batch: [Waiting]) async {
         do {
             let outcomes = try await decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
-            for (waiting, outcome) in zip(batch, outcomes) where !waiting.ticket.finish(.success(outcome)) {
-                if case .allowed(let made?, _, _) = outcome { await release(waiting.request, made.id) }
-            }
+            // Where nobody waits any more the reservation stays: whoever asks again under its id gets it, and otherwise
+            // it expires.
+            for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
         } catch  where batch.count > 1 && !(error is StaleCatalog) && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2

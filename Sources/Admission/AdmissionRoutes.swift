@@ -22,6 +22,8 @@ package struct AdmissionRoutes: Sendable {
     package func register(in operations: Operations) {
         operations.post("/admissions", "admit", scope: .admissionsWrite, isQuiet: true, handler: admit)
         operations.get("/admissions/check", "checkAdmission", scope: .admissionsWrite, isQuiet: true, handler: check)
+        // Envoy asks with the method of the call that it is about.
+        operations.post("/admissions/check", "checkPosted", scope: .admissionsWrite, isQuiet: true, handler: check)
         operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)
         operations.post("/admissions/{id}/release", "releaseAdmission", scope: .admissionsWrite, handler: release)
         operations.post("/admissions/{id}/extend", "extendAdmission", scope: .admissionsWrite, handler: extend)
@@ -32,10 +34,11 @@ package struct AdmissionRoutes: Sendable {
     private func admit(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
         let input = try AdmissionInput(request.json(), attribution: context.principal.attribution)
-        let bodies = try await decide(input.calls, context)
+        let bodies = try await decide(input.calls, context, isArray: input.isArray)
         if input.isArray { return try .json(AdmissionBatchBody(data: bodies)) }
         guard let body = bodies.first else { throw Problem.validationFailed([]) }
         guard body.reason != "admission_conflict" else { throw Problem.admissionConflict }
+        guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
         var answer = try Answer.json(body)
         for field in body.rateFields { answer.headers.append(field) }
         return answer
@@ -50,12 +53,14 @@ package struct AdmissionRoutes: Sendable {
         let check = try AdmissionCheck(request, context)
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
-        return check.answer(body, refusingWith: refusal?.code)
+        guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
+        return check.answer(body, refusingWith: refusal)
     }
 
     private func decide(
         _ calls: [AdmissionCall],
         _ context: RequestContext,
+        isArray: Bool = false,
         isCheck: Bool = false
     ) async throws -> [AdmissionBody] {
         for (index, call) in calls.enumerated() {
@@ -65,7 +70,7 @@ package struct AdmissionRoutes: Sendable {
                     detail: "This credential may not be used for this call. "
                         + beyond.map(\.detail).joined(separator: "; "),
                     errors: beyond.map { refusal in
-                        let prefix = calls.count > 1 ? "/\(index)" : ""
+                        let prefix = isArray ? "/\(index)" : ""
                         return Problem.Fault(
                             pointer: prefix + refusal.pointer,
                             code: refusal.code,
@@ -75,7 +80,12 @@ package struct AdmissionRoutes: Sendable {
                 )
             }
         }
-        let answers = try await admission.decide(calls, by: context.principal, isCheck: isCheck)
+        let answers: [AdmissionService.Answer]
+        do {
+            answers = try await admission.decide(calls, by: context.principal, isArray: isArray, isCheck: isCheck)
+        } catch is DecimalError {
+            throw Problem.amountOutOfRange
+        }
         let shared = catalog.current
         return answers.map { answer in
             let body = AdmissionBody(answer, for: context.principal, catalog: shared)
@@ -147,6 +157,18 @@ package struct AdmissionRoutes: Sendable {
         guard let found, context.principal.mayAccess(tenant: found.tenantID) else {
             throw Problem.notFound("admission", id.description)
         }
+        let beyond = context.principal.narrowing.refusals(
+            model: found.use.model,
+            feature: found.use.feature,
+            dataClass: found.use.dataClass
+        )
+        guard beyond.isEmpty else {
+            throw Problem.useNotAllowed(
+                detail: "This credential may not be used for this reservation. "
+                    + beyond.map(\.detail).joined(separator: "; "),
+                errors: []
+            )
+        }
         return found
     }
 }
@@ -187,6 +209,12 @@ private struct ReservationDetail: Encodable {
 }
 
 extension Problem {
+    fileprivate static let amountOutOfRange = Problem(
+        .unprocessableContent,
+        code: "amount_out_of_range",
+        detail: "What the call would hold of a limit is 10^26 or more."
+    )
+
     fileprivate static let admissionConflict = Problem.conflict(
         code: "admission_conflict",
         detail: "Another call was admitted under this source and id. An id names one call; the first one stands."

@@ -51,28 +51,32 @@ package final class AdmissionService: Service {
         lanes = (0..<limits.lanes).map { _ in
             AdmissionLane(patience: .milliseconds(limits.deadlineMilliseconds)) { requests, isAbandoned in
                 let flush = AdmissionFlush(requests: requests, policy: calls.limits, now: clock.now())
-                do {
-                    return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                        try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
-                    }
-                } catch let nothing as NothingAdmitted {
-                    return nothing.outcomes
-                }
-            } release: { request, id in
-                do {
-                    let closing = ReservationClosing(
-                        catalog: catalog,
-                        pool: pool,
-                        policy: calls.limits,
-                        lane: .worker
-                    )
-                    _ = try await closing.close([id], of: request.tenant.id, as: .released, at: clock.now())
-                } catch {
-                    // It expires by itself.
-                    logger.warning("an abandoned reservation was not released", metadata: ["error": "\(error)"])
-                }
+                return try await Self.decided(flush, told, pool, isAbandoned: isAbandoned)
             }
         }
+    }
+
+    /// Decides in one transaction, and once more where another one has taken a key of the calls meanwhile.
+    private static func decided(
+        _ flush: AdmissionFlush,
+        _ told: ReachedLimits,
+        _ pool: PostgresPool,
+        isAbandoned: @Sendable (Int) -> Bool
+    ) async throws -> [AdmissionOutcome] {
+        for attempt in 1... {
+            do {
+                return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
+                    try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
+                }
+            } catch let nothing as NothingAdmitted {
+                return nothing.outcomes
+            } catch let error as PostgresError
+                where error.constraint == "reservation_identity" && attempt < attempts
+            {
+                continue
+            }
+        }
+        throw AdmissionRefusal.catalogBusy
     }
 
     package func run() async throws {
@@ -90,19 +94,28 @@ package final class AdmissionService: Service {
 
     /// What is decided of one call.
     enum Answer: Sendable {
-        case decided(AdmissionOutcome, TenantSnapshot)
+        case decided(AdmissionOutcome)
         case unknownSubject
         case suspended
         /// The database did not answer in time; nothing is held.
-        case open(TenantSnapshot?)
+        case open
+        /// It did not, and a limit that the call touches refuses then.
+        case unavailable
+
+        static let unavailableReason = "limits_unavailable"
     }
 
     /// Decides the calls of a request, each for itself.
     /// - Throws: `Problem` for calls that are not what they should be, and 503 when a limit that fails closed can't be
     ///   asked.
-    func decide(_ asked: [AdmissionCall], by principal: Principal, isCheck: Bool = false) async throws -> [Answer] {
+    func decide(
+        _ asked: [AdmissionCall],
+        by principal: Principal,
+        isArray: Bool,
+        isCheck: Bool
+    ) async throws -> [Answer] {
         let ticketed = try await withDeadline { [self] in
-            try await prepare(asked, boundTo: principal.tenantID, isCheck: isCheck)
+            try await prepare(asked, boundTo: principal.tenantID, isArray: isArray, isCheck: isCheck)
         }
         return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
             var answers: [Answer?] = Array(repeating: nil, count: asked.count)
@@ -124,14 +137,19 @@ package final class AdmissionService: Service {
         case answered(Answer)
     }
 
-    private func prepare(_ asked: [AdmissionCall], boundTo tenant: TenantID?, isCheck: Bool) async throws -> [Entry] {
+    private func prepare(
+        _ asked: [AdmissionCall],
+        boundTo tenant: TenantID?,
+        isArray: Bool,
+        isCheck: Bool
+    ) async throws -> [Entry] {
         let now = clock.now()
         let numbered = asked.enumerated().map { (index: $0.offset, event: $0.element.event) }
         let prepared = try await calls.prepare(numbered, at: now, boundTo: tenant)
         guard prepared.faults.isEmpty else {
             throw Problem.validationFailed(
                 prepared.faults.map { fault in
-                    let prefix = asked.count > 1 ? "/\(fault.index ?? 0)" : ""
+                    let prefix = isArray ? "/\(fault.index ?? 0)" : ""
                     return Problem.Fault(pointer: prefix + fault.pointer, code: fault.code, detail: fault.detail)
                 }
             )
@@ -160,7 +178,7 @@ package final class AdmissionService: Service {
         let policy = calls.limits
         var later: PreparedCall?
         var holds = try CallHold.all(of: call, later: nil, policy: policy)
-        if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) {
+        if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) || !call.countsAlike(at: expiry) {
             later = try await calls.prepare([(call.index, asked.event)], at: expiry, boundTo: tenant).calls.first
             holds = try CallHold.all(of: call, later: later, policy: policy)
         }
@@ -192,10 +210,15 @@ package final class AdmissionService: Service {
         for _ in 0..<Self.attempts {
             do {
                 let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
-                return .decided(try await lane.decide(request), request.tenant)
+                return .decided(try await lane.decide(request))
             } catch let stale as StaleCatalog {
                 try await calls.refresh(stale)
-                let prepared = try await prepare([request.call], boundTo: tenant, isCheck: request.isCheck)
+                let prepared = try await prepare(
+                    [request.call],
+                    boundTo: tenant,
+                    isArray: false,
+                    isCheck: request.isCheck
+                )
                 guard case .ready(let fresh)? = prepared.first else {
                     if case .answered(let answer)? = prepared.first { return answer }
                     return .unknownSubject
@@ -213,8 +236,7 @@ package final class AdmissionService: Service {
         guard error.meansUnavailable else { throw error }
         let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed && $0.limit.denies }
         AdmissionMetrics.countUnavailable(isClosed: isClosed)
-        guard !isClosed else { throw Problem.limitsUnavailable }
-        return .open(request.tenant)
+        return isClosed ? .unavailable : .open
     }
 
     /// An unknown tenant, or one that can't be read in time, is refused.
@@ -246,7 +268,7 @@ extension Error {
             switch refusal {
             case .queueFull, .stopping, .catalogBusy, .tooLate: true
             }
-        case is PostgresError: true
+        case let error as PostgresError: error.isUnavailable || error.kind == .cancelled
         default: false
         }
     }

@@ -92,18 +92,17 @@ struct AdmissionStates {
         case .unpriced:
             return hold.limit.denies ? refused(hold, state, .unpricedModel, retryAfter: nil) : .nothing(state)
         case .amount(let amount):
-            return within(amount, hold, state, now)
-        case .tiers(let totals):
-            let held = try charges[hold.row]?.amount(adding: totals) ?? state.balance.held
-            return within(try held.subtracting(state.balance.held), hold, state, now)
+            guard !hold.limit.denies || state.balance.admits(amount) else {
+                return refused(hold, state, hold.limit.reason, retryAfter: hold.retryAfter(now))
+            }
+            return .hold(amount, state)
+        case .tiers(let totals, let money):
+            let held = try charges[hold.row]?.amount(adding: totals, money: money) ?? state.balance.held
+            guard !hold.limit.denies || state.balance.admits(heldInAll: held) else {
+                return refused(hold, state, hold.limit.reason, retryAfter: hold.retryAfter(now))
+            }
+            return .hold(try held.subtracting(state.balance.held), state)
         }
-    }
-
-    private func within(_ amount: FixedDecimal, _ hold: CallHold, _ state: LimitState, _ now: Instant) -> Step {
-        if hold.limit.denies, !amount.isNegative, !state.balance.admits(amount) {
-            return refused(hold, state, hold.limit.reason, retryAfter: hold.retryAfter(now))
-        }
-        return .hold(amount, state)
     }
 
     private func rate(
@@ -143,8 +142,8 @@ struct AdmissionStates {
     private mutating func apply(_ step: Step, of hold: CallHold, keeps: Bool) throws(DecimalError) -> TouchedLimit {
         switch step {
         case .hold(let amount, var state):
-            let isExceeded = !amount.isNegative && !state.balance.admits(amount)
             try state.balance.hold(amount)
+            let isExceeded = state.balance.isExceeded
             if keeps { try keep(hold, amount, state) }
             return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
         case .arrival(let arrival, let remaining, let state):
@@ -162,13 +161,13 @@ struct AdmissionStates {
 
     private mutating func keep(_ hold: CallHold, _ amount: FixedDecimal, _ state: LimitState) throws(DecimalError) {
         states[hold.row] = state
-        guard case .tiers(let totals) = hold.take else {
+        guard case .tiers(let totals, let money) = hold.take else {
             held[hold.row] = try held[hold.row, default: .zero].adding(amount)
             return
         }
-        try charges[hold.row]?.hold(totals)
+        try charges[hold.row]?.hold(totals, money: money)
         computed[hold.row] = state.balance.held
-        for part in ChargeHolds.rows(beside: hold.row, holding: totals) {
+        for part in hold.frees {
             held[part.row] = try held[part.row, default: .zero].adding(part.amount)
         }
     }
@@ -208,7 +207,9 @@ extension CallHold {
     var frees: [(row: LimitRow, amount: FixedDecimal)] {
         switch take {
         case .amount(let amount): amount.isZero ? [] : [(row, amount)]
-        case .tiers(let totals): ChargeHolds.rows(beside: row, holding: totals)
+        case .tiers(let totals, let money):
+            ChargeHolds.rows(beside: row, holding: totals)
+                + (money.isZero ? [] : [(ChargeHolds.moneyRow(beside: row), money)])
         case .rate, .unpriced: []
         }
     }

@@ -7,8 +7,9 @@ import Usage
 struct CallHold: Sendable {
     enum Take: Sendable {
         case amount(FixedDecimal)
-        /// Quantities of a limit on a tenant's charges, whose amount follows from all that is held of it.
-        case tiers([CounterKey: UsageTotal])
+        /// Quantities of a limit on a tenant's charges, whose amount follows from all that is held of it; and money in
+        /// their place for a call without a known price.
+        case tiers([CounterKey: UsageTotal], money: FixedDecimal)
         case rate(FixedDecimal)
         /// The call's price is not known, and the limit names none to fall back to.
         case unpriced
@@ -32,12 +33,32 @@ extension CallHold {
         var holds: [CallHold] = []
         for use in uses where use.limit.isActive { holds.append(try CallHold(use, call)) }
         guard let later else { return holds }
-        let rows = Set(holds.map(\.row))
+        let positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
         let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
-        for use in next where use.limit.isActive && use.limit.holdsOverTheEnd && !rows.contains(use.row) {
-            holds.append(try CallHold(use, later))
+        for use in next where use.limit.isActive && use.limit.holdsOverTheEnd {
+            let hold = try CallHold(use, later)
+            if let position = positions[use.row] {
+                holds[position] = holds[position].joined(with: hold)
+            } else {
+                holds.append(hold)
+            }
         }
         return holds
+    }
+
+    /// The same row at both ends of a reservation's life: a billing period, a trial or a plan may end in between, so
+    /// that the call counts in other counters then, at other prices. It holds in both.
+    private func joined(with later: CallHold) -> CallHold {
+        guard case .tiers(let own, let money) = take, case .tiers(let other, let otherMoney) = later.take else {
+            return self
+        }
+        let totals = own.merging(other) { first, _ in first }
+        return CallHold(
+            limit: limit,
+            row: row,
+            windowEnd: windowEnd,
+            take: .tiers(totals, money: max(money, otherMoney))
+        )
     }
 
     private init(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) {
@@ -57,17 +78,19 @@ extension CallHold {
             return .amount(amount)
         case .unpriced:
             return try fallback(use.limit, call)
-        case .charge:
-            guard call.pending.isPriced else { return try fallback(use.limit, call) }
-            let totals = call.pending.heldTotals(of: call.tenant.id)
-            return use.limit.followsTiers ? .tiers(totals) : .amount(try call.pending.highestCharge(of: totals))
+        case .charge(let feature):
+            guard call.pending.isPriced(feature: feature) else { return try fallback(use.limit, call) }
+            let totals = call.pending.heldTotals(of: call.tenant.id, feature: feature)
+            guard !use.limit.followsTiers else { return .tiers(totals, money: .zero) }
+            return .amount(try call.pending.highestCharge(of: totals))
         }
     }
 
     private static func fallback(_ limit: Limit, _ call: PreparedCall) throws(DecimalError) -> Take {
         guard let unit = limit.fallbackUnitAmount else { return .unpriced }
         let tokens = FixedDecimal(call.pending.event.usage.tokens ?? 0)
-        return .amount(try tokens.multiplied(by: unit).rounded(toDigits: 12))
+        let money = try tokens.multiplied(by: unit).rounded(toDigits: 12)
+        return limit.followsTiers ? .tiers([:], money: money) : .amount(money)
     }
 }
 

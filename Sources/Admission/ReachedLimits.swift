@@ -1,6 +1,7 @@
 import BillingCore
 import Catalog
 import Limits
+import Postgres
 import Synchronization
 
 /// Which limits are known to have been told of as reached, so that a caller that asks on and on costs no write each
@@ -14,22 +15,21 @@ final class ReachedLimits: Sendable {
     private static let capacity = 10_000
     private let told = Mutex<Set<Mark>>([])
 
-    /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none.
+    /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none. What is told is
+    /// remembered with the commit: a transaction that is rolled back or tried again tells it again.
     func drafts(
         of outcomes: [AdmissionOutcome],
         _ requests: [AdmissionRequest],
-        catalog: CatalogSnapshot
+        catalog: CatalogSnapshot,
+        in transaction: borrowing Transaction
     ) -> [AlertDraft] {
         var drafts: [AlertDraft] = []
+        var marks: Set<Mark> = []
         for (outcome, request) in zip(outcomes, requests) where !request.call.isDryRun {
             guard case .refused(let violations) = outcome else { continue }
             for violation in violations where violation.reason != .rateLimited && violation.reason != .unpricedModel {
                 let mark = Mark(row: violation.state.row, revision: violation.state.revision)
-                let isNew = told.withLock { told in
-                    if told.count >= Self.capacity { told.removeAll() }
-                    return told.insert(mark).inserted
-                }
-                guard isNew else { continue }
+                guard !told.withLock({ $0.contains(mark) }), marks.insert(mark).inserted else { continue }
                 drafts.append(
                     LimitAlerts.limitReached(
                         violation.limit,
@@ -40,6 +40,16 @@ final class ReachedLimits: Sendable {
                 )
             }
         }
+        if !marks.isEmpty {
+            transaction.afterCommit { [marks] in self.remember(marks) }
+        }
         return drafts
+    }
+
+    private func remember(_ marks: Set<Mark>) {
+        told.withLock { told in
+            if told.count >= Self.capacity { told.removeAll() }
+            told.formUnion(marks)
+        }
     }
 }

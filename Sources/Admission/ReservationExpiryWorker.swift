@@ -57,23 +57,38 @@ package struct ReservationExpiryWorker: Service {
             )
             var ended = 0
             for (tenant, own) in Dictionary(grouping: due, by: \.tenantID).sorted(by: { $0.key < $1.key }) {
-                ended += try await expire(own, of: tenant, at: now)
+                ended += await expire(own, of: tenant, at: now)
             }
             count += ended
             // Where nothing could be ended, another replica is at it.
             if ended == 0 { break }
         } while due.count == Self.batchCount && !Task.isCancelled
-        try await pool.execute(
-            .worker,
-            ReservationStore.deleteClosed(
-                before: now.adding(seconds: -86_400 * Self.keptDays),
-                limit: Self.batchCount
-            )
-        )
+        try await deleteClosed(before: now.adding(seconds: -86_400 * Self.keptDays))
         return count
     }
 
-    private func expire(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async throws -> Int {
+    private func deleteClosed(before: Instant) async throws {
+        var deleted = 0
+        repeat {
+            let statement = ReservationStore.deleteClosed(before: before, limit: Self.batchCount)
+            deleted = try await pool.execute(.worker, statement)
+        } while deleted == Self.batchCount && !Task.isCancelled
+    }
+
+    /// One tenant's trouble must not keep the others' reservations open.
+    private func expire(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async -> Int {
+        do {
+            return try await close(reservations, of: tenant, at: now)
+        } catch {
+            logger.error(
+                "reservations of a tenant could not be ended",
+                metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
+            )
+            return 0
+        }
+    }
+
+    private func close(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async throws -> Int {
         let closing = ReservationClosing(catalog: catalog, pool: pool, policy: policy, lane: .worker)
         let byID = Dictionary(reservations.map { ($0.id, $0) }) { first, _ in first }
         let closed = try await closing.close(Array(byID.keys), of: tenant, as: .expired, at: now) { id, tenant in

@@ -37,6 +37,11 @@ struct InvoiceActions: Sendable {
         case .void: throw InvoiceFault.wrongStatus(.void, action: "voided")
         }
         guard invoice.credited.isZero else { throw InvoiceFault.hasCreditNotes }
+        if let finalizedAt = head.document?.finalizedAt,
+            let note = try CreditNoteStore.since(invoice, finalizedAt: finalizedAt, in: transaction)
+        {
+            throw InvoiceFault.creditedSince(note.id, number: note.number)
+        }
         if !isReissued, let later = try InvoiceStore.givingBack(whatIsChargedBy: invoice, in: transaction) {
             throw InvoiceFault.adjustedByLater(later.id, number: later.number)
         }

@@ -21,6 +21,8 @@ enum InvoiceFault: Error, Sendable, Equatable {
     case creditSpent
     /// What it charged was in part given back by another invoice, which stands.
     case adjustedByLater(InvoiceID, number: String)
+    /// A later credit note on another invoice took back of what this one takes back.
+    case creditedSince(CreditNoteID, number: String)
     /// A later invoice gave back promotional credit that this one used.
     case creditReturned
     case alreadyReissued
@@ -93,6 +95,14 @@ extension InvoiceFault {
                 detail: """
                     Invoice \(number) (\(id)) gave back some of what this one charges. Void with {"reissue": true}, \
                     which drafts the invoice in its place at once, or void that one first.
+                    """
+            )
+        case .creditedSince(let id, let number):
+            .conflict(
+                code: "credited_since",
+                detail: """
+                    Credit note \(number) (\(id)) came after this invoice and took back of a period that this one \
+                    takes back of. Made anew, this one would find less to take back, and the customer would lose it.
                     """
             )
         case .creditReturned:

@@ -44,6 +44,8 @@ package struct Configuration: Sendable {
     package var invoiceGrace = InvoiceGrace(hours: 24)
     /// Addresses that configured URLs may lead to although they are not public.
     package var outboundAllowed: [AddressRange] = []
+    /// Addresses that tenants' webhook endpoints may lead to although they are not public.
+    package var webhookAllowed: [AddressRange] = []
     /// Nil sends no mail.
     package var mail: Sendmail?
     package var connectionLimit = 4_000
@@ -108,7 +110,7 @@ package struct Configuration: Sendable {
         )
         connectionLimit = reader.integer(.maximumConnections, in: 10...1_000_000)
         certificate = Self.certificate(&reader)
-        outboundAllowed = reader.addressRanges(.outboundAllow)
+        (outboundAllowed, webhookAllowed) = (reader.addressRanges(.outboundAllow), reader.addressRanges(.webhookAllow))
         mail = Self.mail(&reader)
         trustedProxies = reader.addressRanges(.trustedProxies)
         ownPortalURL = reader.portalURL()

@@ -180,6 +180,7 @@ extension Webhooks {
             tenants: TenantLookup.directory(dependencies.pool),
             masterKey: dependencies.configuration.tokens.masterKey,
             outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
+            tenantOutbound: OutboundGuard(allowed: dependencies.configuration.webhookAllowed),
             mail: dependencies.configuration.mail,
             announceDisabled: { endpoint, transaction in
                 let alert = AlertDraft(

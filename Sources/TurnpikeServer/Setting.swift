@@ -140,7 +140,12 @@ package struct Setting: Sendable {
     package static let outboundAllow = Setting(
         "TURNPIKE_OUTBOUND_ALLOW",
         nil,
-        "addresses or ranges, separated by commas, that configured URLs may lead to although they are not public"
+        "addresses or ranges, separated by commas, that an operator's URLs may lead to although they are not public"
+    )
+    package static let webhookAllow = Setting(
+        "TURNPIKE_WEBHOOK_ALLOW",
+        nil,
+        "addresses or ranges, separated by commas, that tenants' webhooks may lead to although they are not public"
     )
     package static let trustedProxies = Setting(
         "TURNPIKE_TRUSTED_PROXIES",
@@ -189,7 +194,8 @@ package struct Setting: Sendable {
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, reservationSeconds, reservationSuspenseSeconds, admissionDeadlineMilliseconds,
         authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
-        outboundAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors, mailFrom, sendmail,
+        outboundAllow, webhookAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors,
+        mailFrom, sendmail,
         shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]
 

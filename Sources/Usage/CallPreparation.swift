@@ -10,6 +10,16 @@ package struct PreparedCall: Sendable {
     package let index: Int
     fileprivate let preparation: IngestPreparation
 
+    /// Whether the call would count in the same counters at another time: in the same billing period and segment.
+    package func countsAlike(at time: Instant) -> Bool {
+        guard let subscription = tenant.subscription(covering: time), let period = subscription.period(containing: time)
+        else { return pending.place == nil }
+        return pending.place.map { place in
+            place.subscription.id == subscription.id && place.periodIndex == period.index
+                && place.segment.ordinal == subscription.segment(at: time).ordinal
+        } ?? false
+    }
+
     /// The same call with another number of output tokens.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {

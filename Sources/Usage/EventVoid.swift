@@ -142,10 +142,10 @@ struct EventVoiding {
         let reason = original.unpricedReason(in: tenant.currency)
         try unpriced.remove(original.event, at: original.time, of: tenant.id, reason)
         _ = try unpriced.write(triedWith: catalog.costs.version, in: transaction)
-        var charge = FixedDecimal.zero
+        var charges: [FeatureID: FixedDecimal] = [:]
         if let place {
             guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
-            charge = try uncount(
+            charges = try uncount(
                 measurements,
                 of: original,
                 sequence: sequence,
@@ -158,16 +158,16 @@ struct EventVoiding {
             late.note(place, of: tenant.id, at: now)
             late.enqueue(in: transaction)
         }
-        try unlimit(original, measurements, in: place, charge: charge, transaction)
+        try unlimit(original, measurements, in: place, charges: charges, transaction)
     }
 
     /// Takes the original out of the limits that it counted in.
-    /// - Parameter charge: by how much the tenant's charges moved.
+    /// - Parameter charges: by how much the tenant's charges moved, for each feature.
     private func unlimit(
         _ original: StoredEvent,
         _ measurements: [Measurement],
         in place: EventPlace?,
-        charge: FixedDecimal,
+        charges: [FeatureID: FixedDecimal],
         _ transaction: borrowing Transaction
     ) throws {
         let surroundings = LimitSurroundings(limits, shared: catalog, now: now)
@@ -178,7 +178,9 @@ struct EventVoiding {
         for use in matching.uses(of: use, by: tenant, windows: &windows) {
             switch use.amount {
             case .known(let amount): try tally.withdraw(use, amount, by: tenant)
-            case .charge: try tally.withdraw(use, charge.negated, by: tenant)
+            case .charge(let feature):
+                let moved = try moved(charges, feature, measurements, isWhole: use.limit.followsTiers)
+                try tally.withdraw(use, moved.negated, by: tenant)
             case .unpriced: continue
             }
         }
@@ -186,8 +188,23 @@ struct EventVoiding {
         try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
     }
 
+    /// What counts of the charges in a limit. Those of distinct values count in limits on all that a tenant is charged
+    /// alone, because what is narrower was never told of them.
+    private func moved(
+        _ charges: [FeatureID: FixedDecimal],
+        _ feature: FeatureID?,
+        _ measurements: [Measurement],
+        isWhole: Bool
+    ) throws -> FixedDecimal {
+        try charges.reduce(FixedDecimal.zero) { sum, charge in
+            let isDistinct = measurements.contains { $0.feature == charge.key && $0.isDistinct }
+            guard feature == nil || feature == charge.key, isWhole || !isDistinct else { return sum }
+            return try sum.adding(charge.value)
+        }
+    }
+
     /// Writes the counters without the original.
-    /// - Returns: by how much that moves what the tenant is charged.
+    /// - Returns: by how much that moves what the tenant is charged, for each feature.
     private func uncount(
         _ measurements: [Measurement],
         of original: StoredEvent,
@@ -196,12 +213,12 @@ struct EventVoiding {
         period: BillingPeriodID,
         periods: [BillingPeriod],
         _ transaction: borrowing Transaction
-    ) throws -> FixedDecimal {
+    ) throws -> [FeatureID: FixedDecimal] {
         var parts: [(key: CounterKey, value: MeasuredValue, cost: FixedDecimal?)] = []
         for measurement in measurements {
             measurement.forEachCounter(of: tenant.id, in: period) { parts.append(($0, $1, $2)) }
         }
-        guard !parts.isEmpty else { return .zero }
+        guard !parts.isEmpty else { return [:] }
         let stored = try transaction.query(
             CounterStore.counters(parts.map(\.key).flatMap(place.keys(beside:))),
             CounterStore.decode
@@ -242,8 +259,9 @@ struct EventVoiding {
         )
         let rows = try counters.rows(of: changed)
         CounterStore.enqueue(rows, in: transaction)
-        return try rows.filter(\.key.isPooled).reduce(.zero) { moved, row in
-            try moved.adding(row.charge.subtracting(charges[row.key] ?? .zero))
+        return try rows.filter(\.key.isPooled).reduce(into: [:]) { moved, row in
+            let change = try row.charge.subtracting(charges[row.key] ?? .zero)
+            moved[row.key.feature] = try moved[row.key.feature, default: .zero].adding(change)
         }
     }
 }

@@ -11,6 +11,11 @@ package struct Measurement: Sendable, Hashable {
     /// What falls in each cell, where the plan prices the feature by a matrix; otherwise empty.
     package var cells: [MeasuredCell] = []
 
+    /// Whether it counts a distinct value.
+    var isDistinct: Bool {
+        if case .unique = value { true } else { false }
+    }
+
     /// 10^15 or more, with which a few events could make a counter overflow.
     var isHuge: Bool {
         max(value.quantity.magnitude, cost?.magnitude ?? .zero) >= Self.hugeQuantity
@@ -54,7 +59,7 @@ package enum MeasuredValue: Sendable, Hashable {
     case unique(EventKey)
 
     /// What a counter that has only this event shows.
-    fileprivate var quantity: FixedDecimal {
+    var quantity: FixedDecimal {
         switch self {
         case .sum(let amount), .maximum(let amount), .latest(let amount): amount
         case .count, .unique: .one

@@ -8,7 +8,7 @@ struct UnknownBillingPeriod: Error {}
 
 /// What a transaction changes in counters and limits: loaded, changed in memory by pure rules, then written once.
 struct UsageChanges {
-    fileprivate struct Counter {
+    struct Counter {
         var state = CounterState()
         var storedCharge = FixedDecimal.zero
         /// What it charges so far, where the events' own charges are asked for.
@@ -19,23 +19,15 @@ struct UsageChanges {
         var counted: CountedPlace?
     }
 
-    /// What a tenant's events were charged one by one, and the limits that the last one counts in: what only the whole
-    /// transaction can tell, as of distinct values and of periods in segments, is counted there.
-    private struct TenantCharges {
-        let tenant: TenantSnapshot
-        var attributed = FixedDecimal.zero
-        var last: [LimitUse] = []
-    }
-
     private struct DistinctKey: Hashable {
         let counter: CounterKey
         let value: EventKey
     }
 
-    private var counters: [CounterKey: Counter]
-    private var limits = LimitTally()
+    var counters: [CounterKey: Counter]
+    var limits = LimitTally()
     /// Of tenants with limits on charges.
-    private var charges: [TenantID: TenantCharges] = [:]
+    var charges: [TenantID: TenantCharges] = [:]
     private var distinct: [DistinctKey: Int64] = [:]
     private var moves = DistinctMoves()
 
@@ -71,113 +63,6 @@ struct UsageChanges {
                     }
                 }
             }
-        }
-    }
-
-    /// Counts an event, which is added already, in every limit that it touches, and frees what its reservation held.
-    /// - Parameter uses: what it adds to limits.
-    mutating func limit(
-        _ pending: PendingEvent,
-        _ uses: [LimitUse],
-        by tenant: TenantSnapshot,
-        settling settlements: inout Settlements
-    ) throws {
-        let reservation = pending.event.reservation(of: tenant.id)
-        let isPartial = pending.event.reservationPartial
-        do {
-            let charges = uses.filter { $0.amount == .charge }
-            let charge = charges.isEmpty ? FixedDecimal.zero : try charge(of: pending, in: charges, by: tenant)
-            for use in uses {
-                let amount: FixedDecimal
-                switch use.amount {
-                case .known(let known): amount = known
-                case .charge: amount = charge
-                case .unpriced: continue
-                }
-                let freed = settlements.take(use.row, of: reservation, using: amount, isPartial: isPartial)
-                try limits.use(use, amount, releasing: freed, by: tenant)
-                if use.limit.followsTiers, let reservation, isPartial {
-                    try settle(pending, beside: use.row, of: reservation, tenant, &settlements)
-                }
-            }
-            if let reservation, !isPartial {
-                for (row, rest) in settlements.takeRest(of: reservation) {
-                    try limits.release(rest, of: row, by: tenant)
-                }
-            }
-        } catch is DecimalError {
-            throw CounterOverflow(tenant: tenant.id, feature: nil)
-        }
-    }
-
-    /// Counts a cost that was found out later in the limits on costs, and what it adds to the tenant's charges in those
-    /// on charges.
-    mutating func limitCost(of pending: PendingEvent, _ uses: [LimitUse], by tenant: TenantSnapshot) throws {
-        let charges = uses.filter { $0.amount == .charge }
-        let charge = charges.isEmpty ? FixedDecimal.zero : try charge(of: pending, in: charges, by: tenant)
-        for use in uses {
-            switch use.amount {
-            case .known(let amount) where use.limit.measure == .cost: try limits.use(use, amount, by: tenant)
-            case .charge: try limits.use(use, charge, by: tenant)
-            case .known, .unpriced: continue
-            }
-        }
-    }
-
-    /// Frees the quantities that a part of a call uses, of those that its reservation holds of a limit on charges.
-    private mutating func settle(
-        _ pending: PendingEvent,
-        beside row: LimitRow,
-        of reservation: TenantReservation,
-        _ tenant: TenantSnapshot,
-        _ settlements: inout Settlements
-    ) throws {
-        for part in ChargeHolds.rows(beside: row, holding: pending.heldTotals(of: tenant.id)) {
-            let freed = settlements.take(part.row, of: reservation, using: part.amount, isPartial: true)
-            try limits.release(freed, of: part.row, by: tenant)
-        }
-    }
-
-    /// What the event was charged, as far as that can be told of it alone.
-    private mutating func charge(
-        of pending: PendingEvent,
-        in uses: [LimitUse],
-        by tenant: TenantSnapshot
-    ) throws -> FixedDecimal {
-        guard let place = pending.place, let period = place.billingPeriodID else { return .zero }
-        var sum = FixedDecimal.zero
-        if place.parts.isEmpty {
-            for measurement in pending.measurements {
-                let price = place.price(of: measurement.feature)
-                try measurement.forEachCounter(of: tenant.id, in: period) { key, value, _ in
-                    if case .unique = value { return }
-                    guard let own = price?.price(ofCell: key.cell), var counter = counters[key] else { return }
-                    let charge = try counter.state.charge(own)
-                    sum = try sum.adding(charge.subtracting(counter.charged ?? counter.storedCharge))
-                    counter.charged = charge
-                    counters[key] = counter
-                }
-            }
-        }
-        var known = charges[tenant.id] ?? TenantCharges(tenant: tenant)
-        known.attributed = try known.attributed.adding(sum)
-        known.last = uses
-        charges[tenant.id] = known
-        return sum
-    }
-
-    /// Counts what the tenants' charges moved by beyond what was told of single events.
-    private mutating func limitRest(of rows: [CounterRow]) throws {
-        guard !charges.isEmpty else { return }
-        var moved: [TenantID: FixedDecimal] = [:]
-        for row in rows where row.key.isPooled && charges[row.key.tenant] != nil {
-            let change = try row.charge.subtracting(counters[row.key]?.storedCharge ?? .zero)
-            moved[row.key.tenant] = try moved[row.key.tenant, default: .zero].adding(change)
-        }
-        for (tenant, known) in charges {
-            let rest = try moved[tenant, default: .zero].subtracting(known.attributed)
-            guard !rest.isZero else { continue }
-            for use in known.last { try limits.use(use, rest, by: known.tenant) }
         }
     }
 
@@ -288,13 +173,6 @@ extension UsageChanges.Counter {
     ) throws(DecimalError) {
         if counted == nil { counted = CountedPlace(place, value) }
         try state.addCost(cost, of: value, sequence: sequence)
-    }
-}
-
-extension UsageEvent {
-    /// The reservation that it settles.
-    func reservation(of tenant: TenantID) -> TenantReservation? {
-        reservationID.map { TenantReservation(tenant: tenant, id: ReservationID(rawValue: $0)) }
     }
 }
 

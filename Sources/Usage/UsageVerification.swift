@@ -66,6 +66,12 @@ package struct UsageVerification: Sendable {
         progress: (Progress) -> Void
     ) async throws -> Progress {
         var total = Progress()
+        if only == nil {
+            for found in try await unbalancedHolds(of: .operatorWide, name: "0") {
+                total.differences += 1
+                difference(found)
+            }
+        }
         var after = TenantID.operatorWide
         var catalog = CatalogSnapshot.empty
         while true {
@@ -153,8 +159,20 @@ package struct UsageVerification: Sendable {
             total.events += page.count
             progress(total)
         } while after != nil
-        return try stored.differences(from: recount, eventRows: rows) + costs.all
-            + unpriced.differences(from: stored.unpriced)
+        return try await stored.differences(from: recount, eventRows: rows) + costs.all
+            + unpriced.differences(from: stored.unpriced) + unbalancedHolds(of: tenant, name: stored.tenant.key)
+    }
+
+    /// What limits hold, against what open reservations hold of them.
+    private func unbalancedHolds(of tenant: TenantID, name: String) async throws -> [UsageDifference] {
+        try await pool.query(.worker, ReservationStore.unbalanced(of: tenant)) { row throws(PostgresError) in
+            UsageDifference(
+                tenant: name,
+                subject: "\(try row.next(String.self)): held",
+                stored: try row.next(),
+                rebuilt: try row.next()
+            )
+        }
     }
 
     private func stored(of tenant: TenantID, catalog: inout CatalogSnapshot) async throws -> StoredUsage? {

@@ -15,6 +15,8 @@ package struct Webhooks: Sendable {
 
     /// - Parameters:
     ///   - masterKey: nil makes and uses no endpoints that are signed.
+    ///   - outbound: where the operator's own endpoints may lead.
+    ///   - tenantOutbound: where those of tenants may lead.
     ///   - mail: nil sends no mail.
     ///   - announceDisabled: tells of an endpoint that the service has stopped using, in the transaction that does it.
     package init(
@@ -23,6 +25,7 @@ package struct Webhooks: Sendable {
         tenants: TenantDirectory,
         masterKey: MasterKey?,
         outbound: OutboundGuard,
+        tenantOutbound: OutboundGuard,
         mail: Sendmail?,
         announceDisabled: @escaping @Sendable (DisabledEndpoint, borrowing Transaction) throws -> Void,
         clock: Clock,
@@ -40,8 +43,10 @@ package struct Webhooks: Sendable {
         let metrics = DeliveryMetrics()
         let sender = WebhookSender(
             outbound: OutboundClient(addresses: outbound, timeoutSeconds: Self.timeoutSeconds),
+            tenantOutbound: OutboundClient(addresses: tenantOutbound, timeoutSeconds: Self.timeoutSeconds),
             masterKey: masterKey,
-            mail: mail
+            mail: mail,
+            logger: logger
         )
         services = [
             DeliveryWorker(

@@ -41,7 +41,8 @@ import Web
             try await server.expectRows(["27 0 3"])
             let again = try await server.admit("less", seconds: "10")
             #expect(again["reservation"]?["status"]?.string == "settled")
-            #expect(again["warnings"]?.text == #"["repeated"]"#)
+            #expect(again["allowed"] == .bool(false))
+            #expect(again["reason"]?.string == "admission_closed")
         }
     }
 
@@ -58,6 +59,29 @@ import Web
             try await server.expectRows(["13 0 3"])
             let shown = try await server.ask("GET", "/admissions/\(admission["reservation"]?["id"]?.string ?? "")")
             #expect(shown["status"]?.string == "settled")
+        }
+    }
+
+    @Test("the worked example of docs/rules.md")
+    func workedExample() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            var calls: [JSONValue] = []
+            for id in ["1", "2", "3"] { calls.append(try await server.admit(id, seconds: "10")) }
+            try await server.expectRows(["0 30 0"])
+            try await server.settle(calls[0], event: "a", seconds: "4")
+            try await server.expectRows(["4 20 0"])
+            try await server.settle(calls[1], event: "b", seconds: "13")
+            try await server.expectRows(["17 10 3"])
+            try await server.settle(calls[2], event: "c", seconds: "4", partial: true)
+            try await server.expectRows(["21 6 3"])
+            try await server.settle(calls[2], event: "d", seconds: "3")
+            try await server.expectRows(["24 0 3"])
+            try await server.ingest(SentEvent("unasked", data: #"{"seconds":5}"#))
+            try await server.expectRows(["29 0 8"])
+            #expect(try await server.admit("4", seconds: "72")["allowed"] == .bool(false))
+            #expect(try await server.admit("4", seconds: "71")["allowed"] == .bool(true))
+            try await server.expectRows(["29 71 8"])
         }
     }
 
@@ -87,6 +111,7 @@ import Web
             let first = try await server.admit("1", seconds: "4")
             let again = try await server.admit("1", seconds: "4")
             #expect(again["reservation"]?["id"] == first["reservation"]?["id"])
+            #expect(again["warnings"]?.text == #"["repeated"]"#)
             let problem = try await server.admit("1", seconds: "5", expecting: 409)
             #expect(problem["code"]?.string == "admission_conflict")
             try await server.expectRows(["0 4 0"])
@@ -166,6 +191,23 @@ import Web
             #expect(time["errors"]?[0]?["code"]?.string == "not_applicable")
             try await server.ask("POST", "/tenants/acme/suspend")
             #expect(try await server.admit("1")["reason"]?.string == "tenant_suspended")
+        }
+    }
+
+    @Test("a credential that is narrowed to other models can't read, release or extend a reservation")
+    func narrowing() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let admission = try await server.admit("1", data: #","model":"gpt-4o""#)
+            let body = #"{"name":"n","scopes":["admissions:write"],"models":["claude*"]}"#
+            let key = try await server.ask("POST", "/api-keys", body, expecting: 201)["key"]?.string
+            let narrow = server.anonymous.with(key: key)
+            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")"
+            for (method, path) in [("GET", path), ("POST", "\(path)/release"), ("POST", "\(path)/extend")] {
+                let refused = try await server.ask(method, path, expecting: 403, as: narrow)
+                #expect(refused["code"]?.string == "use_not_allowed")
+            }
+            try await server.expectRows(["0 1 0"])
         }
     }
 }

@@ -164,4 +164,84 @@ import Web
             #expect(seen["limits"]?.text == "[]")
         }
     }
+
+    @Test("a call without a price holds the fallback amount beside what tiers hold, and frees it again")
+    func fallback() async throws {
+        try await TestServer.run { server in
+            let price = #"{"model":"cost_plus","markup_percent":"0"}"#
+            try await Self.arrange(server, #"{"charges":[{"feature":"seconds","price":\#(price)}]}"#)
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"all","scope":{"tenant":"acme"},"measure":"charge","amount":"10","currency":"USD",\
+                "window":"month","mode":"hard","fallback_unit_amount":"0.01"}
+                """,
+                expecting: 201
+            )
+            func ask(_ id: String, tokens: Int) async throws -> JSONValue {
+                let data = #","model":"unknown","input_tokens":\#(tokens)"#
+                return try await server.admit(id, data: data)
+            }
+            let first = try await ask("1", tokens: 500)
+            #expect(first["limits"]?[0]?["held"]?.string == "5")
+            #expect(try await ask("2", tokens: 300)["limits"]?[0]?["held"]?.string == "8")
+            #expect(try await ask("3", tokens: 300)["reason"]?.string == "budget_exceeded")
+            try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
+            try await server.expectRows(["0 3 0"])
+        }
+    }
+
+    @Test("after a change of plan a hold continues from what the period has used")
+    func segments() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.ingest(SentEvent("a", data: #"{"seconds":15}"#))
+            try await server.publish(Self.graduated.replacing("\"20\"", with: "\"40\""), as: "max")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            server.clock.advance(seconds: 60)
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            let admission = try await server.admit("1", seconds: "6")
+            #expect(admission["limits"]?[0]?["held"]?.string == "12")
+            try await server.settle(admission, event: "b", seconds: "6")
+            try await server.expectRows(["22 0 10"])
+            #expect(try await server.brokenLimits() == [])
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test("a budget on one feature counts what that feature is charged, and each user's what its own events are")
+    func narrowCharges() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("jobs", "count", of: nil)
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"2"}},
+                  {"feature":"jobs","price":{"model":"per_unit","unit_amount":"10"}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            for (key, scope) in [
+                ("jobs", #"{"tenant":"acme","feature":"jobs"}"#), ("users", #"{"tenant":"acme","user":"*"}"#),
+            ] {
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(key)","scope":\(scope),"measure":"charge","amount":"50","currency":"USD",\
+                    "window":"month","mode":"hard"}
+                    """,
+                    expecting: 201
+                )
+            }
+            _ = try await server.post([
+                SentEvent("1", data: #"{"seconds":3,"user":"a"}"#), SentEvent("2", data: #"{"seconds":1,"user":"b"}"#),
+            ]).expecting(200)
+            try await server.expectRows(["20 0 20", "16 0 16", "12 0 12"])
+            _ = try await server.void("1")
+            try await server.expectRows(["10 0 10", "0 0 0", "12 0 12"])
+        }
+    }
 }

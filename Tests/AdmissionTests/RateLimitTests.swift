@@ -135,6 +135,9 @@ import Web
             #expect(nginx.header("X-Turnpike-Status") == "429")
             let unknown = try await check("", ["X-Turnpike-Subject": "nobody"]).expecting(403)
             #expect(unknown.header("X-Turnpike-Reason") == "unknown_subject")
+            let headers = ["X-Turnpike-Subject": "acme"]
+            let posted = try await client.post("/api/v1/admissions/check", headers: headers).expecting(429)
+            #expect(posted.header("X-Turnpike-Limit") == "rpm")
         }
     }
 }

@@ -120,4 +120,28 @@ struct InvoiceVoidTests {
             #expect(refused.code == "adjusted_by_later_invoice" && refused.text.contains("INV-00000004"))
         }
     }
+
+    @Test func `what takes usage back is not voided once a credit note took back the rest`() async throws {
+        try await ClosingStory.run { server in
+            try await server.ingest(
+                SentEvent("1", data: #"{"seconds":6}"#),
+                SentEvent("2", data: #"{"seconds":4}"#)
+            )
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            let charged = try await server.ask("GET", "/invoices?kind=regular")["data"]?[0]?["id"]?.string ?? ""
+            _ = try await server.void("1")
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            let invoices = try await server.ask("GET", "/invoices?kind=regular")["data"]?.elements ?? []
+            let taking = invoices.compactMap { $0["id"]?.string }.first { $0 != charged } ?? ""
+            try server.set("2027-01-02T00:00:00Z")
+            let lines = try await server.ask("GET", "/invoices/\(charged)")["lines"]?.elements ?? []
+            let usage = lines.firstIndex { $0["kind"]?.string == "usage" } ?? 0
+            let note = #"{"reason":"goodwill","lines":[{"line":\#(usage + 1),"amount":"0.10"}]}"#
+            try await server.ask("POST", "/invoices/\(charged)/credit-notes", note, expecting: 201)
+            let refused = try await Self.refusal(server, taking)
+            #expect(refused.code == "credited_since" && refused.text.contains("CN-00000001"))
+        }
+    }
 }

@@ -78,7 +78,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listUnmatchedEvents":
                 [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
-            default: budgetForms(plain, names, own) ?? webhookForms(plain, names, own)
+            default: furtherForms(plain, names, own)
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
         return forms + forms.map { $0.with("Idempotency-Key", names.idempotencyKey) }
@@ -103,6 +103,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         if path.contains("/discounts/") { return names.discount }
         if path.contains("/credit-notes/") { return names.creditNote }
         if path.contains("/alerts/") { return names.alert }
+        if path.contains("/admissions/") { return names.reservation }
         if path.contains("/deliveries/") { return names.delivery }
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
@@ -137,6 +138,15 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             renamed, renamed.matching("\"1\""), renamed.matching("\"99\""),
             mine.saying(#"{"subjects": ["\#(names.subject)"]}"#),
         ]
+    }
+
+    /// Of resources that have a function of their own.
+    private static func furtherForms(
+        _ plain: IntrusionAttempt,
+        _ names: TwoTenants.Names,
+        _ own: TwoTenants.Names
+    ) -> [IntrusionAttempt]? {
+        budgetForms(plain, names, own) ?? webhookForms(plain, names, own) ?? admissionForms(plain, names)
     }
 
     private static func budgetForms(
@@ -174,6 +184,29 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         ].map(plain.asking)
     }
 
+    private static func admissionForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt]? {
+        switch plain.operation.id {
+        case "admit":
+            return [names.tenant, names.subject].flatMap { subject in
+                let call = names.admission(of: subject)
+                return [
+                    plain.saying(call), plain.saying("[\(call), \(call)]"),
+                    plain.saying(names.admission(of: subject, more: #", "dry_run": true"#)),
+                    plain.saying(names.admission(of: subject, more: #", "min_output_tokens": 1"#)),
+                ]
+            }
+        case "checkAdmission", "checkPosted":
+            return [names.tenant, names.subject].flatMap { subject in
+                let check = plain.with("X-Turnpike-Subject", subject)
+                return [check, check.with("X-Turnpike-Reserve", "true").with("X-Turnpike-Id", "\(names.event)-call")]
+            }
+        case "getAdmission", "releaseAdmission", "extendAdmission":
+            return [plain, plain.saying(#"{"ttl_seconds": 60}"#), plain.saying("{}")]
+        default:
+            return nil
+        }
+    }
+
     private static func eventForms(
         _ plain: IntrusionAttempt,
         _ names: TwoTenants.Names,
@@ -191,6 +224,10 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 plain.saying(#"{"source": "\#(event.source)", "id": "\#(event.event)", "tenant": "\#(tenant.tenant)"}"#)
             }
         default:
+            let settling = #", "reservationid": "\#(names.reservation)""#
+            let settlements = ["", #", "reservationpartial": true"#].enumerated().map { index, partial in
+                plain.saying(event("settles-\(names.tenant)-\(index)", own.tenant, more: settling + partial))
+            }
             let own = event("own-1", own.tenant)
             let binary = [
                 "ce-specversion": "1.0", "ce-id": "intruder", "ce-source": "intruder", "ce-type": "llm.completion",
@@ -204,14 +241,14 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                     plain.saying("[\(foreign), \(foreign)]").with("Prefer", "handling=lenient"),
                     plain.saying(foreign).with("Content-Type", "application/cloudevents+json"),
                 ]
-            } + [binary.reduce(plain.saying(#"{"output_tokens": 1}"#)) { $0.with($1.key, $1.value) }]
+            } + settlements + [binary.reduce(plain.saying(#"{"output_tokens": 1}"#)) { $0.with($1.key, $1.value) }]
         }
     }
 
-    private static func event(_ id: String, _ subject: String) -> String {
+    private static func event(_ id: String, _ subject: String, more: String = "") -> String {
         """
         {"specversion": "1.0", "id": "\(id)", "source": "intruder", "type": "llm.completion", "subject": "\(subject)",
-         "data": {"output_tokens": 1}}
+         "data": {"output_tokens": 1}\(more)}
         """
     }
 

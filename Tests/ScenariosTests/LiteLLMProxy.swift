@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-/// LiteLLM's proxy from PyPI, unmodified, reporting its usage to a running service.
+/// LiteLLM's proxy from PyPI, unmodified.
 struct LiteLLMProxy: Sendable {
     /// Every answer of the mock model has this usage.
     static let inputTokensPerCall = 1_000
@@ -9,32 +9,48 @@ struct LiteLLMProxy: Sendable {
 
     private static let masterKey = "sk-9f2c61d07be84a35a1c4e0d86f7b3259c8e41d70"
 
-    private let client: TestClient
+    let client: TestClient
 
-    /// Starts it, waits until it is ready, and ends it after the body.
+    /// Runs one that reports its usage to a service, and makes up the model's answers.
     static func run<Result: Sendable>(
         reportingTo service: String,
         key: String,
         _ body: (LiteLLMProxy) async throws -> Result
     ) async throws -> Result {
+        let config = TestTools.packageRoot.appendingPathComponent("Tests/ScenariosTests/litellm/config.yaml")
+        let environment = [
+            "OPENMETER_API_ENDPOINT": service,
+            "OPENMETER_API_KEY": key,
+            "DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT": String(inputTokensPerCall),
+            "DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT": String(outputTokensPerCall),
+        ]
+        return try await withTemporaryDirectory { directory in
+            try await run(config, in: directory, environment: environment, body)
+        }
+    }
+
+    /// Starts it, waits until it is ready, and ends it after the body.
+    static func run<Result: Sendable>(
+        _ config: URL,
+        in directory: URL,
+        environment: [String: String],
+        _ body: (LiteLLMProxy) async throws -> Result
+    ) async throws -> Result {
         guard let program = TestTools.installed("litellm") else {
             throw ChildProcess.Failure(description: "litellm is not installed; run scripts/test")
         }
-        let config = TestTools.packageRoot.appendingPathComponent("Tests/ScenariosTests/litellm/config.yaml")
         let port = try TestTools.freePort()
-        return try await withTemporaryDirectory { directory in
-            try await withChildProcess(
-                program,
-                arguments: ["--config", config.path, "--host", "127.0.0.1", "--port", String(port)],
-                environment: environment(service: service, key: key, home: directory),
-                directory: directory
-            ) { child in
-                let client = TestClient(port: port, key: masterKey)
-                try await child.waitUntilReady(within: .seconds(120)) {
-                    (try? await client.get("/health/liveliness").status) == 200
-                }
-                return try await body(LiteLLMProxy(client: client))
+        return try await withChildProcess(
+            program,
+            arguments: ["--config", config.path, "--host", "127.0.0.1", "--port", String(port)],
+            environment: isolated(home: directory).merging(environment) { $1 },
+            directory: directory
+        ) { child in
+            let client = TestClient(port: port, key: masterKey)
+            try await child.waitUntilReady(within: .seconds(120)) {
+                (try? await client.get("/health/liveliness").status) == 200
             }
+            return try await body(LiteLLMProxy(client: client))
         }
     }
 
@@ -46,7 +62,7 @@ struct LiteLLMProxy: Sendable {
     }
 
     /// Nothing is fetched: the price list is the one in the package, and a proxy that refuses stands before the rest.
-    private static func environment(service: String, key: String, home: URL) -> [String: String] {
+    private static func isolated(home: URL) -> [String: String] {
         let nowhere = "http://127.0.0.1:9"
         let local = "127.0.0.1,localhost"
         return [
@@ -60,10 +76,6 @@ struct LiteLLMProxy: Sendable {
             "HTTPS_PROXY": nowhere,
             "NO_PROXY": local,
             "no_proxy": local,
-            "OPENMETER_API_ENDPOINT": service,
-            "OPENMETER_API_KEY": key,
-            "DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT": String(inputTokensPerCall),
-            "DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT": String(outputTokensPerCall),
         ]
     }
 }

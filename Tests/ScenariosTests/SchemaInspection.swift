@@ -12,7 +12,7 @@ struct SchemaInspection: Sendable {
     /// The documented exception: tenant-owned by its policies, but unique over all tenants (see `docs/adr`).
     static let directory = "subject_directory"
     /// Updated in place with every flush.
-    static let counters = ["limit_state", "tenant_ledger", "usage_counter", "usage_distinct"]
+    static let counters = ["limit_state", "rate_state", "tenant_ledger", "usage_counter", "usage_distinct"]
 
     let database: TestDatabase
     private let owner: PostgresPool

@@ -38,8 +38,12 @@ struct SchemaWallTests {
             let policies = try await schema.texts(
                 """
                 SELECT tablename || ' ' || CASE
-                    WHEN roles = ARRAY['turnpike_tenant']::name[]
-                        THEN 'tenant ' || (qual = \(tenantCondition) AND with_check = qual)::text
+                    WHEN roles = ARRAY['turnpike_tenant']::name[] THEN 'tenant ' || (
+                        qual = CASE tablename
+                            WHEN 'webhook_event' THEN '(' || \(tenantCondition) || ' AND (NOT operator_only))'
+                            ELSE \(tenantCondition)
+                        END AND with_check = qual
+                    )::text
                     WHEN roles = ARRAY['turnpike_service']::name[] THEN 'service ' || (qual = 'true')::text
                     WHEN roles = ARRAY[tableowner] THEN 'owner ' || (qual = 'true')::text
                     ELSE 'other ' || roles::text

@@ -58,7 +58,7 @@ struct TenantIsolationTests {
         }
     }
 
-    @Test("what one tenant has used up, an event's name or an idempotency key, is free for another")
+    @Test("what one tenant has used up, an event's name, a call's or an idempotency key, is free for another")
     func namesAreTheTenantsOwn() async throws {
         try await TestServer.run { server in
             let pair = try await TwoTenants.make(server)
@@ -76,6 +76,11 @@ struct TenantIsolationTests {
             ).expecting(200)
             #expect(voided.header("Idempotency-Replayed") == nil)
             #expect(voided.json["status"]?.string == "voided")
+            let call = names.admission(of: "alpha")
+            let admitted = try await pair.alpha.client.post("/api/v1/admissions", call).expecting(200)
+            #expect(admitted.json["allowed"] == .bool(true))
+            #expect(admitted.json["warnings"]?.elements == [])
+            #expect(admitted.json["reservation"]?["id"]?.string != names.reservation)
         }
     }
 
@@ -127,7 +132,7 @@ struct TenantIsolationTests {
             "tenants/\(side.names.tenant)", "tenants/\(side.names.tenant)/quotas",
             "tenants/\(side.names.tenant)/upcoming-invoice", "tenants/\(side.names.tenant)/credit-grants",
             "tenants/\(side.names.tenant)/discounts", "credit-notes", "subscriptions", "api-keys", "clients", "events",
-            "budgets", "audit-log", "alerts", "webhook-endpoints", "deliveries",
+            "budgets", "audit-log", "alerts", "webhook-endpoints", "deliveries", "admissions/\(side.names.reservation)",
         ] {
             let shown = try await side.client.get("/api/v1/\(path)").expecting(200).text
             // A worker writes it while the test runs.

@@ -15,6 +15,7 @@ struct TwoTenants: Sendable {
         var event: String
         var idempotencyKey: String
         var budget: String
+        var reservation: String
 
         /// Of the same shapes, and of nothing that exists.
         static let absent = Names(
@@ -27,7 +28,8 @@ struct TwoTenants: Sendable {
             source: "zulu-source",
             event: "zulu-event",
             idempotencyKey: "zulu-idempotency",
-            budget: "zulu-budget"
+            budget: "zulu-budget",
+            reservation: "0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f61"
         )
 
         /// The text without the names, so that answers about different things can be compared.
@@ -37,9 +39,20 @@ struct TwoTenants: Sendable {
                 (portalSession, "<portal session>"), (source, "<source>"), (event, "<event>"), (invoice, "<invoice>"),
                 (creditGrant, "<credit grant>"), (discount, "<discount>"), (budget, "<budget>"),
                 (creditNote, "<credit note>"), (alert, "<alert>"), (webhookEndpoint, "<endpoint>"),
-                (delivery, "<delivery>"), (tenant, "<tenant>"),
+                (delivery, "<delivery>"), (reservation, "<reservation>"), (tenant, "<tenant>"),
             ]
             return names.reduce(text) { $0.replacing($1.0, with: $1.1) }
+        }
+
+        /// A call that is admitted for the tenant.
+        var admission: String { admission(of: subject) }
+
+        /// The same call, for whom it may be.
+        func admission(of subject: String, more: String = "") -> String {
+            """
+            {"subject": "\(subject)", "type": "llm.completion", "source": "\(source)", "id": "\(event)-call",
+             "data": {"output_tokens": 5, "user": "\(tenant)-user-0"}\(more)}
+            """
         }
 
         /// What only an answer about the tenant itself contains.
@@ -50,7 +63,7 @@ struct TwoTenants: Sendable {
         private var ids: [String] {
             [
                 subscription, apiKey, portalSession, client, invoice, creditGrant, discount, creditNote, alert, budget,
-                webhookEndpoint, delivery,
+                webhookEndpoint, delivery, reservation,
             ]
         }
 
@@ -137,7 +150,7 @@ struct TwoTenants: Sendable {
         ).expecting(201)
         let session = try await client.post("/api/v1/tenants/\(key)/portal-sessions").expecting(201)
         let oauthClient = try await server.makeOAuthClient(Scope.allCases, tenant: key)
-        let names = Names(
+        var names = Names(
             tenant: key,
             subject: "\(key)-subject",
             subscription: subscription.json["id"]?.string ?? "",
@@ -147,14 +160,21 @@ struct TwoTenants: Sendable {
             source: "\(key)-source",
             event: "\(key)-event",
             idempotencyKey: "\(key)-idempotency",
-            budget: "\(key)-budget"
+            budget: "\(key)-budget",
+            reservation: ""
         )
         let budget = """
             {"key": "\(names.budget)", "scope": {"user": "*"}, "measure": "requests", "amount": "50", "window": "day"}
             """
         let own = server.anonymous.with(key: apiKey.json["key"]?.string)
-        try await own.post("/api/v1/budgets", budget).expecting(201)
+        let rate = """
+            {"key": "\(names.budget)-rate", "scope": {"user": "*"}, "measure": "requests",
+             "rate": {"limit": 60, "period": "minute", "burst": 10}}
+            """
+        for body in [budget, rate] { try await own.post("/api/v1/budgets", body).expecting(201) }
         try await report(names, with: own)
+        let admission = try await own.post("/api/v1/admissions", names.admission).expecting(200)
+        names.reservation = admission.json["reservation"]?["id"]?.string ?? ""
         return Side(names: names, client: own)
     }
 
@@ -194,6 +214,7 @@ struct TwoTenants: Sendable {
              "fees": [{"key": "platform", "name": "Platform fee", "amount": "20.00", "charged": "in_advance"}],
              "charges": [{"feature": "tokens", "price": {"model": "per_unit", "unit_amount": "0.01"}},
                          {"feature": "users", "price": {"model": "per_unit", "unit_amount": "1"}}],
+             "spend_cap": {"amount": "500.00", "mode": "hard"},
              "quotas": [{"feature": "tokens", "limit": "1000", "window": "billing_period", "mode": "hard",
                          "overage": "denied"},
                         {"feature": "tokens", "limit": "900", "window": "day", "mode": "soft", "overage": "allowed"}]}

@@ -40,6 +40,7 @@ package struct TurnpikeProcess: Sendable {
                     "TURNPIKE_PORT": String(port),
                     "TURNPIKE_OPERATOR_KEY": operatorKey,
                     "TURNPIKE_MASTER_KEY": TestServer.masterKey,
+                    "TURNPIKE_ADMISSION_DEADLINE_MS": "10000",
                 ]
                 environment.merge(settings) { $1 }
                 return try await withChildProcess(

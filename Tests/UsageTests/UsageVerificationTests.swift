@@ -38,6 +38,10 @@ import Web
             ["counter seconds, period 1: quantity is 8, its events give 7"]
         ),
         (
+            "UPDATE limit_state SET held = 3",
+            ["limit 1, window from 2026-11-23 00:00:00+00: held is 3, its events give 0"]
+        ),
+        (
             "UPDATE usage_counter SET charge = 1 WHERE feature_id = 1",
             ["counter seconds, period 1: charge is 1, its events give 3.5"]
         ),

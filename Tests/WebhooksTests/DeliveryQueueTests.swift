@@ -13,15 +13,21 @@ import Web
 struct DeliveryQueueTests {
     /// A database with an endpoint for each URL, and events waiting to be told to all of them.
     private struct Queue: Sendable {
+        let database: TestDatabase
         let pool: PostgresPool
         let clock: TestClock
 
-        static func run(urls: [String], events: Int, _ body: (Queue) async throws -> Void) async throws {
+        static func run(
+            urls: [String],
+            owners: [Int64] = [0],
+            events: Int,
+            _ body: (Queue) async throws -> Void
+        ) async throws {
             try await TestDatabase.with { database in
                 let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
-                let queue = Queue(pool: pool, clock: TestClock())
+                let queue = Queue(database: database, pool: pool, clock: TestClock())
                 do {
-                    try await queue.fill(urls, events: events)
+                    try await queue.fill(urls, owners: owners, events: events)
                     try await body(queue)
                     await pool.close()
                 } catch {
@@ -31,12 +37,12 @@ struct DeliveryQueueTests {
             }
         }
 
-        private func fill(_ urls: [String], events: Int) async throws {
+        private func fill(_ urls: [String], owners: [Int64], events: Int) async throws {
             let now = clock.now
             try await pool.transaction(.worker) { transaction in
                 for (index, url) in urls.enumerated() {
                     let endpoint = WebhookEndpoint(
-                        id: WebhookEndpointID(tenant: .operatorWide, key: "chat-\(index)"),
+                        id: WebhookEndpointID(tenant: TenantID(owners[index % owners.count]), key: "chat-\(index)"),
                         kind: .slack,
                         url: url,
                         description: "",
@@ -49,33 +55,43 @@ struct DeliveryQueueTests {
                     )
                     _ = try WebhookEndpointStore.insert(endpoint, sealedSecret: nil, in: transaction)
                 }
-                let ids = IDSource.random(clock.clock)
-                Outbox.enqueue(
-                    (0..<events).map { index in
-                        OutboxEvent(
-                            id: ids.next(),
-                            tenant: TenantID(Int64(index % 3)),
-                            type: .limitReached,
-                            occurredAt: now,
-                            data: .object([])
-                        )
-                    },
-                    in: transaction
+            }
+            try await add(events)
+            try await worker().fanOut()
+        }
+
+        /// Puts events in the outbox.
+        func add(_ count: Int) async throws {
+            let (now, ids) = (clock.now, IDSource.random(clock.clock))
+            let events = (0..<count).map { index in
+                OutboxEvent(
+                    id: ids.next(),
+                    tenant: TenantID(Int64(index % 3)),
+                    type: .limitReached,
+                    occurredAt: now,
+                    data: .object([])
                 )
             }
-            try await worker().fanOut()
+            try await pool.transaction(.worker) { Outbox.enqueue(events, in: $0) }
+        }
+
+        private var sender: WebhookSender {
+            let outbound = OutboundClient(
+                addresses: OutboundGuard(allowed: [AddressRange("127.0.0.1")].compactMap(\.self))
+            )
+            return WebhookSender(
+                outbound: outbound,
+                tenantOutbound: outbound,
+                masterKey: nil,
+                mail: nil,
+                logger: .silent
+            )
         }
 
         func worker(_ limits: DeliveryWorker.Limits = .init()) -> DeliveryWorker {
             DeliveryWorker(
                 pool: pool,
-                sender: WebhookSender(
-                    outbound: OutboundClient(
-                        addresses: OutboundGuard(allowed: [AddressRange("127.0.0.1")].compactMap(\.self))
-                    ),
-                    masterKey: nil,
-                    mail: nil
-                ),
+                sender: sender,
                 disabling: EndpointDisabling(announce: { _, _ in }, ids: .random(clock.clock)),
                 tenants: TenantDirectory(
                     tenant: { _ in nil },
@@ -157,6 +173,110 @@ struct DeliveryQueueTests {
         }
     }
 
+    @Test("one tenant has a quarter of the attempts of a process, however many endpoints it has")
+    func tenantsAreBounded() async throws {
+        let urls = (0..<8).map { "https://example-\($0).com/" }
+        try await Queue.run(urls: urls, owners: [1, 1, 1, 0], events: 30) { queue in
+            let worker = queue.worker()
+            #expect(worker.limits.concurrency == 32)
+            let claims = try await worker.claim(limit: 32)
+            let counts = Dictionary(grouping: claims, by: \.endpoint.tenant).mapValues(\.count)
+            #expect(counts == [TenantID(0): 8, TenantID(1): 8])
+            #expect(try await queue.worker().claim(limit: 32).isEmpty, "over all processes")
+            queue.clock.advance(seconds: worker.limits.leaseSeconds)
+            #expect(try await worker.claim(limit: 32).count == 16)
+        }
+    }
+
+    @Test("what this process can't send is left to others, untouched")
+    func kindsAreLeft() async throws {
+        try await Queue.run(urls: ["https://example.com/", "https://example.org/"], events: 1) { queue in
+            try await queue.pool.execute(
+                .worker,
+                "UPDATE webhook_endpoint SET kind = 'email', url = 'mailto:a@b.c' WHERE endpoint_key = 'chat-0'"
+            )
+            let claims = try await queue.worker().claim(limit: 10)
+            #expect(claims.map(\.endpoint.key) == ["chat-1"])
+            #expect(try await queue.states() == ["pending 0", "pending 1"])
+            #expect(try await DeliveryLog.backlog(pool: queue.pool)?.count == 2)
+        }
+    }
+
+    @Test("a retry that is asked for while an attempt is under way outlives that attempt's failure")
+    func retriesOutliveAttempts() async throws {
+        let receiver = try WebhookReceiver { _ in .init(500) }
+        defer { receiver.stop() }
+        try await Queue.run(urls: [receiver.url], events: 1) { queue in
+            let worker = queue.worker()
+            let old = try #require(try await worker.claim(limit: 1).first)
+            let now = queue.clock.now
+            _ = try await queue.pool.transaction(.worker) { transaction in
+                try DeliveryLog.retry(old.id, of: old.endpoint.tenant, at: now, in: transaction)?.id
+            }
+            await worker.attempt(old)
+            let new = try #require(try await worker.claim(limit: 1).first, "it is due at once")
+            #expect((new.id, new.failures) == (old.id, 0))
+            await worker.attempt(new)
+            #expect(try await queue.states() == ["pending 2"])
+            #expect(try await worker.claim(limit: 1).isEmpty, "it waits as after a first failure")
+        }
+    }
+
+    @Test("what is queued is delivered while more can't be queued, and that starts again with fewer")
+    func fanOutFailsAlone() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await Queue.run(urls: [receiver.url], events: 3) { queue in
+            // Of events that nobody has taken yet, eight at a time are too many.
+            try await queue.database.run(
+                """
+                CREATE FUNCTION refuse_eight() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF (SELECT count(*) FROM taken) >= 8 THEN RAISE 'too many'; END IF;
+                    RETURN NULL;
+                END $$;
+                CREATE TRIGGER refuse_eight AFTER UPDATE ON webhook_event
+                REFERENCING NEW TABLE AS taken FOR EACH STATEMENT EXECUTE FUNCTION refuse_eight()
+                """
+            )
+            try await queue.add(10)
+            var limits = DeliveryWorker.Limits()
+            limits.fanOutEvents = 10
+            limits.pause = .milliseconds(10)
+            let worker = queue.worker(limits)
+            await #expect(throws: (any Error).self) { try await worker.fanOut() }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await worker.run() }
+                let isDone = try await eventually(within: .seconds(30)) {
+                    try await queue.states() == Array(repeating: "succeeded 1", count: 13)
+                }
+                #expect(isDone)
+                group.cancelAll()
+            }
+        }
+    }
+
+    @Test("deliveries go on while nothing at all can be queued")
+    func fanOutStopsNothing() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await Queue.run(urls: [receiver.url], events: 3) { queue in
+            try await queue.database.run(
+                "ALTER TABLE webhook_event ADD CONSTRAINT stuck CHECK (fanned_out_at IS NULL) NOT VALID"
+            )
+            try await queue.add(1)
+            let worker = queue.worker()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await worker.run() }
+                let isDone = try await eventually(within: .seconds(30)) {
+                    try await queue.states() == Array(repeating: "succeeded 1", count: 3)
+                }
+                #expect(isDone)
+                group.cancelAll()
+            }
+        }
+    }
+
     @Test("a running worker keeps to its bounds, and a slow endpoint does not hold up another")
     func workersAreBounded() async throws {
         let slow = try WebhookReceiver { _ in .init(delaySeconds: 0.3) }
@@ -179,6 +299,25 @@ struct DeliveryQueueTests {
             }
             #expect(slow.mostAtOnce == 3)
             #expect(quick.mostAtOnce <= 3)
+        }
+    }
+
+    @Test("what one endpoint takes quickly follows at once, not with the next look")
+    func attemptsFollowEachOther() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await Queue.run(urls: [receiver.url], events: 60) { queue in
+            var limits = DeliveryWorker.Limits()
+            limits.pause = .seconds(600)
+            let worker = queue.worker(limits)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await worker.run() }
+                let succeeded = Array(repeating: "succeeded 1", count: 60)
+                let isDone = try await eventually(within: .seconds(60)) { try await queue.states() == succeeded }
+                #expect(isDone)
+                group.cancelAll()
+            }
+            #expect(receiver.mostAtOnce <= limits.concurrencyPerEndpoint)
         }
     }
 
@@ -224,7 +363,14 @@ struct DeliveryQueueTests {
                 """
             )
             try await queue.pool.execute(.worker, "ANALYZE webhook_delivery")
-            let statement = DeliveryQueue.claiming(limit: 8, perEndpoint: 4, leaseSeconds: 30, at: queue.clock.now)
+            let terms = DeliveryQueue.ClaimTerms(
+                limit: 8,
+                kinds: WebhookEndpoint.Kind.allCases,
+                perEndpoint: 4,
+                perTenant: 8,
+                leaseSeconds: 30
+            )
+            let statement = DeliveryQueue.claiming(terms, at: queue.clock.now)
             let plan = try await QueryPlan(of: statement, executing: true, queue.pool)
             #expect(plan.rowsTouched < 200, "\(plan.rowsTouched): \(plan)")
         }

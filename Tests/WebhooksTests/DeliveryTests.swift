@@ -231,4 +231,27 @@ struct DeliveryTests {
             #expect(receiver.received.isEmpty)
         }
     }
+
+    @Test("what the operator may call inside, tenants may not, and they are not told what is there")
+    func tenantsDoNotCallInside() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run(configure: { $0.webhookAllowed = [] }) { server in
+            try await server.makeEndpoint("ops", receiver.url)
+            let urls = [
+                receiver.url, "https://localhost:\(receiver.port)/", "https://nowhere.invalid/",
+                "http://nowhere.invalid/",
+            ]
+            for (index, url) in urls.enumerated() {
+                try await server.makeEndpoint("own-\(index)", url, #", "tenant": "acme""#)
+            }
+            try await server.tell([.limitReached])
+            let statement: SQL = "SELECT error FROM webhook_attempt WHERE tenant_id = 1 ORDER BY error LIMIT 9"
+            #expect(try await eventually(within: .seconds(60)) { try await server.column(statement).count == 4 })
+            let errors = try await server.column(statement)
+            #expect(Set(errors) == ["the URL must be https at a public address"])
+            #expect(try await server.deliveries("?status=succeeded").map { $0["endpoint"]?.string } == ["ops"])
+            #expect(receiver.received.count == 1)
+        }
+    }
 }

@@ -1,3 +1,4 @@
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -31,6 +32,22 @@ struct EventScopeTests {
             #expect(try await reader.get("/api/v1/deliveries/\(foreign)").code == "delivery_not_found")
             #expect(try await reader.post("/api/v1/deliveries/\(foreign)/retry").code == "delivery_not_found")
             #expect(try await reader.get("/api/v1/deliveries?tenant=globex").code == "tenant_not_found")
+        }
+    }
+
+    @Test("row-level security too hides from a tenant what is for operators only")
+    func operatorsEventsAreNoRows() async throws {
+        try await HookStory.run { server in
+            let own = try await server.tell([.limitReached])
+            try await server.tell([.budgetThresholdCrossed], isForOperatorOnly: true)
+            try await server.withPool { pool in
+                let seen = try await pool.query(
+                    .interactive,
+                    as: .tenant(1),
+                    "SELECT event_id::text FROM webhook_event ORDER BY 1 LIMIT 9"
+                ) { row throws(PostgresError) in try row.next(String.self) }
+                #expect(seen == own)
+            }
         }
     }
 

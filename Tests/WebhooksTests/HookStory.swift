@@ -7,7 +7,7 @@ import Web
 
 @testable import Webhooks
 
-/// A service that may call loopback addresses, with the tenants acme and globex, numbers 1 and 2.
+/// A service whose endpoints may lead to loopback addresses, with the tenants acme and globex, numbers 1 and 2.
 enum HookStory {
     static func run(
         clock: TestClock = TestClock(),
@@ -18,6 +18,7 @@ enum HookStory {
             clock: clock,
             configure: { configuration in
                 configuration.outboundAllowed = [AddressRange("127.0.0.1")].compactMap(\.self)
+                configuration.webhookAllowed = configuration.outboundAllowed
                 configure(&configuration)
             }
         ) { server in

@@ -1,5 +1,6 @@
 import BillingCore
 import Foundation
+import Postgres
 import TestSupport
 import Testing
 import TurnpikeServer
@@ -69,6 +70,23 @@ struct MailTests {
         }
     }
 
+    @Test("whom mail is sent to is an operator's choice, also for a tenant's own events")
+    func tenantsChooseNoAddress() async throws {
+        let from = try #require(MailAddress("turnpike@example.com"))
+        try await HookStory.run(configure: { $0.mail = Sendmail(path: "/bin/true", from: from) }) { server in
+            let path = "/api/v1/webhook-endpoints"
+            let acme = try await server.client([.webhooksRead, .webhooksWrite], tenant: "acme")
+            let body = #"{"key": "post", "kind": "email", "url": "mailto:a@b.c", "events": ["*"]}"#
+            #expect(try await acme.post(path, body).code == "operator_only")
+            try await server.makeEndpoint("post", "mailto:ap@acme.example", #", "kind": "email", "tenant": "acme""#)
+            let moved = try await acme.patch("\(path)/post", #"{"url": "mailto:a@b.c"}"#)
+            #expect(moved.status == 403 && moved.code == "operator_only")
+            #expect(try await acme.patch("\(path)/post", #"{"events": ["invoice.paid"]}"#).status == 200)
+            try await server.tell([.invoicePaid])
+            #expect(try await server.deliveries(reach: ["succeeded"]))
+        }
+    }
+
     @Test("a program that fails makes a failed attempt that says why")
     func failuresAreTold() async throws {
         try await Self.withProgram("echo no such user; exit 67") { path, _ in
@@ -79,7 +97,37 @@ struct MailTests {
             }
             #expect(failure.description == "\(path) ended with 67: no such user\n")
             let absent = Sendmail(path: "/nowhere/sendmail", from: from)
-            await #expect(throws: Sendmail.Failure.self) { try await absent.submit(Self.message("{}")) }
+            await #expect(throws: Sendmail.NotRun.self) { try await absent.submit(Self.message("{}")) }
+        }
+    }
+
+    @Test("what a program says is kept, whatever bytes it says it in")
+    func whatFailsIsKept() async throws {
+        try await Self.withProgram("printf 'no\\000body\\377'; exit 67") { path, _ in
+            let from = try #require(MailAddress("turnpike@example.com"))
+            try await HookStory.run(configure: { $0.mail = Sendmail(path: path, from: from) }) { server in
+                try await server.makeEndpoint("post", "mailto:ops@example.com", #", "kind": "email""#)
+                try await server.tell([.invoicePaid])
+                let statement: SQL = "SELECT error FROM webhook_attempt LIMIT 2"
+                #expect(try await eventually { try await server.column(statement).count == 1 })
+                #expect(try await server.column(statement) == ["\(path) ended with 67: nobody\u{FFFD}"])
+            }
+        }
+    }
+
+    @Test("a program that is not there is not the endpoint's fault")
+    func anAbsentProgramBlamesNobody() async throws {
+        let from = try #require(MailAddress("turnpike@example.com"))
+        let mail = Sendmail(path: "/nowhere/sendmail", from: from)
+        try await HookStory.run(configure: { $0.mail = mail }) { server in
+            try await server.makeEndpoint("post", "mailto:ops@example.com", #", "kind": "email""#)
+            try await server.tell([.invoicePaid])
+            let statement: SQL = "SELECT error FROM webhook_attempt LIMIT 2"
+            #expect(try await eventually { try await server.column(statement).count == 1 })
+            let states = try await server.column("SELECT status || failure_count FROM webhook_delivery LIMIT 2")
+            #expect(states == ["pending0"])
+            let endpoint = try await server.operatorClient.get("/api/v1/webhook-endpoints/post").json
+            #expect(endpoint["failing_since"] == .null)
         }
     }
 

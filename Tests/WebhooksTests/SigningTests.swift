@@ -1,6 +1,7 @@
 import BillingCore
 import Foundation
 import Identity
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -101,6 +102,60 @@ struct SigningTests {
             clock.advance(seconds: 61)
             let three = try await Self.test(server, receiver)
             #expect(try await Self.verdicts(Self.standardWebhooks, three, [first, second]) == [wrong, "webhook.test"])
+        }
+    }
+
+    @Test("after the master key was changed a rotation is enough, whatever the secret before it was sealed with")
+    func rotationMendsAChangedMasterKey() async throws {
+        let clock = TestClock()
+        clock.set(Clock.system.now())
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run(clock: clock) { server in
+            try await server.makeEndpoint("ops", receiver.url)
+            let id = WebhookEndpointID(tenant: .operatorWide, key: "ops")
+            let old = try #require(MasterKey(parsing: MasterKey.random()))
+            let sealed = try WebhookSigningKey(generating: .hmac).sealed(for: id, old)
+            _ = try await server.withPool { pool in
+                try await pool.execute(
+                    .worker,
+                    "UPDATE webhook_endpoint SET sealed_secret = \(PostgresBytes(bytes: sealed))"
+                )
+            }
+            try await server.operatorClient.post("/api/v1/webhook-endpoints/ops/test").expecting(202)
+            let text = "the secret was sealed with another TURNPIKE_MASTER_KEY; rotate it"
+            #expect(
+                try await eventually(within: .seconds(30)) {
+                    try await server.column("SELECT error FROM webhook_attempt LIMIT 2") == [text]
+                }
+            )
+            let failures = try await server.column("SELECT failure_count::text FROM webhook_delivery LIMIT 2")
+            #expect(failures == ["0"] && receiver.received.isEmpty)
+            let path = "/api/v1/webhook-endpoints/ops"
+            #expect(try await server.operatorClient.get(path).json["failing_since"] == .null)
+            let rotated = try await server.operatorClient.post("\(path)/rotate-secret").expecting(200).json
+            let secret = try #require(rotated["secret"]?.string)
+            #expect(rotated["previous_secret_expires_at"]?.string != nil)
+            clock.advance(seconds: 60)
+            #expect(try await server.deliveries(reach: ["succeeded"]))
+            let delivery = try #require(receiver.received.first)
+            #expect(delivery.headers["webhook-signature"]?.split(separator: " ").count == 1)
+            #expect(try await Self.verdicts(Self.standardWebhooks, delivery, [secret]) == ["webhook.test"])
+        }
+    }
+
+    @Test("a second rotation waits for the end of the overlap, or ends both secrets at once")
+    func overlapsDoNotOverlap() async throws {
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", "https://example.com/")
+            _ = try await Self.rotate(server, overlapSeconds: 60)
+            let path = "/api/v1/webhook-endpoints/ops/rotate-secret"
+            let early = try await server.operatorClient.post(path)
+            #expect(early.status == 409 && early.code == "webhook_secret_overlap")
+            _ = try await Self.rotate(server, overlapSeconds: 0)
+            _ = try await Self.rotate(server, overlapSeconds: 60)
+            server.clock.advance(seconds: 60)
+            _ = try await Self.rotate(server, overlapSeconds: 60)
         }
     }
 

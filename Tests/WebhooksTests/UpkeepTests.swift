@@ -61,14 +61,15 @@ struct UpkeepTests {
             try await server.operatorClient.patch(path, #"{"enabled": false}"#).expecting(200)
             server.clock.advance(seconds: 7_200)
             try await server.withPool { pool in
+                let terms = DeliveryQueue.ClaimTerms(
+                    limit: 10,
+                    kinds: WebhookEndpoint.Kind.allCases,
+                    perEndpoint: 10,
+                    perTenant: 10,
+                    leaseSeconds: 30
+                )
                 let claims = try await pool.transaction(.worker) { transaction in
-                    try DeliveryQueue.claim(
-                        limit: 10,
-                        perEndpoint: 10,
-                        leaseSeconds: 30,
-                        at: server.clock.now,
-                        in: transaction
-                    ).count
+                    try DeliveryQueue.claim(terms, at: server.clock.now, in: transaction).count
                 }
                 #expect(claims == 0)
                 let worker = WebhookUpkeepWorker(
@@ -84,6 +85,38 @@ struct UpkeepTests {
             )
             #expect(states == ["canceled \(beyond)"])
             #expect(receiver.received.isEmpty)
+            try await server.operatorClient.delete(path).expecting(204)
+            #expect(try await server.column("SELECT status FROM webhook_delivery LIMIT 1") == [])
+        }
+    }
+
+    @Test("a secret that signs no more is forgotten, and one that still does is kept")
+    func previousSecretsAreForgotten() async throws {
+        try await HookStory.run { server in
+            for key in ["a", "b"] {
+                let path = "/api/v1/webhook-endpoints/\(key)"
+                try await server.makeEndpoint(key, "https://example.com/", #", "signing": "ed25519""#)
+                try await server.operatorClient.post("\(path)/rotate-secret", #"{"overlap_seconds": 60}"#).expecting(
+                    200
+                )
+                server.clock.advance(seconds: 30)
+            }
+            server.clock.advance(seconds: 1)
+            try await server.withPool { pool in
+                try await WebhookUpkeepWorker(
+                    pool: pool,
+                    metrics: DeliveryMetrics(),
+                    clock: server.clock.clock,
+                    logger: .silent
+                ).clearPreviousSecrets()
+            }
+            let kept = try await server.column(
+                "SELECT endpoint_key FROM webhook_endpoint WHERE previous_sealed_secret IS NOT NULL ORDER BY 1 LIMIT 9"
+            )
+            #expect(kept == ["b"])
+            let one = try await server.operatorClient.get("/api/v1/webhook-endpoints/a").expecting(200).json
+            #expect(one["previous_secret_expires_at"] == .null && one["previous_public_key"] == .null)
+            #expect(one["public_key"]?.string != nil)
         }
     }
 

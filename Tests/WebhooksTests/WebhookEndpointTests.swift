@@ -33,6 +33,32 @@ import Web
         }
     }
 
+    @Test("the URL of a chat is a secret: it is never shown, and what is shown can be sent back")
+    func chatURLsAreSecret() async throws {
+        try await HookStory.run { server in
+            let url = "https://hooks.slack.example:8443/services/T1/B2/s3cr3t?a=b"
+            let made = try await server.makeEndpoint("chat", url, #", "kind": "slack""#)
+            let shown = "https://hooks.slack.example:8443"
+            #expect(made["url"]?.string == shown)
+            let client = server.operatorClient
+            try await client.patch("\(Self.path)/chat", #"{"url": "\#(shown)", "description": "x"}"#).expecting(200)
+            let stored: SQL = "SELECT url FROM webhook_endpoint WHERE endpoint_key = 'chat'"
+            #expect(try await server.column(stored) == [url])
+            let other = "https://hooks.slack.example:8443/services/T1/B2/an0ther"
+            let moved = try await client.patch("\(Self.path)/chat", #"{"url": "\#(other)"}"#).expecting(200)
+            #expect(moved.json["url"]?.string == shown && moved.header("ETag") == #""3""#)
+            #expect(try await server.column(stored) == [other])
+            try await server.makeEndpoint("ops", "https://example.com/hook?token=s3cr3t")
+            let hook = try await client.get("\(Self.path)/ops").expecting(200).json
+            #expect(hook["url"]?.string == "https://example.com/hook?token=s3cr3t")
+            try await client.patch("\(Self.path)/ops", #"{"enabled": false}"#).expecting(200)
+            for key in ["chat", "ops"] { try await client.delete("\(Self.path)/\(key)").expecting(204) }
+            let log = try await client.get("/api/v1/audit-log?limit=100").expecting(200).text
+            #expect(!log.contains("s3cr3t") && !log.contains("an0ther"))
+            #expect(log.contains(shown) && log.contains("https://example.com/hook?***"))
+        }
+    }
+
     @Test("a change names the version it means, and deleting ends it")
     func changesAreConditional() async throws {
         try await HookStory.run { server in
@@ -51,7 +77,10 @@ import Web
             )
             #expect(stale.status == 412)
             #expect(try await client.post("\(Self.path)/ops/test").code == "webhook_endpoint_disabled")
-            #expect(try await client.delete("\(Self.path)/ops").status == 204)
+            let once = ["Idempotency-Key": "once"]
+            #expect(try await client.delete("\(Self.path)/ops", headers: ["If-Match": #""1""#]).status == 412)
+            #expect(try await client.delete("\(Self.path)/ops", headers: once).status == 204)
+            #expect(try await client.delete("\(Self.path)/ops", headers: once).header("Idempotency-Replayed") == "true")
             #expect(try await client.get("\(Self.path)/ops").code == "webhook_endpoint_not_found")
         }
     }

@@ -31,7 +31,8 @@ extension GenericCellRate {
     /// - Parameters:
     ///   - arrival: the stored state; nil before the first use.
     ///   - units: how many are used at once; zero or more.
-    ///   - share: which percentage of the burst the caller may use, 0...100; others keep the rest.
+    ///   - share: which percentage of the burst the caller may use, 0...100, and one unit at least; others keep the
+    ///     rest.
     package func decide(
         _ units: FixedDecimal,
         arrival: FixedDecimal?,
@@ -40,9 +41,8 @@ extension GenericCellRate {
     ) throws(DecimalError) -> RateDecision {
         let present = FixedDecimal(now.microseconds)
         let from = max(arrival ?? present, present)
-        let tolerance = try microseconds(
-            of: try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
-        )
+        let allowed = try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
+        let tolerance = try microseconds(of: max(.one, allowed))
         let until = try from.adding(microseconds(of: units))
         let ahead = try until.subtracting(present)
         guard ahead <= tolerance else {

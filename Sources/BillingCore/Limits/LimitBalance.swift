@@ -34,6 +34,19 @@ package struct LimitBalance: Sendable, Hashable {
         hold.isZero ? remaining > .zero : hold <= remaining
     }
 
+    /// Whether the limit has room when so much is held in all, as of a limit whose holds are worked out together. A
+    /// call that adds nothing is within only while something is left.
+    package func admits(heldInAll total: FixedDecimal) -> Bool {
+        guard let taken = try? used.adding(total) else { return false }
+        return total > held ? taken <= amount : taken < amount
+    }
+
+    /// Whether what is used and held is more than the limit.
+    package var isExceeded: Bool {
+        guard let taken = try? used.adding(held) else { return true }
+        return taken > amount
+    }
+
     /// - Throws: `DecimalError.outOfRange` when the sum leaves the range of a quantity.
     package mutating func hold(_ more: FixedDecimal) throws(DecimalError) {
         held = try held.adding(more)

@@ -42,6 +42,32 @@ enum CreditNoteStore {
         try withLines(transaction.query(page(filter, after: id, limit: limit), Self.note), in: transaction)
     }
 
+    /// The last credit note on another invoice that came after an invoice and takes back of a period that this one
+    /// takes back of too: made anew, this one would find less to take back.
+    static func since(
+        _ invoice: StoredInvoice,
+        finalizedAt: Instant,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> (id: CreditNoteID, number: String)? {
+        try transaction.first(
+            """
+            SELECT note.credit_note_id, note.number
+            FROM credit_note AS note
+            WHERE note.tenant_id = \(invoice.tenantID) AND note.invoice_id <> \(invoice.id)
+                AND note.created_at >= \(finalizedAt) AND EXISTS (
+                    SELECT FROM invoice_line AS own
+                    JOIN invoice_line AS noted
+                        ON noted.tenant_id = own.tenant_id AND noted.subscription_id = own.subscription_id
+                        AND noted.period_index = own.period_index
+                    WHERE own.tenant_id = note.tenant_id AND own.invoice_id = \(invoice.id) AND own.amount < 0
+                        AND noted.invoice_id = note.invoice_id
+                )
+            ORDER BY note.created_at DESC, note.credit_note_id DESC
+            LIMIT 1
+            """
+        ) { row throws(PostgresError) in (try row.next(CreditNoteID.self), try row.next(String.self)) }
+    }
+
     static func page(_ filter: Filter, after id: CreditNoteID?, limit: Int) -> SQL {
         var conditions: [SQL] = ["credit_note_id > \(id ?? CreditNoteID(rawValue: .zero))"]
         if let tenant = filter.tenant { conditions.append("tenant_id = \(tenant)") }

@@ -29,6 +29,8 @@ package struct Reservation: Sendable, Hashable {
     package let maximumOutputTokens: Int64?
     /// Of what was asked: a repetition with other content is a conflict.
     package let contentHash: Int64
+    /// What a credential may be narrowed to.
+    package let use: ReservedUse
 
     package init(
         tenantID: TenantID,
@@ -43,7 +45,8 @@ package struct Reservation: Sendable, Hashable {
         suspenseEndsAt: Instant,
         closedAt: Instant? = nil,
         maximumOutputTokens: Int64?,
-        contentHash: Int64
+        contentHash: Int64,
+        use: ReservedUse
     ) {
         self.tenantID = tenantID
         self.id = id
@@ -58,6 +61,20 @@ package struct Reservation: Sendable, Hashable {
         self.closedAt = closedAt
         self.maximumOutputTokens = maximumOutputTokens
         self.contentHash = contentHash
+        self.use = use
+    }
+}
+
+/// What of a call decides who may use a credential for it, as the call's `data` says it.
+package struct ReservedUse: Sendable, Hashable {
+    package let model: String?
+    package let feature: String?
+    package let dataClass: String?
+
+    package init(model: String?, feature: String?, dataClass: String?) {
+        self.model = model
+        self.feature = feature
+        self.dataClass = dataClass
     }
 }
 

@@ -11,7 +11,7 @@ package enum ReservationStore {
         """
         INSERT INTO reservation (
             tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject, status,
-            created_at, expires_at, suspense_ends_at, max_output_tokens
+            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class
         )
         SELECT unnest(\(reservations.map(\.tenantID))::bigint[]), unnest(\(reservations.map(\.id))::uuid[]),
             unnest(\(keys)::uuid[]), unnest(\(reservations.map(\.contentHash))::bigint[]),
@@ -20,7 +20,9 @@ package enum ReservationStore {
             unnest(\(reservations.map(\.createdAt))::timestamptz[]),
             unnest(\(reservations.map(\.expiresAt))::timestamptz[]),
             unnest(\(reservations.map(\.suspenseEndsAt))::timestamptz[]),
-            unnest(\(reservations.map(\.maximumOutputTokens))::bigint[])
+            unnest(\(reservations.map(\.maximumOutputTokens))::bigint[]),
+            unnest(\(reservations.map(\.use.model))::text[]), unnest(\(reservations.map(\.use.feature))::text[]),
+            unnest(\(reservations.map(\.use.dataClass))::text[])
         """
     }
 
@@ -51,7 +53,7 @@ package enum ReservationStore {
         """
         SELECT \(columns)
         FROM reservation
-        WHERE reservation_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant)::bigint)
+        WHERE reservation_id = \(id) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
         ORDER BY tenant_id
         LIMIT 1
         """
@@ -158,11 +160,41 @@ package enum ReservationStore {
             """
     }
 
+    /// The rows of limits of a tenant (of the operator: tenant 0) that hold another amount than their reservations do,
+    /// as text: which row, what it says, and what the reservations hold. Rows whose amount follows from quantities
+    /// beside them are left out; those quantities are not.
+    package static func unbalanced(of tenant: TenantID) -> SQL {
+        """
+        SELECT 'limit ' || limit_id || CASE WHEN scope_value = '' THEN '' ELSE ' of ' || scope_value END
+                || ', window from ' || window_start,
+            trim_scale(coalesce(state.held, 0))::text, trim_scale(coalesce(holds.amount, 0))::text
+        FROM (
+            SELECT limit_id, scope_value, window_start, held
+            FROM limit_state AS own
+            WHERE tenant_id = \(tenant) AND NOT EXISTS (
+                SELECT FROM limit_state AS part
+                WHERE part.tenant_id = own.tenant_id AND part.limit_id = own.limit_id
+                    AND part.window_start = own.window_start AND own.scope_value = '' AND part.scope_value LIKE '#%'
+            )
+        ) AS state
+        FULL JOIN (
+            SELECT limit_id, scope_value, window_start, sum(amount) AS amount
+            FROM reservation_hold
+            WHERE limit_tenant_id = \(tenant) AND (\(tenant) = 0 OR tenant_id = \(tenant))
+            GROUP BY limit_id, scope_value, window_start
+        ) AS holds USING (limit_id, scope_value, window_start)
+        WHERE coalesce(state.held, 0) <> coalesce(holds.amount, 0)
+        ORDER BY limit_id, scope_value, window_start
+        LIMIT 1000
+        """
+    }
+
     private static let columns: SQL = """
         reservation.tenant_id, reservation.reservation_id, reservation.source, reservation.admission_id,
             reservation.event_type, reservation.subject, reservation.status, reservation.created_at,
             reservation.expires_at, reservation.suspense_ends_at, reservation.closed_at,
-            reservation.max_output_tokens, reservation.content_hash
+            reservation.max_output_tokens, reservation.content_hash, reservation.model, reservation.feature,
+            reservation.data_class
         """
 
     @Sendable
@@ -180,7 +212,8 @@ package enum ReservationStore {
             suspenseEndsAt: try row.next(),
             closedAt: try row.next(),
             maximumOutputTokens: try row.next(),
-            contentHash: try row.next()
+            contentHash: try row.next(),
+            use: ReservedUse(model: try row.next(), feature: try row.next(), dataClass: try row.next())
         )
     }
 

@@ -16,40 +16,76 @@ package struct ChargeHolds: Sendable {
         case quantity, events, cost
     }
 
-    private let prices: [CounterKey: Price]
-    private let used: [CounterKey: UsageTotal]
-    private var held: [CounterKey: UsageTotal] = [:]
+    /// What is asked of one limit's own row, which the transaction has locked.
+    package struct Wanted: Sendable {
+        let row: LimitRow
+        let tenant: TenantSnapshot
+        /// Counters that may come to be held, beside those that are.
+        let counters: Set<CounterKey>
 
-    /// Reads what is used of the counters that anything is, or may come to be, held of under a locked row.
-    /// - Parameters:
-    ///   - row: the limit's own row.
-    ///   - wanted: counters that may come to be held, beside those that are.
+        package init(row: LimitRow, tenant: TenantSnapshot, counters: Set<CounterKey> = []) {
+            self.row = row
+            self.tenant = tenant
+            self.counters = counters
+        }
+    }
+
+    private var prices: [CounterKey: Price] = [:]
+    /// What the period had used through a counter's segment: a price continues from there.
+    private var used: [CounterKey: UsageTotal] = [:]
+    private var held: [CounterKey: UsageTotal] = [:]
+    /// Held as money, because no price was known.
+    private var money = FixedDecimal.zero
+
+    /// Reads what is held, and what is used of the counters that anything is, or may come to be, held of.
     /// - Throws: `StaleCatalog` when the snapshot does not know the period of a counter: what it holds is never priced
     ///   at zero for that.
-    package init(
-        of row: LimitRow,
-        tenant: TenantSnapshot,
-        wanted: Set<CounterKey> = [],
-        parts: [LimitState],
+    package static func load(
+        _ wanted: [Wanted],
         in transaction: borrowing Transaction
-    ) throws {
-        for state in parts {
-            guard let (counter, part) = Self.counter(of: state.row) else { continue }
-            let total = UsageTotal(part, state.balance.held)
-            held[counter] = try held[counter, default: .zero].adding(total)
+    ) throws -> [LimitRow: ChargeHolds] {
+        guard !wanted.isEmpty else { return [:] }
+        let states = try transaction.query(LimitStateStore.parts(of: wanted.map(\.row)), LimitStateStore.decode)
+        let parts = Dictionary(grouping: states) { $0.row.without(scopeValue: "") }
+        var loaded: [LimitRow: ChargeHolds] = [:]
+        var siblings: [CounterKey: [CounterKey]] = [:]
+        for item in wanted {
+            var holds = ChargeHolds()
+            for state in parts[item.row] ?? [] {
+                if let (counter, part) = counter(of: state.row) {
+                    let total = UsageTotal(part, state.balance.held)
+                    holds.held[counter] = try holds.held[counter, default: .zero].adding(total)
+                } else {
+                    holds.money = try holds.money.adding(state.balance.held)
+                }
+            }
+            for counter in item.counters.union(holds.held.keys) {
+                let place = try item.tenant.place(of: counter)
+                holds.prices[counter] = place.price
+                siblings[counter] = place.throughSegment
+            }
+            loaded[item.row] = holds
         }
-        let counters = wanted.union(held.keys)
-        let rows = try transaction.query(CounterStore.counters(counters.sorted()), CounterStore.decode)
-        used = Dictionary(rows.map { ($0.key, $0.totalThroughSegment) }) { first, _ in first }
-        var prices: [CounterKey: Price] = [:]
-        for counter in counters { prices[counter] = try tenant.price(of: counter) }
-        self.prices = prices
+        let keys = Set(siblings.values.joined()).sorted()
+        let rows = keys.isEmpty ? [] : try transaction.query(CounterStore.counters(keys), CounterStore.decode)
+        let counted = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
+        for row in loaded.keys {
+            for counter in loaded[row]?.prices.keys ?? [:].keys {
+                loaded[row]?.used[counter] = try UsageTotal(
+                    through: (siblings[counter] ?? []).compactMap { counted[$0] }
+                )
+            }
+        }
+        return loaded
     }
 
     /// The most that what is held, with more, can add to the charges, kept to 12 digits.
     /// - Throws: `DecimalError.outOfRange` when an amount leaves its range.
-    package func amount(adding more: [CounterKey: UsageTotal] = [:]) throws(DecimalError) -> FixedDecimal {
-        var sum = ExactAmount.zero
+    package func amount(
+        adding more: [CounterKey: UsageTotal] = [:],
+        money added: FixedDecimal = .zero
+    ) throws(DecimalError) -> FixedDecimal {
+        var sum = ExactAmount(try money.adding(added))
         for counter in Set(held.keys).union(more.keys) {
             guard let price = prices[counter] else { continue }
             let total = try held[counter, default: .zero].adding(more[counter] ?? .zero)
@@ -58,7 +94,8 @@ package struct ChargeHolds: Sendable {
         return try sum.rounded(toDigits: 12)
     }
 
-    package mutating func hold(_ more: [CounterKey: UsageTotal]) throws(DecimalError) {
+    package mutating func hold(_ more: [CounterKey: UsageTotal], money added: FixedDecimal) throws(DecimalError) {
+        money = try money.adding(added)
         for (counter, total) in more { held[counter] = try held[counter, default: .zero].adding(total) }
     }
 }
@@ -67,6 +104,9 @@ package struct ChargeHolds: Sendable {
 
 extension ChargeHolds {
     private static let mark: Character = "#"
+
+    /// The row that holds money for calls without a known price.
+    package static func moneyRow(beside row: LimitRow) -> LimitRow { row.without(scopeValue: "\(mark)money") }
 
     /// The rows that hold a use's part of each counter, with the amounts.
     package static func rows(
@@ -120,27 +160,24 @@ extension ChargeHolds {
 
 extension ChargeHolds {
     /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked
-    /// rows. What `used` and `held` together have grown by is overshoot: no reservation held it.
+    /// rows. What `used` and `held` together have grown by is overshoot, because no reservation held it; what they have
+    /// fallen by when usage was voided is less of that.
     /// - Parameter changed: the limits' own rows as they are now, and by how much their use was changed.
     package static func recompute(
-        _ changed: [(state: LimitState, used: FixedDecimal, tenant: TenantSnapshot)],
+        _ changed: [(state: LimitState, used: FixedDecimal, isVoid: Bool, tenant: TenantSnapshot)],
         in transaction: borrowing Transaction
     ) throws {
-        guard !changed.isEmpty else { return }
-        let parts = try transaction.query(LimitStateStore.parts(of: changed.map(\.state.row)), LimitStateStore.decode)
-        let byRow = Dictionary(grouping: parts) { part in part.row.without(scopeValue: "") }
+        let loaded = try load(changed.map { Wanted(row: $0.state.row, tenant: $0.tenant) }, in: transaction)
         var rows: [LimitRow] = []
         var helds: [FixedDecimal] = []
         var overshoots: [FixedDecimal] = []
-        for (state, used, tenant) in changed {
-            let parts = byRow[state.row] ?? []
-            guard !parts.isEmpty || !state.balance.held.isZero || used > .zero else { continue }
-            let holds = try ChargeHolds(of: state.row, tenant: tenant, parts: parts, in: transaction)
+        for (state, used, isVoid, _) in changed {
+            guard let holds = loaded[state.row] else { continue }
             let held = try holds.amount()
             let growth = try used.adding(held).subtracting(state.balance.held)
             rows.append(state.row)
             helds.append(held)
-            overshoots.append(max(.zero, growth))
+            overshoots.append(isVoid ? growth : max(.zero, growth))
         }
         if !rows.isEmpty { transaction.enqueue(LimitStateStore.setHeld(rows, held: helds, overshoot: overshoots)) }
     }
@@ -159,15 +196,17 @@ extension PendingEvent {
     }
 
     /// What the use adds to the total of each counter that has a price, as far as the price looks at it.
-    package func heldTotals(of tenant: TenantID) -> [CounterKey: UsageTotal] {
+    /// - Parameter feature: the only one that is looked at; nil for all.
+    package func heldTotals(of tenant: TenantID, feature: FeatureID? = nil) -> [CounterKey: UsageTotal] {
         guard let place, let period = place.billingPeriodID else { return [:] }
         var totals: [CounterKey: UsageTotal] = [:]
-        for measurement in measurements {
+        for measurement in measurements where feature == nil || measurement.feature == feature {
             let price = place.price(of: measurement.feature)
             measurement.forEachCounter(of: tenant, in: period) { key, value, cost in
                 guard let own = price?.price(ofCell: key.cell) else { return }
                 totals[key] = UsageTotal(
-                    quantity: value.additive ?? .zero,
+                    // A greatest or latest value, and a distinct one, may be as much more as it says.
+                    quantity: value.quantity,
                     eventCount: own.countsEvents ? 1 : 0,
                     cost: own.followsCost ? cost ?? .zero : .zero
                 )
@@ -177,9 +216,11 @@ extension PendingEvent {
     }
 
     /// Whether the plan says what all of the use is charged.
-    package var isPriced: Bool {
+    package func isPriced(feature: FeatureID? = nil) -> Bool {
         guard let place else { return true }
-        return measurements.allSatisfy { $0.isPriced(by: place.planVersion) }
+        return measurements.allSatisfy { measurement in
+            (feature != nil && measurement.feature != feature) || measurement.isPriced(by: place.planVersion)
+        }
     }
 }
 
@@ -218,26 +259,40 @@ extension UsageTotal {
     }
 }
 
-extension CounterRow {
-    /// What its period has used through its segment, which a price of the segment continues from.
-    fileprivate var totalThroughSegment: UsageTotal {
-        UsageTotal(
-            quantity: runningQuantity ?? state.quantity,
-            eventCount: state.eventCount,
-            cost: state.cost
-        )
+extension UsageTotal {
+    /// What a period has used through a segment, from the counters of that and the ones before it, in their order.
+    fileprivate init(through rows: [CounterRow]) throws(DecimalError) {
+        var events: Int64 = 0
+        var cost = FixedDecimal.zero
+        for row in rows {
+            let (sum, overflow) = events.addingReportingOverflow(row.state.eventCount)
+            guard !overflow else { throw .outOfRange }
+            events = sum
+            cost = try cost.adding(row.state.cost)
+        }
+        let last = rows.last
+        self.init(quantity: last?.runningQuantity ?? last?.state.quantity ?? .zero, eventCount: events, cost: cost)
     }
 }
 
 extension TenantSnapshot {
-    /// The price that charges a counter; nil where the plan of its period has none, and in a trial.
-    fileprivate func price(of counter: CounterKey) throws(StaleCatalog) -> Price? {
+    /// The price that charges a counter, nil where the plan of its period has none and in a trial; and the counters of
+    /// its period through its segment, in their order.
+    fileprivate func place(
+        of counter: CounterKey
+    ) throws(StaleCatalog) -> (price: Price?, throughSegment: [CounterKey]) {
         for subscription in subscriptions {
             guard let (index, ordinal) = subscription.billingPeriodIDs.place(of: counter.period) else { continue }
-            guard index != SubscriptionSnapshot.trialIndex,
-                let segment = subscription.segments.first(where: { $0.ordinal == ordinal })
-            else { return nil }
-            return segment.planVersion.charges[counter.feature]?.price(ofCell: counter.cell)
+            let through = subscription.segments(inPeriod: index).filter { $0.segment.ordinal <= ordinal }
+            let keys = through.compactMap { part in
+                part.billingPeriodID.map {
+                    CounterKey(tenant: counter.tenant, period: $0, feature: counter.feature, cell: counter.cell)
+                }
+            }
+            let version = subscription.segments.first { $0.ordinal == ordinal }?.planVersion
+            let isTrial = index == SubscriptionSnapshot.trialIndex
+            let price = isTrial ? nil : version?.charges[counter.feature]?.price(ofCell: counter.cell)
+            return (price, keys)
         }
         throw StaleCatalog(tenants: [id], shared: false)
     }

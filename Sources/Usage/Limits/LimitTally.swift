@@ -12,6 +12,8 @@ package struct LimitTally {
         var tenant: TenantSnapshot?
         /// Whether what it holds follows from quantities in rows beside it.
         var followsTiers = false
+        /// Whether usage was taken out again.
+        var isVoid = false
     }
 
     private var entries: [LimitRow: Entry] = [:]
@@ -41,7 +43,14 @@ package struct LimitTally {
         _ amount: FixedDecimal,
         by tenant: TenantSnapshot
     ) throws(DecimalError) {
-        try change(use, by: tenant) { (change) throws(DecimalError) in try change.withdraw(amount) }
+        try change(use, by: tenant) { (change) throws(DecimalError) in
+            if use.limit.followsTiers {
+                change.used = try change.used.subtracting(amount)
+            } else {
+                try change.withdraw(amount)
+            }
+        }
+        entries[use.row]?.isVoid = true
     }
 
     /// Frees what a reservation of the tenant held of a row that its use does not count in.
@@ -78,6 +87,7 @@ package struct LimitTally {
         in transaction: borrowing Transaction
     ) throws -> [AlertDraft] {
         guard !entries.isEmpty else { return [] }
+        let entries = try withHeldWindows(in: transaction)
         let states = try transaction.query(
             LimitStateStore.count(entries.values.map(\.change)),
             LimitStateStore.decode
@@ -85,7 +95,7 @@ package struct LimitTally {
         try ChargeHolds.recompute(
             states.compactMap { state in
                 guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
-                return (state, entry.change.used, tenant)
+                return (state, entry.change.used, entry.isVoid, tenant)
             },
             in: transaction
         )
@@ -95,6 +105,23 @@ package struct LimitTally {
             }
         }
         return LimitAlerts.due(counted, catalog: surroundings.shared, at: surroundings.now, in: transaction)
+    }
+}
+
+extension LimitTally {
+    /// The entries, and those of other windows of limits on charges that hold quantities: these come to cost more or
+    /// less when what is used changes, whatever window it counts in.
+    private func withHeldWindows(in transaction: borrowing Transaction) throws -> [LimitRow: Entry] {
+        var entries = entries
+        let changed = entries.filter { $0.value.followsTiers }
+        guard !changed.isEmpty else { return entries }
+        let parts = try transaction.query(LimitStateStore.parts(ofLimitsIn: changed.keys), LimitStateStore.decode)
+        for part in parts {
+            guard let main = ChargeHolds.mainRow(beside: part.row), entries[main] == nil else { continue }
+            let like = changed.first { $0.key.tenant == main.tenant && $0.key.limit == main.limit }?.value
+            entries[main] = Entry(change: LimitChange(keeping: main), tenant: like?.tenant, followsTiers: true)
+        }
+        return entries
     }
 }
 

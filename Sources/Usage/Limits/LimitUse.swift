@@ -7,8 +7,8 @@ import Web
 package struct LimitUse: Sendable {
     package enum Amount: Sendable, Hashable {
         case known(FixedDecimal)
-        /// What the tenant is charged: known when the use has been counted.
-        case charge
+        /// What the tenant is charged, for one feature or for all: known when the use has been counted.
+        case charge(FeatureID?)
         /// The provider cost of the use is not known, or not in the limit's currency.
         case unpriced
     }
@@ -181,7 +181,7 @@ package struct LimitMatching {
         case .units: feature.flatMap(use.units).map(LimitUse.Amount.known)
         case .requests: .known(.one)
         case .tokens: use.event.usage.tokens.map { .known(FixedDecimal($0)) }
-        case .charge: use.place == nil || tenant.currency != limit.currency ? nil : .charge
+        case .charge: use.place == nil || tenant.currency != limit.currency ? nil : .charge(feature)
         case .cost: cost(of: use, in: limit.currency)
         }
     }

@@ -7,8 +7,9 @@ struct ClaimedDelivery: Sendable {
         let kind: WebhookEndpoint.Kind
         let url: String
         let signing: WebhookSigning?
-        /// Those that sign at this moment, the present one first.
-        let sealedSecrets: [[UInt8]]
+        let sealedSecret: [UInt8]?
+        /// The one before it, while it signs too.
+        let previousSealedSecret: [UInt8]?
     }
 
     struct Event: Sendable {
@@ -23,6 +24,7 @@ struct ClaimedDelivery: Sendable {
     let endpoint: WebhookEndpointID
     /// Which attempt this is. It also tells this claim from one that took over after it.
     let attempt: Int32
+    let leasedUntil: Instant
     /// How many have failed since the delivery began or was asked for again.
     let failures: Int32
     let target: Target
@@ -43,6 +45,8 @@ struct AttemptResult: Sendable {
     var excerpt: String?
     /// Why there was no answer.
     var error: String?
+    /// Whether this process could not even try, for which the endpoint can't be blamed.
+    var isLocal = false
 
     /// An answer is a success if its status says so (RFC 9110, section 15.3).
     init(status: Int, excerpt: [UInt8]) {
@@ -51,9 +55,10 @@ struct AttemptResult: Sendable {
         self.excerpt = Self.text(excerpt)
     }
 
-    init(error: String) {
+    init(error: String, isLocal: Bool = false) {
         outcome = .failed
-        self.error = String(error.prefix(500))
+        self.error = Self.text(Array(error.utf8))
+        self.isLocal = isLocal
     }
 
     /// A program has taken the message over.

@@ -31,7 +31,8 @@ enum DeliveryLog {
     }
 
     /// More than any delivery gets, however often it is asked for again.
-    private static let attemptLimit = 500
+    private static let attemptLimit = 1_000
+    private static let removalBatch = 2_000
 
     /// The newest first.
     static func list(
@@ -96,7 +97,8 @@ enum DeliveryLog {
         }
     }
 
-    /// Makes a delivery due again, with a whole new schedule. Nil when it has gone.
+    /// Makes a delivery due again, with a whole new schedule, also while an attempt of it is under way. Nil when it has
+    /// gone.
     static func retry(
         _ id: UUIDv7,
         of tenant: TenantID,
@@ -106,7 +108,8 @@ enum DeliveryLog {
         try transaction.first(
             """
             UPDATE webhook_delivery
-            SET status = \(DeliveryStatus.pending), failure_count = 0, next_attempt_at = \(now), finished_at = NULL
+            SET status = \(DeliveryStatus.pending), failure_count = 0, next_attempt_at = \(now),
+                leased_until = NULL, finished_at = NULL
             WHERE tenant_id = \(tenant) AND delivery_id = \(id)
             RETURNING \(columns)
             """,
@@ -120,6 +123,23 @@ enum DeliveryLog {
             .worker,
             "SELECT count(*), min(created_at) FROM webhook_delivery WHERE status = 'pending'"
         ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
+    }
+
+    /// Deletes some of the deliveries of an endpoint that wait for nothing. Tells whether there may be more.
+    static func removeFinished(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
+        let removed = try await pool.execute(
+            .interactive,
+            """
+            DELETE FROM webhook_delivery
+            WHERE (tenant_id, delivery_id) IN (
+                SELECT tenant_id, delivery_id FROM webhook_delivery
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status <> 'pending'
+                ORDER BY delivery_id
+                LIMIT \(removalBatch)
+            )
+            """
+        )
+        return removed == removalBatch
     }
 
     /// Deletes some of the deliveries made before a time. Returns how many.

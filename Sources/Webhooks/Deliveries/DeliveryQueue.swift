@@ -28,68 +28,75 @@ enum DeliveryQueue {
         )
     }
 
-    /// Claims deliveries that are due, the oldest first and of an endpoint no more than `perEndpoint` at a time.
+    /// What a claim may take.
+    struct ClaimTerms: Sendable {
+        let limit: Int
+        /// What this process can send. The rest waits for a process that can.
+        let kinds: [WebhookEndpoint.Kind]
+        /// At a time, over all processes, as is the next.
+        let perEndpoint: Int
+        /// So that no tenant's slow endpoints take up all attempts. The operator's own are not bounded by it.
+        let perTenant: Int
+        let leaseSeconds: Int64
+    }
+
+    /// Claims deliveries that are due, the oldest first.
     ///
     /// The endpoints that something waits for are found by stepping through the index, so that any number of deliveries
     /// waiting for one that fails costs the others nothing.
     static func claim(
-        limit: Int,
-        perEndpoint: Int,
-        leaseSeconds: Int64,
+        _ terms: ClaimTerms,
         at now: Instant,
         in transaction: borrowing Transaction
     ) throws -> [ClaimedDelivery] {
         transaction.enqueue("SELECT pg_advisory_xact_lock(\(claimLockID))")
-        return try transaction.query(
-            claiming(limit: limit, perEndpoint: perEndpoint, leaseSeconds: leaseSeconds, at: now),
-            claimed
-        )
+        return try transaction.query(claiming(terms, at: now), claimed)
     }
 
-    static func claiming(limit: Int, perEndpoint: Int, leaseSeconds: Int64, at now: Instant) -> SQL {
+    static func claiming(_ terms: ClaimTerms, at now: Instant) -> SQL {
         """
         WITH RECURSIVE busy AS (
-            (
-                SELECT tenant_id, endpoint_key FROM webhook_delivery WHERE status = 'pending'
-                ORDER BY tenant_id, endpoint_key LIMIT 1
-            )
-            UNION ALL
-            SELECT following.tenant_id, following.endpoint_key
-            FROM busy CROSS JOIN LATERAL (
-                SELECT tenant_id, endpoint_key FROM webhook_delivery
-                WHERE status = 'pending' AND (tenant_id, endpoint_key) > (busy.tenant_id, busy.endpoint_key)
-                ORDER BY tenant_id, endpoint_key LIMIT 1
-            ) AS following
-        ), due AS (
-            SELECT waiting.tenant_id, waiting.delivery_id, waiting.next_attempt_at
+            \(endpointsWaitedFor)
+        ), waiting AS (
+            SELECT found.tenant_id, found.delivery_id, found.next_attempt_at,
+                row_number() OVER (
+                    PARTITION BY found.tenant_id ORDER BY found.next_attempt_at, found.delivery_id
+                ) AS place
             FROM busy
             JOIN webhook_endpoint AS endpoint
                 ON endpoint.tenant_id = busy.tenant_id AND endpoint.endpoint_key = busy.endpoint_key
-                AND endpoint.enabled
+                AND endpoint.enabled AND endpoint.kind = ANY(\(terms.kinds.map(\.rawValue)))
             CROSS JOIN LATERAL (
                 SELECT tenant_id, delivery_id, next_attempt_at FROM webhook_delivery
                 WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key AND status = 'pending'
                     AND next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))
                 ORDER BY next_attempt_at, delivery_id
-                LIMIT \(perEndpoint) - least(\(perEndpoint), (
+                LIMIT \(terms.perEndpoint) - least(\(terms.perEndpoint), (
                     SELECT count(*) FROM webhook_delivery
                     WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key
                         AND leased_until > \(now)
                 ))
                 FOR UPDATE SKIP LOCKED
-            ) AS waiting
-            ORDER BY waiting.next_attempt_at, waiting.delivery_id
-            LIMIT \(limit)
+            ) AS found
+        ), due AS (
+            SELECT tenant_id, delivery_id FROM waiting
+            WHERE tenant_id = \(TenantID.operatorWide) OR place <= \(terms.perTenant) - (
+                SELECT count(*) FROM webhook_delivery AS leased
+                WHERE leased.tenant_id = waiting.tenant_id AND leased.leased_until > \(now)
+            )
+            ORDER BY next_attempt_at, delivery_id
+            LIMIT \(terms.limit)
         ), claimed AS (
             UPDATE webhook_delivery AS delivery
-            SET attempt_count = attempt_count + 1, leased_until = \(now.adding(seconds: leaseSeconds))
+            SET attempt_count = attempt_count + 1, leased_until = \(now.adding(seconds: terms.leaseSeconds))
             FROM due
             WHERE delivery.tenant_id = due.tenant_id AND delivery.delivery_id = due.delivery_id
             RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.event_tenant_id,
-                delivery.event_id, delivery.attempt_count, delivery.failure_count
+                delivery.event_id, delivery.attempt_count, delivery.leased_until, delivery.failure_count
         )
         SELECT claimed.delivery_id, claimed.tenant_id, claimed.endpoint_key, claimed.attempt_count,
-            claimed.failure_count, endpoint.kind, endpoint.url, endpoint.signing, endpoint.sealed_secret,
+            claimed.leased_until, claimed.failure_count, endpoint.kind, endpoint.url, endpoint.signing,
+            endpoint.sealed_secret,
             CASE WHEN endpoint.previous_secret_expires_at > \(now) THEN endpoint.previous_sealed_secret END,
             event.event_id, event.event_type, event.occurred_at, event.data
         FROM claimed
@@ -99,6 +106,21 @@ enum DeliveryQueue {
             ON event.tenant_id = claimed.event_tenant_id AND event.event_id = claimed.event_id
         """
     }
+
+    /// The endpoints that something waits for, each by the one before it: the query of `busy`.
+    private static let endpointsWaitedFor: SQL = """
+        (
+            SELECT tenant_id, endpoint_key FROM webhook_delivery WHERE status = 'pending'
+            ORDER BY tenant_id, endpoint_key LIMIT 1
+        )
+        UNION ALL
+        SELECT following.tenant_id, following.endpoint_key
+        FROM busy CROSS JOIN LATERAL (
+            SELECT tenant_id, endpoint_key FROM webhook_delivery
+            WHERE status = 'pending' AND (tenant_id, endpoint_key) > (busy.tenant_id, busy.endpoint_key)
+            ORDER BY tenant_id, endpoint_key LIMIT 1
+        ) AS following
+        """
 
     /// Ends what waits for an endpoint that is being disabled, which is locked. Of very much that waits only some: the
     /// rest is tried no more, and ended by `cancelWaitingForDisabled`.
@@ -146,9 +168,10 @@ enum DeliveryQueue {
         _ result: AttemptResult,
         of claim: ClaimedDelivery,
         startedAt: Instant,
-        milliseconds: Int32,
+        _ duration: Duration,
         in transaction: borrowing Transaction
     ) {
+        let milliseconds = Int32(clamping: Int64((duration / .milliseconds(1)).rounded()))
         transaction.enqueue(
             """
             INSERT INTO webhook_attempt (tenant_id, delivery_id, attempt, started_at, duration_ms, outcome, status_code,
@@ -173,8 +196,8 @@ enum DeliveryQueue {
         )
     }
 
-    /// It has failed, and is tried again if there is a time for that. A claim that another one has taken over changes
-    /// nothing.
+    /// It has failed, and is tried again if there is a time for that. A claim that another one has taken over, or that
+    /// was under way when a retry was asked for, changes nothing.
     static func fail(
         _ claim: ClaimedDelivery,
         retryAt: Instant?,
@@ -186,29 +209,45 @@ enum DeliveryQueue {
             UPDATE webhook_delivery
             SET status = \(retryAt == nil ? DeliveryStatus.failed : .pending), failure_count = failure_count + 1,
                 next_attempt_at = \(retryAt ?? now), finished_at = \(retryAt == nil ? now : nil), leased_until = NULL
-            WHERE tenant_id = \(claim.endpoint.tenant) AND delivery_id = \(claim.id)
-                AND status = 'pending' AND attempt_count = \(claim.attempt)
+            WHERE \(isHeld(claim))
             """
         )
+    }
+
+    /// It could not be tried here. That is no failure of it, and it is left for later or for another process.
+    static func postpone(_ claim: ClaimedDelivery, to time: Instant, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            "UPDATE webhook_delivery SET next_attempt_at = \(time), leased_until = NULL WHERE \(isHeld(claim))"
+        )
+    }
+
+    /// Whether the delivery is still as this claim left it.
+    private static func isHeld(_ claim: ClaimedDelivery) -> SQL {
+        """
+        tenant_id = \(claim.endpoint.tenant) AND delivery_id = \(claim.id) AND status = 'pending'
+            AND attempt_count = \(claim.attempt) AND leased_until = \(claim.leasedUntil)
+        """
     }
 
     @Sendable private static func claimed(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery {
         let id = try row.next(UUIDv7.self)
         let endpoint = WebhookEndpointID(tenant: try row.next(), key: try row.next())
-        let (attempt, failures) = (try row.next(Int32.self), try row.next(Int32.self))
+        let (attempt, leasedUntil) = (try row.next(Int32.self), try row.next(Instant.self))
+        let failures = try row.next(Int32.self)
         let (kind, url) = (try row.next(WebhookEndpoint.Kind.self), try row.next(String.self))
         let signing = try row.next(WebhookSigning?.self)
-        let secrets = [try row.next(PostgresBytes?.self), try row.next(PostgresBytes?.self)]
         return ClaimedDelivery(
             id: id,
             endpoint: endpoint,
             attempt: attempt,
+            leasedUntil: leasedUntil,
             failures: failures,
             target: ClaimedDelivery.Target(
                 kind: kind,
                 url: url,
                 signing: signing,
-                sealedSecrets: secrets.compactMap { $0?.bytes }
+                sealedSecret: try row.next(PostgresBytes?.self)?.bytes,
+                previousSealedSecret: try row.next(PostgresBytes?.self)?.bytes
             ),
             event: ClaimedDelivery.Event(
                 id: try row.next(),

@@ -17,6 +17,8 @@ struct DeliveryWorker: Service {
         var concurrency = 32
         /// Attempts at one endpoint at a time, over all replicas.
         var concurrencyPerEndpoint = 4
+        /// Attempts at the endpoints of one tenant at a time, over all replicas.
+        var concurrencyPerTenant: Int { max(1, concurrency / 4) }
         var leaseSeconds: Int64 = 30
         var fanOutEvents = 500
         var pause = Duration.milliseconds(500)
@@ -35,33 +37,59 @@ struct DeliveryWorker: Service {
     func run() async throws {
         let (claims, claimed) = AsyncStream.makeStream(of: ClaimedDelivery.self)
         let slots = Slots(limits.concurrency)
+        let batch = FanOutBatch(limits.fanOutEvents)
         let loop = WorkerLoop(EndpointDisabling.worker, every: limits.pause, clock: clock, logger: logger)
         await withDiscardingTaskGroup { group in
             group.addTask {
-                await loop.run {
-                    try await fanOut()
-                    try await claimDue(slots) { claimed.yield($0) }
-                }
+                await loop.run { try await round(slots, batch) { claimed.yield($0) } }
                 claimed.finish()
             }
             for await claim in claims {
                 group.addTask {
                     await attempt(claim)
+                    while let next = await following() { await attempt(next) }
                     slots.give()
                 }
             }
         }
     }
 
+    /// What is queued already is delivered whether or not more can be queued.
+    private func round(
+        _ slots: Slots,
+        _ batch: FanOutBatch,
+        _ start: (ClaimedDelivery) -> Void
+    ) async throws {
+        var failure: (any Error)?
+        do {
+            try await fanOut(batch)
+        } catch {
+            failure = error
+        }
+        try await claimDue(slots, start)
+        if let failure { throw FanOutFailure(cause: failure) }
+    }
+
     /// Queues the deliveries of every event that waits.
     func fanOut() async throws {
-        var taken = 0
+        try await fanOut(FanOutBatch(limits.fanOutEvents))
+    }
+
+    private func fanOut(_ batch: FanOutBatch) async throws {
+        var (taken, limit) = (0, 0)
         repeat {
+            limit = batch.size
             let now = clock.now()
-            taken = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                try OutboxFanOut.round(limit: limits.fanOutEvents, at: now, ids: ids, in: transaction)
+            do {
+                taken = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { [limit] transaction in
+                    try OutboxFanOut.round(limit: limit, at: now, ids: ids, in: transaction)
+                }
+            } catch {
+                batch.shrink()
+                throw error
             }
-        } while taken == limits.fanOutEvents && !Task.isCancelled
+            batch.grow()
+        } while taken == limit && !Task.isCancelled
     }
 
     private func claimDue(_ slots: Slots, _ start: (ClaimedDelivery) -> Void) async throws {
@@ -83,14 +111,24 @@ struct DeliveryWorker: Service {
     /// Takes deliveries that are due.
     func claim(limit: Int) async throws -> [ClaimedDelivery] {
         let now = clock.now()
-        return try await pool.transaction(.worker) { transaction in
-            try DeliveryQueue.claim(
-                limit: limit,
-                perEndpoint: limits.concurrencyPerEndpoint,
-                leaseSeconds: limits.leaseSeconds,
-                at: now,
-                in: transaction
-            )
+        let terms = DeliveryQueue.ClaimTerms(
+            limit: limit,
+            kinds: sender.kinds,
+            perEndpoint: limits.concurrencyPerEndpoint,
+            perTenant: limits.concurrencyPerTenant,
+            leaseSeconds: limits.leaseSeconds
+        )
+        return try await pool.transaction(.worker) { try DeliveryQueue.claim(terms, at: now, in: $0) }
+    }
+
+    /// What is due when an attempt has ended: so an endpoint that takes quickly gets quickly, within its bound.
+    private func following() async -> ClaimedDelivery? {
+        guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return nil }
+        do {
+            return try await claim(limit: 1).first
+        } catch {
+            logger.debug("no further delivery is claimed", metadata: ["error": "\(error)"])
+            return nil
         }
     }
 
@@ -102,12 +140,30 @@ struct DeliveryWorker: Service {
         let duration = begun.duration(to: .now)
         metrics.attempted(claim.target.kind, result.outcome, duration)
         do {
-            try await settle(claim, result, startedAt: startedAt, duration)
+            if result.isLocal {
+                try await postpone(claim, result, startedAt: startedAt, duration)
+            } else {
+                try await settle(claim, result, startedAt: startedAt, duration)
+            }
         } catch {
             logger.warning(
                 "a delivery's attempt is not recorded",
                 metadata: ["delivery": "\(claim.id)", "error": "\(error)"]
             )
+        }
+    }
+
+    /// Keeps that it could not be tried here, which says nothing of the endpoint.
+    private func postpone(
+        _ claim: ClaimedDelivery,
+        _ result: AttemptResult,
+        startedAt: Instant,
+        _ duration: Duration
+    ) async throws {
+        let retryAt = RetrySchedule.afterLocalFailure(attempt: claim.attempt, at: clock.now())
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            DeliveryQueue.record(result, of: claim, startedAt: startedAt, duration, in: transaction)
+            DeliveryQueue.postpone(claim, to: retryAt, in: transaction)
         }
     }
 
@@ -125,17 +181,10 @@ struct DeliveryWorker: Service {
         let hasFailed = result.outcome == .failed
         let isLast = hasFailed && retryAt == nil
         let tenantKey = isLast ? try await tenants.keys([claim.endpoint.tenant])[claim.endpoint.tenant] : nil
-        let milliseconds = Int32(clamping: Int64((duration / .milliseconds(1)).rounded()))
         try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
             let endpoint = isLast ? try WebhookEndpointStore.lock(claim.endpoint, in: transaction) : nil
             WebhookEndpointStore.note(claim.endpoint, failingSince: hasFailed ? startedAt : nil, in: transaction)
-            DeliveryQueue.record(
-                result,
-                of: claim,
-                startedAt: startedAt,
-                milliseconds: milliseconds,
-                in: transaction
-            )
+            DeliveryQueue.record(result, of: claim, startedAt: startedAt, duration, in: transaction)
             if hasFailed {
                 DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
             } else {
@@ -166,5 +215,33 @@ private final class Slots: Sendable {
 
     func give(_ count: Int = 1) {
         free.withLock { $0 += count }
+    }
+}
+
+/// Why events were not queued in a round.
+private struct FanOutFailure: Error, CustomStringConvertible {
+    let cause: any Error
+
+    var description: String { "events are not queued: \(cause)" }
+}
+
+/// How many events are queued at a time: fewer after a failure, in case it was too much, and more again after that.
+private final class FanOutBatch: Sendable {
+    private let full: Int
+    private let present: Mutex<Int>
+
+    init(_ full: Int) {
+        self.full = full
+        present = Mutex(full)
+    }
+
+    var size: Int { present.withLock { $0 } }
+
+    func shrink() {
+        present.withLock { $0 = max(1, $0 / 2) }
+    }
+
+    func grow() {
+        present.withLock { $0 = min(full, $0 * 2) }
     }
 }

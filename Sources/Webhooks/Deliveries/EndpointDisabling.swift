@@ -48,15 +48,14 @@ struct EndpointDisabling: Sendable {
         disabled.revision += 1
         WebhookEndpointStore.update(disabled, in: transaction)
         DeliveryQueue.cancelWaiting(for: id, at: now, in: transaction)
-        let after = WebhookEndpointBody(disabled, tenantKey: tenantKey)
         try AuditLog.record(
             in: transaction,
             by: AuditAuthor(credentialID: "worker:\(Self.worker)", requestID: "", id: ids.next(), occurredAt: now),
             action: "webhook_endpoint.disabled",
             resource: (WebhookEndpointRoutes.resource, id.key),
             tenant: id.tenant,
-            before: WebhookEndpointBody(endpoint, tenantKey: tenantKey),
-            after: after
+            before: WebhookEndpointBody(endpoint, tenantKey: tenantKey).audited,
+            after: WebhookEndpointBody(disabled, tenantKey: tenantKey).audited
         )
         let notice = DisabledEndpoint(
             tenant: id.tenant,

@@ -8,6 +8,11 @@ enum RetrySchedule {
     /// How far a delay may lie from its place, so that what failed together does not come back together.
     static let jitterPercent: ClosedRange<Int64> = -20...20
 
+    /// The time at which what could not be tried here is looked at again: ever later, at last once an hour.
+    static func afterLocalFailure(attempt: Int32, at now: Instant) -> Instant {
+        now.adding(seconds: 60 * min(60, Int64(attempt)))
+    }
+
     /// The time of the next attempt; nil when it was the last one.
     /// - Parameter failures: how many attempts have failed.
     static func next(afterFailures failures: Int32, at now: Instant, jitterPercent: Int64) -> Instant? {

@@ -4,8 +4,8 @@ import Postgres
 import ServiceLifecycle
 import Web
 
-/// Forgets events and deliveries after 30 days, ends what waits for nobody, and measures what waits. Safe on every
-/// replica.
+/// Forgets events and deliveries after 30 days and secrets that sign no more, ends what waits for nobody, and measures
+/// what waits. Safe on every replica.
 struct WebhookUpkeepWorker: Service {
     static let keptSeconds: Int64 = 30 * 86_400
     private static let batch = 1_000
@@ -18,6 +18,7 @@ struct WebhookUpkeepWorker: Service {
     func run() async throws {
         await WorkerLoop("webhook_upkeep", every: .seconds(60), clock: clock, logger: logger).run {
             try await cancel()
+            try await clearPreviousSecrets()
             try await measure()
             try await sweep()
         }
@@ -29,6 +30,17 @@ struct WebhookUpkeepWorker: Service {
         repeat {
             canceled = try await DeliveryQueue.cancelWaitingForDisabled(at: clock.now(), pool: pool)
         } while canceled == DeliveryQueue.cancelBatch && !Task.isCancelled
+    }
+
+    func clearPreviousSecrets() async throws {
+        var cleared = 0
+        repeat {
+            cleared = try await WebhookEndpointStore.clearPreviousSecrets(
+                at: clock.now(),
+                limit: Self.batch,
+                pool: pool
+            )
+        } while cleared == Self.batch && !Task.isCancelled
     }
 
     func measure() async throws {

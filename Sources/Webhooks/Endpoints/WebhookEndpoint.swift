@@ -11,7 +11,7 @@ struct WebhookEndpointID: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Where events are told, and how.
-struct WebhookEndpoint: Sendable {
+struct WebhookEndpoint: Sendable, Equatable {
     enum Kind: String, CaseIterable, Sendable, PostgresConvertible {
         /// A signed request after Standard Webhooks.
         case webhook
@@ -48,6 +48,12 @@ struct WebhookEndpoint: Sendable {
     let createdAt: Instant
     var updatedAt: Instant
     var revision: Int64
+
+    /// The URL as it is shown: whoever has that of an incoming webhook of Slack can post there.
+    var shownURL: String {
+        guard kind == .slack, let start = url.firstRange(of: "://")?.upperBound else { return url }
+        return String(url[..<start] + url[start...].prefix { !"/?#".contains($0) })
+    }
 }
 
 /// Which events an endpoint is told.

@@ -7,7 +7,7 @@ struct WebhookEndpointBody: Encodable, Sendable {
     let key: String
     let tenant: String?
     let kind: String
-    let url: String
+    private(set) var url: String
     let description: String
     let events: [String]
     let enabled: Bool
@@ -25,7 +25,7 @@ struct WebhookEndpointBody: Encodable, Sendable {
         key = endpoint.id.key
         tenant = tenantKey
         kind = endpoint.kind.rawValue
-        url = endpoint.url
+        url = endpoint.shownURL
         description = endpoint.description
         events = endpoint.events.names
         enabled = endpoint.isEnabled
@@ -38,6 +38,13 @@ struct WebhookEndpointBody: Encodable, Sendable {
         disabledAt = endpoint.disabledAt
         createdAt = endpoint.createdAt
         updatedAt = endpoint.updatedAt
+    }
+
+    /// As it is audited: without the query of its URL, in which others put their tokens.
+    var audited: WebhookEndpointBody {
+        var audited = self
+        if let query = url.firstIndex(of: "?") { audited.url = url[...query] + "***" }
+        return audited
     }
 
     /// The answer that shows the secret, once. A key whose public half is all that receivers need shows none.

@@ -65,11 +65,11 @@ struct WebhookEndpointPatch: Sendable {
         try fields.finish()
     }
 
-    /// The endpoint as the body wants it. Enabling one again gives it a new start.
+    /// The endpoint as the body wants it. Enabling one again gives it a new start. The URL as shown changes nothing.
     func applied(to endpoint: WebhookEndpoint) throws -> WebhookEndpoint {
         var changed = endpoint
         let fields = JSONObjectReader(body)
-        if case .string(let url)? = body["url"] {
+        if case .string(let url)? = body["url"], url != endpoint.shownURL {
             endpoint.kind.check(url, fields)
             guard fields.faults.isEmpty else { throw ValidationFailure(fields.faults) }
             changed.url = url

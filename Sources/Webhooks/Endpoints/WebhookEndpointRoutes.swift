@@ -39,7 +39,10 @@ struct WebhookEndpointRoutes: Sendable {
         let id = WebhookEndpointID(tenant: owner.tenant, key: new.key)
         let key = new.signing.map { WebhookSigningKey(generating: $0) }
         let sealedSecret = try key?.sealed(for: id, try requiredMasterKey())
-        if new.kind == .email, !sendsMail { throw Problem.mailNotConfigured }
+        if new.kind == .email {
+            guard context.principal.isOperatorWide else { throw Problem.mailIsForOperators }
+            guard sendsMail else { throw Problem.mailNotConfigured }
+        }
         let now = context.clock.now()
         let endpoint = WebhookEndpoint(
             id: id,
@@ -61,7 +64,7 @@ struct WebhookEndpointRoutes: Sendable {
             case .full: throw Problem.tooManyEndpoints
             }
             let body = WebhookEndpointBody(endpoint, tenantKey: owner.key)
-            try Self.record("created", id, after: body, context, in: transaction)
+            try Self.record("created", id, after: body.audited, context, in: transaction)
             var answer = try body.answer(showing: key, status: .created, revision: endpoint.revision)
             let query = owner.key.map { context.principal.isOperatorWide ? "?tenant=\($0)" : "" } ?? ""
             answer.headers[.location] = "\(Operations.basePath)/webhook-endpoints/\(new.key)\(query)"
@@ -89,7 +92,9 @@ struct WebhookEndpointRoutes: Sendable {
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let (id, owner) = try await endpoint(request, context)
-        let endpoint = try await found(id, context)
+        guard let endpoint = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) else {
+            throw Problem.notFound(Self.resource, id.key)
+        }
         return try .json(WebhookEndpointBody(endpoint, tenantKey: owner.key), revision: endpoint.revision)
     }
 
@@ -98,25 +103,32 @@ struct WebhookEndpointRoutes: Sendable {
         let patch = try WebhookEndpointPatch(request)
         return try await change(request, context) { endpoint, owner, now, transaction in
             var updated = try patch.applied(to: endpoint)
+            if endpoint.kind == .email, updated.url != endpoint.url, !context.principal.isOperatorWide {
+                throw Problem.mailIsForOperators
+            }
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
-            guard
-                try JSONValue(encoding: before)
-                    != JSONValue(encoding: WebhookEndpointBody(updated, tenantKey: owner.key))
-            else { return try .json(before, revision: endpoint.revision) }
+            guard updated != endpoint else { return try .json(before, revision: endpoint.revision) }
             updated.updatedAt = now
             updated.revision += 1
             WebhookEndpointStore.update(updated, in: transaction)
             if !updated.isEnabled { DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction) }
             let after = WebhookEndpointBody(updated, tenantKey: owner.key)
-            try Self.record("updated", endpoint.id, before: before, after: after, context, in: transaction)
+            let (from, to) = (before.audited, after.audited)
+            try Self.record("updated", endpoint.id, before: from, after: to, context, in: transaction)
             return try .json(after, revision: updated.revision)
         }
     }
 
+    /// What was delivered goes first, in pieces: all of it at once could take longer than a statement may.
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try await change(request, context) { endpoint, owner, _, transaction in
+        let (id, _) = try await endpoint(request, context)
+        if let seen = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) {
+            try request.ifMatch.require(seen.revision)
+            while try await DeliveryLog.removeFinished(of: seen.id, pool: pool) {}
+        }
+        return try await change(request, context) { endpoint, owner, _, transaction in
             WebhookEndpointStore.delete(endpoint.id, in: transaction)
-            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
+            let before = WebhookEndpointBody(endpoint, tenantKey: owner.key).audited
             try Self.record("deleted", endpoint.id, before: before, context, in: transaction)
             return .noContent
         }
@@ -128,6 +140,9 @@ struct WebhookEndpointRoutes: Sendable {
         return try await change(request, context) { endpoint, owner, now, transaction in
             guard let signing = endpoint.signing else { throw Problem.unsignedEndpoint }
             let key = WebhookSigningKey(generating: signing)
+            if rotation.overlapSeconds > 0, let end = endpoint.previousSecretExpiresAt, end > now {
+                throw Problem.overlappingRotation(until: end)
+            }
             var rotated = endpoint
             rotated.previousPublicKey = endpoint.publicKey
             rotated.publicKey = try key.publicText()
@@ -138,7 +153,8 @@ struct WebhookEndpointRoutes: Sendable {
             WebhookEndpointStore.rotate(rotated, to: sealedSecret, in: transaction)
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
             let after = WebhookEndpointBody(rotated, tenantKey: owner.key)
-            try Self.record("secret_rotated", endpoint.id, before: before, after: after, context, in: transaction)
+            let (from, to) = (before.audited, after.audited)
+            try Self.record("secret_rotated", endpoint.id, before: from, after: to, context, in: transaction)
             return try after.answer(showing: key, status: .ok, revision: rotated.revision)
         }
     }
@@ -178,23 +194,16 @@ struct WebhookEndpointRoutes: Sendable {
         _ work: @escaping Change
     ) async throws -> Answer {
         let (id, owner) = try await endpoint(request, context)
-        _ = try await found(id, context)
+        // Whether row-level security too lets the caller see it. A repeated request is answered even if it is gone.
+        let isVisible = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) != nil
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
-            guard let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
+            guard isVisible, let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
                 throw Problem.notFound(Self.resource, id.key)
             }
             try request.ifMatch.require(endpoint.revision)
             return try work(endpoint, owner, now, transaction)
         }
-    }
-
-    /// The endpoint, if row-level security too lets the caller see it.
-    private func found(_ id: WebhookEndpointID, _ context: RequestContext) async throws -> WebhookEndpoint {
-        guard let endpoint = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) else {
-            throw Problem.notFound(Self.resource, id.key)
-        }
-        return endpoint
     }
 
     private func endpoint(
@@ -249,6 +258,11 @@ extension Problem {
         code: "mail_not_configured",
         detail: "This service sends no mail: TURNPIKE_MAIL_FROM is not set."
     )
+    /// Else a tenant's credential could send mail to anybody in the operator's name.
+    fileprivate static let mailIsForOperators = Problem.forbidden(
+        code: "operator_only",
+        detail: "Whom mail is sent to is an operator's choice; this credential is bound to a tenant."
+    )
     fileprivate static let tooManyEndpoints = Problem.conflict(
         code: "too_many_webhook_endpoints",
         detail: "There are already \(WebhookEndpointStore.maximumCount) webhook endpoints."
@@ -257,6 +271,13 @@ extension Problem {
         code: "webhook_endpoint_has_no_secret",
         detail: "Only endpoints of the kind \"webhook\" are signed; this one has no secret."
     )
+    fileprivate static func overlappingRotation(until end: Instant) -> Problem {
+        .conflict(
+            code: "webhook_secret_overlap",
+            detail: "The secret before the present one still signs, until \(end). Rotate after that, or with "
+                + "\"overlap_seconds\" 0, which ends both at once."
+        )
+    }
     static let disabledEndpoint = Problem.conflict(
         code: "webhook_endpoint_disabled",
         detail: "This webhook endpoint is disabled. Enable it first."

@@ -116,6 +116,23 @@ enum WebhookEndpointStore {
         )
     }
 
+    /// Forgets some of the secrets that sign no more. Returns how many.
+    static func clearPreviousSecrets(at now: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
+        try await pool.execute(
+            .worker,
+            """
+            UPDATE webhook_endpoint
+            SET previous_sealed_secret = NULL, previous_public_key = NULL, previous_secret_expires_at = NULL
+            WHERE (tenant_id, endpoint_key) IN (
+                SELECT tenant_id, endpoint_key FROM webhook_endpoint
+                WHERE previous_secret_expires_at <= \(now)
+                ORDER BY tenant_id, endpoint_key
+                LIMIT \(limit)
+            )
+            """
+        )
+    }
+
     /// Its deliveries go with it.
     static func delete(_ id: WebhookEndpointID, in transaction: borrowing Transaction) {
         transaction.enqueue(

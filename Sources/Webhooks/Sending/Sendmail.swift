@@ -24,6 +24,11 @@ package struct Sendmail: Sendable {
         let description: String
     }
 
+    /// The program is not there to be asked.
+    struct NotRun: Error, CustomStringConvertible {
+        let description: String
+    }
+
     /// Returns when the program has taken the message over.
     func submit(_ message: MailMessage) async throws {
         let input = try MemoryFile(message.bytes)
@@ -78,7 +83,7 @@ package struct Sendmail: Sendable {
         var process: pid_t = 0
         let code = posix_spawn(&process, path, &actions, &attributes, &arguments, &environment)
         guard code == 0 else {
-            throw Failure(description: "cannot run \(path): \(String(cString: strerror(code)))")
+            throw NotRun(description: "cannot run \(path): \(String(cString: strerror(code)))")
         }
         return process
     }

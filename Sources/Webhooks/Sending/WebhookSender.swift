@@ -1,14 +1,46 @@
 import BillingCore
 import Identity
+import Logging
+import Synchronization
 import Web
 
 /// Makes one attempt of a delivery, in the way of its endpoint's kind.
 struct WebhookSender: Sendable {
+    /// Calls the operator's own endpoints.
     let outbound: OutboundClient
+    /// Calls those of tenants, which may reach other addresses.
+    let tenantOutbound: OutboundClient
     /// Nil signs nothing.
     let masterKey: MasterKey?
     /// Nil sends no mail.
     let mail: Sendmail?
+    let logger: Logger
+    private let unreadable = EndpointSet()
+
+    init(
+        outbound: OutboundClient,
+        tenantOutbound: OutboundClient,
+        masterKey: MasterKey?,
+        mail: Sendmail?,
+        logger: Logger
+    ) {
+        self.outbound = outbound
+        self.tenantOutbound = tenantOutbound
+        self.masterKey = masterKey
+        self.mail = mail
+        self.logger = logger
+    }
+
+    /// What this process can send.
+    var kinds: [WebhookEndpoint.Kind] {
+        WebhookEndpoint.Kind.allCases.filter { kind in
+            switch kind {
+            case .webhook: masterKey != nil
+            case .slack: true
+            case .email: mail != nil
+            }
+        }
+    }
 
     /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker.
     func send(_ delivery: ClaimedDelivery, at now: Instant) async -> AttemptResult {
@@ -16,12 +48,12 @@ struct WebhookSender: Sendable {
             switch delivery.target.kind {
             case .webhook:
                 let request = try WebhookRequest(delivery.event, signedWith: try keys(of: delivery), at: now)
-                return try await post(request.body, headers: request.headers, to: delivery)
+                return await post(request.body, headers: request.headers, to: delivery)
             case .slack:
                 let body = EventText(delivery.event).slackBody
-                return try await post(body, headers: [("Content-Type", "application/json")], to: delivery)
+                return await post(body, headers: [("Content-Type", "application/json")], to: delivery)
             case .email:
-                guard let mail else { return AttemptResult(error: "TURNPIKE_MAIL_FROM is not set") }
+                guard let mail else { throw LocalFault.noMail }
                 guard let recipient = MailAddress(mailto: delivery.target.url) else {
                     return AttemptResult(error: "the address is not \(MailAddress.expectation)")
                 }
@@ -29,7 +61,7 @@ struct WebhookSender: Sendable {
                 return .accepted
             }
         } catch {
-            return AttemptResult(error: "\(error)")
+            return AttemptResult(error: "\(error)", isLocal: error is LocalFault || error is Sendmail.NotRun)
         }
     }
 
@@ -37,35 +69,71 @@ struct WebhookSender: Sendable {
         _ body: [UInt8],
         headers: [(String, String)],
         to delivery: ClaimedDelivery
-    ) async throws(OutboundFault) -> AttemptResult {
-        let answer = try await outbound.post(
-            delivery.target.url,
-            headers: headers,
-            body: body,
-            excerptBytes: AttemptResult.excerptBytes
-        )
-        return AttemptResult(status: answer.status, excerpt: answer.excerpt)
-    }
-
-    private func keys(of delivery: ClaimedDelivery) throws -> [WebhookSigningKey] {
-        guard let masterKey, let signing = delivery.target.signing else { throw Unsigned.noMasterKey }
-        do {
-            return try delivery.target.sealedSecrets.map { sealed in
-                try WebhookSigningKey(signing, sealed: sealed, of: delivery.endpoint, masterKey)
-            }
+    ) async -> AttemptResult {
+        let isOperators = delivery.endpoint.tenant == .operatorWide
+        do throws(OutboundFault) {
+            let answer = try await (isOperators ? outbound : tenantOutbound).post(
+                delivery.target.url,
+                headers: headers,
+                body: body,
+                excerptBytes: AttemptResult.excerptBytes
+            )
+            return AttemptResult(status: answer.status, excerpt: answer.excerpt)
         } catch {
-            throw Unsigned.otherMasterKey
+            return AttemptResult(error: isOperators ? "\(error)" : Self.tenantText(error))
         }
     }
 
-    private enum Unsigned: Error, CustomStringConvertible {
-        case noMasterKey, otherMasterKey
+    /// Tells a tenant nothing of the names and addresses of the operator's network.
+    private static func tenantText(_ fault: OutboundFault) -> String {
+        switch fault {
+        case .unresolved, .refused, .unencrypted: "the URL must be https at a public address"
+        case .malformed, .status, .tooLarge, .unanswered: "\(fault)"
+        }
+    }
+
+    /// Those that sign at this moment, the present one first. One before it that can't be opened signs nothing: it was
+    /// sealed with a master key that was changed since then, which is what the rotation was for.
+    private func keys(of delivery: ClaimedDelivery) throws(LocalFault) -> [WebhookSigningKey] {
+        let target = delivery.target
+        guard let masterKey, let signing = target.signing, let sealed = target.sealedSecret else {
+            throw .noMasterKey
+        }
+        let open = { try? WebhookSigningKey(signing, sealed: $0, of: delivery.endpoint, masterKey) }
+        guard let present = open(sealed) else { throw .otherMasterKey }
+        guard let sealedBefore = target.previousSealedSecret else { return [present] }
+        guard let previous = open(sealedBefore) else {
+            if unreadable.insert(delivery.endpoint) {
+                logger.warning(
+                    "the previous secret of a webhook endpoint was sealed with another master key and signs no more",
+                    metadata: ["endpoint": "\(delivery.endpoint)"]
+                )
+            }
+            return [present]
+        }
+        return [present, previous]
+    }
+
+    /// Why this process can't send.
+    private enum LocalFault: Error, CustomStringConvertible {
+        case noMail, noMasterKey, otherMasterKey
 
         var description: String {
             switch self {
+            case .noMail: "TURNPIKE_MAIL_FROM is not set"
             case .noMasterKey: "TURNPIKE_MASTER_KEY is not set"
             case .otherMasterKey: "the secret was sealed with another TURNPIKE_MASTER_KEY; rotate it"
             }
         }
+    }
+}
+
+/// Endpoints that something was said of already.
+private final class EndpointSet: Sendable {
+    private let endpoints = Mutex<Set<WebhookEndpointID>>([])
+
+    /// Whether it is new.
+    func insert(_ endpoint: WebhookEndpointID) -> Bool {
+        endpoints.withLock { $0.insert(endpoint).inserted }
     }
 }

@@ -36,6 +36,13 @@ import Testing
         #expect(try Self.run(rate, at: Array(repeating: 0, count: 10), share: eighty).count { $0 } == 8)
     }
 
+    @Test("whatever its share, a caller may use one unit after a rest")
+    func smallBurst() throws {
+        let rate = GenericCellRate(limit: 1, periodMicroseconds: Self.minute, burst: 1)
+        let eighty = try #require(Percent(FixedDecimal(80)))
+        #expect(try Self.run(rate, at: [0, 1, Self.minute], share: eighty) == [true, false, true])
+    }
+
     @Test("a refusal says when it would be allowed, and never is for more than the burst")
     func retryAfter() throws {
         let rate = GenericCellRate(limit: 60, periodMicroseconds: Self.minute, burst: 2)

@@ -1,0 +1,72 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// nginx on the configuration that `docs/integrations.md` shows.
+enum DocumentedNginx {
+    private static let program = "/usr/sbin/nginx"
+    static let isInstalled = FileManager.default.isExecutableFile(atPath: program)
+
+    /// Runs it for as long as the body does, with addresses of a test.
+    /// - Parameters:
+    ///   - provider: the port that it passes calls on to.
+    ///   - key: the key of the proxy's own.
+    static func run(
+        before provider: Int,
+        admittedBy turnpike: TurnpikeProcess,
+        key: String,
+        _ body: (TestClient) async throws -> Void
+    ) async throws {
+        let port = try TestTools.freePort()
+        try await withTemporaryDirectory { directory in
+            func write(_ name: String, _ text: String) throws -> String {
+                let file = directory.appendingPathComponent(name)
+                try text.write(to: file, atomically: true, encoding: .utf8)
+                return file.path
+            }
+            let subjects = try write("subjects.map", "key-of-acme acme;\nkey-of-globex globex;\nkey-of-hooli hooli;\n")
+            let authorization = try write("key.conf", "proxy_set_header Authorization \"Bearer \(key)\";\n")
+            var configuration = try documented()
+            let addresses = [
+                ("127.0.0.1:8080", "127.0.0.1:\(turnpike.port)"), ("127.0.0.1:9000", "127.0.0.1:\(provider)"),
+                ("127.0.0.1:8088", "127.0.0.1:\(port)"), ("/etc/nginx/turnpike-subjects.map", subjects),
+                ("/etc/nginx/turnpike-key.conf", authorization),
+            ]
+            for (shown, own) in addresses {
+                #expect(configuration.ranges(of: shown).count == 1, "\(shown)")
+                configuration.replace(shown, with: own)
+            }
+            let file = try write("turnpike.conf", configuration)
+            let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                .map { "\($0)_temp_path \(directory.path)/\($0);" }.joined(separator: " ")
+            let main = try write(
+                "nginx.conf",
+                """
+                daemon off; master_process off; pid \(directory.path)/nginx.pid; error_log stderr;
+                events {}
+                http { access_log off; \(folders) include \(file); }
+                """
+            )
+            try await withChildProcess(
+                URL(fileURLWithPath: program),
+                arguments: ["-e", "stderr", "-p", directory.path, "-c", main],
+                environment: ["PATH": "/usr/bin:/bin"],
+                directory: directory
+            ) { child in
+                let client = TestClient(port: port, key: nil)
+                try await child.waitUntilReady(within: .seconds(20)) {
+                    (try? await client.get("/").status) == 401
+                }
+                try await body(client)
+            }
+        }
+    }
+
+    /// The fenced block of the document.
+    private static func documented() throws -> String {
+        let file = TestTools.packageRoot.appendingPathComponent("docs/integrations.md")
+        let parts = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "```nginx\n")
+        try #require(parts.count == 2)
+        return try #require(parts[1].components(separatedBy: "```").first)
+    }
+}

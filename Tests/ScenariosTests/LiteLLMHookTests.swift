@@ -1,0 +1,140 @@
+import TestSupport
+import Testing
+import Web
+
+/// A LiteLLM proxy that asks before every call: `integrations/litellm/turnpike_hook.py`.
+@Suite(.enabled(if: TestTools.isCI || TestTools.installed("litellm") != nil, "litellm is not installed"))
+struct LiteLLMHookTests {
+    @Test("every call of a proxy is admitted before and settled or released afterwards", .timeLimit(.minutes(15)))
+    func callsAreAdmittedAndSettled() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            try await Self.configure(turnpike.operatorClient)
+            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
+            try await HookedProxy.run(admittedBy: turnpike.baseURL, key: key) { proxy in
+                try await Self.useQuota(proxy, turnpike.operatorClient)
+                try await Self.refuse(proxy, turnpike.operatorClient)
+                await turnpike.child.stop()
+                let closed = try await proxy.call("answer", tokens: 1).expecting(503)
+                #expect(closed.json["error"]?["message"]?.string?.contains("can't be asked now") == true)
+            }
+        }
+    }
+
+    @Test(
+        "the hook counts a stream that LiteLLM is silent about, and lets calls pass without Turnpike where told to",
+        .timeLimit(.minutes(15))
+    )
+    func silentStreamsAndOpenFailure() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            let client = turnpike.operatorClient
+            try await Self.configure(client)
+            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
+            try await HookedProxy.run(
+                admittedBy: turnpike.baseURL,
+                key: key,
+                settings: ["TURNPIKE_ON_FAILURE": "open", "TURNPIKE_SUBJECT": "request,team_id"],
+                reportsStreams: false
+            ) { proxy in
+                try await proxy.hangUp("drip", tokens: 200, after: "word")
+                let cut = try await Self.balance(of: "acme", client)
+                #expect((1...100).contains(cut.used) && cut.held == 0, "\(cut)")
+                let claimed = try await proxy.call("answer", tokens: 1, more: #","user":"nobody""#).expecting(403)
+                #expect(claimed.text.contains("unknown subject"))
+                await turnpike.child.stop()
+                try await proxy.call("answer", tokens: 1).expecting(200)
+            }
+        }
+    }
+
+    /// Uses 1,000 tokens of acme's quota, some of them in each way in which a call can go.
+    private static func useQuota(_ proxy: HookedProxy, _ client: TestClient) async throws {
+        try await proxy.call("answer", tokens: 100).expecting(200)
+        #expect(try await balance(of: "acme", client) == Balance(used: 100, held: 0))
+        try await proxy.call("answer", tokens: 50, more: #","n":2"#).expecting(200)
+        #expect(try await balance(of: "acme", client) == Balance(used: 200, held: 0))
+
+        let streamed = try await proxy.call("answer", tokens: 50, more: #","stream":true"#).expecting(200)
+        #expect(streamed.text.hasSuffix("data: [DONE]\n\n"))
+        #expect(try await balance(of: "acme", client) == Balance(used: 250, held: 0))
+
+        try await proxy.call("broken", tokens: 100).expecting(500)
+        #expect(try await balance(of: "acme", client) == Balance(used: 250, held: 0))
+        try await proxy.call("flaky", tokens: 100).expecting(200)
+        #expect(try await balance(of: "acme", client) == Balance(used: 350, held: 0))
+
+        try await proxy.hangUp("drip", tokens: 200, after: "word")
+        let cut = try await balance(of: "acme", client)
+        #expect((351...450).contains(cut.used) && cut.held == 0, "\(cut)")
+
+        // More than what is left: the provider hears of what is.
+        try await proxy.call("answer", tokens: 5_000).expecting(200)
+        #expect(try await proxy.bounds().last == 1_000 - cut.used)
+        #expect(try await balance(of: "acme", client) == Balance(used: 1_000, held: 0))
+    }
+
+    private static func refuse(_ proxy: HookedProxy, _ client: TestClient) async throws {
+        let asked = try await proxy.bounds().count
+        let refused = try await proxy.call("answer", tokens: 1).expecting(403)
+        let message = refused.json["error"]?["message"]?.string ?? ""
+        #expect(message.contains("quota exceeded") && message.contains("0 of 1000 left"), "\(message)")
+
+        try await proxy.call("answer", tokens: 1, team: "globex").expecting(200)
+        let limited = try await proxy.call("answer", tokens: 1, team: "globex").expecting(429)
+        #expect(limited.header("Retry-After").flatMap { Int($0) }.map { (1...3_600).contains($0) } == true)
+        let unknown = try await proxy.call("answer", tokens: 1, team: "nobody").expecting(403)
+        #expect(unknown.json["error"]?["message"]?.string?.contains("unknown subject") == true)
+        #expect(try await proxy.bounds().count == asked + 1)
+        #expect(try await balance(of: "acme", client) == Balance(used: 1_000, held: 0))
+    }
+
+    private struct Balance: Equatable {
+        let used: Int
+        let held: Int
+    }
+
+    /// What a tenant's quota says when nothing is held any more, or a while has passed.
+    private static func balance(of tenant: String, _ client: TestClient) async throws -> Balance {
+        var seen = Balance(used: -1, held: -1)
+        _ = try await eventually(within: .seconds(30)) {
+            let quota = try await client.get("/api/v1/tenants/\(tenant)/quotas").expecting(200).json["data"]?[0]
+            seen = Balance(
+                used: quota?["used"]?.string.flatMap { Int($0) } ?? -1,
+                held: quota?["held"]?.string.flatMap { Int($0) } ?? -1
+            )
+            return seen.held == 0
+        }
+        return seen
+    }
+
+    /// Acme has a thousand output tokens. Of the two calls that globex may make at once, one is kept for critical ones.
+    private static func configure(_ client: TestClient) async throws {
+        let requests = [
+            ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
+            ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
+            (
+                "/meters",
+                #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
+            ),
+            ("/features", #"{"key": "tokens", "name": "Tokens", "meter": "tokens", "unit": "token"}"#),
+            ("/plans", #"{"key": "small", "name": "Small", "currency": "USD"}"#),
+            (
+                "/plans/small/versions",
+                """
+                {"interval": "month", "quotas": [{"feature": "tokens", "limit": "1000", "window": "billing_period",
+                 "mode": "hard", "overage": "denied"}]}
+                """
+            ),
+            (
+                "/budgets",
+                """
+                {"key": "hourly", "scope": {"tenant": "globex", "model": "gpt-4o", "provider": "openai"},
+                 "measure": "requests", "rate": {"limit": 2, "period": "hour", "burst": 2}}
+                """
+            ),
+        ]
+        for (path, body) in requests { try await client.post("/api/v1\(path)", body).expecting(201) }
+        try await client.post("/api/v1/plans/small/versions/1/publish").expecting(200)
+        let subscription = #"{"tenant": "acme", "plan": "small", "version": 1}"#
+        try await client.post("/api/v1/subscriptions", subscription).expecting(201)
+    }
+}

@@ -1,0 +1,90 @@
+import TestSupport
+import Testing
+import Web
+
+/// nginx as `docs/integrations.md` sets it up, in front of a provider.
+@Suite(.enabled(if: TestTools.isCI || DocumentedNginx.isInstalled, "nginx is not installed"), .timeLimit(.minutes(5)))
+struct NginxTests {
+    @Test("nginx lets through what is admitted, and says why and until when a call is refused")
+    func callsAreAdmitted() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            let client = turnpike.operatorClient
+            try await Self.configure(client)
+            let key = try await turnpike.makeKey(scopes: ["admissions:write"])
+            let provider = try OneAnswerServer(answer: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nHello")
+            defer { provider.stop() }
+            try await DocumentedNginx.run(before: provider.port, admittedBy: turnpike, key: key) { nginx in
+                func call(_ key: String, _ headers: [String: String] = [:]) async throws -> TestResponse {
+                    let own = ["X-Api-Key": key].merging(headers) { $1 }
+                    return try await nginx.post("/v1/chat/completions", #"{"model":"m"}"#, headers: own)
+                }
+                #expect(try await call("key-of-acme").expecting(200).text == "Hello")
+                #expect(provider.request.contains(#"{"model":"m"}"#))
+                // One more; what a client claims makes no difference.
+                try await call("key-of-acme", ["X-Turnpike-Subject": "globex"]).expecting(200)
+                let limited = try await call("key-of-acme", ["X-Turnpike-Subject": "globex"]).expecting(429)
+                #expect(limited.json["error"]?.string == "rate_limited")
+                #expect(limited.header("X-Turnpike-Limit") == "hourly")
+                #expect(limited.header("Retry-After").flatMap { Int($0) }.map { (1...3_600).contains($0) } == true)
+                let exhausted = try await call("key-of-globex").expecting(403)
+                #expect(exhausted.json["error"]?.string == "quota_exceeded")
+                #expect(exhausted.header("X-Turnpike-Limit") == "tokens")
+                let unknown = try await call("key-of-nobody").expecting(401)
+                #expect(unknown.json["error"]?.string == "unknown_key")
+                let gone = try await call("key-of-hooli").expecting(403)
+                #expect(gone.json["error"]?.string == "unknown_subject")
+                #expect(provider.connections == 2)
+                await turnpike.child.stop()
+                let unavailable = try await call("key-of-acme").expecting(503)
+                #expect(unavailable.header("Retry-After") == "1")
+                #expect(provider.connections == 2)
+            }
+        }
+    }
+
+    @Test("with a key of the proxy's own that is not good, every call is unavailable and none refused")
+    func theProxysOwnKey() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            try await Self.configure(turnpike.operatorClient)
+            let other = try await turnpike.makeKey(scopes: ["events:write"])
+            for key in [other, "tpk_0000000000000000_wrong"] {
+                try await DocumentedNginx.run(before: 9, admittedBy: turnpike, key: key) { nginx in
+                    let answer = try await nginx.post("/", "", headers: ["X-Api-Key": "key-of-acme"]).expecting(503)
+                    #expect(answer.json["error"]?.string == "limits_unavailable")
+                }
+            }
+        }
+    }
+
+    /// Acme may make three calls at once, the third a critical one; globex has no tokens left.
+    private static func configure(_ client: TestClient) async throws {
+        let requests = [
+            ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
+            ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
+            (
+                "/budgets",
+                """
+                {"key": "hourly", "scope": {"tenant": "acme"}, "measure": "requests",
+                 "rate": {"limit": 3, "period": "hour", "burst": 3}}
+                """
+            ),
+            (
+                "/meters",
+                #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
+            ),
+            ("/features", #"{"key": "tokens", "name": "Tokens", "meter": "tokens", "unit": "token"}"#),
+            ("/plans", #"{"key": "empty", "name": "Empty", "currency": "USD"}"#),
+            (
+                "/plans/empty/versions",
+                """
+                {"interval": "month", "quotas": [{"feature": "tokens", "limit": "0", "window": "month", "mode": "hard",
+                 "overage": "denied"}]}
+                """
+            ),
+        ]
+        for (path, body) in requests { try await client.post("/api/v1\(path)", body).expecting(201) }
+        try await client.post("/api/v1/plans/empty/versions/1/publish").expecting(200)
+        let subscription = #"{"tenant": "globex", "plan": "empty", "version": 1}"#
+        try await client.post("/api/v1/subscriptions", subscription).expecting(201)
+    }
+}
