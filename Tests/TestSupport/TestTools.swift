@@ -21,17 +21,21 @@ package enum TestTools {
 
     /// Runs a program of the machine to its end and gives what it prints; fails when it does.
     package static func run(_ program: String, _ arguments: [String], in directory: URL) async throws -> String {
-        try await withChildProcess(
-            URL(fileURLWithPath: "/usr/bin/env"),
-            arguments: [program] + arguments,
-            environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"],
-            directory: directory
-        ) { child in
-            let code = try await child.exitCode(within: .seconds(60))
-            guard code == 0 else {
-                throw ChildProcess.Failure(description: "\(program) failed with \(code)\n\(await child.outputTail())")
+        try await withTemporaryDirectory { logs in
+            try await withChildProcess(
+                URL(fileURLWithPath: "/usr/bin/env"),
+                arguments: [program] + arguments,
+                environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"],
+                directory: directory,
+                logDirectory: logs
+            ) { child in
+                let code = try await child.exitCode(within: .seconds(60))
+                guard code == 0 else {
+                    let output = await child.outputTail()
+                    throw ChildProcess.Failure(description: "\(program) failed with \(code)\n\(output)")
+                }
+                return await child.output()
             }
-            return await child.output()
         }
     }
 
