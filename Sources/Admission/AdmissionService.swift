@@ -32,6 +32,7 @@ package final class AdmissionService: Service {
     let pool: PostgresPool
     let clock: Clock
     private let lanes: [AdmissionLane]
+    private let reading: DeadlineWork
 
     package init(
         ingest: IngestService,
@@ -47,6 +48,7 @@ package final class AdmissionService: Service {
         self.clock = clock
         let calls = CallPreparation(ingest)
         self.calls = calls
+        reading = DeadlineWork(patience: .milliseconds(limits.deadlineMilliseconds))
         let told = ReachedLimits()
         lanes = (0..<limits.lanes).map { _ in
             AdmissionLane(patience: .milliseconds(limits.deadlineMilliseconds)) { requests, isAbandoned in
@@ -84,10 +86,12 @@ package final class AdmissionService: Service {
             for lane in lanes {
                 group.addTask { await lane.run() }
             }
+            group.addTask { [reading] in await reading.run() }
             await withGracefulShutdownHandler {
                 await group.waitForAll()
-            } onGracefulShutdown: { [lanes] in
+            } onGracefulShutdown: { [lanes, reading] in
                 lanes.forEach { $0.close() }
+                reading.close()
             }
         }
     }
@@ -114,9 +118,12 @@ package final class AdmissionService: Service {
         isArray: Bool,
         isCheck: Bool
     ) async throws -> [Answer] {
-        let ticketed = try await withDeadline { [self] in
-            try await prepare(asked, boundTo: principal.tenantID, isArray: isArray, isCheck: isCheck)
-        }
+        let ticketed = try await prepareInTime(
+            asked,
+            boundTo: principal.tenantID,
+            isArray: isArray,
+            isCheck: isCheck
+        )
         return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
             var answers: [Answer?] = Array(repeating: nil, count: asked.count)
             for (index, entry) in ticketed.enumerated() {
@@ -212,8 +219,12 @@ package final class AdmissionService: Service {
                 let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
                 return .decided(try await lane.decide(request))
             } catch let stale as StaleCatalog {
-                try await calls.refresh(stale)
-                let prepared = try await prepare(
+                do {
+                    try await reading.result { [calls] in try await calls.refresh(stale) }
+                } catch {
+                    return try withoutDecision(request, error)
+                }
+                let prepared = try await prepareInTime(
                     [request.call],
                     boundTo: tenant,
                     isArray: false,
@@ -239,19 +250,20 @@ package final class AdmissionService: Service {
         return isClosed ? .unavailable : .open
     }
 
-    /// An unknown tenant, or one that can't be read in time, is refused.
-    private func withDeadline<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) async throws -> R {
-        let milliseconds = limits.deadlineMilliseconds
+    /// Prepares calls in time. Where everything is cached nothing is waited for; an unknown tenant, or one that can't be
+    /// read in time, is refused.
+    private func prepareInTime(
+        _ asked: [AdmissionCall],
+        boundTo tenant: TenantID?,
+        isArray: Bool,
+        isCheck: Bool
+    ) async throws -> [Entry] {
         do {
-            return try await withThrowingTaskGroup(of: R?.self) { group in
-                group.addTask { try await body() }
-                group.addTask {
-                    try? await Task.sleep(for: .milliseconds(milliseconds))
-                    return nil
-                }
-                defer { group.cancelAll() }
-                guard let first = try await group.next(), let result = first else { throw AdmissionRefusal.tooLate }
-                return result
+            guard asked.contains(where: { catalog.cachedTenant(subject: $0.event.subject) == nil }) else {
+                return try await prepare(asked, boundTo: tenant, isArray: isArray, isCheck: isCheck)
+            }
+            return try await reading.result { [self] in
+                try await prepare(asked, boundTo: tenant, isArray: isArray, isCheck: isCheck)
             }
         } catch  where error.meansUnavailable {
             AdmissionMetrics.countUnavailable(isClosed: true)

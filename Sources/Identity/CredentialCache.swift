@@ -37,7 +37,12 @@ struct CredentialCache {
         let validUntil: Instant
     }
 
+    /// For how long what was read last may stand in while the database is away.
+    static let outageMicroseconds: Int64 = 900_000_000
+
     private var known: [String: Known] = [:]
+    /// What was read last of credentials that were not changed since, as far as this replica was told.
+    private var lastRead: [String: (entry: Entry, at: Instant)] = [:]
     private var absent: [String: Instant] = [:]
     private var counter: UInt64 = 0
     /// Rises with every removal: a row read before it must not be kept after it.
@@ -64,6 +69,7 @@ struct CredentialCache {
         let until = now.adding(seconds: SecretAuthentication.cacheSeconds)
         guard let stored else {
             known[keyID] = nil
+            lastRead[keyID] = nil
             if absent.count >= Self.capacity { absent.removeAll(keepingCapacity: true) }
             if generation == self.generation { absent[keyID] = until }
             return nil
@@ -77,6 +83,8 @@ struct CredentialCache {
                 freshUntil: now.adding(microseconds: Self.freshMicroseconds),
                 validUntil: until
             )
+            if lastRead.count >= Self.capacity { lastRead.removeAll(keepingCapacity: true) }
+            lastRead[keyID] = (entry, now)
         }
         return entry
     }
@@ -86,14 +94,24 @@ struct CredentialCache {
         known[keyID]?.verified = verified
     }
 
+    /// What was known of a credential when it was last read, for as long as that may stand in for the database.
+    func duringOutage(_ keyID: String, now: Instant) -> Entry? {
+        guard let last = lastRead[keyID], now.microseconds - last.at.microseconds <= Self.outageMicroseconds else {
+            return nil
+        }
+        return last.entry
+    }
+
     mutating func remove(_ keyID: String) {
         generation += 1
         known[keyID] = nil
+        lastRead[keyID] = nil
         absent[keyID] = nil
     }
 
     mutating func remove(tenant: TenantID) {
         generation += 1
         known = known.filter { $0.value.entry.stored.tenantID != tenant }
+        lastRead = lastRead.filter { $0.value.entry.stored.tenantID != tenant }
     }
 }

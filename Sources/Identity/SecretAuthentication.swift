@@ -1,10 +1,12 @@
 import BillingCore
+import Postgres
 import Synchronization
 import Web
 
 /// Says who presents a credential of one kind that is an id and a secret. What is stored of it is cached for two
 /// seconds, so that a busy gateway costs the database one look-up in that time; one that is revoked is dropped at once
-/// where the notification arrives, and after the two seconds anyway.
+/// where the notification arrives, and after the two seconds anyway. Only while the database is away what was read last
+/// stands in, for a quarter of an hour at most: then nothing but an admission can be answered, by its limits' policies.
 final class SecretAuthentication: Sendable {
     static let cacheSeconds: Int64 = 2
 
@@ -93,12 +95,18 @@ final class SecretAuthentication: Sendable {
             return (nil, nil)
         case .miss(let generation, let isKnown):
             if !isKnown { try throttle.requireFailuresLeft(address) }
-            let stored = try await find(keyID)
+            let stored: StoredSecret?
             var standing: TenantStanding?
-            if let tenant = stored?.tenantID, tenant != .operatorWide {
-                standing = try await tenants.standing(tenant)
-                // A credential of a tenant that is gone opens nothing.
-                guard standing != nil else { return (nil, nil) }
+            do {
+                stored = try await find(keyID)
+                if let tenant = stored?.tenantID, tenant != .operatorWide {
+                    standing = try await tenants.standing(tenant)
+                    // A credential of a tenant that is gone opens nothing.
+                    guard standing != nil else { return (nil, nil) }
+                }
+            } catch let error as PostgresError where error.isUnavailable {
+                guard let last = cache.withLock({ $0.duringOutage(keyID, now: now) }) else { throw error }
+                return (last, nil)
             }
             let entry = cache.withLock { cache in
                 cache.insert(keyID, stored, tenant: standing, now: now, generation: generation)
