@@ -250,8 +250,8 @@ package final class AdmissionService: Service {
         return isClosed ? .unavailable : .open
     }
 
-    /// Prepares calls in time. Where everything is cached nothing is waited for; an unknown tenant, or one that can't be
-    /// read in time, is refused.
+    /// Prepares calls in time. Where everything is cached nothing is waited for; an unknown tenant, or one that can't
+    /// be read in time, is refused.
     private func prepareInTime(
         _ asked: [AdmissionCall],
         boundTo tenant: TenantID?,
