@@ -90,7 +90,7 @@ import Web
     func onlyA200OfBoundedSizeCounts(_ answer: String, _ fault: OutboundFault) async throws {
         let server = try OneAnswerServer(answer: answer)
         let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 5)
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
         await #expect(throws: fault) {
             try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
         }
