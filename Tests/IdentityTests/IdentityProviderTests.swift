@@ -10,7 +10,7 @@ import Web
 
 /// A customer's portal: its users come with the tokens of an issuer of their own, a real one with keys that it
 /// publishes over HTTP.
-@Suite(.timeLimit(.minutes(5))) struct IdentityProviderTests {
+@Suite(.timeLimit(.minutes(15))) struct IdentityProviderTests {
     private static let issuer = "https://sso.example"
 
     /// Publishes its keys and signs tokens.

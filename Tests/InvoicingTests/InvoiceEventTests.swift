@@ -8,7 +8,7 @@ import Web
 @testable import Invoicing
 
 /// What webhooks are told of invoices and credit notes.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct InvoiceEventTests {
     /// What waits to be told of invoices, in the order in which it happened: `invoice.paid INV-00000001 paid 20.00`.
     private static func told(_ server: TestServer) async throws -> [String] {

@@ -21,6 +21,15 @@ struct LostFilterTests {
             let requests = try Self.requests(server, pair)
             for request in requests { _ = try await request.send(pair.alpha.client) }
             tap.restore()
+            // A worker drafts the tenants' invoices meanwhile; before that their lists are not what they stay.
+            let areDrafted = try await eventually(within: .seconds(120)) {
+                for side in [pair.alpha, pair.bravo] {
+                    let drafts = try await Self.settled { try await side.client.get("/api/v1/invoices?status=draft") }
+                    if drafts.json["data"]?.elements?.isEmpty != false { return false }
+                }
+                return true
+            }
+            #expect(areDrafted)
             var attempts: [Attempt] = []
             for request in requests {
                 _ = tap.takeStatements()

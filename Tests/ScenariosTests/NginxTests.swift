@@ -3,7 +3,7 @@ import Testing
 import Web
 
 /// nginx as `docs/integrations.md` sets it up, in front of a provider.
-@Suite(.enabled(if: TestTools.isCI || DocumentedNginx.isInstalled, "nginx is not installed"), .timeLimit(.minutes(5)))
+@Suite(.enabled(if: TestTools.isCI || DocumentedNginx.isInstalled, "nginx is not installed"), .timeLimit(.minutes(15)))
 struct NginxTests {
     @Test("nginx lets through what is admitted, and says why and until when a call is refused")
     func callsAreAdmitted() async throws {

@@ -12,7 +12,7 @@ import Web
 struct OAuthInteropTests {
     @Test(
         "Authlib gets tokens by every method and PyJWT verifies them by the JWKS, before and after the key has changed",
-        .timeLimit(.minutes(5))
+        .timeLimit(.minutes(15))
     )
     func foreignLibrariesAgree() async throws {
         let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")

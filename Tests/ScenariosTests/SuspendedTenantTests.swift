@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 import Web
 
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct SuspendedTenantTests {
     @Test("a suspended tenant's credential with every scope reads, and does nothing else until it is resumed")
     func itMayReadAndNotUse() async throws {

@@ -6,7 +6,7 @@ import TurnpikeServer
 
 /// `turnpike dev` as it is run.
 @Suite struct DevelopmentTests {
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(15)))
     func theDemoSurvivesStoppingAndKilling() async throws {
         try await withTemporaryDirectory { directory in
             let cluster = try LocalCluster(directory: directory.appendingPathComponent("dev/postgres").path)

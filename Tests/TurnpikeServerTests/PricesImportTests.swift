@@ -7,7 +7,7 @@ import Testing
 @testable import TurnpikeServer
 
 /// `turnpike prices import`, as an operator runs it.
-@Suite(.timeLimit(.minutes(5))) struct PricesImportTests {
+@Suite(.timeLimit(.minutes(15))) struct PricesImportTests {
     private static func table(_ input: String) -> String {
         """
         {"sample_spec": {"input_cost_per_token": 0},

@@ -6,7 +6,7 @@ import Web
 @testable import Usage
 
 /// Usage that does not count everywhere is told once.
-@Suite(.timeLimit(.minutes(5))) struct UsageAlertTests {
+@Suite(.timeLimit(.minutes(15))) struct UsageAlertTests {
     /// Kind, tenant and what is told, sorted.
     private static func alerts(_ server: TestServer, _ query: String = "", as client: TestClient? = nil) async throws
         -> [String]

@@ -9,7 +9,7 @@ import Web
 @testable import Webhooks
 
 /// Claims, leases and bounds, with workers like those of several replicas.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct DeliveryQueueTests {
     /// A database with an endpoint for each URL, and events waiting to be told to all of them.
     private struct Queue: Sendable {

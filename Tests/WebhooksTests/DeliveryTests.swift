@@ -10,7 +10,7 @@ import Web
 @testable import Webhooks
 
 /// The way of an event to its endpoints, over HTTP.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct DeliveryTests {
     private static let path = "/api/v1/deliveries"
 

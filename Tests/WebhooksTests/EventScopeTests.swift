@@ -6,7 +6,7 @@ import Web
 @testable import Webhooks
 
 /// Who is told of whose events.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct EventScopeTests {
     @Test("the operator's endpoints are told of all tenants, a tenant's of its own, and never what providers bill")
     func eventsStayWithTheirTenant() async throws {

@@ -9,7 +9,7 @@ import Web
 @testable import Webhooks
 
 /// Events as mail, through a program that stands in the place of sendmail.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct MailTests {
     /// A program of one's own, and the folder it writes to.
     private static func withProgram(

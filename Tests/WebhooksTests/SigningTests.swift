@@ -9,7 +9,7 @@ import Web
 @testable import Webhooks
 
 /// Signatures, as other people's programs verify them.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct SigningTests {
     private static let standardWebhooks = """
         import json, sys

@@ -6,7 +6,7 @@ import Web
 @testable import Webhooks
 
 /// What waits is measured, and what is old is forgotten.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpkeepTests {
     @Test("events and deliveries are forgotten after 30 days, what happened since then is not")
     func oldDeliveriesAreForgotten() async throws {

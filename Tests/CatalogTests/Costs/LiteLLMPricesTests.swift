@@ -90,7 +90,7 @@ import Web
     @Test(
         "LiteLLM's own table is taken over whole, twice without a difference, and a change of one price is one change",
         .enabled(if: LiteLLMTable.bytes != nil, "LiteLLM is not installed"),
-        .timeLimit(.minutes(5))
+        .timeLimit(.minutes(15))
     )
     func importsTheRealTable() async throws {
         let bytes = try #require(LiteLLMTable.bytes)

@@ -4,7 +4,7 @@ import Testing
 import Web
 
 /// Budgets under real usage: what is counted is what the status shows, while budgets change.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct BudgetCountingTests {
     private static func event(_ id: String, tenant: String, user: String, model: String = "gpt-4o") -> SentEvent {
         SentEvent(id, type: "llm.completion", subject: tenant, data: #"{"user":"\#(user)","model":"\#(model)"}"#)

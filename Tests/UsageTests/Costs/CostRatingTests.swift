@@ -7,7 +7,7 @@ import Web
 @testable import Usage
 
 /// Every event's provider cost is rated at ingest, kept with its prices, and counted.
-@Suite(.timeLimit(.minutes(5))) struct CostRatingTests {
+@Suite(.timeLimit(.minutes(15))) struct CostRatingTests {
     @Test("an event costs what was in force at its time, and names the prices, which then stay")
     func pricesOfTheTime() async throws {
         try await TestServer.run { server in

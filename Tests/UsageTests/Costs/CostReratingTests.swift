@@ -8,7 +8,7 @@ import Web
 @testable import Usage
 
 /// What was unpriced is rated once the price book or the exchange rates have something to say.
-@Suite(.timeLimit(.minutes(10))) struct CostReratingTests {
+@Suite(.timeLimit(.minutes(15))) struct CostReratingTests {
     @Test("a price added later rates what was unpriced, reaches the counters, and changes nothing that had a price")
     func laterPrice() async throws {
         try await TestServer.run { server in
