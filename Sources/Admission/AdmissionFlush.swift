@@ -153,14 +153,12 @@ private struct LockedRows {
                 case .amount, .unpriced:
                     break
                 }
-                guard seen.insert(hold.row).inserted, case .window(let amount, _, _, _) = hold.limit.bound else {
-                    continue
-                }
+                guard seen.insert(hold.row).inserted else { continue }
                 changes.append(
                     LimitChange(
                         row: hold.row,
                         windowEnd: hold.windowEnd,
-                        amount: amount,
+                        amount: hold.limit.amount,
                         revision: hold.limit.revision
                     )
                 )

@@ -3,7 +3,6 @@ import DequeModule
 import Limits
 import Postgres
 import Synchronization
-import Usage
 import Web
 
 /// One lane of admission: calls wait here while others are decided, and all that wait are decided in the next
@@ -11,44 +10,13 @@ import Web
 final class AdmissionLane: Sendable {
     private struct Waiting: Sendable {
         let request: AdmissionRequest
-        let ticket: Ticket
-    }
-
-    /// Somebody who waits, until it is too late.
-    final class Ticket: Sendable {
-        private enum State {
-            case waiting(CheckedContinuation<AdmissionOutcome, any Error>?)
-            case done
-        }
-
-        private let state = Mutex(State.waiting(nil))
-
-        var isAbandoned: Bool { state.withLock { if case .done = $0 { true } else { false } } }
-
-        func wait(_ enqueue: () -> (any Error)?) async throws -> AdmissionOutcome {
-            try await withCheckedThrowingContinuation { continuation in
-                state.withLock { $0 = .waiting(continuation) }
-                if let refusal = enqueue() { finish(.failure(refusal)) }
-            }
-        }
-
-        /// - Returns: whether somebody still waited.
-        @discardableResult
-        func finish(_ result: Result<AdmissionOutcome, any Error>) -> Bool {
-            let continuation = state.withLock { state -> CheckedContinuation<AdmissionOutcome, any Error>? in
-                guard case .waiting(let continuation) = state else { return nil }
-                state = .done
-                return continuation
-            }
-            continuation?.resume(with: result)
-            return continuation != nil
-        }
+        let ticket: Ticket<AdmissionOutcome>
     }
 
     private struct State {
         var queue: Deque<Waiting> = []
         /// Those who may still wait, in the order of their deadlines.
-        var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket)> = []
+        var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
         var isClosed = false
     }
 
@@ -80,11 +48,11 @@ final class AdmissionLane: Sendable {
     /// The decision on a call.
     /// - Throws: `AdmissionRefusal` when there is none in time, and what failed the flush.
     func decide(_ request: AdmissionRequest) async throws -> AdmissionOutcome {
-        let ticket = Ticket()
+        let ticket = Ticket<AdmissionOutcome>()
         return try await ticket.wait { enqueue(request, ticket) }
     }
 
-    private func enqueue(_ request: AdmissionRequest, _ ticket: Ticket) -> (any Error)? {
+    private func enqueue(_ request: AdmissionRequest, _ ticket: Ticket<AdmissionOutcome>) -> (any Error)? {
         let deadline = ContinuousClock.now + patience
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
@@ -113,7 +81,7 @@ final class AdmissionLane: Sendable {
         while !Task.isCancelled {
             try? await Task.sleep(for: Self.sweep)
             let late = state.withLock { state in
-                var late: [Ticket] = []
+                var late: [Ticket<AdmissionOutcome>] = []
                 let now = ContinuousClock.now
                 while let next = state.deadlines.first, next.at <= now || next.ticket.isAbandoned {
                     late.append(next.ticket)
@@ -152,7 +120,7 @@ final class AdmissionLane: Sendable {
             // Where nobody waits any more the reservation stays: whoever asks again under its id gets it, and otherwise
             // it expires.
             for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
-        } catch  where batch.count > 1 && !(error is StaleCatalog) && error.isOfData {
+        } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
             await decide(Array(batch[..<middle]))
@@ -174,9 +142,5 @@ enum AdmissionRefusal: Error {
 }
 
 extension Error {
-    fileprivate var isOfData: Bool {
-        if self is DecimalError { return true }
-        guard let state = (self as? PostgresError)?.sqlState else { return false }
-        return ["22", "23", "54"].contains(state.rawValue.prefix(2))
-    }
+    fileprivate var isOfData: Bool { self is DecimalError || (self as? PostgresError)?.isOfData == true }
 }

@@ -2,7 +2,6 @@ import BillingCore
 package import Catalog
 import HTTPTypes
 import Limits
-package import Logging
 import Metrics
 package import Postgres
 import ServiceLifecycle
@@ -39,8 +38,7 @@ package final class AdmissionService: Service {
         catalog: Catalog,
         pool: PostgresPool,
         clock: Clock,
-        limits: AdmissionLimits,
-        logger: Logger
+        limits: AdmissionLimits
     ) {
         self.limits = limits
         self.catalog = catalog

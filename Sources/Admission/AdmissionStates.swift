@@ -176,12 +176,10 @@ struct AdmissionStates {
 extension LimitState {
     /// Of a row that nothing has been counted in.
     fileprivate init(unused hold: CallHold) {
-        let amount: FixedDecimal =
-            if case .window(let amount, _, _, _) = hold.limit.bound { amount } else { .zero }
         self.init(
             row: hold.row,
             windowEnd: hold.windowEnd,
-            balance: LimitBalance(amount: amount),
+            balance: LimitBalance(amount: hold.limit.amount),
             revision: hold.limit.revision
         )
     }

@@ -1,6 +1,3 @@
-import ServiceLifecycle
-import Synchronization
-
 /// Work that nobody waits for longer than a deadline, whatever becomes of it. It runs beside its callers, so that a
 /// database that does not answer at all can't hold them up.
 final class DeadlineWork: Sendable {
@@ -26,42 +23,24 @@ final class DeadlineWork: Sendable {
     /// What the work gives.
     /// - Throws: `AdmissionRefusal.tooLate` when it gives nothing in time.
     func result<R: Sendable>(of work: @escaping @Sendable () async throws -> R) async throws -> R {
-        let waiter = Waiter<R>()
-        return try await withCheckedThrowingContinuation { continuation in
-            waiter.wait(continuation)
-            let jobs: [@Sendable () async -> Void] = [
-                {
-                    do {
-                        waiter.finish(.success(try await work()))
-                    } catch {
-                        waiter.finish(.failure(error))
-                    }
-                },
-                { [patience] in
-                    try? await Task.sleep(for: patience)
-                    waiter.finish(.failure(AdmissionRefusal.tooLate))
-                },
-            ]
-            for job in jobs {
-                if case .enqueued = add.yield(job) { continue }
-                waiter.finish(.failure(AdmissionRefusal.stopping))
+        let ticket = Ticket<R>()
+        let patience = patience
+        let work: @Sendable () async -> Void = {
+            do {
+                ticket.finish(.success(try await work()))
+            } catch {
+                ticket.finish(.failure(error))
             }
         }
-    }
-
-    private final class Waiter<R: Sendable>: Sendable {
-        private let continuation = Mutex<CheckedContinuation<R, any Error>?>(nil)
-
-        func wait(_ continuation: CheckedContinuation<R, any Error>) {
-            self.continuation.withLock { $0 = continuation }
+        let deadline: @Sendable () async -> Void = {
+            try? await Task.sleep(for: patience)
+            ticket.finish(.failure(AdmissionRefusal.tooLate))
         }
-
-        func finish(_ result: Result<R, any Error>) {
-            let waiting = continuation.withLock { waiting in
-                defer { waiting = nil }
-                return waiting
+        return try await ticket.wait {
+            for job in [work, deadline] {
+                guard case .enqueued = add.yield(job) else { return AdmissionRefusal.stopping }
             }
-            waiting?.resume(with: result)
+            return nil
         }
     }
 }

@@ -88,6 +88,12 @@
         }
     }
 
+    /// Whether the values of a statement are to blame: classes 22 (data exception), 23 (integrity constraint violation)
+    /// and 54 (program limit exceeded). The same work without them may succeed.
+    package var isOfData: Bool {
+        sqlState.map { ["22", "23", "54"].contains($0.rawValue.prefix(2)) } ?? false
+    }
+
     /// Whether the database could not be reached or had no room, as opposed to having refused the work.
     package var isUnavailable: Bool {
         switch kind {

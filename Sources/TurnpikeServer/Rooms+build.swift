@@ -257,8 +257,7 @@ private struct AdmissionRoom {
             catalog: catalog,
             pool: dependencies.pool,
             clock: dependencies.clock,
-            limits: dependencies.configuration.admission,
-            logger: dependencies.logger
+            limits: dependencies.configuration.admission
         )
         expiryWorker = ReservationExpiryWorker(
             pool: dependencies.pool,

@@ -187,18 +187,13 @@ extension IngestRefusal {
     }
 }
 
-extension SQLState {
-    /// Classes 22 (data exception), 23 (integrity constraint violation) and 54 (program limit exceeded).
-    fileprivate var isDataError: Bool { ["22", "23", "54"].contains(rawValue.prefix(2)) }
-}
-
 extension Error {
     /// Whether the data of some request is to blame, so that its neighbours can still be stored without it.
     fileprivate var isDataError: Bool {
         switch self {
         case is CounterOverflow: true
         case let refusal as IngestRefusal: refusal.blamesData
-        case let error as PostgresError: error.sqlState?.isDataError ?? false
+        case let error as PostgresError: error.isOfData
         default: false
         }
     }

@@ -101,6 +101,11 @@ package final class Limit: Sendable {
         countedFrom = budget.countedFrom
     }
 
+    /// What a window allows; zero for a rate, which has none.
+    package var amount: FixedDecimal {
+        if case .window(let amount, _, _, _) = bound { amount } else { .zero }
+    }
+
     /// Whether its rows belong to the operator and not to the tenants that use it.
     package var isOperatorWide: Bool { scope.tenant == nil }
 

@@ -132,8 +132,6 @@ extension LimitChange {
     }
 
     fileprivate init(_ use: LimitUse) {
-        let amount: FixedDecimal =
-            if case .window(let amount, _, _, _) = use.limit.bound { amount } else { .zero }
-        self.init(row: use.row, windowEnd: use.window.end, amount: amount, revision: use.limit.revision)
+        self.init(row: use.row, windowEnd: use.window.end, amount: use.limit.amount, revision: use.limit.revision)
     }
 }
