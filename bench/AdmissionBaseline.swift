@@ -1,9 +1,9 @@
 import Foundation
 import Postgres
 
-/// What PostgreSQL itself does for admissions: the row of a reservation, two rows of what it holds, and the hold added to
-/// two limits, for sixteen calls of different tenants a transaction, on two connections. The service adds the reading of
-/// versions and earlier admissions, and a second round trip to decide in.
+/// What PostgreSQL itself does for admissions: the row of a reservation with what it holds, and the hold added to two
+/// limits, for sixteen calls of different tenants a transaction, on two connections. The service adds the reading of
+/// versions, and commits in a second round trip when it has seen what the limits say.
 enum AdmissionBaseline {
     private static let batch = 16
 
@@ -59,19 +59,16 @@ enum AdmissionBaseline {
             ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE SET held = state.held + 1
             """
         )
+        let holds = owners.map { "[[\($0),-1,\"\",\"2000-01-01\",\"1\"],[\($0),-2,\"\",\"2000-01-01\",\"1\"]]" }
         transaction.enqueue(
             """
-            INSERT INTO reservation
+            INSERT INTO reservation (
+                tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
+                status, created_at, expires_at, suspense_ends_at, max_output_tokens, holds
+            )
             SELECT unnest(\(owners)::bigint[]), unnest(\(keys)::uuid[]), unnest(\(keys)::uuid[]), 1, 'gateway-eu-1',
-                'req-0000000000000000', 'llm.completion', 'tenant-000042', 'held', \(now),
-                timestamptz '2100-01-01', timestamptz '2100-01-01', NULL, 300
-            """
-        )
-        transaction.enqueue(
-            """
-            INSERT INTO reservation_hold
-            SELECT unnest(\(holders)::bigint[]), unnest(\(keys + keys)::uuid[]), unnest(\(holders)::bigint[]),
-                unnest(\(limits)::bigint[]), '', \(now)::timestamptz, 1
+                'req-0000000000000000', 'llm.completion', 'tenant-000042', 'held', \(now), timestamptz '2100-01-01',
+                timestamptz '2100-01-01', 300, unnest(\(holds)::text[])::jsonb
             """
         )
     }

@@ -14,7 +14,15 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "The turnpike binary to measure.")
     var binary: String
 
-    @Option(help: "Seconds per row of ingest; 0 leaves them out.")
+    /// What can be measured alone.
+    enum Part: String, CaseIterable, ExpressibleByArgument {
+        case ingest, admission, closing
+    }
+
+    @Option(help: "Measures this part alone: \(Part.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var only: Part?
+
+    @Option(help: "Seconds per row of ingest and admission.")
     var seconds: Double = 15
 
     @Option(help: "Connections of the load generator.")
@@ -29,7 +37,7 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Tenants, each with a subscription.")
     var tenants = 1_000
 
-    @Option(help: "Invoices of the row on closing periods; 0 leaves it out.")
+    @Option(help: "Invoices of the row on closing periods.")
     var invoices = 10_000
 
     @Option(help: "The commit that is measured, for the table.")
@@ -37,9 +45,15 @@ struct Bench: AsyncParsableCommand {
 
     func run() async throws {
         var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
-        if seconds > 0 { try await onCluster { try await measureIngest($0, &table) } }
-        if seconds > 0 { try await onCluster { try await measureAdmission($0, &table) } }
-        if invoices > 0 { try await onCluster { try await measureClosing($0, &table) } }
+        for part in Part.allCases where only == nil || only == part {
+            try await onCluster { cluster in
+                switch part {
+                case .ingest: try await measureIngest(cluster, &table)
+                case .admission: try await measureAdmission(cluster, &table)
+                case .closing: try await measureClosing(cluster, &table)
+                }
+            }
+        }
         print(table.markdown)
     }
 

@@ -5,8 +5,8 @@ import Limits
 import Web
 
 /// What is answered of one call.
-struct AdmissionBody: Encodable, Sendable {
-    struct ReservationBody: Encodable, Sendable {
+struct AdmissionBody: Sendable {
+    struct ReservationBody: Sendable {
         let id: ReservationID
         let expiresAt: Instant
         /// `held`, or what became of it where the call was admitted before.
@@ -28,9 +28,12 @@ struct AdmissionBody: Encodable, Sendable {
     /// Whether nothing but rates refuse it, for proxies; it is not part of the answer.
     private(set) var isRateLimited = false
 
-    private enum CodingKeys: String, CodingKey {
-        case allowed, reason, retryAfter, reservation, limits, maxOutputTokens, warnings
-    }
+    /// Everything that `reason` may be.
+    static let reasons =
+        LimitViolation.Reason.allCases.map(\.rawValue) + [
+            "limit_exceeded", "unknown_subject", "tenant_suspended", "admission_closed", "admission_conflict",
+            AdmissionService.Answer.unavailableReason,
+        ]
 
     /// - Parameter catalog: names the features of quotas.
     init(_ answer: AdmissionService.Answer, for principal: Principal, catalog: CatalogSnapshot) {
@@ -108,15 +111,15 @@ extension Principal {
 }
 
 /// A limit as an admission tells of it.
-struct LimitBody: Encodable, Sendable {
-    struct Window: Encodable, Sendable {
+struct LimitBody: Sendable {
+    struct Window: Sendable {
         let kind: String
         /// Absent for `lifetime`.
         let start: Instant?
         let end: Instant?
     }
 
-    struct Rate: Encodable, Sendable {
+    struct Rate: Sendable {
         let limit: Int64
         let periodSeconds: Int64
         let burst: Int64
@@ -192,5 +195,63 @@ extension AdmissionBody {
         }
         if !allowed, let retryAfter { fields[.retryAfter] = "\(retryAfter)" }
         return fields
+    }
+}
+
+extension AdmissionBody {
+    func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("allowed", allowed)
+            writer.array("limits", limits) { $1.write(to: &$0) }
+            writer.member("max_output_tokens", maxOutputTokens)
+            writer.member("reason", reason)
+            if let reservation {
+                writer.object("reservation") { writer in
+                    writer.member("expires_at", reservation.expiresAt)
+                    writer.member("id", reservation.id)
+                    writer.member("status", reservation.status)
+                }
+            } else {
+                writer.null("reservation")
+            }
+            writer.member("retry_after", retryAfter)
+            writer.array("warnings", warnings) { $0.element($1) }
+        }
+    }
+}
+
+extension LimitBody {
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("currency", currency)
+            writer.member("held", held)
+            writer.member("key", key)
+            writer.member("limit", limit)
+            writer.member("measure", measure)
+            writer.member("mode", mode)
+            writer.member("origin", origin)
+            if let rate { writer.object("rate") { rate.write(to: &$0) } } else { writer.null("rate") }
+            writer.member("remaining", remaining)
+            writer.member("scope_value", scopeValue)
+            writer.member("used", used)
+            if let window { writer.object("window") { window.write(to: &$0) } } else { writer.null("window") }
+        }
+    }
+}
+
+extension LimitBody.Window {
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.member("end", end)
+        writer.member("kind", kind)
+        writer.member("start", start)
+    }
+}
+
+extension LimitBody.Rate {
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.member("burst", burst)
+        writer.member("limit", limit)
+        writer.member("period_seconds", periodSeconds)
+        writer.member("remaining", remaining)
     }
 }

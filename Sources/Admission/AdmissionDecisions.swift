@@ -8,27 +8,12 @@ import Web
 /// The decisions of a flush, one call after the other, and what they are to write.
 struct AdmissionDecisions {
     private(set) var outcomes: [AdmissionOutcome] = []
-    private(set) var reservations: [Reservation] = []
-    private(set) var keys: [PostgresUUID] = []
-    private(set) var holds: [ReservationHold] = []
-    private var known: [Key: Reservation] = [:]
-    private let ids: IDSource
-
-    private struct Key: Hashable {
-        let tenant: TenantID
-        let high: UInt64
-        let low: UInt64
-
-        init(_ tenant: TenantID, _ key: PostgresUUID) {
-            self.tenant = tenant
-            high = key.high
-            low = key.low
-        }
-    }
+    private(set) var made: NewReservations
+    private var known: [AdmissionKey: Reservation] = [:]
 
     init(existing: [(key: PostgresUUID, reservation: Reservation)], ids: IDSource) {
-        self.ids = ids
-        for (key, reservation) in existing { known[Key(reservation.tenantID, key)] = reservation }
+        made = NewReservations(ids: ids)
+        for (key, reservation) in existing { known[AdmissionKey(reservation.tenantID, key)] = reservation }
     }
 
     /// - Parameter isAbandoned: whether nobody waits for the answer any more; then nothing is taken.
@@ -38,7 +23,7 @@ struct AdmissionDecisions {
         at now: Instant,
         with states: inout AdmissionStates
     ) throws(DecimalError) {
-        let key = Key(request.tenant.id, request.key)
+        let key = request.key
         if !request.isCheck, !request.call.isDryRun, let earlier = known[key] {
             guard earlier.contentHash == request.prepared.pending.event.contentHash else {
                 outcomes.append(.conflict)
@@ -63,7 +48,7 @@ struct AdmissionDecisions {
             verdict = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
         }
         finish(verdict, request, tokens, reserving: keeps ? taken : nil)
-        if keeps, let made = reservations.last, case .allowed = verdict { known[key] = made }
+        if keeps, let made = made.reservations.last, case .allowed = verdict { known[key] = made }
     }
 
     private mutating func finish(
@@ -76,39 +61,9 @@ struct AdmissionDecisions {
         case .refused(let violations):
             outcomes.append(.refused(violations))
         case .allowed(let touched):
-            let made = taken.map { reserve(request, $0, tokens) }
-            outcomes.append(.allowed(reservation: made, touched, maximumOutputTokens: tokens))
+            let reservation = taken.map { made.add(request, holding: $0, tokens) }
+            outcomes.append(.allowed(reservation: reservation, touched, maximumOutputTokens: tokens))
         }
-    }
-
-    private mutating func reserve(_ request: AdmissionRequest, _ taken: [CallHold], _ tokens: Int64?) -> Reservation {
-        let event = request.prepared.pending.event
-        let reservation = Reservation(
-            tenantID: request.tenant.id,
-            id: ReservationID(rawValue: ids.next()),
-            source: event.source,
-            admissionID: event.id,
-            eventType: event.type,
-            subject: event.subject,
-            createdAt: request.createdAt,
-            expiresAt: request.expiresAt,
-            suspenseEndsAt: request.suspenseEndsAt,
-            maximumOutputTokens: tokens,
-            contentHash: event.contentHash,
-            use: ReservedUse(
-                model: event.usage.model,
-                feature: event.usage.feature,
-                dataClass: event.property("data_class")?.text
-            )
-        )
-        reservations.append(reservation)
-        keys.append(request.key)
-        let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
-        // Two limits on charges hold quantities in rows of their own, but one limit's two windows may share none.
-        for hold in taken {
-            holds += hold.frees.map { ReservationHold(reservation: name, row: $0.row, amount: $0.amount) }
-        }
-        return reservation
     }
 
     /// The greatest number of output tokens, below what was asked and not below the call's minimum, that every limit

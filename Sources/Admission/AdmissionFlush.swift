@@ -19,7 +19,7 @@ struct AdmissionRequest: Sendable {
     var isCheck = false
 
     var tenant: TenantSnapshot { prepared.tenant }
-    var key: PostgresUUID { prepared.pending.event.key.postgres }
+    var key: AdmissionKey { AdmissionKey(tenant.id, prepared.pending.event.key.postgres) }
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 }
 
@@ -41,17 +41,17 @@ struct NothingAdmitted: Error {
     let outcomes: [AdmissionOutcome]
 }
 
-/// Calls that are decided together, in one transaction of two round trips: the first locks every row that they touch,
-/// in the order in which everybody does; then each call is decided after the other by pure rules, and what they take is
-/// written with the commit.
+/// Calls that are decided together, in one transaction: at once where all of them are admitted (`admitAll`), and
+/// otherwise one after the other by pure rules, on rows that are locked in the order in which everybody does.
 struct AdmissionFlush: Sendable {
     let requests: [AdmissionRequest]
     let policy: LimitPolicy
     let now: Instant
 
-    private var shared: CatalogSnapshot { requests.first?.prepared.shared ?? .empty }
+    var shared: CatalogSnapshot { requests.first?.prepared.shared ?? .empty }
 
-    /// Runs in its transaction. A key that another transaction admits at the same moment fails it as a whole by
+    /// Decides one call after the other in two round trips: the first locks the rows, the second writes and commits. A key
+    /// that another transaction admits at the same moment fails it as a whole by
     /// `reservation_identity`; the caller tries it again, and it finds that admission.
     /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(
@@ -64,7 +64,10 @@ struct AdmissionFlush: Sendable {
         let results = try transaction.pipeline([
             LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates),
             TenantLedger.versions(of: Set(requests.map(\.tenant.id)).sorted()), CatalogVersion.current,
-            ReservationStore.existing(tenants: requests.map(\.tenant.id), keys: requests.map(\.key)),
+            ReservationStore.existing(
+                tenants: requests.map(\.tenant.id),
+                keys: requests.map(\.prepared.pending.event.key.postgres)
+            ),
         ])
         try checkVersions(tenants: results[2], shared: results[3])
         let existing = try results[4].map(ReservationStore.decodeKeyed)
@@ -79,22 +82,21 @@ struct AdmissionFlush: Sendable {
             try decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
         let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared, in: transaction)
-        guard !decisions.reservations.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
+        guard !decisions.made.reservations.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
-        enqueue(decisions, states, in: transaction)
+        enqueue(decisions, rows.holding(states.held), states, in: transaction)
         try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
         return decisions.outcomes
     }
 
     private func enqueue(
         _ decisions: AdmissionDecisions,
+        _ held: [LimitChange],
         _ states: AdmissionStates,
         in transaction: borrowing Transaction
     ) {
-        if !states.held.isEmpty {
-            transaction.enqueue(LimitStateStore.hold(Array(states.held.keys), Array(states.held.values)))
-        }
+        if !held.isEmpty { transaction.enqueue(LimitStateStore.hold(held)) }
         if !states.computed.isEmpty {
             let rows = Array(states.computed.keys)
             transaction.enqueue(
@@ -106,12 +108,11 @@ struct AdmissionFlush: Sendable {
             )
         }
         if !states.moved.isEmpty { transaction.enqueue(RateStateStore.set(states.moved)) }
-        guard !decisions.reservations.isEmpty else { return }
-        transaction.enqueue(ReservationStore.insert(decisions.reservations, keys: decisions.keys))
-        if !decisions.holds.isEmpty { transaction.enqueue(ReservationStore.insert(decisions.holds)) }
+        if !decisions.made.reservations.isEmpty { transaction.enqueue(decisions.made.insert) }
     }
 
-    private func checkVersions(tenants: PostgresResult, shared current: PostgresResult) throws {
+    /// - Throws: `StaleCatalog` where the calls were prepared with another version than is in force.
+    func checkVersions(tenants: PostgresResult, shared current: PostgresResult) throws {
         let versions = try tenants.map { row throws(PostgresError) in
             (try row.next(TenantID.self), try row.next(Int64.self))
         }
@@ -154,15 +155,31 @@ private struct LockedRows {
                     break
                 }
                 guard seen.insert(hold.row).inserted else { continue }
-                changes.append(
-                    LimitChange(
-                        row: hold.row,
-                        windowEnd: hold.windowEnd,
-                        amount: hold.limit.amount,
-                        revision: hold.limit.revision
-                    )
-                )
+                changes.append(LimitChange(hold))
             }
         }
+    }
+
+    /// The changes of those rows that come to hold more.
+    func holding(_ amounts: [LimitRow: FixedDecimal]) -> [LimitChange] {
+        guard !amounts.isEmpty else { return [] }
+        return changes.compactMap { change in
+            guard let amount = amounts[change.row] else { return nil }
+            var change = change
+            change.held = amount
+            return change
+        }
+    }
+}
+
+extension LimitChange {
+    /// Of the row that the hold is of; it adds nothing yet.
+    init(_ hold: CallHold) {
+        self.init(
+            row: hold.row,
+            windowEnd: hold.windowEnd,
+            amount: hold.limit.amount,
+            revision: hold.limit.revision
+        )
     }
 }

@@ -28,20 +28,12 @@ final class AdmissionLane: Sendable {
     private let state = Mutex(State())
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
-    private let decide:
-        @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws -> [AdmissionOutcome]
+    private let decider: AdmissionDecider
 
-    /// - Parameters:
-    ///   - patience: how long a call waits for its decision.
-    ///   - decide: decides calls in one transaction; it asks whether anybody still waits for one.
-    init(
-        patience: Duration,
-        decide:
-            @escaping @Sendable ([AdmissionRequest], @escaping @Sendable (Int) -> Bool) async throws ->
-            [AdmissionOutcome]
-    ) {
+    /// - Parameter patience: how long a call waits for its decision.
+    init(patience: Duration, decider: AdmissionDecider) {
         self.patience = patience
-        self.decide = decide
+        self.decider = decider
         (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -110,21 +102,26 @@ final class AdmissionLane: Sendable {
                 if isEmpty { return }
                 continue
             }
-            await decide(batch)
+            let likely = decider.likelyAdmitted(batch.map(\.request))
+            await decide(zip(batch, likely).filter(\.1).map(\.0), atOnce: true)
+            await decide(zip(batch, likely).filter { !$0.1 }.map(\.0), atOnce: false)
         }
     }
 
-    private func decide(_ batch: [Waiting]) async {
+    private func decide(_ batch: [Waiting], atOnce: Bool) async {
+        guard !batch.isEmpty else { return }
         do {
-            let outcomes = try await decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
+            let outcomes = try await decider.decide(batch.map(\.request), atOnce: atOnce) {
+                batch[$0].ticket.isAbandoned
+            }
             // Where nobody waits any more the reservation stays: whoever asks again under its id gets it, and otherwise
             // it expires.
             for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
         } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
-            await decide(Array(batch[..<middle]))
-            await decide(Array(batch[middle...]))
+            await decide(Array(batch[..<middle]), atOnce: atOnce)
+            await decide(Array(batch[middle...]), atOnce: atOnce)
         } catch {
             for waiting in batch { waiting.ticket.finish(.failure(error)) }
         }

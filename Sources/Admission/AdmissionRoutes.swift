@@ -35,11 +35,11 @@ package struct AdmissionRoutes: Sendable {
         try request.query().finish()
         let input = try AdmissionInput(request.json(), attribution: context.principal.attribution)
         let bodies = try await decide(input.calls, context, isArray: input.isArray)
-        if input.isArray { return try .json(AdmissionBatchBody(data: bodies)) }
+        if input.isArray { return .json { $0.object { $0.array("data", bodies) { $1.write(to: &$0) } } } }
         guard let body = bodies.first else { throw Problem.validationFailed([]) }
         guard body.reason != "admission_conflict" else { throw Problem.admissionConflict }
         guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
-        var answer = try Answer.json(body)
+        var answer = Answer.json { body.write(to: &$0) }
         for field in body.rateFields { answer.headers.append(field) }
         return answer
     }
@@ -89,7 +89,7 @@ package struct AdmissionRoutes: Sendable {
         let shared = catalog.current
         return answers.map { answer in
             let body = AdmissionBody(answer, for: context.principal, catalog: shared)
-            AdmissionMetrics.count(body.reason ?? "allowed")
+            AdmissionMetrics.count(body.reason)
             return body
         }
     }
@@ -171,11 +171,6 @@ package struct AdmissionRoutes: Sendable {
         }
         return found
     }
-}
-
-/// Several calls' answers, in the order of the calls.
-private struct AdmissionBatchBody: Encodable {
-    let data: [AdmissionBody]
 }
 
 /// A reservation as it is read.

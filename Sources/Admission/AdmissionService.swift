@@ -47,36 +47,10 @@ package final class AdmissionService: Service {
         let calls = CallPreparation(ingest)
         self.calls = calls
         reading = DeadlineWork(patience: .milliseconds(limits.deadlineMilliseconds))
-        let told = ReachedLimits()
+        let decider = AdmissionDecider(pool: pool, policy: calls.limits, clock: clock)
         lanes = (0..<limits.lanes).map { _ in
-            AdmissionLane(patience: .milliseconds(limits.deadlineMilliseconds)) { requests, isAbandoned in
-                let flush = AdmissionFlush(requests: requests, policy: calls.limits, now: clock.now())
-                return try await Self.decided(flush, told, pool, isAbandoned: isAbandoned)
-            }
+            AdmissionLane(patience: .milliseconds(limits.deadlineMilliseconds), decider: decider)
         }
-    }
-
-    /// Decides in one transaction, and once more where another one has taken a key of the calls meanwhile.
-    private static func decided(
-        _ flush: AdmissionFlush,
-        _ told: ReachedLimits,
-        _ pool: PostgresPool,
-        isAbandoned: @Sendable (Int) -> Bool
-    ) async throws -> [AdmissionOutcome] {
-        for attempt in 1... {
-            do {
-                return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                    try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
-                }
-            } catch let nothing as NothingAdmitted {
-                return nothing.outcomes
-            } catch let error as PostgresError
-                where error.constraint == "reservation_identity" && attempt < attempts
-            {
-                continue
-            }
-        }
-        throw AdmissionRefusal.catalogBusy
     }
 
     package func run() async throws {
@@ -116,15 +90,21 @@ package final class AdmissionService: Service {
         isArray: Bool,
         isCheck: Bool
     ) async throws -> [Answer] {
-        let ticketed = try await prepareInTime(
+        let entries = try await prepareInTime(
             asked,
             boundTo: principal.tenantID,
             isArray: isArray,
             isCheck: isCheck
         )
+        if entries.count == 1 {
+            switch entries[0] {
+            case .ready(let request): return [try await decide(request, boundTo: principal.tenantID)]
+            case .answered(let answer): return [answer]
+            }
+        }
         return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
             var answers: [Answer?] = Array(repeating: nil, count: asked.count)
-            for (index, entry) in ticketed.enumerated() {
+            for (index, entry) in entries.enumerated() {
                 switch entry {
                 case .ready(let request):
                     group.addTask { [self] in (index, try await decide(request, boundTo: principal.tenantID)) }
@@ -298,9 +278,19 @@ enum AdmissionMetrics {
     /// A call that was answered by failure policy.
     static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }
 
-    /// - Parameter result: `allowed`, or the reason of a refusal.
-    static func count(_ result: String) {
-        Counter(label: "turnpike_admissions_total", dimensions: [("result", result)]).increment()
+    private static let allowed = counter("allowed")
+    private static let refused = Dictionary(
+        uniqueKeysWithValues: AdmissionBody.reasons.map { ($0, counter($0)) }
+    )
+
+    private static func counter(_ result: String) -> Counter {
+        Counter(label: "turnpike_admissions_total", dimensions: [("result", result)])
+    }
+
+    /// - Parameter reason: why it is refused; nil where it is allowed.
+    static func count(_ reason: String?) {
+        guard let reason else { return allowed.increment() }
+        refused[reason]?.increment()
     }
 }
 

@@ -5,7 +5,7 @@ import Usage
 
 /// Why a limit refuses a call.
 struct LimitViolation: Sendable {
-    enum Reason: String, Sendable {
+    enum Reason: String, Sendable, CaseIterable {
         case quotaExceeded = "quota_exceeded"
         case budgetExceeded = "budget_exceeded"
         case spendCapExceeded = "spend_cap_exceeded"

@@ -48,13 +48,11 @@ struct ReservationClosing: Sendable {
             _ = try TenantLedger.lock(tenant.id, in: transaction)
             let names = reservations.map { TenantReservation(tenant: tenant.id, id: $0) }
             let closings = Dictionary(names.map { ($0, status) }) { first, _ in first }
-            let closed = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeName)
+            let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
+            let closed = Set(held.map(\.reservation))
             guard !closed.isEmpty else { return [] }
             var tally = LimitTally()
-            for hold in try transaction.query(ReservationStore.holds(of: closed), ReservationStore.decodeHold) {
-                try tally.release(hold.amount, of: hold.row, by: tenant)
-            }
-            transaction.enqueue(ReservationStore.deleteHolds(of: closed))
+            for hold in held.compactMap(\.hold) { try tally.release(hold.amount, of: hold.row, by: tenant) }
             let alerts = try tally.write(surroundings, in: transaction) + closed.compactMap { alert($0.id, tenant) }
             try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
             return Set(closed.map(\.id))

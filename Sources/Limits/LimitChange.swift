@@ -1,11 +1,13 @@
 package import BillingCore
 
-/// What a transaction that counts usage changes in one row of `limit_state`.
+/// What a transaction that counts usage or admits calls changes in one row of `limit_state`.
 package struct LimitChange: Sendable {
     package let row: LimitRow
     package let windowEnd: Instant
     /// Added to `used`; negative when usage is voided.
     package var used = FixedDecimal.zero
+    /// Added to `held`: what is admitted.
+    package var held = FixedDecimal.zero
     /// Taken off `held`: what reservations held of the row and were settled.
     package var released = FixedDecimal.zero
     /// Added to `overshoot`, which never falls below zero: use that no reservation held, or less of a voided one.

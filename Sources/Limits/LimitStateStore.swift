@@ -5,17 +5,28 @@ package import Postgres
 /// All SQL over `limit_state`. Statements that lock several rows take them in one order: the operator's after all
 /// tenants', because everybody wants those, then by key.
 package enum LimitStateStore {
-    /// Counts usage, making the rows that do not exist yet, and answers each row's new state. The amount in force comes
-    /// with it: a newer definition replaces the row's, and what it leaves above the limit is overshoot.
+    /// Counts usage and frees what reservations held, making the rows that do not exist yet, and answers each row's new
+    /// state. The amount in force comes with it: a newer definition replaces the row's, and what it leaves above the
+    /// limit is overshoot.
     package static func count(_ changes: [LimitChange]) -> SQL {
+        change(changes, held: changes.map(\.released), "state.held - excluded.held")
+    }
+
+    /// The same, but adds to what is held.
+    package static func hold(_ changes: [LimitChange]) -> SQL {
+        change(changes, held: changes.map(\.held), "state.held + excluded.held")
+    }
+
+    /// - Parameter sum: what is held then.
+    private static func change(_ changes: [LimitChange], held: [FixedDecimal], _ sum: SQL) -> SQL {
         """
-        \(rows(changes))
+        \(rows(changes, held: held))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = state.used + excluded.used, held = state.held - excluded.held,
+        SET used = state.used + excluded.used, held = \(sum),
             overshoot = greatest(
                 0, state.overshoot + excluded.overshoot,
                 CASE WHEN excluded.limit_revision > state.limit_revision
-                    THEN state.used + excluded.used + state.held - excluded.held - excluded.limit_amount
+                    THEN state.used + excluded.used + \(sum) - excluded.limit_amount
                 END
             ),
             limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
@@ -28,7 +39,7 @@ package enum LimitStateStore {
     /// Sets what the windows' rows have used, whatever it was.
     package static func replaceUse(_ changes: [LimitChange]) -> SQL {
         """
-        \(rows(changes))
+        \(rows(changes, held: changes.map { _ in .zero }))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
         SET used = excluded.used, overshoot = greatest(0, state.overshoot + excluded.used - state.used),
             limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
@@ -36,7 +47,7 @@ package enum LimitStateStore {
         """
     }
 
-    private static func rows(_ changes: [LimitChange]) -> SQL {
+    private static func rows(_ changes: [LimitChange], held: [FixedDecimal]) -> SQL {
         let columns = LimitRowColumns(changes.lazy.map(\.row))
         return """
             INSERT INTO limit_state AS state (
@@ -48,7 +59,7 @@ package enum LimitStateStore {
             FROM unnest(
                 \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
                 \(columns.windowStarts)::timestamptz[], \(changes.map(\.windowEnd))::timestamptz[],
-                \(changes.map(\.used))::numeric[], \(changes.map(\.released))::numeric[],
+                \(changes.map(\.used))::numeric[], \(held)::numeric[],
                 \(changes.map(\.overshoot))::numeric[], \(changes.map(\.amount))::numeric[],
                 \(changes.map(\.revision))::bigint[]
             ) AS changed (
@@ -65,21 +76,6 @@ package enum LimitStateStore {
         state.tenant_id, state.limit_id, state.scope_value, state.window_start, state.window_end, state.used,
             state.held, state.overshoot, state.limit_amount, state.limit_revision, state.thresholds_fired
         """
-    }
-
-    /// Adds holds to rows that the transaction has locked by `count`.
-    package static func hold(_ rows: [LimitRow], _ amounts: [FixedDecimal]) -> SQL {
-        let columns = LimitRowColumns(rows)
-        return """
-            UPDATE limit_state AS state
-            SET held = state.held + added.amount
-            FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(amounts)::numeric[]
-            ) AS added (tenant_id, limit_id, scope_value, window_start, amount)
-            WHERE state.tenant_id = added.tenant_id AND state.limit_id = added.limit_id
-                AND state.scope_value = added.scope_value AND state.window_start = added.window_start
-            """
     }
 
     /// Says what a money row holds, worked out anew from what is used and held under it, in rows that the transaction

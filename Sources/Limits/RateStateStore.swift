@@ -18,6 +18,25 @@ package enum RateStateStore {
             """
     }
 
+    /// Moves the arrival times by so many microseconds each, from the present on where they lie in the past, and answers
+    /// what they are then.
+    package static func advance(_ durations: [LimitRow: FixedDecimal], at now: Instant) -> SQL {
+        let columns = LimitRowColumns(durations.keys)
+        let present = FixedDecimal(now.microseconds)
+        return """
+            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival)
+            SELECT tenant_id, limit_id, scope_value, \(present)::numeric + duration
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(Array(durations.values))::numeric[]
+            ) AS taken (tenant_id, limit_id, scope_value, duration)
+            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+            ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
+            SET arrival = excluded.arrival + greatest(0, state.arrival - \(present)::numeric)
+            RETURNING state.tenant_id, state.limit_id, state.scope_value, state.arrival
+            """
+    }
+
     /// Writes the arrival times of locked rows.
     package static func set(_ arrivals: [LimitRow: FixedDecimal]) -> SQL {
         let columns = LimitRowColumns(arrivals.keys)

@@ -45,6 +45,13 @@ package struct Answer: Sendable {
         return answer
     }
 
+    /// JSON that is written as it stands.
+    package static func json(_ write: (inout JSONWriter) -> Void) -> Answer {
+        var writer = JSONWriter()
+        write(&writer)
+        return Answer(contentType: "application/json", bytes: writer.bytes)
+    }
+
     /// 201 with the new resource and where it is.
     package static func created(_ value: some Encodable, location: String, revision: Int64? = nil) throws -> Answer {
         var answer = try json(value, status: .created, revision: revision)

@@ -1,3 +1,5 @@
+import Synchronization
+
 extension JSONValue {
     /// The tree of a response body. Property names become snake case and are sorted; an absent optional is an
     /// explicit `null`; the keys of a `[String: ...]` dictionary stay as they are; decimals, instants and
@@ -228,7 +230,19 @@ private struct LeafContainer: SingleValueEncodingContainer {
 
 /// `unitAmount` -> `unit_amount`, `instanceURL` -> `instance_url`.
 enum SnakeCase {
+    /// The names of properties, of which there are few; they are converted for every answer.
+    private static let known = Mutex<[String: String]>([:])
+
     static func converted(_ name: String) -> String {
+        known.withLock { known in
+            if let converted = known[name] { return converted }
+            let converted = convert(name)
+            known[name] = converted
+            return converted
+        }
+    }
+
+    private static func convert(_ name: String) -> String {
         let characters = Array(name)
         guard characters.contains(where: \.isUppercase) else { return name }
         var result = ""

@@ -42,12 +42,12 @@ extension GenericCellRate {
         let present = FixedDecimal(now.microseconds)
         let from = max(arrival ?? present, present)
         let allowed = try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
-        let tolerance = try microseconds(of: max(.one, allowed))
-        let until = try from.adding(microseconds(of: units))
+        let tolerance = try duration(of: max(.one, allowed))
+        let until = try from.adding(duration(of: units))
         let ahead = try until.subtracting(present)
         guard ahead <= tolerance else {
             let remaining = try wholeUnits(in: tolerance.subtracting(from.subtracting(present)))
-            guard try microseconds(of: units) <= tolerance else {
+            guard try duration(of: units) <= tolerance else {
                 return .refused(retryAfterMicroseconds: nil, remaining: remaining)
             }
             return .refused(retryAfterMicroseconds: try ahead.subtracting(tolerance).ceiling, remaining: remaining)
@@ -55,8 +55,8 @@ extension GenericCellRate {
         return .allowed(arrival: until, remaining: try wholeUnits(in: tolerance.subtracting(ahead)))
     }
 
-    /// How long so many units take at the steady pace, rounded up.
-    private func microseconds(of units: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+    /// How many microseconds so many units take at the steady pace, rounded up.
+    package func duration(of units: FixedDecimal) throws(DecimalError) -> FixedDecimal {
         let (product, overflow) = units.unscaled.multipliedReportingOverflow(by: Int128(periodMicroseconds))
         guard !overflow else { throw .outOfRange }
         let (quotient, remainder) = product.quotientAndRemainder(dividingBy: Int128(limit))

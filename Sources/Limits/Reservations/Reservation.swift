@@ -89,14 +89,12 @@ package struct TenantReservation: Sendable, Hashable {
     }
 }
 
-/// So much of one row of `limit_state`, held by one reservation.
+/// So much of one row of `limit_state`, which may be the operator's, held by a reservation.
 package struct ReservationHold: Sendable, Hashable {
-    package let reservation: TenantReservation
     package let row: LimitRow
     package let amount: FixedDecimal
 
-    package init(reservation: TenantReservation, row: LimitRow, amount: FixedDecimal) {
-        self.reservation = reservation
+    package init(row: LimitRow, amount: FixedDecimal) {
         self.row = row
         self.amount = amount
     }

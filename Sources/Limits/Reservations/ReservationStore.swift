@@ -1,17 +1,23 @@
 package import BillingCore
 import Catalog
 package import Postgres
+import Web
 
-/// All SQL over `reservation` and `reservation_hold`. A reservation's row is locked before the limits it holds.
+/// All SQL over `reservation`. A reservation's row is locked before the limits it holds, except by the transaction that
+/// makes it.
 package enum ReservationStore {
-    /// Inserts reservations. A key that another transaction took meanwhile fails the statement, and with it the
-    /// transaction: see `reservation_identity`.
+    /// Inserts reservations with what each holds. A key that another transaction took fails the statement, and with it
+    /// the transaction: see `reservation_identity`.
     /// - Parameter keys: 128 bits of SHA-256 over source and id.
-    package static func insert(_ reservations: [Reservation], keys: [PostgresUUID]) -> SQL {
+    package static func insert(
+        _ reservations: [Reservation],
+        keys: [PostgresUUID],
+        holds: [[ReservationHold]]
+    ) -> SQL {
         """
         INSERT INTO reservation (
             tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject, status,
-            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class
+            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, holds
         )
         SELECT unnest(\(reservations.map(\.tenantID))::bigint[]), unnest(\(reservations.map(\.id))::uuid[]),
             unnest(\(keys)::uuid[]), unnest(\(reservations.map(\.contentHash))::bigint[]),
@@ -22,21 +28,8 @@ package enum ReservationStore {
             unnest(\(reservations.map(\.suspenseEndsAt))::timestamptz[]),
             unnest(\(reservations.map(\.maximumOutputTokens))::bigint[]),
             unnest(\(reservations.map(\.use.model))::text[]), unnest(\(reservations.map(\.use.feature))::text[]),
-            unnest(\(reservations.map(\.use.dataClass))::text[])
+            unnest(\(reservations.map(\.use.dataClass))::text[]), unnest(\(holds.map(\.json))::text[])::jsonb
         """
-    }
-
-    package static func insert(_ holds: [ReservationHold]) -> SQL {
-        let columns = LimitRowColumns(holds.map(\.row))
-        return """
-            INSERT INTO reservation_hold (
-                tenant_id, reservation_id, limit_tenant_id, limit_id, scope_value, window_start, amount
-            )
-            SELECT unnest(\(holds.map(\.reservation.tenant))::bigint[]),
-                unnest(\(holds.map(\.reservation.id))::uuid[]), unnest(\(columns.tenants)::bigint[]),
-                unnest(\(columns.limits)::bigint[]), unnest(\(columns.scopeValues)::text[]),
-                unnest(\(columns.windowStarts)::timestamptz[]), unnest(\(holds.map(\.amount))::numeric[])
-            """
     }
 
     /// The reservations that admissions with these keys made before. Rows decode with `decodeKeyed`.
@@ -75,21 +68,26 @@ package enum ReservationStore {
         """
     }
 
-    /// Closes the reservations that are still held, and answers which those are. `held` locks one and leaves it, for an
-    /// event that settles a part of it.
+    /// Closes the reservations that are still held, and answers which those are with what each holds, in rows that
+    /// decode with `decodeHold`. `held` locks one and leaves it, for an event that settles a part of it.
     package static func close(_ closings: [TenantReservation: ReservationStatus], at now: Instant) -> SQL {
         let sorted = closings.sorted { ($0.key.tenant, $0.key.id) < ($1.key.tenant, $1.key.id) }
         return """
-            UPDATE reservation
-            SET status = closing.status,
-                closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END
-            FROM unnest(
-                \(sorted.map(\.key.tenant))::bigint[], \(sorted.map(\.key.id))::uuid[],
-                \(sorted.map(\.value))::text[]
-            ) AS closing (tenant_id, reservation_id, status)
-            WHERE reservation.tenant_id = closing.tenant_id
-                AND reservation.reservation_id = closing.reservation_id AND reservation.status = 'held'
-            RETURNING reservation.tenant_id, reservation.reservation_id
+            WITH closed AS (
+                UPDATE reservation
+                SET status = closing.status,
+                    closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END
+                FROM unnest(
+                    \(sorted.map(\.key.tenant))::bigint[], \(sorted.map(\.key.id))::uuid[],
+                    \(sorted.map(\.value))::text[]
+                ) AS closing (tenant_id, reservation_id, status)
+                WHERE reservation.tenant_id = closing.tenant_id
+                    AND reservation.reservation_id = closing.reservation_id AND reservation.status = 'held'
+                RETURNING reservation.tenant_id, reservation.reservation_id, reservation.holds
+            )
+            SELECT closed.tenant_id, closed.reservation_id, \(holdColumns)
+            FROM closed
+            LEFT JOIN LATERAL jsonb_array_elements(closed.holds) AS hold ON true
             """
     }
 
@@ -119,44 +117,16 @@ package enum ReservationStore {
         """
     }
 
-    /// What locked reservations hold. Rows decode with `decodeHold`.
-    package static func holds(of reservations: [TenantReservation]) -> SQL {
-        """
-        SELECT hold.tenant_id, hold.reservation_id, hold.limit_tenant_id, hold.limit_id, hold.scope_value,
-            hold.window_start, hold.amount
-        FROM unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
-            AS wanted (tenant_id, reservation_id)
-        JOIN reservation_hold AS hold
-            ON hold.tenant_id = wanted.tenant_id AND hold.reservation_id = wanted.reservation_id
-        """
-    }
-
-    /// Forgets what closed reservations held.
-    package static func deleteHolds(of reservations: [TenantReservation]) -> SQL {
-        """
-        DELETE FROM reservation_hold AS hold
-        USING unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
-            AS closed (tenant_id, reservation_id)
-        WHERE hold.tenant_id = closed.tenant_id AND hold.reservation_id = closed.reservation_id
-        """
-    }
-
-    /// Says how much is left of holds that were settled in part.
-    package static func setAmounts(_ holds: [ReservationHold]) -> SQL {
-        let columns = LimitRowColumns(holds.map(\.row))
+    /// Says what is left of the holds of reservations that were settled in part.
+    package static func setHolds(_ holds: [TenantReservation: [ReservationHold]]) -> SQL {
+        let names = Array(holds.keys)
         return """
-            UPDATE reservation_hold AS hold
-            SET amount = rest.amount
+            UPDATE reservation
+            SET holds = rest.holds::jsonb
             FROM unnest(
-                \(holds.map(\.reservation.tenant))::bigint[], \(holds.map(\.reservation.id))::uuid[],
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(holds.map(\.amount))::numeric[]
-            ) AS rest (
-                tenant_id, reservation_id, limit_tenant_id, limit_id, scope_value, window_start, amount
-            )
-            WHERE hold.tenant_id = rest.tenant_id AND hold.reservation_id = rest.reservation_id
-                AND hold.limit_tenant_id = rest.limit_tenant_id AND hold.limit_id = rest.limit_id
-                AND hold.scope_value = rest.scope_value AND hold.window_start = rest.window_start
+                \(names.map(\.tenant))::bigint[], \(names.map(\.id))::uuid[], \(holds.values.map(\.json))::text[]
+            ) AS rest (tenant_id, reservation_id, holds)
+            WHERE reservation.tenant_id = rest.tenant_id AND reservation.reservation_id = rest.reservation_id
             """
     }
 
@@ -178,16 +148,25 @@ package enum ReservationStore {
             )
         ) AS state
         FULL JOIN (
-            SELECT limit_id, scope_value, window_start, sum(amount) AS amount
-            FROM reservation_hold
-            WHERE limit_tenant_id = \(tenant) AND (\(tenant) = 0 OR tenant_id = \(tenant))
-            GROUP BY limit_id, scope_value, window_start
+            SELECT held.limit_id, held.scope_value, held.window_start, sum(held.amount) AS amount
+            FROM reservation
+            CROSS JOIN LATERAL jsonb_array_elements(reservation.holds) AS hold
+            CROSS JOIN LATERAL (SELECT \(holdColumns)) AS held
+            WHERE reservation.status = 'held' AND held.limit_tenant_id = \(tenant)
+                AND (\(tenant) = 0 OR reservation.tenant_id = \(tenant))
+            GROUP BY held.limit_id, held.scope_value, held.window_start
         ) AS holds USING (limit_id, scope_value, window_start)
         WHERE coalesce(state.held, 0) <> coalesce(holds.amount, 0)
         ORDER BY limit_id, scope_value, window_start
         LIMIT 1000
         """
     }
+
+    /// The parts of one element `hold` of `holds`.
+    private static let holdColumns: SQL = """
+        (hold->>0)::bigint AS limit_tenant_id, (hold->>1)::bigint AS limit_id, hold->>2 AS scope_value,
+            (hold->>3)::timestamptz AS window_start, (hold->>4)::numeric(38,12) AS amount
+        """
 
     private static let columns: SQL = """
         reservation.tenant_id, reservation.reservation_id, reservation.source, reservation.admission_id,
@@ -224,25 +203,36 @@ package enum ReservationStore {
         (try row.next(), try decode(&row))
     }
 
-    /// Decodes what `close` answers.
+    /// Decodes what `close` answers: one of the holds of a reservation, nil where it has none.
     @Sendable
-    package static func decodeName(_ row: inout PostgresRow) throws(PostgresError) -> TenantReservation {
-        TenantReservation(tenant: try row.next(), id: try row.next())
-    }
-
-    @Sendable
-    package static func decodeHold(_ row: inout PostgresRow) throws(PostgresError) -> ReservationHold {
-        ReservationHold(
-            reservation: TenantReservation(tenant: try row.next(), id: try row.next()),
-            row: LimitRow(
-                tenant: try row.next(),
-                limit: try row.next(),
-                scopeValue: try row.next(),
-                windowStart: try row.next()
-            ),
-            amount: try row.next()
+    package static func decodeHold(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (reservation: TenantReservation, hold: ReservationHold?) {
+        let reservation = TenantReservation(tenant: try row.next(), id: try row.next())
+        guard let tenant = try row.next(TenantID?.self) else { return (reservation, nil) }
+        let held = LimitRow(
+            tenant: tenant,
+            limit: try row.next(),
+            scopeValue: try row.next(),
+            windowStart: try row.next()
         )
+        return (reservation, ReservationHold(row: held, amount: try row.next()))
     }
 }
 
 extension ReservationStatus: PostgresConvertible {}
+
+extension [ReservationHold] {
+    /// As the column `holds` has them.
+    fileprivate var json: String {
+        var bytes = [UInt8(ascii: "[")]
+        for hold in self {
+            if bytes.count > 1 { bytes.append(UInt8(ascii: ",")) }
+            bytes.append(contentsOf: "[\(hold.row.tenant.rawValue),\(hold.row.limit.rawValue),".utf8)
+            JSONValue.writeString(hold.row.scopeValue, to: &bytes)
+            bytes.append(contentsOf: ",\"\(hold.row.windowStart)\",\"\(hold.amount)\"]".utf8)
+        }
+        bytes.append(UInt8(ascii: "]"))
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -27,15 +27,13 @@ struct Settlements {
                 closings[reservation] = .held
             }
         }
-        let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeName)
-        guard !held.isEmpty else { return }
-        for reservation in held { holds[reservation] = [:] }
-        for hold in try transaction.query(ReservationStore.holds(of: held), ReservationStore.decodeHold) {
-            holds[hold.reservation]?[hold.row] = hold.amount
+        let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
+        for (reservation, hold) in held {
+            var amounts = holds[reservation] ?? [:]
+            if let hold { amounts[hold.row] = hold.amount }
+            holds[reservation] = amounts
+            if closings[reservation] == .held { partly.insert(reservation) }
         }
-        let closed = held.filter { closings[$0] == .settled }
-        if !closed.isEmpty { transaction.enqueue(ReservationStore.deleteHolds(of: closed)) }
-        partly = Set(held).subtracting(closed)
     }
 
     /// What a use frees of a row that it counts in.
@@ -57,9 +55,11 @@ struct Settlements {
 
     /// Writes how much is left of reservations that were settled in part.
     func enqueue(in transaction: borrowing Transaction) {
-        let rest = partly.flatMap { reservation in
-            (holds[reservation] ?? [:]).map { ReservationHold(reservation: reservation, row: $0.key, amount: $0.value) }
+        guard !partly.isEmpty else { return }
+        var rest: [TenantReservation: [ReservationHold]] = [:]
+        for reservation in partly {
+            rest[reservation] = (holds[reservation] ?? [:]).map { ReservationHold(row: $0.key, amount: $0.value) }
         }
-        if !rest.isEmpty { transaction.enqueue(ReservationStore.setAmounts(rest)) }
+        transaction.enqueue(ReservationStore.setHolds(rest))
     }
 }

@@ -1,0 +1,115 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+import Usage
+
+/// Not all of a flush is admitted, or somebody waits no more: everything is rolled back, to be decided one call after
+/// the other.
+struct NotAllAdmitted: Error {
+    /// The rows that refused a call.
+    let refusing: Set<LimitRow>
+}
+
+extension AdmissionRequest {
+    /// Whether what it takes is known before anybody has looked: amounts of limits and units of rates, and no fewer of
+    /// them whatever is left.
+    var canBeTakenAtOnce: Bool {
+        guard !isCheck, !call.isDryRun else { return false }
+        return holds.allSatisfy { hold in
+            switch hold.take {
+            case .amount, .rate: true
+            case .tiers, .unpriced: false
+            }
+        }
+    }
+}
+
+extension AdmissionFlush {
+    /// Takes all that the calls ask for and makes their reservations, in one round trip, and looks then whether every
+    /// limit admits that; the second round trip commits. Each row is written once. For calls that
+    /// `canBeTakenAtOnce`, each under another key.
+    /// - Throws: `NotAllAdmitted`; `StaleCatalog`; `PostgresError`, by `reservation_identity` where a call was admitted
+    ///   before; `DecimalError` when a sum leaves its range.
+    func admitAll(
+        isAbandoned: (Int) -> Bool,
+        in transaction: borrowing Transaction
+    ) throws -> [AdmissionOutcome] {
+        let takings = try Takings(requests)
+        var made = NewReservations(ids: policy.ids)
+        let reservations = requests.map { made.add($0, holding: $0.holds, $0.outputTokens) }
+        let tenants = Set(requests.map(\.tenant.id)).sorted()
+        var statements = [TenantLedger.versions(of: tenants), CatalogVersion.current, made.insert]
+        // Versions are read behind the locks of limits.
+        if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
+        if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
+        var results = try transaction.pipeline(statements)[...]
+        let counted = takings.changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode)
+        let moved = takings.rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
+        try checkVersions(tenants: results.removeFirst(), shared: results.removeFirst())
+        guard !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted(refusing: []) }
+        return try outcomes(reservations, with: takings.before(counted, moved))
+    }
+
+    private func outcomes(
+        _ reservations: [Reservation],
+        with before: AdmissionStates
+    ) throws -> [AdmissionOutcome] {
+        var states = before
+        return try zip(requests, reservations).map { request, reservation in
+            switch try states.decide(request.holds, criticality: request.call.criticality, at: now, keeps: true) {
+            case .allowed(let touched):
+                return .allowed(reservation: reservation, touched, maximumOutputTokens: request.outputTokens)
+            case .refused(let violations):
+                throw NotAllAdmitted(refusing: Set(violations.map(\.state.row)))
+            }
+        }
+    }
+}
+
+/// What calls take together of each row.
+private struct Takings {
+    private(set) var changes: [LimitChange] = []
+    /// Microseconds by which a rate's arrival time moves.
+    private(set) var rates: [LimitRow: FixedDecimal] = [:]
+    private var positions: [LimitRow: Int] = [:]
+
+    init(_ requests: [AdmissionRequest]) throws(DecimalError) {
+        for request in requests {
+            for hold in request.holds { try add(hold) }
+        }
+    }
+
+    private mutating func add(_ hold: CallHold) throws(DecimalError) {
+        switch hold.take {
+        case .amount(let amount):
+            let position = positions[hold.row] ?? changes.count
+            if position == changes.count {
+                changes.append(LimitChange(hold))
+                positions[hold.row] = position
+            }
+            changes[position].held = try changes[position].held.adding(amount)
+        case .rate(let units):
+            guard case .rate(let rate, _) = hold.limit.bound else { return }
+            rates[hold.row] = try rates[hold.row, default: .zero].adding(rate.duration(of: units))
+        case .tiers, .unpriced:
+            preconditionFailure("what \(hold.limit.id) holds is not known before somebody has looked")
+        }
+    }
+
+    /// The rows as they were before this was taken of them.
+    func before(
+        _ counted: [LimitState],
+        _ moved: [(row: LimitRow, arrival: FixedDecimal)]
+    ) throws(DecimalError) -> AdmissionStates {
+        var states = counted
+        for index in states.indices {
+            guard let position = positions[states[index].row] else { continue }
+            let held = states[index].balance.held
+            states[index].balance.held = try held.subtracting(changes[position].held)
+        }
+        var arrivals: [LimitRow: FixedDecimal] = [:]
+        for (row, arrival) in moved { arrivals[row] = try arrival.subtracting(rates[row] ?? .zero) }
+        return AdmissionStates(states: states, arrivals: arrivals, charges: [:])
+    }
+}

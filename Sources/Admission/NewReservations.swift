@@ -1,0 +1,65 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+import Usage
+import Web
+
+/// Reservations that a transaction makes.
+struct NewReservations {
+    private(set) var reservations: [Reservation] = []
+    private var keys: [PostgresUUID] = []
+    private var holds: [[ReservationHold]] = []
+    private let ids: IDSource
+
+    init(ids: IDSource) {
+        self.ids = ids
+    }
+
+    var insert: SQL { ReservationStore.insert(reservations, keys: keys, holds: holds) }
+
+    /// - Parameters:
+    ///   - taken: what the call takes of limits.
+    ///   - tokens: how many output tokens it may use.
+    mutating func add(_ request: AdmissionRequest, holding taken: [CallHold], _ tokens: Int64?) -> Reservation {
+        let event = request.prepared.pending.event
+        let reservation = Reservation(
+            tenantID: request.tenant.id,
+            id: ReservationID(rawValue: ids.next()),
+            source: event.source,
+            admissionID: event.id,
+            eventType: event.type,
+            subject: event.subject,
+            createdAt: request.createdAt,
+            expiresAt: request.expiresAt,
+            suspenseEndsAt: request.suspenseEndsAt,
+            maximumOutputTokens: tokens,
+            contentHash: event.contentHash,
+            use: ReservedUse(
+                model: event.usage.model,
+                feature: event.usage.feature,
+                dataClass: event.property("data_class")?.text
+            )
+        )
+        reservations.append(reservation)
+        keys.append(event.key.postgres)
+        holds.append(taken.flatMap(\.frees).map { ReservationHold(row: $0.row, amount: $0.amount) })
+        return reservation
+    }
+}
+
+/// Names an admission: at most one of a tenant has it.
+struct AdmissionKey: Hashable {
+    private let tenant: TenantID
+    private let high: UInt64
+    private let low: UInt64
+
+    init(_ tenant: TenantID, _ key: PostgresUUID) {
+        self.tenant = tenant
+        high = key.high
+        low = key.low
+    }
+
+    /// The key is a hash already.
+    func hash(into hasher: inout Hasher) { hasher.combine(low) }
+}
