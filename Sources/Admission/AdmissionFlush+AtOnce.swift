@@ -38,15 +38,14 @@ extension AdmissionFlush {
         let takings = try Takings(requests)
         var made = NewReservations(ids: policy.ids)
         let reservations = requests.map { made.add($0, holding: $0.holds, $0.outputTokens) }
-        let tenants = Set(requests.map(\.tenant.id)).sorted()
-        var statements = [TenantLedger.versions(of: tenants), CatalogVersion.current, made.insert]
+        var statements = [versionsInForce, made.insert]
         // Versions are read behind the locks of limits.
         if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
         if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
         var results = try transaction.pipeline(statements)[...]
         let counted = takings.changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode)
         let moved = takings.rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
-        try checkVersions(tenants: results.removeFirst(), shared: results.removeFirst())
+        try checkVersions(results.removeFirst())
         guard !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted(refusing: []) }
         return try outcomes(reservations, with: takings.before(counted, moved))
     }

@@ -5,8 +5,8 @@ import Postgres
 import Usage
 import Web
 
-/// A call with what it takes of limits, ready to be decided.
-struct AdmissionRequest: Sendable {
+/// A call with what it takes of limits, ready to be decided. It is handed from thread to thread, hence a class.
+final class AdmissionRequest: Sendable {
     let call: AdmissionCall
     let prepared: PreparedCall
     let holds: [CallHold]
@@ -16,10 +16,32 @@ struct AdmissionRequest: Sendable {
     /// What the same call takes with fewer output tokens; only where it says that it may use fewer.
     let shrunk: (@Sendable (Int64) throws -> [CallHold])?
     /// Whether nothing is to be held although rates are used: a check that no usage event will settle.
-    var isCheck = false
+    let isCheck: Bool
+    /// Names the admission among those of all tenants.
+    let key: AdmissionKey
+
+    init(
+        call: AdmissionCall,
+        prepared: PreparedCall,
+        holds: [CallHold],
+        createdAt: Instant,
+        expiresAt: Instant,
+        suspenseEndsAt: Instant,
+        shrunk: (@Sendable (Int64) throws -> [CallHold])?,
+        isCheck: Bool
+    ) {
+        self.call = call
+        self.prepared = prepared
+        self.holds = holds
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
+        self.suspenseEndsAt = suspenseEndsAt
+        self.shrunk = shrunk
+        self.isCheck = isCheck
+        key = AdmissionKey(prepared.tenant.id, prepared.pending.event.key.postgres)
+    }
 
     var tenant: TenantSnapshot { prepared.tenant }
-    var key: AdmissionKey { AdmissionKey(tenant.id, prepared.pending.event.key.postgres) }
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 }
 
@@ -63,14 +85,14 @@ struct AdmissionFlush: Sendable {
         // What is read behind the locks is what whoever held them before has committed.
         let results = try transaction.pipeline([
             LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates),
-            TenantLedger.versions(of: Set(requests.map(\.tenant.id)).sorted()), CatalogVersion.current,
+            versionsInForce,
             ReservationStore.existing(
                 tenants: requests.map(\.tenant.id),
                 keys: requests.map(\.prepared.pending.event.key.postgres)
             ),
         ])
-        try checkVersions(tenants: results[2], shared: results[3])
-        let existing = try results[4].map(ReservationStore.decodeKeyed)
+        try checkVersions(results[2])
+        let existing = try results[3].map(ReservationStore.decodeKeyed)
         let arrivals = try results[1].map(RateStateStore.decode).map { ($0.row, $0.arrival) }
         var states = AdmissionStates(
             states: try results[0].map(LimitStateStore.decode),
@@ -111,15 +133,21 @@ struct AdmissionFlush: Sendable {
         if !decisions.made.reservations.isEmpty { transaction.enqueue(decisions.made.insert) }
     }
 
+    /// A statement whose result `checkVersions` judges.
+    var versionsInForce: SQL { TenantLedger.versionsInForce(of: Set(requests.map(\.tenant.id)).sorted()) }
+
     /// - Throws: `StaleCatalog` where the calls were prepared with another version than is in force.
-    func checkVersions(tenants: PostgresResult, shared current: PostgresResult) throws {
-        let versions = try tenants.map { row throws(PostgresError) in
-            (try row.next(TenantID.self), try row.next(Int64.self))
+    func checkVersions(_ result: PostgresResult) throws {
+        var inForce: [TenantID: Int64] = [:]
+        var shared: Int64?
+        for entry in try result.map({ row throws(PostgresError) in
+            (try row.next(TenantID.self), try row.next(Int64.self), try row.next(Int64.self))
+        }) {
+            inForce[entry.0] = entry.1
+            shared = entry.2
         }
-        let inForce = Dictionary(versions) { first, _ in first }
         let stale = requests.map(\.tenant).filter { inForce[$0.id] != $0.catalogVersion }
-        let version = try current.map { row throws(PostgresError) in try row.next(Int64.self) }.first
-        let isStale = requests.contains { $0.prepared.shared.version != version }
+        let isStale = requests.contains { $0.prepared.shared.version != shared }
         guard stale.isEmpty, !isStale else { throw StaleCatalog(tenants: Set(stale.map(\.id)), shared: isStale) }
     }
 }

@@ -10,7 +10,7 @@ package import Web
 
 /// Bounds of admission, from the configuration.
 package struct AdmissionLimits: Sendable {
-    package var lanes = 2
+    package var lanes = 1
     /// How long a reservation can be settled as admitted, unless the call says.
     package var reservationSeconds = 900
     /// How long it goes on holding after that.

@@ -119,10 +119,19 @@ package enum TenantLedger {
         return Dictionary(pairs) { first, _ in first }
     }
 
-    /// The statement of `catalogVersions`, for a pipeline.
-    package static func versions(of tenants: [TenantID]) -> SQL {
+    private static func versions(of tenants: [TenantID]) -> SQL {
         """
         SELECT tenant_id, catalog_version
+        FROM tenant_ledger
+        WHERE tenant_id = ANY(\(tenants)::bigint[])
+        ORDER BY tenant_id
+        """
+    }
+
+    /// The versions of several tenants and of the shared catalogue beside each, without locking, in one statement.
+    package static func versionsInForce(of tenants: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id, catalog_version, (SELECT version FROM catalog_version)
         FROM tenant_ledger
         WHERE tenant_id = ANY(\(tenants)::bigint[])
         ORDER BY tenant_id

@@ -99,7 +99,8 @@ package struct Configuration: Sendable {
             expecting: "an ISO 4217 code in capitals such as USD"
         ) { Currency($0) }
         trustedCostSources = Set(reader.list(.trustedCostSources))
-        admission.lanes = admissionConnections
+        // The other half reads credentials and ends reservations.
+        admission.lanes = max(1, admissionConnections / 2)
         admission.reservationSeconds = reader.integer(.reservationSeconds, in: 1...86_400)
         admission.suspenseSeconds = reader.integer(.reservationSuspenseSeconds, in: 0...604_800)
         admission.deadlineMilliseconds = reader.integer(.admissionDeadlineMilliseconds, in: 10...60_000)

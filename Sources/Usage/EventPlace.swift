@@ -1,5 +1,6 @@
 package import BillingCore
 import Catalog
+import Synchronization
 
 /// Finds, for the events of one tenant, the billing period and segment each falls in. Events come mostly in order, so
 /// the last answer is kept and compared as integers before any calendar is asked.
@@ -138,8 +139,28 @@ package struct WindowCache {
 
     mutating func window(_ kind: WindowKind, containing time: Instant) -> Interval {
         if let known = last[kind], known.contains(time) { return known }
-        let window = windows.window(kind, containing: time)
+        let window = Self.latest.window(kind, containing: time, windows)
         last[kind] = window
+        return window
+    }
+
+    private static let latest = LatestWindows()
+}
+
+/// The windows that were asked for last in each zone, so that most of those who ask first need no calendar.
+private final class LatestWindows: Sendable {
+    private struct Key: Hashable {
+        let zone: String
+        let kind: WindowKind
+    }
+
+    private let latest = Mutex<[Key: Interval]>([:])
+
+    func window(_ kind: WindowKind, containing time: Instant, _ windows: CalendarWindows) -> Interval {
+        let key = Key(zone: windows.zone.identifier, kind: kind)
+        if let known = latest.withLock({ $0[key] }), known.contains(time) { return known }
+        let window = windows.window(kind, containing: time)
+        latest.withLock { $0[key] = window }
         return window
     }
 }

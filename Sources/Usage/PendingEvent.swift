@@ -2,8 +2,9 @@ package import BillingCore
 import Catalog
 
 /// An event that has been decoded, attributed to a tenant and measured, and waits to be stored; or a call that is
-/// described like one and asks for admission.
-package struct PendingEvent: Sendable {
+/// described like one and asks for admission. A class, because it is looked at many times on its way, and a copy would
+/// count a dozen references each time.
+package final class PendingEvent: Sendable {
     package let event: UsageEvent
     /// The event's own time, or the time of receipt where it had none.
     package let time: Instant
@@ -13,7 +14,25 @@ package struct PendingEvent: Sendable {
     let measurements: [Measurement]
     /// `nil` when no subscription covers its time.
     let place: EventPlace?
-    var cost = CallCost.none
+    let cost: CallCost
+
+    init(
+        event: UsageEvent,
+        time: Instant,
+        receivedAt: Instant,
+        index: Int,
+        measurements: [Measurement],
+        place: EventPlace?,
+        cost: CallCost = .none
+    ) {
+        self.event = event
+        self.time = time
+        self.receivedAt = receivedAt
+        self.index = index
+        self.measurements = measurements
+        self.place = place
+        self.cost = cost
+    }
 }
 
 /// The events of one request that belong to one tenant, prepared against one version of the catalogue.

@@ -1,5 +1,6 @@
 package import BillingCore
 import Foundation
+import Synchronization
 
 /// The present, injected so that tests can set it.
 package struct Clock: Sendable {
@@ -24,12 +25,32 @@ package struct IDSource: Sendable {
 
     /// Random version 7 identifiers that carry the clock's milliseconds.
     package static func random(_ clock: Clock) -> IDSource {
-        IDSource {
-            var generator = SystemRandomNumberGenerator()
+        let random = RandomReserve()
+        return IDSource {
+            let (high, low) = random.next()
             return UUIDv7(
                 milliseconds: clock.now().microseconds / 1_000,
-                random: (UInt16.random(in: .min ... .max, using: &generator), generator.next())
+                random: (UInt16(truncatingIfNeeded: high), low)
             )
+        }
+    }
+}
+
+/// Random numbers of the operating system, of which many are asked for at once: each asking is a system call.
+private final class RandomReserve: Sendable {
+    private static let capacity = 256
+    private let numbers = Mutex<[UInt64]>([])
+
+    func next() -> (UInt64, UInt64) {
+        numbers.withLock { numbers in
+            if numbers.count < 2 {
+                numbers = Array(unsafeUninitializedCapacity: Self.capacity) { buffer, count in
+                    guard let start = buffer.baseAddress else { return }
+                    arc4random_buf(start, Self.capacity * MemoryLayout<UInt64>.stride)
+                    count = Self.capacity
+                }
+            }
+            return (numbers.removeLast(), numbers.removeLast())
         }
     }
 }

@@ -134,27 +134,35 @@ extension JSONObjectReader {
 extension JSONObjectReader {
     /// A required string that the closure makes a value of; nil, with a fault, when it is missing or does not fit.
     /// `expecting` completes the sentence "must be ...".
-    package func value<T>(_ name: String, expecting: String, _ parse: (String) throws -> T?) -> T? {
+    package func value<T>(
+        _ name: String,
+        expecting: @autoclosure () -> String,
+        _ parse: (String) throws -> T?
+    ) -> T? {
         guard contains(name) else {
-            rejectMissing(name, "must be \(expecting)")
+            rejectMissing(name, "must be \(expecting())")
             return nil
         }
-        return optionalValue(name, expecting: expecting, parse)
+        return optionalValue(name, expecting: expecting(), parse)
     }
 
     package func value<T>(
         _ name: String,
         default fallback: T,
-        expecting: String,
+        expecting: @autoclosure () -> String,
         _ parse: (String) throws -> T?
     ) -> T {
-        optionalValue(name, expecting: expecting, parse) ?? fallback
+        optionalValue(name, expecting: expecting(), parse) ?? fallback
     }
 
-    package func optionalValue<T>(_ name: String, expecting: String, _ parse: (String) throws -> T?) -> T? {
+    package func optionalValue<T>(
+        _ name: String,
+        expecting: @autoclosure () -> String,
+        _ parse: (String) throws -> T?
+    ) -> T? {
         guard let value = present(name), let text = text(name, value) else { return nil }
         guard let result = try? parse(text) else {
-            reject(name, "invalid_value", "must be \(expecting)")
+            reject(name, "invalid_value", "must be \(expecting())")
             return nil
         }
         return result
