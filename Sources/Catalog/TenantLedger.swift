@@ -119,7 +119,7 @@ package enum TenantLedger {
         return Dictionary(pairs) { first, _ in first }
     }
 
-    private static func versions(of tenants: [TenantID]) -> SQL {
+    package static func versions(of tenants: [TenantID]) -> SQL {
         """
         SELECT tenant_id, catalog_version
         FROM tenant_ledger

@@ -44,7 +44,7 @@ import Web
                 ("periods", TenantSnapshotStore.periods(ids, endingAfter: fixture.clock.now)),
                 ("segments", SubscriptionSegmentStore.segments(ofTenants: ids)),
                 ("limits", TenantSnapshotStore.limits(ids)),
-                ("versions", TenantLedger.versionsInForce(of: ids)),
+                ("versions", TenantLedger.versions(of: ids)),
                 ("wanted periods", BillingPeriodStore.reading([wanted])),
             ]
             for (name, statement) in statements {
