@@ -24,59 +24,37 @@ struct AdmissionInput: Sendable {
     private(set) var calls: [AdmissionCall] = []
     let isArray: Bool
 
-    /// - Throws: `ValidationFailure` with every fault of every call.
-    init(_ body: JSONValue, attribution: Attribution) throws {
-        let elements: [JSONValue]
-        if case .array(let array) = body {
-            (elements, isArray) = (array, true)
-        } else {
-            (elements, isArray) = ([body], false)
-        }
-        var faults: [FieldFault] = []
-        if elements.isEmpty || elements.count > Self.maximumCalls {
-            let detail = "the body must be one call, or an array of 1 to \(Self.maximumCalls) calls"
-            faults.append(FieldFault(pointer: "", code: "invalid_length", detail: detail))
-        }
-        for (index, element) in elements.prefix(Self.maximumCalls).enumerated() {
-            let prefix = isArray ? "/\(index)" : ""
-            do {
-                calls.append(try Self.call(element, attribution))
-            } catch let failure as ValidationFailure {
-                faults += failure.faults.map {
-                    FieldFault(pointer: prefix + $0.pointer, code: $0.code, detail: $0.detail)
-                }
-            }
-        }
-        guard faults.isEmpty else { throw ValidationFailure(faults) }
-    }
-
-    private static let ownNames: Set<String> = ["ttl_seconds", "dry_run", "min_output_tokens", "criticality"]
+    private static let ownNames: [StaticString] = ["ttl_seconds", "dry_run", "min_output_tokens", "criticality"]
 
     /// Reads what is the admission's own, and the rest like an event.
-    private static func call(_ body: JSONValue, _ attribution: Attribution) throws -> AdmissionCall {
-        guard case .object(let members) = body else {
-            throw ValidationFailure([FieldFault(pointer: "", code: "invalid_type", detail: "a call must be an object")])
+    /// - Throws: `Problem` for malformed JSON, and `ValidationFailure` with every fault of every call.
+    init(_ body: UnsafeRawBufferPointer, attribution: Attribution) throws {
+        let decoder = EventDecoder(
+            maximumEvents: Self.maximumCalls,
+            attribution: attribution,
+            foreignNames: Self.ownNames
+        )
+        let batch = decoder.decode(body, as: .plain)
+        isArray = batch.isArray
+        if let fault = batch.bodyFault, fault.code == EventFault.malformedCode {
+            throw Problem.malformedJSON(detail: fault.detail, pointer: fault.pointer)
         }
-        let fields = JSONObjectReader(.object(members.filter { ownNames.contains($0.name) }))
-        let seconds = fields.optionalInteger("ttl_seconds", in: 1...AdmissionCall.longestSeconds)
-        let minimum = fields.optionalInteger("min_output_tokens", in: 1...Int64.max)
-        let isDryRun = fields.bool("dry_run", default: false)
-        let criticality: Criticality = fields.choice("criticality", default: .default)
-        let batch = EventDecoder(maximumEvents: 1, attribution: attribution).decode(
-            JSONValue.object(members.filter { !ownNames.contains($0.name) }).bytes,
-            as: .plain
-        )
-        var faults = fields.faults
-        faults += batch.faults.map { FieldFault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
-        if let event = batch.events.first { faults += foreign(to: event) }
-        guard let event = batch.events.first, faults.isEmpty else { throw ValidationFailure(faults) }
-        return AdmissionCall(
-            event: event,
-            seconds: seconds,
-            isDryRun: isDryRun,
-            minimumOutputTokens: minimum,
-            criticality: criticality
-        )
+        guard batch.bodyFault == nil, batch.count > 0 else {
+            let detail = "the body must be one call, or an array of 1 to \(Self.maximumCalls) calls"
+            throw ValidationFailure([FieldFault(pointer: "", code: "invalid_length", detail: detail)])
+        }
+        var faults = batch.faults.map { FieldFault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
+        var own: [Int: OwnFields] = [:]
+        for (index, members) in batch.foreign.sorted(by: { $0.key < $1.key }) {
+            let fields = JSONObjectReader(try JSONValue(stored: members))
+            own[index] = OwnFields(fields)
+            faults += fields.faults.map { $0.within(batch, index) }
+        }
+        for (event, index) in zip(batch.events, batch.indexes) {
+            faults += Self.foreign(to: event).map { $0.within(batch, index) }
+            calls.append(AdmissionCall(event, own[index] ?? OwnFields()))
+        }
+        guard faults.isEmpty else { throw ValidationFailure(faults) }
     }
 
     /// What an event may have and a call may not.
@@ -91,6 +69,42 @@ struct AdmissionInput: Sendable {
             faults.append(FieldFault(pointer: "/" + name, code: "unknown_field", detail: detail))
         }
         return faults
+    }
+}
+
+/// What a call says beside its event.
+private struct OwnFields {
+    var seconds: Int?
+    var isDryRun = false
+    var minimumOutputTokens: Int64?
+    var criticality = Criticality.default
+
+    init() {}
+
+    init(_ fields: JSONObjectReader) {
+        seconds = fields.optionalInteger("ttl_seconds", in: 1...AdmissionCall.longestSeconds)
+        minimumOutputTokens = fields.optionalInteger("min_output_tokens", in: 1...Int64.max)
+        isDryRun = fields.bool("dry_run", default: false)
+        criticality = fields.choice("criticality", default: .default)
+    }
+}
+
+extension AdmissionCall {
+    fileprivate init(_ event: UsageEvent, _ own: OwnFields) {
+        self.init(
+            event: event,
+            seconds: own.seconds,
+            isDryRun: own.isDryRun,
+            minimumOutputTokens: own.minimumOutputTokens,
+            criticality: own.criticality
+        )
+    }
+}
+
+extension FieldFault {
+    /// With its pointer into the body.
+    fileprivate func within(_ batch: DecodedBatch, _ index: Int) -> FieldFault {
+        FieldFault(pointer: batch.pointer(pointer, inEvent: index), code: code, detail: detail)
     }
 }
 

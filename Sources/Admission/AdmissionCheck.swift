@@ -43,7 +43,9 @@ struct AdmissionCheck: Sendable {
         if let criticality = field("Criticality") {
             members.append(JSONMember(name: "criticality", value: .string(criticality)))
         }
-        let input = try AdmissionInput(.object(members), attribution: principal.attribution)
+        let input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
+            try AdmissionInput(body, attribution: principal.attribution)
+        }
         guard let call = input.calls.first else { throw Problem.validationFailed([]) }
         self.call = call
     }

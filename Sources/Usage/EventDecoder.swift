@@ -10,15 +10,23 @@ package struct EventDecoder: Sendable {
     package var maximumEvents: Int
     /// Whom the events are attributed to.
     package var attribution: Attribution
+    /// Names of members that are no part of the event but somebody else's beside it.
+    package var foreignNames: [StaticString]
 
-    package init(maximumEvents: Int = 10_000, attribution: Attribution = .none) {
+    package init(
+        maximumEvents: Int = 10_000,
+        attribution: Attribution = .none,
+        foreignNames: [StaticString] = []
+    ) {
         self.maximumEvents = maximumEvents
         self.attribution = attribution
+        self.foreignNames = foreignNames
     }
 
     /// Decodes one event or an array of events, as the format allows.
     package func decode(_ body: UnsafeRawBufferPointer, as format: EventFormat) -> DecodedBatch {
         var parser = EventParser(body, requiresSpecVersion: format != .plain, attribution: attribution)
+        parser.foreignNames = foreignNames
         do throws(JSONFault) {
             let kind = try parser.scanner.peek()
             switch (kind, format) {
@@ -60,7 +68,7 @@ package struct EventDecoder: Sendable {
         EventFault(
             index: nil,
             pointer: fault.pointer,
-            code: "malformed_json",
+            code: EventFault.malformedCode,
             detail: "the body is not acceptable JSON: \(fault.detail) at byte \(fault.offset)"
         )
     }

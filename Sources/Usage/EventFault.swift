@@ -1,5 +1,8 @@
 /// One thing that is wrong with a request of events.
 package struct EventFault: Sendable, Hashable, Error {
+    /// The code of a body that is no JSON.
+    package static let malformedCode = "malformed_json"
+
     /// The position of the event in the request; nil when the fault is the whole body's.
     package var index: Int?
     /// The event's id, where it could be read.
@@ -28,6 +31,9 @@ package struct DecodedBatch: Sendable {
     package var faults: [EventFault] = []
     /// How many events the request holds, good and bad.
     package var count = 0
+
+    /// Per position in the request: the members that belong to somebody else, as the text of a JSON object.
+    package var foreign: [Int: String] = [:]
 
     /// Whether the body is an array, so that pointers begin with the event's position.
     package var isArray = false

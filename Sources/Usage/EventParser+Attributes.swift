@@ -11,6 +11,11 @@ extension EventParser {
 
     private mutating func parseMember(_ key: JSONKey) throws(JSONFault) {
         let name = scanner.withUTF8(key.text) { EventAttribute($0) }
+        if name == .extensionName || name == .other, foreignNames.contains(where: { scanner.matches(key.text, $0) }) {
+            let start = scanner.position
+            try scanner.skipValue()
+            return scanner.copyMember(key, value: start..<scanner.position, to: &foreign)
+        }
         switch name {
         case .id: draft.id = try identity("id", .id)
         case .source: draft.source = try identity("source", .source)

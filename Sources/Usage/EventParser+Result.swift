@@ -80,7 +80,7 @@ extension EventParser {
     }
 
     /// The members, each preceded by a comma, as the text of an object; nil when there are none.
-    private static func object(_ members: [UInt8]) -> String? {
+    static func object(_ members: [UInt8]) -> String? {
         guard !members.isEmpty else { return nil }
         return String(unsafeUninitializedCapacity: members.count + 1) { buffer in
             _ = buffer.initialize(from: members)

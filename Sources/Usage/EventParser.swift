@@ -7,12 +7,15 @@ struct EventParser {
     var scanner: JSONScanner
     let requiresSpecVersion: Bool
     let attribution: Attribution
+    var foreignNames: [StaticString] = []
     private(set) var batch = DecodedBatch()
     var draft = EventDraft()
     /// The text of what remains of `data`, without its braces, each member preceded by a comma.
     var remainder: [UInt8] = []
     /// The same of the extensions.
     var extensions: [UInt8] = []
+    /// The same of members that are somebody else's.
+    var foreign: [UInt8] = []
     var keyBytes: [UInt8] = []
     private var eventStart = 0
     private var eventFaults = 0
@@ -42,6 +45,7 @@ struct EventParser {
         draft = EventDraft()
         remainder.removeAll(keepingCapacity: true)
         extensions.removeAll(keepingCapacity: true)
+        foreign.removeAll(keepingCapacity: true)
         let firstFault = batch.faults.count
         if try scanner.peek() == .object {
             try parseMembers()
@@ -62,6 +66,7 @@ struct EventParser {
                 batch.faults[index].id = id
             }
         }
+        if let members = Self.object(foreign) { batch.foreign[batch.count] = members }
         batch.count += 1
     }
 

@@ -2,7 +2,6 @@ import BillingCore
 package import Catalog
 import HTTPTypes
 import Identity
-import NIOCore
 package import Postgres
 package import Web
 
@@ -68,7 +67,7 @@ package struct EventRoutes: Sendable {
             attribution: principal.attribution
         )
         let contentType = request.headers[.contentType]
-        return request.body.withUnsafeReadableBytes { body in
+        return request.withBody { body in
             let isStructured = request.mediaType?.hasPrefix("application/cloudevents") ?? false
             if !isStructured, EventDecoder.isBinaryMode(headerNames: request.headers.lazy.map(\.name.canonicalName)) {
                 let headers = request.headers.map { (name: $0.name.canonicalName, value: $0.value) }

@@ -53,7 +53,7 @@ extension IngestRefusal {
         case .partOverflows:
             .counterOverflow("Those of other tenants may have been stored; sent again, they count once.")
         case .faults(let faults):
-            if let fault = faults.first, fault.code == "malformed_json" {
+            if let fault = faults.first, fault.code == EventFault.malformedCode {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)
             } else if faults.contains(where: Narrowing.isRefusal) {
                 .useNotAllowed(

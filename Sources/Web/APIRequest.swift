@@ -58,6 +58,11 @@ package struct APIRequest: Sendable {
         try body.withUnsafeReadableBytes { try JSONValue(parsing: $0) }
     }
 
+    /// Gives the body's bytes to `read`.
+    package func withBody<R>(_ read: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        try body.withUnsafeReadableBytes(read)
+    }
+
     /// The body's members. With `emptyIsObject` a request without a body counts as `{}`, for operations whose
     /// every field may be left out.
     package func fields(emptyIsObject: Bool = false) throws -> JSONObjectReader {
