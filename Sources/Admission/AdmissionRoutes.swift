@@ -20,10 +20,31 @@ package struct AdmissionRoutes: Sendable {
     }
 
     package func register(in operations: Operations) {
-        operations.post("/admissions", "admit", scope: .admissionsWrite, isQuiet: true, handler: admit)
-        operations.get("/admissions/check", "checkAdmission", scope: .admissionsWrite, isQuiet: true, handler: check)
+        operations.post(
+            "/admissions",
+            "admit",
+            scope: .admissionsWrite,
+            isQuiet: true,
+            isAnsweredInOutage: true,
+            handler: admit
+        )
+        operations.get(
+            "/admissions/check",
+            "checkAdmission",
+            scope: .admissionsWrite,
+            isQuiet: true,
+            isAnsweredInOutage: true,
+            handler: check
+        )
         // Envoy asks with the method of the call that it is about.
-        operations.post("/admissions/check", "checkPosted", scope: .admissionsWrite, isQuiet: true, handler: check)
+        operations.post(
+            "/admissions/check",
+            "checkPosted",
+            scope: .admissionsWrite,
+            isQuiet: true,
+            isAnsweredInOutage: true,
+            handler: check
+        )
         operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)
         operations.post("/admissions/{id}/release", "releaseAdmission", scope: .admissionsWrite, handler: release)
         operations.post("/admissions/{id}/extend", "extendAdmission", scope: .admissionsWrite, handler: extend)
@@ -82,7 +103,13 @@ package struct AdmissionRoutes: Sendable {
         }
         let answers: [AdmissionService.Answer]
         do {
-            answers = try await admission.decide(calls, by: context.principal, isArray: isArray, isCheck: isCheck)
+            answers = try await admission.decide(
+                calls,
+                by: context.principal,
+                within: admission.limits.deadline.left(afterAuthentication: context.authenticationTook),
+                isArray: isArray,
+                isCheck: isCheck
+            )
         } catch is DecimalError {
             throw Problem.amountOutOfRange
         }
