@@ -1,5 +1,6 @@
 import BillingCore
 import Catalog
+import Limits
 import Usage
 import Web
 
@@ -8,6 +9,8 @@ struct AdmissionCall: Sendable {
     static let longestSeconds = 86_400
 
     let event: UsageEvent
+    /// What the event was read from.
+    let text: String
     /// How long the reservation can be settled as admitted; nil for the service's default.
     let seconds: Int?
     /// Decides and holds nothing.
@@ -15,6 +18,21 @@ struct AdmissionCall: Sendable {
     /// Where the call as a whole exceeds a limit, it may use fewer output tokens, down to so many.
     let minimumOutputTokens: Int64?
     let criticality: Criticality
+}
+
+extension AdmissionCall {
+    /// What was asked when a call was admitted that is still open; nil where it can't be read any more.
+    init?(_ reserved: ReservedCall) {
+        let batch = EventDecoder(maximumEvents: 1, attribution: reserved.attribution)
+            .decode(Array(reserved.text.utf8), as: .plain)
+        guard let event = batch.events.first else { return nil }
+        self.event = event
+        text = reserved.text
+        seconds = nil
+        isDryRun = false
+        minimumOutputTokens = nil
+        criticality = .default
+    }
 }
 
 /// What `POST /admissions` asks: one call, or several that are decided one by one.
@@ -62,16 +80,15 @@ struct AdmissionInput: Sendable {
         let minimum = fields.optionalInteger("min_output_tokens", in: 1...Int64.max)
         let isDryRun = fields.bool("dry_run", default: false)
         let criticality: Criticality = fields.choice("criticality", default: .default)
-        let batch = EventDecoder(maximumEvents: 1, attribution: attribution).decode(
-            JSONValue.object(members.filter { !ownNames.contains($0.name) }).bytes,
-            as: .plain
-        )
+        let bytes = JSONValue.object(members.filter { !ownNames.contains($0.name) }).bytes
+        let batch = EventDecoder(maximumEvents: 1, attribution: attribution).decode(bytes, as: .plain)
         var faults = fields.faults
         faults += batch.faults.map { FieldFault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
         if let event = batch.events.first { faults += foreign(to: event) }
         guard let event = batch.events.first, faults.isEmpty else { throw ValidationFailure(faults) }
         return AdmissionCall(
             event: event,
+            text: String(decoding: bytes, as: UTF8.self),
             seconds: seconds,
             isDryRun: isDryRun,
             minimumOutputTokens: minimum,

@@ -10,6 +10,7 @@ struct AdmissionDecisions {
     private(set) var outcomes: [AdmissionOutcome] = []
     private(set) var reservations: [Reservation] = []
     private(set) var keys: [PostgresUUID] = []
+    private(set) var calls: [ReservedCall] = []
     private(set) var holds: [ReservationHold] = []
     private var known: [Key: Reservation] = [:]
     private let ids: IDSource
@@ -103,6 +104,7 @@ struct AdmissionDecisions {
         )
         reservations.append(reservation)
         keys.append(request.key)
+        calls.append(ReservedCall(text: request.call.text, attribution: event.attribution))
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         // Two limits on charges hold quantities in rows of their own, but one limit's two windows may share none.
         for hold in taken {

@@ -87,7 +87,7 @@ struct AdmissionFlush: Sendable {
         return decisions.outcomes
     }
 
-    private func enqueue(
+    func enqueue(
         _ decisions: AdmissionDecisions,
         _ states: AdmissionStates,
         in transaction: borrowing Transaction
@@ -107,11 +107,13 @@ struct AdmissionFlush: Sendable {
         }
         if !states.moved.isEmpty { transaction.enqueue(RateStateStore.set(states.moved)) }
         guard !decisions.reservations.isEmpty else { return }
-        transaction.enqueue(ReservationStore.insert(decisions.reservations, keys: decisions.keys))
+        transaction.enqueue(
+            ReservationStore.insert(decisions.reservations, keys: decisions.keys, calls: decisions.calls)
+        )
         if !decisions.holds.isEmpty { transaction.enqueue(ReservationStore.insert(decisions.holds)) }
     }
 
-    private func checkVersions(tenants: PostgresResult, shared current: PostgresResult) throws {
+    func checkVersions(tenants: PostgresResult, shared current: PostgresResult) throws {
         let versions = try tenants.map { row throws(PostgresError) in
             (try row.next(TenantID.self), try row.next(Int64.self))
         }
@@ -124,7 +126,7 @@ struct AdmissionFlush: Sendable {
 }
 
 /// The rows that calls touch, each once.
-private struct LockedRows {
+struct LockedRows {
     private(set) var changes: [LimitChange] = []
     private(set) var rates: [LimitRow] = []
     private var tenants: [LimitRow: TenantSnapshot] = [:]

@@ -1,17 +1,21 @@
 package import BillingCore
 import Catalog
 package import Postgres
+import Web
 
 /// All SQL over `reservation` and `reservation_hold`. A reservation's row is locked before the limits it holds.
 package enum ReservationStore {
     /// Inserts reservations. A key that another transaction took meanwhile fails the statement, and with it the
     /// transaction: see `reservation_identity`.
-    /// - Parameter keys: 128 bits of SHA-256 over source and id.
-    package static func insert(_ reservations: [Reservation], keys: [PostgresUUID]) -> SQL {
+    /// - Parameters:
+    ///   - keys: 128 bits of SHA-256 over source and id.
+    ///   - calls: what was asked.
+    package static func insert(_ reservations: [Reservation], keys: [PostgresUUID], calls: [ReservedCall]) -> SQL {
         """
         INSERT INTO reservation (
             tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject, status,
-            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class
+            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class,
+            call, client_id, cost_center
         )
         SELECT unnest(\(reservations.map(\.tenantID))::bigint[]), unnest(\(reservations.map(\.id))::uuid[]),
             unnest(\(keys)::uuid[]), unnest(\(reservations.map(\.contentHash))::bigint[]),
@@ -22,7 +26,9 @@ package enum ReservationStore {
             unnest(\(reservations.map(\.suspenseEndsAt))::timestamptz[]),
             unnest(\(reservations.map(\.maximumOutputTokens))::bigint[]),
             unnest(\(reservations.map(\.use.model))::text[]), unnest(\(reservations.map(\.use.feature))::text[]),
-            unnest(\(reservations.map(\.use.dataClass))::text[])
+            unnest(\(reservations.map(\.use.dataClass))::text[]), unnest(\(calls.map(\.text))::text[]),
+            unnest(\(calls.map(\.attribution.clientID))::text[]),
+            unnest(\(calls.map(\.attribution.costCenter))::text[])
         """
     }
 
@@ -59,9 +65,18 @@ package enum ReservationStore {
         """
     }
 
-    /// Moves the end of one that is still held and has not expired.
+    /// What an open reservation was asked for; nothing for one of before that was kept. Rows decode with `decodeCall`.
+    package static func call(of reservation: TenantReservation) -> SQL {
+        """
+        SELECT coalesce(call, ''), client_id, cost_center
+        FROM reservation
+        WHERE tenant_id = \(reservation.tenant) AND reservation_id = \(reservation.id) AND status = 'held'
+        """
+    }
+
+    /// Moves the end of one that is still held, has not expired, and ends as it did when it was read.
     package static func extend(
-        _ reservation: TenantReservation,
+        _ reservation: Reservation,
         to expiry: Instant,
         suspenseEndsAt: Instant,
         at now: Instant
@@ -69,8 +84,8 @@ package enum ReservationStore {
         """
         UPDATE reservation
         SET expires_at = \(expiry), suspense_ends_at = \(suspenseEndsAt)
-        WHERE tenant_id = \(reservation.tenant) AND reservation_id = \(reservation.id) AND status = 'held'
-            AND expires_at > \(now)
+        WHERE tenant_id = \(reservation.tenantID) AND reservation_id = \(reservation.id) AND status = 'held'
+            AND expires_at > \(now) AND expires_at = \(reservation.expiresAt)
         RETURNING \(columns)
         """
     }
@@ -82,7 +97,10 @@ package enum ReservationStore {
         return """
             UPDATE reservation
             SET status = closing.status,
-                closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END
+                closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END,
+                call = CASE WHEN closing.status = 'held' THEN reservation.call END,
+                client_id = CASE WHEN closing.status = 'held' THEN reservation.client_id END,
+                cost_center = CASE WHEN closing.status = 'held' THEN reservation.cost_center END
             FROM unnest(
                 \(sorted.map(\.key.tenant))::bigint[], \(sorted.map(\.key.id))::uuid[],
                 \(sorted.map(\.value))::text[]
@@ -222,6 +240,14 @@ package enum ReservationStore {
         _ row: inout PostgresRow
     ) throws(PostgresError) -> (key: PostgresUUID, reservation: Reservation) {
         (try row.next(), try decode(&row))
+    }
+
+    @Sendable
+    package static func decodeCall(_ row: inout PostgresRow) throws(PostgresError) -> ReservedCall {
+        ReservedCall(
+            text: try row.next(),
+            attribution: Attribution(clientID: try row.next(), costCenter: try row.next())
+        )
     }
 
     /// Decodes what `close` answers.
