@@ -99,7 +99,7 @@ static const unsigned char migration_0032[] = {
 #embed "../../migrations/0032_admission_storage.sql"
 };
 static const unsigned char migration_0035[] = {
-#embed "../../migrations/0035_extensions_and_rates.sql"
+#embed "../../migrations/0035_extensions_rates_and_budget_starts.sql"
 };
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
@@ -152,7 +152,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0030_admission.sql", migration_0030),
     FILE_ENTRY("0031_exact_uncosted_usage.sql", migration_0031),
     FILE_ENTRY("0032_admission_storage.sql", migration_0032),
-    FILE_ENTRY("0035_extensions_and_rates.sql", migration_0035),
+    FILE_ENTRY("0035_extensions_rates_and_budget_starts.sql", migration_0035),
 };
 
 size_t embedded_migration_count(void) {
