@@ -116,6 +116,32 @@ import Web
         }
     }
 
+    @Test("a cost that is found out before its conversion counts once in a budget of costs")
+    func costBeforeConversion() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme", currency: "EUR")
+            try await Self.add(Self.budgets[3], server)
+            try await server.ingest(Self.call("1"))
+            try await server.price("input", "0.01")
+            try await server.price("output", "0.02")
+            let isRated = try await eventually(within: .seconds(30)) {
+                try await server.providerCosts("acme")["1"] == "0.2"
+            }
+            #expect(isRated)
+            func used() async throws -> String? {
+                try await server.ask("GET", "/budgets/cost")["status"]?["windows"]?[0]?["used"]?.string
+            }
+            #expect(try await used() == "0.20")
+            try await server.rate("0.5", to: "EUR")
+            let isConverted = try await eventually(within: .seconds(30)) {
+                try await server.ask("GET", "/unpriced-usage")["data"] == .array([])
+            }
+            #expect(isConverted)
+            #expect(try await used() == "0.20")
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test("it can run beside live usage of many tenants")
     func runsBesideUsage() async throws {
         try await TestServer.run { server in
