@@ -105,7 +105,7 @@ extension AdmissionBody.ReservationBody {
 
 extension Principal {
     /// A tenant's credential sees limits within its tenant only, and never what providers charge.
-    fileprivate func maySee(_ limit: Limit) -> Bool {
+    func maySee(_ limit: Limit) -> Bool {
         isOperatorWide || (!limit.isOperatorWide && limit.measure != .cost)
     }
 }

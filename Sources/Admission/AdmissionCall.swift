@@ -1,13 +1,18 @@
 import BillingCore
 import Catalog
+import Limits
 import Usage
 import Web
 
 /// A call that asks whether it may be made: described like the usage event that will report it, with estimated values.
 struct AdmissionCall: Sendable {
     static let longestSeconds = 86_400
+    /// What a call has beside the fields of its event.
+    static let ownNames: [StaticString] = ["ttl_seconds", "dry_run", "min_output_tokens", "criticality"]
 
     let event: UsageEvent
+    /// What it was read from.
+    let text: String
     /// How long the reservation can be settled as admitted; nil for the service's default.
     let seconds: Int?
     /// Decides and holds nothing.
@@ -17,6 +22,21 @@ struct AdmissionCall: Sendable {
     let criticality: Criticality
 }
 
+extension AdmissionCall {
+    /// What was asked when a call was admitted that is still open; nil where it can't be read any more.
+    init?(_ reserved: ReservedCall) {
+        let decoder = EventDecoder(maximumEvents: 1, attribution: reserved.attribution, foreignNames: Self.ownNames)
+        let batch = decoder.decode(Array(reserved.text.utf8), as: .plain)
+        guard let event = batch.events.first else { return nil }
+        self.event = event
+        text = reserved.text
+        seconds = nil
+        isDryRun = false
+        minimumOutputTokens = nil
+        criticality = .default
+    }
+}
+
 /// What `POST /admissions` asks: one call, or several that are decided one by one.
 struct AdmissionInput: Sendable {
     static let maximumCalls = 100
@@ -24,15 +44,13 @@ struct AdmissionInput: Sendable {
     private(set) var calls: [AdmissionCall] = []
     let isArray: Bool
 
-    private static let ownNames: [StaticString] = ["ttl_seconds", "dry_run", "min_output_tokens", "criticality"]
-
     /// Reads what is the admission's own, and the rest like an event.
     /// - Throws: `Problem` for malformed JSON, and `ValidationFailure` with every fault of every call.
     init(_ body: UnsafeRawBufferPointer, attribution: Attribution) throws {
         let decoder = EventDecoder(
             maximumEvents: Self.maximumCalls,
             attribution: attribution,
-            foreignNames: Self.ownNames
+            foreignNames: AdmissionCall.ownNames
         )
         let batch = decoder.decode(body, as: .plain)
         isArray = batch.isArray
@@ -50,9 +68,11 @@ struct AdmissionInput: Sendable {
             own[index] = OwnFields(fields)
             faults += fields.faults.map { $0.within(batch, index) }
         }
-        for (event, index) in zip(batch.events, batch.indexes) {
+        for (position, event) in batch.events.enumerated() {
+            let index = batch.indexes[position]
             faults += Self.foreign(to: event).map { $0.within(batch, index) }
-            calls.append(AdmissionCall(event, own[index] ?? OwnFields()))
+            let text = String(decoding: body[batch.ranges[position]], as: UTF8.self)
+            calls.append(AdmissionCall(event, text, own[index] ?? OwnFields()))
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
     }
@@ -90,9 +110,10 @@ private struct OwnFields {
 }
 
 extension AdmissionCall {
-    fileprivate init(_ event: UsageEvent, _ own: OwnFields) {
+    fileprivate init(_ event: UsageEvent, _ text: String, _ own: OwnFields) {
         self.init(
             event: event,
+            text: text,
             seconds: own.seconds,
             isDryRun: own.isDryRun,
             minimumOutputTokens: own.minimumOutputTokens,

@@ -112,7 +112,7 @@ struct AdmissionFlush: Sendable {
         return decisions.outcomes
     }
 
-    private func enqueue(
+    func enqueue(
         _ decisions: AdmissionDecisions,
         _ held: [LimitChange],
         _ states: AdmissionStates,
@@ -153,7 +153,7 @@ struct AdmissionFlush: Sendable {
 }
 
 /// The rows that calls touch, each once.
-private struct LockedRows {
+struct LockedRows {
     private(set) var changes: [LimitChange] = []
     private(set) var rates: [LimitRow] = []
     private var tenants: [LimitRow: TenantSnapshot] = [:]

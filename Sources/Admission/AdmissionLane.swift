@@ -24,33 +24,35 @@ final class AdmissionLane: Sendable {
     static let flushedCalls = 256
     private static let sweep = Duration.milliseconds(10)
 
-    private let patience: Duration
     private let state = Mutex(State())
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
     private let decider: AdmissionDecider
 
-    /// - Parameter patience: how long a call waits for its decision.
-    init(patience: Duration, decider: AdmissionDecider) {
-        self.patience = patience
+    init(decider: AdmissionDecider) {
         self.decider = decider
         (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// The decision on a call.
     /// - Throws: `AdmissionRefusal` when there is none in time, and what failed the flush.
-    func decide(_ request: AdmissionRequest) async throws -> AdmissionOutcome {
+    func decide(_ request: AdmissionRequest, by deadline: ContinuousClock.Instant) async throws -> AdmissionOutcome {
         let ticket = Ticket<AdmissionOutcome>()
-        return try await ticket.wait { enqueue(request, ticket) }
+        return try await ticket.wait { enqueue(request, ticket, deadline) }
     }
 
-    private func enqueue(_ request: AdmissionRequest, _ ticket: Ticket<AdmissionOutcome>) -> (any Error)? {
-        let deadline = ContinuousClock.now + patience
+    private func enqueue(
+        _ request: AdmissionRequest,
+        _ ticket: Ticket<AdmissionOutcome>,
+        _ deadline: ContinuousClock.Instant
+    ) -> (any Error)? {
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
             guard state.queue.count < Self.queuedCalls else { return .queueFull }
             state.queue.append(Waiting(request: request, ticket: ticket))
-            state.deadlines.append((deadline, ticket))
+            // Calls come nearly in the order of their deadlines.
+            let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0
+            state.deadlines.insert((deadline, ticket), at: after)
             return nil
         }
         if refusal == nil { ring.yield() }

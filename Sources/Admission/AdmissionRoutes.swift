@@ -20,10 +20,31 @@ package struct AdmissionRoutes: Sendable {
     }
 
     package func register(in operations: Operations) {
-        operations.post("/admissions", "admit", scope: .admissionsWrite, isQuiet: true, handler: admit)
-        operations.get("/admissions/check", "checkAdmission", scope: .admissionsWrite, isQuiet: true, handler: check)
+        operations.post(
+            "/admissions",
+            "admit",
+            scope: .admissionsWrite,
+            isQuiet: true,
+            isAnsweredInOutage: true,
+            handler: admit
+        )
+        operations.get(
+            "/admissions/check",
+            "checkAdmission",
+            scope: .admissionsWrite,
+            isQuiet: true,
+            isAnsweredInOutage: true,
+            handler: check
+        )
         // Envoy asks with the method of the call that it is about.
-        operations.post("/admissions/check", "checkPosted", scope: .admissionsWrite, isQuiet: true, handler: check)
+        operations.post(
+            "/admissions/check",
+            "checkPosted",
+            scope: .admissionsWrite,
+            isQuiet: true,
+            isAnsweredInOutage: true,
+            handler: check
+        )
         operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)
         operations.post("/admissions/{id}/release", "releaseAdmission", scope: .admissionsWrite, handler: release)
         operations.post("/admissions/{id}/extend", "extendAdmission", scope: .admissionsWrite, handler: extend)
@@ -82,7 +103,13 @@ package struct AdmissionRoutes: Sendable {
         }
         let answers: [AdmissionService.Answer]
         do {
-            answers = try await admission.decide(calls, by: context.principal, isArray: isArray, isCheck: isCheck)
+            answers = try await admission.decide(
+                calls,
+                by: context.principal,
+                within: admission.limits.deadline.left(afterAuthentication: context.authenticationTook),
+                isArray: isArray,
+                isCheck: isCheck
+            )
         } catch is DecimalError {
             throw Problem.amountOutOfRange
         }
@@ -131,18 +158,20 @@ package struct AdmissionRoutes: Sendable {
         let found = try await reservation(request, context)
         let now = context.clock.now()
         let expiry = now.adding(seconds: Int64(seconds ?? admission.limits.reservationSeconds))
-        let extended = try await pool.query(
-            .admission,
-            ReservationStore.extend(
-                TenantReservation(tenant: found.tenantID, id: found.id),
-                to: max(expiry, found.expiresAt),
-                suspenseEndsAt: max(expiry, found.expiresAt).adding(seconds: Int64(admission.limits.suspenseSeconds)),
-                at: now
-            ),
-            ReservationStore.decode
-        ).first
-        guard let extended else { throw Problem.admissionClosed(found) }
-        return try .json(ReservationDetail(extended))
+        let outcome: ReservationExtension.Outcome
+        do {
+            outcome = try await ReservationExtension(admission: admission).extend(found, to: expiry, at: now)
+        } catch is DecimalError {
+            throw Problem.amountOutOfRange
+        }
+        switch outcome {
+        case .extended(let extended): return try .json(ReservationDetail(extended))
+        case .closed(let closed): throw Problem.admissionClosed(closed)
+        case .refused(let violations):
+            let limits = violations.map(\.limit).filter { context.principal.maySee($0) }
+            throw Problem.extendsBeyondWindow(limits.map { $0.name(in: catalog.current) })
+        case .unreadable: throw Problem.extendsBeyondWindow([])
+        }
     }
 
     /// The reservation in the path, if the caller may know of it.
@@ -214,6 +243,16 @@ extension Problem {
         code: "admission_conflict",
         detail: "Another call was admitted under this source and id. An id names one call; the first one stands."
     )
+
+    /// - Parameter limits: those that refuse and that the caller may know of.
+    fileprivate static func extendsBeyondWindow(_ limits: [String]) -> Problem {
+        let names = limits.isEmpty ? "a limit" : limits.map { "'\($0)'" }.joined(separator: ", ")
+        return .conflict(
+            code: "extends_beyond_window",
+            detail: "The call could still be running in another window, where \(names) has no room for it. "
+                + "The reservation ends as before."
+        )
+    }
 
     fileprivate static func admissionClosed(_ reservation: Reservation) -> Problem {
         let state = reservation.status == .held ? "expired" : reservation.status.rawValue

@@ -18,6 +18,8 @@ package struct AdmissionLimits: Sendable {
     /// After so long without a decision the limits' failure policies answer.
     package var deadlineMilliseconds = 200
 
+    package var deadline: AnswerDeadline { AnswerDeadline(milliseconds: deadlineMilliseconds) }
+
     package init() {}
 }
 
@@ -31,7 +33,7 @@ package final class AdmissionService: Service {
     let pool: PostgresPool
     let clock: Clock
     private let lanes: [AdmissionLane]
-    private let reading: DeadlineWork
+    private let reading = DeadlineWork()
 
     package init(
         ingest: IngestService,
@@ -46,10 +48,9 @@ package final class AdmissionService: Service {
         self.clock = clock
         let calls = CallPreparation(ingest)
         self.calls = calls
-        reading = DeadlineWork(patience: .milliseconds(limits.deadlineMilliseconds))
         let decider = AdmissionDecider(pool: pool, policy: calls.limits, clock: clock)
         lanes = (0..<limits.lanes).map { _ in
-            AdmissionLane(patience: .milliseconds(limits.deadlineMilliseconds), decider: decider)
+            AdmissionLane(decider: decider)
         }
     }
 
@@ -61,9 +62,8 @@ package final class AdmissionService: Service {
             group.addTask { [reading] in await reading.run() }
             await withGracefulShutdownHandler {
                 await group.waitForAll()
-            } onGracefulShutdown: { [lanes, reading] in
+            } onGracefulShutdown: { [lanes] in
                 lanes.forEach { $0.close() }
-                reading.close()
             }
         }
     }
@@ -87,18 +87,22 @@ package final class AdmissionService: Service {
     func decide(
         _ asked: [AdmissionCall],
         by principal: Principal,
+        within patience: Duration,
         isArray: Bool,
         isCheck: Bool
     ) async throws -> [Answer] {
+        let deadline = ContinuousClock.now + patience
         let entries = try await prepareInTime(
             asked,
+            by: deadline,
             boundTo: principal.tenantID,
             isArray: isArray,
             isCheck: isCheck
         )
         if entries.count == 1 {
             switch entries[0] {
-            case .ready(let request): return [try await decide(request, boundTo: principal.tenantID)]
+            case .ready(let request):
+                return [try await decide(request, by: deadline, boundTo: principal.tenantID)]
             case .answered(let answer): return [answer]
             }
         }
@@ -107,7 +111,10 @@ package final class AdmissionService: Service {
             for (index, entry) in entries.enumerated() {
                 switch entry {
                 case .ready(let request):
-                    group.addTask { [self] in (index, try await decide(request, boundTo: principal.tenantID)) }
+                    // In the order of the calls, as far as to their lane's queue.
+                    group.addImmediateTask { [self] in
+                        (index, try await decide(request, by: deadline, boundTo: principal.tenantID))
+                    }
                 case .answered(let answer):
                     answers[index] = answer
                 }
@@ -124,6 +131,7 @@ package final class AdmissionService: Service {
 
     private func prepare(
         _ asked: [AdmissionCall],
+        with calls: CallPreparation,
         boundTo tenant: TenantID?,
         isArray: Bool,
         isCheck: Bool
@@ -146,7 +154,7 @@ package final class AdmissionService: Service {
                 continue
             }
             entries[call.index] = .ready(
-                try await request(asked[call.index], call, at: now, boundTo: tenant, isCheck: isCheck)
+                try await request(asked[call.index], call, with: calls, at: now, boundTo: tenant, isCheck: isCheck)
             )
         }
         return entries
@@ -155,6 +163,7 @@ package final class AdmissionService: Service {
     private func request(
         _ asked: AdmissionCall,
         _ call: PreparedCall,
+        with calls: CallPreparation,
         at now: Instant,
         boundTo tenant: TenantID?,
         isCheck: Bool
@@ -190,20 +199,25 @@ package final class AdmissionService: Service {
     }
 
     /// Decides one call, preparing it anew as long as the catalogue moves on.
-    private func decide(_ request: AdmissionRequest, boundTo tenant: TenantID?) async throws -> Answer {
+    private func decide(
+        _ request: AdmissionRequest,
+        by deadline: ContinuousClock.Instant,
+        boundTo tenant: TenantID?
+    ) async throws -> Answer {
         var request = request
         for _ in 0..<Self.attempts {
             do {
                 let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
-                return .decided(try await lane.decide(request))
+                return .decided(try await lane.decide(request, by: deadline))
             } catch let stale as StaleCatalog {
                 do {
-                    try await reading.result { [calls] in try await calls.refresh(stale) }
+                    try await reading.result(by: deadline) { [calls] in try await calls.refresh(stale) }
                 } catch {
                     return try withoutDecision(request, error)
                 }
                 let prepared = try await prepareInTime(
                     [request.call],
+                    by: deadline,
                     boundTo: tenant,
                     isArray: false,
                     isCheck: request.isCheck
@@ -232,16 +246,19 @@ package final class AdmissionService: Service {
     /// be read in time, is refused.
     private func prepareInTime(
         _ asked: [AdmissionCall],
+        by deadline: ContinuousClock.Instant,
         boundTo tenant: TenantID?,
         isArray: Bool,
         isCheck: Bool
     ) async throws -> [Entry] {
         do {
-            guard asked.contains(where: { catalog.cachedTenant(subject: $0.event.subject) == nil }) else {
-                return try await prepare(asked, boundTo: tenant, isArray: isArray, isCheck: isCheck)
-            }
-            return try await reading.result { [self] in
-                try await prepare(asked, boundTo: tenant, isArray: isArray, isCheck: isCheck)
+            return try await prepare(asked, with: calls.cached, boundTo: tenant, isArray: isArray, isCheck: isCheck)
+        } catch is NotCached {
+            // Not here: what comes of reading is to be caught as well.
+        }
+        do {
+            return try await reading.result(by: deadline) { [self] in
+                try await prepare(asked, with: calls, boundTo: tenant, isArray: isArray, isCheck: isCheck)
             }
         } catch  where error.meansUnavailable {
             AdmissionMetrics.countUnavailable(isClosed: true)
@@ -258,6 +275,7 @@ extension Error {
             switch refusal {
             case .queueFull, .stopping, .catalogBusy, .tooLate: true
             }
+        case is DeadlineFault: true
         case let error as PostgresError: error.isUnavailable || error.kind == .cancelled
         default: false
         }

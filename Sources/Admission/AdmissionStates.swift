@@ -202,12 +202,12 @@ extension CallHold {
     }
 
     /// What a reservation of the call has to free again: of each row so much.
-    var frees: [(row: LimitRow, amount: FixedDecimal)] {
+    var frees: [ReservationHold] {
         switch take {
-        case .amount(let amount): amount.isZero ? [] : [(row, amount)]
+        case .amount(let amount): amount.isZero ? [] : [ReservationHold(row: row, amount: amount)]
         case .tiers(let totals, let money):
-            ChargeHolds.rows(beside: row, holding: totals)
-                + (money.isZero ? [] : [(ChargeHolds.moneyRow(beside: row), money)])
+            ChargeHolds.rows(beside: row, holding: totals).map { ReservationHold(row: $0.row, amount: $0.amount) }
+                + (money.isZero ? [] : [ReservationHold(row: ChargeHolds.moneyRow(beside: row), amount: money)])
         case .rate, .unpriced: []
         }
     }

@@ -46,6 +46,42 @@ extension CallHold {
         return holds
     }
 
+    /// What a call takes beyond what its reservation holds when that gets a later end: in the windows that it enters,
+    /// and of a window that it is in, in the counters of a billing period that it enters.
+    /// - Parameters:
+    ///   - later: the call at the new end.
+    ///   - expiry: the end until now.
+    ///   - held: the rows that the reservation holds of.
+    static func beyond(
+        _ expiry: Instant,
+        of later: PreparedCall,
+        holding held: Set<LimitRow>,
+        policy: LimitPolicy
+    ) throws(DecimalError) -> [CallHold] {
+        var matching = LimitMatching(shared: later.shared, operatorZone: policy.operatorZone)
+        var windows = WindowCache(zone: later.tenant.zone)
+        var holds: [CallHold] = []
+        let uses = matching.uses(of: LimitedUse(later.pending), by: later.tenant, windows: &windows)
+        for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
+            let hold = try CallHold(use, later)
+            if use.window.start > expiry {
+                holds.append(hold)
+            } else if let more = hold.inOtherCounters(than: held) {
+                holds.append(more)
+            }
+        }
+        return holds
+    }
+
+    /// What it takes in counters of which nothing is held; nil where there is none.
+    private func inOtherCounters(than held: Set<LimitRow>) -> CallHold? {
+        guard case .tiers(let totals, let money) = take else { return nil }
+        let others = totals.filter { held.isDisjoint(with: ChargeHolds.allRows(beside: row, of: [$0.key])) }
+        let more = held.contains(ChargeHolds.moneyRow(beside: row)) ? .zero : money
+        guard !others.isEmpty || !more.isZero else { return nil }
+        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(others, money: more))
+    }
+
     /// The same row at both ends of a reservation's life: a billing period, a trial or a plan may end in between, so
     /// that the call counts in other counters then, at other prices. It holds in both.
     private func joined(with later: CallHold) -> CallHold {

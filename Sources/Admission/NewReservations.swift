@@ -9,6 +9,7 @@ import Web
 struct NewReservations {
     private(set) var reservations: [Reservation] = []
     private var keys: [PostgresUUID] = []
+    private var calls: [ReservedCall] = []
     private var holds: [[ReservationHold]] = []
     private let ids: IDSource
 
@@ -16,7 +17,7 @@ struct NewReservations {
         self.ids = ids
     }
 
-    var insert: SQL { ReservationStore.insert(reservations, keys: keys, holds: holds) }
+    var insert: SQL { ReservationStore.insert(reservations, keys: keys, calls: calls, holds: holds) }
 
     /// - Parameters:
     ///   - taken: what the call takes of limits.
@@ -43,7 +44,8 @@ struct NewReservations {
         )
         reservations.append(reservation)
         keys.append(event.key.postgres)
-        holds.append(taken.flatMap(\.frees).map { ReservationHold(row: $0.row, amount: $0.amount) })
+        calls.append(ReservedCall(text: request.call.text, attribution: event.attribution))
+        holds.append(taken.flatMap(\.frees))
         return reservation
     }
 }

@@ -1,4 +1,5 @@
 import HTTPTypes
+import Postgres
 package import Web
 
 /// Says who presents a credential, whatever its kind: the text tells the kind, and each kind has its own judge.
@@ -11,13 +12,54 @@ package struct Authentication: Sendable {
     let use: CredentialUse
     let providers: IdentityProviderAuthentication
     let failures: FailedAuthentications
+    /// Of operations that are answered in an outage.
+    let deadline: AnswerDeadline
+    let reading = DeadlineWork()
+
+    /// For how long what was read last of a credential may stand in while the database is away: a quarter of an hour.
+    static let lastKnownMicroseconds: Int64 = 900_000_000
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
-    package func principal(of presented: PresentedCredential, from address: IPAddress) async throws -> Principal {
-        let text =
-            switch presented {
-            case .bearer(let text), .apiKey(let text): text
-            }
+    ///
+    /// An operation that is answered in an outage waits for the database only so long, and goes by what was read last
+    /// then; no other one does.
+    /// - Throws: 503 `limits_unavailable` where such an operation's credential is not known.
+    package func principal(
+        of presented: PresentedCredential,
+        from address: IPAddress,
+        for operation: Operation
+    ) async throws -> Principal {
+        guard operation.isAnsweredInOutage else { return try await judged(presented, from: address) }
+        if let principal = recent(presented) { return principal }
+        let patience = lastKnown(presented) == nil ? deadline.whole : deadline.authentication
+        do {
+            return try await reading.result(by: .now + patience) { try await judged(presented, from: address) }
+        } catch  where error is DeadlineFault || (error as? PostgresError)?.isUnavailable == true {
+            // Asked again: it may have been revoked meanwhile.
+            guard let last = lastKnown(presented) else { throw Problem.credentialUnavailable }
+            return last
+        }
+    }
+
+    private func recent(_ presented: PresentedCredential) -> Principal? {
+        switch presented.kind {
+        case .token(let text): tokens?.recent(text)
+        case .secret(let text, .apiKey): apiKeys.recent(text)
+        case .secret(let text, .portalSession): portalSessions.recent(text)
+        }
+    }
+
+    private func lastKnown(_ presented: PresentedCredential) -> Principal? {
+        switch presented.kind {
+        case .token(let text): tokens?.lastKnown(text) ?? providers.lastKnown(text)
+        case .secret(let text, .apiKey): apiKeys.lastKnown(text)
+        case .secret(let text, .portalSession): portalSessions.lastKnown(text)
+        }
+    }
+
+    /// The principal by what the database says, or the 401.
+    func judged(_ presented: PresentedCredential, from address: IPAddress) async throws -> Principal {
+        let text = presented.text
         let kind: APIKeyText.Kind = APIKeyText.Kind.portalSession.isKind(of: text) ? .portalSession : .apiKey
         do {
             if case .bearer = presented, CompactJWT.hasForm(of: text) {
@@ -63,4 +105,31 @@ package struct Authentication: Sendable {
         tokens?.forgetAll()
         providers.forgetAll()
     }
+}
+
+extension PresentedCredential {
+    fileprivate enum Kind {
+        case token(String)
+        case secret(String, APIKeyText.Kind)
+    }
+
+    fileprivate var text: String {
+        switch self {
+        case .bearer(let text), .apiKey(let text): text
+        }
+    }
+
+    fileprivate var kind: Kind {
+        if case .bearer(let text) = self, CompactJWT.hasForm(of: text) { return .token(text) }
+        return .secret(text, APIKeyText.Kind.portalSession.isKind(of: text) ? .portalSession : .apiKey)
+    }
+}
+
+extension Problem {
+    fileprivate static let credentialUnavailable = Problem(
+        .serviceUnavailable,
+        code: "limits_unavailable",
+        detail: "The credential can't be read now, and is not known here. Try again.",
+        headers: [.retryAfter: "1"]
+    )
 }

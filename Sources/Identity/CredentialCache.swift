@@ -37,9 +37,6 @@ struct CredentialCache {
         let validUntil: Instant
     }
 
-    /// For how long what was read last may stand in while the database is away.
-    static let outageMicroseconds: Int64 = 900_000_000
-
     private var known: [String: Known] = [:]
     /// What was read last of credentials that were not changed since, as far as this replica was told.
     private var lastRead: [String: (entry: Entry, at: Instant)] = [:]
@@ -47,6 +44,12 @@ struct CredentialCache {
     private var counter: UInt64 = 0
     /// Rises with every removal: a row read before it must not be kept after it.
     private var generation: UInt64 = 0
+
+    /// Who has shown the right secret of a key that was read within the last second.
+    func fresh(_ keyID: String, now: Instant) -> (Entry, Verified)? {
+        guard let found = known[keyID], now < found.freshUntil, let verified = found.verified else { return nil }
+        return (found.entry, verified)
+    }
 
     mutating func find(_ keyID: String, now: Instant) -> Finding {
         if let found = known[keyID] {
@@ -95,10 +98,10 @@ struct CredentialCache {
     }
 
     /// What was known of a credential when it was last read, for as long as that may stand in for the database.
-    func duringOutage(_ keyID: String, now: Instant) -> Entry? {
-        guard let last = lastRead[keyID], now.microseconds - last.at.microseconds <= Self.outageMicroseconds else {
-            return nil
-        }
+    func lastKnown(_ keyID: String, now: Instant) -> Entry? {
+        guard let last = lastRead[keyID],
+            now.microseconds - last.at.microseconds <= Authentication.lastKnownMicroseconds
+        else { return nil }
         return last.entry
     }
 

@@ -16,6 +16,7 @@ package struct Identity: Sendable {
     /// - Parameters:
     ///   - portalPage: the URL of the page that takes a portal session's token.
     ///   - settings: nil issues no tokens.
+    ///   - deadline: of what is answered while the database is away.
     package init(
         pool: PostgresPool,
         writes: IdempotentWrites,
@@ -24,28 +25,27 @@ package struct Identity: Sendable {
         portalPage: String,
         oauth settings: OAuthSettings?,
         outbound: OutboundGuard,
+        deadline: AnswerDeadline,
         clock: Clock,
         ids: IDSource,
         logger: Logger
     ) {
         let use = CredentialUse()
-        let failures = FailedAuthentications(throttle: throttle, clock: clock)
         let keys = SecretAuthentication(.apiKey, tenants: tenants, throttle: throttle, use: use, clock: clock) {
             try await APIKeyStore.find(id: $0, pool: pool)
         }
         let sessions = SecretAuthentication(.portalSession, tenants: tenants, throttle: throttle, clock: clock) {
             try await PortalSessionStore.find(id: $0, pool: pool)
         }
-        let oauth = OAuth(
+        oauth = OAuth(
             settings,
             pool: pool,
             tenants: tenants,
-            failures: failures,
+            failures: FailedAuthentications(throttle: throttle, clock: clock),
             clock: clock,
             ids: ids,
             logger: logger
         )
-        self.oauth = oauth
         let idps = IdentityProviderAuthentication(
             pool: pool,
             tenants: tenants,
@@ -60,7 +60,8 @@ package struct Identity: Sendable {
             tokens: oauth.authentication,
             use: use,
             providers: idps,
-            failures: failures
+            failures: oauth.failures,
+            deadline: deadline
         )
         providers = IdentityProviderRoutes(pool: pool, writes: writes, ownIssuer: settings?.issuer) { idps.forgetAll() }
         apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
@@ -71,7 +72,7 @@ package struct Identity: Sendable {
             authentication: sessions,
             page: portalPage
         )
-        clients = OAuthClientRoutes(pool: pool, writes: writes, tenants: tenants) { id in
+        clients = OAuthClientRoutes(pool: pool, writes: writes, tenants: tenants) { [oauth] id in
             oauth.authentication?.forget(clientID: id)
         }
         auditLog = AuditLogRoutes(pool: pool, tenants: tenants)
@@ -82,7 +83,7 @@ package struct Identity: Sendable {
         portalSessions.register(in: operations)
         clients.register(in: operations)
         oauth.register(in: operations) { [authentication] text, address in
-            try await authentication.principal(of: .bearer(text), from: address)
+            try await authentication.judged(.bearer(text), from: address)
         }
         providers.register(in: operations)
         auditLog.register(in: operations)
@@ -94,5 +95,5 @@ package struct Identity: Sendable {
     }
 
     /// What runs in the background.
-    package var services: [any Service] { oauth.services }
+    package var services: [any Service] { [authentication.reading] + oauth.services }
 }

@@ -25,7 +25,7 @@ struct OAuth: Sendable {
     private let issuing: Issuing?
     private let pool: PostgresPool
     private let tenants: TenantDirectory
-    private let failures: FailedAuthentications
+    let failures: FailedAuthentications
 
     init(
         _ settings: OAuthSettings?,

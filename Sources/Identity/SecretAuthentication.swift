@@ -1,12 +1,10 @@
 import BillingCore
-import Postgres
 import Synchronization
 import Web
 
 /// Says who presents a credential of one kind that is an id and a secret. What is stored of it is cached for two
 /// seconds, so that a busy gateway costs the database one look-up in that time; one that is revoked is dropped at once
-/// where the notification arrives, and after the two seconds anyway. Only while the database is away what was read last
-/// stands in, for a quarter of an hour at most: then nothing but an admission can be answered, by its limits' policies.
+/// where the notification arrives, and after the two seconds anyway.
 final class SecretAuthentication: Sendable {
     static let cacheSeconds: Int64 = 2
 
@@ -37,6 +35,27 @@ final class SecretAuthentication: Sendable {
         self.clock = clock
     }
 
+    /// The principal of a text that was judged within the last second; nil says nothing about the text.
+    func recent(_ text: String) -> Principal? {
+        guard let key = try? APIKeyText(parsing: text, as: kind) else { return nil }
+        let (hash, now) = (key.secretHash, clock.now())
+        guard let (entry, verified) = cache.withLock({ $0.fresh(key.id, now: now) }), verified.secretHash == hash,
+            entry.stored.accepts(hash, at: now)
+        else { return nil }
+        return verified.principal
+    }
+
+    /// Who a text spoke for by what was read last of it, see `Authentication.lastKnownMicroseconds`; nil where nothing
+    /// was, or it opened nothing.
+    func lastKnown(_ text: String) -> Principal? {
+        guard let key = try? APIKeyText(parsing: text, as: kind) else { return nil }
+        let (hash, now) = (key.secretHash, clock.now())
+        guard let entry = cache.withLock({ $0.lastKnown(key.id, now: now) }), entry.stored.accepts(hash, at: now) else {
+            return nil
+        }
+        return principal(of: key, entry)
+    }
+
     /// The principal of a presented text, or the 401, which does not say what is wrong with it.
     func principal(of text: String, from address: IPAddress) async throws -> Principal {
         guard let key = try? APIKeyText(parsing: text, as: kind) else { throw Self.refused }
@@ -45,8 +64,17 @@ final class SecretAuthentication: Sendable {
         let (entry, verified) = try await entry(of: key.id, from: address, now: now)
         guard let entry, entry.stored.accepts(hash, at: now) else { throw Self.refused }
         if let verified, verified.secretHash == hash { return verified.principal }
+        let principal = principal(of: key, entry)
+        use?.note(CredentialUse.Key(tenantID: entry.stored.tenantID, id: key.id), at: now)
+        cache.withLock {
+            $0.setVerified(CredentialCache.Verified(secretHash: hash, principal: principal), of: key.id, entry.number)
+        }
+        return principal
+    }
+
+    private func principal(of key: APIKeyText, _ entry: CredentialCache.Entry) -> Principal {
         let stored = entry.stored
-        let principal = Principal(
+        return Principal(
             credentialID: key.credentialID,
             tenantID: stored.tenantID == .operatorWide ? nil : stored.tenantID,
             tenantKey: entry.tenant?.key,
@@ -59,11 +87,6 @@ final class SecretAuthentication: Sendable {
             ),
             answerKey: AnswerKey(derivedFromSecret: key.secret)
         )
-        use?.note(CredentialUse.Key(tenantID: stored.tenantID, id: key.id), at: now)
-        cache.withLock {
-            $0.setVerified(CredentialCache.Verified(secretHash: hash, principal: principal), of: key.id, entry.number)
-        }
-        return principal
     }
 
     /// Forgets a credential, because it has changed.
@@ -95,18 +118,12 @@ final class SecretAuthentication: Sendable {
             return (nil, nil)
         case .miss(let generation, let isKnown):
             if !isKnown { try throttle.requireFailuresLeft(address) }
-            let stored: StoredSecret?
+            let stored = try await find(keyID)
             var standing: TenantStanding?
-            do {
-                stored = try await find(keyID)
-                if let tenant = stored?.tenantID, tenant != .operatorWide {
-                    standing = try await tenants.standing(tenant)
-                    // A credential of a tenant that is gone opens nothing.
-                    guard standing != nil else { return (nil, nil) }
-                }
-            } catch let error as PostgresError where error.isUnavailable {
-                guard let last = cache.withLock({ $0.duringOutage(keyID, now: now) }) else { throw error }
-                return (last, nil)
+            if let tenant = stored?.tenantID, tenant != .operatorWide {
+                standing = try await tenants.standing(tenant)
+                // A credential of a tenant that is gone opens nothing.
+                guard standing != nil else { return (nil, nil) }
             }
             let entry = cache.withLock { cache in
                 cache.insert(keyID, stored, tenant: standing, now: now, generation: generation)

@@ -58,7 +58,7 @@ extension Rooms {
         PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
 
         return Rooms(
-            authenticate: { try await identity.authentication.principal(of: $0, from: $1) },
+            authenticate: { try await identity.authentication.principal(of: $0, from: $1, for: $2) },
             preparations: [
                 { try await dependencies.ensureOperatorKey() },
                 { try await identity.prepare() },
@@ -165,6 +165,7 @@ extension Identity {
             portalPage: dependencies.configuration.portalURL,
             oauth: dependencies.configuration.oauth,
             outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
+            deadline: dependencies.configuration.admission.deadline,
             clock: dependencies.clock,
             ids: dependencies.ids,
             logger: dependencies.logger

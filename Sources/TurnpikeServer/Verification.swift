@@ -30,7 +30,11 @@ package enum Verification {
         let result: Result<UsageVerification.Progress, any Error>
         do {
             let tenant = try await tenant(key, pool)
-            var total = try await UsageVerification(pool: pool, clock: .system).run(
+            var total = try await UsageVerification(
+                pool: pool,
+                clock: .system,
+                operatorZone: configuration.zone
+            ).run(
                 tenant: tenant,
                 difference: difference,
                 progress: progress

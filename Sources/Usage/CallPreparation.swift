@@ -66,9 +66,21 @@ package struct CallPreparation: Sendable {
         preparation = ingest.preparation
     }
 
+    private init(_ preparation: IngestPreparation) {
+        self.preparation = preparation
+    }
+
+    /// The same without reading or writing anything: what is not at hand is `NotCached`.
+    package var cached: CallPreparation {
+        var preparation = preparation
+        preparation.isCachedOnly = true
+        return CallPreparation(preparation)
+    }
+
     package var limits: LimitPolicy { preparation.limits }
 
     /// - Parameter time: when the calls are made.
+    /// - Throws: `NotCached` where nothing may be read; `PostgresError`.
     package func prepare(
         _ calls: [(index: Int, event: UsageEvent)],
         at time: Instant,

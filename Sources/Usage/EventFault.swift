@@ -28,6 +28,8 @@ package struct DecodedBatch: Sendable {
     package var events: [UsageEvent] = []
     /// The position in the request of each of `events`.
     package var indexes: [Int] = []
+    /// Where in the body each of `events` stands; not in binary mode.
+    package var ranges: [Range<Int>] = []
     package var faults: [EventFault] = []
     /// How many events the request holds, good and bad.
     package var count = 0

@@ -55,6 +55,7 @@ struct EventParser {
             if eventFaults == 0, let usage {
                 batch.events.append(makeEvent(usage))
                 batch.indexes.append(batch.count)
+                batch.ranges.append(eventStart..<scanner.position)
             }
         } else {
             reject(at: scanner.position, "not_an_object", "an event must be a JSON object")

@@ -3,6 +3,9 @@ import Catalog
 import Postgres
 import Web
 
+/// Something is not in memory that would have to be read, or made, in the database.
+package struct NotCached: Error {}
+
 /// Attributes decoded events to tenants and measures them, against the snapshots at hand. Whatever these get wrong
 /// because they are stale is found out inside the flush's transaction, and prepared again.
 struct IngestPreparation: Sendable {
@@ -13,6 +16,8 @@ struct IngestPreparation: Sendable {
     let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock
+    /// Whether what would have to be read or written is `NotCached`.
+    var isCachedOnly = false
 
     /// How often events are rated again when prices go at the same time.
     private static let attempts = 3
@@ -115,7 +120,8 @@ struct IngestPreparation: Sendable {
             )
         }
         prepared.groups.removeAll(where: \.events.isEmpty)
-        try await partitions.ensure(months: incoming.map(\.time), pool: pool)
+        let times = incoming.map(\.time)
+        if try needs(partitions.missing(of: times)) { try await partitions.ensure(months: times, pool: pool) }
         try await storePriceSets(of: prepared)
         return try await withBillingPeriods(prepared)
     }
@@ -130,7 +136,14 @@ struct IngestPreparation: Sendable {
                 if let rate = call.conversion.rate?.id, !priceSets.isUsed(rate) { rates.insert(rate) }
             }
         }
+        guard try needs(sets) || needs(rates) else { return }
         try await priceSets.ensure(sets, rates: rates, at: clock.now(), lane: .ingest, pool: pool)
+    }
+
+    /// Whether there is something to be read or written.
+    private func needs(_ missing: some Collection) throws(NotCached) -> Bool {
+        guard isCachedOnly, !missing.isEmpty else { return !missing.isEmpty }
+        throw NotCached()
     }
 
     /// Reads what a flush found out of date.
@@ -155,7 +168,7 @@ struct IngestPreparation: Sendable {
                 missing.insert(subject)
             }
         }
-        if !missing.isEmpty {
+        if try needs(missing) {
             known.merge(try await catalog.tenants(subjects: missing.sorted())) { first, _ in first }
         }
         return known
@@ -171,7 +184,7 @@ struct IngestPreparation: Sendable {
                 wanted.formUnion(place.wanted(by: group.tenant.id))
             }
         }
-        guard !wanted.isEmpty else { return prepared }
+        guard try needs(wanted) else { return prepared }
         let missing = Array(wanted)
         let periods = try await pool.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
             _ = try TenantLedger.allocate(

@@ -9,8 +9,8 @@ package final class PartitionRegistry: Sendable {
 
     package init() {}
 
-    /// Makes the partitions of the months that the times fall in, where they are not known to exist.
-    package func ensure(months times: [Instant], pool: PostgresPool) async throws {
+    /// The months that the times fall in and whose partitions are not known to exist.
+    func missing(of times: [Instant]) -> [CivilMonth] {
         var missing: Set<CivilMonth> = []
         known.withLock { known in
             var last: CivilMonth?
@@ -21,7 +21,12 @@ package final class PartitionRegistry: Sendable {
                 if !known.contains(month) { missing.insert(month) }
             }
         }
-        for month in missing.sorted() {
+        return missing.sorted()
+    }
+
+    /// Makes the partitions of the months that the times fall in, where they are not known to exist.
+    package func ensure(months times: [Instant], pool: PostgresPool) async throws {
+        for month in missing(of: times) {
             _ = try await pool.query(
                 .worker,
                 "SELECT ensure_usage_event_partition((\(month.start) AT TIME ZONE 'UTC')::date)"

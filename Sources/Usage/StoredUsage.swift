@@ -15,6 +15,11 @@ struct StoredUsage: Sendable {
     private let claimedKeys: Int64
     /// What it says has no cost.
     let unpriced: [UnpricedKey: UnpricedChanges.Count]
+    /// Windows of budgets.
+    let budgets: [LimitState]
+    let budgetStarts: [BudgetStart]
+    /// When what the tenant subscribes to was changed last.
+    let plansChangedAt: Instant?
 
     /// Reads it in one snapshot, without a lock: whoever changes usage commits sequence, events and counters at once.
     /// `nil` when the ledger's tenant does not exist.
@@ -41,6 +46,8 @@ struct StoredUsage: Sendable {
             DistinctStore.totals(tenant: id),
             "SELECT count(*) FROM event_dedup WHERE tenant_id = \(id)",
             UnpricedUsageStore.counts(of: id),
+            LimitStateStore.budgetStates(tenant: id), BudgetStart.ofBudgets(countingFor: id),
+            "SELECT max(greatest(created_at, updated_at)) FROM subscription WHERE tenant_id = \(id)",
         ])
         let rows = try results[0].map(CounterStore.decode)
         counters = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
@@ -54,6 +61,9 @@ struct StoredUsage: Sendable {
         distinct = Dictionary(totals) { first, _ in first }
         claimedKeys = try results[3].map { row throws(PostgresError) in try row.next(Int64.self) }.first ?? 0
         unpriced = Dictionary(try results[4].map(UnpricedUsageStore.decodeCount)) { first, _ in first }
+        budgets = try results[5].map(LimitStateStore.decode)
+        budgetStarts = try results[6].map(BudgetStart.decode)
+        plansChangedAt = try results[7].map { row throws(PostgresError) in try row.next(Instant?.self) }.first ?? nil
     }
 
     /// Compares with what the raw events give.

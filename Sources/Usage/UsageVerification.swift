@@ -28,6 +28,7 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// Rebuilds every counter, limit window and count of unpriced usage from the raw events and compares (promise P5).
+/// Budgets over all tenants are judged as of the moment at which it begins.
 ///
 /// Each tenant is judged as of one ledger sequence: its counters are read in one snapshot, and the events up to that
 /// sequence are then paged through. It takes no lock, so that it can run beside live traffic. Memory holds one page of
@@ -38,6 +39,7 @@ package struct UsageVerification: Sendable {
 
     let pool: PostgresPool
     let clock: Clock
+    let operatorZone: Zone
 
     /// How far a verification has come.
     package struct Progress: Sendable {
@@ -50,9 +52,11 @@ package struct UsageVerification: Sendable {
         package init() {}
     }
 
-    package init(pool: PostgresPool, clock: Clock) {
+    /// - Parameter operatorZone: where the days of budgets over all tenants begin.
+    package init(pool: PostgresPool, clock: Clock, operatorZone: Zone) {
         self.pool = pool
         self.clock = clock
+        self.operatorZone = operatorZone
     }
 
     /// - Parameters:
@@ -66,10 +70,15 @@ package struct UsageVerification: Sendable {
         progress: (Progress) -> Void
     ) async throws -> Progress {
         var total = Progress()
+        func tell(_ found: [UsageDifference]) {
+            total.differences += found.count
+            found.forEach(difference)
+        }
+        var budgets: OperatorBudgets?
         if only == nil {
-            for found in try await unbalancedHolds(of: .operatorWide, name: "0") {
-                total.differences += 1
-                difference(found)
+            tell(try await unbalancedHolds(of: .operatorWide, name: "0"))
+            budgets = try await pool.transaction(.worker) { [operatorZone] transaction in
+                try OperatorBudgets(operatorZone: operatorZone, in: transaction)
             }
         }
         var after = TenantID.operatorWide
@@ -86,81 +95,79 @@ package struct UsageVerification: Sendable {
                 """
             ) { row throws(PostgresError) in try row.next(TenantID.self) }
             for tenant in tenants {
-                for found in try await verify(
-                    tenant,
-                    catalog: &catalog,
-                    counting: &total,
-                    progress: progress
-                ) {
-                    total.differences += 1
-                    difference(found)
-                }
+                tell(
+                    try await verify(
+                        tenant,
+                        catalog: &catalog,
+                        budgets: &budgets,
+                        counting: &total,
+                        progress: progress
+                    )
+                )
                 total.tenants += 1
                 progress(total)
             }
-            guard let next = tenants.last else { return total }
+            guard let next = tenants.last else { break }
             after = next
         }
+        if let budgets { tell(budgets.differences) }
+        return total
     }
 
     private func verify(
         _ tenant: TenantID,
         catalog: inout CatalogSnapshot,
+        budgets: inout OperatorBudgets?,
         counting total: inout Progress,
         progress: (Progress) -> Void
     ) async throws -> [UsageDifference] {
         guard let stored = try await stored(of: tenant, catalog: &catalog) else { return [] }
-        var recount = UsageRecount(
-            tenant: stored.tenant,
-            periods: stored.periods,
-            catalog: stored.catalog,
-            costsThroughSequence: stored.ledgerSequence
-        )
-        var costs = CostDifferences(tenant: stored.tenant.key)
-        var unpriced = UnpricedRecount(tenant: stored.tenant, throughSequence: stored.ledgerSequence)
+        var recounts = TenantRecounts(stored, beside: budgets, operatorZone: operatorZone)
         var rows = 0
         var after: EventPosition?
-        var voided: Set<EventKey> = []
         repeat {
-            let position = after
-            let page = try await pool.query(
-                .worker,
-                EventLogStore.page(
-                    tenant: tenant,
-                    interval: .allTime,
-                    after: position,
-                    throughSequence: stored.ledgerSequence,
-                    limit: Self.eventPage
-                ),
-                EventLogStore.decode
-            )
+            let page = try await page(of: tenant, after: after, through: stored.ledgerSequence)
             after = page.count < Self.eventPage ? nil : page.last?.position
-            if let first = page.first, let last = page.last {
-                voided = try await voidedKeys(tenant, from: first.time, through: last.time, stored.ledgerSequence)
-            }
             do {
-                for event in page where !voided.contains(event.key) {
-                    try recount.add(event)
-                    costs.add(recount.costDifference(event), of: event)
-                    try unpriced.add(event)
-                }
-            } catch {
-                return [
-                    UsageDifference(
-                        tenant: stored.tenant.key,
-                        subject: "the usage after event \(rows)",
-                        stored: "counted",
-                        rebuilt: "no count: \(error)"
-                    )
-                ]
+                try await add(page, of: tenant, to: &recounts)
+            } catch let error as DecimalError {
+                return [.uncountable(stored.tenant.key, after: rows, error)]
+            } catch let error as UnknownBillingPeriod {
+                return [.uncountable(stored.tenant.key, after: rows, error)]
             }
-            if let last = page.last { recount.forgetDistinctValues(before: last.time) }
             rows += page.count
             total.events += page.count
             progress(total)
         } while after != nil
-        return try await stored.differences(from: recount, eventRows: rows) + costs.all
-            + unpriced.differences(from: stored.unpriced) + unbalancedHolds(of: tenant, name: stored.tenant.key)
+        try recounts.finish(&budgets)
+        return try recounts.differences(eventRows: rows)
+            + (try await unbalancedHolds(of: tenant, name: stored.tenant.key))
+    }
+
+    private func page(of tenant: TenantID, after: EventPosition?, through: Int64) async throws -> [StoredEvent] {
+        try await pool.query(
+            .worker,
+            EventLogStore.page(
+                tenant: tenant,
+                interval: .allTime,
+                after: after,
+                throughSequence: through,
+                limit: Self.eventPage
+            ),
+            EventLogStore.decode
+        )
+    }
+
+    /// Folds in a page, without what is voided by now; of budgets over all tenants, by the moment they were read at.
+    private func add(_ page: [StoredEvent], of tenant: TenantID, to recounts: inout TenantRecounts) async throws {
+        guard let first = page.first, let last = page.last else { return }
+        let voided = try await voidedKeys(tenant, from: first.time, through: last.time, recounts.ledgerSequence)
+        for event in page where !voided.contains(event.key) { try recounts.add(event) }
+        if let sequence = recounts.sharedSequence {
+            let earlier = try await voidedKeys(tenant, from: first.time, through: last.time, sequence)
+            for event in page where !earlier.contains(event.key) { try recounts.addShared(event) }
+        }
+        recounts.forgetDistinctValues(before: last.time)
     }
 
     /// What limits hold, against what open reservations hold of them.
@@ -197,5 +204,77 @@ package struct UsageVerification: Sendable {
             EventLogStore.voided(tenant: tenant, interval: interval, throughSequence: sequence)
         ) { row throws(PostgresError) in try row.next(EventKey.self) }
         return Set(keys)
+    }
+}
+
+/// Everything that a tenant's events are counted anew for.
+private struct TenantRecounts {
+    private let stored: StoredUsage
+    private var usage: UsageRecount
+    private var costs: CostDifferences
+    private var unpriced: UnpricedRecount
+    private var budgets: BudgetRecount
+    /// Of budgets over all tenants.
+    private var shared: BudgetRecount?
+    let sharedSequence: Int64?
+
+    init(_ stored: StoredUsage, beside operators: OperatorBudgets?, operatorZone: Zone) {
+        self.stored = stored
+        usage = UsageRecount(
+            tenant: stored.tenant,
+            periods: stored.periods,
+            catalog: stored.catalog,
+            costsThroughSequence: stored.ledgerSequence
+        )
+        costs = CostDifferences(tenant: stored.tenant.key)
+        unpriced = UnpricedRecount(tenant: stored.tenant, throughSequence: stored.ledgerSequence)
+        budgets = BudgetRecount(
+            tenant: stored.tenant,
+            catalog: stored.catalog,
+            starts: stored.budgetStarts,
+            throughSequence: stored.ledgerSequence,
+            plansChangedAt: stored.plansChangedAt,
+            operatorZone: operatorZone
+        )
+        sharedSequence = operators?.sequence(of: stored.tenant.id)
+        shared = sharedSequence.flatMap { operators?.recount(of: stored.tenant, throughSequence: $0) }
+    }
+
+    var ledgerSequence: Int64 { stored.ledgerSequence }
+
+    mutating func add(_ event: StoredEvent) throws {
+        try usage.add(event)
+        costs.add(usage.costDifference(event), of: event)
+        try unpriced.add(event)
+        try budgets.add(event)
+    }
+
+    mutating func addShared(_ event: StoredEvent) throws {
+        try shared?.add(event)
+    }
+
+    mutating func forgetDistinctValues(before time: Instant) {
+        usage.forgetDistinctValues(before: time)
+    }
+
+    /// Adds what budgets over all tenants have used by this one.
+    func finish(_ operators: inout OperatorBudgets?) throws {
+        if let shared { try operators?.add(shared) }
+    }
+
+    func differences(eventRows: Int) throws -> [UsageDifference] {
+        try stored.differences(from: usage, eventRows: eventRows) + costs.all
+            + unpriced.differences(from: stored.unpriced) + budgets.differences(from: stored.budgets)
+    }
+}
+
+extension UsageDifference {
+    fileprivate static func uncountable(_ tenant: String, after rows: Int, _ error: any Error) -> UsageDifference {
+        UsageDifference(
+            tenant: tenant,
+            subject: "the usage after event \(rows)",
+            stored: "counted",
+            rebuilt: "no count: \(error)"
+        )
     }
 }

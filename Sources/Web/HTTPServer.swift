@@ -150,7 +150,8 @@ private struct Unrouted: RouterMiddleware {
             bodyLimitBytes: 0,
             mediaTypes: [],
             isQuiet: false,
-            endsWithClient: false
+            endsWithClient: false,
+            isAnsweredInOutage: false
         )
         self.pipeline = pipeline
         self.operations = operations

@@ -23,6 +23,9 @@ package struct Operation: Sendable {
     /// It changes nothing and may take long: it is cancelled when its client has gone. Its connection serves nothing
     /// else afterwards.
     package let endsWithClient: Bool
+    /// It has an answer also while the database is away, or does not answer in time: what was read last of a
+    /// credential may stand in then, and nobody waits longer than an `AnswerDeadline`. Only admissions are.
+    package let isAnsweredInOutage: Bool
 
     package static let defaultBodyLimitBytes = 256 * 1024
     package static let json = ["application/json"]

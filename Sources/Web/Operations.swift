@@ -31,6 +31,7 @@ package final class Operations {
         mediaTypes: [String] = Operation.json,
         isQuiet: Bool = false,
         endsWithClient: Bool = false,
+        isAnsweredInOutage: Bool = false,
         handler: @escaping Handler
     ) {
         let operation = Operation(
@@ -41,7 +42,8 @@ package final class Operations {
             bodyLimitBytes: bodyLimitBytes ?? self.bodyLimitBytes,
             mediaTypes: mediaTypes,
             isQuiet: isQuiet,
-            endsWithClient: endsWithClient
+            endsWithClient: endsWithClient,
+            isAnsweredInOutage: isAnsweredInOutage
         )
         precondition(
             !routes.contains {
@@ -57,9 +59,18 @@ package final class Operations {
         _ id: String,
         scope: ScopeSet,
         isQuiet: Bool = false,
+        isAnsweredInOutage: Bool = false,
         handler: @escaping Handler
     ) {
-        add(.get, fullPath: Self.basePath + path, id: id, access: .anyOf(scope), isQuiet: isQuiet, handler: handler)
+        add(
+            .get,
+            fullPath: Self.basePath + path,
+            id: id,
+            access: .anyOf(scope),
+            isQuiet: isQuiet,
+            isAnsweredInOutage: isAnsweredInOutage,
+            handler: handler
+        )
     }
 
     package func post(
@@ -70,6 +81,7 @@ package final class Operations {
         mediaTypes: [String] = Operation.json,
         isQuiet: Bool = false,
         endsWithClient: Bool = false,
+        isAnsweredInOutage: Bool = false,
         handler: @escaping Handler
     ) {
         add(
@@ -81,6 +93,7 @@ package final class Operations {
             mediaTypes: mediaTypes,
             isQuiet: isQuiet,
             endsWithClient: endsWithClient,
+            isAnsweredInOutage: isAnsweredInOutage,
             handler: handler
         )
     }

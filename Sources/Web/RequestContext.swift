@@ -7,6 +7,8 @@ package struct RequestContext: Sendable {
     package let requestID: String
     package let operation: Operation
     package let principal: Principal
+    /// How long it took to know who calls.
+    package let authenticationTook: Duration
     /// Where the call comes from, see `ClientAddresses`.
     package let clientAddress: IPAddress
     /// Bears the request id.
@@ -18,6 +20,7 @@ package struct RequestContext: Sendable {
         requestID: String,
         operation: Operation,
         principal: Principal,
+        authenticationTook: Duration,
         clientAddress: IPAddress,
         logger: Logger,
         clock: Clock,
@@ -26,6 +29,7 @@ package struct RequestContext: Sendable {
         self.requestID = requestID
         self.operation = operation
         self.principal = principal
+        self.authenticationTook = authenticationTook
         self.clientAddress = clientAddress
         self.logger = logger
         self.clock = clock

@@ -10,8 +10,9 @@ package enum PresentedCredential: Sendable {
     case apiKey(String)
 }
 
-/// Turns what was presented, by a caller at an address, into a principal, or throws the 401 or 429.
-package typealias Authenticator = @Sendable (PresentedCredential, IPAddress) async throws -> Principal
+/// Turns what was presented, by a caller at an address and for an operation, into a principal, or throws the 401 or
+/// 429.
+package typealias Authenticator = @Sendable (PresentedCredential, IPAddress, Operation) async throws -> Principal
 
 /// What happens around every handler: request id, authentication, scope, media type, body limit; afterwards the
 /// rendering of problems, security headers, log and metrics. It is one function in one order, so that no operation can
@@ -67,6 +68,7 @@ package struct RequestPipeline: Sendable {
                 requestID: record.requestID,
                 operation: operation,
                 principal: principal,
+                authenticationTook: ContinuousClock.now - start,
                 clientAddress: record.address,
                 logger: logger,
                 clock: clock,
@@ -158,7 +160,7 @@ package struct RequestPipeline: Sendable {
         from address: IPAddress
     ) async throws -> Principal {
         guard operation.access != .open else { return .anonymous }
-        return try await authenticate(try Self.credential(in: request.headers), address)
+        return try await authenticate(try Self.credential(in: request.headers), address, operation)
     }
 
     static func credential(in headers: HTTPFields) throws(Problem) -> PresentedCredential {

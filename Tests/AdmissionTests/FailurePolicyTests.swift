@@ -1,9 +1,10 @@
 import Admission
-import Postgres
 import TestSupport
 import Testing
 import TurnpikeServer
 import Web
+
+@testable import Postgres
 
 /// What admission answers when the database can't be asked.
 @Suite struct FailurePolicyTests {
@@ -25,7 +26,7 @@ import Web
                 )
                 #expect(try await server.admit("before-\(tenant)", subject: tenant)["allowed"] == .bool(true))
             }
-            try await Self.whileLimitsAreLocked(server) {
+            try await Self.whileLocked("limit_state", server) {
                 let closed = try await server.admit("1", subject: "acme", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
                 let open = try await server.admit("2", subject: "beta")
@@ -43,14 +44,34 @@ import Web
         }
     }
 
-    /// Somebody locks every row of limits until the body has its answers.
-    private static func whileLimitsAreLocked(_ server: TestServer, _ body: () async throws -> Void) async throws {
+    @Test("a billing period that can't be made in time refuses the call, though its tenant is known")
+    func periodsAreWaitedForNoLonger() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 300
+        }) { server in
+            try await server.arrangeQuota("100")
+            try await server.admit("november")
+            server.clock.advance(seconds: 31 * 86_400)
+            try await Self.whileLocked("billing_period", server) {
+                let closed = try await server.admit("december", expecting: 503)
+                #expect(closed["code"]?.string == "limits_unavailable")
+            }
+            #expect(try await server.admit("december")["allowed"] == .bool(true))
+        }
+    }
+
+    /// Somebody locks a table until the body has its answers.
+    private static func whileLocked(
+        _ table: String,
+        _ server: TestServer,
+        _ body: () async throws -> Void
+    ) async throws {
         try await server.withPool { pool in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     // Ends by being cancelled.
                     try? await pool.transaction(.worker) { transaction in
-                        try transaction.execute("LOCK TABLE limit_state IN ACCESS EXCLUSIVE MODE")
+                        try transaction.execute(SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"))
                         try transaction.execute("SELECT pg_sleep(20)")
                     }
                 }
@@ -59,7 +80,7 @@ import Web
                         .interactive,
                         """
                         SELECT count(*) FROM pg_locks
-                        WHERE relation = 'limit_state'::regclass AND mode = 'AccessExclusiveLock' AND granted
+                        WHERE relation = \(table)::regclass AND mode = 'AccessExclusiveLock' AND granted
                         """
                     ) { row throws(PostgresError) in try row.next(Int64.self) }
                     return locks == [1]

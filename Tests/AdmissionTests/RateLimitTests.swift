@@ -102,6 +102,41 @@ import Web
         }
     }
 
+    @Test(
+        "a budget that is a rate shows what is left of it, and when it is full again, of those with rows for each too"
+    )
+    func status() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, scope: #"{"tenant":"acme"}"#)
+            let each =
+                #"{"key":"each","scope":{"tenant":"*"},"measure":"requests","rate":{"limit":60,"period":"minute"}}"#
+            try await server.ask("POST", "/budgets", each, expecting: 201)
+            let unused = try await server.ask("GET", "/budgets/rpm")["status"]
+            #expect(
+                unused?.text == """
+                    {"rates":[{"full_at":null,"remaining":10,"scope":{"tenant":"acme"}}],"truncated":false,"windows":[]}
+                    """
+            )
+            let none = #"{"rates":[],"truncated":false,"windows":[]}"#
+            #expect(try await server.ask("GET", "/budgets/each")["status"]?.text == none)
+            for index in 1...3 { try await server.admit("\(index)", more: #","criticality":"critical""#) }
+            try await server.admit("b", more: #","criticality":"critical""#, subject: "beta")
+            let listed = try await server.ask("GET", "/budgets?measure=requests")["data"]?.elements ?? []
+            let shown = listed.map { $0["status"]?["rates"]?.elements?.map { $0["scope"]?.text ?? "" } ?? [] }
+            #expect(shown.contains([#"{"tenant":"acme"}"#, #"{"tenant":"beta"}"#]), "\(shown)")
+            server.clock.advance(seconds: 1)
+            let used = try await server.ask("GET", "/budgets/rpm")["status"]?["rates"]?[0]
+            #expect(used?["remaining"]?.number == "8")
+            #expect(used?["full_at"]?.string == "2026-11-23T08:00:03.000000Z")
+            let own = try await server.client([.budgetsRead], tenant: "acme")
+            let asTenant = try await server.ask("GET", "/budgets/rpm", as: own)["status"]?["rates"]?[0]
+            #expect(asTenant == used)
+            server.clock.advance(seconds: 3_600)
+            #expect(try await server.ask("GET", "/budgets/rpm")["status"] == unused)
+            #expect(try await server.ask("GET", "/budgets/each")["status"]?.text == none)
+        }
+    }
+
     @Test("a proxy's check answers in status and fields, uses rates, and holds only where it reserves")
     func check() async throws {
         try await TestServer.run { server in

@@ -27,6 +27,18 @@ import Web
         }
     }
 
+    @Test func forAQuarterOfAnHourItIsLastKnownWhomATokenSpeaksFor() {
+        var tokens = IdentityProviderTokens()
+        tokens.insert(digest, principal(), end: now.adding(seconds: 3_600), now: now, generation: tokens.generation)
+        let short = SHA256.hash(data: Array("short".utf8))
+        tokens.insert(short, principal(), end: now.adding(seconds: 60), now: now, generation: tokens.generation)
+        #expect(tokens.lastKnown(digest, now: now.adding(seconds: 900)) != nil)
+        #expect(tokens.lastKnown(digest, now: now.adding(microseconds: 900_000_001)) == nil)
+        #expect(tokens.lastKnown(short, now: now.adding(seconds: 60)) == nil)
+        tokens.forget()
+        #expect(tokens.lastKnown(digest, now: now) == nil)
+    }
+
     @Test func aPrincipalIsBelievedForTwoSecondsAndItsTokenIsKnownUntilItsEnd() {
         var tokens = IdentityProviderTokens()
         #expect(found(tokens, digest) == "new")

@@ -1,4 +1,5 @@
 package import Postgres
+import TurnpikeServer
 import Usage
 package import Web
 
@@ -148,7 +149,7 @@ extension TestServer {
     package func differences() async throws -> [String] {
         try await withPool { pool in
             var found: [String] = []
-            try await UsageVerification(pool: pool, clock: clock.clock).run(
+            try await UsageVerification(pool: pool, clock: clock.clock, operatorZone: configuration.zone).run(
                 difference: { found.append($0.description) },
                 progress: { _ in }
             )

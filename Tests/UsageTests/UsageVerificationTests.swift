@@ -1,3 +1,4 @@
+import BillingCore
 import Postgres
 import TestSupport
 import Testing
@@ -148,7 +149,7 @@ import Web
             try await server.withPool { pool in
                 var reports = 0
                 var differences = 0
-                let total = try await UsageVerification(pool: pool, clock: server.clock.clock).run(
+                let total = try await UsageVerification(pool: pool, clock: server.clock.clock, operatorZone: .utc).run(
                     difference: { _ in differences += 1 },
                     progress: { _ in reports += 1 }
                 )

@@ -26,7 +26,7 @@ struct WebHarness {
         register(operations)
         let clock = TestClock()
         let pipeline = RequestPipeline(
-            authenticate: { presented, _ in
+            authenticate: { presented, _, _ in
                 guard case .bearer("everything") = presented else { throw Problem.unauthenticated("no") }
                 return Principal(
                     credentialID: "key:test",

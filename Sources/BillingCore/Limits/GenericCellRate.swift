@@ -55,6 +55,18 @@ extension GenericCellRate {
         return .allowed(arrival: until, remaining: try wholeUnits(in: tolerance.subtracting(ahead)))
     }
 
+    /// What is left of the whole burst, and when all of it is there again; nil where it is now.
+    package func standing(
+        arrival: FixedDecimal?,
+        at now: Instant
+    ) throws(DecimalError) -> (remaining: Int64, fullAt: Instant?) {
+        let end = arrival.map { Instant(microseconds: $0.ceiling) }
+        let fullAt = end.flatMap { now < $0 ? $0 : nil }
+        switch try decide(.zero, arrival: arrival, at: now, share: .hundred) {
+        case .allowed(_, let remaining), .refused(_, let remaining): return (remaining, fullAt)
+        }
+    }
+
     /// How many microseconds so many units take at the steady pace, rounded up.
     package func duration(of units: FixedDecimal) throws(DecimalError) -> FixedDecimal {
         let (product, overflow) = units.unscaled.multipliedReportingOverflow(by: Int128(periodMicroseconds))

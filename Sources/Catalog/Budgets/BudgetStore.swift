@@ -7,7 +7,8 @@ package enum BudgetStore {
         try transaction.identifier("SELECT nextval('limit_id_seq')")
     }
 
-    /// Inserts the budget unless its tenant has one of the same key; false says it has.
+    /// Inserts the budget, behind the locks of `BudgetService.lock`, unless its tenant has one of the same key; false
+    /// says it has.
     package static func insert(_ budget: Budget, in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
         let window = budget.window
         let rate = budget.rate
@@ -16,7 +17,8 @@ package enum BudgetStore {
             INSERT INTO budget (
                 tenant_id, limit_id, key, scope, measure, amount, currency, window_kind, mode, rate_limit, rate_period,
                 rate_burst, rate_sheddable_percent, rate_default_percent, thresholds, alerts_on_forecast,
-                failure_policy, fallback_unit_amount, managed_by, created_at, updated_at, archived_at, revision
+                failure_policy, fallback_unit_amount, managed_by, created_at, updated_at, archived_at, revision,
+                counted_after_seq, since_version
             )
             VALUES (
                 \(budget.tenantID), \(budget.id), \(budget.key), \(budget.scope), \(budget.measure),
@@ -24,7 +26,9 @@ package enum BudgetStore {
                 \(rate?.period), \(rate?.burst), \(rate?.sheddablePercent), \(rate?.defaultPercent),
                 \(budget.thresholds), \(budget.alertsOnForecast), \(budget.failurePolicy),
                 \(budget.fallbackUnitAmount), \(budget.managedBy), \(budget.createdAt), \(budget.updatedAt),
-                \(budget.archivedAt), \(budget.revision)
+                \(budget.archivedAt), \(budget.revision),
+                (SELECT ledger_seq FROM tenant_ledger WHERE tenant_id = \(budget.tenantID)),
+                (SELECT version FROM catalog_version WHERE \(budget.tenantID) = 0)
             )
             ON CONFLICT ON CONSTRAINT budget_key_unique DO NOTHING
             """

@@ -84,12 +84,7 @@ package final class Limit: Sendable {
             bound = .window(amount: window.amount, window.kind, mode: window.mode, denies: window.mode == .hard)
             currency = window.currency
         case .rate(let rate):
-            let cells = GenericCellRate(
-                limit: rate.limit,
-                periodMicroseconds: rate.period.microseconds,
-                burst: rate.burst
-            )
-            bound = .rate(cells, shares: CriticalityShares(rate))
+            bound = .rate(rate.cells, shares: CriticalityShares(rate))
             currency = nil
         }
         thresholds = budget.thresholds

@@ -60,9 +60,7 @@ final class IdentityProviderAuthentication: Sendable {
     /// The principal of a token, the 401, which does not say what is wrong with it, or the 403 of a good token that
     /// leads to no tenant here.
     func principal(of text: String, from address: IPAddress) async throws -> Principal {
-        var utf8 = text
-        let digest = utf8.withUTF8 { SHA256.hash(data: $0) }
-        let now = clock.now()
+        let (digest, now) = (Self.digest(of: text), clock.now())
         switch state.withLock({ $0.tokens.find(digest, now: now) }) {
         case .hit(let principal):
             return principal
@@ -76,12 +74,24 @@ final class IdentityProviderAuthentication: Sendable {
         }
     }
 
+    /// Who a token spoke for when that was asked last, see `Authentication.lastKnownMicroseconds`; nil where it is not
+    /// known.
+    func lastKnown(_ text: String) -> Principal? {
+        let (digest, now) = (Self.digest(of: text), clock.now())
+        return state.withLock { $0.tokens.lastKnown(digest, now: now) }
+    }
+
     /// Reads the providers again before the next token.
     func forgetAll() {
         state.withLock { state in
             state.freshUntil = nil
             state.tokens.forget()
         }
+    }
+
+    private static func digest(of text: String) -> SHA256Digest {
+        var utf8 = text
+        return utf8.withUTF8 { SHA256.hash(data: $0) }
     }
 
     private func verified(

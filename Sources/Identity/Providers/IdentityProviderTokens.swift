@@ -15,7 +15,7 @@ struct IdentityProviderTokens {
     static let capacity = 10_000
     static let validSeconds: Int64 = 2
 
-    private var principals: [SHA256Digest: (principal: Principal, until: Instant)] = [:]
+    private var principals: [SHA256Digest: (principal: Principal, readAt: Instant, until: Instant)] = [:]
     private var ends: [SHA256Digest: Instant] = [:]
     /// Rises with everything forgotten: what was read before it must not be kept after it.
     private(set) var generation: UInt64 = 0
@@ -23,6 +23,14 @@ struct IdentityProviderTokens {
     func find(_ digest: SHA256Digest, now: Instant) -> Finding {
         if let known = principals[digest], now < known.until { return .hit(known.principal) }
         return .miss(isKnown: ends[digest].map { now < $0 } ?? false, generation: generation)
+    }
+
+    /// Who a token spoke for when that was asked last, for as long as that may stand in for the database.
+    func lastKnown(_ digest: SHA256Digest, now: Instant) -> Principal? {
+        guard let known = principals[digest], let end = ends[digest], now < end,
+            now.microseconds - known.readAt.microseconds <= Authentication.lastKnownMicroseconds
+        else { return nil }
+        return known.principal
     }
 
     /// - Parameter end: from when on the token is none.
@@ -36,7 +44,7 @@ struct IdentityProviderTokens {
         if ends.count >= Self.capacity, ends[digest] == nil { makeRoom(now: now) }
         ends[digest] = end
         guard generation == self.generation else { return }
-        principals[digest] = (principal, min(now.adding(seconds: Self.validSeconds), end))
+        principals[digest] = (principal, now, min(now.adding(seconds: Self.validSeconds), end))
     }
 
     /// Forgets for whom the tokens speak.

@@ -45,6 +45,17 @@ final class AccessTokenAuthentication: Sendable {
         return cache.withLock { $0.fresh(digest, now: now) }
     }
 
+    /// Who a token spoke for when that was asked last, see `Authentication.lastKnownMicroseconds`; nil where it is not
+    /// known, or its signing key is believed no more.
+    func lastKnown(_ text: String) -> Principal? {
+        guard text.utf8.count <= CompactJWT.maximumBytes else { return nil }
+        let (digest, now) = (Self.digest(of: text), clock.now())
+        guard let (token, principal) = cache.withLock({ $0.lastKnown(digest, now: now) }), let keyID = token.keyID,
+            ring.has(keyID)
+        else { return nil }
+        return principal
+    }
+
     /// The principal of a presented token, or the 401, which does not say what is wrong with it, or the 429 of an
     /// address that may not have another unknown token verified now.
     func principal(of text: String, from address: IPAddress) async throws -> Principal {

@@ -24,6 +24,8 @@ struct AccessTokenCache {
         let token: AccessToken
         /// Nil while nobody has asked, and after it was forgotten.
         var principal: Principal?
+        /// When the principal was asked for.
+        let readAt: Instant
         var freshUntil: Instant
         let validUntil: Instant
     }
@@ -41,6 +43,14 @@ struct AccessTokenCache {
     /// Who a token speaks for, if that was asked within the last second.
     func fresh(_ digest: SHA256Digest, now: Instant) -> Principal? {
         entries[digest].flatMap { now < $0.freshUntil && now < $0.token.expiresAt ? $0.principal : nil }
+    }
+
+    /// Who a token spoke for when that was asked last, for as long as that may stand in for the database.
+    func lastKnown(_ digest: SHA256Digest, now: Instant) -> (AccessToken, Principal)? {
+        guard let entry = entries[digest], let principal = entry.principal, now < entry.token.expiresAt,
+            now.microseconds - entry.readAt.microseconds <= Authentication.lastKnownMicroseconds
+        else { return nil }
+        return (entry.token, principal)
     }
 
     mutating func find(_ digest: SHA256Digest, now: Instant) -> Finding {
@@ -63,6 +73,7 @@ struct AccessTokenCache {
         entries[digest] = Entry(
             token: token,
             principal: principal,
+            readAt: now,
             freshUntil: now.adding(microseconds: Self.freshMicroseconds),
             validUntil: now.adding(microseconds: Self.validMicroseconds)
         )
@@ -71,7 +82,7 @@ struct AccessTokenCache {
     /// Keeps that a token is one of ours, though nobody has shown it yet; where there is no room, it is not kept.
     mutating func note(_ digest: SHA256Digest, _ token: AccessToken, now: Instant) {
         guard entries.count < Self.capacity, entries[digest] == nil else { return }
-        entries[digest] = Entry(token: token, principal: nil, freshUntil: now, validUntil: now)
+        entries[digest] = Entry(token: token, principal: nil, readAt: now, freshUntil: now, validUntil: now)
     }
 
     /// Keeps for a moment that a token with a good signature is refused: repeating it asks the database nothing. A

@@ -10,7 +10,7 @@ struct BudgetStatuses: Sendable {
     let operatorZone: Zone
 
     /// The windows of each budget that contain the present. Where each user, tenant or model has a row of its own these
-    /// are the fullest, and at most `limit`. A rate has none.
+    /// are the fullest, and at most `limit`. Of a rate, what is left of it.
     func read(_ budgets: [Budget], limit: Int, _ context: RequestContext) async throws -> [LimitID: BudgetStatusBody] {
         let now = context.clock.now()
         let counting = budgets.filter { $0.isActive && $0.window != nil }
@@ -29,9 +29,9 @@ struct BudgetStatuses: Sendable {
             )
         }
         let byLimit = Dictionary(own.map { ($0.row.limit, $0) }) { first, _ in first }
-        let names = try await names(of: fullest)
+        let names = try await names(of: fullest.map(\.row.tenant))
         let rows = Dictionary(grouping: fullest, by: \.row.limit)
-        var statuses: [LimitID: BudgetStatusBody] = [:]
+        var statuses = try await rates(of: budgets, limit: limit, context)
         for (budget, window) in whole {
             let body = BudgetWindowBody(budget, budget.scope, window, byLimit[budget.id], at: now)
             statuses[budget.id] = BudgetStatusBody(windows: [body].compactMap(\.self), isTruncated: false)
@@ -59,7 +59,7 @@ struct BudgetStatuses: Sendable {
                 LimitStateStore.decode
             )
         }
-        let names = try await names(of: states)
+        let names = try await names(of: states.map(\.row.tenant))
         let cut = page.page(states) { state in
             [state.balance.used.description, String(state.row.tenant.rawValue), state.row.scopeValue]
         }
@@ -88,27 +88,39 @@ struct BudgetStatuses: Sendable {
     }
 
     /// The keys of the tenants that rows belong to.
-    private func names(of states: [LimitState]) async throws -> [TenantID: String] {
-        let ids = Set(states.map(\.row.tenant)).subtracting([.operatorWide])
+    func names(of tenants: [TenantID]) async throws -> [TenantID: String] {
+        let ids = Set(tenants).subtracting([.operatorWide])
         return try await desk.catalog.tenants(ids: ids).mapValues(\.key)
     }
 }
 
 extension Budget {
     /// Whether it has more than one row in a window: one for each tenant, or for each value of another dimension.
-    fileprivate var isSplit: Bool { scope.tenant == .each || !scope.splitDimensions.isEmpty }
+    var isSplit: Bool { scope.tenant == .each || !scope.splitDimensions.isEmpty }
+
+    /// The scope with a row's values in place of each "each"; nil for a row that isn't of this scope.
+    func scope(of row: LimitRow, names: [TenantID: String]) -> BudgetScope? {
+        guard let values = scope.values(inScopeValue: row.scopeValue) else { return nil }
+        var scope = scope
+        for (dimension, value) in values { scope[dimension] = .exact(value) }
+        if scope.tenant == .each { scope.tenant = names[row.tenant].map(ScopeMatch.exact) }
+        return scope
+    }
 }
 
 /// What is used of a budget, as it is answered.
 struct BudgetStatusBody: Encodable, Sendable {
-    let windows: [BudgetWindowBody]
+    /// None of a rate.
+    var windows: [BudgetWindowBody] = []
+    /// Of a rate alone.
+    var rates: [BudgetRateBody] = []
     /// Whether there are more rows than are shown.
     let isTruncated: Bool
 
-    static let empty = BudgetStatusBody(windows: [], isTruncated: false)
+    static let empty = BudgetStatusBody(isTruncated: false)
 
     private enum CodingKeys: String, CodingKey {
-        case windows
+        case windows, rates
         case isTruncated = "truncated"
     }
 }
@@ -148,10 +160,7 @@ struct BudgetWindowBody: Encodable, Sendable {
 
     /// A row for values of what the scope has for each; nil for one that isn't of this scope.
     init?(_ budget: Budget, _ state: LimitState, names: [TenantID: String], at now: Instant) {
-        guard let values = budget.scope.values(inScopeValue: state.row.scopeValue) else { return nil }
-        var scope = budget.scope
-        for (dimension, value) in values { scope[dimension] = .exact(value) }
-        if scope.tenant == .each { scope.tenant = names[state.row.tenant].map(ScopeMatch.exact) }
+        guard let scope = budget.scope(of: state.row, names: names) else { return nil }
         let window = Interval(start: state.row.windowStart, end: state.windowEnd)
         self.init(budget, scope, window, state, at: now)
     }

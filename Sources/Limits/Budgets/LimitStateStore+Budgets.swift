@@ -1,6 +1,6 @@
-import BillingCore
+package import BillingCore
 import Catalog
-import Postgres
+package import Postgres
 
 extension LimitStateStore {
     /// For each budget, so many rows of windows that contain the present, those with the most use first.
@@ -40,6 +40,17 @@ extension LimitStateStore {
             ORDER BY state.used DESC, state.tenant_id, state.scope_value, state.window_start
             LIMIT \(limit)
             """
+    }
+
+    /// Every window of budgets in force that a tenant (of no tenant: 0) has rows of, for `verify`.
+    package static func budgetStates(tenant: TenantID) -> SQL {
+        """
+        SELECT \(returned)
+        FROM budget
+        JOIN limit_state AS state ON state.limit_id = budget.limit_id AND state.tenant_id = \(tenant)
+        WHERE budget.tenant_id IN (0, \(tenant)) AND budget.archived_at IS NULL AND state.scope_value NOT LIKE '#%'
+        ORDER BY state.limit_id, state.window_start, state.scope_value
+        """
     }
 
     /// Rows that count: not those beside them, which say how what is held divides among counters.

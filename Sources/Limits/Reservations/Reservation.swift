@@ -1,4 +1,5 @@
 package import BillingCore
+package import Web
 
 /// Where a reservation stands. Every state but `held` is final.
 package enum ReservationStatus: String, Sendable, Hashable, CaseIterable {
@@ -75,6 +76,18 @@ package struct ReservedUse: Sendable, Hashable {
         self.model = model
         self.feature = feature
         self.dataClass = dataClass
+    }
+}
+
+/// What a reservation was asked for, kept while it is open.
+package struct ReservedCall: Sendable, Hashable {
+    /// The call as JSON, without what is the admission's own.
+    package let text: String
+    package let attribution: Attribution
+
+    package init(text: String, attribution: Attribution) {
+        self.text = text
+        self.attribution = attribution
     }
 }
 

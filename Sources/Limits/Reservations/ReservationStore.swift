@@ -6,18 +6,20 @@ import Web
 /// All SQL over `reservation`. A reservation's row is locked before the limits it holds, except by the transaction that
 /// makes it.
 package enum ReservationStore {
-    /// Inserts reservations with what each holds. A key that another transaction took fails the statement, and with it
-    /// the transaction: see `reservation_identity`.
+    /// Inserts reservations with what each was asked for and holds. A key that another transaction took fails the
+    /// statement, and with it the transaction: see `reservation_identity`.
     /// - Parameter keys: 128 bits of SHA-256 over source and id.
     package static func insert(
         _ reservations: [Reservation],
         keys: [PostgresUUID],
+        calls: [ReservedCall],
         holds: [[ReservationHold]]
     ) -> SQL {
         """
         INSERT INTO reservation (
             tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject, status,
-            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, holds
+            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class,
+            call, client_id, cost_center, holds
         )
         SELECT unnest(\(reservations.map(\.tenantID))::bigint[]), unnest(\(reservations.map(\.id))::uuid[]),
             unnest(\(keys)::uuid[]), unnest(\(reservations.map(\.contentHash))::bigint[]),
@@ -28,7 +30,9 @@ package enum ReservationStore {
             unnest(\(reservations.map(\.suspenseEndsAt))::timestamptz[]),
             unnest(\(reservations.map(\.maximumOutputTokens))::bigint[]),
             unnest(\(reservations.map(\.use.model))::text[]), unnest(\(reservations.map(\.use.feature))::text[]),
-            unnest(\(reservations.map(\.use.dataClass))::text[]), unnest(\(holds.map(\.json))::text[])::jsonb
+            unnest(\(reservations.map(\.use.dataClass))::text[]), unnest(\(calls.map(\.text))::text[]),
+            unnest(\(calls.map(\.attribution.clientID))::text[]),
+            unnest(\(calls.map(\.attribution.costCenter))::text[]), unnest(\(holds.map(\.json))::text[])::jsonb
         """
     }
 
@@ -52,9 +56,18 @@ package enum ReservationStore {
         """
     }
 
-    /// Moves the end of one that is still held and has not expired.
+    /// What an open reservation was asked for; nothing for one of before that was kept. Rows decode with `decodeCall`.
+    package static func call(of reservation: TenantReservation) -> SQL {
+        """
+        SELECT coalesce(call, ''), client_id, cost_center
+        FROM reservation
+        WHERE tenant_id = \(reservation.tenant) AND reservation_id = \(reservation.id) AND status = 'held'
+        """
+    }
+
+    /// Moves the end of one that is still held, has not expired, and ends as it did when it was read.
     package static func extend(
-        _ reservation: TenantReservation,
+        _ reservation: Reservation,
         to expiry: Instant,
         suspenseEndsAt: Instant,
         at now: Instant
@@ -62,8 +75,8 @@ package enum ReservationStore {
         """
         UPDATE reservation
         SET expires_at = \(expiry), suspense_ends_at = \(suspenseEndsAt)
-        WHERE tenant_id = \(reservation.tenant) AND reservation_id = \(reservation.id) AND status = 'held'
-            AND expires_at > \(now)
+        WHERE tenant_id = \(reservation.tenantID) AND reservation_id = \(reservation.id) AND status = 'held'
+            AND expires_at > \(now) AND expires_at = \(reservation.expiresAt)
         RETURNING \(columns)
         """
     }
@@ -76,7 +89,10 @@ package enum ReservationStore {
             WITH closed AS (
                 UPDATE reservation
                 SET status = closing.status,
-                    closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END
+                    closed_at = CASE WHEN closing.status <> 'held' THEN \(now)::timestamptz END,
+                    call = CASE WHEN closing.status = 'held' THEN reservation.call END,
+                    client_id = CASE WHEN closing.status = 'held' THEN reservation.client_id END,
+                    cost_center = CASE WHEN closing.status = 'held' THEN reservation.cost_center END
                 FROM unnest(
                     \(sorted.map(\.key.tenant))::bigint[], \(sorted.map(\.key.id))::uuid[],
                     \(sorted.map(\.value))::text[]
@@ -114,6 +130,25 @@ package enum ReservationStore {
             LIMIT \(limit)
             FOR UPDATE SKIP LOCKED
         )
+        """
+    }
+
+    /// What a reservation holds, in rows that decode with `decodeHold`.
+    package static func holds(of reservation: TenantReservation) -> SQL {
+        """
+        SELECT reservation.tenant_id, reservation.reservation_id, \(holdColumns)
+        FROM reservation
+        LEFT JOIN LATERAL jsonb_array_elements(reservation.holds) AS hold ON true
+        WHERE reservation.tenant_id = \(reservation.tenant) AND reservation.reservation_id = \(reservation.id)
+        """
+    }
+
+    /// Adds to what a locked reservation holds.
+    package static func add(_ holds: [ReservationHold], to reservation: TenantReservation) -> SQL {
+        """
+        UPDATE reservation
+        SET holds = holds || \(holds.json)::jsonb
+        WHERE tenant_id = \(reservation.tenant) AND reservation_id = \(reservation.id)
         """
     }
 
@@ -203,7 +238,15 @@ package enum ReservationStore {
         (try row.next(), try decode(&row))
     }
 
-    /// Decodes what `close` answers: one of the holds of a reservation, nil where it has none.
+    @Sendable
+    package static func decodeCall(_ row: inout PostgresRow) throws(PostgresError) -> ReservedCall {
+        ReservedCall(
+            text: try row.next(),
+            attribution: Attribution(clientID: try row.next(), costCenter: try row.next())
+        )
+    }
+
+    /// Decodes what `close` and `holds` answer: one of the holds of a reservation, nil where it has none.
     @Sendable
     package static func decodeHold(
         _ row: inout PostgresRow

@@ -88,6 +88,21 @@ package final class LocalCluster: Sendable {
         try? FileManager.default.removeItem(atPath: dataPath + "/postmaster.pid")
     }
 
+    /// Stops every process of the server where it is, as a machine that hangs does: connections stay and are accepted,
+    /// and nothing answers until `thaw`.
+    package func freeze() throws {
+        guard let process = postmaster else { throw Failure(description: "no server runs here") }
+        // First the one that makes the others.
+        Foundation.kill(process, SIGSTOP)
+        for child in Self.children(of: process) { Foundation.kill(child, SIGSTOP) }
+    }
+
+    /// Lets a frozen server go on.
+    package func thaw() {
+        guard let process = postmaster else { return }
+        for child in Self.children(of: process) + [process] { Foundation.kill(child, SIGCONT) }
+    }
+
     /// The process id of the running server.
     package var postmaster: Int32? {
         guard let process = lockHolder, Self.isAlive(process), Self.isServer(process) else { return nil }

@@ -132,25 +132,28 @@ struct CostRerating: Sendable {
         var locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         var unpriced = UnpricedChanges()
         var counted: [PendingEvent] = []
+        var unconverted: [PendingEvent] = []
         var late = LateUsage()
         let now = clock.now()
         for event in rated {
             let stored = event.stored
             try unpriced.remove(stored.event, at: stored.time, of: tenant.id, key.reason)
+            let place = locator.place(of: stored.time)
+            let measured = event.measured(at: place, shared)
             guard event.conversion != .missing else {
                 try unpriced.add(stored.event, at: stored.time, of: tenant.id, .fxRate)
+                unconverted.append(measured)
                 continue
             }
-            let place = locator.place(of: stored.time)
             late.note(place, of: tenant.id, at: now)
-            counted.append(event.measured(at: place, shared))
+            counted.append(measured)
         }
         var alerts = UsageAlerts(at: now)
         for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
             alerts.add(newly, from: sequence, of: tenant)
         }
         let keys = Set(counted.flatMap { $0.counterKeys(of: tenant.id) }).sorted()
-        guard !counted.isEmpty else {
+        guard !counted.isEmpty || !unconverted.isEmpty else {
             return try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         }
         var changes = UsageChanges(
@@ -166,6 +169,11 @@ struct CostRerating: Sendable {
                 matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows),
                 by: tenant
             )
+        }
+        // What it costs in the operator's currency is known, and counts in budgets of that.
+        for pending in unconverted {
+            let uses = matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows)
+            try changes.limitCost(of: pending, uses.filter { $0.limit.measure == .cost }, by: tenant)
         }
         alerts.add(try changes.enqueue(surroundings, in: transaction))
         try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)

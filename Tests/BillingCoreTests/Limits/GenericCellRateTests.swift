@@ -93,4 +93,31 @@ import Testing
             #expect(passed >= min(Int64(times.count), rate.burst))
         }
     }
+    @Test("what is left passes at once and one more does not, and when it says that it is full again it is")
+    func standing() throws {
+        var generator = SeededGenerator(seed: 11)
+        for _ in 0..<2_000 {
+            let rate = GenericCellRate(
+                limit: Int64.random(in: 1...1_000, using: &generator),
+                periodMicroseconds: Self.minute,
+                burst: Int64.random(in: 1...50, using: &generator)
+            )
+            let ahead = FixedDecimal(Int64.random(in: -5_000_000...90_000_000, using: &generator))
+            let arrival = try FixedDecimal(Self.start.microseconds).adding(ahead)
+            let (remaining, fullAt) = try rate.standing(arrival: arrival, at: Self.start)
+            func passes(_ units: Int64, at now: Instant) throws -> Bool {
+                let units = FixedDecimal(units)
+                if case .allowed = try rate.decide(units, arrival: arrival, at: now, share: .hundred) { return true }
+                return false
+            }
+            if remaining > 0 { #expect(try passes(remaining, at: Self.start)) }
+            #expect(try !passes(remaining + 1, at: Self.start))
+            #expect((fullAt == nil) == (ahead <= .zero))
+            guard let fullAt else { continue }
+            #expect(try passes(rate.burst, at: fullAt))
+            #expect(try !passes(rate.burst, at: fullAt.adding(microseconds: -1)))
+        }
+        let rate = GenericCellRate(limit: 60, periodMicroseconds: Self.minute, burst: 3)
+        #expect(try rate.standing(arrival: nil, at: Self.start) == (3, nil))
+    }
 }

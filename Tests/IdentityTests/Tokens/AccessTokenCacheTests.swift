@@ -72,6 +72,20 @@ import Web
         #expect(isHit(cache.find(digest(2), now: start)))
     }
 
+    @Test func forAQuarterOfAnHourItIsLastKnownWhomATokenSpeaksFor() {
+        var cache = AccessTokenCache()
+        insert(1, token(lifetimeSeconds: 3_600), into: &cache)
+        insert(2, token("b", lifetimeSeconds: 60), into: &cache)
+        #expect(cache.lastKnown(digest(1), now: start.adding(seconds: 900)) != nil)
+        #expect(cache.lastKnown(digest(1), now: start.adding(microseconds: 900_000_001)) == nil)
+        #expect(cache.lastKnown(digest(2), now: start.adding(seconds: 59)) != nil)
+        #expect(cache.lastKnown(digest(2), now: start.adding(seconds: 60)) == nil, "the token has expired")
+        cache.forget { token, _ in token.clientID == "a" }
+        #expect(cache.lastKnown(digest(1), now: start) == nil, "its client has changed")
+        cache.refuse(digest(2), .revoked, now: start, generation: 0)
+        #expect(cache.lastKnown(digest(2), now: start) == nil, "it was revoked")
+    }
+
     @Test func aRevocationIsRememberedThoughItWasAnnouncedAfterItWasRead() {
         var cache = AccessTokenCache()
         guard case .miss(let generation) = cache.find(digest(1), now: start) else { return }

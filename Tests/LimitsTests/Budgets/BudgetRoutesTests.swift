@@ -43,7 +43,8 @@ import Web
             let shown = try await server.ask("GET", "/budgets/company-day")
             #expect(
                 shown["status"]?.text == """
-                    {"truncated":false,"windows":[{"counted_since":"2026-11-23T08:00:00.000000Z","held":"0.00",\
+                    {"rates":[],"truncated":false,\
+                    "windows":[{"counted_since":"2026-11-23T08:00:00.000000Z","held":"0.00",\
                     "percent":"0","projected":null,"remaining":"5000.00","scope":{},"used":"0.00",\
                     "window":{"end":"2026-11-24T00:00:00.000000Z","kind":"day","start":"2026-11-23T00:00:00.000000Z"}}]}
                     """

@@ -1,6 +1,8 @@
+import BillingCore
 import Postgres
 import TestSupport
 import Testing
+import Usage
 import Web
 
 /// Promise P3 under contention: 64 clients on three replicas that are killed, against one limit. An observer looks at
@@ -56,7 +58,8 @@ struct AdmissionContentionTests {
             #expect(seen.looks > 20)
             #expect(account.admitted > 50 && account.refused > 50)
             let end = try await observer.states()
-            #expect(end.map(\.held) == ["0"])
+            #expect(end.count == 3 && end.allSatisfy { $0.held == "0" })
+            #expect(try await differences(replicas.database) == [])
             judge(account, end.first?.used ?? "", end.first?.overshoot ?? "")
         }
     }
@@ -76,6 +79,22 @@ struct AdmissionContentionTests {
             "/api/v1/subscriptions",
             #"{"tenant":"acme","plan":"pro","starts_at":"\#(start)"}"#
         ).expecting(201)
+        for (key, scope) in [("acme", #"{"tenant":"acme"}"#), ("company", "{}")] {
+            let bound = #""measure":"requests","amount":"100000","window":"hour""#
+            try await client.post("/api/v1/budgets", #"{"key":"\#(key)","scope":\#(scope),\#(bound)}"#).expecting(201)
+        }
+    }
+
+    /// What `verify` finds.
+    private static func differences(_ database: TestDatabase) async throws -> [String] {
+        let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+        var found: [String] = []
+        try await UsageVerification(pool: pool, clock: .system, operatorZone: .utc).run(
+            difference: { found.append($0.description) },
+            progress: { _ in }
+        )
+        await pool.close()
+        return found
     }
 
     private static func kill(_ replicas: ServedReplicas) async throws {

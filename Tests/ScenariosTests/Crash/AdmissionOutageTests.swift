@@ -2,51 +2,135 @@ import TestSupport
 import Testing
 import Web
 
-/// Promise P10 for admission: while PostgreSQL is away each call is answered by the policies of the limits it touches,
-/// also when the cache of credentials has aged.
+/// Promise P10 for admission: while PostgreSQL is away, or hangs, each call is answered by the policies of the limits
+/// it touches, also when the cache of credentials has aged.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct AdmissionOutageTests {
+    private static let settings = [
+        "TURNPIKE_MASTER_KEY": TestServer.masterKey, "TURNPIKE_ISSUER": TestServer.issuer,
+    ]
+    /// Far more than an answer takes and far less than PostgreSQL's statement time-out: not a measurement.
+    private static let hangs = Duration.seconds(5)
+
     @Test("while PostgreSQL is away hard limits are closed, soft ones open, and who is unknown is refused")
     func outage() async throws {
-        let settings = ["TURNPIKE_MASTER_KEY": TestServer.masterKey]
-        try await ServedTurnpike.run(settings: { _ in settings }) { turnpike in
-            for (tenant, mode) in [("closed", "hard"), ("open", "soft")] {
-                let body = #"{"key":"\#(tenant)","name":"t","currency":"USD"}"#
-                try await turnpike.client.post("/api/v1/tenants", body).expecting(201)
-                let budget = """
-                    {"key":"\(tenant)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"9","window":"day",\
-                    "mode":"\(mode)"}
-                    """
-                try await turnpike.client.post("/api/v1/budgets", budget).expecting(201)
-                #expect(try await Self.admit(turnpike, tenant, "before").json["allowed"] == .bool(true))
-            }
+        try await ServedTurnpike.run(settings: { _ in Self.settings }) { turnpike in
+            let callers = try await Self.arrange(turnpike)
             try await turnpike.killDatabase()
-            // Longer than what is known of a credential is fresh.
-            let end = ContinuousClock.now + .seconds(5)
-            var index = 0
-            while ContinuousClock.now < end {
-                index += 1
-                let closed = try await Self.admit(turnpike, "closed", "\(index)")
-                #expect(closed.status == 503 && closed.json["code"]?.string == "limits_unavailable", "\(closed)")
-                let open = try await Self.admit(turnpike, "open", "\(index)")
-                #expect(open.status == 200 && open.json["warnings"]?.text == #"["limits_unavailable"]"#, "\(open)")
-                #expect(try await Self.admit(turnpike, "unknown", "\(index)").status == 503)
+            try await Self.expectPolicies(turnpike, callers)
+            // What stands in for a credential lets nobody do anything else: the body's fault would be a 400.
+            let release = "/api/v1/admissions/01936f00-0000-7000-8000-000000000000/release"
+            for caller in callers.known {
+                let other = try await caller.post(release, #"{"unknown":1}"#)
+                #expect(other.status == 503 && other.json["code"]?.string == "database_unavailable", "\(other)")
             }
-            let stranger = turnpike.client.with(key: "tpk_stranger_0123456789abcdef0123456789abcdef")
-            #expect(try await stranger.post("/api/v1/admissions", Self.call("open", "s")).status == 503)
             try await turnpike.startDatabase()
-            let isBack = try await eventually(within: .seconds(30)) {
-                try await Self.admit(turnpike, "closed", "after").json["allowed"] == .bool(true)
-            }
-            #expect(isBack)
+            try await Self.expectRecovery(turnpike)
         }
+    }
+
+    @Test("while PostgreSQL takes connections and answers nothing, admissions are answered as while it is away")
+    func hang() async throws {
+        try await ServedTurnpike.run(settings: { _ in Self.settings }) { turnpike in
+            let callers = try await Self.arrange(turnpike)
+            try await turnpike.whileDatabaseHangs { try await Self.expectPolicies(turnpike, callers) }
+            try await Self.expectRecovery(turnpike)
+        }
+    }
+
+    private struct Callers {
+        /// With a key, and with an access token, of which both were used once.
+        var known: [TestClient] = []
+        /// With a key that nobody has used here, and an invented one.
+        var unknown: [TestClient] = []
+        /// With a key that was revoked after it was used.
+        var revoked: TestClient
+    }
+
+    /// Two tenants with a budget each, and callers. All but one have called.
+    private static func arrange(_ turnpike: ServedTurnpike) async throws -> Callers {
+        for (tenant, mode) in [("closed", "hard"), ("open", "soft")] {
+            let body = #"{"key":"\#(tenant)","name":"t","currency":"USD"}"#
+            try await turnpike.client.post("/api/v1/tenants", body).expecting(201)
+            let budget = """
+                {"key":"\(tenant)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"99","window":"day",\
+                "mode":"\(mode)"}
+                """
+            try await turnpike.client.post("/api/v1/budgets", budget).expecting(201)
+            #expect(try await admit(turnpike.client, tenant, "before").json["allowed"] == .bool(true))
+        }
+        let (key, _) = try await newKey(turnpike)
+        let (unused, _) = try await newKey(turnpike)
+        let (revoked, id) = try await newKey(turnpike)
+        let token = turnpike.client.with(key: try await newToken(turnpike))
+        for (index, caller) in [key, revoked, token].enumerated() {
+            #expect(try await admit(caller, "open", "first-\(index)").status == 200)
+        }
+        try await turnpike.client.delete("/api/v1/api-keys/\(id)").expecting(204)
+        let isRevoked = try await eventually { try await admit(revoked, "open", "revoked").status == 401 }
+        #expect(isRevoked)
+        let invented = turnpike.client.with(key: "tpk_stranger_0123456789abcdef0123456789abcdef")
+        return Callers(known: [key, token], unknown: [unused, invented], revoked: revoked)
+    }
+
+    private static func newKey(_ turnpike: ServedTurnpike) async throws -> (TestClient, id: String) {
+        let body = #"{"name":"gateway","scopes":["admissions:write"]}"#
+        let made = try await turnpike.client.post("/api/v1/api-keys", body).expecting(201).json
+        return (turnpike.client.with(key: try #require(made["key"]?.string)), try #require(made["id"]?.string))
+    }
+
+    private static func newToken(_ turnpike: ServedTurnpike) async throws -> String {
+        let body = #"{"name":"gateway","scopes":["admissions:write"]}"#
+        let made = try await turnpike.client.post("/api/v1/clients", body).expecting(201).json
+        let client = TestOAuthClient(
+            id: try #require(made["client_id"]?.string),
+            secret: try #require(made["client_secret"]?.string)
+        )
+        let issued = try await turnpike.client.with(key: nil).form(
+            "/oauth/token",
+            [("grant_type", "client_credentials")],
+            headers: ["Authorization": client.basic]
+        ).expecting(200)
+        return try #require(issued.json["access_token"]?.string)
+    }
+
+    /// Longer than what is known of a credential is fresh.
+    private static func expectPolicies(_ turnpike: ServedTurnpike, _ callers: Callers) async throws {
+        let end = ContinuousClock.now + .seconds(5)
+        var index = 0
+        while ContinuousClock.now < end || index < 2 {
+            index += 1
+            for caller in callers.known + [turnpike.client] {
+                let closed = try await admit(caller, "closed", "\(index)")
+                #expect(closed.status == 503 && closed.json["code"]?.string == "limits_unavailable", "\(closed)")
+                let open = try await admit(caller, "open", "\(index)")
+                #expect(open.status == 200 && open.json["warnings"]?.text == #"["limits_unavailable"]"#, "\(open)")
+                #expect(try await admit(caller, "unknown", "\(index)").status == 503)
+            }
+            for caller in callers.unknown {
+                let refused = try await admit(caller, "open", "\(index)")
+                #expect(refused.status == 503 && refused.json["code"]?.string == "limits_unavailable", "\(refused)")
+            }
+            // For two seconds it is remembered that the key is none.
+            #expect([401, 503].contains(try await admit(callers.revoked, "open", "\(index)").status))
+        }
+    }
+
+    private static func expectRecovery(_ turnpike: ServedTurnpike) async throws {
+        let isBack = try await eventually(within: .seconds(60)) {
+            try await admit(turnpike.client, "closed", "after").json["allowed"] == .bool(true)
+        }
+        #expect(isBack)
     }
 
     private static func call(_ tenant: String, _ id: String) -> String {
         #"{"subject":"\#(tenant)","type":"job.done","source":"gw","id":"\#(id)","data":{"seconds":1}}"#
     }
 
-    private static func admit(_ turnpike: ServedTurnpike, _ tenant: String, _ id: String) async throws -> TestResponse {
-        try await turnpike.client.post("/api/v1/admissions", call(tenant, id))
+    private static func admit(_ client: TestClient, _ tenant: String, _ id: String) async throws -> TestResponse {
+        let start = ContinuousClock.now
+        let answer = try await client.post("/api/v1/admissions", call(tenant, id))
+        #expect(ContinuousClock.now - start < hangs, "\(answer)")
+        return answer
     }
 }

@@ -1,3 +1,4 @@
+import BillingCore
 import Postgres
 import TestSupport
 import Usage
@@ -92,7 +93,7 @@ struct IngestAudit {
     private func verification() async throws -> [String] {
         let pool = PostgresPool(PostgresConfiguration(url: databaseURL), logger: .silent)
         var differences: [String] = []
-        try await UsageVerification(pool: pool, clock: clock).run(
+        try await UsageVerification(pool: pool, clock: clock, operatorZone: .utc).run(
             difference: { differences.append("verification: \($0)") },
             progress: { _ in }
         )

@@ -156,6 +156,18 @@ actor ServedTurnpike {
         try await offTheThreadPool { [cluster, clusterSettings] in try cluster.start(settings: clusterSettings) }
     }
 
+    /// Runs the body while PostgreSQL accepts connections and never answers.
+    nonisolated func whileDatabaseHangs(_ body: () async throws -> Void) async throws {
+        try await offTheThreadPool { [cluster] in try cluster.freeze() }
+        do {
+            try await body()
+        } catch {
+            try await offTheThreadPool { [cluster] in cluster.thaw() }
+            throw error
+        }
+        try await offTheThreadPool { [cluster] in cluster.thaw() }
+    }
+
     /// Ends the sessions of the lane that stores events, as a failover or an administrator does. Returns how many.
     func cutIngestConnections() async throws -> Int {
         let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)

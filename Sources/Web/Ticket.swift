@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Somebody who waits for a value, until it is there or it is too late: whatever comes first is the answer.
-final class Ticket<Value: Sendable>: Sendable {
+package final class Ticket<Value: Sendable>: Sendable {
     private enum State {
         case waiting(CheckedContinuation<Value, any Error>?)
         case done
@@ -9,18 +9,20 @@ final class Ticket<Value: Sendable>: Sendable {
 
     private let state = Mutex(State.waiting(nil))
 
+    package init() {}
+
     /// Whether nobody waits any more.
-    var isAbandoned: Bool { state.withLock { if case .done = $0 { true } else { false } } }
+    package var isAbandoned: Bool { state.withLock { if case .done = $0 { true } else { false } } }
 
     /// - Parameter ask: asks for the value, and says why it can't.
-    func wait(_ ask: () -> (any Error)?) async throws -> Value {
+    package func wait(_ ask: () -> (any Error)?) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
             state.withLock { $0 = .waiting(continuation) }
             if let refusal = ask() { finish(.failure(refusal)) }
         }
     }
 
-    func finish(_ result: Result<Value, any Error>) {
+    package func finish(_ result: Result<Value, any Error>) {
         let continuation = state.withLock { state -> CheckedContinuation<Value, any Error>? in
             guard case .waiting(let continuation) = state else { return nil }
             state = .done

@@ -1,0 +1,148 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+import Usage
+import Web
+
+/// Gives an open reservation a later end. Where it can expire in another window then, it holds there too, as a call
+/// that is admitted until then would; where that does not fit it stays as it is.
+struct ReservationExtension: Sendable {
+    enum Outcome: Sendable {
+        case extended(Reservation)
+        /// It is not held any more, or has expired.
+        case closed(Reservation)
+        /// What it would hold in further windows does not fit.
+        case refused([LimitViolation])
+        /// What it was asked for can't be measured any more.
+        case unreadable
+    }
+
+    private static let attempts = 8
+
+    let admission: AdmissionService
+
+    /// - Parameter reservation: as it was read last.
+    func extend(_ reservation: Reservation, to expiry: Instant, at now: Instant) async throws -> Outcome {
+        var reservation = reservation
+        for _ in 0..<Self.attempts {
+            guard reservation.status == .held, reservation.expiresAt > now else { return .closed(reservation) }
+            do {
+                if let outcome = try await extendOnce(reservation, to: max(expiry, reservation.expiresAt), at: now) {
+                    return outcome
+                }
+                // Closed, or extended by somebody else meanwhile.
+                let found = try await admission.pool.query(
+                    .admission,
+                    ReservationStore.reservation(reservation.id, of: reservation.tenantID),
+                    ReservationStore.decode
+                ).first
+                guard let found else { return .closed(reservation) }
+                reservation = found
+            } catch let stale as StaleCatalog {
+                try await admission.calls.refresh(stale)
+            }
+        }
+        throw Problem.limitsUnavailable
+    }
+
+    /// Nil where the reservation is not as it was read any more.
+    private func extendOnce(_ reservation: Reservation, to expiry: Instant, at now: Instant) async throws -> Outcome? {
+        let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
+        let held = try await admission.pool.query(
+            .admission,
+            ReservationStore.holds(of: name),
+            ReservationStore.decodeHold
+        ).compactMap(\.hold)
+        let stored = try await admission.pool.query(
+            .admission,
+            ReservationStore.call(of: name),
+            ReservationStore.decodeCall
+        ).first
+        guard let stored else { return nil }
+        guard let call = AdmissionCall(stored), let later = try await later(call, of: reservation, at: expiry) else {
+            return .unreadable
+        }
+        let holds = try CallHold.beyond(
+            reservation.expiresAt,
+            of: later,
+            holding: Set(held.map(\.row)),
+            policy: admission.calls.limits
+        )
+        let request = AdmissionRequest(
+            call: call,
+            prepared: later,
+            holds: holds,
+            createdAt: reservation.createdAt,
+            expiresAt: expiry,
+            suspenseEndsAt: expiry.adding(seconds: Int64(admission.limits.suspenseSeconds)),
+            shrunk: nil,
+            isCheck: false
+        )
+        let flush = AdmissionFlush(requests: [request], policy: admission.calls.limits, now: now)
+        do {
+            return try await admission.pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
+                try flush.extend(reservation, by: request, in: transaction).map { .extended($0) }
+            }
+        } catch let refused as ExtensionRefused {
+            return .refused(refused.violations)
+        }
+    }
+
+    /// The call with the tokens that it was admitted with, as it would be at the new end.
+    private func later(
+        _ call: AdmissionCall,
+        of reservation: Reservation,
+        at expiry: Instant
+    ) async throws -> PreparedCall? {
+        let numbered = [(index: 0, event: call.event)]
+        let prepared = try await admission.calls.prepare(numbered, at: expiry, boundTo: reservation.tenantID)
+        guard let later = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
+            tokens != call.event.usage.outputTokens
+        else { return prepared.calls.first }
+        return try later.using(outputTokens: tokens)
+    }
+}
+
+/// A further window has no room: the transaction is rolled back, and the reservation ends when it did.
+private struct ExtensionRefused: Error {
+    let violations: [LimitViolation]
+}
+
+extension AdmissionFlush {
+    /// Moves the end of a reservation and takes what it is to hold beyond. The reservation is locked before the limits.
+    /// - Returns: nil when it is not as it was read any more.
+    fileprivate func extend(
+        _ reservation: Reservation,
+        by request: AdmissionRequest,
+        in transaction: borrowing Transaction
+    ) throws -> Reservation? {
+        let moved = ReservationStore.extend(
+            reservation,
+            to: request.expiresAt,
+            suspenseEndsAt: request.suspenseEndsAt,
+            at: now
+        )
+        guard let extended = try transaction.query(moved, ReservationStore.decode).first else { return nil }
+        let rows = LockedRows([request])
+        let results = try transaction.pipeline([LimitStateStore.count(rows.changes), versionsInForce])
+        try checkVersions(results[1])
+        var states = AdmissionStates(
+            states: try results[0].map(LimitStateStore.decode),
+            arrivals: [:],
+            charges: try ChargeHolds.load(rows.tiers, in: transaction)
+        )
+        let verdict = try states.decide(request.holds, criticality: .default, at: now, keeps: true)
+        if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }
+        enqueue(
+            AdmissionDecisions(existing: [], ids: policy.ids),
+            rows.holding(states.held),
+            states,
+            in: transaction
+        )
+        let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
+        let taken = request.holds.flatMap(\.frees)
+        if !taken.isEmpty { transaction.enqueue(ReservationStore.add(taken, to: name)) }
+        return extended
+    }
+}

@@ -1,0 +1,196 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Reservations that are extended over the end of a window.
+@Suite struct ReservationExtensionTests {
+    @Test("what is extended into the next day holds there too, and is freed and counted there")
+    func nextDay() async throws {
+        try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:00:00Z") { server in
+            let admission = try await server.admit("1", seconds: "4", more: #","ttl_seconds":600"#)
+            try await server.expectRows(["0 4 0"])
+            #expect(try await server.extend(admission, seconds: 3_000)["status"]?.string == "held")
+            try await server.expectRows(["0 4 0"])
+            #expect(
+                try await server.extend(admission, seconds: 3_660)["expires_at"]?.string
+                    == "2026-11-24T00:01:00.000000Z"
+            )
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            // The day that it ends on by now holds it already.
+            try await server.extend(admission, seconds: 7_200)
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            #expect(try await server.unbalancedHolds() == [])
+            server.clock.advance(seconds: 3_700)
+            #expect(try await server.admit("2", seconds: "7")["reason"]?.string == "quota_exceeded")
+            try await server.settle(admission, event: "a", seconds: "5")
+            try await server.expectRows(["0 0 0", "5 0 1"])
+        }
+    }
+
+    @Test("where the next window has no room the reservation ends as before, and nothing is held of any")
+    func noRoom() async throws {
+        try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:58:00Z") { server in
+            let first = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
+            let budget = #"{"key":"calls","scope":{"tenant":"acme"},"measure":"requests","amount":"9","window":"day"}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.useTomorrow("7", at: "2026-11-24T00:01:00Z")
+            try await server.expectRows(["0 4 0", "7 0 7", "1 0 1"])
+            let refused = try await server.extend(first, seconds: 600, expecting: 409)
+            #expect(refused["code"]?.string == "extends_beyond_window")
+            #expect(refused["detail"]?.string?.contains("'seconds'") == true, "\(refused)")
+            try await server.expectRows(["0 4 0", "7 0 7", "1 0 1"])
+            let path = "/admissions/\(server.id(of: first))"
+            #expect(try await server.ask("GET", path)["expires_at"]?.string == "2026-11-23T23:59:00.000000Z")
+            try await server.extend(first, seconds: 119)
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("a release frees what was taken by extending, in every window")
+    func release() async throws {
+        try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:00:00Z") { server in
+            let admission = try await server.admit("1", seconds: "4", more: #","ttl_seconds":600"#)
+            try await server.extend(admission, seconds: 7_200)
+            server.clock.advance(seconds: 7_000)
+            try await server.extend(admission, seconds: 86_400)
+            try await server.expectRows(["0 4 0", "0 4 0", "0 4 0"])
+            try await server.ask("POST", "/admissions/\(server.id(of: admission))/release")
+            try await server.expectRows(["0 0 0", "0 0 0", "0 0 0"])
+            #expect(
+                try await server.extend(admission, seconds: 60, expecting: 409)["code"]?.string == "admission_closed"
+            )
+            #expect(try await server.storedCalls() == [0], "what was asked is forgotten")
+        }
+    }
+
+    @Test("over a month's end a spend cap and a billing period's quota hold in the new period, by its tiers")
+    func monthEnd() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-30T23:58:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+                  {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+                 "quotas":[{"feature":"seconds","limit":"40","window":"billing_period","mode":"hard"}],
+                 "spend_cap":{"amount":"20","mode":"hard"}}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let first = try await server.admit("1", seconds: "14", more: #","ttl_seconds":60"#)
+            let second = try await server.admit("2", seconds: "6", more: #","ttl_seconds":60"#)
+            try await server.expectRows(["0 20 0", "0 20 0"])
+            try await server.extend(first, seconds: 600)
+            try await server.expectRows(["0 20 0", "0 14 0", "0 20 0", "0 8 0"])
+            try await server.useTomorrow("4", at: "2026-12-01T00:01:00Z")
+            try await server.expectRows(["0 20 0", "4 14 4", "0 20 0", "0 16 8"])
+            // Alone it would be free in December too; beside the first it isn't, and the cap has no room.
+            let refused = try await server.extend(second, seconds: 600, expecting: 409)
+            #expect(refused["code"]?.string == "extends_beyond_window")
+            try await server.expectRows(["0 20 0", "4 14 4", "0 20 0", "0 16 8"])
+            server.clock.advance(seconds: 300)
+            try await server.settle(first, event: "a", seconds: "12")
+            try await server.settle(second, event: "b", seconds: "6", time: "2026-11-30T23:59:00Z")
+            try await server.expectRows(["6 0 0", "16 0 4", "0 0 0", "12 0 8"])
+            #expect(try await server.brokenLimits() == [])
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("two that extend at once hold once")
+    func race() async throws {
+        try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:00:00Z") { server in
+            let admission = try await server.admit("1", seconds: "4", more: #","ttl_seconds":600"#)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for index in 0..<8 {
+                    group.addTask { try await server.extend(admission, seconds: 7_200 + index) }
+                }
+                try await group.waitForAll()
+            }
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("a call that was admitted with fewer tokens holds those in the next window, not what it asked for")
+    func fewerTokens() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T23:00:00Z")) { server in
+            try await server.addTenant("acme")
+            let budget = #"{"key":"t","scope":{"tenant":"acme"},"measure":"units","amount":"300","window":"day"}"#
+            try await server.addFeature("tokens", of: "output_tokens", type: "llm.completion")
+            let scoped = budget.replacing(#"{"tenant":"acme"}"#, with: #"{"tenant":"acme","feature":"tokens"}"#)
+            try await server.ask("POST", "/budgets", scoped, expecting: 201)
+            let call = """
+                {"subject":"acme","type":"llm.completion","source":"gw","id":"1","min_output_tokens":100,\
+                "ttl_seconds":60,"data":{"model":"gpt-4o","input_tokens":5,"output_tokens":700}}
+                """
+            let admission = try await server.ask("POST", "/admissions", call)
+            #expect(admission["max_output_tokens"]?.number == "300")
+            try await server.extend(admission, seconds: 7_200)
+            try await server.expectRows(["0 300 0", "0 300 0"])
+        }
+    }
+
+    private static func run(
+        quota: String,
+        window: String,
+        at time: String,
+        _ body: (TestServer) async throws -> Void
+    ) async throws {
+        try await TestServer.run(clock: TestClock(time)) { server in
+            try await server.arrangeQuota(quota, window: window)
+            try await body(server)
+        }
+    }
+}
+
+extension TestServer {
+    fileprivate func id(of admission: JSONValue) -> String { admission["reservation"]?["id"]?.string ?? "" }
+
+    @discardableResult
+    fileprivate func extend(
+        _ admission: JSONValue,
+        seconds: Int,
+        expecting status: Int = 200
+    ) async throws -> JSONValue {
+        let body = #"{"ttl_seconds":\#(seconds)}"#
+        return try await ask("POST", "/admissions/\(id(of: admission))/extend", body, expecting: status)
+    }
+
+    /// Usage that never asked, of the next day already: clocks of gateways may be fast.
+    fileprivate func useTomorrow(_ seconds: String, at time: String) async throws {
+        let body = """
+            {"specversion":"1.0","id":"tomorrow","source":"gw","type":"job.done","subject":"acme","time":"\(time)",\
+            "data":{"seconds":\(seconds)}}
+            """
+        #expect(try await operatorClient.post("/api/v1/events", body).expecting(200).report == "accepted 1")
+    }
+
+    /// Rows of limits that hold something else than the open reservations say.
+    fileprivate func unbalancedHolds() async throws -> [String] {
+        try await withPool { pool in
+            let tenants = try await pool.query(.worker, "SELECT tenant_id FROM tenant ORDER BY tenant_id LIMIT 9") {
+                row throws(PostgresError) in try row.next(TenantID.self)
+            }
+            var found: [String] = []
+            for tenant in tenants {
+                found += try await pool.query(.worker, ReservationStore.unbalanced(of: tenant)) {
+                    row throws(PostgresError) in try row.next(String.self)
+                }
+            }
+            return found
+        }
+    }
+
+    fileprivate func storedCalls() async throws -> [Int64] {
+        try await withPool { pool in
+            try await pool.query(.worker, "SELECT count(call) FROM reservation") { row throws(PostgresError) in
+                try row.next()
+            }
+        }
+    }
+}
