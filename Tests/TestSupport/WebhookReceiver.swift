@@ -17,6 +17,8 @@ package final class WebhookReceiver: Sendable {
         package var headers = ""
         package var body = "thanks"
         package var delaySeconds = 0.0
+        /// Closes the connection and answers nothing.
+        package static let cut = Reply(0)
 
         package init(_ status: Int = 200, headers: String = "", body: String = "thanks", delaySeconds: Double = 0) {
             self.status = status
@@ -91,6 +93,7 @@ package final class WebhookReceiver: Sendable {
         let reply = reply(delivery)
         _ = Self.pause.wait(timeout: .now() + reply.delaySeconds)
         state.withLock { $0.atOnce -= 1 }
+        guard reply.status != Reply.cut.status else { return }
         let text =
             "HTTP/1.1 \(reply.status) Said\r\nContent-Length: \(reply.body.utf8.count)\r\n\(reply.headers)\r\n"
             + reply.body
