@@ -98,6 +98,9 @@ static const unsigned char migration_0031[] = {
 static const unsigned char migration_0032[] = {
 #embed "../../migrations/0032_admission_storage.sql"
 };
+static const unsigned char migration_0034[] = {
+#embed "../../migrations/0034_told_once.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -149,6 +152,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0030_admission.sql", migration_0030),
     FILE_ENTRY("0031_exact_uncosted_usage.sql", migration_0031),
     FILE_ENTRY("0032_admission_storage.sql", migration_0032),
+    FILE_ENTRY("0034_told_once.sql", migration_0034),
 };
 
 size_t embedded_migration_count(void) {
