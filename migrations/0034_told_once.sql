@@ -8,9 +8,6 @@ GRANT UPDATE (overdue_told_at) ON invoice TO turnpike_service;
 ALTER TABLE alert ADD COLUMN removed_at timestamptz;
 CREATE INDEX alert_by_age ON alert (raised_at) WHERE removed_at IS NULL;
 GRANT UPDATE (removed_at, detail), DELETE ON alert TO turnpike_service;
-ALTER POLICY alert_tenant ON alert
-    USING (tenant_id = nullif(current_setting('turnpike.tenant_id', true), '')::bigint AND removed_at IS NULL)
-    WITH CHECK (tenant_id = nullif(current_setting('turnpike.tenant_id', true), '')::bigint AND removed_at IS NULL);
 
 -- Room: Webhooks. An event whose deliveries can't be made is tried again by itself, at `fan_out_retry_at`, and set aside
 -- after some failures: it is as good as fanned out then, to nobody.

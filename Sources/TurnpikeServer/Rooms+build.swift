@@ -83,6 +83,12 @@ extension Rooms {
                 usage.partitionWorker,
                 usage.costWorker,
                 admission.expiryWorker,
+                AlertExpiryWorker(
+                    pool: dependencies.pool,
+                    keptDays: dependencies.configuration.alertRetentionDays,
+                    clock: dependencies.clock,
+                    logger: dependencies.logger
+                ),
                 usage.ingest,
                 admission.service,
             ]
