@@ -63,6 +63,7 @@ struct UpkeepTests {
             try await server.withPool { pool in
                 let terms = DeliveryQueue.ClaimTerms(
                     limit: 10,
+                    free: 10,
                     kinds: WebhookEndpoint.Kind.allCases,
                     perEndpoint: 10,
                     perTenant: 10,

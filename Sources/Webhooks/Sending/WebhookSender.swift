@@ -43,21 +43,26 @@ struct WebhookSender: Sendable {
     }
 
     /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker.
-    func send(_ delivery: ClaimedDelivery, at now: Instant) async -> AttemptResult {
+    func send(
+        _ content: ClaimedDelivery.Content,
+        to endpoint: WebhookEndpointID,
+        at now: Instant
+    ) async -> AttemptResult {
+        let (target, event) = (content.target, content.event)
         do {
-            switch delivery.target.kind {
+            switch target.kind {
             case .webhook:
-                let request = try WebhookRequest(delivery.event, signedWith: try keys(of: delivery), at: now)
-                return await post(request.body, headers: request.headers, to: delivery)
+                let request = try WebhookRequest(event, signedWith: try keys(of: target, endpoint), at: now)
+                return await post(request.body, headers: request.headers, to: target.url, of: endpoint)
             case .slack:
-                let body = EventText(delivery.event).slackBody
-                return await post(body, headers: [("Content-Type", "application/json")], to: delivery)
+                let headers = [("Content-Type", "application/json")]
+                return await post(EventText(event).slackBody, headers: headers, to: target.url, of: endpoint)
             case .email:
                 guard let mail else { throw LocalFault.noMail }
-                guard let recipient = MailAddress(mailto: delivery.target.url) else {
+                guard let recipient = MailAddress(mailto: target.url) else {
                     return AttemptResult(error: "the address is not \(MailAddress.expectation)")
                 }
-                try await mail.submit(MailMessage(delivery.event, from: mail.from, to: recipient, at: now))
+                try await mail.submit(MailMessage(event, from: mail.from, to: recipient, at: now))
                 return .accepted
             }
         } catch {
@@ -68,12 +73,13 @@ struct WebhookSender: Sendable {
     private func post(
         _ body: [UInt8],
         headers: [(String, String)],
-        to delivery: ClaimedDelivery
+        to url: String,
+        of endpoint: WebhookEndpointID
     ) async -> AttemptResult {
-        let isOperators = delivery.endpoint.tenant == .operatorWide
+        let isOperators = endpoint.tenant == .operatorWide
         do throws(OutboundFault) {
             let answer = try await (isOperators ? outbound : tenantOutbound).post(
-                delivery.target.url,
+                url,
                 headers: headers,
                 body: body,
                 excerptBytes: AttemptResult.excerptBytes
@@ -94,19 +100,21 @@ struct WebhookSender: Sendable {
 
     /// Those that sign at this moment, the present one first. One before it that can't be opened signs nothing: it was
     /// sealed with a master key that was changed since then, which is what the rotation was for.
-    private func keys(of delivery: ClaimedDelivery) throws(LocalFault) -> [WebhookSigningKey] {
-        let target = delivery.target
+    private func keys(
+        of target: ClaimedDelivery.Target,
+        _ endpoint: WebhookEndpointID
+    ) throws(LocalFault) -> [WebhookSigningKey] {
         guard let masterKey, let signing = target.signing, let sealed = target.sealedSecret else {
             throw .noMasterKey
         }
-        let open = { try? WebhookSigningKey(signing, sealed: $0, of: delivery.endpoint, masterKey) }
+        let open = { try? WebhookSigningKey(signing, sealed: $0, of: endpoint, masterKey) }
         guard let present = open(sealed) else { throw .otherMasterKey }
         guard let sealedBefore = target.previousSealedSecret else { return [present] }
         guard let previous = open(sealedBefore) else {
-            if unreadable.insert(delivery.endpoint) {
+            if unreadable.insert(endpoint) {
                 logger.warning(
                     "the previous secret of a webhook endpoint was sealed with another master key and signs no more",
-                    metadata: ["endpoint": "\(delivery.endpoint)"]
+                    metadata: ["endpoint": "\(endpoint)"]
                 )
             }
             return [present]
