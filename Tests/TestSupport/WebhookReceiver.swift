@@ -8,6 +8,8 @@ package final class WebhookReceiver: Sendable {
         /// By lower-case name.
         package let headers: [String: String]
         package var body: String
+        /// What follows the host in the URL that was called.
+        package let path: String
 
         package var id: String { headers["webhook-id"] ?? "" }
     }
@@ -115,6 +117,7 @@ package final class WebhookReceiver: Sendable {
             let text = String(decoding: bytes, as: UTF8.self)
             guard let end = text.range(of: "\r\n\r\n") else { continue }
             var headers: [String: String] = [:]
+            let path = text.split(separator: " ", maxSplits: 2).dropFirst().first.map { String($0) } ?? ""
             for line in text[..<end.lowerBound].split(separator: "\r\n").dropFirst() {
                 let parts = line.split(separator: ":", maxSplits: 1)
                 guard parts.count == 2 else { continue }
@@ -122,7 +125,7 @@ package final class WebhookReceiver: Sendable {
             }
             let body = text[end.upperBound...]
             if body.utf8.count >= Int(headers["content-length"] ?? "0") ?? 0 {
-                return Delivery(headers: headers, body: String(body))
+                return Delivery(headers: headers, body: String(body), path: path)
             }
         }
     }

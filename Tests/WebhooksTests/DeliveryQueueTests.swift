@@ -85,15 +85,18 @@ struct DeliveryQueueTests {
 
     @Test("what this process can't send is left to others, untouched")
     func kindsAreLeft() async throws {
-        try await DeliveryStory.run(urls: ["https://example.com/", "https://example.org/"], events: 1) { queue in
-            try await queue.pool.execute(
-                .worker,
-                "UPDATE webhook_endpoint SET kind = 'email', url = 'mailto:a@b.c' WHERE endpoint_key = 'chat-0'"
+        let urls = ["https://example.com/", "https://example.org/", "https://example.net"]
+        try await DeliveryStory.run(urls: urls, events: 1) { queue in
+            try await queue.database.run(
+                """
+                UPDATE webhook_endpoint SET kind = 'email', url = 'mailto:a@b.c' WHERE endpoint_key = 'chat-0';
+                UPDATE webhook_endpoint SET sealed_url = 'sealed' WHERE endpoint_key = 'chat-2'
+                """
             )
             let claims = try await queue.worker().claim(limit: 10)
             #expect(claims.map(\.endpoint.key) == ["chat-1"])
-            #expect(try await queue.states() == ["pending 0", "pending 1"])
-            #expect(try await DeliveryLog.backlog(pool: queue.pool)?.count == 2)
+            #expect(try await queue.states() == ["pending 0", "pending 0", "pending 1"])
+            #expect(try await DeliveryLog.backlog(pool: queue.pool)?.count == 3)
         }
     }
 
@@ -261,6 +264,7 @@ struct DeliveryQueueTests {
                 limit: 8,
                 free: 32,
                 kinds: WebhookEndpoint.Kind.allCases,
+                opensURLs: true,
                 perEndpoint: 4,
                 perTenant: 8,
                 leaseSeconds: 30

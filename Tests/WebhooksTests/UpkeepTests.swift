@@ -65,6 +65,7 @@ struct UpkeepTests {
                     limit: 10,
                     free: 10,
                     kinds: WebhookEndpoint.Kind.allCases,
+                    opensURLs: true,
                     perEndpoint: 10,
                     perTenant: 10,
                     leaseSeconds: 30

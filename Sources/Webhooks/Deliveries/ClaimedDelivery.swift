@@ -12,6 +12,8 @@ struct ClaimedDelivery: Sendable {
     struct Target: Sendable {
         let kind: WebhookEndpoint.Kind
         let url: String
+        /// The URL that `url` shows a part of.
+        let sealedURL: [UInt8]?
         let signing: WebhookSigning?
         let sealedSecret: [UInt8]?
         /// The one before it, while it signs too.

@@ -35,6 +35,8 @@ enum DeliveryQueue {
         let free: Int
         /// What this process can send. The rest waits for a process that can.
         let kinds: [WebhookEndpoint.Kind]
+        /// Whether that includes URLs that are sealed.
+        let opensURLs: Bool
         /// At a time, over all processes, as is the next.
         let perEndpoint: Int
         /// The operator's own are not bounded by it.
@@ -76,6 +78,7 @@ enum DeliveryQueue {
             JOIN webhook_endpoint AS endpoint
                 ON endpoint.tenant_id = busy.tenant_id AND endpoint.endpoint_key = busy.endpoint_key
                 AND endpoint.enabled AND endpoint.kind = ANY(\(terms.kinds.map(\.rawValue)))
+                AND (endpoint.sealed_url IS NULL OR \(terms.opensURLs))
             CROSS JOIN LATERAL (
                 SELECT coalesce(sum(count), 0)::bigint AS count FROM leased
                 WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key
@@ -122,7 +125,7 @@ enum DeliveryQueue {
         try await pool.query(
             .worker,
             """
-            SELECT endpoint.kind, endpoint.url, endpoint.signing, endpoint.sealed_secret,
+            SELECT endpoint.kind, endpoint.url, endpoint.sealed_url, endpoint.signing, endpoint.sealed_secret,
                 CASE WHEN endpoint.previous_secret_expires_at > \(now) THEN endpoint.previous_sealed_secret END,
                 event.event_id, event.event_type, event.occurred_at, event.data
             FROM webhook_delivery AS delivery
@@ -273,6 +276,7 @@ enum DeliveryQueue {
             target: ClaimedDelivery.Target(
                 kind: try row.next(),
                 url: try row.next(),
+                sealedURL: try row.next(PostgresBytes?.self)?.bytes,
                 signing: try row.next(),
                 sealedSecret: try row.next(PostgresBytes?.self)?.bytes,
                 previousSealedSecret: try row.next(PostgresBytes?.self)?.bytes

@@ -149,6 +149,7 @@ struct DeliveryWorker: Service {
             limit: limit,
             free: free ?? limits.concurrency,
             kinds: sender.kinds,
+            opensURLs: sender.masterKey != nil,
             perEndpoint: limits.concurrencyPerEndpoint,
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds

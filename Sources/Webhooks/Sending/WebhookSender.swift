@@ -10,7 +10,7 @@ struct WebhookSender: Sendable {
     let outbound: OutboundClient
     /// Calls those of tenants, which may reach other addresses.
     let tenantOutbound: OutboundClient
-    /// Nil signs nothing.
+    /// Nil signs nothing, and opens no URL.
     let masterKey: MasterKey?
     /// Nil sends no mail.
     let mail: Sendmail?
@@ -56,7 +56,8 @@ struct WebhookSender: Sendable {
                 return await post(request.body, headers: request.headers, to: target.url, of: endpoint)
             case .slack:
                 let headers = [("Content-Type", "application/json")]
-                return await post(EventText(event).slackBody, headers: headers, to: target.url, of: endpoint)
+                let url = try url(of: target, endpoint)
+                return await post(EventText(event).slackBody, headers: headers, to: url, of: endpoint)
             case .email:
                 guard let mail else { throw LocalFault.noMail }
                 guard let recipient = MailAddress(mailto: target.url) else {
@@ -98,6 +99,13 @@ struct WebhookSender: Sendable {
         }
     }
 
+    private func url(of target: ClaimedDelivery.Target, _ endpoint: WebhookEndpointID) throws(LocalFault) -> String {
+        guard let sealed = target.sealedURL else { return target.url }
+        guard let masterKey else { throw .noMasterKey }
+        guard let url = try? SealedURL.open(sealed, of: endpoint, masterKey) else { throw .urlOfOtherMasterKey }
+        return url
+    }
+
     /// Those that sign at this moment, the present one first. One before it that can't be opened signs nothing: it was
     /// sealed with a master key that was changed since then, which is what the rotation was for.
     private func keys(
@@ -124,13 +132,14 @@ struct WebhookSender: Sendable {
 
     /// Why this process can't send.
     private enum LocalFault: Error, CustomStringConvertible {
-        case noMail, noMasterKey, otherMasterKey
+        case noMail, noMasterKey, otherMasterKey, urlOfOtherMasterKey
 
         var description: String {
             switch self {
             case .noMail: "TURNPIKE_MAIL_FROM is not set"
             case .noMasterKey: "TURNPIKE_MASTER_KEY is not set"
             case .otherMasterKey: "the secret was sealed with another TURNPIKE_MASTER_KEY; rotate it"
+            case .urlOfOtherMasterKey: "the URL was sealed with another TURNPIKE_MASTER_KEY; set it again"
             }
         }
     }
