@@ -101,6 +101,9 @@ static const unsigned char migration_0032[] = {
 static const unsigned char migration_0033[] = {
 #embed "../../migrations/0033_reservation_holds.sql"
 };
+static const unsigned char migration_0034[] = {
+#embed "../../migrations/0034_told_once.sql"
+};
 static const unsigned char migration_0035[] = {
 #embed "../../migrations/0035_extensions_rates_and_budget_starts.sql"
 };
@@ -156,6 +159,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0031_exact_uncosted_usage.sql", migration_0031),
     FILE_ENTRY("0032_admission_storage.sql", migration_0032),
     FILE_ENTRY("0033_reservation_holds.sql", migration_0033),
+    FILE_ENTRY("0034_told_once.sql", migration_0034),
     FILE_ENTRY("0035_extensions_rates_and_budget_starts.sql", migration_0035),
 };
 

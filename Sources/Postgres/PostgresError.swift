@@ -94,6 +94,12 @@
         sqlState.map { ["22", "23", "54"].contains($0.rawValue.prefix(2)) } ?? false
     }
 
+    /// Whether what a statement met is to blame: as `isOfData`, or a row that can't be read (a field of another kind,
+    /// or storage that is damaged, class XX), or a rule of somebody's in the database (class P0). Other rows may do.
+    package var isOfRows: Bool {
+        isOfData || kind == .decoding || sqlState.map { ["P0", "XX"].contains($0.rawValue.prefix(2)) } ?? false
+    }
+
     /// Whether the database could not be reached or had no room, as opposed to having refused the work.
     package var isUnavailable: Bool {
         switch kind {

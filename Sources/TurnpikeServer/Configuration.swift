@@ -34,6 +34,7 @@ package struct Configuration: Sendable {
     /// Sources of events whose reported cost is believed.
     package var trustedCostSources: Set<String> = []
     package var admission = AdmissionLimits()
+    package var alertRetentionDays = 400
     package var shutdownSeconds = 30
     package var authenticationLimits = AuthenticationThrottle.Limits()
     package var trustedProxies: [AddressRange] = []
@@ -104,6 +105,7 @@ package struct Configuration: Sendable {
         admission.reservationSeconds = reader.integer(.reservationSeconds, in: 1...86_400)
         admission.suspenseSeconds = reader.integer(.reservationSuspenseSeconds, in: 0...604_800)
         admission.deadlineMilliseconds = reader.integer(.admissionDeadlineMilliseconds, in: 10...60_000)
+        alertRetentionDays = reader.integer(.alertRetentionDays, in: 7...36_500)
         authenticationLimits.failuresPerAddress = reader.integer(.authenticationFailuresPerAddress, in: 0...1_000_000)
         authenticationLimits.failuresPerCredential = reader.integer(
             .authenticationFailuresPerCredential,
@@ -114,8 +116,7 @@ package struct Configuration: Sendable {
         (outboundAllowed, webhookAllowed) = (reader.addressRanges(.outboundAllow), reader.addressRanges(.webhookAllow))
         mail = Self.mail(&reader)
         trustedProxies = reader.addressRanges(.trustedProxies)
-        ownPortalURL = reader.portalURL()
-        portalFrameAncestors = reader.origins(.portalFrameAncestors)
+        (ownPortalURL, portalFrameAncestors) = (reader.portalURL(), reader.origins(.portalFrameAncestors))
         shutdownSeconds = reader.integer(.shutdownSeconds, in: 1...3_600)
         invoiceGrace = InvoiceGrace(hours: reader.integer(.invoiceGraceHours, in: 0...744))
         seller = Self.seller(&reader)

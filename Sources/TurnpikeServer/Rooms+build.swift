@@ -79,9 +79,16 @@ extension Rooms {
                     logger: dependencies.logger
                 ),
                 invoicing.closingWorker,
+                invoicing.overdueWorker,
                 usage.partitionWorker,
                 usage.costWorker,
                 admission.expiryWorker,
+                AlertExpiryWorker(
+                    pool: dependencies.pool,
+                    keptDays: dependencies.configuration.alertRetentionDays,
+                    clock: dependencies.clock,
+                    logger: dependencies.logger
+                ),
                 usage.ingest,
                 admission.service,
             ]
@@ -271,9 +278,10 @@ private struct AdmissionRoom {
     }
 }
 
-/// The room of invoices: their routes, and the worker that closes periods.
+/// The room of invoices: their routes, and the workers that close periods and tell of what is overdue.
 private struct InvoicingRoom {
     let closingWorker: InvoiceClosingWorker
+    let overdueWorker: OverdueInvoiceWorker
 
     init(_ dependencies: Dependencies, catalog: Catalog, operations: Operations) {
         InvoiceRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
@@ -296,6 +304,12 @@ private struct InvoicingRoom {
             seller: dependencies.configuration.seller
         )
         closingWorker = InvoiceClosingWorker(closing: closing, clock: dependencies.clock, logger: dependencies.logger)
+        overdueWorker = OverdueInvoiceWorker(
+            pool: dependencies.pool,
+            clock: dependencies.clock,
+            ids: dependencies.ids,
+            logger: dependencies.logger
+        )
     }
 }
 

@@ -110,6 +110,11 @@ package struct Setting: Sendable {
         "200",
         "after how long without a decision the limits' failure policies answer"
     )
+    package static let alertRetentionDays = Setting(
+        "TURNPIKE_ALERT_RETENTION_DAYS",
+        "400",
+        "how long an alert is kept after it was raised and its window has ended"
+    )
     package static let shutdownSeconds = Setting(
         "TURNPIKE_SHUTDOWN_SECONDS",
         "30",
@@ -193,6 +198,7 @@ package struct Setting: Sendable {
         workerConnections, ingestQueueEvents, ingestFlushEvents,
         eventMaxAgeDays, eventMaxFutureSeconds, batchEvents, eventBodyBytes, bodyBytes, costCurrency,
         trustedCostSources, reservationSeconds, reservationSuspenseSeconds, admissionDeadlineMilliseconds,
+        alertRetentionDays,
         authenticationFailuresPerAddress, authenticationFailuresPerCredential, trustedProxies,
         outboundAllow, webhookAllow, maximumConnections, tlsCertificate, tlsKey, portalURL, portalFrameAncestors,
         mailFrom, sendmail,

@@ -14,7 +14,7 @@ package struct Webhooks: Sendable {
     package let services: [any Service]
 
     /// - Parameters:
-    ///   - masterKey: nil makes and uses no endpoints that are signed.
+    ///   - masterKey: nil makes and uses no endpoints that have a secret.
     ///   - outbound: where the operator's own endpoints may lead.
     ///   - tenantOutbound: where those of tenants may lead.
     ///   - mail: nil sends no mail.
@@ -59,7 +59,7 @@ package struct Webhooks: Sendable {
                 metrics: metrics,
                 logger: logger
             ),
-            WebhookUpkeepWorker(pool: pool, metrics: metrics, clock: clock, logger: logger),
+            WebhookUpkeepWorker(pool: pool, masterKey: masterKey, metrics: metrics, clock: clock, logger: logger),
         ]
     }
 

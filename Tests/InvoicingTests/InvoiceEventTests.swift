@@ -95,6 +95,58 @@ struct InvoiceEventTests {
         }
     }
 
+    /// Has several replicas look for overdue invoices at the same time.
+    private static func tellOverdue(_ server: TestServer) async throws {
+        try await server.withPool { pool in
+            let (clock, ids) = (server.clock.clock, IDSource.random(server.clock.clock))
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<4 {
+                    group.addTask {
+                        try await OverdueInvoiceWorker(pool: pool, clock: clock, ids: ids, logger: .silent).tell()
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test("an invoice that is unpaid after its term is told to be overdue, once")
+    func overdueIsTold() async throws {
+        try await ClosingStory.run { server in
+            try await server.close()
+            try server.set("2026-12-01T00:00:00Z")
+            try await Self.tellOverdue(server)
+            #expect(try await Self.told(server) == ["invoice.finalized INV-00000001 finalized 10.00"])
+            for time in ["2026-12-01T00:00:01Z", "2026-12-02T00:00:00Z"] {
+                try server.set(time)
+                try await Self.tellOverdue(server)
+            }
+            let told = [
+                "invoice.finalized INV-00000001 finalized 10.00", "invoice.overdue INV-00000001 finalized 10.00",
+            ]
+            #expect(try await Self.told(server) == told)
+            let paid = try #require(try await Self.ids(server).first)
+            try await server.ask("POST", "/invoices/\(paid)/pay")
+            try await Self.tellOverdue(server)
+            #expect(try await Self.told(server) == told + ["invoice.paid INV-00000001 paid 10.00"])
+        }
+    }
+
+    @Test("what is paid, given up or voided in time is never overdue, and neither is a draft")
+    func othersAreNotOverdue() async throws {
+        for action in ["pay", "mark-uncollectible", "void"] {
+            try await ClosingStory.run { server in
+                try await server.close()
+                let invoice = try #require(try await Self.ids(server).first)
+                try await server.ask("POST", "/invoices/\(invoice)/\(action)")
+                try server.set("2026-12-20T00:00:00Z")
+                try await server.close(graceHours: 744)
+                try await Self.tellOverdue(server)
+                #expect(try await !Self.told(server).contains { $0.hasPrefix("invoice.overdue") })
+            }
+        }
+    }
+
     @Test("a credit note is told, and that it paid the rest; all of it says what the contract says")
     func creditNotesAreTold() async throws {
         try await ClosingStory.run { server in
@@ -104,10 +156,15 @@ struct InvoiceEventTests {
             for amount in ["4", "6"] {
                 server.clock.advance(seconds: 1)
                 try await server.ask("POST", path, #"{"amount":"\#(amount)","reason":"r"}"#, expecting: 201)
+                if amount == "4" {
+                    try server.set("2026-12-01T00:00:01Z")
+                    try await Self.tellOverdue(server)
+                }
             }
             #expect(
                 try await Self.told(server) == [
                     "invoice.finalized INV-00000001 finalized 10.00", "credit_note.issued CN-00000001 4.00",
+                    "invoice.overdue INV-00000001 finalized 10.00",
                     "credit_note.issued CN-00000002 6.00", "invoice.paid INV-00000001 paid 10.00",
                 ]
             )
@@ -118,7 +175,7 @@ struct InvoiceEventTests {
                 FROM webhook_event ORDER BY event_id LIMIT 99
                 """
             ).compactMap(\.self)
-            #expect(bodies.count == 5)
+            #expect(bodies.count == 6)
             let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
             let root = TestTools.packageRoot
             let verdict = try await TestTools.run(

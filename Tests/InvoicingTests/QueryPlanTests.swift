@@ -111,6 +111,18 @@ import Web
         }
     }
 
+    @Test func `overdue invoices that were not told of are found among the unpaid`() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.rows)
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let now = try Instant(parsing: "2026-11-23T00:00:00Z")
+            let statement = InvoiceStore.noteOverdue(at: now, after: .start, limit: 50)
+            let plan = try await QueryPlan(of: statement, executing: true, pool)
+            #expect(plan.usesIndexesOnly && plan.rowsTouched <= 250, "\(plan)")
+            await pool.close()
+        }
+    }
+
     @Test func `what waits for an adjustment is found by keys`() async throws {
         try await TestDatabase.with { database in
             try await database.run(Self.rows)

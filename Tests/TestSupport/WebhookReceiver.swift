@@ -8,6 +8,8 @@ package final class WebhookReceiver: Sendable {
         /// By lower-case name.
         package let headers: [String: String]
         package var body: String
+        /// What follows the host in the URL that was called.
+        package let path: String
 
         package var id: String { headers["webhook-id"] ?? "" }
     }
@@ -17,6 +19,8 @@ package final class WebhookReceiver: Sendable {
         package var headers = ""
         package var body = "thanks"
         package var delaySeconds = 0.0
+        /// Closes the connection and answers nothing.
+        package static let cut = Reply(0)
 
         package init(_ status: Int = 200, headers: String = "", body: String = "thanks", delaySeconds: Double = 0) {
             self.status = status
@@ -91,6 +95,7 @@ package final class WebhookReceiver: Sendable {
         let reply = reply(delivery)
         _ = Self.pause.wait(timeout: .now() + reply.delaySeconds)
         state.withLock { $0.atOnce -= 1 }
+        guard reply.status != Reply.cut.status else { return }
         let text =
             "HTTP/1.1 \(reply.status) Said\r\nContent-Length: \(reply.body.utf8.count)\r\n\(reply.headers)\r\n"
             + reply.body
@@ -112,6 +117,7 @@ package final class WebhookReceiver: Sendable {
             let text = String(decoding: bytes, as: UTF8.self)
             guard let end = text.range(of: "\r\n\r\n") else { continue }
             var headers: [String: String] = [:]
+            let path = text.split(separator: " ", maxSplits: 2).dropFirst().first.map { String($0) } ?? ""
             for line in text[..<end.lowerBound].split(separator: "\r\n").dropFirst() {
                 let parts = line.split(separator: ":", maxSplits: 1)
                 guard parts.count == 2 else { continue }
@@ -119,7 +125,7 @@ package final class WebhookReceiver: Sendable {
             }
             let body = text[end.upperBound...]
             if body.utf8.count >= Int(headers["content-length"] ?? "0") ?? 0 {
-                return Delivery(headers: headers, body: String(body))
+                return Delivery(headers: headers, body: String(body), path: path)
             }
         }
     }

@@ -63,7 +63,9 @@ struct UpkeepTests {
             try await server.withPool { pool in
                 let terms = DeliveryQueue.ClaimTerms(
                     limit: 10,
+                    free: 10,
                     kinds: WebhookEndpoint.Kind.allCases,
+                    opensURLs: true,
                     perEndpoint: 10,
                     perTenant: 10,
                     leaseSeconds: 30

@@ -43,11 +43,11 @@ import Web
             let client = server.operatorClient
             try await client.patch("\(Self.path)/chat", #"{"url": "\#(shown)", "description": "x"}"#).expecting(200)
             let stored: SQL = "SELECT url FROM webhook_endpoint WHERE endpoint_key = 'chat'"
-            #expect(try await server.column(stored) == [url])
+            #expect(try await server.column(stored) == [shown])
             let other = "https://hooks.slack.example:8443/services/T1/B2/an0ther"
             let moved = try await client.patch("\(Self.path)/chat", #"{"url": "\#(other)"}"#).expecting(200)
             #expect(moved.json["url"]?.string == shown && moved.header("ETag") == #""3""#)
-            #expect(try await server.column(stored) == [other])
+            #expect(try await server.column(stored) == [shown])
             try await server.makeEndpoint("ops", "https://example.com/hook?token=s3cr3t")
             let hook = try await client.get("\(Self.path)/ops").expecting(200).json
             #expect(hook["url"]?.string == "https://example.com/hook?token=s3cr3t")
@@ -119,13 +119,14 @@ import Web
         }
     }
 
-    @Test("without a master key nothing is signed, and so nothing is made that would be")
-    func signingNeedsTheMasterKey() async throws {
+    @Test("without a master key no secret is kept, and so nothing is made that would have one")
+    func secretsNeedTheMasterKey() async throws {
         try await HookStory.run(configure: { $0.tokens.masterKey = nil }) { server in
             let body = #"{"key": "a", "url": "https://example.com/", "events": ["*"]}"#
             let answer = try await server.operatorClient.post(Self.path, body)
             #expect(answer.status == 409 && answer.code == "webhooks_not_configured")
-            try await server.makeEndpoint("chat", "https://example.com/", #", "kind": "slack""#)
+            let chat = #"{"key": "b", "kind": "slack", "url": "https://example.com/", "events": ["*"]}"#
+            #expect(try await server.operatorClient.post(Self.path, chat).code == "webhooks_not_configured")
         }
     }
 

@@ -80,7 +80,7 @@ package enum AlertStore {
 
     /// Newest first.
     static func page(_ filter: Filter, after id: AlertID?, limit: Int) -> SQL {
-        var conditions: [SQL] = ["true"]
+        var conditions: [SQL] = ["removed_at IS NULL"]
         if let tenant = filter.tenant {
             let own: SQL = "tenant_id = \(tenant)"
             conditions.append(filter.isForOperators ? "(\(own) OR about_tenant_id = \(tenant))" : own)
@@ -101,7 +101,7 @@ package enum AlertStore {
     }
 
     /// The alert of an id, whoever's it is.
-    static func find(_ id: AlertID) -> SQL { "\(selection) WHERE alert_id = \(id)" }
+    static func find(_ id: AlertID) -> SQL { "\(selection) WHERE alert_id = \(id) AND removed_at IS NULL" }
 
     /// Writes who has seen an alert, unless somebody had before.
     static func acknowledge(

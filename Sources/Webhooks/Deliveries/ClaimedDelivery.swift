@@ -1,11 +1,19 @@
 import BillingCore
 import Postgres
 
-/// A delivery that this process may try now, with what the attempt takes. Until its lease ends nobody else has it.
+/// A delivery that this process may try now. Until its lease ends nobody else has it.
 struct ClaimedDelivery: Sendable {
+    /// What the attempt takes. It is read for each claim by itself, so that one that can't be read stops no other.
+    struct Content: Sendable {
+        let target: Target
+        let event: Event
+    }
+
     struct Target: Sendable {
         let kind: WebhookEndpoint.Kind
         let url: String
+        /// The URL that `url` shows a part of.
+        let sealedURL: [UInt8]?
         let signing: WebhookSigning?
         let sealedSecret: [UInt8]?
         /// The one before it, while it signs too.
@@ -27,8 +35,6 @@ struct ClaimedDelivery: Sendable {
     let leasedUntil: Instant
     /// How many have failed since the delivery began or was asked for again.
     let failures: Int32
-    let target: Target
-    let event: Event
 }
 
 /// What came of an attempt.

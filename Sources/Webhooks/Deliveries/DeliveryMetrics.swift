@@ -11,6 +11,8 @@ struct DeliveryMetrics: Sendable {
     private let attempts: [Kind: Counter]
     private let duration = Timer(label: "turnpike_webhook_attempt_seconds")
     private let waiting = Gauge(label: "turnpike_webhook_deliveries_waiting")
+    private let eventsSetAside = Counter(label: "turnpike_webhook_events_set_aside_total")
+    private let unreadable = Counter(label: "turnpike_webhook_unreadable_attempts_total")
     private let oldest = Gauge(label: "turnpike_webhook_oldest_waiting_seconds")
 
     init() {
@@ -29,6 +31,16 @@ struct DeliveryMetrics: Sendable {
     func attempted(_ kind: WebhookEndpoint.Kind, _ outcome: AttemptResult.Outcome, _ duration: Duration) {
         attempts[Kind(kind: kind, outcome: outcome)]?.increment()
         self.duration.record(duration: duration)
+    }
+
+    /// An event that can't be queued was given up.
+    func setAside() {
+        eventsSetAside.increment()
+    }
+
+    /// A delivery was to be tried and could not be read.
+    func wasUnreadable() {
+        unreadable.increment()
     }
 
     func waits(_ count: Int64, oldestSeconds: Int64) {

@@ -31,16 +31,24 @@ enum DeliveryQueue {
     /// What a claim may take.
     struct ClaimTerms: Sendable {
         let limit: Int
+        /// How many more attempts this process may have under way, those of the claim included.
+        let free: Int
         /// What this process can send. The rest waits for a process that can.
         let kinds: [WebhookEndpoint.Kind]
+        /// Whether that includes URLs that are sealed.
+        let opensURLs: Bool
         /// At a time, over all processes, as is the next.
         let perEndpoint: Int
-        /// So that no tenant's slow endpoints take up all attempts. The operator's own are not bounded by it.
+        /// The operator's own are not bounded by it.
         let perTenant: Int
         let leaseSeconds: Int64
     }
 
-    /// Claims deliveries that are due, the oldest first.
+    /// Claims deliveries that are due: of those first who have the fewest under way, and of as many the oldest.
+    ///
+    /// A tenant, and each endpoint of the operator, gets an attempt only if it then has no more under way than were
+    /// free before. So the share of each shrinks with the number of those who are slow, and while they are fewer than
+    /// the attempts of a process there is room for somebody else (dynamic thresholds; Choudhury and Hahne, 1998).
     ///
     /// The endpoints that something waits for are found by stepping through the index, so that any number of deliveries
     /// waiting for one that fails costs the others nothing.
@@ -57,54 +65,78 @@ enum DeliveryQueue {
         """
         WITH RECURSIVE busy AS (
             \(endpointsWaitedFor)
+        ), leased AS (
+            SELECT tenant_id, endpoint_key, count(*) AS count FROM webhook_delivery
+            WHERE leased_until IS NOT NULL AND leased_until > \(now)
+            GROUP BY tenant_id, endpoint_key
         ), waiting AS (
-            SELECT found.tenant_id, found.delivery_id, found.next_attempt_at,
-                row_number() OVER (
-                    PARTITION BY found.tenant_id ORDER BY found.next_attempt_at, found.delivery_id
-                ) AS place
+            SELECT found.tenant_id, busy.endpoint_key, found.delivery_id, found.next_attempt_at,
+                under_way.count + row_number() OVER (
+                    PARTITION BY busy.tenant_id, busy.endpoint_key ORDER BY found.next_attempt_at, found.delivery_id
+                ) AS level
             FROM busy
             JOIN webhook_endpoint AS endpoint
                 ON endpoint.tenant_id = busy.tenant_id AND endpoint.endpoint_key = busy.endpoint_key
                 AND endpoint.enabled AND endpoint.kind = ANY(\(terms.kinds.map(\.rawValue)))
+                AND (endpoint.sealed_url IS NULL OR \(terms.opensURLs))
+            CROSS JOIN LATERAL (
+                SELECT coalesce(sum(count), 0)::bigint AS count FROM leased
+                WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key
+            ) AS under_way
             CROSS JOIN LATERAL (
                 SELECT tenant_id, delivery_id, next_attempt_at FROM webhook_delivery
                 WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key AND status = 'pending'
                     AND next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))
                 ORDER BY next_attempt_at, delivery_id
-                LIMIT \(terms.perEndpoint) - least(\(terms.perEndpoint), (
-                    SELECT count(*) FROM webhook_delivery
-                    WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key
-                        AND leased_until > \(now)
-                ))
+                LIMIT greatest(0, \(terms.perEndpoint) - under_way.count)
                 FOR UPDATE SKIP LOCKED
             ) AS found
+        ), levelled AS (
+            SELECT tenant_id, delivery_id, next_attempt_at,
+                CASE WHEN tenant_id = \(TenantID.operatorWide) THEN level ELSE
+                    (SELECT coalesce(sum(count), 0) FROM leased WHERE leased.tenant_id = waiting.tenant_id)
+                    + row_number() OVER (PARTITION BY tenant_id ORDER BY level, next_attempt_at, delivery_id)
+                END AS level
+            FROM waiting
+        ), placed AS (
+            SELECT tenant_id, delivery_id, level,
+                row_number() OVER (ORDER BY level, next_attempt_at, delivery_id) AS place
+            FROM levelled
+            WHERE tenant_id = \(TenantID.operatorWide) OR level <= \(terms.perTenant)
         ), due AS (
-            SELECT tenant_id, delivery_id FROM waiting
-            WHERE tenant_id = \(TenantID.operatorWide) OR place <= \(terms.perTenant) - (
-                SELECT count(*) FROM webhook_delivery AS leased
-                WHERE leased.tenant_id = waiting.tenant_id AND leased.leased_until > \(now)
-            )
-            ORDER BY next_attempt_at, delivery_id
-            LIMIT \(terms.limit)
+            SELECT tenant_id, delivery_id FROM placed
+            WHERE level <= \(terms.free) - place + 1 AND place <= \(terms.limit)
         ), claimed AS (
             UPDATE webhook_delivery AS delivery
             SET attempt_count = attempt_count + 1, leased_until = \(now.adding(seconds: terms.leaseSeconds))
             FROM due
             WHERE delivery.tenant_id = due.tenant_id AND delivery.delivery_id = due.delivery_id
-            RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.event_tenant_id,
-                delivery.event_id, delivery.attempt_count, delivery.leased_until, delivery.failure_count
+            RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.attempt_count,
+                delivery.leased_until, delivery.failure_count
         )
-        SELECT claimed.delivery_id, claimed.tenant_id, claimed.endpoint_key, claimed.attempt_count,
-            claimed.leased_until, claimed.failure_count, endpoint.kind, endpoint.url, endpoint.signing,
-            endpoint.sealed_secret,
-            CASE WHEN endpoint.previous_secret_expires_at > \(now) THEN endpoint.previous_sealed_secret END,
-            event.event_id, event.event_type, event.occurred_at, event.data
-        FROM claimed
-        JOIN webhook_endpoint AS endpoint
-            ON endpoint.tenant_id = claimed.tenant_id AND endpoint.endpoint_key = claimed.endpoint_key
-        JOIN webhook_event AS event
-            ON event.tenant_id = claimed.event_tenant_id AND event.event_id = claimed.event_id
+        SELECT delivery_id, tenant_id, endpoint_key, attempt_count, leased_until, failure_count FROM claimed
         """
+    }
+
+    /// What an attempt takes; nil when the delivery is gone with its endpoint.
+    static func content(of claim: ClaimedDelivery, at now: Instant, pool: PostgresPool) async throws
+        -> ClaimedDelivery.Content?
+    {
+        try await pool.query(
+            .worker,
+            """
+            SELECT endpoint.kind, endpoint.url, endpoint.sealed_url, endpoint.signing, endpoint.sealed_secret,
+                CASE WHEN endpoint.previous_secret_expires_at > \(now) THEN endpoint.previous_sealed_secret END,
+                event.event_id, event.event_type, event.occurred_at, event.data
+            FROM webhook_delivery AS delivery
+            JOIN webhook_endpoint AS endpoint
+                ON endpoint.tenant_id = delivery.tenant_id AND endpoint.endpoint_key = delivery.endpoint_key
+            JOIN webhook_event AS event
+                ON event.tenant_id = delivery.event_tenant_id AND event.event_id = delivery.event_id
+            WHERE delivery.tenant_id = \(claim.endpoint.tenant) AND delivery.delivery_id = \(claim.id)
+            """,
+            content
+        ).first
     }
 
     /// The endpoints that something waits for, each by the one before it: the query of `busy`.
@@ -230,22 +262,22 @@ enum DeliveryQueue {
     }
 
     @Sendable private static func claimed(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery {
-        let id = try row.next(UUIDv7.self)
-        let endpoint = WebhookEndpointID(tenant: try row.next(), key: try row.next())
-        let (attempt, leasedUntil) = (try row.next(Int32.self), try row.next(Instant.self))
-        let failures = try row.next(Int32.self)
-        let (kind, url) = (try row.next(WebhookEndpoint.Kind.self), try row.next(String.self))
-        let signing = try row.next(WebhookSigning?.self)
-        return ClaimedDelivery(
-            id: id,
-            endpoint: endpoint,
-            attempt: attempt,
-            leasedUntil: leasedUntil,
-            failures: failures,
+        ClaimedDelivery(
+            id: try row.next(),
+            endpoint: WebhookEndpointID(tenant: try row.next(), key: try row.next()),
+            attempt: try row.next(),
+            leasedUntil: try row.next(),
+            failures: try row.next()
+        )
+    }
+
+    @Sendable private static func content(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery.Content {
+        ClaimedDelivery.Content(
             target: ClaimedDelivery.Target(
-                kind: kind,
-                url: url,
-                signing: signing,
+                kind: try row.next(),
+                url: try row.next(),
+                sealedURL: try row.next(PostgresBytes?.self)?.bytes,
+                signing: try row.next(),
                 sealedSecret: try row.next(PostgresBytes?.self)?.bytes,
                 previousSealedSecret: try row.next(PostgresBytes?.self)?.bytes
             ),

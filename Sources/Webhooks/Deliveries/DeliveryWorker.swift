@@ -17,7 +17,7 @@ struct DeliveryWorker: Service {
         var concurrency = 32
         /// Attempts at one endpoint at a time, over all replicas.
         var concurrencyPerEndpoint = 4
-        /// Attempts at the endpoints of one tenant at a time, over all replicas.
+        /// Attempts at the endpoints of one tenant at a time, over all replicas; fewer where many are slow.
         var concurrencyPerTenant: Int { max(1, concurrency / 4) }
         var leaseSeconds: Int64 = 30
         var fanOutEvents = 500
@@ -47,8 +47,8 @@ struct DeliveryWorker: Service {
             for await claim in claims {
                 group.addTask {
                     await attempt(claim)
-                    while let next = await following() { await attempt(next) }
-                    slots.give()
+                    while let next = await following(slots) { await attempt(next) }
+                    slots.end()
                 }
             }
         }
@@ -75,21 +75,53 @@ struct DeliveryWorker: Service {
         try await fanOut(FanOutBatch(limits.fanOutEvents))
     }
 
+    /// A batch that meets something that can't be queued is halved until it is known what; the rest goes on.
     private func fanOut(_ batch: FanOutBatch) async throws {
+        for suspect in try await OutboxSuspects.due(at: clock.now(), pool: pool) { try await fanOut(suspect) }
         var (taken, limit) = (0, 0)
         repeat {
             limit = batch.size
-            let now = clock.now()
             do {
-                taken = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { [limit] transaction in
-                    try OutboxFanOut.round(limit: limit, at: now, ids: ids, in: transaction)
-                }
+                taken = try await limit == 1 ? fanOutFirst() : fanOut(.next(limit))
+                batch.grow()
+            } catch let error as PostgresError where error.isOfRows && limit > 1 {
+                batch.shrink()
+                taken = limit
             } catch {
                 batch.shrink()
                 throw error
             }
-            batch.grow()
         } while taken == limit && !Task.isCancelled
+    }
+
+    /// Queues the first event that waits by itself. Returns how many there were.
+    private func fanOutFirst() async throws -> Int {
+        guard let first = try await OutboxSuspects.first(pool: pool) else { return 0 }
+        try await fanOut(first)
+        return 1
+    }
+
+    /// Queues one event. That it can't be is noted with it, and nobody else's trouble.
+    private func fanOut(_ suspect: OutboxSuspects.Suspect) async throws {
+        do {
+            _ = try await fanOut(.one(suspect.event))
+        } catch let error as PostgresError where error.isOfRows {
+            let isSetAside = try await OutboxSuspects.note(suspect, at: clock.now(), pool: pool)
+            if isSetAside { metrics.setAside() }
+            logger.error(
+                isSetAside ? "an event is set aside: it is told to nobody" : "an event cannot be queued",
+                metadata: [
+                    "tenant_id": "\(suspect.event.tenant)", "event": "\(suspect.event.id)", "error": "\(error)",
+                ]
+            )
+        }
+    }
+
+    private func fanOut(_ selection: OutboxFanOut.Selection) async throws -> Int {
+        let now = clock.now()
+        return try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            try OutboxFanOut.round(selection, at: now, ids: ids, in: transaction)
+        }
     }
 
     private func claimDue(_ slots: Slots, _ start: (ClaimedDelivery) -> Void) async throws {
@@ -97,11 +129,12 @@ struct DeliveryWorker: Service {
         while wanted > 0, !Task.isCancelled {
             let claims: [ClaimedDelivery]
             do {
-                claims = try await claim(limit: wanted)
+                claims = try await claim(limit: wanted, free: slots.idle)
             } catch {
                 slots.give(wanted)
                 throw error
             }
+            slots.begin(claims.count)
             claims.forEach(start)
             slots.give(wanted - claims.count)
             wanted = claims.count == wanted ? slots.takeAll() : 0
@@ -109,11 +142,14 @@ struct DeliveryWorker: Service {
     }
 
     /// Takes deliveries that are due.
-    func claim(limit: Int) async throws -> [ClaimedDelivery] {
+    /// - Parameter free: how many attempts there is room for; all of them when left out.
+    func claim(limit: Int, free: Int? = nil) async throws -> [ClaimedDelivery] {
         let now = clock.now()
         let terms = DeliveryQueue.ClaimTerms(
             limit: limit,
+            free: free ?? limits.concurrency,
             kinds: sender.kinds,
+            opensURLs: sender.masterKey != nil,
             perEndpoint: limits.concurrencyPerEndpoint,
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds
@@ -122,10 +158,10 @@ struct DeliveryWorker: Service {
     }
 
     /// What is due when an attempt has ended: so an endpoint that takes quickly gets quickly, within its bound.
-    private func following() async -> ClaimedDelivery? {
+    private func following(_ slots: Slots) async -> ClaimedDelivery? {
         guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return nil }
         do {
-            return try await claim(limit: 1).first
+            return try await claim(limit: 1, free: slots.idle + 1).first
         } catch {
             logger.debug("no further delivery is claimed", metadata: ["error": "\(error)"])
             return nil
@@ -136,10 +172,11 @@ struct DeliveryWorker: Service {
     func attempt(_ claim: ClaimedDelivery) async {
         let startedAt = clock.now()
         let begun = ContinuousClock.now
-        let result = await sender.send(claim, at: startedAt)
-        let duration = begun.duration(to: .now)
-        metrics.attempted(claim.target.kind, result.outcome, duration)
         do {
+            guard let content = try await content(of: claim, at: startedAt) else { return }
+            let result = await sender.send(content, to: claim.endpoint, at: startedAt)
+            let duration = begun.duration(to: .now)
+            metrics.attempted(content.target.kind, result.outcome, duration)
             if result.isLocal {
                 try await postpone(claim, result, startedAt: startedAt, duration)
             } else {
@@ -150,6 +187,28 @@ struct DeliveryWorker: Service {
                 "a delivery's attempt is not recorded",
                 metadata: ["delivery": "\(claim.id)", "error": "\(error)"]
             )
+        }
+    }
+
+    /// What the attempt takes; nil when there is nothing to try. One that can't be read fails like one that can't be
+    /// sent, until it is given up; the endpoint is not blamed for it.
+    private func content(of claim: ClaimedDelivery, at startedAt: Instant) async throws -> ClaimedDelivery.Content? {
+        do {
+            return try await DeliveryQueue.content(of: claim, at: startedAt, pool: pool)
+        } catch let error as PostgresError where error.isOfRows {
+            metrics.wasUnreadable()
+            logger.error(
+                "a delivery cannot be read",
+                metadata: ["delivery": "\(claim.id)", "endpoint": "\(claim.endpoint)", "error": "\(error)"]
+            )
+            let now = clock.now()
+            let retryAt = RetrySchedule.next(afterFailures: claim.failures + 1, at: now, jitterPercent: 0)
+            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                let result = AttemptResult(error: "the delivery cannot be read")
+                DeliveryQueue.record(result, of: claim, startedAt: startedAt, .zero, in: transaction)
+                DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
+            }
+            return nil
         }
     }
 
@@ -198,23 +257,44 @@ struct DeliveryWorker: Service {
     }
 }
 
-/// How many more attempts may begin.
+/// How many more attempts may begin, and how many are under way.
 private final class Slots: Sendable {
-    private let free: Mutex<Int>
-
-    init(_ count: Int) {
-        free = Mutex(count)
+    private struct State {
+        var free: Int
+        var begun = 0
     }
 
+    private let count: Int
+    private let state: Mutex<State>
+
+    init(_ count: Int) {
+        self.count = count
+        state = Mutex(State(free: count))
+    }
+
+    /// How many are not under way, those that a claim is being made for included.
+    var idle: Int { state.withLock { count - $0.begun } }
+
     func takeAll() -> Int {
-        free.withLock { free in
-            defer { free = 0 }
-            return free
+        state.withLock { state in
+            defer { state.free = 0 }
+            return state.free
         }
     }
 
-    func give(_ count: Int = 1) {
-        free.withLock { $0 += count }
+    func give(_ count: Int) {
+        state.withLock { $0.free += count }
+    }
+
+    func begin(_ count: Int) {
+        state.withLock { $0.begun += count }
+    }
+
+    func end() {
+        state.withLock { state in
+            state.begun -= 1
+            state.free += 1
+        }
     }
 }
 

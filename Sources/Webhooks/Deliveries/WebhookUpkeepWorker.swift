@@ -1,27 +1,44 @@
 import BillingCore
+import Identity
 import Logging
 import Postgres
 import ServiceLifecycle
 import Web
 
-/// Forgets events and deliveries after 30 days and secrets that sign no more, ends what waits for nobody, and measures
-/// what waits. Safe on every replica.
+/// Seals URLs that were stored as they are, forgets events and deliveries after 30 days and secrets that sign no more,
+/// ends what waits for nobody, and measures what waits. Safe on every replica.
 struct WebhookUpkeepWorker: Service {
     static let keptSeconds: Int64 = 30 * 86_400
     private static let batch = 1_000
 
     let pool: PostgresPool
+    /// Nil leaves URLs as they are.
+    var masterKey: MasterKey?
     let metrics: DeliveryMetrics
     let clock: Clock
     let logger: Logger
 
     func run() async throws {
         await WorkerLoop("webhook_upkeep", every: .seconds(60), clock: clock, logger: logger).run {
+            try await sealURLs()
             try await cancel()
             try await clearPreviousSecrets()
             try await measure()
             try await sweep()
         }
+    }
+
+    func sealURLs() async throws {
+        guard let masterKey else { return }
+        var plain: [(id: WebhookEndpointID, url: String)] = []
+        repeat {
+            plain = try await WebhookEndpointStore.plainURLs(limit: Self.batch, pool: pool)
+            for (id, url) in plain {
+                let sealed = try SealedURL.seal(url, of: id, masterKey)
+                let shown = WebhookEndpoint.origin(of: url)
+                try await WebhookEndpointStore.seal(url, of: id, as: sealed, shown: shown, pool: pool)
+            }
+        } while plain.count == Self.batch && !Task.isCancelled
     }
 
     /// Ends what was left waiting for an endpoint when it was disabled.

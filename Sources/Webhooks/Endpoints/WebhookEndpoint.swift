@@ -30,6 +30,7 @@ struct WebhookEndpoint: Sendable, Equatable {
 
     let id: WebhookEndpointID
     let kind: Kind
+    /// Of one whose URL is sealed what is shown of it, until it is given another one.
     var url: String
     var description: String
     var events: WebhookEventSelection
@@ -49,9 +50,15 @@ struct WebhookEndpoint: Sendable, Equatable {
     var updatedAt: Instant
     var revision: Int64
 
+    /// Whether it has a URL that is to be sealed before it is stored.
+    var hasSecretURL: Bool { kind == .slack && url != shownURL }
+
     /// The URL as it is shown: whoever has that of an incoming webhook of Slack can post there.
-    var shownURL: String {
-        guard kind == .slack, let start = url.firstRange(of: "://")?.upperBound else { return url }
+    var shownURL: String { kind == .slack ? Self.origin(of: url) : url }
+
+    /// Scheme, host and port.
+    static func origin(of url: String) -> String {
+        guard let start = url.firstRange(of: "://")?.upperBound else { return url }
         return String(url[..<start] + url[start...].prefix { !"/?#".contains($0) })
     }
 }

@@ -12,7 +12,7 @@ struct WebhookEndpointRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
     let tenants: TenantDirectory
-    /// Nil makes no endpoints that are signed.
+    /// Nil makes no endpoints that have a secret.
     let masterKey: MasterKey?
     /// Whether the service can send mail.
     let sendsMail: Bool
@@ -57,8 +57,15 @@ struct WebhookEndpointRoutes: Sendable {
             updatedAt: now,
             revision: 1
         )
+        let sealedURL = try sealedURL(of: endpoint)
         return try await writes.perform(request, context) { transaction in
-            switch try WebhookEndpointStore.insert(endpoint, sealedSecret: sealedSecret, in: transaction) {
+            let insertion = try WebhookEndpointStore.insert(
+                endpoint,
+                sealedSecret: sealedSecret,
+                sealedURL: sealedURL,
+                in: transaction
+            )
+            switch insertion {
             case .inserted: break
             case .taken: throw Problem.alreadyExists(Self.resource, new.key)
             case .full: throw Problem.tooManyEndpoints
@@ -110,7 +117,10 @@ struct WebhookEndpointRoutes: Sendable {
             guard updated != endpoint else { return try .json(before, revision: endpoint.revision) }
             updated.updatedAt = now
             updated.revision += 1
-            WebhookEndpointStore.update(updated, in: transaction)
+            // One that an earlier release stored as it is can stay so without a master key, and nothing else.
+            let staysPlain = masterKey == nil && updated.url == endpoint.url
+            let sealedURL = staysPlain ? nil : try sealedURL(of: updated)
+            WebhookEndpointStore.update(updated, sealedURL: sealedURL, in: transaction)
             if !updated.isEnabled { DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction) }
             let after = WebhookEndpointBody(updated, tenantKey: owner.key)
             let (from, to) = (before.audited, after.audited)
@@ -218,6 +228,12 @@ struct WebhookEndpointRoutes: Sendable {
         return (WebhookEndpointID(tenant: owner.tenant, key: key), owner)
     }
 
+    /// Nil where nothing of the URL is a secret, or it is sealed already.
+    private func sealedURL(of endpoint: WebhookEndpoint) throws -> [UInt8]? {
+        guard endpoint.hasSecretURL else { return nil }
+        return try SealedURL.seal(endpoint.url, of: endpoint.id, try requiredMasterKey())
+    }
+
     private func requiredMasterKey() throws(Problem) -> MasterKey {
         guard let masterKey else { throw .webhooksNotConfigured }
         return masterKey
@@ -252,7 +268,7 @@ struct WebhookEndpointRoutes: Sendable {
 extension Problem {
     fileprivate static let webhooksNotConfigured = Problem.conflict(
         code: "webhooks_not_configured",
-        detail: "This service signs no webhooks: TURNPIKE_MASTER_KEY is not set."
+        detail: "This service keeps no secrets of webhooks: TURNPIKE_MASTER_KEY is not set."
     )
     fileprivate static let mailNotConfigured = Problem.conflict(
         code: "mail_not_configured",

@@ -14,6 +14,7 @@ enum WebhookEndpointStore {
     static func insert(
         _ endpoint: WebhookEndpoint,
         sealedSecret: [UInt8]?,
+        sealedURL: [UInt8]? = nil,
         in transaction: borrowing Transaction
     ) throws -> Insertion {
         let count = try transaction.first(
@@ -23,10 +24,12 @@ enum WebhookEndpointStore {
         let inserted = try transaction.execute(
             """
             INSERT INTO webhook_endpoint (tenant_id, endpoint_key, kind, url, description, events, enabled, signing,
-                sealed_secret, public_key, created_at, updated_at, revision)
-            VALUES (\(endpoint.id.tenant), \(endpoint.id.key), \(endpoint.kind), \(endpoint.url),
+                sealed_secret, sealed_url, public_key, created_at, updated_at, revision)
+            VALUES (\(endpoint.id.tenant), \(endpoint.id.key), \(endpoint.kind),
+                \(sealedURL == nil ? endpoint.url : endpoint.shownURL),
                 \(endpoint.description), \(endpoint.events.names), \(endpoint.isEnabled), \(endpoint.signing),
-                \(sealedSecret.map { PostgresBytes(bytes: $0) }), \(endpoint.publicKey), \(endpoint.createdAt),
+                \(sealedSecret.map { PostgresBytes(bytes: $0) }), \(sealedURL.map { PostgresBytes(bytes: $0) }),
+                \(endpoint.publicKey), \(endpoint.createdAt),
                 \(endpoint.updatedAt), \(endpoint.revision))
             ON CONFLICT DO NOTHING
             """
@@ -89,15 +92,56 @@ enum WebhookEndpointStore {
         )
     }
 
-    static func update(_ endpoint: WebhookEndpoint, in transaction: borrowing Transaction) {
+    /// - Parameter sealedURL: of a new URL that is a secret, or of one that was not sealed yet. The one that is there
+    ///   stays while what is shown of it does.
+    static func update(
+        _ endpoint: WebhookEndpoint,
+        sealedURL: [UInt8]? = nil,
+        in transaction: borrowing Transaction
+    ) {
+        let url = sealedURL == nil ? endpoint.url : endpoint.shownURL
+        let sealed = sealedURL.map { PostgresBytes(bytes: $0) }
         transaction.enqueue(
             """
             UPDATE webhook_endpoint
-            SET url = \(endpoint.url), description = \(endpoint.description), events = \(endpoint.events.names),
+            SET url = \(url), sealed_url = coalesce(\(sealed), CASE WHEN url = \(url) THEN sealed_url END),
+                description = \(endpoint.description), events = \(endpoint.events.names),
                 enabled = \(endpoint.isEnabled), failing_since = \(endpoint.failingSince),
                 disabled_reason = \(endpoint.disabledReason), disabled_at = \(endpoint.disabledAt),
                 updated_at = \(endpoint.updatedAt), revision = \(endpoint.revision)
             WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
+            """
+        )
+    }
+
+    /// Some of the URLs that are secrets and were stored as they are, by an earlier release or without a master key.
+    static func plainURLs(limit: Int, pool: PostgresPool) async throws -> [(id: WebhookEndpointID, url: String)] {
+        try await pool.query(
+            .worker,
+            """
+            SELECT tenant_id, endpoint_key, url FROM webhook_endpoint
+            WHERE kind = 'slack' AND sealed_url IS NULL AND url ~ '://[^/?#]*[/?#]'
+            ORDER BY tenant_id, endpoint_key
+            LIMIT \(limit)
+            """
+        ) { row throws(PostgresError) in
+            (id: WebhookEndpointID(tenant: try row.next(), key: try row.next()), url: try row.next())
+        }
+    }
+
+    /// Stores a URL sealed that was stored as it is, unless it was changed meanwhile. What is answered stays the same.
+    static func seal(
+        _ url: String,
+        of id: WebhookEndpointID,
+        as sealed: [UInt8],
+        shown: String,
+        pool: PostgresPool
+    ) async throws {
+        try await pool.execute(
+            .worker,
+            """
+            UPDATE webhook_endpoint SET url = \(shown), sealed_url = \(PostgresBytes(bytes: sealed))
+            WHERE tenant_id = \(id.tenant) AND endpoint_key = \(id.key) AND url = \(url) AND sealed_url IS NULL
             """
         )
     }

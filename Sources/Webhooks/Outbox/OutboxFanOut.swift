@@ -4,11 +4,18 @@ import Web
 
 /// Making deliveries of the events in the outbox: one for each endpoint that is told of them.
 enum OutboxFanOut {
+    /// Which events are taken.
+    enum Selection: Sendable {
+        /// The first so many of those that nobody has taken, and none of which could not be taken before.
+        case next(Int)
+        case one(DeliveredEventID)
+    }
+
     /// Takes events that nobody has taken, in the order of their ids, and queues their deliveries.
     ///
     /// - Returns: how many events were taken.
     static func round(
-        limit: Int,
+        _ selection: Selection,
         at now: Instant,
         ids: IDSource,
         in transaction: borrowing Transaction
@@ -19,9 +26,9 @@ enum OutboxFanOut {
                 UPDATE webhook_event SET fanned_out_at = \(now)
                 FROM (
                     SELECT tenant_id, event_id FROM webhook_event
-                    WHERE fanned_out_at IS NULL
+                    WHERE fanned_out_at IS NULL AND \(selection.condition)
                     ORDER BY event_id
-                    LIMIT \(limit)
+                    LIMIT \(selection.count)
                     FOR UPDATE SKIP LOCKED
                 ) AS next
                 WHERE webhook_event.tenant_id = next.tenant_id AND webhook_event.event_id = next.event_id
@@ -75,6 +82,22 @@ enum OutboxFanOut {
                 eventType: eventType,
                 createdAt: now
             )
+        }
+    }
+}
+
+extension OutboxFanOut.Selection {
+    fileprivate var count: Int {
+        switch self {
+        case .next(let count): count
+        case .one: 1
+        }
+    }
+
+    fileprivate var condition: SQL {
+        switch self {
+        case .next: "fan_out_failures = 0"
+        case .one(let event): "tenant_id = \(event.tenant) AND event_id = \(event.id)"
         }
     }
 }

@@ -8,6 +8,7 @@ package enum WebhookEventType: String, CaseIterable, Sendable {
     case usageUnmatched = "usage.unmatched"
     case usageUnsubscribed = "usage.unsubscribed"
     case invoiceFinalized = "invoice.finalized"
+    case invoiceOverdue = "invoice.overdue"
     case invoicePaid = "invoice.paid"
     case invoiceVoided = "invoice.voided"
     case invoiceUncollectible = "invoice.uncollectible"

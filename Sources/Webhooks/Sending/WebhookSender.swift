@@ -10,7 +10,7 @@ struct WebhookSender: Sendable {
     let outbound: OutboundClient
     /// Calls those of tenants, which may reach other addresses.
     let tenantOutbound: OutboundClient
-    /// Nil signs nothing.
+    /// Nil signs nothing, and opens no URL.
     let masterKey: MasterKey?
     /// Nil sends no mail.
     let mail: Sendmail?
@@ -43,21 +43,27 @@ struct WebhookSender: Sendable {
     }
 
     /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker.
-    func send(_ delivery: ClaimedDelivery, at now: Instant) async -> AttemptResult {
+    func send(
+        _ content: ClaimedDelivery.Content,
+        to endpoint: WebhookEndpointID,
+        at now: Instant
+    ) async -> AttemptResult {
+        let (target, event) = (content.target, content.event)
         do {
-            switch delivery.target.kind {
+            switch target.kind {
             case .webhook:
-                let request = try WebhookRequest(delivery.event, signedWith: try keys(of: delivery), at: now)
-                return await post(request.body, headers: request.headers, to: delivery)
+                let request = try WebhookRequest(event, signedWith: try keys(of: target, endpoint), at: now)
+                return await post(request.body, headers: request.headers, to: target.url, of: endpoint)
             case .slack:
-                let body = EventText(delivery.event).slackBody
-                return await post(body, headers: [("Content-Type", "application/json")], to: delivery)
+                let headers = [("Content-Type", "application/json")]
+                let url = try url(of: target, endpoint)
+                return await post(EventText(event).slackBody, headers: headers, to: url, of: endpoint)
             case .email:
                 guard let mail else { throw LocalFault.noMail }
-                guard let recipient = MailAddress(mailto: delivery.target.url) else {
+                guard let recipient = MailAddress(mailto: target.url) else {
                     return AttemptResult(error: "the address is not \(MailAddress.expectation)")
                 }
-                try await mail.submit(MailMessage(delivery.event, from: mail.from, to: recipient, at: now))
+                try await mail.submit(MailMessage(event, from: mail.from, to: recipient, at: now))
                 return .accepted
             }
         } catch {
@@ -68,12 +74,13 @@ struct WebhookSender: Sendable {
     private func post(
         _ body: [UInt8],
         headers: [(String, String)],
-        to delivery: ClaimedDelivery
+        to url: String,
+        of endpoint: WebhookEndpointID
     ) async -> AttemptResult {
-        let isOperators = delivery.endpoint.tenant == .operatorWide
+        let isOperators = endpoint.tenant == .operatorWide
         do throws(OutboundFault) {
             let answer = try await (isOperators ? outbound : tenantOutbound).post(
-                delivery.target.url,
+                url,
                 headers: headers,
                 body: body,
                 excerptBytes: AttemptResult.excerptBytes
@@ -92,21 +99,30 @@ struct WebhookSender: Sendable {
         }
     }
 
+    private func url(of target: ClaimedDelivery.Target, _ endpoint: WebhookEndpointID) throws(LocalFault) -> String {
+        guard let sealed = target.sealedURL else { return target.url }
+        guard let masterKey else { throw .noMasterKey }
+        guard let url = try? SealedURL.open(sealed, of: endpoint, masterKey) else { throw .urlOfOtherMasterKey }
+        return url
+    }
+
     /// Those that sign at this moment, the present one first. One before it that can't be opened signs nothing: it was
     /// sealed with a master key that was changed since then, which is what the rotation was for.
-    private func keys(of delivery: ClaimedDelivery) throws(LocalFault) -> [WebhookSigningKey] {
-        let target = delivery.target
+    private func keys(
+        of target: ClaimedDelivery.Target,
+        _ endpoint: WebhookEndpointID
+    ) throws(LocalFault) -> [WebhookSigningKey] {
         guard let masterKey, let signing = target.signing, let sealed = target.sealedSecret else {
             throw .noMasterKey
         }
-        let open = { try? WebhookSigningKey(signing, sealed: $0, of: delivery.endpoint, masterKey) }
+        let open = { try? WebhookSigningKey(signing, sealed: $0, of: endpoint, masterKey) }
         guard let present = open(sealed) else { throw .otherMasterKey }
         guard let sealedBefore = target.previousSealedSecret else { return [present] }
         guard let previous = open(sealedBefore) else {
-            if unreadable.insert(delivery.endpoint) {
+            if unreadable.insert(endpoint) {
                 logger.warning(
                     "the previous secret of a webhook endpoint was sealed with another master key and signs no more",
-                    metadata: ["endpoint": "\(delivery.endpoint)"]
+                    metadata: ["endpoint": "\(endpoint)"]
                 )
             }
             return [present]
@@ -116,13 +132,14 @@ struct WebhookSender: Sendable {
 
     /// Why this process can't send.
     private enum LocalFault: Error, CustomStringConvertible {
-        case noMail, noMasterKey, otherMasterKey
+        case noMail, noMasterKey, otherMasterKey, urlOfOtherMasterKey
 
         var description: String {
             switch self {
             case .noMail: "TURNPIKE_MAIL_FROM is not set"
             case .noMasterKey: "TURNPIKE_MASTER_KEY is not set"
             case .otherMasterKey: "the secret was sealed with another TURNPIKE_MASTER_KEY; rotate it"
+            case .urlOfOtherMasterKey: "the URL was sealed with another TURNPIKE_MASTER_KEY; set it again"
             }
         }
     }

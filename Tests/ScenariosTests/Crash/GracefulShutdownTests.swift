@@ -26,7 +26,7 @@ struct GracefulShutdownTests {
                 return await group.reduce(into: [Outcome]()) { $0.append($1) }
             }
             try await senders.journal.reaches(acknowledgements: 100)
-            let slow = try Self.halfARequest(port: turnpike.port)
+            let slow = try Self.halfARequest(port: turnpike.ports[0])
             await turnpike.terminate()
             try slow.send(Self.otherHalf)
             let last = slow.receive(until: "\"rejected\"")

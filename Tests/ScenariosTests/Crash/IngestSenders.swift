@@ -1,3 +1,4 @@
+import BillingCore
 import Synchronization
 import TestSupport
 import Web
@@ -9,11 +10,15 @@ struct SentEvent: Hashable, Sendable {
     let id: String
     let tokens: Int
 
-    var json: String {
-        """
-        {"id": "\(id)", "source": "\(source)", "type": "llm.completion", "subject": "\(tenant)",
-         "data": {"model": "m", "input_tokens": 1, "output_tokens": \(tokens)}}
-        """
+    var json: String { json(at: nil) }
+
+    /// - Parameter time: nil leaves it to the service.
+    func json(at time: Instant?) -> String {
+        let member = time.map { #""time": "\#($0)", "# } ?? ""
+        return """
+            {"id": "\(id)", "source": "\(source)", "type": "llm.completion", "subject": "\(tenant)",
+             \(member)"data": {"model": "m", "input_tokens": 1, "output_tokens": \(tokens)}}
+            """
     }
 }
 
@@ -64,6 +69,8 @@ struct IngestSenders: Sendable {
     var senders = 8
     var batches = 40
     var events = 10
+    /// When the usage was, spread over the events; empty leaves it to the service.
+    var times: [Instant] = []
     let seed: UInt64
     let client: TestClient
     let journal = IngestJournal()
@@ -79,6 +86,10 @@ struct IngestSenders: Sendable {
                 tokens: Int(random.next() % 900) + 1
             )
         }
+    }
+
+    func time(of event: SentEvent) -> Instant? {
+        times.isEmpty ? nil : times[event.tokens % times.count]
     }
 
     /// Sends everything, and now and then something that was acknowledged already.
@@ -100,7 +111,7 @@ struct IngestSenders: Sendable {
 
     /// Sends one batch until it is acknowledged.
     private func send(_ batch: [SentEvent], isRepeated: Bool = false) async {
-        let body = "[" + batch.map(\.json).joined(separator: ",") + "]"
+        let body = "[" + batch.map { $0.json(at: time(of: $0)) }.joined(separator: ",") + "]"
         let deadline = ContinuousClock.now + Self.patience
         while ContinuousClock.now < deadline {
             let start = ContinuousClock.now

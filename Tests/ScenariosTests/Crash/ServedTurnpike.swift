@@ -3,23 +3,25 @@ import Glibc
 import Postgres
 import TestSupport
 
-/// The real `turnpike serve` on a PostgreSQL of its own with fsync on. A test may kill either and start it again: both
-/// come back under the same address.
+/// The real `turnpike serve`, in one process or several, on a PostgreSQL of its own with fsync on. A test may kill each
+/// and start it again: all come back under the same address.
 actor ServedTurnpike {
     static let operatorKey = TurnpikeProcess.operatorKey
 
-    nonisolated let port: Int
+    nonisolated let ports: [Int]
     nonisolated let databaseURL: String
     private let cluster: LocalCluster
     private let clusterSettings: [String: String]
     private let settings: [String: String]
     private let directory: URL
-    private var child: ChildProcess
+    private var children: [ChildProcess] = []
 
     /// - Parameters:
+    ///   - replicas: how many processes serve.
     ///   - clusterSettings: PostgreSQL's, added to those of a small durable server.
     ///   - settings: the service's, from the URL of the superuser's database.
     static func run<Result: Sendable>(
+        replicas: Int = 1,
         clusterSettings: [String: String] = [:],
         settings: @Sendable (String) async throws -> [String: String] = { _ in [:] },
         _ body: (ServedTurnpike) async throws -> Result
@@ -32,6 +34,7 @@ actor ServedTurnpike {
                 try await offTheThreadPool { try cluster.start(settings: durable) }
                 let url = try await PostgresDatabase.create("turnpike", at: try cluster.url)
                 let turnpike = try await ServedTurnpike(
+                    replicas: replicas,
                     cluster: cluster,
                     clusterSettings: durable,
                     databaseURL: url,
@@ -49,19 +52,19 @@ actor ServedTurnpike {
     }
 
     private init(
+        replicas: Int,
         cluster: LocalCluster,
         clusterSettings: [String: String],
         databaseURL: String,
         settings: [String: String],
         directory: URL
     ) async throws {
-        port = try TestTools.freePort()
+        ports = try (0..<replicas).map { _ in try TestTools.freePort() }
         self.cluster = cluster
         self.clusterSettings = clusterSettings
         self.databaseURL = databaseURL
         self.settings = settings
         self.directory = directory
-        child = try Self.start(port: port, databaseURL: databaseURL, settings: settings, directory: directory)
     }
 
     private static func use<Result: Sendable>(
@@ -69,7 +72,7 @@ actor ServedTurnpike {
         _ body: (ServedTurnpike) async throws -> Result
     ) async throws -> Result {
         do {
-            try await turnpike.waitUntilReady()
+            try await turnpike.start()
             let result = try await body(turnpike)
             await turnpike.stop()
             return result
@@ -80,62 +83,68 @@ actor ServedTurnpike {
         }
     }
 
-    nonisolated var client: TestClient { TestClient(port: port, key: Self.operatorKey) }
+    nonisolated var client: TestClient { client(0) }
+
+    nonisolated func client(_ replica: Int) -> TestClient { TestClient(port: ports[replica], key: Self.operatorKey) }
 
     // MARK: - The service
 
+    private func start() async throws {
+        for replica in ports.indices {
+            children.append(try launch(replica))
+            try await waitUntilReady(replica)
+        }
+    }
+
     /// Kills the service with signal 9, starts it again and waits until it is ready.
-    func crashService() async throws {
-        await child.crash()
-        _ = try await child.exitCode(within: .seconds(10))
-        child = try Self.start(port: port, databaseURL: databaseURL, settings: settings, directory: directory)
-        try await waitUntilReady()
+    func crashService(_ replica: Int = 0) async throws {
+        await children[replica].crash()
+        _ = try await children[replica].exitCode(within: .seconds(10))
+        children[replica] = try launch(replica)
+        try await waitUntilReady(replica)
     }
 
     /// Sends SIGTERM and goes on at once.
     func terminate() {
-        Glibc.kill(child.processID, SIGTERM)
+        Glibc.kill(children[0].processID, SIGTERM)
     }
 
     func exitCode(within duration: Duration) async throws -> Int32 {
-        try await child.exitCode(within: duration)
+        try await children[0].exitCode(within: duration)
     }
 
     /// Starts the service again after it has ended, and says how long it took until it was ready.
     func startService() async throws -> Duration {
         let start = ContinuousClock.now
-        child = try Self.start(port: port, databaseURL: databaseURL, settings: settings, directory: directory)
-        try await waitUntilReady()
+        children[0] = try launch(0)
+        try await waitUntilReady(0)
         return ContinuousClock.now - start
     }
 
     private func stop() async {
-        await child.stop()
+        for child in children { await child.stop() }
     }
 
     func output() async -> String {
-        await child.output()
+        var output = ""
+        for child in children { output += await child.output() }
+        return output
     }
 
-    private func waitUntilReady() async throws {
-        let probe = TestClient(port: port, key: nil)
-        try await child.waitUntilReady(within: .seconds(60)) {
+    private func waitUntilReady(_ replica: Int) async throws {
+        let probe = TestClient(port: ports[replica], key: nil)
+        try await children[replica].waitUntilReady(within: .seconds(60)) {
             (try? await probe.get("/readyz").status) == 200
         }
     }
 
-    private static func start(
-        port: Int,
-        databaseURL: String,
-        settings: [String: String],
-        directory: URL
-    ) throws -> ChildProcess {
+    private func launch(_ replica: Int) throws -> ChildProcess {
         guard let binary = TestTools.turnpikeBinary else {
             throw ChildProcess.Failure(description: "turnpike is not built; run `swift build --build-tests`")
         }
         let environment = [
-            "PATH": "/usr/bin:/bin", "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port),
-            "TURNPIKE_OPERATOR_KEY": operatorKey,
+            "PATH": "/usr/bin:/bin", "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(ports[replica]),
+            "TURNPIKE_OPERATOR_KEY": Self.operatorKey,
         ]
         return try ChildProcess(
             binary,

@@ -1,4 +1,3 @@
-import Foundation
 import Synchronization
 import TestSupport
 import Testing
@@ -11,16 +10,6 @@ struct WebhookCrashTests {
     private static let changes = 60
     /// How often an event is refused at most, so that the test ends: the third attempt is 35 seconds after the first.
     private static let refusals = 2
-
-    private static let verifier = """
-        import json, sys
-        from standardwebhooks.webhooks import Webhook
-        webhook = Webhook(sys.argv[1])
-        for line in open(sys.argv[2], encoding="utf-8"):
-            delivery = json.loads(line)
-            webhook.verify(delivery["body"], delivery["headers"])
-        print("verified")
-        """
 
     @Test("every acknowledged change is told at least once, signed, under one id")
     func everythingIsTold() async throws {
@@ -50,7 +39,7 @@ struct WebhookCrashTests {
             #expect(isTold, "not told: \(acknowledged.subtracting(deliveries.map(Self.tenant)).sorted())")
             let ids = Dictionary(grouping: receiver.received, by: Self.tenant).mapValues { Set($0.map(\.id)).count }
             #expect(ids.values.allSatisfy { $0 == 1 }, "one id for each change")
-            try await Self.verify(deliveries, secret)
+            try await WebhookVerification.verify(deliveries, secret)
             let attempts = receiver.received.count
             print("webhooks: \(acknowledged.count) changes told in \(attempts) attempts, \(deliveries.count) accepted")
         }
@@ -92,19 +81,5 @@ struct WebhookCrashTests {
 
     private static func tenant(_ delivery: WebhookReceiver.Delivery) -> String {
         (try? JSONValue(parsing: delivery.body))?["data"]?["tenant"]?.string ?? delivery.body
-    }
-
-    private static func verify(_ deliveries: [WebhookReceiver.Delivery], _ secret: String) async throws {
-        let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
-        try await withTemporaryDirectory { directory in
-            let lines = deliveries.map { delivery in
-                let headers = delivery.headers.map { JSONMember(name: $0.key, value: .string($0.value)) }
-                return JSONValue.members(["headers": .object(headers), "body": .string(delivery.body)]).text
-            }
-            let file = directory.appending(path: "deliveries")
-            try lines.joined(separator: "\n").write(to: file, atomically: true, encoding: .utf8)
-            let verdict = try await TestTools.run(python.path, ["-c", verifier, secret, file.path], in: directory)
-            #expect(verdict == "verified\n")
-        }
     }
 }

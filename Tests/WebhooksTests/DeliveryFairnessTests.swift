@@ -1,0 +1,79 @@
+import BillingCore
+import TestSupport
+import Testing
+import Web
+
+@testable import Webhooks
+
+/// However many are slow, there is room for the others.
+@Suite(.timeLimit(.minutes(15)))
+struct DeliveryFairnessTests {
+    /// Longer than any test waits.
+    private static let slowSeconds = 14.0
+
+    @Test("four tenants and the operator with slow receivers do not hold up a fifth")
+    func slowTenants() async throws {
+        let slow = try WebhookReceiver { _ in .init(delaySeconds: Self.slowSeconds) }
+        let quick = try WebhookReceiver()
+        defer { [slow, quick].forEach { $0.stop() } }
+        // Three slow endpoints each, of tenants 1 to 4 and the operator; with 4 attempts at each endpoint and 8 of each
+        // tenant they would take all 32 of a process.
+        let urls = Array(repeating: slow.url, count: 15)
+        try await DeliveryStory.run(urls: urls, owners: [1, 2, 3, 4, 0], events: 0) { queue in
+            for tenant in 0...4 { try await queue.add(24, of: Int64(tenant)) }
+            var limits = DeliveryWorker.Limits()
+            limits.pause = .milliseconds(10)
+            let worker = queue.worker(limits)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await worker.run() }
+                let isFull = try await eventually(within: .seconds(10)) { slow.mostAtOnce >= 16 }
+                #expect(isFull)
+                let begun = ContinuousClock.now
+                try await queue.addEndpoint("quick", quick.url, of: 5)
+                try await queue.add(40, of: 5)
+                let isTold = try await eventually(within: .seconds(8)) { quick.received.count == 40 }
+                #expect(isTold, "\(quick.received.count) of 40 in \(ContinuousClock.now - begun)")
+                #expect(slow.mostAtOnce < limits.concurrency)
+                group.cancelAll()
+            }
+        }
+    }
+
+    @Test("alone, a tenant has its whole share; the more have something under way, the less each")
+    func shares() async throws {
+        let urls = (0..<60).map { "https://example-\($0).com/" }
+        let owners = (1...20).map { Int64($0) }
+        try await DeliveryStory.run(urls: urls, owners: owners, events: 0) { queue in
+            let worker = queue.worker()
+            #expect((worker.limits.concurrency, worker.limits.concurrencyPerTenant) == (32, 8))
+            try await queue.add(20, of: 1)
+            try await worker.fanOut()
+            #expect(try await worker.claim(limit: 32).count == 8)
+            for tenant in owners.dropFirst() { try await queue.add(20, of: tenant) }
+            try await worker.fanOut()
+            let others = try await worker.claim(limit: 24, free: 24)
+            let counts = Dictionary(grouping: others, by: \.endpoint.tenant).mapValues(\.count)
+            #expect(counts.count == 19, "each of them gets something")
+            #expect(counts.values.max() == 2)
+            #expect(others.count < 24, "and not all is taken")
+        }
+    }
+
+    @Test("those with less under way come first, the older of as many")
+    func order() async throws {
+        let urls = (0..<3).map { "https://example-\($0).com/" }
+        try await DeliveryStory.run(urls: urls, owners: [1, 2, 3], events: 0) { queue in
+            let worker = queue.worker()
+            for tenant in [1, 1, 1, 2, 2, 3] as [Int64] {
+                try await queue.add(1, of: tenant)
+                try await worker.fanOut()
+                queue.clock.advance(seconds: 1)
+            }
+            var tenants: [TenantID] = []
+            for _ in 0..<6 {
+                tenants += try await worker.claim(limit: 1).map(\.endpoint.tenant)
+            }
+            #expect(tenants == [1, 2, 3, 1, 2, 1].map { TenantID($0) })
+        }
+    }
+}
