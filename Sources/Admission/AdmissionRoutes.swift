@@ -169,8 +169,13 @@ package struct AdmissionRoutes: Sendable {
         case .closed(let closed): throw Problem.admissionClosed(closed)
         case .refused(let violations):
             let limits = violations.map(\.limit).filter { context.principal.maySee($0) }
-            throw Problem.extendsBeyondWindow(limits.map { $0.name(in: catalog.current) })
-        case .unreadable: throw Problem.extendsBeyondWindow([])
+            let names = limits.map { "'\($0.name(in: catalog.current))'" }.joined(separator: ", ")
+            throw Problem.extendsBeyondWindow(
+                "The call could still be running in another window then, where \(names.isEmpty ? "a limit" : names) "
+                    + "has no room for it."
+            )
+        case .unreadable:
+            throw Problem.extendsBeyondWindow("What the call would hold at the new end can't be told any more.")
         }
     }
 
@@ -244,14 +249,8 @@ extension Problem {
         detail: "Another call was admitted under this source and id. An id names one call; the first one stands."
     )
 
-    /// - Parameter limits: those that refuse and that the caller may know of.
-    fileprivate static func extendsBeyondWindow(_ limits: [String]) -> Problem {
-        let names = limits.isEmpty ? "a limit" : limits.map { "'\($0)'" }.joined(separator: ", ")
-        return .conflict(
-            code: "extends_beyond_window",
-            detail: "The call could still be running in another window, where \(names) has no room for it. "
-                + "The reservation ends as before."
-        )
+    fileprivate static func extendsBeyondWindow(_ reason: String) -> Problem {
+        .conflict(code: "extends_beyond_window", detail: reason + " The reservation ends as before.")
     }
 
     fileprivate static func admissionClosed(_ reservation: Reservation) -> Problem {
