@@ -89,6 +89,21 @@ struct SetAsideTests {
         }
     }
 
+    @Test("of very many that can't be queued each round tries some, until it comes to the others")
+    func manyAtOnce() async throws {
+        try await DeliveryStory.run(urls: ["https://example.com/"], events: 0) { queue in
+            try await queue.database.run(Self.refuseUnmatched)
+            try await queue.add(2 * OutboxSuspects.batch + 1, .usageUnmatched)
+            try await queue.add(5)
+            for round in 1...2 {
+                try await queue.worker().fanOut()
+                #expect(try await Self.aside(queue).count == round * OutboxSuspects.batch)
+            }
+            try await queue.worker().fanOut()
+            #expect(try await queue.states().count == 5)
+        }
+    }
+
     @Test("several workers note a failure once")
     func failuresCountOnce() async throws {
         try await DeliveryStory.run(urls: ["https://example.com/"], events: 0) { queue in

@@ -75,14 +75,21 @@ struct DeliveryWorker: Service {
         try await fanOut(FanOutBatch(limits.fanOutEvents))
     }
 
-    /// A batch that meets something that can't be queued is halved until it is known what; the rest goes on.
+    /// A batch that meets something that can't be queued is halved until it is known what; the rest goes on. Of very
+    /// many that can't be, each round meets some, so that what is queued is delivered meanwhile.
     private func fanOut(_ batch: FanOutBatch) async throws {
-        for suspect in try await OutboxSuspects.due(at: clock.now(), pool: pool) { try await fanOut(suspect) }
-        var (taken, limit) = (0, 0)
+        for suspect in try await OutboxSuspects.due(at: clock.now(), pool: pool) { _ = try await fanOut(suspect) }
+        var (taken, limit, failures) = (0, 0, 0)
         repeat {
             limit = batch.size
             do {
-                taken = try await limit == 1 ? fanOutFirst() : fanOut(.next(limit))
+                if limit == 1 {
+                    guard let first = try await OutboxSuspects.first(pool: pool) else { return }
+                    failures += try await fanOut(first) ? 0 : 1
+                    taken = 1
+                } else {
+                    taken = try await fanOut(.next(limit))
+                }
                 batch.grow()
             } catch let error as PostgresError where error.isOfRows && limit > 1 {
                 batch.shrink()
@@ -91,20 +98,14 @@ struct DeliveryWorker: Service {
                 batch.shrink()
                 throw error
             }
-        } while taken == limit && !Task.isCancelled
+        } while taken == limit && failures < OutboxSuspects.batch && !Task.isCancelled
     }
 
-    /// Queues the first event that waits by itself. Returns how many there were.
-    private func fanOutFirst() async throws -> Int {
-        guard let first = try await OutboxSuspects.first(pool: pool) else { return 0 }
-        try await fanOut(first)
-        return 1
-    }
-
-    /// Queues one event. That it can't be is noted with it, and nobody else's trouble.
-    private func fanOut(_ suspect: OutboxSuspects.Suspect) async throws {
+    /// Queues one event and tells whether it could. That it can't be is noted with it, and nobody else's trouble.
+    private func fanOut(_ suspect: OutboxSuspects.Suspect) async throws -> Bool {
         do {
             _ = try await fanOut(.one(suspect.event))
+            return true
         } catch let error as PostgresError where error.isOfRows {
             let isSetAside = try await OutboxSuspects.note(suspect, at: clock.now(), pool: pool)
             if isSetAside { metrics.setAside() }
@@ -114,6 +115,7 @@ struct DeliveryWorker: Service {
                     "tenant_id": "\(suspect.event.tenant)", "event": "\(suspect.event.id)", "error": "\(error)",
                 ]
             )
+            return false
         }
     }
 

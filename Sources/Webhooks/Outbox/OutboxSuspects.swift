@@ -7,7 +7,8 @@ import Web
 enum OutboxSuspects {
     /// After how many seconds it is tried again, by how many failures there were; beyond that it is set aside.
     static let retrySeconds: [Int64] = [10, 60, 300, 1_800]
-    private static let batch = 100
+    /// How many a round tries, and how many new ones it looks for.
+    static let batch = 20
 
     struct Suspect: Sendable {
         let event: DeliveredEventID

@@ -14,8 +14,10 @@ final class FailingReceiver: Sendable {
         var taken: [WebhookReceiver.Delivery] = []
     }
 
-    /// Each holds an attempt for as long as the service waits for an answer.
-    private static let mostTimeouts = 4
+    /// Each holds an attempt for as long as the service waits for an answer: so many, and all of them early, so that a
+    /// test takes not much longer for it.
+    private static let mostTimeouts = 3
+    private static let earlyFailures = 20
     /// Longer than that.
     private static let timeoutSeconds = 16.0
 
@@ -47,8 +49,8 @@ final class FailingReceiver: Sendable {
             state.taken.append(delivery)
             return nil
         }
-        let mayBeSlow = state.failures[.timeout, default: 0] < mostTimeouts
-        let failure: Failure = die == 0 && mayBeSlow ? .timeout : die % 2 == 0 ? .cut : .error
+        let mayBeSlow = state.failures[.timeout, default: 0] < mostTimeouts && state.failed.count < earlyFailures
+        let failure: Failure = die < 2 && mayBeSlow ? .timeout : die % 2 == 0 ? .cut : .error
         state.failures[failure, default: 0] += 1
         return failure
     }
