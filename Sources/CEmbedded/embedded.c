@@ -107,6 +107,9 @@ static const unsigned char migration_0034[] = {
 static const unsigned char migration_0035[] = {
 #embed "../../migrations/0035_extensions_rates_and_budget_starts.sql"
 };
+static const unsigned char migration_0036[] = {
+#embed "../../migrations/0036_unpriced_lookup.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -161,6 +164,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0033_reservation_holds.sql", migration_0033),
     FILE_ENTRY("0034_told_once.sql", migration_0034),
     FILE_ENTRY("0035_extensions_rates_and_budget_starts.sql", migration_0035),
+    FILE_ENTRY("0036_unpriced_lookup.sql", migration_0036),
 };
 
 size_t embedded_migration_count(void) {

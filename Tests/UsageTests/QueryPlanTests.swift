@@ -188,6 +188,34 @@ import Web
         }
     }
 
+    /// Each flush asks this, also of a table that has just grown: one tenant's rows are read, not those of all tenants.
+    @Test func whetherAModelWasUnpricedIsFoundByItsTenantBeforeTheTableIsAnalysed() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(
+                """
+                INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
+                    output_tokens, attempted_version)
+                SELECT n, 'price', 'openai', 'm1', '2026-11-01Z', 0, 1, 1, 1 FROM generate_series(1, 2000) n;
+                """
+            )
+            var configuration = PostgresConfiguration(url: database.url)
+            configuration.plansForKeyLookups = true
+            let pool = PostgresPool(configuration, logger: .silent)
+            let keys = (1...20).map { tenant in
+                UnpricedKey(
+                    tenant: TenantID(tenant),
+                    reason: .price,
+                    provider: "openai",
+                    model: "m1",
+                    dayStart: Instant(microseconds: 0)
+                )
+            }
+            let plan = try await QueryPlan(of: UnpricedUsageStore.anyDay(of: keys), executing: true, pool)
+            #expect(plan.rowsTouched <= 3 * keys.count, "\(plan)")
+            await pool.close()
+        }
+    }
+
     /// Every flush updates these rows in place: an index on a column that changes would cost each a new index entry.
     @Test func whatEveryFlushUpdatesIsNotIndexed() async throws {
         let database = try await TestDatabase.create()
