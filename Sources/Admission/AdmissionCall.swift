@@ -64,7 +64,7 @@ struct AdmissionInput: Sendable {
         var faults = batch.faults.map { FieldFault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
         var own: [Int: OwnFields] = [:]
         for (index, members) in batch.foreign.sorted(by: { $0.key < $1.key }) {
-            let fields = JSONObjectReader(try JSONValue(stored: members))
+            let fields = JSONObjectReader(try JSONValue(parsing: members, maximumBytes: .max))
             own[index] = OwnFields(fields)
             faults += fields.faults.map { $0.within(batch, index) }
         }

@@ -46,12 +46,21 @@ struct AdmissionDecider: Sendable {
                 return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
                     try flush.admitAll(isAbandoned: isAbandoned, in: transaction)
                 }
-            } catch let refused as NotAllAdmitted {
-                refusing.note(refused.refusing)
+            } catch is NotAllAdmitted {
+                // They are looked at one by one.
             } catch let error as PostgresError where error.constraint == "reservation_identity" {
-                // One of the calls was admitted before: the look at them finds its reservation.
+                // The look at them finds the other transaction's reservation.
             }
         }
+        let outcomes = try await oneByOne(flush, isAbandoned)
+        refusing.note(outcomes)
+        return outcomes
+    }
+
+    private func oneByOne(
+        _ flush: AdmissionFlush,
+        _ isAbandoned: @Sendable (Int) -> Bool
+    ) async throws -> [AdmissionOutcome] {
         for attempt in 1... {
             do {
                 return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
@@ -83,7 +92,11 @@ private final class RefusingRows: Sendable {
         }
     }
 
-    func note(_ refusing: Set<LimitRow>) {
+    func note(_ outcomes: [AdmissionOutcome]) {
+        let refusing = outcomes.flatMap { outcome -> [LimitRow] in
+            if case .refused(let violations) = outcome { violations.map(\.state.row) } else { [] }
+        }
+        guard !refusing.isEmpty else { return }
         rows.withLock { rows in
             if rows.current.isEmpty { rows.since = .now }
             guard rows.current.count < Self.capacity else { return }

@@ -8,11 +8,12 @@ import Web
 /// The decisions of a flush, one call after the other, and what they are to write.
 struct AdmissionDecisions {
     private(set) var outcomes: [AdmissionOutcome] = []
-    private(set) var made: NewReservations
+    private(set) var made: [NewReservation] = []
     private var known: [AdmissionKey: Reservation] = [:]
+    private let ids: IDSource
 
     init(existing: [(key: PostgresUUID, reservation: Reservation)], ids: IDSource) {
-        made = NewReservations(ids: ids)
+        self.ids = ids
         for (key, reservation) in existing { known[AdmissionKey(reservation.tenantID, key)] = reservation }
     }
 
@@ -48,7 +49,7 @@ struct AdmissionDecisions {
             verdict = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
         }
         finish(verdict, request, tokens, reserving: keeps ? taken : nil)
-        if keeps, let made = made.reservations.last, case .allowed = verdict { known[key] = made }
+        if keeps, let made = made.last, case .allowed = verdict { known[key] = made.reservation }
     }
 
     private mutating func finish(
@@ -61,8 +62,9 @@ struct AdmissionDecisions {
         case .refused(let violations):
             outcomes.append(.refused(violations))
         case .allowed(let touched):
-            let reservation = taken.map { made.add(request, holding: $0, tokens) }
-            outcomes.append(.allowed(reservation: reservation, touched, maximumOutputTokens: tokens))
+            let reservation = taken.map { NewReservation(request, holding: $0, tokens, ids: ids) }
+            if let reservation { made.append(reservation) }
+            outcomes.append(.allowed(reservation: reservation?.reservation, touched, maximumOutputTokens: tokens))
         }
     }
 

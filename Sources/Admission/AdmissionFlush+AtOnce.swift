@@ -4,16 +4,12 @@ import Limits
 import Postgres
 import Usage
 
-/// Not all of a flush is admitted, or somebody waits no more: everything is rolled back, to be decided one call after
-/// the other.
-struct NotAllAdmitted: Error {
-    /// The rows that refused a call.
-    let refusing: Set<LimitRow>
-}
+/// Not all of a flush is admitted, some of it was before, or somebody waits no more: everything is rolled back, to be
+/// decided one call after the other.
+struct NotAllAdmitted: Error {}
 
 extension AdmissionRequest {
-    /// Whether what it takes is known before anybody has looked: amounts of limits and units of rates, and no fewer of
-    /// them whatever is left.
+    /// Whether what it takes is known before anybody has looked: amounts of limits and units of rates.
     var canBeTakenAtOnce: Bool {
         guard !isCheck, !call.isDryRun else { return false }
         return holds.allSatisfy { hold in
@@ -29,16 +25,15 @@ extension AdmissionFlush {
     /// Takes all that the calls ask for and makes their reservations, in one round trip, and looks then whether every
     /// limit admits that; the second round trip commits. Each row is written once. For calls that
     /// `canBeTakenAtOnce`, each under another key.
-    /// - Throws: `NotAllAdmitted`; `StaleCatalog`; `PostgresError`, by `reservation_identity` where a call was admitted
-    ///   before; `DecimalError` when a sum leaves its range.
+    /// - Throws: `NotAllAdmitted`; `StaleCatalog`; `PostgresError`, by `reservation_identity` where another transaction
+    ///   admits a call at the same moment; `DecimalError` when a sum leaves its range.
     func admitAll(
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
         let takings = try Takings(requests)
-        var made = NewReservations(ids: policy.ids)
-        let reservations = requests.map { made.add($0, holding: $0.holds, $0.outputTokens) }
-        var statements = [versionsInForce, made.insert]
+        let made = requests.map { NewReservation($0, holding: $0.holds, $0.outputTokens, ids: policy.ids) }
+        var statements = [versionsInForce, ReservationStore.insertUnknown(made)]
         // Versions are read behind the locks of limits.
         if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
         if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
@@ -46,8 +41,9 @@ extension AdmissionFlush {
         let counted = takings.changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode)
         let moved = takings.rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
         try checkVersions(results.removeFirst())
-        guard !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted(refusing: []) }
-        return try outcomes(reservations, with: takings.before(counted, moved))
+        let isKnown = results.removeFirst().affectedRows < made.count
+        guard !isKnown, !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted() }
+        return try outcomes(made.map(\.reservation), with: takings.before(counted, moved))
     }
 
     private func outcomes(
@@ -59,8 +55,8 @@ extension AdmissionFlush {
             switch try states.decide(request.holds, criticality: request.call.criticality, at: now, keeps: true) {
             case .allowed(let touched):
                 return .allowed(reservation: reservation, touched, maximumOutputTokens: request.outputTokens)
-            case .refused(let violations):
-                throw NotAllAdmitted(refusing: Set(violations.map(\.state.row)))
+            case .refused:
+                throw NotAllAdmitted()
             }
         }
     }

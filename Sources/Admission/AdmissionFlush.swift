@@ -104,7 +104,7 @@ struct AdmissionFlush: Sendable {
             try decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
         let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared, in: transaction)
-        guard !decisions.made.reservations.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
+        guard !decisions.made.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
         enqueue(decisions, rows.holding(states.held), states, in: transaction)
@@ -130,7 +130,7 @@ struct AdmissionFlush: Sendable {
             )
         }
         if !states.moved.isEmpty { transaction.enqueue(RateStateStore.set(states.moved)) }
-        if !decisions.made.reservations.isEmpty { transaction.enqueue(decisions.made.insert) }
+        if !decisions.made.isEmpty { transaction.enqueue(ReservationStore.insert(decisions.made)) }
     }
 
     /// A statement whose result `checkVersions` judges.

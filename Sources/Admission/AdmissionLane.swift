@@ -11,6 +11,7 @@ final class AdmissionLane: Sendable {
     private struct Waiting: Sendable {
         let request: AdmissionRequest
         let ticket: Ticket<AdmissionOutcome>
+        let deadline: ContinuousClock.Instant
     }
 
     private struct State {
@@ -23,6 +24,7 @@ final class AdmissionLane: Sendable {
     static let queuedCalls = 10_000
     static let flushedCalls = 256
     private static let sweep = Duration.milliseconds(10)
+    private static let haste = Duration.milliseconds(25)
 
     private let state = Mutex(State())
     private let bell: AsyncStream<Void>
@@ -49,7 +51,7 @@ final class AdmissionLane: Sendable {
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
             guard state.queue.count < Self.queuedCalls else { return .queueFull }
-            state.queue.append(Waiting(request: request, ticket: ticket))
+            state.queue.append(Waiting(request: request, ticket: ticket, deadline: deadline))
             // Calls come nearly in the order of their deadlines.
             let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0
             state.deadlines.insert((deadline, ticket), at: after)
@@ -104,7 +106,11 @@ final class AdmissionLane: Sendable {
                 if isEmpty { return }
                 continue
             }
-            let likely = decider.likelyAdmitted(batch.map(\.request))
+            // One whose time is nearly up would have all of a flush decided twice when it goes.
+            let soon = ContinuousClock.now + Self.haste
+            let likely = zip(batch, decider.likelyAdmitted(batch.map(\.request))).map { waiting, isLikely in
+                isLikely && waiting.deadline > soon
+            }
             await decide(zip(batch, likely).filter(\.1).map(\.0), atOnce: true)
             await decide(zip(batch, likely).filter { !$0.1 }.map(\.0), atOnce: false)
         }

@@ -136,11 +136,11 @@ package struct AdmissionRoutes: Sendable {
             catalog: catalog,
             pool: pool,
             policy: admission.calls.limits,
-            lane: .admission
+            lane: .interactive
         )
         _ = try await closing.close([found.id], of: found.tenantID, as: .released, at: context.clock.now())
         let after = try await pool.query(
-            .admission,
+            .interactive,
             ReservationStore.reservation(found.id, of: found.tenantID),
             ReservationStore.decode
         ).first

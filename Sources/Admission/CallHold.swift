@@ -49,11 +49,11 @@ extension CallHold {
     /// What a call takes beyond what its reservation holds when that gets a later end: in the windows that it enters,
     /// and of a window that it is in, in the counters of a billing period that it enters.
     /// - Parameters:
+    ///   - reservation: as it was until now.
     ///   - later: the call at the new end.
-    ///   - expiry: the end until now.
     ///   - held: the rows that the reservation holds of.
     static func beyond(
-        _ expiry: Instant,
+        _ reservation: Reservation,
         of later: PreparedCall,
         holding held: Set<LimitRow>,
         policy: LimitPolicy
@@ -64,10 +64,11 @@ extension CallHold {
         let uses = matching.uses(of: LimitedUse(later.pending), by: later.tenant, windows: &windows)
         for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
             let hold = try CallHold(use, later)
-            if use.window.start > expiry {
-                holds.append(hold)
-            } else if let more = hold.inOtherCounters(than: held) {
-                holds.append(more)
+            switch hold.take {
+            case .tiers:
+                if let more = hold.inOtherCounters(than: held) { holds.append(more) }
+            case .amount, .unpriced, .rate:
+                if use.window.start > reservation.createdAt, !held.contains(use.row) { holds.append(hold) }
             }
         }
         return holds

@@ -33,7 +33,7 @@ struct ReservationExtension: Sendable {
                 }
                 // Closed, or extended by somebody else meanwhile.
                 let found = try await admission.pool.query(
-                    .admission,
+                    .interactive,
                     ReservationStore.reservation(reservation.id, of: reservation.tenantID),
                     ReservationStore.decode
                 ).first
@@ -49,13 +49,8 @@ struct ReservationExtension: Sendable {
     /// Nil where the reservation is not as it was read any more.
     private func extendOnce(_ reservation: Reservation, to expiry: Instant, at now: Instant) async throws -> Outcome? {
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
-        let held = try await admission.pool.query(
-            .admission,
-            ReservationStore.holds(of: name),
-            ReservationStore.decodeHold
-        ).compactMap(\.hold)
         let stored = try await admission.pool.query(
-            .admission,
+            .interactive,
             ReservationStore.call(of: name),
             ReservationStore.decodeCall
         ).first
@@ -63,26 +58,18 @@ struct ReservationExtension: Sendable {
         guard let call = AdmissionCall(stored), let later = try await later(call, of: reservation, at: expiry) else {
             return .unreadable
         }
-        let holds = try CallHold.beyond(
-            reservation.expiresAt,
-            of: later,
-            holding: Set(held.map(\.row)),
-            policy: admission.calls.limits
-        )
-        let request = AdmissionRequest(
+        let moving = Moving(
+            reservation: reservation,
             call: call,
-            prepared: later,
-            holds: holds,
-            createdAt: reservation.createdAt,
-            expiresAt: expiry,
+            later: later,
+            expiry: expiry,
             suspenseEndsAt: expiry.adding(seconds: Int64(admission.limits.suspenseSeconds)),
-            shrunk: nil,
-            isCheck: false
+            policy: admission.calls.limits,
+            now: now
         )
-        let flush = AdmissionFlush(requests: [request], policy: admission.calls.limits, now: now)
         do {
-            return try await admission.pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                try flush.extend(reservation, by: request, in: transaction).map { .extended($0) }
+            return try await admission.pool.transaction(.interactive, retries: .idempotent(attempts: 4)) {
+                transaction in try moving.run(in: transaction).map { .extended($0) }
             }
         } catch let refused as ExtensionRefused {
             return .refused(refused.violations)
@@ -109,24 +96,38 @@ private struct ExtensionRefused: Error {
     let violations: [LimitViolation]
 }
 
-extension AdmissionFlush {
-    /// Moves the end of a reservation and takes what it is to hold beyond. The reservation is locked before the limits.
+/// A reservation's end on its way to a later one.
+private struct Moving: Sendable {
+    let reservation: Reservation
+    let call: AdmissionCall
+    /// The call at the new end.
+    let later: PreparedCall
+    let expiry: Instant
+    let suspenseEndsAt: Instant
+    let policy: LimitPolicy
+    let now: Instant
+
+    /// Moves the end and takes what is to be held beyond. The reservation is locked before the limits.
     /// - Returns: nil when it is not as it was read any more.
-    fileprivate func extend(
-        _ reservation: Reservation,
-        by request: AdmissionRequest,
-        in transaction: borrowing Transaction
-    ) throws -> Reservation? {
-        let moved = ReservationStore.extend(
-            reservation,
-            to: request.expiresAt,
-            suspenseEndsAt: request.suspenseEndsAt,
-            at: now
-        )
+    func run(in transaction: borrowing Transaction) throws -> Reservation? {
+        let moved = ReservationStore.extend(reservation, to: expiry, suspenseEndsAt: suspenseEndsAt, at: now)
         guard let extended = try transaction.query(moved, ReservationStore.decode).first else { return nil }
+        let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
+        let held = try transaction.query(ReservationStore.holds(of: name), ReservationStore.decodeHold)
+        let request = AdmissionRequest(
+            call: call,
+            prepared: later,
+            holds: try CallHold.beyond(reservation, of: later, holding: Set(held.compactMap(\.hold?.row)), policy: policy),
+            createdAt: reservation.createdAt,
+            expiresAt: expiry,
+            suspenseEndsAt: suspenseEndsAt,
+            shrunk: nil,
+            isCheck: false
+        )
+        let flush = AdmissionFlush(requests: [request], policy: policy, now: now)
         let rows = LockedRows([request])
-        let results = try transaction.pipeline([LimitStateStore.count(rows.changes), versionsInForce])
-        try checkVersions(results[1])
+        let results = try transaction.pipeline([LimitStateStore.count(rows.changes), flush.versionsInForce])
+        try flush.checkVersions(results[1])
         var states = AdmissionStates(
             states: try results[0].map(LimitStateStore.decode),
             arrivals: [:],
@@ -134,13 +135,12 @@ extension AdmissionFlush {
         )
         let verdict = try states.decide(request.holds, criticality: .default, at: now, keeps: true)
         if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }
-        enqueue(
+        flush.enqueue(
             AdmissionDecisions(existing: [], ids: policy.ids),
             rows.holding(states.held),
             states,
             in: transaction
         )
-        let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         let taken = request.holds.flatMap(\.frees)
         if !taken.isEmpty { transaction.enqueue(ReservationStore.add(taken, to: name)) }
         return extended

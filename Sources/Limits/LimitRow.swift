@@ -16,6 +16,12 @@ package struct LimitRow: Sendable, Hashable {
         self.windowStart = windowStart
     }
 
+    /// As the database compares them: texts that look the same and are written otherwise are two.
+    package static func == (left: Self, right: Self) -> Bool {
+        left.limit == right.limit && left.windowStart == right.windowStart && left.tenant == right.tenant
+            && left.scopeValue.utf8.elementsEqual(right.scopeValue.utf8)
+    }
+
     /// A limit's rows mostly differ by their windows: these spread as well as all four.
     package func hash(into hasher: inout Hasher) {
         hasher.combine(limit)

@@ -9,16 +9,24 @@ package enum LimitStateStore {
     /// state. The amount in force comes with it: a newer definition replaces the row's, and what it leaves above the
     /// limit is overshoot.
     package static func count(_ changes: [LimitChange]) -> SQL {
-        change(changes, held: changes.map(\.released), "state.held - excluded.held")
+        let rest: SQL = "state.held - excluded.held"
+        return change(changes, held: changes.map(\.released), rest, exceeding: rest)
     }
 
-    /// The same, but adds to what is held.
+    /// The same, but adds to what is held, which is never overshoot.
     package static func hold(_ changes: [LimitChange]) -> SQL {
-        change(changes, held: changes.map(\.held), "state.held + excluded.held")
+        change(changes, held: changes.map(\.held), "state.held + excluded.held", exceeding: "state.held")
     }
 
-    /// - Parameter sum: what is held then.
-    private static func change(_ changes: [LimitChange], held: [FixedDecimal], _ sum: SQL) -> SQL {
+    /// - Parameters:
+    ///   - sum: what is held then.
+    ///   - exceeding: what of that may have come to exceed a lowered limit.
+    private static func change(
+        _ changes: [LimitChange],
+        held: [FixedDecimal],
+        _ sum: SQL,
+        exceeding: SQL
+    ) -> SQL {
         """
         \(rows(changes, held: held))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
@@ -26,7 +34,7 @@ package enum LimitStateStore {
             overshoot = greatest(
                 0, state.overshoot + excluded.overshoot,
                 CASE WHEN excluded.limit_revision > state.limit_revision
-                    THEN state.used + excluded.used + \(sum) - excluded.limit_amount
+                    THEN state.used + excluded.used + \(exceeding) - excluded.limit_amount
                 END
             ),
             limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision

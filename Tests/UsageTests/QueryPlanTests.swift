@@ -196,11 +196,18 @@ import Web
                 INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
                     output_tokens, attempted_version)
                 SELECT n, 'price', 'openai', 'm1', '2026-11-01Z', 0, 1, 1, 1 FROM generate_series(1, 2000) n;
+                DO $$
+                DECLARE
+                    setting text;
+                BEGIN
+                    FOREACH setting IN ARRAY ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'] LOOP
+                        EXECUTE format('ALTER DATABASE %I SET %I = off', current_database(), setting);
+                    END LOOP;
+                END
+                $$;
                 """
             )
-            var configuration = PostgresConfiguration(url: database.url)
-            configuration.plansForKeyLookups = true
-            let pool = PostgresPool(configuration, logger: .silent)
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
             let keys = (1...20).map { tenant in
                 UnpricedKey(
                     tenant: TenantID(tenant),

@@ -1,4 +1,5 @@
 package import BillingCore
+package import Postgres
 package import Web
 
 /// Where a reservation stands. Every state but `held` is final.
@@ -79,9 +80,25 @@ package struct ReservedUse: Sendable, Hashable {
     }
 }
 
+/// A reservation that is to be made.
+package struct NewReservation: Sendable {
+    package let reservation: Reservation
+    /// 128 bits of SHA-256 over source and id.
+    package let key: PostgresUUID
+    package let call: ReservedCall
+    package let holds: [ReservationHold]
+
+    package init(_ reservation: Reservation, key: PostgresUUID, call: ReservedCall, holds: [ReservationHold]) {
+        self.reservation = reservation
+        self.key = key
+        self.call = call
+        self.holds = holds
+    }
+}
+
 /// What a reservation was asked for, kept while it is open.
 package struct ReservedCall: Sendable, Hashable {
-    /// The call as JSON, without what is the admission's own.
+    /// The call as JSON.
     package let text: String
     package let attribution: Attribution
 

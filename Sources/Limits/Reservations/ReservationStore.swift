@@ -8,32 +8,50 @@ import Web
 package enum ReservationStore {
     /// Inserts reservations with what each was asked for and holds. A key that another transaction took fails the
     /// statement, and with it the transaction: see `reservation_identity`.
-    /// - Parameter keys: 128 bits of SHA-256 over source and id.
-    package static func insert(
-        _ reservations: [Reservation],
-        keys: [PostgresUUID],
-        calls: [ReservedCall],
-        holds: [[ReservationHold]]
-    ) -> SQL {
+    package static func insert(_ rows: [NewReservation]) -> SQL {
+        "\(insertion(of: rows)) ORDER BY tenant_id, admission_key"
+    }
+
+    /// The same, but passes over those whose key is taken already: whoever is about to close such a reservation has
+    /// locked it, and may wait for limits that this transaction has locked. As many rows are affected as were new.
+    package static func insertUnknown(_ rows: [NewReservation]) -> SQL {
         """
-        INSERT INTO reservation (
-            tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject, status,
-            created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class,
-            call, client_id, cost_center, holds
+        \(insertion(of: rows))
+        WHERE NOT EXISTS (
+            SELECT FROM reservation AS known
+            WHERE known.tenant_id = made.tenant_id AND known.admission_key = made.admission_key
         )
-        SELECT unnest(\(reservations.map(\.tenantID))::bigint[]), unnest(\(reservations.map(\.id))::uuid[]),
-            unnest(\(keys)::uuid[]), unnest(\(reservations.map(\.contentHash))::bigint[]),
-            unnest(\(reservations.map(\.source))::text[]), unnest(\(reservations.map(\.admissionID))::text[]),
-            unnest(\(reservations.map(\.eventType))::text[]), unnest(\(reservations.map(\.subject))::text[]), 'held',
-            unnest(\(reservations.map(\.createdAt))::timestamptz[]),
-            unnest(\(reservations.map(\.expiresAt))::timestamptz[]),
-            unnest(\(reservations.map(\.suspenseEndsAt))::timestamptz[]),
-            unnest(\(reservations.map(\.maximumOutputTokens))::bigint[]),
-            unnest(\(reservations.map(\.use.model))::text[]), unnest(\(reservations.map(\.use.feature))::text[]),
-            unnest(\(reservations.map(\.use.dataClass))::text[]), unnest(\(calls.map(\.text))::text[]),
-            unnest(\(calls.map(\.attribution.clientID))::text[]),
-            unnest(\(calls.map(\.attribution.costCenter))::text[]), unnest(\(holds.map(\.json))::text[])::jsonb
+        ORDER BY tenant_id, admission_key
         """
+    }
+
+    private static func insertion(of rows: [NewReservation]) -> SQL {
+        let made = rows.map(\.reservation)
+        return """
+            INSERT INTO reservation (
+                tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
+                status, created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
+                client_id, cost_center, holds
+            )
+            SELECT tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
+                'held', created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
+                client_id, cost_center, holds::jsonb
+            FROM unnest(
+                \(made.map(\.tenantID))::bigint[], \(made.map(\.id))::uuid[], \(rows.map(\.key))::uuid[],
+                \(made.map(\.contentHash))::bigint[], \(made.map(\.source))::text[],
+                \(made.map(\.admissionID))::text[], \(made.map(\.eventType))::text[],
+                \(made.map(\.subject))::text[], \(made.map(\.createdAt))::timestamptz[],
+                \(made.map(\.expiresAt))::timestamptz[], \(made.map(\.suspenseEndsAt))::timestamptz[],
+                \(made.map(\.maximumOutputTokens))::bigint[], \(made.map(\.use.model))::text[],
+                \(made.map(\.use.feature))::text[], \(made.map(\.use.dataClass))::text[],
+                \(rows.map(\.call.text))::text[], \(rows.map(\.call.attribution.clientID))::text[],
+                \(rows.map(\.call.attribution.costCenter))::text[], \(rows.map(\.holds.json))::text[]
+            ) AS made (
+                tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
+                created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
+                client_id, cost_center, holds
+            )
+            """
     }
 
     /// The reservations that admissions with these keys made before. Rows decode with `decodeKeyed`.

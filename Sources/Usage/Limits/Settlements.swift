@@ -30,7 +30,7 @@ struct Settlements {
         let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
         for (reservation, hold) in held {
             var amounts = holds[reservation] ?? [:]
-            if let hold { amounts[hold.row] = hold.amount }
+            if let hold { amounts[hold.row] = try (amounts[hold.row] ?? .zero).adding(hold.amount) }
             holds[reservation] = amounts
             if closings[reservation] == .held { partly.insert(reservation) }
         }

@@ -5,24 +5,11 @@ import Postgres
 import Usage
 import Web
 
-/// Reservations that a transaction makes.
-struct NewReservations {
-    private(set) var reservations: [Reservation] = []
-    private var keys: [PostgresUUID] = []
-    private var calls: [ReservedCall] = []
-    private var holds: [[ReservationHold]] = []
-    private let ids: IDSource
-
-    init(ids: IDSource) {
-        self.ids = ids
-    }
-
-    var insert: SQL { ReservationStore.insert(reservations, keys: keys, calls: calls, holds: holds) }
-
+extension NewReservation {
     /// - Parameters:
     ///   - taken: what the call takes of limits.
     ///   - tokens: how many output tokens it may use.
-    mutating func add(_ request: AdmissionRequest, holding taken: [CallHold], _ tokens: Int64?) -> Reservation {
+    init(_ request: AdmissionRequest, holding taken: [CallHold], _ tokens: Int64?, ids: IDSource) {
         let event = request.prepared.pending.event
         let reservation = Reservation(
             tenantID: request.tenant.id,
@@ -42,11 +29,12 @@ struct NewReservations {
                 dataClass: event.property("data_class")?.text
             )
         )
-        reservations.append(reservation)
-        keys.append(event.key.postgres)
-        calls.append(ReservedCall(text: request.call.text, attribution: event.attribution))
-        holds.append(taken.flatMap(\.frees))
-        return reservation
+        self.init(
+            reservation,
+            key: event.key.postgres,
+            call: ReservedCall(text: request.call.text, attribution: event.attribution),
+            holds: taken.flatMap(\.frees)
+        )
     }
 }
 

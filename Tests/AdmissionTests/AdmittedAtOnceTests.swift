@@ -1,0 +1,108 @@
+import BillingCore
+import Catalog
+import Limits
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Calls that are all admitted are decided in one round trip and a commit: what they hold must be what each would hold by
+/// itself.
+@Suite(.timeLimit(.minutes(15)))
+struct AdmittedAtOnceTests {
+    @Test("values that look the same and are written otherwise are held, and freed, each for itself")
+    func spellings() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("1000")
+            let budget = """
+                {"key":"users","scope":{"tenant":"*","user":"*"},"measure":"requests","amount":"9","window":"day",\
+                "mode":"hard"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let users = ["\u{E9}", "e\u{301}"]
+            let calls = users.enumerated().map { index, user in
+                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":1,"user":"\#(user)"}}"#
+            }
+            let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+            try await server.expectRows(["0 2 0", "0 1 0", "0 1 0"])
+            for (index, user) in users.enumerated() {
+                let reservation = answer["data"]?[index]?["reservation"]?["id"]?.string ?? ""
+                let event = """
+                    {"specversion":"1.0","id":"e\(index)","source":"gw","type":"job.done","subject":"acme",\
+                    "reservationid":"\(reservation)","data":{"seconds":1,"user":"\(user)"}}
+                    """
+                try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+            }
+            try await server.expectRows(["2 0 0", "1 0 0", "1 0 0"])
+        }
+    }
+
+    @Test("while parts of a reservation are settled its call is repeated, and neither waits for the other in a circle")
+    func repetition() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100000")
+            let first = try await server.admit("1", seconds: "500")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for client in 0..<4 {
+                    group.addTask {
+                        for turn in 0..<25 {
+                            try await server.settle(first, event: "\(client)-\(turn)", seconds: "1", partial: true)
+                        }
+                    }
+                    group.addTask {
+                        for turn in 0..<25 {
+                            let again = try await server.admit("1", seconds: "500")
+                            #expect(again["warnings"]?.text == #"["repeated"]"#)
+                            // The limit's row is busy with others, too.
+                            try await server.admit("other-\(client)-\(turn)", seconds: "1")
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            try await server.expectRows(["100 500 0"])
+            let deadlocks = try await server.withPool { pool in
+                try await pool.query(
+                    .worker,
+                    "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+                ) { row throws(PostgresError) in try row.next(Int64.self) }
+            }
+            #expect(deadlocks == [0])
+        }
+    }
+
+    @Test("a call with the same id as one before it in the same request is that call")
+    func twins() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let call = #"{"subject":"acme","type":"job.done","source":"gw","id":"1","data":{"seconds":4}}"#
+            let answer = try await server.ask("POST", "/admissions", "[\(call),\(call)]")
+            let ids = Set((0..<2).map { answer["data"]?[$0]?["reservation"]?["id"]?.string ?? "\($0)" })
+            #expect(ids.count == 1)
+            try await server.expectRows(["0 4 0"])
+        }
+    }
+
+    @Test("a hold that comes with a lowered limit is no overshoot; what was there above it is")
+    func loweredLimit() async throws {
+        try await TestDatabase.with { database in
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let row = LimitRow(tenant: TenantID(1), limit: LimitID(1), windowStart: Instant(microseconds: 0))
+            func change(_ amount: Int64, revision: Int64) -> LimitChange {
+                LimitChange(row: row, windowEnd: .maximum, amount: FixedDecimal(amount), revision: revision)
+            }
+            var used = change(100, revision: 1)
+            try used.use(FixedDecimal(90))
+            used.overshoot = .zero
+            var held = change(80, revision: 2)
+            held.held = FixedDecimal(20)
+            let first = try await pool.query(.worker, LimitStateStore.count([used]), LimitStateStore.decode)
+            #expect(first.first?.balance.used == FixedDecimal(90))
+            let state = try await pool.query(.worker, LimitStateStore.hold([held]), LimitStateStore.decode).first
+            #expect(state?.balance.held == FixedDecimal(20))
+            #expect(state?.balance.overshoot == FixedDecimal(10))
+            #expect(state?.balance.amount == FixedDecimal(80))
+            await pool.close()
+        }
+    }
+}
