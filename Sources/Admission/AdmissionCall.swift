@@ -71,11 +71,19 @@ struct AdmissionInput: Sendable {
         for (position, event) in batch.events.enumerated() {
             let index = batch.indexes[position]
             faults += Self.foreign(to: event).map { $0.within(batch, index) }
-            let text = String(decoding: body[batch.ranges[position]], as: UTF8.self)
+            let text = try Self.text(UnsafeRawBufferPointer(rebasing: body[batch.ranges[position]]))
             calls.append(AdmissionCall(event, text, own[index] ?? OwnFields()))
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
     }
+
+    /// What is kept of a call as it was written, of a long one without white space.
+    private static func text(_ call: UnsafeRawBufferPointer) throws -> String {
+        guard call.count > longText else { return String(decoding: call, as: UTF8.self) }
+        return String(decoding: try JSONValue(parsing: Array(call), maximumBytes: .max).bytes, as: UTF8.self)
+    }
+
+    private static let longText = 2_048
 
     /// What an event may have and a call may not.
     private static func foreign(to event: UsageEvent) -> [FieldFault] {

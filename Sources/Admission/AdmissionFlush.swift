@@ -72,8 +72,8 @@ struct AdmissionFlush: Sendable {
 
     var shared: CatalogSnapshot { requests.first?.prepared.shared ?? .empty }
 
-    /// Decides one call after the other in two round trips: the first locks the rows, the second writes and commits. A key
-    /// that another transaction admits at the same moment fails it as a whole by
+    /// Decides one call after the other in two round trips: the first locks the rows, the second writes and commits. A
+    /// key that another transaction admits at the same moment fails it as a whole by
     /// `reservation_identity`; the caller tries it again, and it finds that admission.
     /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(

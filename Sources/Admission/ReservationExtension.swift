@@ -117,7 +117,12 @@ private struct Moving: Sendable {
         let request = AdmissionRequest(
             call: call,
             prepared: later,
-            holds: try CallHold.beyond(reservation, of: later, holding: Set(held.compactMap(\.hold?.row)), policy: policy),
+            holds: try CallHold.beyond(
+                reservation,
+                of: later,
+                holding: Set(held.compactMap(\.hold?.row)),
+                policy: policy
+            ),
             createdAt: reservation.createdAt,
             expiresAt: expiry,
             suspenseEndsAt: suspenseEndsAt,

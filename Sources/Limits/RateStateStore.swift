@@ -18,8 +18,8 @@ package enum RateStateStore {
             """
     }
 
-    /// Moves the arrival times by so many microseconds each, from the present on where they lie in the past, and answers
-    /// what they are then.
+    /// Moves the arrival times by so many microseconds each, from the present on where they lie in the past, and
+    /// answers what they are then.
     package static func advance(_ durations: [LimitRow: FixedDecimal], at now: Instant) -> SQL {
         let columns = LimitRowColumns(durations.keys)
         let present = FixedDecimal(now.microseconds)

@@ -100,11 +100,7 @@ package struct Configuration: Sendable {
             expecting: "an ISO 4217 code in capitals such as USD"
         ) { Currency($0) }
         trustedCostSources = Set(reader.list(.trustedCostSources))
-        // The other half reads credentials and ends reservations.
-        admission.lanes = max(1, admissionConnections / 2)
-        admission.reservationSeconds = reader.integer(.reservationSeconds, in: 1...86_400)
-        admission.suspenseSeconds = reader.integer(.reservationSuspenseSeconds, in: 0...604_800)
-        admission.deadlineMilliseconds = reader.integer(.admissionDeadlineMilliseconds, in: 10...60_000)
+        admission = Self.admission(&reader, connections: admissionConnections)
         alertRetentionDays = reader.integer(.alertRetentionDays, in: 7...36_500)
         authenticationLimits.failuresPerAddress = reader.integer(.authenticationFailuresPerAddress, in: 0...1_000_000)
         authenticationLimits.failuresPerCredential = reader.integer(
@@ -125,6 +121,16 @@ package struct Configuration: Sendable {
         }
         guard reader.faults.isEmpty, let zone else { throw ConfigurationFault(faults: reader.faults) }
         self.zone = zone
+    }
+
+    private static func admission(_ reader: inout SettingsReader, connections: Int) -> AdmissionLimits {
+        var limits = AdmissionLimits()
+        // As many connections again are left for reading credentials.
+        limits.lanes = max(1, connections / 2)
+        limits.reservationSeconds = reader.integer(.reservationSeconds, in: 1...86_400)
+        limits.suspenseSeconds = reader.integer(.reservationSuspenseSeconds, in: 0...604_800)
+        limits.deadlineMilliseconds = reader.integer(.admissionDeadlineMilliseconds, in: 10...60_000)
+        return limits
     }
 
     /// How the pool is to be built.

@@ -66,12 +66,15 @@ struct IngestFlush: Sendable {
 
     private func count(in transaction: borrowing Transaction, _ alerts: inout UsageAlerts) throws -> [EventNotice] {
         var claims = EventClaims(groups)
-        let results = try transaction.pipeline([
+        let unpricedKeys = unpricedKeys()
+        var statements = [
             TenantLedger.allocation(claims.ledgerCounts),
             CatalogVersion.current,
             claims.claim,
             CounterStore.counters(candidateCounters()),
-        ])
+        ]
+        if !unpricedKeys.isEmpty { statements.append(UnpricedUsageStore.anyDay(of: unpricedKeys)) }
+        let results = try transaction.pipeline(statements)
         var sequences = try checkVersions(
             ledgers: results[0].map(TenantLedger.entry),
             catalog: results[1].map { row throws(PostgresError) in try row.next(Int64.self) },
@@ -82,7 +85,9 @@ struct IngestFlush: Sendable {
         var changes = UsageChanges(stored: try results[3].map(CounterStore.decode))
         var columns = EventColumns()
         var late = LateUsage()
-        var unpriced = UnpricedChanges()
+        var unpriced = UnpricedChanges(
+            known: Set(try results.dropFirst(4).first?.map(UnpricedUsageStore.decodeKey) ?? [])
+        )
         var settlements = try Settlements(settling(claims), at: surroundings.now, in: transaction)
         var matching = surroundings.matching
         for (groupIndex, group) in groups.enumerated() {
@@ -149,6 +154,23 @@ struct IngestFlush: Sendable {
                         if !place.parts.isEmpty { keys.formUnion(place.keys(beside: key)) }
                     }
                 }
+            }
+        }
+        return keys.sorted()
+    }
+
+    /// What the flush may add to what is unpriced, of no day in particular.
+    private func unpricedKeys() -> [UnpricedKey] {
+        var keys: Set<UnpricedKey> = []
+        var last: UnpricedKey?
+        for group in groups {
+            for pending in group.events {
+                guard let reason = pending.cost.unpricedReason,
+                    last?.covers(pending.event, at: pending.time, of: group.tenant.id, reason) != true
+                else { continue }
+                let key = UnpricedKey(tenant: group.tenant.id, reason: reason, event: pending.event, time: pending.time)
+                keys.insert(key.ofAnyDay)
+                last = key
             }
         }
         return keys.sorted()

@@ -6,8 +6,8 @@ import TestSupport
 import Testing
 import Web
 
-/// Calls that are all admitted are decided in one round trip and a commit: what they hold must be what each would hold by
-/// itself.
+/// Calls that are all admitted are decided in one round trip and a commit: what they hold must be what each would hold
+/// by itself.
 @Suite(.timeLimit(.minutes(15)))
 struct AdmittedAtOnceTests {
     @Test("values that look the same and are written otherwise are held, and freed, each for itself")
@@ -21,7 +21,9 @@ struct AdmittedAtOnceTests {
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             let users = ["\u{E9}", "e\u{301}"]
             let calls = users.enumerated().map { index, user in
-                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":1,"user":"\#(user)"}}"#
+                """
+                {"subject":"acme","type":"job.done","source":"gw","id":"\(index)","data":{"seconds":1,"user":"\(user)"}}
+                """
             }
             let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
             try await server.expectRows(["0 2 0", "0 1 0", "0 1 0"])

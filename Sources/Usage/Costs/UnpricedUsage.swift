@@ -94,12 +94,19 @@ struct UnpricedChanges {
         }
     }
 
+    /// Of what may be added, what is unpriced already, where that has been read under the ledger lock; else it is.
+    private let known: Set<UnpricedKey>?
     private var added: [UnpricedKey: Count] = [:]
     private var removed: [UnpricedKey: Count] = [:]
     /// The first event that is added, by what is unpriced of it but for the day.
     private var firsts: [UnpricedKey: UsageEvent] = [:]
     /// Events come mostly in order and of the same few models, so the last key is kept out of the dictionary.
     private var latest: (key: UnpricedKey, count: Count)?
+
+    /// - Parameter known: see `UnpricedUsageStore.anyDay`.
+    init(known: Set<UnpricedKey>? = nil) {
+        self.known = known
+    }
 
     mutating func add(_ event: UsageEvent, at time: Instant, of tenant: TenantID, _ reason: UnpricedReason?) throws {
         guard let reason else { return }
@@ -113,6 +120,13 @@ struct UnpricedChanges {
         var count = added[key] ?? Count()
         try count.add(event)
         latest = (key, count)
+    }
+
+    private static func known(
+        of keys: [UnpricedKey],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Set<UnpricedKey> {
+        Set(try transaction.query(UnpricedUsageStore.anyDay(of: keys), UnpricedUsageStore.decodeKey))
     }
 
     private mutating func mergeLatest() {
@@ -137,9 +151,12 @@ struct UnpricedChanges {
             transaction.enqueue(UnpricedUsageStore.remove(count, from: key))
         }
         guard !added.isEmpty else { return [] }
-        let before = Set(
-            try transaction.query(UnpricedUsageStore.anyDay(of: firsts.keys.sorted()), UnpricedUsageStore.decodeKey)
-        )
+        let before: Set<UnpricedKey>
+        if let known {
+            before = known
+        } else {
+            before = try Self.known(of: firsts.keys.sorted(), in: transaction)
+        }
         transaction.enqueue(UnpricedUsageStore.add(added.sorted { $0.key < $1.key }, triedWith: version))
         return firsts.filter { !before.contains($0.key) }.map(NewlyUnpriced.init).sorted { $0.key < $1.key }
     }
