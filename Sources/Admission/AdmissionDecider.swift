@@ -1,3 +1,4 @@
+import BillingCore
 import Catalog
 import Limits
 import Postgres
@@ -13,7 +14,7 @@ struct AdmissionDecider: Sendable {
     let policy: LimitPolicy
     let clock: Clock
     private let told = ReachedLimits()
-    private let refusing = RefusingRows()
+    private let lately = LatelyRefused()
 
     init(pool: PostgresPool, policy: LimitPolicy, clock: Clock) {
         self.pool = pool
@@ -22,14 +23,15 @@ struct AdmissionDecider: Sendable {
     }
 
     /// Parts calls that are likely to be admitted all at once from those that have to be looked at one by one, so that
-    /// a caller who asks on and on under a limit that is reached slows nobody else down.
+    /// who asks on and on, under a limit that is reached or for the same call, has nobody else's decided twice.
     /// - Returns: which are likely to be.
     func likelyAdmitted(_ requests: [AdmissionRequest]) -> [Bool] {
         var keys: Set<AdmissionKey> = []
-        let refusing = refusing.current
+        let lately = lately.current
         return requests.map { request in
             request.canBeTakenAtOnce && keys.insert(request.key).inserted
-                && !(request.holds.contains { refusing.contains($0.row) })
+                && !lately.tenants.contains(request.tenant.id)
+                && !request.holds.contains { lately.rows.contains($0.row) }
         }
     }
 
@@ -48,12 +50,12 @@ struct AdmissionDecider: Sendable {
                 }
             } catch is NotAllAdmitted {
                 // They are looked at one by one.
-            } catch let error as PostgresError where error.constraint == "reservation_identity" {
-                // The look at them finds the other transaction's reservation.
+            } catch  where error.isOfData {
+                // Another transaction admits one of them, or their sum leaves the range of an amount: as well.
             }
         }
         let outcomes = try await oneByOne(flush, isAbandoned)
-        refusing.note(outcomes)
+        lately.note(outcomes, of: requests)
         return outcomes
     }
 
@@ -61,46 +63,60 @@ struct AdmissionDecider: Sendable {
         _ flush: AdmissionFlush,
         _ isAbandoned: @Sendable (Int) -> Bool
     ) async throws -> [AdmissionOutcome] {
-        for attempt in 1... {
+        for _ in 1..<Self.attempts {
             do {
-                return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                    try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
-                }
-            } catch let nothing as NothingAdmitted {
-                return nothing.outcomes
-            } catch let error as PostgresError
-                where error.constraint == "reservation_identity" && attempt < Self.attempts
-            {
+                return try await once(flush, isAbandoned)
+            } catch let error as PostgresError where error.constraint == "reservation_identity" {
                 continue
             }
         }
-        throw AdmissionRefusal.catalogBusy
+        return try await once(flush, isAbandoned)
+    }
+
+    private func once(
+        _ flush: AdmissionFlush,
+        _ isAbandoned: @Sendable (Int) -> Bool
+    ) async throws -> [AdmissionOutcome] {
+        do {
+            return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
+                try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
+            }
+        } catch let nothing as NothingAdmitted {
+            return nothing.outcomes
+        }
     }
 }
 
-/// Rows of limits that refused a call lately. A guess at what refuses the next one, and nothing more.
-private final class RefusingRows: Sendable {
+/// Rows of limits that refused a call lately, and tenants of which one was not plainly admitted. A guess at what comes
+/// next, and nothing more.
+private final class LatelyRefused: Sendable {
+    struct Known: Sendable {
+        var rows: Set<LimitRow> = []
+        var tenants: Set<TenantID> = []
+    }
+
     private static let memory = Duration.seconds(1)
     private static let capacity = 10_000
 
-    private let rows = Mutex<(current: Set<LimitRow>, since: ContinuousClock.Instant)>(([], .now))
+    private let known = Mutex<(known: Known, since: ContinuousClock.Instant)>((Known(), .now))
 
-    var current: Set<LimitRow> {
-        rows.withLock { rows in
-            if !rows.current.isEmpty, rows.since.duration(to: .now) > Self.memory { rows.current = [] }
-            return rows.current
+    var current: Known {
+        known.withLock { state in
+            if state.since.duration(to: .now) > Self.memory { state = (Known(), .now) }
+            return state.known
         }
     }
 
-    func note(_ outcomes: [AdmissionOutcome]) {
-        let refusing = outcomes.flatMap { outcome -> [LimitRow] in
-            if case .refused(let violations) = outcome { violations.map(\.state.row) } else { [] }
-        }
-        guard !refusing.isEmpty else { return }
-        rows.withLock { rows in
-            if rows.current.isEmpty { rows.since = .now }
-            guard rows.current.count < Self.capacity else { return }
-            rows.current.formUnion(refusing)
+    func note(_ outcomes: [AdmissionOutcome], of requests: [AdmissionRequest]) {
+        known.withLock { state in
+            for (outcome, request) in zip(outcomes, requests) {
+                if case .allowed = outcome { continue }
+                guard state.known.rows.count + state.known.tenants.count < Self.capacity else { return }
+                state.known.tenants.insert(request.tenant.id)
+                if case .refused(let violations) = outcome {
+                    state.known.rows.formUnion(violations.map(\.state.row))
+                }
+            }
         }
     }
 }

@@ -147,5 +147,6 @@ enum AdmissionRefusal: Error {
 }
 
 extension Error {
-    fileprivate var isOfData: Bool { self is DecimalError || (self as? PostgresError)?.isOfData == true }
+    /// Whether what calls ask for is to blame, and not the database.
+    var isOfData: Bool { self is DecimalError || (self as? PostgresError)?.isOfData == true }
 }

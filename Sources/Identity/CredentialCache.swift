@@ -41,6 +41,8 @@ struct CredentialCache {
     /// What was read last of credentials that were not changed since, as far as this replica was told.
     private var lastRead: [String: (entry: Entry, at: Instant)] = [:]
     private var absent: [String: Instant] = [:]
+    /// Until when ids count as known although what was read of them is forgotten.
+    private var seen: [String: Instant] = [:]
     private var counter: UInt64 = 0
     /// Rises with every removal: a row read before it must not be kept after it.
     private var generation: UInt64 = 0
@@ -58,7 +60,7 @@ struct CredentialCache {
             return .miss(generation: generation, isKnown: true)
         }
         if let until = absent[keyID], now < until { return .absent }
-        return .miss(generation: generation, isKnown: false)
+        return .miss(generation: generation, isKnown: seen[keyID].map { now < $0 } ?? false)
     }
 
     mutating func insert(
@@ -73,6 +75,7 @@ struct CredentialCache {
         guard let stored else {
             known[keyID] = nil
             lastRead[keyID] = nil
+            seen[keyID] = nil
             if absent.count >= Self.capacity { absent.removeAll(keepingCapacity: true) }
             if generation == self.generation { absent[keyID] = until }
             return nil
@@ -110,6 +113,16 @@ struct CredentialCache {
         known[keyID] = nil
         lastRead[keyID] = nil
         absent[keyID] = nil
+    }
+
+    /// Forgets what was read, but not which ids were valid: they can be read again whatever else comes from their
+    /// addresses.
+    mutating func removeAll() {
+        generation += 1
+        seen = lastRead.mapValues { $0.at.adding(microseconds: Authentication.lastKnownMicroseconds) }
+        known = [:]
+        lastRead = [:]
+        absent = [:]
     }
 
     mutating func remove(tenant: TenantID) {

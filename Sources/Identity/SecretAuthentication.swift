@@ -101,7 +101,7 @@ final class SecretAuthentication: Sendable {
 
     /// Forgets everything, because a change may have been missed.
     func forgetAll() {
-        cache.withLock { $0 = CredentialCache() }
+        cache.withLock { $0.removeAll() }
     }
 
     private static let refused = Problem.unauthenticated("This key is not valid.")

@@ -121,6 +121,8 @@ struct OperatorBudgets {
     private let sequences: [TenantID: Int64]
     private let operatorZone: Zone
     private var use = BudgetRecount.Use()
+    /// Whether a tenant's part could not be counted: that is told of the tenant, and of all tenants nothing follows.
+    var isIncomplete = false
 
     /// Reads them in one snapshot, with every tenant's place in its ledger.
     init(operatorZone: Zone, in transaction: borrowing Transaction) throws {
@@ -161,6 +163,7 @@ struct OperatorBudgets {
     }
 
     var differences: [UsageDifference] {
+        guard !isIncomplete else { return [] }
         let byID = Dictionary(starts.map { ($0.limit, $0) }) { first, _ in first }
         return BudgetRecount.differences(of: use, from: states, starts: byID, owner: "0") { _, _ in true }
     }

@@ -19,6 +19,12 @@ package struct CounterKey: Sendable, Hashable, Comparable {
     /// Whether it counts the feature's whole usage of the period.
     package var isPooled: Bool { cell.isEmpty }
 
+    /// As the database compares them: cells that look the same and are written otherwise are two.
+    package static func == (left: Self, right: Self) -> Bool {
+        left.period == right.period && left.feature == right.feature && left.tenant == right.tenant
+            && left.cell.utf8.elementsEqual(right.cell.utf8)
+    }
+
     /// A period belongs to one tenant, and most counters are pooled: two words spread as well as all four.
     package func hash(into hasher: inout Hasher) {
         hasher.combine(period)

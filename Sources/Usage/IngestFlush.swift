@@ -6,8 +6,8 @@ import Web
 
 /// One group commit: the events of many requests, stored, deduplicated and counted in one transaction.
 ///
-/// Order of locks: tenant ledger, deduplication, counters, limits (each in key order). Everything that is decided
-/// is decided from rows read after the ledger lock.
+/// Order of locks: tenant ledger, deduplication, reservations, counters, limits (each in key order). Everything that is
+/// decided is decided from rows read after the ledger lock.
 struct IngestFlush: Sendable {
     /// The catalogue that measured every event of the flush, and what else limits depend on.
     let surroundings: LimitSurroundings

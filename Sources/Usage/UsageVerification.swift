@@ -130,9 +130,8 @@ package struct UsageVerification: Sendable {
             after = page.count < Self.eventPage ? nil : page.last?.position
             do {
                 try await add(page, of: tenant, to: &recounts)
-            } catch let error as DecimalError {
-                return [.uncountable(stored.tenant.key, after: rows, error)]
-            } catch let error as UnknownBillingPeriod {
+            } catch  where error is DecimalError || error is UnknownBillingPeriod {
+                budgets?.isIncomplete = true
                 return [.uncountable(stored.tenant.key, after: rows, error)]
             }
             rows += page.count

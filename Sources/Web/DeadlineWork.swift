@@ -1,8 +1,13 @@
 import ServiceLifecycle
+import Synchronization
 
 /// Work that nobody waits for longer than a deadline, whatever becomes of it. It runs beside its callers, so that a
 /// database that does not answer at all can't hold them up. As a service it must run before anybody asks.
 package final class DeadlineWork: Service {
+    /// How much may be under way of which nobody may wait any more: beyond that nothing is begun.
+    private static let capacity = 1_000
+
+    private let underWay = Atomic<Int>(0)
     private let jobs: AsyncStream<@Sendable () async -> Void>
     private let add: AsyncStream<@Sendable () async -> Void>.Continuation
 
@@ -28,8 +33,13 @@ package final class DeadlineWork: Service {
         by deadline: ContinuousClock.Instant,
         of work: @escaping @Sendable () async throws -> R
     ) async throws -> R {
+        guard underWay.add(1, ordering: .relaxed).newValue <= Self.capacity else {
+            underWay.subtract(1, ordering: .relaxed)
+            throw DeadlineFault.tooLate
+        }
         let ticket = Ticket<R>()
-        let work: @Sendable () async -> Void = {
+        let work: @Sendable () async -> Void = { [self] in
+            defer { underWay.subtract(1, ordering: .relaxed) }
             do {
                 ticket.finish(.success(try await work()))
             } catch {

@@ -85,6 +85,24 @@ struct AdmittedAtOnceTests {
         }
     }
 
+    @Test("what leaves the range of an amount is told so, and its neighbours are admitted")
+    func outOfRange() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                #"{"quotas":[{"feature":"seconds","limit":"1","window":"month","mode":"soft","overage":"allowed"}]}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let most = "60000000000000000000000000"
+            try await server.admit("1", seconds: most)
+            let fault = try await server.admit("2", seconds: most, expecting: 422)
+            #expect(fault["code"]?.string == "amount_out_of_range")
+            #expect(try await server.admit("3", seconds: "1")["allowed"] == .bool(true))
+            try await server.expectRows(["0 \(most.dropLast())1 0"])
+        }
+    }
+
     @Test("a hold that comes with a lowered limit is no overshoot; what was there above it is")
     func loweredLimit() async throws {
         try await TestDatabase.with { database in

@@ -1,5 +1,6 @@
 import BillingCore
 import Crypto
+import HTTPTypes
 import Logging
 import Postgres
 import Synchronization
@@ -67,10 +68,15 @@ final class IdentityProviderAuthentication: Sendable {
         case .miss(let isKnown, let generation):
             // From here on a made-up token costs something.
             if !isKnown { try throttle.requireFailuresLeft(address) }
-            let (provider, claims, end) = try await verified(text, now: now)
-            let principal = try await principal(of: claims, provider)
-            state.withLock { $0.tokens.insert(digest, principal, end: end, now: now, generation: generation) }
-            return principal
+            do {
+                let (provider, claims, end) = try await verified(text, now: now)
+                let principal = try await principal(of: claims, provider)
+                state.withLock { $0.tokens.insert(digest, principal, end: end, now: now, generation: generation) }
+                return principal
+            } catch let problem as Problem where [.unauthorized, .forbidden].contains(problem.status) {
+                state.withLock { $0.tokens.refuse(digest) }
+                throw problem
+            }
         }
     }
 

@@ -47,6 +47,11 @@ struct IdentityProviderTokens {
         principals[digest] = (principal, now, min(now.adding(seconds: Self.validSeconds), end))
     }
 
+    /// Forgets for whom a token speaks, because it has been refused.
+    mutating func refuse(_ digest: SHA256Digest) {
+        principals[digest] = nil
+    }
+
     /// Forgets for whom the tokens speak.
     mutating func forget() {
         generation += 1
