@@ -53,10 +53,11 @@ enum AdmissionBaseline {
                 tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
                 limit_revision
             )
-            SELECT tenant_id, limit_id, '', '2000-01-01', '2100-01-01', 0, 1, 0, 1000000000, 1
+            SELECT tenant_id, limit_id, '', '2000-01-01', '2100-01-01', 0, count(*), 0, 1000000000, 1
             FROM unnest(\(holders)::bigint[], \(limits)::bigint[]) AS added (tenant_id, limit_id)
+            GROUP BY tenant_id, limit_id
             ORDER BY tenant_id, limit_id
-            ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE SET held = state.held + 1
+            ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE SET held = state.held + excluded.held
             """
         )
         let holds = owners.map { "[[\($0),-1,\"\",\"2000-01-01\",\"1\"],[\($0),-2,\"\",\"2000-01-01\",\"1\"]]" }

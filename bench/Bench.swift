@@ -149,6 +149,8 @@ struct Bench: AsyncParsableCommand {
         let template = EventTemplate(admissionsOf: tenants, port: service.port, key: service.key)
         for (run, limits) in [2, 6].enumerated() {
             if limits == 6 { try catalog.addBudgets() }
+            note("reading every tenant once")
+            try catalog.warm(tenants: tenants)
             note("admissions with \(limits) limits")
             let name = "admissions that reserve, \(limits) limits touched"
             let all = try Load.run(
