@@ -24,6 +24,7 @@ final class AdmissionLane: Sendable {
     static let queuedCalls = 10_000
     static let flushedCalls = 256
     private static let sweep = Duration.milliseconds(10)
+    /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
     private static let haste = Duration.milliseconds(25)
 
     private let state = Mutex(State())
@@ -106,13 +107,13 @@ final class AdmissionLane: Sendable {
                 if isEmpty { return }
                 continue
             }
-            // One whose time is nearly up would have all of a flush decided twice when it goes.
             let soon = ContinuousClock.now + Self.haste
-            let likely = zip(batch, decider.likelyAdmitted(batch.map(\.request))).map { waiting, isLikely in
-                isLikely && waiting.deadline > soon
+            var (together, apart): ([Waiting], [Waiting]) = ([], [])
+            for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
+                if isLikely, waiting.deadline > soon { together.append(waiting) } else { apart.append(waiting) }
             }
-            await decide(zip(batch, likely).filter(\.1).map(\.0), atOnce: true)
-            await decide(zip(batch, likely).filter { !$0.1 }.map(\.0), atOnce: false)
+            await decide(together, atOnce: true)
+            await decide(apart, atOnce: false)
         }
     }
 

@@ -119,6 +119,7 @@ package enum TenantLedger {
         return Dictionary(pairs) { first, _ in first }
     }
 
+    /// The statement of `catalogVersions`.
     package static func versions(of tenants: [TenantID]) -> SQL {
         """
         SELECT tenant_id, catalog_version

@@ -17,6 +17,21 @@ extension TestServer {
         try await subscribe(at: "2026-11-01T00:00:00Z")
     }
 
+    /// A tenant with a spend cap over a free first tier, and a hard quota in its billing period.
+    func arrangeTiers() async throws {
+        try await addTenant("acme")
+        try await addFeature("seconds")
+        try await publish(
+            """
+            {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+              {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+             "quotas":[{"feature":"seconds","limit":"40","window":"billing_period","mode":"hard"}],
+             "spend_cap":{"amount":"20","mode":"hard"}}
+            """
+        )
+        try await subscribe(at: "2026-11-01T00:00:00Z")
+    }
+
     @discardableResult
     func admit(
         _ id: String,

@@ -70,17 +70,7 @@ import Web
     @Test("over a month's end a spend cap and a billing period's quota hold in the new period, by its tiers")
     func monthEnd() async throws {
         try await TestServer.run(clock: TestClock("2026-11-30T23:58:00Z")) { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            try await server.publish(
-                """
-                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-                  {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
-                 "quotas":[{"feature":"seconds","limit":"40","window":"billing_period","mode":"hard"}],
-                 "spend_cap":{"amount":"20","mode":"hard"}}
-                """
-            )
-            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.arrangeTiers()
             let first = try await server.admit("1", seconds: "14", more: #","ttl_seconds":60"#)
             let second = try await server.admit("2", seconds: "6", more: #","ttl_seconds":60"#)
             try await server.expectRows(["0 20 0", "0 20 0"])
