@@ -14,10 +14,7 @@ enum IdempotencyStore {
         now: Instant,
         in transaction: borrowing Transaction
     ) throws -> StoredAnswer? {
-        let isFree = try transaction.first("SELECT pg_try_advisory_xact_lock(\(claim.lockID))") {
-            row throws(PostgresError) in try row.next(Bool.self)
-        }
-        guard isFree == true else {
+        guard try transaction.tryLock(claim.lockID) else {
             throw Problem(
                 .conflict,
                 code: "idempotency_key_in_use",

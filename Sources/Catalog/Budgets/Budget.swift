@@ -173,6 +173,7 @@ package struct RateLimit: Sendable, Hashable {
         self.sheddablePercent = sheddablePercent
         self.defaultPercent = defaultPercent
     }
+
     /// The bound that a use is decided by.
     package var cells: GenericCellRate {
         GenericCellRate(limit: limit, periodMicroseconds: period.microseconds, burst: burst)

@@ -50,10 +50,7 @@ package struct OverdueInvoiceWorker: Service {
         at now: Instant,
         in transaction: borrowing Transaction
     ) throws -> InvoiceStore.UnpaidPosition? {
-        let taken = try transaction.first("SELECT pg_try_advisory_xact_lock(\(Self.lockID))") {
-            row throws(PostgresError) in try row.next(Bool.self)
-        }
-        guard taken == true else { return nil }
+        guard try transaction.tryLock(Self.lockID) else { return nil }
         let noted = try transaction.query(InvoiceStore.noteOverdue(at: now, after: position, limit: Self.batch)) {
             row throws(PostgresError) in
             InvoiceStore.UnpaidPosition(tenant: try row.next(), id: try row.next())

@@ -175,6 +175,14 @@ package struct Transaction: ~Copyable {
         return result
     }
 
+    /// Takes an advisory lock until the transaction ends, or says at once that somebody else has it.
+    package func tryLock(_ id: Int64) throws(PostgresError) -> Bool {
+        let taken = try first("SELECT pg_try_advisory_xact_lock(\(id))") { row throws(PostgresError) in
+            try row.next(Bool.self)
+        }
+        return taken ?? false
+    }
+
     /// Sends a statement with the next round trip, or with COMMIT. Its failure is the failure of that; its result is
     /// discarded.
     package func enqueue(_ sql: SQL) {
