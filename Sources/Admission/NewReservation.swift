@@ -26,7 +26,7 @@ extension NewReservation {
             use: ReservedUse(
                 model: event.usage.model,
                 feature: event.usage.feature,
-                dataClass: event.property("data_class")?.text
+                dataClass: event.property(.dataClass)?.text
             )
         )
         self.init(

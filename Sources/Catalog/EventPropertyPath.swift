@@ -19,6 +19,9 @@ package struct EventPropertyPath: Sendable, Hashable {
         target = Self.derived(text) ?? Self.field(text) ?? .data
     }
 
+    /// What the data handled is classified as, by the caller.
+    package static let dataClass = EventPropertyPath("data_class")
+
     private static func derived(_ text: String) -> Target? {
         switch text {
         case "uncached_input_tokens": .uncachedInputTokens
@@ -91,5 +94,11 @@ extension EventPropertyPath.Target {
         case .total: "total_tokens"
         case .data: nil
         }
+    }
+}
+
+extension EventPropertyPath: ExpressibleByStringLiteral {
+    package init(stringLiteral text: String) {
+        self.init(text)
     }
 }

@@ -16,7 +16,7 @@ package enum MeterValue: Sendable, Hashable {
     /// Every matching event counts as one (`count`).
     case eventCount
     /// One property of the data: a path such as `usage.seconds`, or a normalised LLM field.
-    case property(String)
+    case property(EventPropertyPath)
     /// Several properties, sorted by the class each is counted under: the event contributes one part per class, and
     /// `dimension` tells the parts apart as any other dimension would.
     case classes([ValueClass], dimension: String)
@@ -25,22 +25,24 @@ package enum MeterValue: Sendable, Hashable {
 /// One entry of a class map: `cached_input` is read from `cached_input_tokens`.
 package struct ValueClass: Sendable, Hashable {
     package let name: String
-    package let property: String
+    package let path: EventPropertyPath
+    package var property: String { path.text }
 
     package init(name: String, property: String) {
         self.name = name
-        self.property = property
+        path = EventPropertyPath(property)
     }
 }
 
 /// A dimension of a meter: its name, and the property it is read from.
 package struct MeterDimension: Sendable, Hashable {
     package let name: String
-    package let property: String
+    package let path: EventPropertyPath
+    package var property: String { path.text }
 
     package init(name: String, property: String) {
         self.name = name
-        self.property = property
+        path = EventPropertyPath(property)
     }
 }
 

@@ -89,7 +89,7 @@ extension MeterDefinition {
             fields.fault(at: "value", code: fault.code, detail: "\"\(path)\" \(fault.requirement)")
             return nil
         }
-        return .property(path)
+        return .property(EventPropertyPath(path))
     }
 
     private static func readClasses(
@@ -175,7 +175,7 @@ extension MeterValue {
     fileprivate var json: JSONValue {
         switch self {
         case .eventCount: .null
-        case .property(let property): .string(property)
+        case .property(let property): .string(property.text)
         case .classes(let classes, _):
             .object(classes.map { JSONMember(name: $0.name, value: .string($0.property)) })
         }

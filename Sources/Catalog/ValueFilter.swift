@@ -13,10 +13,13 @@ package struct ValueFilter: Sendable, Hashable {
 
     /// The property path (meter) or the dimension's name (feature) the condition looks at.
     package let name: String
+    /// Where an event has the value, if the name is a path.
+    package let path: EventPropertyPath
     package let condition: Condition
 
     package init(name: String, condition: Condition) {
         self.name = name
+        path = EventPropertyPath(name)
         self.condition = condition
     }
 

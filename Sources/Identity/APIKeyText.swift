@@ -47,16 +47,16 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
         }
     }
 
-    package init(parsing text: some StringProtocol, as kind: Kind = .apiKey) throws(Fault) {
-        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts[0] == kind.rawValue else { throw .prefix(kind) }
+    package init(parsing text: String, as kind: Kind = .apiKey) throws(Fault) {
+        let parts = text.utf8.split(separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
+        guard parts[0].elementsEqual(kind.rawValue.utf8) else { throw .prefix(kind) }
         guard parts.count == 3 else { throw .parts(parts.count) }
-        guard (4...32).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy(Self.isIDByte) else { throw .id }
-        guard (32...128).contains(parts[2].utf8.count) else { throw .secretLength(parts[2].count) }
-        guard parts[2].utf8.allSatisfy(Self.isSecretByte) else { throw .secretCharacters }
+        guard (4...32).contains(parts[1].count), parts[1].allSatisfy(Self.isIDByte) else { throw .id }
+        guard (32...128).contains(parts[2].count) else { throw .secretLength(parts[2].count) }
+        guard parts[2].allSatisfy(Self.isSecretByte) else { throw .secretCharacters }
         self.kind = kind
-        id = String(parts[1])
-        secret = String(parts[2])
+        id = String(decoding: parts[1], as: UTF8.self)
+        secret = String(decoding: parts[2], as: UTF8.self)
     }
 
     package var text: String { "\(kind.rawValue)_\(id)_\(secret)" }

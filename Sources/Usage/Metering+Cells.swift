@@ -14,7 +14,7 @@ extension Metering {
         let definition = metered.meter.definition
         var values = matrix.dimensions.map { name in
             let dimension = definition.dimensions.first { $0.name == name }
-            return cellValue(dimension.flatMap { event.property($0.property)?.text } ?? "")
+            return cellValue(dimension.flatMap { event.property($0.path)?.text } ?? "")
         }
         guard case .classes(let classes, let dimension) = definition.value,
             let position = matrix.dimensions.firstIndex(of: dimension)

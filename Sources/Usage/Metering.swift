@@ -49,7 +49,7 @@ package enum Metering {
     }
 
     private static func admits(_ meter: MeterDefinition, _ event: UsageEvent) -> Bool {
-        meter.filters.allSatisfy { $0.admits(event.property($0.name)?.text) }
+        meter.filters.allSatisfy { $0.admits(event.property($0.path)?.text) }
     }
 
     private static func value(
@@ -67,7 +67,7 @@ package enum Metering {
         case .property(let path):
             guard let property = event.property(path) else { return nil }
             if definition.aggregation == .uniqueCount { return .unique(EventKey(distinctValue: property.text)) }
-            return .measured(try quantity(property, at: path), by: definition.aggregation)
+            return .measured(try quantity(property, at: path.text), by: definition.aggregation)
         }
     }
 
@@ -76,7 +76,7 @@ package enum Metering {
     private static func admits(_ filters: [ValueFilter], of meter: MeterDefinition, _ event: UsageEvent) -> Bool {
         filters.allSatisfy { filter in
             guard let dimension = meter.dimensions.first(where: { $0.name == filter.name }) else { return true }
-            return filter.admits(event.property(dimension.property)?.text)
+            return filter.admits(event.property(dimension.path)?.text)
         }
     }
 
@@ -108,7 +108,7 @@ package enum Metering {
         _ body: (ValueClass, FixedDecimal) throws(MeasurementFault) -> Void
     ) throws(MeasurementFault) {
         for part in classes where filters.allSatisfy({ $0.admits(part.name) }) {
-            guard let property = event.property(part.property) else { continue }
+            guard let property = event.property(part.path) else { continue }
             try body(part, quantity(property, at: part.property))
         }
     }
@@ -141,6 +141,7 @@ extension MeteredFeature {
     fileprivate func cost(of call: MeasuredCost) -> FixedDecimal? {
         guard case .classes(let classes, let dimension) = meter.definition.value else { return call.whole }
         let filters = feature.filters.filter { $0.name == dimension }
+        guard !filters.isEmpty else { return call.whole }
         let measured = classes.filter { part in filters.allSatisfy { $0.admits(part.name) } }
         return measured.count == classes.count ? call.whole : call.cost(of: measured.map(\.property))
     }

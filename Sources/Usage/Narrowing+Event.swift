@@ -1,3 +1,4 @@
+import Catalog
 import HTTPTypes
 package import Web
 
@@ -7,7 +8,7 @@ extension Narrowing {
         refusals(
             model: event.usage.model,
             feature: event.usage.feature,
-            dataClass: event.property("data_class")?.text
+            dataClass: event.property(.dataClass)?.text
         )
     }
 

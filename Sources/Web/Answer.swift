@@ -49,7 +49,7 @@ package struct Answer: Sendable {
     package static func json(_ write: (inout JSONWriter) -> Void) -> Answer {
         var writer = JSONWriter()
         write(&writer)
-        return Answer(contentType: "application/json", bytes: writer.bytes)
+        return Answer(status: .ok, headers: [.contentType: "application/json"], body: writer.buffer)
     }
 
     /// 201 with the new resource and where it is.

@@ -13,3 +13,15 @@ extension HTTPField.Name {
         self = name
     }
 }
+
+extension HTTPFields {
+    /// What the subscript gives, for what is read of each request: the subscript joins the values even of one field.
+    package func value(of name: HTTPField.Name) -> String? {
+        var found: String?
+        for field in self where field.name == name {
+            guard found == nil else { return self[name] }
+            found = field.value
+        }
+        return found
+    }
+}

@@ -34,7 +34,7 @@ package struct HTTPServer: Service {
         }
     }
 
-    private let application: Application<RouterResponder<HTTPContext>>
+    private let application: Application<Responder>
 
     /// - Parameter onListening: called with the port once connections are accepted.
     package init(
@@ -44,6 +44,7 @@ package struct HTTPServer: Service {
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
         let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
+        var plain: [String: [HTTPRequest.Method: Endpoint]] = [:]
         for route in operations.routes {
             let endpoint = Endpoint(
                 pipeline: pipeline,
@@ -51,6 +52,9 @@ package struct HTTPServer: Service {
                 metrics: OperationMetrics(operation: route.operation)
             )
             router.on(RouterPath(route.operation.path), method: route.operation.method, responder: endpoint)
+            if !route.operation.path.contains("{") {
+                plain[route.operation.path, default: [:]][route.operation.method] = endpoint
+            }
         }
         // A middleware added after the routes concerns only what no route has answered.
         router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
@@ -75,7 +79,7 @@ package struct HTTPServer: Service {
             )
         )
         var application = Application(
-            responder: router.buildResponder(),
+            responder: Responder(plain: plain, router: router.buildResponder()),
             server: HTTPServerBuilder { responder in
                 HTTPConnection(
                     http: HTTP1Channel(responder: responder, configuration: http1),
@@ -113,6 +117,20 @@ struct HTTPContext: Hummingbird.RequestContext {
         coreContext = .init(source: source)
         eventLoop = source.channel.eventLoop
         remoteAddress = source.channel.remoteAddress
+    }
+}
+
+/// Answers a path without parameters, written as its operation has it, by one look-up, and leaves all others to the
+/// router.
+private struct Responder: HTTPResponder {
+    let plain: [String: [HTTPRequest.Method: Endpoint]]
+    let router: RouterResponder<HTTPContext>
+
+    func respond(to request: Request, context: HTTPContext) async throws -> Response {
+        if let endpoint = plain[request.uri.path]?[request.method] {
+            return try await endpoint.respond(to: request, context: context)
+        }
+        return try await router.respond(to: request, context: context)
     }
 }
 

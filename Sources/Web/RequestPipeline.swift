@@ -136,7 +136,7 @@ package struct RequestPipeline: Sendable {
     }
 
     private func requestID(of request: Request) -> String {
-        if let given = request.headers[.xRequestID], Self.isSane(requestID: given) { return given }
+        if let given = request.headers.value(of: .xRequestID), Self.isSane(requestID: given) { return given }
         return ids.next().description
     }
 
@@ -164,14 +164,15 @@ package struct RequestPipeline: Sendable {
     }
 
     static func credential(in headers: HTTPFields) throws(Problem) -> PresentedCredential {
-        if let field = headers[.authorization] {
-            let parts = field.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-            guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+        if let field = headers.value(of: .authorization) {
+            let bytes = field.utf8
+            let parts = bytes.split(separator: UInt8(ascii: " "), maxSplits: 1, omittingEmptySubsequences: true)
+            guard parts.count == 2, Substring(parts[0]).lowercased() == "bearer" else {
                 throw .unauthenticated("The Authorization field must be 'Bearer' and a key or token.")
             }
-            return .bearer(String(parts[1].trimmingSpaces()))
+            return .bearer(String(Substring(parts[1]).trimmingSpaces()))
         }
-        if let key = headers[.xAPIKey] {
+        if let key = headers.value(of: .xAPIKey) {
             return .apiKey(key)
         }
         throw .unauthenticated("Send an API key as 'Authorization: Bearer ...' or 'X-Api-Key: ...'.")
@@ -184,7 +185,7 @@ package struct RequestPipeline: Sendable {
     ) async throws -> ByteBuffer {
         guard operation.takesBody else { return ByteBuffer() }
         let limit = operation.bodyLimitBytes
-        let announced = request.headers[.contentLength].flatMap { Int($0) }
+        let announced = request.headers.value(of: .contentLength).flatMap { Int($0) }
         guard announced ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
         let body: ByteBuffer
         do {
@@ -192,14 +193,15 @@ package struct RequestPipeline: Sendable {
         } catch is NIOTooManyBytesError {
             throw Problem.contentTooLarge(limitBytes: limit)
         }
-        if body.readableBytes > 0 || request.headers[.contentType] != nil {
+        if body.readableBytes > 0 || request.headers.contains(.contentType) {
             try Self.checkMediaType(of: request, accepted: operation.mediaTypes)
         }
         return body
     }
 
     private static func checkMediaType(of request: Request, accepted: [String]) throws(Problem) {
-        let given = request.headers[.contentType]
+        let given = request.headers.value(of: .contentType)
+        if let given, accepted.contains(given) { return }
         let type = given.map { String($0.prefix { $0 != ";" }[...].trimmingSpaces()).lowercased() }
         guard let type, accepted.contains(type) || accepted.contains("*/*") else {
             throw .unsupportedMediaType(given, accepted: accepted)
@@ -208,7 +210,7 @@ package struct RequestPipeline: Sendable {
 
     private func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
         var headers = answer.headers
-        headers[.xRequestID] = requestID
+        headers.append(HTTPField(name: .xRequestID, value: requestID))
         securityHeaders.add(to: &headers)
         return Response(status: answer.status, headers: headers, body: body)
     }

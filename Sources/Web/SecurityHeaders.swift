@@ -5,23 +5,23 @@ struct SecurityHeaders: Sendable {
     /// Whether the service itself speaks TLS; behind a proxy that does, the proxy says it.
     let isTLS: Bool
 
-    private static let everywhere: [(HTTPField.Name, String)] = [
+    private static let everywhere: [HTTPField] = [
         (.cacheControl, "no-store"),
         (.contentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'"),
         (.crossOriginResourcePolicy, "same-origin"),
         (.referrerPolicy, "no-referrer"),
         (.xContentTypeOptions, "nosniff"),
         (.xFrameOptions, "DENY"),
-    ]
-    private static let onPages: [(HTTPField.Name, String)] = [
+    ].map { HTTPField(name: $0, value: $1) }
+    private static let onPages: [HTTPField] = [
         (.crossOriginOpenerPolicy, "same-origin"),
         (.permissionsPolicy, "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-    ]
+    ].map { HTTPField(name: $0, value: $1) }
 
     func add(to fields: inout HTTPFields) {
-        for (name, value) in Self.everywhere where fields[name] == nil { fields[name] = value }
-        if fields[.contentType]?.hasPrefix("text/html") == true {
-            for (name, value) in Self.onPages where fields[name] == nil { fields[name] = value }
+        for field in Self.everywhere where !fields.contains(field.name) { fields.append(field) }
+        if fields.value(of: .contentType)?.hasPrefix("text/html") == true {
+            for field in Self.onPages where !fields.contains(field.name) { fields.append(field) }
         }
         if isTLS { fields[.strictTransportSecurity] = "max-age=31536000" }
     }

@@ -39,7 +39,7 @@ extension UUIDv7: CustomStringConvertible {
         guard text.utf8.count == 36 else { return nil }
         var words: (high: UInt64, low: UInt64) = (0, 0)
         for (index, byte) in text.utf8.enumerated() {
-            if Self.hyphenPositions.contains(index) {
+            if Self.isHyphenPosition(index) {
                 guard byte == UInt8(ascii: "-") else { return nil }
                 continue
             }
@@ -53,21 +53,26 @@ extension UUIDv7: CustomStringConvertible {
     /// The canonical form in lower case: `018f2b6e-7c1a-7c3d-8a55-0123456789ab`.
     package var description: String {
         String(unsafeUninitializedCapacity: 36) { bytes in
-            var words = (high: high, low: low)
-            for index in (0..<36).reversed() {
-                if Self.hyphenPositions.contains(index) {
-                    bytes[index] = UInt8(ascii: "-")
-                    continue
+            var position = 0
+            for half in 0..<2 {
+                let word = half == 0 ? high : low
+                for shift in stride(from: 60, through: 0, by: -4) {
+                    let digit = UInt8(truncatingIfNeeded: word >> UInt64(shift) & 0xF)
+                    bytes[position] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+                    position += 1
+                    if Self.isHyphenPosition(position) {
+                        bytes[position] = UInt8(ascii: "-")
+                        position += 1
+                    }
                 }
-                let digit = UInt8(truncatingIfNeeded: (index < 18 ? words.high : words.low) & 0xF)
-                if index < 18 { words.high >>= 4 } else { words.low >>= 4 }
-                bytes[index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
             }
             return 36
         }
     }
 
-    private static let hyphenPositions: [Int] = [8, 13, 18, 23]
+    private static func isHyphenPosition(_ index: Int) -> Bool {
+        index == 8 || index == 13 || index == 18 || index == 23
+    }
 
     private static func hexadecimalValue(_ byte: UInt8) -> UInt64? {
         switch byte {

@@ -286,14 +286,18 @@ extension ReservationStatus: PostgresConvertible {}
 extension [ReservationHold] {
     /// As the column `holds` has them.
     fileprivate var json: String {
-        var bytes = [UInt8(ascii: "[")]
-        for hold in self {
-            if bytes.count > 1 { bytes.append(UInt8(ascii: ",")) }
-            bytes.append(contentsOf: "[\(hold.row.tenant.rawValue),\(hold.row.limit.rawValue),".utf8)
-            JSONValue.writeString(hold.row.scopeValue, to: &bytes)
-            bytes.append(contentsOf: ",\"\(hold.row.windowStart)\",\"\(hold.amount)\"]".utf8)
+        var writer = JSONWriter(reserving: 128 * count + 2)
+        writer.array { writer in
+            for hold in self {
+                writer.array { writer in
+                    writer.element(hold.row.tenant.rawValue)
+                    writer.element(hold.row.limit.rawValue)
+                    writer.element(hold.row.scopeValue)
+                    writer.element(hold.row.windowStart)
+                    writer.element(hold.amount)
+                }
+            }
         }
-        bytes.append(UInt8(ascii: "]"))
-        return String(decoding: bytes, as: UTF8.self)
+        return writer.text
     }
 }

@@ -22,7 +22,7 @@ package struct DemoKeys: Sendable {
         for line in text.split(separator: "\n") {
             let parts = line.trimmingPrefix("export ").split(separator: "=", maxSplits: 1)
             guard parts.count == 2, let name = Name(rawValue: String(parts[0])) else { continue }
-            found[name] = try? APIKeyText(parsing: parts[1])
+            found[name] = try? APIKeyText(parsing: String(parts[1]))
         }
         operatorKey = found[.operatorKey] ?? APIKeyText()
         gatewayKey = found[.gatewayKey]

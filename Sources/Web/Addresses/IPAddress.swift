@@ -16,9 +16,9 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         var v4 = in_addr()
         var v6 = in6_addr()
         if inet_pton(AF_INET, text, &v4) == 1 {
-            bits = Self.mappedPrefix | UInt128(UInt32(bigEndian: v4.s_addr))
+            self.init(v4)
         } else if inet_pton(AF_INET6, text, &v6) == 1 {
-            bits = withUnsafeBytes(of: &v6) { $0.reduce(0) { $0 << 8 | UInt128($1) } }
+            self.init(v6)
         } else {
             return nil
         }
@@ -26,8 +26,19 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Nil for what is no IP address, such as a Unix socket.
     package init?(_ address: SocketAddress?) {
-        guard let text = address?.ipAddress?.prefix(while: { $0 != "%" }) else { return nil }
-        self.init(String(text))
+        switch address {
+        case .v4(let v4): self.init(v4.address.sin_addr)
+        case .v6(let v6): self.init(v6.address.sin6_addr)
+        case .unixDomainSocket, nil: return nil
+        }
+    }
+
+    private init(_ address: in_addr) {
+        bits = Self.mappedPrefix | UInt128(UInt32(bigEndian: address.s_addr))
+    }
+
+    private init(_ address: in6_addr) {
+        bits = withUnsafeBytes(of: address) { $0.reduce(0) { $0 << 8 | UInt128($1) } }
     }
 
     /// `::`, which nobody calls from: where the address of a caller is not known.

@@ -1,23 +1,41 @@
 package import BillingCore
+package import NIOCore
 
 /// Writes JSON straight into bytes, for answers that are made many thousand times a second; the others go through
 /// `JSONValue.init(encoding:)` and look the same: an absent value is `null`, decimals, instants and identifiers are
 /// strings. The caller names members in snake case and in alphabetical order.
-package struct JSONWriter {
-    package private(set) var bytes: [UInt8] = []
+package struct JSONWriter: ~Copyable {
+    private var storage: UnsafeMutableRawBufferPointer
+    private var count = 0
     private var isFirst = true
 
     package init(reserving capacity: Int = 1_024) {
-        bytes.reserveCapacity(capacity)
+        storage = .allocate(byteCount: capacity, alignment: 1)
     }
 
+    deinit {
+        storage.deallocate()
+    }
+
+    /// What has been written.
+    package var buffer: ByteBuffer { ByteBuffer(bytes: UnsafeRawBufferPointer(rebasing: storage[..<count])) }
+
+    /// What has been written, as text.
+    package var text: String { String(decoding: storage[..<count], as: UTF8.self) }
+
     package mutating func object(_ members: (inout JSONWriter) -> Void) {
-        enclosed("{", "}", members)
+        separate()
+        enclosed(UInt8(ascii: "{"), UInt8(ascii: "}"), members)
     }
 
     package mutating func object(_ name: StaticString, _ members: (inout JSONWriter) -> Void) {
         self.name(name)
-        object(members)
+        enclosed(UInt8(ascii: "{"), UInt8(ascii: "}"), members)
+    }
+
+    package mutating func array(_ elements: (inout JSONWriter) -> Void) {
+        separate()
+        enclosed(UInt8(ascii: "["), UInt8(ascii: "]"), elements)
     }
 
     package mutating func array<Element>(
@@ -26,18 +44,15 @@ package struct JSONWriter {
         _ write: (inout JSONWriter, Element) -> Void
     ) {
         self.name(name)
-        enclosed("[", "]") { writer in
-            for element in elements {
-                writer.separate()
-                write(&writer, element)
-            }
+        enclosed(UInt8(ascii: "["), UInt8(ascii: "]")) { writer in
+            for element in elements { write(&writer, element) }
         }
     }
 
     package mutating func member(_ name: StaticString, _ text: String?) {
         self.name(name)
         guard let text else { return raw("null") }
-        JSONValue.writeString(text, to: &bytes)
+        string(text)
     }
 
     package mutating func member(_ name: StaticString, _ flag: Bool) {
@@ -48,7 +63,7 @@ package struct JSONWriter {
     package mutating func member(_ name: StaticString, _ number: Int64?) {
         self.name(name)
         guard let number else { return raw("null") }
-        bytes.append(contentsOf: String(number).utf8)
+        self.number(number)
     }
 
     package mutating func member(_ name: StaticString, _ amount: FixedDecimal?) {
@@ -71,39 +86,100 @@ package struct JSONWriter {
         raw("null")
     }
 
-    /// An element of an array.
     package mutating func element(_ text: String) {
-        JSONValue.writeString(text, to: &bytes)
+        separate()
+        string(text)
+    }
+
+    package mutating func element(_ number: Int64) {
+        separate()
+        self.number(number)
+    }
+
+    package mutating func element(_ amount: FixedDecimal) {
+        separate()
+        unescaped(amount.description)
+    }
+
+    package mutating func element(_ time: Instant) {
+        separate()
+        unescaped(time.description)
+    }
+
+    private mutating func number(_ number: Int64) {
+        var text = String(number)
+        text.withUTF8 { put($0) }
+    }
+
+    private mutating func string(_ text: String) {
+        var text = text
+        let isPlain = text.withUTF8 { bytes in
+            guard bytes.allSatisfy(Self.isPlain) else { return false }
+            putQuoted(bytes)
+            return true
+        }
+        guard !isPlain else { return }
+        var escaped: [UInt8] = []
+        JSONValue.writeString(text, to: &escaped)
+        escaped.withUnsafeBufferPointer { put($0) }
     }
 
     private mutating func name(_ name: StaticString) {
         separate()
-        bytes.append(UInt8(ascii: "\""))
-        raw(name)
-        raw("\":")
+        name.withUTF8Buffer { putQuoted($0) }
+        put(UInt8(ascii: ":"))
     }
 
     private mutating func separate() {
-        if !isFirst { bytes.append(UInt8(ascii: ",")) }
+        if !isFirst { put(UInt8(ascii: ",")) }
         isFirst = false
     }
 
-    private mutating func enclosed(_ start: StaticString, _ end: StaticString, _ content: (inout JSONWriter) -> Void) {
-        raw(start)
+    private mutating func enclosed(_ start: UInt8, _ end: UInt8, _ content: (inout JSONWriter) -> Void) {
+        put(start)
         isFirst = true
         content(&self)
-        raw(end)
+        put(end)
         isFirst = false
     }
 
     private mutating func unescaped(_ text: String?) {
-        guard let text else { return raw("null") }
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(contentsOf: text.utf8)
-        bytes.append(UInt8(ascii: "\""))
+        guard var text else { return raw("null") }
+        text.withUTF8 { putQuoted($0) }
     }
 
     private mutating func raw(_ text: StaticString) {
-        text.withUTF8Buffer { bytes.append(contentsOf: $0) }
+        text.withUTF8Buffer { put($0) }
+    }
+
+    /// Whether RFC 8259 lets it stand in a string as it is.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+    }
+
+    private mutating func putQuoted(_ bytes: UnsafeBufferPointer<UInt8>) {
+        put(UInt8(ascii: "\""))
+        put(bytes)
+        put(UInt8(ascii: "\""))
+    }
+
+    private mutating func put(_ byte: UInt8) {
+        reserve(1)
+        storage[count] = byte
+        count += 1
+    }
+
+    private mutating func put(_ bytes: UnsafeBufferPointer<UInt8>) {
+        reserve(bytes.count)
+        storage[count...].copyBytes(from: bytes)
+        count += bytes.count
+    }
+
+    private mutating func reserve(_ more: Int) {
+        guard count + more > storage.count else { return }
+        let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * (count + more), alignment: 1)
+        larger.copyBytes(from: storage[..<count])
+        storage.deallocate()
+        storage = larger
     }
 }
