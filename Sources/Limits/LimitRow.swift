@@ -19,7 +19,7 @@ package struct LimitRow: Sendable, Hashable {
     /// As the database compares them: texts that look the same and are written otherwise are two.
     package static func == (left: Self, right: Self) -> Bool {
         left.limit == right.limit && left.windowStart == right.windowStart && left.tenant == right.tenant
-            && left.scopeValue.utf8.elementsEqual(right.scopeValue.utf8)
+            && left.scopeValue.hasSameBytes(as: right.scopeValue)
     }
 
     /// A limit's rows mostly differ by their windows: these spread as well as all four.

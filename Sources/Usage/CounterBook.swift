@@ -22,7 +22,7 @@ package struct CounterKey: Sendable, Hashable, Comparable {
     /// As the database compares them: cells that look the same and are written otherwise are two.
     package static func == (left: Self, right: Self) -> Bool {
         left.period == right.period && left.feature == right.feature && left.tenant == right.tenant
-            && left.cell.utf8.elementsEqual(right.cell.utf8)
+            && left.cell.hasSameBytes(as: right.cell)
     }
 
     /// A period belongs to one tenant, and most counters are pooled: two words spread as well as all four.

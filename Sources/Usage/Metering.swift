@@ -139,7 +139,9 @@ extension MeteredFeature {
     /// What the provider charges for the part of a call that the feature measures: for the classes that pass its
     /// filters on the class dimension, or else for the whole call. Nil when that is not known.
     fileprivate func cost(of call: MeasuredCost) -> FixedDecimal? {
-        guard case .classes(let classes, let dimension) = meter.definition.value else { return call.whole }
+        guard !call.isUnknown, case .classes(let classes, let dimension) = meter.definition.value else {
+            return call.whole
+        }
         let filters = feature.filters.filter { $0.name == dimension }
         guard !filters.isEmpty else { return call.whole }
         let measured = classes.filter { part in filters.allSatisfy { $0.admits(part.name) } }

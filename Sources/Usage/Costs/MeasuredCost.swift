@@ -13,6 +13,9 @@ package struct MeasuredCost: Sendable {
     /// The cost is not known.
     package static let unknown = MeasuredCost(total: nil, parts: nil, conversion: .missing)
 
+    /// Whether neither the whole cost is known nor that of any part.
+    var isUnknown: Bool { total == nil && parts == nil }
+
     private init(total: FixedDecimal?, parts: [ProviderCost.Part]?, conversion: CostConversion) {
         self.total = total
         self.parts = parts

@@ -58,14 +58,14 @@ struct UnpricedKey: Sendable, Hashable, Comparable {
 
     func covers(_ event: UsageEvent, at time: Instant, of tenant: TenantID, _ reason: UnpricedReason) -> Bool {
         self.tenant == tenant && self.reason == reason && day.contains(time)
-            && (event.usage.model ?? "").utf8.elementsEqual(model.utf8)
-            && (event.usage.provider ?? "").utf8.elementsEqual(provider.utf8)
+            && (event.usage.model ?? "").hasSameBytes(as: model)
+            && (event.usage.provider ?? "").hasSameBytes(as: provider)
     }
 
     /// As the database compares them: names that look the same and are written otherwise are two.
     static func == (left: Self, right: Self) -> Bool {
         left.tenant == right.tenant && left.reason == right.reason && left.dayStart == right.dayStart
-            && left.provider.utf8.elementsEqual(right.provider.utf8) && left.model.utf8.elementsEqual(right.model.utf8)
+            && left.provider.hasSameBytes(as: right.provider) && left.model.hasSameBytes(as: right.model)
     }
 
     static func < (left: Self, right: Self) -> Bool {
