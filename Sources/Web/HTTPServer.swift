@@ -43,21 +43,6 @@ package struct HTTPServer: Service {
         configuration: Configuration,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
-        let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
-        var plain: [String: [HTTPRequest.Method: Endpoint]] = [:]
-        for route in operations.routes {
-            let endpoint = Endpoint(
-                pipeline: pipeline,
-                route: route,
-                metrics: OperationMetrics(operation: route.operation)
-            )
-            router.on(RouterPath(route.operation.path), method: route.operation.method, responder: endpoint)
-            if !route.operation.path.contains("{") {
-                plain[route.operation.path, default: [:]][route.operation.method] = endpoint
-            }
-        }
-        // A middleware added after the routes concerns only what no route has answered.
-        router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
         let readTimeout = TimeAmount.seconds(Int64(configuration.readTimeoutSeconds))
         let writeTimeout = TimeAmount.seconds(Int64(configuration.writeTimeoutSeconds))
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
@@ -79,7 +64,7 @@ package struct HTTPServer: Service {
             )
         )
         var application = Application(
-            responder: Responder(plain: plain, router: router.buildResponder()),
+            responder: Responder(operations: operations, pipeline: pipeline),
             server: HTTPServerBuilder { responder in
                 HTTPConnection(
                     http: HTTP1Channel(responder: responder, configuration: http1),
@@ -123,8 +108,27 @@ struct HTTPContext: Hummingbird.RequestContext {
 /// Answers a path without parameters, written as its operation has it, by one look-up, and leaves all others to the
 /// router.
 private struct Responder: HTTPResponder {
-    let plain: [String: [HTTPRequest.Method: Endpoint]]
-    let router: RouterResponder<HTTPContext>
+    private let plain: [String: [HTTPRequest.Method: Endpoint]]
+    private let router: RouterResponder<HTTPContext>
+
+    init(operations: Operations, pipeline: RequestPipeline) {
+        let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
+        var plain: [String: [HTTPRequest.Method: Endpoint]] = [:]
+        for route in operations.routes {
+            let operation = route.operation
+            let endpoint = Endpoint(
+                pipeline: pipeline,
+                route: route,
+                metrics: OperationMetrics(operation: operation)
+            )
+            router.on(RouterPath(operation.path), method: operation.method, responder: endpoint)
+            if !operation.path.contains("{") { plain[operation.path, default: [:]][operation.method] = endpoint }
+        }
+        // A middleware added after the routes concerns only what no route has answered.
+        router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
+        self.plain = plain
+        self.router = router.buildResponder()
+    }
 
     func respond(to request: Request, context: HTTPContext) async throws -> Response {
         if let endpoint = plain[request.uri.path]?[request.method] {

@@ -18,7 +18,8 @@ package struct Operation: Sendable {
     package let bodyLimitBytes: Int
     /// Media types a body may have.
     package let mediaTypes: [String]
-    /// A busy operation: its successes are in the metrics, and in the log at level debug.
+    /// A busy operation: its successes are in the metrics, and in the log at level debug. Its handler is short, because
+    /// small calls are answered on the thread of their connection.
     package let isQuiet: Bool
     /// It changes nothing and may take long: it is cancelled when its client has gone. Its connection serves nothing
     /// else afterwards.

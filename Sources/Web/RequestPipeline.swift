@@ -85,7 +85,7 @@ package struct RequestPipeline: Sendable {
                     operationID: operation.id
                 )
                 mayHaveChanged = operation.takesBody
-                return try await route.handler(incoming, context)
+                return try await self.answer(incoming, context, by: route.handler)
             }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)
@@ -100,6 +100,23 @@ package struct RequestPipeline: Sendable {
         let body = body(of: answer, record: record, connection.eventLoop)
         return response(answer, body: body, requestID: record.requestID)
     }
+
+    /// A small call of a busy operation is answered on the thread of its connection; what may take longer is not,
+    /// because that thread serves other connections too (ADR 0026).
+    private func answer(
+        _ request: APIRequest,
+        _ context: RequestContext,
+        by handler: Operations.Handler
+    ) async throws -> Answer {
+        guard context.operation.isQuiet, request.body.readableBytes <= Self.smallBodyBytes else {
+            return try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                try await handler(request, context)
+            }
+        }
+        return try await handler(request, context)
+    }
+
+    private static let smallBodyBytes = 16 * 1_024
 
     /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
     private func whileClientWaits(
@@ -123,9 +140,11 @@ package struct RequestPipeline: Sendable {
         }
         return ResponseBody { writer in
             do {
-                try await stream.produce { piece in
-                    try await writer.write(piece)
-                    try await eventLoop.submit {}.get()
+                try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                    try await stream.produce { piece in
+                        try await writer.write(piece)
+                        try await eventLoop.submit {}.get()
+                    }
                 }
             } catch {
                 record.logCutOff(by: error, to: logger)

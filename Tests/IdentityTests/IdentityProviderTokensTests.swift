@@ -39,6 +39,14 @@ import Web
         #expect(tokens.lastKnown(digest, now: now) == nil)
     }
 
+    @Test func aRefusedTokenStandsInForNobodyAndStaysKnown() {
+        var tokens = IdentityProviderTokens()
+        tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: tokens.generation)
+        tokens.refuse(digest)
+        #expect(tokens.lastKnown(digest, now: now) == nil)
+        #expect(found(tokens, digest) == "known")
+    }
+
     @Test func aPrincipalIsBelievedForTwoSecondsAndItsTokenIsKnownUntilItsEnd() {
         var tokens = IdentityProviderTokens()
         #expect(found(tokens, digest) == "new")

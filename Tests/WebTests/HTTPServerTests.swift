@@ -1,4 +1,5 @@
 import NIOCore
+import NIOPosix
 import Postgres
 import Synchronization
 import TestSupport
@@ -40,6 +41,53 @@ import Web
             #expect(answer.header("Retry-After") == "1")
             #expect(!answer.text.contains("10.0.0.7"))
             #expect(answer.text.contains("is not known") == isUnknown)
+        }
+    }
+
+    /// Connections share the threads of few event loops: what takes long must not hold up the others of its loop.
+    @Test func onlySmallCallsOfBusyOperationsAreAnsweredOnTheThreadOfTheirConnection() async throws {
+        let place: Operations.Handler = { _, _ in
+            .text(MultiThreadedEventLoopGroup.currentEventLoop == nil ? "elsewhere" : "there")
+        }
+        try await WebHarness.run { operations in
+            operations.post("/slow", "slow", scope: .tenantsRead, handler: place)
+            operations.post("/busy", "busy", scope: .tenantsRead, isQuiet: true, handler: place)
+            operations.get("/export", "export", scope: .tenantsRead, isQuiet: true) { _, _ in
+                .streaming(
+                    contentType: "text/plain",
+                    AnswerStream { send in
+                        let isThere = MultiThreadedEventLoopGroup.currentEventLoop != nil
+                        try await send(ByteBuffer(string: isThere ? "there" : "elsewhere"))
+                    }
+                )
+            }
+        } _: { harness in
+            let client = harness.client
+            let large = "\"" + String(repeating: "x", count: 16 * 1_024) + "\""
+            let slow = try await client.post("/api/v1/slow", "{}")
+            #expect(slow.text == "elsewhere")
+            #expect(try await client.post("/api/v1/busy", "{}").text == "there")
+            #expect(try await client.post("/api/v1/busy", large).text == "elsewhere")
+            #expect(try await client.get("/api/v1/export").text == "elsewhere")
+        }
+    }
+
+    @Test func aPathWithParametersIsFoundWhateverStandsForThem() async throws {
+        try await WebHarness.run { operations in
+            operations.get("/things", "listThings", scope: .tenantsRead) { _, _ in .text("all") }
+            operations.get("/things/{key}", "getThing", scope: .tenantsRead) { request, _ in
+                .text(try request.parameter("key"))
+            }
+        } _: { harness in
+            let client = harness.client
+            let texts = ["": "all", "?x=1": "all", "/one": "one", "/%7Bkey%7D": "{key}"]
+            for (rest, text) in texts {
+                let answer = try await client.get("/api/v1/things" + rest)
+                #expect(answer.text == text)
+            }
+            let answer = try await client.post("/api/v1/things")
+            #expect(answer.status == 405)
+            #expect(answer.header("Allow") == "GET, HEAD")
         }
     }
 
