@@ -61,8 +61,9 @@ struct Bench: AsyncParsableCommand {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("turnpike-bench-\(getpid())")
         let cluster = try LocalCluster(directory: directory.path)
         defer { try? FileManager.default.removeItem(at: directory) }
-        try cluster.start(settings: ["min_wal_size": "1GB"])
+        try cluster.start(settings: ["min_wal_size": "1GB", "max_wal_size": "4GB"])
         do {
+            try await recycleWAL(of: cluster)
             try await body(cluster)
         } catch {
             try cluster.stop()
@@ -98,7 +99,6 @@ struct Bench: AsyncParsableCommand {
 
         note("raw PostgreSQL")
         let raw = try await rawBaseline(cluster.url)
-        try await recycleWAL(of: cluster)
         table.add(
             "raw PostgreSQL: both inserts, batches of 1,000, 2 connections",
             perSecond: raw,
@@ -141,7 +141,6 @@ struct Bench: AsyncParsableCommand {
             tenants: tenants,
             seconds: seconds
         )
-        try await recycleWAL(of: cluster)
         table.add(
             "raw PostgreSQL: a hold on two limits and a reservation, 16 a transaction, 2 connections",
             perSecond: raw,
@@ -179,9 +178,12 @@ struct Bench: AsyncParsableCommand {
         table.note("resident memory of the service that admitted", "\(service.residentMegabytes) MB")
     }
 
-    /// Makes the segments of the log that were written until now the next ones, as a server that has run for a while has
-    /// them. A new cluster makes each anew, which stops every COMMIT for as long as 16 MB of zeros take to be stored.
+    /// Gives the server a gigabyte of used segments of its log to go on with, as one has that has run for a while. A new
+    /// cluster makes each segment anew, and every COMMIT waits until 16 MB of zeros are stored.
     private func recycleWAL(of cluster: LocalCluster) async throws {
+        let fill =
+            "SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 1048576))) FROM generate_series(1, 1024)"
+        try await PostgresDatabase.run(fill, at: cluster.url)
         try await PostgresDatabase.run("CHECKPOINT", at: cluster.url)
     }
 

@@ -25,6 +25,7 @@ package struct AdmissionRoutes: Sendable {
             "admit",
             scope: .admissionsWrite,
             isQuiet: true,
+            isBrief: true,
             isAnsweredInOutage: true,
             handler: admit
         )
@@ -33,6 +34,7 @@ package struct AdmissionRoutes: Sendable {
             "checkAdmission",
             scope: .admissionsWrite,
             isQuiet: true,
+            isBrief: true,
             isAnsweredInOutage: true,
             handler: check
         )
@@ -42,6 +44,7 @@ package struct AdmissionRoutes: Sendable {
             "checkPosted",
             scope: .admissionsWrite,
             isQuiet: true,
+            isBrief: true,
             isAnsweredInOutage: true,
             handler: check
         )

@@ -20,7 +20,7 @@ package struct EventPropertyPath: Sendable, Hashable {
     }
 
     /// What the data handled is classified as, by the caller.
-    package static let dataClass = EventPropertyPath("data_class")
+    package static let dataClass: EventPropertyPath = "data_class"
 
     private static func derived(_ text: String) -> Target? {
         switch text {

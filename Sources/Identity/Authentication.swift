@@ -29,8 +29,13 @@ package struct Authentication: Sendable {
         from address: IPAddress,
         for operation: Operation
     ) async throws -> Principal {
-        guard operation.isAnsweredInOutage else { return try await judged(presented, from: address) }
         if let principal = recent(presented) { return principal }
+        guard operation.isAnsweredInOutage else {
+            // A signature takes long for the thread of a connection.
+            return try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                try await judged(presented, from: address)
+            }
+        }
         let patience = lastKnown(presented) == nil ? deadline.whole : deadline.authentication
         do {
             return try await reading.result(by: .now + patience) { try await judged(presented, from: address) }

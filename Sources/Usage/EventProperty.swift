@@ -17,10 +17,6 @@ package struct EventProperty: Sendable, Hashable {
 
 extension UsageEvent {
     /// The property by its name; nil when the event has none, or it is null, an object or an array.
-    package func property(_ path: String) -> EventProperty? {
-        property(EventPropertyPath(path))
-    }
-
     package func property(_ path: EventPropertyPath) -> EventProperty? {
         if let label = label(path.target) {
             return EventProperty(text: label, number: EventProperty.number(of: label))

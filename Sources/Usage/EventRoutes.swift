@@ -39,6 +39,7 @@ package struct EventRoutes: Sendable {
             bodyLimitBytes: bodyLimitBytes,
             mediaTypes: Self.mediaTypes,
             isQuiet: true,
+            isBrief: true,
             handler: post
         )
         operations.get("/events", "listEvents", scope: .eventsRead, handler: list)

@@ -143,7 +143,21 @@ private struct Endpoint: HTTPResponder {
     let route: Operations.Route
     let metrics: OperationMetrics
 
+    /// The thread of a connection serves others as well: what may take longer is answered elsewhere (ADR 0026).
     func respond(to request: Request, context: HTTPContext) async throws -> Response {
+        if route.operation.isBrief, isSmall(request) { return await answer(to: request, context) }
+        return await withTaskExecutorPreference(globalConcurrentExecutor) { await answer(to: request, context) }
+    }
+
+    private func isSmall(_ request: Request) -> Bool {
+        guard route.operation.takesBody else { return true }
+        let announced = request.headers.value(of: .contentLength).flatMap { Int($0) }
+        return announced.map { $0 <= Self.smallBodyBytes } ?? false
+    }
+
+    private static let smallBodyBytes = 4 * 1_024
+
+    private func answer(to request: Request, _ context: HTTPContext) async -> Response {
         await pipeline.respond(
             to: request,
             parameters: context.parameters,
@@ -172,6 +186,7 @@ private struct Unrouted: RouterMiddleware {
             bodyLimitBytes: 0,
             mediaTypes: [],
             isQuiet: false,
+            isBrief: false,
             endsWithClient: false,
             isAnsweredInOutage: false
         )

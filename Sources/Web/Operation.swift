@@ -18,9 +18,11 @@ package struct Operation: Sendable {
     package let bodyLimitBytes: Int
     /// Media types a body may have.
     package let mediaTypes: [String]
-    /// A busy operation: its successes are in the metrics, and in the log at level debug. Its handler is short, because
-    /// small calls are answered on the thread of their connection.
+    /// A busy operation: its successes are in the metrics, and in the log at level debug.
     package let isQuiet: Bool
+    /// A small call computes for microseconds and never blocks: it is answered on the thread of its connection, see
+    /// ADR 0026.
+    package let isBrief: Bool
     /// It changes nothing and may take long: it is cancelled when its client has gone. Its connection serves nothing
     /// else afterwards.
     package let endsWithClient: Bool

@@ -30,6 +30,7 @@ package final class Operations {
         bodyLimitBytes: Int? = nil,
         mediaTypes: [String] = Operation.json,
         isQuiet: Bool = false,
+        isBrief: Bool = false,
         endsWithClient: Bool = false,
         isAnsweredInOutage: Bool = false,
         handler: @escaping Handler
@@ -42,6 +43,7 @@ package final class Operations {
             bodyLimitBytes: bodyLimitBytes ?? self.bodyLimitBytes,
             mediaTypes: mediaTypes,
             isQuiet: isQuiet,
+            isBrief: isBrief,
             endsWithClient: endsWithClient,
             isAnsweredInOutage: isAnsweredInOutage
         )
@@ -59,6 +61,7 @@ package final class Operations {
         _ id: String,
         scope: ScopeSet,
         isQuiet: Bool = false,
+        isBrief: Bool = false,
         isAnsweredInOutage: Bool = false,
         handler: @escaping Handler
     ) {
@@ -68,6 +71,7 @@ package final class Operations {
             id: id,
             access: .anyOf(scope),
             isQuiet: isQuiet,
+            isBrief: isBrief,
             isAnsweredInOutage: isAnsweredInOutage,
             handler: handler
         )
@@ -80,6 +84,7 @@ package final class Operations {
         bodyLimitBytes: Int? = nil,
         mediaTypes: [String] = Operation.json,
         isQuiet: Bool = false,
+        isBrief: Bool = false,
         endsWithClient: Bool = false,
         isAnsweredInOutage: Bool = false,
         handler: @escaping Handler
@@ -92,6 +97,7 @@ package final class Operations {
             bodyLimitBytes: bodyLimitBytes,
             mediaTypes: mediaTypes,
             isQuiet: isQuiet,
+            isBrief: isBrief,
             endsWithClient: endsWithClient,
             isAnsweredInOutage: isAnsweredInOutage,
             handler: handler

@@ -1,6 +1,7 @@
 package import HTTPTypes
 
-/// Compares paths with templates, for 405 and for the contract test; requests are routed by the router's trie.
+/// Compares paths with templates, for 405 and for the contract test; requests are routed by
+/// `HTTPServer`.
 package enum PathTemplate {
     /// The methods of the operations that stand at a path, HEAD beside every GET, in alphabetical order.
     package static func methods(matching path: String, among operations: [Operation]) -> [HTTPRequest.Method] {

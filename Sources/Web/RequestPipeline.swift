@@ -85,7 +85,7 @@ package struct RequestPipeline: Sendable {
                     operationID: operation.id
                 )
                 mayHaveChanged = operation.takesBody
-                return try await self.answer(incoming, context, by: route.handler)
+                return try await route.handler(incoming, context)
             }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)
@@ -100,23 +100,6 @@ package struct RequestPipeline: Sendable {
         let body = body(of: answer, record: record, connection.eventLoop)
         return response(answer, body: body, requestID: record.requestID)
     }
-
-    /// A small call of a busy operation is answered on the thread of its connection; what may take longer is not,
-    /// because that thread serves other connections too (ADR 0026).
-    private func answer(
-        _ request: APIRequest,
-        _ context: RequestContext,
-        by handler: Operations.Handler
-    ) async throws -> Answer {
-        guard context.operation.isQuiet, request.body.readableBytes <= Self.smallBodyBytes else {
-            return try await withTaskExecutorPreference(globalConcurrentExecutor) {
-                try await handler(request, context)
-            }
-        }
-        return try await handler(request, context)
-    }
-
-    private static let smallBodyBytes = 16 * 1_024
 
     /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
     private func whileClientWaits(
@@ -140,6 +123,7 @@ package struct RequestPipeline: Sendable {
         }
         return ResponseBody { writer in
             do {
+                // Out of the answering, this runs on the thread of the connection again.
                 try await withTaskExecutorPreference(globalConcurrentExecutor) {
                     try await stream.produce { piece in
                         try await writer.write(piece)

@@ -27,12 +27,12 @@ struct EventPropertyTests {
         ("a.d.e", "deep"),
     ])
     func findsFieldsClassesAndPaths(_ path: String, _ text: String) throws {
-        #expect(try event(Self.full).property(path)?.text == text)
+        #expect(try event(Self.full).property(EventPropertyPath(path))?.text == text)
     }
 
     @Test(arguments: ["no", "list", "a", "absent", "a.x", "region.x", "list.0", "", ".", "a.", "id", "usage"])
     func whatIsNoScalarIsNoProperty(_ path: String) throws {
-        #expect(try event(Self.full).property(path) == nil)
+        #expect(try event(Self.full).property(EventPropertyPath(path)) == nil)
     }
 
     @Test(arguments: [
@@ -41,13 +41,13 @@ struct EventPropertyTests {
     ])
     func numbersAndDecimalStringsHaveAValue(_ path: String, _ number: String) throws {
         let event = try event(Self.full)
-        #expect(event.property(path)?.number == (try FixedDecimal(parsing: number)))
+        #expect(event.property(EventPropertyPath(path))?.number == (try FixedDecimal(parsing: number)))
         #expect(event.number(at: EventPropertyPath(path)) == (try FixedDecimal(parsing: number)))
     }
 
     @Test(arguments: ["region", "ok", "model", "absent"])
     func otherPropertiesHaveNone(_ path: String) throws {
-        #expect(try event(Self.full).property(path)?.number == nil)
+        #expect(try event(Self.full).property(EventPropertyPath(path))?.number == nil)
         #expect(try event(Self.full).number(at: EventPropertyPath(path)) == nil)
     }
 
@@ -68,7 +68,7 @@ struct EventPropertyTests {
         ("gen_ai.usage.reasoning_tokens", "20"), ("gen_ai.usage.total_tokens", "150"),
     ])
     func aliasesNameTheNormalisedField(_ path: String, _ text: String) throws {
-        #expect(try event(Self.full).property(path)?.text == text)
+        #expect(try event(Self.full).property(EventPropertyPath(path))?.text == text)
     }
 
     @Test func whatWasSentAsTotalGoesBeforeTheSum() throws {
@@ -88,7 +88,7 @@ struct EventPropertyTests {
         #expect(input.property("total")?.text == "5")
         let none = try event(#"{"a":1}"#)
         for name in ["input_tokens", "uncached_input_tokens", "cached_input_tokens", "output_tokens", "total", "cost"] {
-            #expect(none.property(name) == nil)
+            #expect(none.property(EventPropertyPath(name)) == nil)
         }
     }
 

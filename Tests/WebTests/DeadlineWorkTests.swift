@@ -48,6 +48,9 @@ import Web
                     }
                 }
             }
+            for _ in 0..<3_000 where begun.count.load(ordering: .relaxed) < 1_000 {
+                try await Task.sleep(for: .milliseconds(10))
+            }
             await #expect(throws: DeadlineFault.self) {
                 try await work.result(by: .now + .seconds(30)) { begun.count.add(1, ordering: .relaxed) }
             }
