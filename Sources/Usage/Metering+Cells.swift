@@ -31,7 +31,7 @@ extension Metering {
                 MeasuredCell(
                     cell: matrix.cell(values).text,
                     value: .sum(amount),
-                    cost: cost.cost(of: [part.property])
+                    cost: cost.cost(of: [part.path])
                 )
             )
         }

@@ -145,7 +145,7 @@ extension MeteredFeature {
         let filters = feature.filters.filter { $0.name == dimension }
         guard !filters.isEmpty else { return call.whole }
         let measured = classes.filter { part in filters.allSatisfy { $0.admits(part.name) } }
-        return measured.count == classes.count ? call.whole : call.cost(of: measured.map(\.property))
+        return measured.count == classes.count ? call.whole : call.cost(of: measured.map(\.path))
     }
 }
 

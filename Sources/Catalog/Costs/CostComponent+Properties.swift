@@ -2,8 +2,8 @@ package import BillingCore
 
 extension CostComponent {
     /// Which prices the tokens of a property are charged by; nil for a property that counts something else.
-    package static func counted(by property: String) -> [CostComponent]? {
-        switch EventPropertyPath(property).target {
+    package static func counted(by property: EventPropertyPath) -> [CostComponent]? {
+        switch property.target {
         case .uncachedInputTokens: [.input, .inputAudio, .inputImage]
         case .cachedInputTokens: [.cachedInput]
         case .cacheWriteTokens: [.cacheWrite]
@@ -15,12 +15,21 @@ extension CostComponent {
         default: nil
         }
     }
+
+    /// Where an event says how much there was; nil where it says it otherwise.
+    package var path: EventPropertyPath? { Self.paths[self] }
+
+    private static let paths = Dictionary(
+        uniqueKeysWithValues: allCases.compactMap { component in
+            component.property.map { (component, EventPropertyPath($0)) }
+        }
+    )
 }
 
 extension MeterDefinition {
     /// Whether the provider cost of an event can be told for each of the meter's classes: all of them count tokens.
     var tellsCostByClass: Bool {
         guard case .classes(let classes, _) = value else { return false }
-        return classes.allSatisfy { CostComponent.counted(by: $0.property) != nil }
+        return classes.allSatisfy { CostComponent.counted(by: $0.path) != nil }
     }
 }

@@ -50,7 +50,7 @@ struct CallRater {
         let statesTokens = event.usage.inputTokens != nil || event.usage.outputTokens != nil
         let call = ModelCall(tokens: statesTokens ? event.usage.tokenClasses : nil, time: time, version: version)
         return ProviderCost(of: call, by: candidates) { component in
-            component.property.flatMap { event.number(at: EventPropertyPath($0)) }
+            component.path.flatMap { event.number(at: $0) }
         }
     }
 

@@ -44,7 +44,7 @@ package struct MeasuredCost: Sendable {
 
     /// The cost of the tokens that some properties of the event count; nil when it is not known, as for a reported
     /// cost, or when a property is none of the token classes.
-    func cost(of properties: [String]) -> FixedDecimal? {
+    func cost(of properties: [EventPropertyPath]) -> FixedDecimal? {
         guard let parts else { return nil }
         var wanted: Set<CostComponent> = []
         for property in properties {
