@@ -24,4 +24,7 @@ extension HTTPFields {
         }
         return found
     }
+
+    /// How long the body is, where that is announced.
+    var announcedBytes: Int? { value(of: .contentLength).flatMap { Int($0) } }
 }

@@ -151,8 +151,7 @@ private struct Endpoint: HTTPResponder {
 
     private func isSmall(_ request: Request) -> Bool {
         guard route.operation.takesBody else { return true }
-        let announced = request.headers.value(of: .contentLength).flatMap { Int($0) }
-        return announced.map { $0 <= Self.smallBodyBytes } ?? false
+        return request.headers.announcedBytes.map { $0 <= Self.smallBodyBytes } ?? false
     }
 
     private static let smallBodyBytes = 4 * 1_024

@@ -1,7 +1,6 @@
 package import HTTPTypes
 
-/// Compares paths with templates, for 405 and for the contract test; requests are routed by
-/// `HTTPServer`.
+/// Compares paths with templates, for 405 and for the contract test; `HTTPServer` routes requests.
 package enum PathTemplate {
     /// The methods of the operations that stand at a path, HEAD beside every GET, in alphabetical order.
     package static func methods(matching path: String, among operations: [Operation]) -> [HTTPRequest.Method] {

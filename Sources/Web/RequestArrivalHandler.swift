@@ -124,7 +124,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     private func expectsContinue(_ head: HTTPRequest) -> Bool {
         guard head.headerFields[.expect]?.lowercased() == "100-continue" else { return false }
-        return head.headerFields[.contentLength].flatMap { Int($0) } ?? 0 <= continueUpToBytes
+        return head.headerFields.announcedBytes ?? 0 <= continueUpToBytes
     }
 
     private func giveUp(_ context: ChannelHandlerContext) {

@@ -123,7 +123,7 @@ package struct RequestPipeline: Sendable {
         }
         return ResponseBody { writer in
             do {
-                // Out of the answering, this runs on the thread of the connection again.
+                // The connection asks for the body on its own thread.
                 try await withTaskExecutorPreference(globalConcurrentExecutor) {
                     try await stream.produce { piece in
                         try await writer.write(piece)
@@ -188,8 +188,7 @@ package struct RequestPipeline: Sendable {
     ) async throws -> ByteBuffer {
         guard operation.takesBody else { return ByteBuffer() }
         let limit = operation.bodyLimitBytes
-        let announced = request.headers.value(of: .contentLength).flatMap { Int($0) }
-        guard announced ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
+        guard request.headers.announcedBytes ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
         let body: ByteBuffer
         do {
             body = try await content.collect(upTo: limit)

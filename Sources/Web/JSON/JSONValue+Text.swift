@@ -33,18 +33,23 @@ extension JSONValue: CustomStringConvertible {
         }
     }
 
+    /// Whether RFC 8259 lets a byte stand in a string as it is.
+    static func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+    }
+
     /// Appends the string with its quotes, escaping only what RFC 8259 requires.
     package static func writeString(_ text: String, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
             switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
+            case _ where isPlain(byte):
                 bytes.append(byte)
             case 0..<0x20:
                 bytes.append(contentsOf: (byte < 0x10 ? "\\u000" : "\\u00").utf8)
                 bytes.append(contentsOf: String(byte, radix: 16).utf8)
             default:
+                bytes.append(UInt8(ascii: "\\"))
                 bytes.append(byte)
             }
         }

@@ -114,7 +114,7 @@ package struct JSONWriter: ~Copyable {
     private mutating func string(_ text: String) {
         var text = text
         let isPlain = text.withUTF8 { bytes in
-            guard bytes.allSatisfy(Self.isPlain) else { return false }
+            guard bytes.allSatisfy(JSONValue.isPlain) else { return false }
             putQuoted(bytes)
             return true
         }
@@ -150,11 +150,6 @@ package struct JSONWriter: ~Copyable {
 
     private mutating func raw(_ text: StaticString) {
         text.withUTF8Buffer { put($0) }
-    }
-
-    /// Whether RFC 8259 lets it stand in a string as it is.
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
     }
 
     private mutating func putQuoted(_ bytes: UnsafeBufferPointer<UInt8>) {
