@@ -15,6 +15,16 @@ package struct APIRequest: Sendable {
     let parameters: Parameters
     let operationID: String
 
+    init(_ request: ArrivedRequest, body: ByteBuffer, for operation: Operation) {
+        method = request.method
+        path = request.path
+        queryString = request.queryString
+        headers = request.headers
+        self.body = body
+        parameters = request.parameters
+        operationID = operation.id
+    }
+
     /// The value of `{name}` in the operation's path. What cannot be a key or an id (broken percent-encoding, a
     /// control character) is answered like what does not exist.
     package func parameter(_ name: String) throws(Problem) -> String {

@@ -63,11 +63,13 @@ package struct HTTPServer: Service {
                 maxHeaderFieldCount: configuration.headerCount
             )
         )
+        let responder = Responder(operations: operations, pipeline: pipeline)
         var application = Application(
-            responder: Responder(operations: operations, pipeline: pipeline),
-            server: HTTPServerBuilder { responder in
+            responder: responder,
+            server: HTTPServerBuilder { answer in
                 HTTPConnection(
-                    http: HTTP1Channel(responder: responder, configuration: http1),
+                    http: HTTP1Channel(responder: answer, configuration: http1),
+                    routes: responder.plain,
                     certificate: configuration.certificate,
                     handshakeTimeout: readTimeout
                 )
@@ -89,127 +91,5 @@ package struct HTTPServer: Service {
 
     package func run() async throws {
         try await application.run()
-    }
-}
-
-struct HTTPContext: Hummingbird.RequestContext {
-    var coreContext: CoreRequestContextStorage
-    /// The event loop of the connection.
-    let eventLoop: any EventLoop
-    let remoteAddress: SocketAddress?
-
-    init(source: Source) {
-        coreContext = .init(source: source)
-        eventLoop = source.channel.eventLoop
-        remoteAddress = source.channel.remoteAddress
-    }
-}
-
-/// Answers a path without parameters, written as its operation has it, by one look-up, and leaves all others to the
-/// router.
-private struct Responder: HTTPResponder {
-    private let plain: [String: [HTTPRequest.Method: Endpoint]]
-    private let router: RouterResponder<HTTPContext>
-
-    init(operations: Operations, pipeline: RequestPipeline) {
-        let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
-        var plain: [String: [HTTPRequest.Method: Endpoint]] = [:]
-        for route in operations.routes {
-            let operation = route.operation
-            let endpoint = Endpoint(
-                pipeline: pipeline,
-                route: route,
-                metrics: OperationMetrics(operation: operation)
-            )
-            router.on(RouterPath(operation.path), method: operation.method, responder: endpoint)
-            if !operation.path.contains("{") { plain[operation.path, default: [:]][operation.method] = endpoint }
-        }
-        // A middleware added after the routes concerns only what no route has answered.
-        router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
-        self.plain = plain
-        self.router = router.buildResponder()
-    }
-
-    func respond(to request: Request, context: HTTPContext) async throws -> Response {
-        if let endpoint = plain[request.uri.path]?[request.method] {
-            return try await endpoint.respond(to: request, context: context)
-        }
-        return try await router.respond(to: request, context: context)
-    }
-}
-
-private struct Endpoint: HTTPResponder {
-    let pipeline: RequestPipeline
-    let route: Operations.Route
-    let metrics: OperationMetrics
-
-    /// The thread of a connection serves others as well: what may take longer is answered elsewhere (ADR 0026).
-    func respond(to request: Request, context: HTTPContext) async throws -> Response {
-        if route.operation.isBrief, isSmall(request) { return await answer(to: request, context) }
-        return await withTaskExecutorPreference(globalConcurrentExecutor) { await answer(to: request, context) }
-    }
-
-    private func isSmall(_ request: Request) -> Bool {
-        guard route.operation.takesBody else { return true }
-        return request.headers.announcedBytes.map { $0 <= Self.smallBodyBytes } ?? false
-    }
-
-    private static let smallBodyBytes = 4 * 1_024
-
-    private func answer(to request: Request, _ context: HTTPContext) async -> Response {
-        await pipeline.respond(
-            to: request,
-            parameters: context.parameters,
-            route: route,
-            metrics: metrics,
-            connection: context
-        )
-    }
-}
-
-/// Answers what no route matches: 405 with `Allow` where another method would have, else 404.
-private struct Unrouted: RouterMiddleware {
-    typealias Context = HTTPContext
-
-    let pipeline: RequestPipeline
-    let operations: [Operation]
-    let route: Operations.Route
-    let metrics: OperationMetrics
-
-    init(pipeline: RequestPipeline, operations: [Operation]) {
-        let operation = Operation(
-            id: "unrouted",
-            method: .get,
-            path: "unrouted",
-            access: .open,
-            bodyLimitBytes: 0,
-            mediaTypes: [],
-            isQuiet: false,
-            isBrief: false,
-            endsWithClient: false,
-            isAnsweredInOutage: false
-        )
-        self.pipeline = pipeline
-        self.operations = operations
-        metrics = OperationMetrics(operation: operation)
-        route = Operations.Route(operation: operation) { request, _ in
-            let allowed = PathTemplate.methods(matching: request.path, among: operations)
-            guard allowed.isEmpty else { throw Problem.methodNotAllowed(request.method, allowed: allowed) }
-            throw Problem.routeNotFound(request.path)
-        }
-    }
-
-    func handle(
-        _ request: Request,
-        context: HTTPContext,
-        next: (Request, HTTPContext) async throws -> Response
-    ) async throws -> Response {
-        await pipeline.respond(
-            to: request,
-            parameters: context.parameters,
-            route: route,
-            metrics: metrics,
-            connection: context
-        )
     }
 }

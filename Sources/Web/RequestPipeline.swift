@@ -42,19 +42,17 @@ package struct RequestPipeline: Sendable {
     }
 
     func respond(
-        to request: Request,
-        parameters: Parameters,
+        to request: ArrivedRequest,
         route: Operations.Route,
-        metrics: OperationMetrics,
-        connection: HTTPContext
-    ) async -> Response {
+        metrics: OperationMetrics
+    ) async -> (Answer, RequestRecord) {
         let start = ContinuousClock.now
         let operation = route.operation
         var record = RequestRecord(
             requestID: requestID(of: request),
             operation: operation,
             method: request.method,
-            address: addresses.address(of: request.headers, socket: connection.remoteAddress)
+            address: addresses.address(of: request.headers, socket: request.peer)
         )
         var answer: Answer
         var mayHaveChanged = false
@@ -75,44 +73,42 @@ package struct RequestPipeline: Sendable {
                 ids: ids
             )
             answer = try await whileClientWaits(for: operation, request.body) { content in
-                let incoming = APIRequest(
-                    method: request.method,
-                    path: request.uri.path,
-                    queryString: request.uri.query ?? "",
-                    headers: request.headers,
-                    body: try await self.body(content, of: request, for: operation),
-                    parameters: parameters,
-                    operationID: operation.id
-                )
+                let body = try await self.body(content, of: request, for: operation)
+                let incoming = APIRequest(request, body: body, for: operation)
                 mayHaveChanged = operation.takesBody
                 return try await route.handler(incoming, context)
             }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)
             record.problem = problem
-            answer = problem.answer(instance: request.uri.path, requestID: record.requestID)
+            answer = problem.answer(instance: request.path, requestID: record.requestID)
         }
         if operation.endsWithClient { answer.headers[.connection] = "close" }
         record.status = answer.status
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
-        let body = body(of: answer, record: record, connection.eventLoop)
-        return response(answer, body: body, requestID: record.requestID)
+        answer.headers.append(HTTPField(name: .xRequestID, value: record.requestID))
+        securityHeaders.add(to: &answer.headers)
+        return (answer, record)
     }
 
     /// Does the work of a request, to its end or, where the operation allows it, until its client goes.
     private func whileClientWaits(
         for operation: Operation,
-        _ body: RequestBody,
-        _ work: (RequestBody) async throws -> Answer
+        _ body: ArrivedRequest.Body,
+        _ work: (ArrivedRequest.Body) async throws -> Answer
     ) async throws -> Answer {
-        guard operation.endsWithClient else { return try await work(body) }
+        guard operation.endsWithClient, case .arriving(let parts) = body else { return try await work(body) }
         do {
-            return try await body.consumeWithCancellationOnInboundClose(work)
+            return try await parts.consumeWithCancellationOnInboundClose { try await work(.arriving($0)) }
         } catch is CancellationError {
             throw Problem.clientGone
         }
+    }
+
+    func response(_ answer: Answer, record: RequestRecord, _ eventLoop: any EventLoop) -> Response {
+        Response(status: answer.status, headers: answer.headers, body: body(of: answer, record: record, eventLoop))
     }
 
     /// A piece counts as taken when the connection's event loop has put it on the way: only then is it known whether
@@ -123,12 +119,9 @@ package struct RequestPipeline: Sendable {
         }
         return ResponseBody { writer in
             do {
-                // The connection asks for the body on its own thread.
-                try await withTaskExecutorPreference(globalConcurrentExecutor) {
-                    try await stream.produce { piece in
-                        try await writer.write(piece)
-                        try await eventLoop.submit {}.get()
-                    }
+                try await stream.produce { piece in
+                    try await writer.write(piece)
+                    try await eventLoop.submit {}.get()
                 }
             } catch {
                 record.logCutOff(by: error, to: logger)
@@ -138,7 +131,7 @@ package struct RequestPipeline: Sendable {
         }
     }
 
-    private func requestID(of request: Request) -> String {
+    private func requestID(of request: ArrivedRequest) -> String {
         if let given = request.headers.value(of: .xRequestID), Self.isSane(requestID: given) { return given }
         return ids.next().description
     }
@@ -158,7 +151,7 @@ package struct RequestPipeline: Sendable {
     }
 
     private func principal(
-        of request: Request,
+        of request: ArrivedRequest,
         for operation: Operation,
         from address: IPAddress
     ) async throws -> Principal {
@@ -182,18 +175,23 @@ package struct RequestPipeline: Sendable {
     }
 
     private func body(
-        _ content: RequestBody,
-        of request: Request,
+        _ content: ArrivedRequest.Body,
+        of request: ArrivedRequest,
         for operation: Operation
     ) async throws -> ByteBuffer {
         guard operation.takesBody else { return ByteBuffer() }
         let limit = operation.bodyLimitBytes
         guard request.headers.announcedBytes ?? 0 <= limit else { throw Problem.contentTooLarge(limitBytes: limit) }
         let body: ByteBuffer
-        do {
-            body = try await content.collect(upTo: limit)
-        } catch is NIOTooManyBytesError {
-            throw Problem.contentTooLarge(limitBytes: limit)
+        switch content {
+        case .whole(let bytes):
+            body = bytes
+        case .arriving(let parts):
+            do {
+                body = try await parts.collect(upTo: limit)
+            } catch is NIOTooManyBytesError {
+                throw Problem.contentTooLarge(limitBytes: limit)
+            }
         }
         if body.readableBytes > 0 || request.headers.contains(.contentType) {
             try Self.checkMediaType(of: request, accepted: operation.mediaTypes)
@@ -201,20 +199,13 @@ package struct RequestPipeline: Sendable {
         return body
     }
 
-    private static func checkMediaType(of request: Request, accepted: [String]) throws(Problem) {
+    private static func checkMediaType(of request: ArrivedRequest, accepted: [String]) throws(Problem) {
         let given = request.headers.value(of: .contentType)
         if let given, accepted.contains(given) { return }
         let type = given.map { String($0.prefix { $0 != ";" }[...].trimmingSpaces()).lowercased() }
         guard let type, accepted.contains(type) || accepted.contains("*/*") else {
             throw .unsupportedMediaType(given, accepted: accepted)
         }
-    }
-
-    private func response(_ answer: Answer, body: ResponseBody, requestID: String) -> Response {
-        var headers = answer.headers
-        headers.append(HTTPField(name: .xRequestID, value: requestID))
-        securityHeaders.add(to: &headers)
-        return Response(status: answer.status, headers: headers, body: body)
     }
 }
 

@@ -11,6 +11,7 @@ struct HTTPConnection: ServerChildChannel {
     typealias Value = HTTP1Channel.Value
 
     let http: HTTP1Channel
+    let routes: PlainRoutes
     let certificate: TLSCertificateWatch?
     let handshakeTimeout: TimeAmount
 
@@ -29,13 +30,14 @@ struct HTTPConnection: ServerChildChannel {
             let pipeline = channel.pipeline.syncOperations
             let codec = try pipeline.context(handlerType: HTTP1ToHTTPServerCodec.self)
             try pipeline.addHandler(RequestHeadHandler(), position: .before(codec.handler))
+            let states = try pipeline.context(handlerType: HTTPConnectionStateHandler.self)
+            let calls = BriefCallHandler(routes: routes, eventLoop: channel.eventLoop)
+            try pipeline.addHandler(calls, position: .after(states.handler))
             return value
         }
     }
 
     func handle(value: Value, logger: Logger) async {
-        await withTaskExecutorPreference(EventLoopTaskExecutor(value.channel.eventLoop)) {
-            await http.handle(value: value, logger: logger)
-        }
+        await http.handle(value: value, logger: logger)
     }
 }

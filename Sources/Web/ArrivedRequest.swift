@@ -1,0 +1,49 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// A request as it comes from a connection: nothing is known of its caller yet.
+struct ArrivedRequest {
+    enum Body {
+        case whole(ByteBuffer)
+        case arriving(RequestBody)
+    }
+
+    let method: HTTPRequest.Method
+    /// As sent, still percent-encoded, without the query.
+    let path: String
+    /// As sent, still percent-encoded.
+    let queryString: String
+    let headers: HTTPFields
+    let body: Body
+    /// What the path has in the places of the operation's parameters.
+    let parameters: Parameters
+    let peer: SocketAddress?
+
+    init(_ request: Request, parameters: Parameters, peer: SocketAddress?) {
+        method = request.method
+        path = request.uri.path
+        queryString = request.uri.query ?? ""
+        headers = request.headers
+        body = .arriving(request.body)
+        self.parameters = parameters
+        self.peer = peer
+    }
+
+    /// Of a path without parameters.
+    init(_ head: HTTPRequest, _ body: Body, peer: SocketAddress?) {
+        let target = head.path ?? ""
+        method = head.method
+        path = String(target.pathPart)
+        queryString = String(target.dropFirst(path.utf8.count + 1))
+        headers = head.headerFields
+        self.body = body
+        parameters = Parameters()
+        self.peer = peer
+    }
+}
+
+extension String {
+    /// Of a request's target: what stands before the query.
+    var pathPart: Substring { self[..<(utf8.firstIndex(of: UInt8(ascii: "?")) ?? endIndex)] }
+}

@@ -1,0 +1,125 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+struct HTTPContext: Hummingbird.RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// The event loop of the connection.
+    let eventLoop: any EventLoop
+    let remoteAddress: SocketAddress?
+
+    init(source: Source) {
+        coreContext = .init(source: source)
+        eventLoop = source.channel.eventLoop
+        remoteAddress = source.channel.remoteAddress
+    }
+}
+
+/// Answers a path without parameters, written as its operation has it, by one look-up, and leaves all others to the
+/// router.
+struct Responder: HTTPResponder {
+    let plain: PlainRoutes
+    private let router: RouterResponder<HTTPContext>
+
+    init(operations: Operations, pipeline: RequestPipeline) {
+        let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
+        var plain = PlainRoutes()
+        for route in operations.routes {
+            let endpoint = Endpoint(pipeline: pipeline, route: route)
+            router.on(RouterPath(route.operation.path), method: route.operation.method, responder: endpoint)
+            plain.add(endpoint)
+        }
+        // A middleware added after the routes concerns only what no route has answered.
+        router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
+        self.plain = plain
+        self.router = router.buildResponder()
+    }
+
+    func respond(to request: Request, context: HTTPContext) async throws -> Response {
+        if let endpoint = plain.endpoint(of: request.uri.path, request.method) {
+            return await endpoint.respond(to: request, context: context)
+        }
+        return try await router.respond(to: request, context: context)
+    }
+}
+
+/// The operations whose path has no parameters.
+struct PlainRoutes {
+    private var endpoints: [String: [HTTPRequest.Method: Endpoint]] = [:]
+
+    mutating func add(_ endpoint: Endpoint) {
+        let operation = endpoint.route.operation
+        if !operation.path.contains("{") { endpoints[operation.path, default: [:]][operation.method] = endpoint }
+    }
+
+    func endpoint(of path: String, _ method: HTTPRequest.Method) -> Endpoint? { endpoints[path]?[method] }
+
+    /// The operation that a call is of, where it is brief and the call small (ADR 0027), and not its connection's last.
+    func endpoint(ofBrief head: HTTPRequest) -> Endpoint? {
+        guard let endpoint = endpoints[String((head.path ?? "").pathPart)]?[head.method],
+            endpoint.route.operation.isBrief, !head.headerFields.contains(.transferEncoding),
+            head.headerFields.value(of: .connection) != "close", head.headerFields.announcedBytes ?? 0 <= Self.smallBodyBytes
+        else { return nil }
+        return endpoint
+    }
+
+    private static let smallBodyBytes = 4 * 1_024
+}
+
+struct Endpoint: HTTPResponder {
+    let pipeline: RequestPipeline
+    let route: Operations.Route
+    private let metrics: OperationMetrics
+
+    init(pipeline: RequestPipeline, route: Operations.Route) {
+        self.pipeline = pipeline
+        self.route = route
+        metrics = OperationMetrics(operation: route.operation)
+    }
+
+    func respond(to request: Request, context: HTTPContext) async -> Response {
+        let arrived = ArrivedRequest(request, parameters: context.parameters, peer: context.remoteAddress)
+        let (answer, record) = await respond(to: arrived)
+        return pipeline.response(answer, record: record, context.eventLoop)
+    }
+
+    func respond(to request: ArrivedRequest) async -> (Answer, RequestRecord) {
+        await pipeline.respond(to: request, route: route, metrics: metrics)
+    }
+}
+
+/// Answers what no route matches: 405 with `Allow` where another method would have, else 404.
+private struct Unrouted: RouterMiddleware {
+    typealias Context = HTTPContext
+
+    private let endpoint: Endpoint
+
+    init(pipeline: RequestPipeline, operations: [Operation]) {
+        let operation = Operation(
+            id: "unrouted",
+            method: .get,
+            path: "unrouted",
+            access: .open,
+            bodyLimitBytes: 0,
+            mediaTypes: [],
+            isQuiet: false,
+            isBrief: false,
+            endsWithClient: false,
+            isAnsweredInOutage: false
+        )
+        let route = Operations.Route(operation: operation) { request, _ in
+            let allowed = PathTemplate.methods(matching: request.path, among: operations)
+            guard allowed.isEmpty else { throw Problem.methodNotAllowed(request.method, allowed: allowed) }
+            throw Problem.routeNotFound(request.path)
+        }
+        endpoint = Endpoint(pipeline: pipeline, route: route)
+    }
+
+    func handle(
+        _ request: Request,
+        context: HTTPContext,
+        next: (Request, HTTPContext) async throws -> Response
+    ) async throws -> Response {
+        await endpoint.respond(to: request, context: context)
+    }
+}
