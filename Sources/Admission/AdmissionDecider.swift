@@ -29,7 +29,7 @@ struct AdmissionDecider: Sendable {
         var keys: Set<AdmissionKey> = []
         let lately = lately.current
         return requests.map { request in
-            request.canBeTakenAtOnce && keys.insert(request.key).inserted
+            request.wanted != nil && keys.insert(request.key).inserted
                 && !lately.tenants.contains(request.tenant.id)
                 && !request.holds.contains { lately.rows.contains($0.row) }
         }

@@ -62,7 +62,16 @@ struct AdmissionDecisions {
         case .refused(let violations):
             outcomes.append(.refused(violations))
         case .allowed(let touched):
-            let reservation = taken.map { NewReservation(request, holding: $0, tokens, ids: ids) }
+            let reservation = taken.map { taken in
+                NewReservation(
+                    request.prepared,
+                    text: request.call.text,
+                    request.life,
+                    holding: taken,
+                    tokens,
+                    ids: ids
+                )
+            }
             if let reservation { made.append(reservation) }
             outcomes.append(.allowed(reservation: reservation?.reservation, touched, maximumOutputTokens: tokens))
         }

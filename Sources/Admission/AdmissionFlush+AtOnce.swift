@@ -8,23 +8,20 @@ import Usage
 /// decided one call after the other.
 struct NotAllAdmitted: Error {}
 
-extension AdmissionRequest {
+extension CallHold {
     /// Whether what it takes is known before anybody has looked: amounts of limits and units of rates.
-    var canBeTakenAtOnce: Bool {
-        guard !isCheck, !call.isDryRun else { return false }
-        return holds.allSatisfy { hold in
-            switch hold.take {
-            case .amount, .rate: true
-            case .tiers, .unpriced: false
-            }
+    var isKnownBefore: Bool {
+        switch take {
+        case .amount, .rate: true
+        case .tiers, .unpriced: false
         }
     }
 }
 
 extension AdmissionFlush {
     /// Takes all that the calls ask for and makes their reservations, in one round trip, and looks then whether every
-    /// limit admits that; the second round trip commits. Each row is written once. For calls that
-    /// `canBeTakenAtOnce`, each under another key.
+    /// limit admits that; the second round trip commits. Each row is written once. For calls with a
+    /// `wanted` reservation, each under another key.
     /// - Throws: `NotAllAdmitted`; `StaleCatalog`; `PostgresError`, by `reservation_identity` where another transaction
     ///   admits a call at the same moment; `DecimalError` when a sum leaves its range.
     func admitAll(
@@ -32,7 +29,7 @@ extension AdmissionFlush {
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
         let takings = try Takings(requests)
-        let made = requests.map { NewReservation($0, holding: $0.holds, $0.outputTokens, ids: policy.ids) }
+        let made = requests.compactMap(\.wanted)
         var statements = [versionsInForce, ReservationStore.insertUnknown(made)]
         // Versions are read behind the locks of limits.
         if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
@@ -70,6 +67,9 @@ private struct Takings {
     private var positions: [LimitRow: Int] = [:]
 
     init(_ requests: [AdmissionRequest]) throws(DecimalError) {
+        let count = requests.reduce(0) { $0 + $1.holds.count }
+        changes.reserveCapacity(count)
+        positions.reserveCapacity(count)
         for request in requests {
             for hold in request.holds { try add(hold) }
         }
@@ -97,14 +97,15 @@ private struct Takings {
         _ counted: [LimitState],
         _ moved: [(row: LimitRow, arrival: FixedDecimal)]
     ) throws(DecimalError) -> AdmissionStates {
+        // In the order of the changes, of which each has answered its row.
         var states = counted
-        for index in states.indices {
-            guard let position = positions[states[index].row] else { continue }
-            let held = states[index].balance.held
-            states[index].balance.held = try held.subtracting(changes[position].held)
+        for var state in counted {
+            guard let position = positions[state.row] else { continue }
+            state.balance.held = try state.balance.held.subtracting(changes[position].held)
+            states[position] = state
         }
         var arrivals: [LimitRow: FixedDecimal] = [:]
         for (row, arrival) in moved { arrivals[row] = try arrival.subtracting(rates[row] ?? .zero) }
-        return AdmissionStates(states: states, arrivals: arrivals, charges: [:])
+        return AdmissionStates(states: states, at: positions, arrivals: arrivals)
     }
 }

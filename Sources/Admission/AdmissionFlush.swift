@@ -10,9 +10,10 @@ final class AdmissionRequest: Sendable {
     let call: AdmissionCall
     let prepared: PreparedCall
     let holds: [CallHold]
-    let createdAt: Instant
-    let expiresAt: Instant
-    let suspenseEndsAt: Instant
+    let life: ReservationLife
+    /// Made where the call is admitted as it asks; nil for one that reserves nothing, and where what it takes is not
+    /// known before somebody has looked.
+    let wanted: NewReservation?
     /// What the same call takes with fewer output tokens; only where it says that it may use fewer.
     let shrunk: (@Sendable (Int64) throws -> [CallHold])?
     /// Whether nothing is to be held although rates are used: a check that no usage event will settle.
@@ -24,18 +25,16 @@ final class AdmissionRequest: Sendable {
         call: AdmissionCall,
         prepared: PreparedCall,
         holds: [CallHold],
-        createdAt: Instant,
-        expiresAt: Instant,
-        suspenseEndsAt: Instant,
+        life: ReservationLife,
+        wanted: NewReservation?,
         shrunk: (@Sendable (Int64) throws -> [CallHold])?,
         isCheck: Bool
     ) {
         self.call = call
         self.prepared = prepared
         self.holds = holds
-        self.createdAt = createdAt
-        self.expiresAt = expiresAt
-        self.suspenseEndsAt = suspenseEndsAt
+        self.life = life
+        self.wanted = wanted
         self.shrunk = shrunk
         self.isCheck = isCheck
         key = AdmissionKey(prepared.tenant.id, prepared.pending.event.key.postgres)

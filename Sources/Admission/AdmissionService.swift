@@ -186,13 +186,22 @@ package final class AdmissionService: Service {
                 )
             }
         }
+        let life = ReservationLife(
+            createdAt: now,
+            expiresAt: expiry,
+            suspenseEndsAt: expiry.adding(seconds: Int64(limits.suspenseSeconds))
+        )
+        var wanted: NewReservation?
+        if !isCheck, !asked.isDryRun, holds.allSatisfy(\.isKnownBefore) {
+            let tokens = asked.event.usage.outputTokens
+            wanted = NewReservation(call, text: asked.text, life, holding: holds, tokens, ids: policy.ids)
+        }
         return AdmissionRequest(
             call: asked,
             prepared: call,
             holds: holds,
-            createdAt: now,
-            expiresAt: expiry,
-            suspenseEndsAt: expiry.adding(seconds: Int64(limits.suspenseSeconds)),
+            life: life,
+            wanted: wanted,
             shrunk: shrunk,
             isCheck: isCheck
         )

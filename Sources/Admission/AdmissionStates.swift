@@ -34,20 +34,67 @@ struct TouchedLimit: Sendable {
 /// The rows of limits that a flush has locked, and what its calls take of them one after the other. Pure: what a
 /// refused call would have taken leaves no trace.
 struct AdmissionStates {
-    private var states: [LimitRow: LimitState]
-    private var arrivals: [LimitRow: FixedDecimal]
+    private struct Entry {
+        var state: LimitState
+        /// Of a rate that has been used.
+        var arrival: FixedDecimal?
+        /// What the calls add to what the row holds.
+        var added = FixedDecimal.zero
+        /// What it holds is worked out anew, as of a limit on charges.
+        var isComputed = false
+        var hasMoved = false
+    }
+
+    private var entries: [Entry]
+    private var positions: [LimitRow: Int]
     private var charges: [LimitRow: ChargeHolds]
-    /// To be added to what rows hold.
-    private(set) var held: [LimitRow: FixedDecimal] = [:]
-    /// What rows hold of limits on charges by now, worked out anew.
-    private(set) var computed: [LimitRow: FixedDecimal] = [:]
-    /// Arrival times of rates that moved.
-    private(set) var moved: [LimitRow: FixedDecimal] = [:]
 
     init(states: [LimitState], arrivals: [LimitRow: FixedDecimal], charges: [LimitRow: ChargeHolds]) {
-        self.states = Dictionary(states.map { ($0.row, $0) }) { first, _ in first }
-        self.arrivals = arrivals
+        entries = states.map { Entry(state: $0) }
+        positions = Dictionary(states.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
         self.charges = charges
+        for (row, arrival) in arrivals { setArrival(arrival, of: row) }
+    }
+
+    /// - Parameter positions: where in `states` each row is.
+    init(states: [LimitState], at positions: [LimitRow: Int], arrivals: [LimitRow: FixedDecimal]) {
+        entries = states.map { Entry(state: $0) }
+        self.positions = positions
+        charges = [:]
+        for (row, arrival) in arrivals { setArrival(arrival, of: row) }
+    }
+
+    private mutating func setArrival(_ arrival: FixedDecimal, of row: LimitRow) {
+        let unused = LimitState(row: row, windowEnd: .maximum, balance: LimitBalance(amount: .zero), revision: 0)
+        entries[position(of: row, else: unused)].arrival = arrival
+    }
+
+    private mutating func position(of row: LimitRow, else unused: @autoclosure () -> LimitState) -> Int {
+        if let position = positions[row] { return position }
+        positions[row] = entries.count
+        entries.append(Entry(state: unused()))
+        return entries.count - 1
+    }
+
+    /// To be added to what rows hold.
+    var held: [LimitRow: FixedDecimal] {
+        values { $0.added.isZero ? nil : $0.added }
+    }
+
+    /// What rows hold of limits on charges by now, worked out anew.
+    var computed: [LimitRow: FixedDecimal] {
+        values { $0.isComputed ? $0.state.balance.held : nil }
+    }
+
+    /// Arrival times of rates that moved.
+    var moved: [LimitRow: FixedDecimal] {
+        values { $0.hasMoved ? $0.arrival : nil }
+    }
+
+    private func values(_ value: (Entry) -> FixedDecimal?) -> [LimitRow: FixedDecimal] {
+        var values: [LimitRow: FixedDecimal] = [:]
+        for entry in entries { values[entry.state.row] = value(entry) }
+        return values
     }
 
     enum Verdict: Sendable {
@@ -57,9 +104,9 @@ struct AdmissionStates {
 
     /// What one hold comes to.
     private enum Step {
-        case hold(FixedDecimal, LimitState)
-        case arrival(FixedDecimal, remaining: Int64, LimitState)
-        case nothing(LimitState)
+        case hold(FixedDecimal)
+        case arrival(FixedDecimal, remaining: Int64)
+        case nothing
         case refused(LimitViolation)
     }
 
@@ -71,52 +118,63 @@ struct AdmissionStates {
         at now: Instant,
         keeps: Bool
     ) throws(DecimalError) -> Verdict {
-        var steps: [Step] = []
+        var steps: [(position: Int, step: Step)] = []
+        steps.reserveCapacity(holds.count)
         var violations: [LimitViolation] = []
         for hold in holds {
-            let step = try step(hold, criticality, now)
+            let position = position(of: hold.row, else: LimitState(unused: hold))
+            let step = try step(hold, entries[position], criticality, now)
             if case .refused(let violation) = step { violations.append(violation) }
-            steps.append(step)
+            steps.append((position, step))
         }
         guard violations.isEmpty else { return .refused(violations) }
         var touched: [TouchedLimit] = []
-        for (hold, step) in zip(holds, steps) { touched.append(try apply(step, of: hold, keeps: keeps)) }
+        touched.reserveCapacity(holds.count)
+        for (index, hold) in holds.enumerated() {
+            touched.append(try apply(steps[index].step, of: hold, at: steps[index].position, keeps: keeps))
+        }
         return .allowed(touched)
     }
 
-    private func step(_ hold: CallHold, _ criticality: Criticality, _ now: Instant) throws(DecimalError) -> Step {
-        let state = states[hold.row] ?? LimitState(unused: hold)
+    private func step(
+        _ hold: CallHold,
+        _ entry: Entry,
+        _ criticality: Criticality,
+        _ now: Instant
+    ) throws(DecimalError) -> Step {
+        let balance = entry.state.balance
         switch hold.take {
         case .rate(let units):
-            return try rate(units, hold, state, criticality, now)
+            return try rate(units, hold, entry, criticality, now)
         case .unpriced:
-            return hold.limit.denies ? refused(hold, state, .unpricedModel, retryAfter: nil) : .nothing(state)
+            return hold.limit.denies ? refused(hold, entry.state, .unpricedModel, retryAfter: nil) : .nothing
         case .amount(let amount):
-            guard !hold.limit.denies || state.balance.admits(amount) else {
-                return refused(hold, state, hold.limit.reason, retryAfter: hold.retryAfter(now))
+            guard !hold.limit.denies || balance.admits(amount) else {
+                return refused(hold, entry.state, hold.limit.reason, retryAfter: hold.retryAfter(now))
             }
-            return .hold(amount, state)
+            return .hold(amount)
         case .tiers(let totals, let money):
-            let held = try charges[hold.row]?.amount(adding: totals, money: money) ?? state.balance.held
-            guard !hold.limit.denies || state.balance.admits(heldInAll: held) else {
-                return refused(hold, state, hold.limit.reason, retryAfter: hold.retryAfter(now))
+            let held = try charges[hold.row]?.amount(adding: totals, money: money) ?? balance.held
+            guard !hold.limit.denies || balance.admits(heldInAll: held) else {
+                return refused(hold, entry.state, hold.limit.reason, retryAfter: hold.retryAfter(now))
             }
-            return .hold(try held.subtracting(state.balance.held), state)
+            return .hold(try held.subtracting(balance.held))
         }
     }
 
     private func rate(
         _ units: FixedDecimal,
         _ hold: CallHold,
-        _ state: LimitState,
+        _ entry: Entry,
         _ criticality: Criticality,
         _ now: Instant
     ) throws(DecimalError) -> Step {
-        guard case .rate(let rate, let shares) = hold.limit.bound else { return .nothing(state) }
-        switch try rate.decide(units, arrival: arrivals[hold.row], at: now, share: shares[criticality]) {
+        guard case .rate(let rate, let shares) = hold.limit.bound else { return .nothing }
+        switch try rate.decide(units, arrival: entry.arrival, at: now, share: shares[criticality]) {
         case .allowed(let arrival, let remaining):
-            return .arrival(arrival, remaining: remaining, state)
+            return .arrival(arrival, remaining: remaining)
         case .refused(let retryAfter, let remaining):
+            let state = LimitState(unused: hold)
             return refused(hold, state, .rateLimited, retryAfter: retryAfter, remaining: remaining)
         }
     }
@@ -139,45 +197,57 @@ struct AdmissionStates {
         )
     }
 
-    private mutating func apply(_ step: Step, of hold: CallHold, keeps: Bool) throws(DecimalError) -> TouchedLimit {
+    private mutating func apply(
+        _ step: Step,
+        of hold: CallHold,
+        at position: Int,
+        keeps: Bool
+    ) throws(DecimalError) -> TouchedLimit {
         switch step {
-        case .hold(let amount, var state):
+        case .hold(let amount):
+            var state = entries[position].state
             try state.balance.hold(amount)
             let isExceeded = state.balance.isExceeded
-            if keeps { try keep(hold, amount, state) }
+            if keeps { try keep(hold, amount, state.balance, at: position) }
             return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
-        case .arrival(let arrival, let remaining, let state):
+        case .arrival(let arrival, let remaining):
             if keeps {
-                arrivals[hold.row] = arrival
-                moved[hold.row] = arrival
+                entries[position].arrival = arrival
+                entries[position].hasMoved = true
             }
-            return TouchedLimit(limit: hold.limit, state: state, rateRemaining: remaining)
-        case .nothing(let state):
-            return TouchedLimit(limit: hold.limit, state: state)
+            return TouchedLimit(limit: hold.limit, state: LimitState(unused: hold), rateRemaining: remaining)
+        case .nothing:
+            return TouchedLimit(limit: hold.limit, state: entries[position].state)
         case .refused(let violation):
             preconditionFailure("a call that \(violation.limit.id) refuses takes nothing")
         }
     }
 
-    private mutating func keep(_ hold: CallHold, _ amount: FixedDecimal, _ state: LimitState) throws(DecimalError) {
-        states[hold.row] = state
+    private mutating func keep(
+        _ hold: CallHold,
+        _ amount: FixedDecimal,
+        _ balance: LimitBalance,
+        at position: Int
+    ) throws(DecimalError) {
+        entries[position].state.balance = balance
         guard case .tiers(let totals, let money) = hold.take else {
-            held[hold.row] = try held[hold.row, default: .zero].adding(amount)
+            entries[position].added = try entries[position].added.adding(amount)
             return
         }
         try charges[hold.row]?.hold(totals, money: money)
-        computed[hold.row] = state.balance.held
+        entries[position].isComputed = true
         for part in hold.frees {
-            held[part.row] = try held[part.row, default: .zero].adding(part.amount)
+            let position = self.position(of: part.row, else: LimitState(unused: hold, row: part.row))
+            entries[position].added = try entries[position].added.adding(part.amount)
         }
     }
 }
 
 extension LimitState {
     /// Of a row that nothing has been counted in.
-    fileprivate init(unused hold: CallHold) {
+    fileprivate init(unused hold: CallHold, row: LimitRow? = nil) {
         self.init(
-            row: hold.row,
+            row: row ?? hold.row,
             windowEnd: hold.windowEnd,
             balance: LimitBalance(amount: hold.limit.amount),
             revision: hold.limit.revision

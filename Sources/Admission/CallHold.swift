@@ -31,6 +31,7 @@ extension CallHold {
         var windows = WindowCache(zone: call.tenant.zone)
         let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows, withRates: true)
         var holds: [CallHold] = []
+        holds.reserveCapacity(uses.count)
         for use in uses where use.limit.isActive { holds.append(try CallHold(use, call)) }
         guard let later else { return holds }
         let positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }

@@ -7,20 +7,28 @@ import Web
 
 extension NewReservation {
     /// - Parameters:
+    ///   - text: the call as JSON.
     ///   - taken: what the call takes of limits.
     ///   - tokens: how many output tokens it may use.
-    init(_ request: AdmissionRequest, holding taken: [CallHold], _ tokens: Int64?, ids: IDSource) {
-        let event = request.prepared.pending.event
+    init(
+        _ call: PreparedCall,
+        text: String,
+        _ life: ReservationLife,
+        holding taken: [CallHold],
+        _ tokens: Int64?,
+        ids: IDSource
+    ) {
+        let event = call.pending.event
         let reservation = Reservation(
-            tenantID: request.tenant.id,
+            tenantID: call.tenant.id,
             id: ReservationID(rawValue: ids.next()),
             source: event.source,
             admissionID: event.id,
             eventType: event.type,
             subject: event.subject,
-            createdAt: request.createdAt,
-            expiresAt: request.expiresAt,
-            suspenseEndsAt: request.suspenseEndsAt,
+            createdAt: life.createdAt,
+            expiresAt: life.expiresAt,
+            suspenseEndsAt: life.suspenseEndsAt,
             maximumOutputTokens: tokens,
             contentHash: event.contentHash,
             use: ReservedUse(
@@ -32,10 +40,19 @@ extension NewReservation {
         self.init(
             reservation,
             key: event.key.postgres,
-            call: ReservedCall(text: request.call.text, attribution: event.attribution),
+            call: ReservedCall(text: text, attribution: event.attribution),
             holds: taken.flatMap(\.frees)
         )
     }
+}
+
+/// When a reservation begins and ends.
+struct ReservationLife: Sendable {
+    let createdAt: Instant
+    /// Until when it can be settled as admitted.
+    let expiresAt: Instant
+    /// Until when it goes on holding.
+    let suspenseEndsAt: Instant
 }
 
 /// Names an admission: at most one of a tenant has it.

@@ -123,9 +123,12 @@ private struct Moving: Sendable {
                 holding: Set(held.compactMap(\.hold?.row)),
                 policy: policy
             ),
-            createdAt: reservation.createdAt,
-            expiresAt: expiry,
-            suspenseEndsAt: suspenseEndsAt,
+            life: ReservationLife(
+                createdAt: reservation.createdAt,
+                expiresAt: expiry,
+                suspenseEndsAt: suspenseEndsAt
+            ),
+            wanted: nil,
             shrunk: nil,
             isCheck: false
         )

@@ -48,15 +48,27 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
     }
 
     package init(parsing text: String, as kind: Kind = .apiKey) throws(Fault) {
-        let parts = text.utf8.split(separator: UInt8(ascii: "_"), omittingEmptySubsequences: false)
-        guard parts[0].elementsEqual(kind.rawValue.utf8) else { throw .prefix(kind) }
-        guard parts.count == 3 else { throw .parts(parts.count) }
-        guard (4...32).contains(parts[1].count), parts[1].allSatisfy(Self.isIDByte) else { throw .id }
-        guard (32...128).contains(parts[2].count) else { throw .secretLength(parts[2].count) }
-        guard parts[2].allSatisfy(Self.isSecretByte) else { throw .secretCharacters }
+        var text = text
+        self = try text.withUTF8 { bytes in
+            Result { () throws(Fault) in try APIKeyText(bytes, as: kind) }
+        }.get()
+    }
+
+    private init(_ bytes: UnsafeBufferPointer<UInt8>, as kind: Kind) throws(Fault) {
+        let separator = UInt8(ascii: "_")
+        let first = bytes.firstIndex(of: separator) ?? bytes.endIndex
+        guard bytes[..<first].elementsEqual(kind.rawValue.utf8) else { throw .prefix(kind) }
+        let rest = bytes[first...].dropFirst()
+        guard let second = rest.firstIndex(of: separator) else { throw .parts(first == bytes.endIndex ? 1 : 2) }
+        let (id, secret) = (rest[..<second], rest[second...].dropFirst())
+        let more = secret.count { $0 == separator }
+        guard more == 0 else { throw .parts(3 + more) }
+        guard (4...32).contains(id.count), id.allSatisfy(Self.isIDByte) else { throw .id }
+        guard (32...128).contains(secret.count) else { throw .secretLength(secret.count) }
+        guard secret.allSatisfy(Self.isSecretByte) else { throw .secretCharacters }
         self.kind = kind
-        id = String(decoding: parts[1], as: UTF8.self)
-        secret = String(decoding: parts[2], as: UTF8.self)
+        self.id = String(decoding: id, as: UTF8.self)
+        self.secret = String(decoding: secret, as: UTF8.self)
     }
 
     package var text: String { "\(kind.rawValue)_\(id)_\(secret)" }
@@ -71,7 +83,12 @@ package struct APIKeyText: Sendable, CustomStringConvertible {
     }
 
     package var secretHash: SecretHash {
-        SecretHash(bytes: Array(SHA256.hash(data: Array(secret.utf8))))
+        var secret = secret
+        return secret.withUTF8 { bytes in
+            var hash = SHA256()
+            hash.update(bufferPointer: UnsafeRawBufferPointer(bytes))
+            return hash.finalize().withUnsafeBytes { SecretHash(bytes: Array($0)) }
+        }
     }
 
     private static func isIDByte(_ byte: UInt8) -> Bool {

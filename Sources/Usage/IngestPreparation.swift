@@ -131,7 +131,8 @@ struct IngestPreparation: Sendable {
         var sets: [PriceSets.Reference] = []
         var rates: Set<FXRateID> = []
         for group in prepared.groups {
-            for call in group.events.lazy.compactMap(\.cost.priced) {
+            for event in group.events {
+                guard let call = event.cost.priced else { continue }
                 if call.set.id == nil { sets.append(call.set) }
                 if let rate = call.conversion.rate?.id, !priceSets.isUsed(rate) { rates.insert(rate) }
             }

@@ -11,8 +11,7 @@ package struct RequestContext: Sendable {
     package let authenticationTook: Duration
     /// Where the call comes from, see `ClientAddresses`.
     package let clientAddress: IPAddress
-    /// Bears the request id.
-    package let logger: Logger
+    private let serviceLogger: Logger
     package let clock: Clock
     package let ids: IDSource
 
@@ -31,9 +30,16 @@ package struct RequestContext: Sendable {
         self.principal = principal
         self.authenticationTook = authenticationTook
         self.clientAddress = clientAddress
-        self.logger = logger
+        serviceLogger = logger
         self.clock = clock
         self.ids = ids
+    }
+
+    /// Bears the request id.
+    package var logger: Logger {
+        var logger = serviceLogger
+        logger[metadataKey: "request_id"] = .string(requestID)
+        return logger
     }
 
     /// Under which role a request reads: a tenant's own for a bound caller, so that row-level security stands behind

@@ -60,8 +60,6 @@ package struct RequestPipeline: Sendable {
             let principal = try await principal(of: request, for: operation, from: record.address)
             record.credentialID = principal.credentialID
             try operation.require(of: principal)
-            var logger = logger
-            logger[metadataKey: "request_id"] = .string(record.requestID)
             let context = RequestContext(
                 requestID: record.requestID,
                 operation: operation,
@@ -88,8 +86,8 @@ package struct RequestPipeline: Sendable {
         record.duration = ContinuousClock.now - start
         metrics.record(status: answer.status, duration: record.duration)
         record.log(to: logger)
-        answer.headers.append(HTTPField(name: .xRequestID, value: record.requestID))
         securityHeaders.add(to: &answer.headers)
+        answer.headers.append(HTTPField(name: .xRequestID, value: record.requestID))
         return (answer, record)
     }
 
@@ -161,12 +159,13 @@ package struct RequestPipeline: Sendable {
 
     static func credential(in headers: HTTPFields) throws(Problem) -> PresentedCredential {
         if let field = headers.value(of: .authorization) {
-            let bytes = field.utf8
-            let parts = bytes.split(separator: UInt8(ascii: " "), maxSplits: 1, omittingEmptySubsequences: true)
-            guard parts.count == 2, Substring(parts[0]).lowercased() == "bearer" else {
+            let trimmed = Substring(field).trimmingSpaces()
+            let end = trimmed.utf8.firstIndex(of: UInt8(ascii: " ")) ?? trimmed.endIndex
+            let (scheme, text) = (trimmed[..<end], trimmed[end...].trimmingSpaces())
+            guard scheme == "Bearer" || scheme.lowercased() == "bearer", !text.isEmpty else {
                 throw .unauthenticated("The Authorization field must be 'Bearer' and a key or token.")
             }
-            return .bearer(String(Substring(parts[1]).trimmingSpaces()))
+            return .bearer(String(text))
         }
         if let key = headers.value(of: .xAPIKey) {
             return .apiKey(key)

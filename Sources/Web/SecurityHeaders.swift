@@ -13,13 +13,21 @@ struct SecurityHeaders: Sendable {
         (.xContentTypeOptions, "nosniff"),
         (.xFrameOptions, "DENY"),
     ].map { HTTPField(name: $0, value: $1) }
+    private static let alone = HTTPFields(everywhere)
     private static let onPages: [HTTPField] = [
         (.crossOriginOpenerPolicy, "same-origin"),
         (.permissionsPolicy, "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
     ].map { HTTPField(name: $0, value: $1) }
 
     func add(to fields: inout HTTPFields) {
-        for field in Self.everywhere where !fields.contains(field.name) { fields.append(field) }
+        if Self.everywhere.contains(where: { fields.contains($0.name) }) {
+            for field in Self.everywhere where !fields.contains(field.name) { fields.append(field) }
+        } else {
+            // Nearly always: a copy, to which few are added.
+            let own = fields
+            fields = Self.alone
+            for field in own { fields.append(field) }
+        }
         if fields.value(of: .contentType)?.hasPrefix("text/html") == true {
             for field in Self.onPages where !fields.contains(field.name) { fields.append(field) }
         }

@@ -8,15 +8,15 @@ package final class Ticket<Value: Sendable>: Sendable {
     @usableFromInline
     let continuation = Mutex<CheckedContinuation<Value, any Error>?>(nil)
 
-    @inlinable
+    @inlinable @inline(__always)
     package init() {}
 
     /// Whether nobody waits any more.
-    @inlinable
+    @inlinable @inline(__always)
     package var isAbandoned: Bool { isDone.load(ordering: .acquiring) }
 
     /// - Parameter ask: asks for the value, and says why it can't.
-    @inlinable
+    @inlinable @inline(__always)
     package func wait(_ ask: () -> (any Error)?) async throws -> Value {
         try await withCheckedThrowingContinuation { waiting in
             continuation.withLock { $0 = waiting }
@@ -24,7 +24,7 @@ package final class Ticket<Value: Sendable>: Sendable {
         }
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     package func finish(_ result: Result<Value, any Error>) {
         guard !isDone.exchange(true, ordering: .acquiringAndReleasing) else { return }
         continuation.withLock { $0.take() }?.resume(with: result)

@@ -8,13 +8,25 @@ struct DecimalWriter {
         start = buffer.count
     }
 
-    /// The text that the body writes: at most 96 bytes.
+    static let textBytes = 96
+
+    /// The text that the body writes: at most `textBytes` bytes.
     static func text(_ body: (inout DecimalWriter) -> Void) -> String {
-        withUnsafeTemporaryAllocation(byteCount: 96, alignment: 1) { buffer in
+        withUnsafeTemporaryAllocation(byteCount: textBytes, alignment: 1) { buffer in
             var writer = DecimalWriter(buffer)
             body(&writer)
             return String(decoding: UnsafeRawBufferPointer(rebasing: buffer[writer.start...]), as: UTF8.self)
         }
+    }
+
+    /// Puts the text that the body writes at the start of a buffer of at least `textBytes` bytes.
+    /// - Returns: its length.
+    static func write(to buffer: UnsafeMutableRawBufferPointer, _ body: (inout DecimalWriter) -> Void) -> Int {
+        var writer = DecimalWriter(buffer)
+        body(&writer)
+        let text = UnsafeRawBufferPointer(rebasing: buffer[writer.start...])
+        buffer.copyMemory(from: text)
+        return text.count
     }
 
     private mutating func put(_ byte: UInt8) {

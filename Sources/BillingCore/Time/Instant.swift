@@ -60,27 +60,34 @@ extension Instant {
 extension Instant: CustomStringConvertible {
     /// RFC 3339 in UTC with six fractional digits: `2026-11-23T08:31:00.123000Z`.
     package var description: String {
+        String(unsafeUninitializedCapacity: Self.textBytes) { write(to: UnsafeMutableRawBufferPointer($0)) }
+    }
+
+    package static let textBytes = 27
+
+    /// Writes the bytes of `description` to the start of a buffer that has room for them.
+    /// - Returns: `textBytes`.
+    @discardableResult
+    package func write(to bytes: UnsafeMutableRawBufferPointer) -> Int {
         let seconds = microseconds.flooredQuotient(dividingBy: 1_000_000)
         let days = seconds.flooredQuotient(dividingBy: 86_400)
         let date = CivilDate(daysSince1970: days)
         let secondOfDay = seconds - days * 86_400
-        return String(unsafeUninitializedCapacity: 27) { bytes in
-            func put(_ value: Int64, digits: Int, at start: Int, then separator: UInt8) {
-                var value = value
-                for index in stride(from: start + digits - 1, through: start, by: -1) {
-                    bytes[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value % 10)
-                    value /= 10
-                }
-                bytes[start + digits] = separator
+        func put(_ value: Int64, digits: Int, at start: Int, then separator: UInt8) {
+            var value = value
+            for index in stride(from: start + digits - 1, through: start, by: -1) {
+                bytes[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value % 10)
+                value /= 10
             }
-            put(date.year, digits: 4, at: 0, then: UInt8(ascii: "-"))
-            put(date.month, digits: 2, at: 5, then: UInt8(ascii: "-"))
-            put(date.day, digits: 2, at: 8, then: UInt8(ascii: "T"))
-            put(secondOfDay / 3_600, digits: 2, at: 11, then: UInt8(ascii: ":"))
-            put(secondOfDay / 60 % 60, digits: 2, at: 14, then: UInt8(ascii: ":"))
-            put(secondOfDay % 60, digits: 2, at: 17, then: UInt8(ascii: "."))
-            put(microseconds - seconds * 1_000_000, digits: 6, at: 20, then: UInt8(ascii: "Z"))
-            return 27
+            bytes[start + digits] = separator
         }
+        put(date.year, digits: 4, at: 0, then: UInt8(ascii: "-"))
+        put(date.month, digits: 2, at: 5, then: UInt8(ascii: "-"))
+        put(date.day, digits: 2, at: 8, then: UInt8(ascii: "T"))
+        put(secondOfDay / 3_600, digits: 2, at: 11, then: UInt8(ascii: ":"))
+        put(secondOfDay / 60 % 60, digits: 2, at: 14, then: UInt8(ascii: ":"))
+        put(secondOfDay % 60, digits: 2, at: 17, then: UInt8(ascii: "."))
+        put(microseconds - seconds * 1_000_000, digits: 6, at: 20, then: UInt8(ascii: "Z"))
+        return Self.textBytes
     }
 }

@@ -86,13 +86,14 @@ package struct NewReservation: Sendable {
     /// 128 bits of SHA-256 over source and id.
     package let key: PostgresUUID
     package let call: ReservedCall
-    package let holds: [ReservationHold]
+    /// What it holds, as the column has it.
+    let holds: String
 
     package init(_ reservation: Reservation, key: PostgresUUID, call: ReservedCall, holds: [ReservationHold]) {
         self.reservation = reservation
         self.key = key
         self.call = call
-        self.holds = holds
+        self.holds = holds.json
     }
 }
 

@@ -45,7 +45,7 @@ package enum ReservationStore {
                 \(made.map(\.maximumOutputTokens))::bigint[], \(made.map(\.use.model))::text[],
                 \(made.map(\.use.feature))::text[], \(made.map(\.use.dataClass))::text[],
                 \(rows.map(\.call.text))::text[], \(rows.map(\.call.attribution.clientID))::text[],
-                \(rows.map(\.call.attribution.costCenter))::text[], \(rows.map(\.holds.json))::text[]
+                \(rows.map(\.call.attribution.costCenter))::text[], \(rows.map(\.holds))::text[]
             ) AS made (
                 tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
                 created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
@@ -285,7 +285,7 @@ extension ReservationStatus: PostgresConvertible {}
 
 extension [ReservationHold] {
     /// As the column `holds` has them.
-    fileprivate var json: String {
+    var json: String {
         var writer = JSONWriter(reserving: 128 * count + 2)
         writer.array { writer in
             for hold in self {

@@ -16,6 +16,7 @@
         let count = min(bytes.count, Int(Int32.max))
         self.bytes = UnsafeRawBufferPointer(rebasing: bytes[..<count])
         self.numberCharacters = numberCharacters
+        openKeys.reserveCapacity(16)
     }
 
     /// The kind of the next value, which starts at `position` afterwards.

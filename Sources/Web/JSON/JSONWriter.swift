@@ -68,17 +68,20 @@ package struct JSONWriter: ~Copyable {
 
     package mutating func member(_ name: StaticString, _ amount: FixedDecimal?) {
         self.name(name)
-        unescaped(amount?.description)
+        guard let amount else { return raw("null") }
+        decimal(amount)
     }
 
     package mutating func member(_ name: StaticString, _ time: Instant?) {
         self.name(name)
-        unescaped(time?.description)
+        guard let time else { return raw("null") }
+        instant(time)
     }
 
     package mutating func member(_ name: StaticString, _ id: (some UUIDIdentifier)?) {
         self.name(name)
-        unescaped(id?.rawValue.description)
+        guard let id else { return raw("null") }
+        string(id.rawValue.description)
     }
 
     package mutating func null(_ name: StaticString) {
@@ -98,36 +101,54 @@ package struct JSONWriter: ~Copyable {
 
     package mutating func element(_ amount: FixedDecimal) {
         separate()
-        unescaped(amount.description)
+        decimal(amount)
     }
 
     package mutating func element(_ time: Instant) {
         separate()
-        unescaped(time.description)
+        instant(time)
     }
 
     private mutating func number(_ number: Int64) {
         var text = String(number)
-        text.withUTF8 { put($0) }
+        text.withUTF8 { put(UnsafeRawBufferPointer($0)) }
+    }
+
+    private mutating func decimal(_ amount: FixedDecimal) {
+        reserve(FixedDecimal.textBytes + 2)
+        store(UInt8(ascii: "\""))
+        let room = storage[count..<(count + FixedDecimal.textBytes)]
+        count += amount.write(to: UnsafeMutableRawBufferPointer(rebasing: room))
+        store(UInt8(ascii: "\""))
+    }
+
+    private mutating func instant(_ time: Instant) {
+        reserve(Instant.textBytes + 2)
+        store(UInt8(ascii: "\""))
+        count += time.write(to: UnsafeMutableRawBufferPointer(rebasing: storage[count...]))
+        store(UInt8(ascii: "\""))
     }
 
     private mutating func string(_ text: String) {
         var text = text
         let isPlain = text.withUTF8 { bytes in
-            guard bytes.allSatisfy(JSONValue.isPlain) else { return false }
-            putQuoted(bytes)
+            for byte in bytes where !JSONValue.isPlain(byte) { return false }
+            putQuoted(UnsafeRawBufferPointer(bytes))
             return true
         }
         guard !isPlain else { return }
         var escaped: [UInt8] = []
         JSONValue.writeString(text, to: &escaped)
-        escaped.withUnsafeBufferPointer { put($0) }
+        escaped.withUnsafeBytes { put($0) }
     }
 
     private mutating func name(_ name: StaticString) {
+        reserve(name.utf8CodeUnitCount + 4)
         separate()
-        name.withUTF8Buffer { putQuoted($0) }
-        put(UInt8(ascii: ":"))
+        store(UInt8(ascii: "\""))
+        name.withUTF8Buffer { store(UnsafeRawBufferPointer($0)) }
+        store(UInt8(ascii: "\""))
+        store(UInt8(ascii: ":"))
     }
 
     private mutating func separate() {
@@ -143,30 +164,35 @@ package struct JSONWriter: ~Copyable {
         isFirst = false
     }
 
-    private mutating func unescaped(_ text: String?) {
-        guard var text else { return raw("null") }
-        text.withUTF8 { putQuoted($0) }
-    }
-
     private mutating func raw(_ text: StaticString) {
-        text.withUTF8Buffer { put($0) }
+        text.withUTF8Buffer { put(UnsafeRawBufferPointer($0)) }
     }
 
-    private mutating func putQuoted(_ bytes: UnsafeBufferPointer<UInt8>) {
-        put(UInt8(ascii: "\""))
-        put(bytes)
-        put(UInt8(ascii: "\""))
+    private mutating func putQuoted(_ bytes: UnsafeRawBufferPointer) {
+        reserve(bytes.count + 2)
+        store(UInt8(ascii: "\""))
+        store(bytes)
+        store(UInt8(ascii: "\""))
     }
 
     private mutating func put(_ byte: UInt8) {
         reserve(1)
+        store(byte)
+    }
+
+    private mutating func put(_ bytes: UnsafeRawBufferPointer) {
+        reserve(bytes.count)
+        store(bytes)
+    }
+
+    /// The room is reserved, as for the next.
+    private mutating func store(_ byte: UInt8) {
         storage[count] = byte
         count += 1
     }
 
-    private mutating func put(_ bytes: UnsafeBufferPointer<UInt8>) {
-        reserve(bytes.count)
-        storage[count...].copyBytes(from: bytes)
+    private mutating func store(_ bytes: UnsafeRawBufferPointer) {
+        UnsafeMutableRawBufferPointer(rebasing: storage[count...]).copyMemory(from: bytes)
         count += bytes.count
     }
 
