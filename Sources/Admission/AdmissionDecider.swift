@@ -35,28 +35,28 @@ struct AdmissionDecider: Sendable {
         }
     }
 
-    /// The decisions on calls: on all at once, and where a limit refuses one of them, on one after the other.
+    /// Admits calls that are likely to be admitted all at once, see `AdmissionFlush.admitAll`.
+    func admitAll(
+        _ requests: [AdmissionRequest],
+        isAbandoned: (Int) -> Bool,
+        in transaction: borrowing Transaction
+    ) throws -> [AdmissionOutcome] {
+        try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
+    }
+
+    /// The decisions on calls, one after the other.
     /// - Parameter isAbandoned: whether nobody waits for a decision any more.
     func decide(
         _ requests: [AdmissionRequest],
-        atOnce: Bool,
         isAbandoned: @Sendable (Int) -> Bool
     ) async throws -> [AdmissionOutcome] {
-        let flush = AdmissionFlush(requests: requests, policy: policy, now: clock.now())
-        if atOnce {
-            do {
-                return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                    try flush.admitAll(isAbandoned: isAbandoned, in: transaction)
-                }
-            } catch is NotAllAdmitted {
-                // They are looked at one by one.
-            } catch  where error.isOfData {
-                // Another transaction admits one of them, or their sum leaves the range of an amount: as well.
-            }
-        }
-        let outcomes = try await oneByOne(flush, isAbandoned)
+        let outcomes = try await oneByOne(flush(requests), isAbandoned)
         lately.note(outcomes, of: requests)
         return outcomes
+    }
+
+    private func flush(_ requests: [AdmissionRequest]) -> AdmissionFlush {
+        AdmissionFlush(requests: requests, policy: policy, now: clock.now())
     }
 
     private func oneByOne(

@@ -95,45 +95,98 @@ final class AdmissionLane: Sendable {
         ring.finish()
     }
 
+    /// Batches that are likely to be admitted are decided on each other's heels on the connection's thread, and those
+    /// that turn out otherwise one by one.
     private func decideAll() async {
-        while true {
-            let batch = state.withLock { state in
-                let count = min(state.queue.count, Self.flushedCalls)
-                defer { state.queue.removeFirst(count) }
-                return Array(state.queue.prefix(count))
-            }.filter { !$0.ticket.isAbandoned }
-            let isEmpty = state.withLock { $0.queue.isEmpty }
-            if batch.isEmpty {
-                if isEmpty { return }
-                continue
+        while hasWaiting {
+            let apart = ApartBatches()
+            do {
+                try await decider.pool.chain(.admission) { [self] in
+                    takeTogether(leaving: apart)
+                } _: { [decider] batch, transaction in
+                    try decider.admitAll(
+                        batch.map(\.request),
+                        isAbandoned: { batch[$0].ticket.isAbandoned },
+                        in: transaction
+                    )
+                } done: { batch, result in
+                    Self.finish(batch, result, leaving: apart)
+                }
+            } catch {
+                // There is no connection: one by one it is tried again for a while.
+                if let batch = take() { apart.add(batch) }
             }
-            let soon = ContinuousClock.now + Self.haste
-            var (together, apart): ([Waiting], [Waiting]) = ([], [])
-            for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
-                if isLikely, waiting.deadline > soon { together.append(waiting) } else { apart.append(waiting) }
-            }
-            await decide(together, atOnce: true)
-            await decide(apart, atOnce: false)
+            for batch in apart.all { await decide(batch) }
         }
     }
 
-    private func decide(_ batch: [Waiting], atOnce: Bool) async {
-        guard !batch.isEmpty else { return }
-        do {
-            let outcomes = try await decider.decide(batch.map(\.request), atOnce: atOnce) {
-                batch[$0].ticket.isAbandoned
+    private var hasWaiting: Bool { state.withLock { !$0.queue.isEmpty } }
+
+    /// Some of those that wait, in the order in which they came.
+    private func take() -> [Waiting]? {
+        while true {
+            let taken = state.withLock { state in
+                let count = min(state.queue.count, Self.flushedCalls)
+                defer { state.queue.removeFirst(count) }
+                return Array(state.queue.prefix(count))
             }
-            // Where nobody waits any more the reservation stays: whoever asks again under its id gets it, and otherwise
-            // it expires.
+            if taken.isEmpty { return nil }
+            let batch = taken.filter { !$0.ticket.isAbandoned }
+            if !batch.isEmpty { return batch }
+        }
+    }
+
+    /// The next batch that is likely to be admitted; nil where there is none, or others have to be decided first.
+    private func takeTogether(leaving others: ApartBatches) -> [Waiting]? {
+        guard others.isEmpty, let batch = take() else { return nil }
+        let soon = ContinuousClock.now + Self.haste
+        var (together, apart): ([Waiting], [Waiting]) = ([], [])
+        for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
+            if isLikely, waiting.deadline > soon { together.append(waiting) } else { apart.append(waiting) }
+        }
+        if !apart.isEmpty { others.add(apart) }
+        return together.isEmpty ? nil : together
+    }
+
+    /// Where nobody waits any more a reservation stays: whoever asks again under its id gets it, and otherwise it
+    /// expires.
+    private static func finish(
+        _ batch: [Waiting],
+        _ result: Result<[AdmissionOutcome], any Error>,
+        leaving apart: ApartBatches
+    ) {
+        switch result {
+        case .success(let outcomes):
+            for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
+        case .failure(let error) where error is NotAllAdmitted || error is PostgresError || error.isOfData:
+            apart.add(batch)
+        case .failure(let error):
+            for waiting in batch { waiting.ticket.finish(.failure(error)) }
+        }
+    }
+
+    private func decide(_ batch: [Waiting]) async {
+        do {
+            let outcomes = try await decider.decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
             for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
         } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
-            await decide(Array(batch[..<middle]), atOnce: atOnce)
-            await decide(Array(batch[middle...]), atOnce: atOnce)
+            await decide(Array(batch[..<middle]))
+            await decide(Array(batch[middle...]))
         } catch {
             for waiting in batch { waiting.ticket.finish(.failure(error)) }
         }
+    }
+
+    /// What is to be decided one by one.
+    private final class ApartBatches: Sendable {
+        private let batches = Mutex<[[Waiting]]>([])
+
+        var all: [[Waiting]] { batches.withLock { $0 } }
+        var isEmpty: Bool { batches.withLock(\.isEmpty) }
+
+        func add(_ batch: [Waiting]) { batches.withLock { $0.append(batch) } }
     }
 }
 

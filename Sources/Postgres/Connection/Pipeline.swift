@@ -1,7 +1,8 @@
 import CLibPQ
 import Glibc
 
-/// libpq's pipeline mode: messages are put together, sent with one Sync, and answered in order.
+/// libpq's pipeline mode: messages are put together, sent with one Sync, and answered in order. More may be sent before
+/// the answers to the last Sync were read.
 ///
 /// Writing never blocks: while the socket is full, what the server answers is read, so that two full buffers can't wait
 /// for each other. Used on its connection's thread only.
@@ -43,7 +44,9 @@ final class Pipeline {
     let session: Session
     private(set) var statements: StatementCache
     private var expected: [Expected] = []
-    private var isBroken = false
+    /// What was sent with each Sync whose answers were not read yet.
+    private var rounds: [[Expected]] = []
+    private(set) var isBroken = false
     private let statementTimeoutMilliseconds: Int
     private static let graceMilliseconds = 5_000
 
@@ -125,6 +128,15 @@ extension Pipeline {
         return name
     }
 
+    /// Ends a round: whatever fails in it does not concern the next. What the socket does not take at once is sent when
+    /// its answers are read.
+    func sync() {
+        rounds.append(expected)
+        expected.removeAll(keepingCapacity: true)
+        guard !isBroken else { return }
+        noteSent(PQpipelineSync(session.handle))
+    }
+
     private func noteSent(_ code: Int32) {
         if code != 1 {
             isBroken = true
@@ -160,14 +172,19 @@ extension Pipeline {
 // MARK: - Receiving
 
 extension Pipeline {
-    /// Sends the Sync and reads every answer up to its own. Throws when the connection is lost before that, except that
-    /// a failed statement, which decides the outcome, is reported as such.
+    /// Sends the Sync and reads the answers.
     func finish() throws(PostgresError) -> Replies {
-        let items = expected
-        expected.removeAll(keepingCapacity: true)
+        sync()
+        return try receiveRound()
+    }
+
+    /// Reads every answer to the oldest round that was sent. Throws when the connection is lost before its end, except
+    /// that a failed statement, which decides the outcome, is reported as such.
+    func receiveRound() throws(PostgresError) -> Replies {
+        let items = rounds.removeFirst()
         var replies = Replies()
         do throws(PostgresError) {
-            guard !isBroken, PQpipelineSync(session.handle) == 1 else { throw lost() }
+            guard !isBroken else { throw lost() }
             let patience = patienceMilliseconds
             try flush(patience)
             for item in items {

@@ -39,6 +39,24 @@ package actor PostgresConnection {
         }
     }
 
+    /// Runs transactions on each other's heels: while a COMMIT is on its way, the next one's first statements are sent.
+    ///
+    /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. Ends when there is
+    /// no more work and the last COMMIT was answered, or the connection is lost.
+    /// - Parameters:
+    ///   - next: takes the next piece of work.
+    ///   - body: does it in a transaction, as in `transaction`.
+    ///   - done: told of each piece, once: what its body gave, after COMMIT; or what failed, after ROLLBACK or with
+    ///     `outcomeUnknown`.
+    /// - Throws: `PostgresError` when it can't connect; then no work was taken.
+    package nonisolated func chain<Work: Sendable, R: Sendable>(
+        next: @Sendable () -> Work?,
+        _ body: @Sendable (Work, borrowing Transaction) throws -> R,
+        done: @escaping @Sendable (Work, Result<R, any Error>) -> Void
+    ) async throws(PostgresError) {
+        try await performChain(next, body, done)
+    }
+
     /// Runs one statement in a transaction of its own, in one round trip, and passes its result on.
     package nonisolated func query<R: Sendable>(
         as scope: PostgresScope = .service,
@@ -79,6 +97,31 @@ package actor PostgresConnection {
         } catch {
             leave(wire)
             throw error
+        }
+    }
+
+    private func performChain<Work: Sendable, R: Sendable>(
+        _ next: @Sendable () -> Work?,
+        _ body: @Sendable (Work, borrowing Transaction) throws -> R,
+        _ done: @escaping @Sendable (Work, Result<R, any Error>) -> Void
+    ) throws(PostgresError) {
+        let wire = try readyWire()
+        while true {
+            guard let work = next() else {
+                guard wire.isCommitting else { return }
+                // More may have come in the meantime.
+                wire.awaitCommit()
+                continue
+            }
+            wire.begin(.service, ticket: CancelTicket())
+            do {
+                let result = try body(work, Transaction(wire: wire))
+                try wire.commitLater { outcome in done(work, outcome.map { result }.mapError { $0 }) }
+            } catch {
+                leave(wire)
+                done(work, .failure(error))
+            }
+            guard !wire.isBroken else { return leave(wire) }
         }
     }
 

@@ -33,6 +33,8 @@ final class Wire {
     private var phase = Phase.idle
     private var isTenantScoped = false
     private var ticket = CancelTicket()
+    /// Who is told of the COMMIT that was sent and not answered yet.
+    private var committing: ((Result<Void, PostgresError>) -> Void)?
     private let discardsOldPlans: Bool
     private var plannedAt = ContinuousClock.now
 
@@ -132,10 +134,55 @@ final class Wire {
         }
     }
 
+    /// Whether nothing can be sent or read any more.
+    var isBroken: Bool { pipeline.isBroken }
+
+    /// Whether a COMMIT was sent whose answer was not read yet.
+    var isCommitting: Bool { committing != nil }
+
+    /// Sends what is enqueued and COMMIT, without awaiting its answer: the next transaction may begin. `done` is told of
+    /// the outcome when the next answers are read, or by `awaitCommit`.
+    /// - Throws: like `commit`; then `done` is not told.
+    func commitLater(_ done: @escaping (Result<Void, PostgresError>) -> Void) throws(PostgresError) {
+        switch phase {
+        case .failed(let error):
+            throw error
+        case .idle,
+            .requested where outbox.isEmpty:
+            phase = .idle
+            runAfterwards()
+            done(.success(()))
+        case .requested, .open:
+            try send([], ending: .commit)
+            pipeline.sync()
+            let actions = afterwards
+            committing = { outcome in
+                if case .success = outcome { actions.forEach { $0() } }
+                done(outcome)
+            }
+            phase = .idle
+        }
+    }
+
+    /// Reads the answer to the COMMIT that was sent last, if it was not read yet.
+    func awaitCommit() {
+        guard let done = committing else { return }
+        committing = nil
+        do throws(PostgresError) {
+            let replies = try pipeline.receiveRound()
+            if let failure = replies.failure { throw failure }
+            try Self.checkCommitted(replies)
+            done(.success(()))
+        } catch {
+            done(.failure(error.kind == .connection ? error.with(outcomeUnknown: true) : error))
+        }
+    }
+
     /// Leaves the connection without a transaction, whatever happened; if that fails, the connection is unusable.
     func abandon() {
         outbox.removeAll(keepingCapacity: true)
         phase = .idle
+        awaitCommit()
         guard pipeline.isUsable, !pipeline.isOutsideTransaction else { return }
         do {
             pipeline.sendControl(.rollback)
@@ -149,18 +196,24 @@ final class Wire {
     }
 
     private func exchange(_ statements: [SQL], ending: Ending) throws(PostgresError) -> [PostgresResult] {
-        let enqueued = outbox
-        outbox.removeAll(keepingCapacity: true)
-        for statement in enqueued + statements where statement.parameters.entries.count > Int(UInt16.max) {
-            throw fail(PostgresError(.server, "more than 65,535 parameters", statement: statement.text))
-        }
         do throws(PostgresError) {
             try cancellation.enter(ticket)
         } catch {
             throw fail(error)
         }
         defer { cancellation.leave() }
+        try send(statements, ending: ending)
+        pipeline.sync()
+        awaitCommit()
+        return try receive(ending)
+    }
 
+    private func send(_ statements: [SQL], ending: Ending) throws(PostgresError) {
+        let enqueued = outbox
+        outbox.removeAll(keepingCapacity: true)
+        for statement in enqueued + statements where statement.parameters.entries.count > Int(UInt16.max) {
+            throw fail(PostgresError(.server, "more than 65,535 parameters", statement: statement.text))
+        }
         if case .requested(let scope) = phase {
             pipeline.sendControl(.begin)
             if case .tenant(let identifier) = scope {
@@ -179,7 +232,6 @@ final class Wire {
         if ending == .commit {
             pipeline.sendControl(.commit)
         }
-        return try receive(ending)
     }
 
     private func discardOldPlans() {
@@ -191,7 +243,7 @@ final class Wire {
     private func receive(_ ending: Ending) throws(PostgresError) -> [PostgresResult] {
         let replies: Pipeline.Replies
         do throws(PostgresError) {
-            replies = try pipeline.finish()
+            replies = try pipeline.receiveRound()
         } catch {
             // Until COMMIT's own result has come, or the Sync's, nobody knows.
             throw fail(ending == .open ? error : error.with(outcomeUnknown: true))
@@ -208,17 +260,23 @@ final class Wire {
                 )
             }
         case .commit:
-            // COMMIT of a failed transaction succeeds, and says ROLLBACK.
-            guard replies.commitTag == "COMMIT" else {
-                throw fail(
-                    PostgresError(.server, "the transaction was rolled back", sqlState: .inFailedTransaction)
-                )
+            do throws(PostgresError) {
+                try Self.checkCommitted(replies)
+            } catch {
+                throw fail(error)
             }
             phase = .idle
         case .autocommit:
             break
         }
         return replies.results
+    }
+
+    /// COMMIT of a failed transaction succeeds, and says ROLLBACK.
+    private static func checkCommitted(_ replies: Pipeline.Replies) throws(PostgresError) {
+        guard replies.commitTag == "COMMIT" else {
+            throw PostgresError(.server, "the transaction was rolled back", sqlState: .inFailedTransaction)
+        }
     }
 
     private func fail(_ error: PostgresError) -> PostgresError {

@@ -25,7 +25,7 @@ package final class PostgresPool: Service, Sendable {
             if let timeout = limits.statementTimeoutMilliseconds {
                 own.statementTimeoutMilliseconds = timeout
             }
-            own.plansForKeyLookups = lane == .ingest
+            own.plansForKeyLookups = lane == .ingest || lane == .admission
             own.applicationName += " \(lane.rawValue)"
             let settings = own
             return Lane(lane, limits: limits) { () throws(PostgresError) in
@@ -53,6 +53,18 @@ package final class PostgresPool: Service, Sendable {
         try await retrying(retries) {
             try await lease(lane) { try await $0.transaction(as: scope, body) }
         }
+    }
+
+    /// Runs transactions on each other's heels on one connection of the lane, see `PostgresConnection.chain`. Nothing is
+    /// tried again.
+    /// - Throws: `PostgresError` when there is no connection; then no work was taken.
+    package func chain<Work: Sendable, R: Sendable>(
+        _ lane: PostgresLane,
+        next: @Sendable () -> Work?,
+        _ body: @Sendable (Work, borrowing Transaction) throws -> R,
+        done: @escaping @Sendable (Work, Result<R, any Error>) -> Void
+    ) async throws {
+        try await lease(lane) { try await $0.chain(next: next, body, done: done) }
     }
 
     /// Runs one statement in a transaction of its own, in one round trip whatever the scope, and decodes its rows.
