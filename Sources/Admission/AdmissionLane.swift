@@ -18,6 +18,8 @@ final class AdmissionLane: Sendable {
         var queue: Deque<Waiting> = []
         /// Those who may still wait, in the order of their deadlines.
         var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
+        /// Batches to be decided one by one.
+        var apart: [[Waiting]] = []
         var isClosed = false
     }
 
@@ -99,24 +101,24 @@ final class AdmissionLane: Sendable {
     /// that turn out otherwise one by one.
     private func decideAll() async {
         while hasWaiting {
-            let apart = ApartBatches()
             do {
-                try await decider.pool.chain(.admission) { [self] in
-                    takeTogether(leaving: apart)
+                let failed = try await decider.pool.chain(.admission) { [self] in
+                    takeTogether()
                 } _: { [decider] batch, transaction in
                     try decider.admitAll(
                         batch.map(\.request),
                         isAbandoned: { batch[$0].ticket.isAbandoned },
                         in: transaction
                     )
-                } done: { batch, result in
-                    Self.finish(batch, result, leaving: apart)
+                } done: { batch, outcomes in
+                    Self.finish(batch, outcomes)
                 }
+                failed.forEach(leave)
             } catch {
                 // There is no connection: one by one it is tried again for a while.
-                if let batch = take() { apart.add(batch) }
+                if let batch = take() { setApart(batch) }
             }
-            for batch in apart.all { await decide(batch) }
+            for batch in takeApart() { await decide(batch) }
         }
     }
 
@@ -137,56 +139,57 @@ final class AdmissionLane: Sendable {
     }
 
     /// The next batch that is likely to be admitted; nil where there is none, or others have to be decided first.
-    private func takeTogether(leaving others: ApartBatches) -> [Waiting]? {
-        guard others.isEmpty, let batch = take() else { return nil }
+    private func takeTogether() -> [Waiting]? {
+        guard state.withLock(\.apart.isEmpty), let batch = take() else { return nil }
         let soon = ContinuousClock.now + Self.haste
         var (together, apart): ([Waiting], [Waiting]) = ([], [])
         for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
             if isLikely, waiting.deadline > soon { together.append(waiting) } else { apart.append(waiting) }
         }
-        if !apart.isEmpty { others.add(apart) }
+        if !apart.isEmpty { setApart(apart) }
         return together.isEmpty ? nil : together
+    }
+
+    private func setApart(_ batch: [Waiting]) { state.withLock { $0.apart.append(batch) } }
+
+    private func takeApart() -> [[Waiting]] {
+        state.withLock { state in
+            defer { state.apart = [] }
+            return state.apart
+        }
     }
 
     /// Where nobody waits any more a reservation stays: whoever asks again under its id gets it, and otherwise it
     /// expires.
-    private static func finish(
-        _ batch: [Waiting],
-        _ result: Result<[AdmissionOutcome], any Error>,
-        leaving apart: ApartBatches
-    ) {
-        switch result {
-        case .success(let outcomes):
-            for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
-        case .failure(let error) where error is NotAllAdmitted || error is PostgresError || error.isOfData:
-            apart.add(batch)
-        case .failure(let error):
-            for waiting in batch { waiting.ticket.finish(.failure(error)) }
+    private static func finish(_ batch: [Waiting], _ outcomes: [AdmissionOutcome]) {
+        for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
+    }
+
+    private static func finish(_ batch: [Waiting], _ error: any Error) {
+        for waiting in batch { waiting.ticket.finish(.failure(error)) }
+    }
+
+    /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
+    private func leave(_ batch: [Waiting], _ error: any Error) {
+        if error is NotAllAdmitted || error is PostgresError || error.isOfData {
+            setApart(batch)
+        } else {
+            Self.finish(batch, error)
         }
     }
 
     private func decide(_ batch: [Waiting]) async {
         do {
             let outcomes = try await decider.decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
-            for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
+            Self.finish(batch, outcomes)
         } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
             await decide(Array(batch[..<middle]))
             await decide(Array(batch[middle...]))
         } catch {
-            for waiting in batch { waiting.ticket.finish(.failure(error)) }
+            Self.finish(batch, error)
         }
-    }
-
-    /// What is to be decided one by one.
-    private final class ApartBatches: Sendable {
-        private let batches = Mutex<[[Waiting]]>([])
-
-        var all: [[Waiting]] { batches.withLock { $0 } }
-        var isEmpty: Bool { batches.withLock(\.isEmpty) }
-
-        func add(_ batch: [Waiting]) { batches.withLock { $0.append(batch) } }
     }
 }
 

@@ -27,6 +27,8 @@ final class IngestLane: Sendable {
         var queue: Deque<Waiting> = []
         var queuedEvents = 0
         var queuedBytes = 0
+        /// Requests that are to be stored by themselves.
+        var apart: [[Waiting]] = []
         var isClosed = false
     }
 
@@ -88,11 +90,61 @@ final class IngestLane: Sendable {
         await flushAll()
     }
 
+    /// Stores what waits, one flush on the heels of the other on the connection's thread. What fails there is tried
+    /// again by itself.
     private func flushAll() async {
-        while true {
-            let batch = take()
-            if batch.isEmpty { return }
-            await flush(batch)
+        while waitingCount > 0 {
+            do {
+                let failed = try await preparation.pool.chain(.ingest) { [self] in
+                    takeFlush()
+                } _: { taken, transaction in
+                    try taken.flush.run(in: transaction)
+                } done: { [metrics] taken, notices in
+                    metrics.flushed(taken.flush)
+                    Self.finish(taken.batch, notices)
+                }
+                for (taken, _) in failed { await flush(taken.batch) }
+            } catch {
+                // There is no connection: for a while it is tried again.
+                await flush(take())
+            }
+            for batch in takeApart() { await flush(batch) }
+        }
+    }
+
+    /// The next flush; nil where nothing waits, or something was prepared with different catalogues and has to be
+    /// stored first.
+    private func takeFlush() -> (batch: [Waiting], flush: IngestFlush)? {
+        guard state.withLock(\.apart.isEmpty) else { return nil }
+        let batch = take()
+        guard !batch.isEmpty else { return nil }
+        do {
+            return (batch, try merged(batch.map(\.submission)))
+        } catch {
+            state.withLock { $0.apart.append(batch) }
+            return nil
+        }
+    }
+
+    private func takeApart() -> [[Waiting]] {
+        state.withLock { state in
+            defer { state.apart = [] }
+            return state.apart
+        }
+    }
+
+    private func merged(_ submissions: [Submission]) throws(StaleCatalog) -> IngestFlush {
+        try IngestFlush(
+            merging: submissions.map(\.prepared),
+            limits: preparation.limits,
+            at: preparation.clock.now()
+        )
+    }
+
+    private static func finish(_ batch: [Waiting], _ notices: [EventNotice]) {
+        let byRequest = Dictionary(grouping: notices, by: \.submission)
+        for (position, waiting) in batch.enumerated() {
+            waiting.answer.resume(returning: .success(byRequest[position] ?? []))
         }
     }
 
@@ -125,10 +177,7 @@ final class IngestLane: Sendable {
 
     private func flush(_ batch: [Waiting]) async {
         do {
-            let notices = try await store(batch.map(\.submission))
-            for (position, waiting) in batch.enumerated() {
-                waiting.answer.resume(returning: .success(notices[position] ?? []))
-            }
+            Self.finish(batch, try await store(batch.map(\.submission)))
         } catch  where batch.count > 1 && error.isDataError {
             // One request's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
@@ -143,16 +192,12 @@ final class IngestLane: Sendable {
     }
 
     /// Stores submissions in one transaction, preparing them again as long as the catalogue moves on.
-    private func store(_ submissions: [Submission]) async throws -> [Int: [EventNotice]] {
+    private func store(_ submissions: [Submission]) async throws -> [EventNotice] {
         var submissions = submissions
         var attempts = 0
         while true {
             do {
-                let flush = try IngestFlush(
-                    merging: submissions.map(\.prepared),
-                    limits: preparation.limits,
-                    at: preparation.clock.now()
-                )
+                let flush = try merged(submissions)
                 let notices = try await preparation.pool.transaction(
                     .ingest,
                     retries: .idempotent(attempts: 3)
@@ -160,7 +205,7 @@ final class IngestLane: Sendable {
                     try flush.run(in: transaction)
                 }
                 metrics.flushed(flush)
-                return Dictionary(grouping: notices, by: \.submission)
+                return notices
             } catch let stale as StaleCatalog {
                 attempts += 1
                 guard attempts < limits.preparationAttempts else { throw IngestRefusal.catalogBusy }

@@ -46,7 +46,7 @@ final class Pipeline {
     private var expected: [Expected] = []
     /// What was sent with each Sync whose answers were not read yet.
     private var rounds: [[Expected]] = []
-    private(set) var isBroken = false
+    private var isBroken = false
     private let statementTimeoutMilliseconds: Int
     private static let graceMilliseconds = 5_000
 

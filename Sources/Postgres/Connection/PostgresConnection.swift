@@ -41,19 +41,19 @@ package actor PostgresConnection {
 
     /// Runs transactions on each other's heels: while a COMMIT is on its way, the next one's first statements are sent.
     ///
-    /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. Ends when there is
-    /// no more work and the last COMMIT was answered, or the connection is lost.
+    /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. It ends when there
+    /// is no more work, or something failed, and the last COMMIT was answered.
     /// - Parameters:
     ///   - next: takes the next piece of work.
     ///   - body: does it in a transaction, as in `transaction`.
-    ///   - done: told of each piece, once: what its body gave, after COMMIT; or what failed, after ROLLBACK or with
-    ///     `outcomeUnknown`.
+    ///   - done: told of each piece that is committed.
+    /// - Returns: the pieces that are not: what was taken is either told of or returned.
     /// - Throws: `PostgresError` when it can't connect; then no work was taken.
     package nonisolated func chain<Work: Sendable, R: Sendable>(
         next: @Sendable () -> Work?,
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
-        done: @escaping @Sendable (Work, Result<R, any Error>) -> Void
-    ) async throws(PostgresError) {
+        done: @escaping @Sendable (Work, R) -> Void
+    ) async throws(PostgresError) -> [(work: Work, error: any Error)] {
         try await performChain(next, body, done)
     }
 
@@ -103,12 +103,13 @@ package actor PostgresConnection {
     private func performChain<Work: Sendable, R: Sendable>(
         _ next: @Sendable () -> Work?,
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
-        _ done: @escaping @Sendable (Work, Result<R, any Error>) -> Void
-    ) throws(PostgresError) {
+        _ done: @escaping @Sendable (Work, R) -> Void
+    ) throws(PostgresError) -> [(work: Work, error: any Error)] {
         let wire = try readyWire()
+        var failures: [(work: Work, error: any Error)] = []
         while true {
-            guard let work = next() else {
-                guard wire.isCommitting else { return }
+            guard failures.isEmpty, let work = next() else {
+                guard wire.isCommitting else { break }
                 // More may have come in the meantime.
                 wire.awaitCommit()
                 continue
@@ -116,13 +117,19 @@ package actor PostgresConnection {
             wire.begin(.service, ticket: CancelTicket())
             do {
                 let result = try body(work, Transaction(wire: wire))
-                try wire.commitLater { outcome in done(work, outcome.map { result }.mapError { $0 }) }
+                try wire.commitLater { outcome in
+                    switch outcome {
+                    case .success: done(work, result)
+                    case .failure(let error): failures.append((work, error))
+                    }
+                }
             } catch {
                 leave(wire)
-                done(work, .failure(error))
+                failures.append((work, error))
             }
-            guard !wire.isBroken else { return leave(wire) }
         }
+        if !wire.isUsable { disconnect() }
+        return failures
     }
 
     private func perform<R: Sendable>(

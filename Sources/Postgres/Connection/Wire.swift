@@ -134,9 +134,6 @@ final class Wire {
         }
     }
 
-    /// Whether nothing can be sent or read any more.
-    var isBroken: Bool { pipeline.isBroken }
-
     /// Whether a COMMIT was sent whose answer was not read yet.
     var isCommitting: Bool { committing != nil }
 

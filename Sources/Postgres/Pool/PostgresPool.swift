@@ -57,13 +57,14 @@ package final class PostgresPool: Service, Sendable {
 
     /// Runs transactions on each other's heels on one connection of the lane, see `PostgresConnection.chain`. Nothing is
     /// tried again.
+    /// - Returns: the pieces of work that failed.
     /// - Throws: `PostgresError` when there is no connection; then no work was taken.
     package func chain<Work: Sendable, R: Sendable>(
         _ lane: PostgresLane,
         next: @Sendable () -> Work?,
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
-        done: @escaping @Sendable (Work, Result<R, any Error>) -> Void
-    ) async throws {
+        done: @escaping @Sendable (Work, R) -> Void
+    ) async throws -> [(work: Work, error: any Error)] {
         try await lease(lane) { try await $0.chain(next: next, body, done: done) }
     }
 
