@@ -21,7 +21,7 @@ package struct Operation: Sendable {
     /// A busy operation: its successes are in the metrics, and in the log at level debug.
     package let isQuiet: Bool
     /// A small call computes for microseconds and never blocks: it is answered on the thread of its connection, see
-    /// ADR 0026.
+    /// ADR 0027.
     package let isBrief: Bool
     /// It changes nothing and may take long: it is cancelled when its client has gone. Its connection serves nothing
     /// else afterwards.

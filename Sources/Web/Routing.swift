@@ -54,11 +54,13 @@ struct PlainRoutes {
 
     func endpoint(of path: String, _ method: HTTPRequest.Method) -> Endpoint? { endpoints[path]?[method] }
 
-    /// The operation that a call is of, where it is brief and the call small (ADR 0027), and not its connection's last.
+    /// The operation that a call is of, where it is brief and the call small (ADR 0027). The last of a connection is
+    /// none.
     func endpoint(ofBrief head: HTTPRequest) -> Endpoint? {
         guard let endpoint = endpoints[String((head.path ?? "").pathPart)]?[head.method],
             endpoint.route.operation.isBrief, !head.headerFields.contains(.transferEncoding),
-            head.headerFields.value(of: .connection) != "close", head.headerFields.announcedBytes ?? 0 <= Self.smallBodyBytes
+            head.headerFields.value(of: .connection) != "close",
+            head.headerFields.announcedBytes ?? 0 <= Self.smallBodyBytes
         else { return nil }
         return endpoint
     }

@@ -35,6 +35,11 @@ package final class RawConnection {
         }
     }
 
+    /// Says that nothing more will be sent; answers can still come.
+    package func endSending() {
+        shutdown(descriptor, Int32(SHUT_WR))
+    }
+
     /// What arrives until the text contains `end`, the other side closes, or the time is up.
     package func receive(until end: String? = nil) -> String {
         let (text, isClosed) = Self.receive(descriptor, until: end)

@@ -67,6 +67,7 @@ import Web
             let slow = try await client.post("/api/v1/slow", "{}")
             #expect(slow.text == "elsewhere")
             #expect(try await client.post("/api/v1/brief", "{}").text == "there")
+            #expect(try await client.post("/api/v1/brief?a=b", "{}").text == "there")
             #expect(try await client.post("/api/v1/brief", large).text == "elsewhere")
             #expect(try await client.get("/api/v1/export").text == "elsewhere")
         }

@@ -39,7 +39,7 @@ package actor PostgresConnection {
         }
     }
 
-    /// Runs transactions on each other's heels: while a COMMIT is on its way, the next one's first statements are sent.
+    /// Runs transactions on each other's heels: while COMMIT is on its way, the next one's first statements are sent.
     ///
     /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. It ends when there
     /// is no more work, or something failed, and the last COMMIT was answered.
@@ -47,7 +47,8 @@ package actor PostgresConnection {
     ///   - next: takes the next piece of work.
     ///   - body: does it in a transaction, as in `transaction`.
     ///   - done: told of each piece that is committed.
-    /// - Returns: the pieces that are not: what was taken is either told of or returned.
+    /// - Returns: the pieces that are not: what was taken is either told of or returned. What was begun behind a piece
+    ///   that fails may fail with it.
     /// - Throws: `PostgresError` when it can't connect; then no work was taken.
     package nonisolated func chain<Work: Sendable, R: Sendable>(
         next: @Sendable () -> Work?,

@@ -137,8 +137,8 @@ final class Wire {
     /// Whether a COMMIT was sent whose answer was not read yet.
     var isCommitting: Bool { committing != nil }
 
-    /// Sends what is enqueued and COMMIT, without awaiting its answer: the next transaction may begin. `done` is told of
-    /// the outcome when the next answers are read, or by `awaitCommit`.
+    /// Sends what is enqueued and COMMIT, without awaiting its answer: the next transaction may begin. `done` is told
+    /// of the outcome when the next answers are read, or by `awaitCommit`.
     /// - Throws: like `commit`; then `done` is not told.
     func commitLater(_ done: @escaping (Result<Void, PostgresError>) -> Void) throws(PostgresError) {
         switch phase {
@@ -152,6 +152,7 @@ final class Wire {
         case .requested, .open:
             try send([], ending: .commit)
             pipeline.sync()
+            awaitCommit()
             let actions = afterwards
             committing = { outcome in
                 if case .success = outcome { actions.forEach { $0() } }

@@ -55,8 +55,8 @@ package final class PostgresPool: Service, Sendable {
         }
     }
 
-    /// Runs transactions on each other's heels on one connection of the lane, see `PostgresConnection.chain`. Nothing is
-    /// tried again.
+    /// Runs transactions on each other's heels on one connection of the lane, see `PostgresConnection.chain`. Nothing
+    /// is tried again.
     /// - Returns: the pieces of work that failed.
     /// - Throws: `PostgresError` when there is no connection; then no work was taken.
     package func chain<Work: Sendable, R: Sendable>(

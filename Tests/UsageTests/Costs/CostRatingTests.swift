@@ -218,7 +218,7 @@ import Web
                             .call("u\(number)", model: "x", output: 1)
                         )
                     }
-                    #expect(fixture.ingestLeases - before == 20)
+                    #expect(fixture.ingestLeases - before <= 20)
                 }
             }
             #expect(try await server.unpriced() == ["price x 21"])

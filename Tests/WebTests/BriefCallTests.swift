@@ -1,0 +1,193 @@
+import NIOCore
+import TestSupport
+import Testing
+import Web
+
+/// Small calls of brief operations are answered by another handler than everything else: on one connection both must
+/// look like one server.
+@Suite struct BriefCallTests {
+    private static func call(_ path: String, _ body: String, _ fields: String = "") -> String {
+        "POST /api/v1\(path) HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\n\(fields)"
+            + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+    }
+
+    private func run(
+        readTimeoutSeconds: Int = 30,
+        mayAnswer: Gate = Gate(),
+        arrived: Gate = Gate(),
+        _ body: (WebHarness) async throws -> Void
+    ) async throws {
+        try await WebHarness.run(readTimeoutSeconds: readTimeoutSeconds) { operations in
+            operations.post("/brief", "brief", scope: .tenantsWrite, isBrief: true) { request, _ in
+                .text("brief " + String(buffer: request.body) + request.queryString + ";")
+            }
+            operations.get("/look", "look", scope: .tenantsRead, isBrief: true) { _, _ in .text("looked;") }
+            operations.post("/other", "other", scope: .tenantsWrite) { request, _ in
+                .text("other " + String(buffer: request.body) + ";")
+            }
+            operations.post("/waiting", "waiting", scope: .tenantsWrite, isBrief: true) { request, _ in
+                arrived.open()
+                await mayAnswer.wait()
+                return .text("waited " + String(buffer: request.body) + ";")
+            }
+        } _: { harness in
+            try await body(harness)
+        }
+    }
+
+    /// The bodies of answers, each of which ends with a semicolon.
+    private func bodies(_ answers: String) -> [String] {
+        answers.split(separator: "\r\n").filter { $0.contains(";") && !$0.contains(": ") }
+            .flatMap { $0.split(separator: ";") }.filter { !$0.hasPrefix("HTTP/") }.map(String.init)
+    }
+
+    @Test func answersLeaveInTheOrderOfTheirRequestsWhoeverMakesThem() async throws {
+        let (mayAnswer, arrived) = (Gate(), Gate())
+        try await run(mayAnswer: mayAnswer, arrived: arrived) { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(
+                Self.call("/brief", "1") + Self.call("/other", "2") + Self.call("/brief?x", "3")
+                    + Self.call("/waiting", "4") + Self.call("/other", "5") + Self.call("/brief", "6")
+            )
+            await arrived.wait()
+            try connection.send(Self.call("/brief", "7", "Connection: close\r\n"))
+            mayAnswer.open()
+            let answers = await connection.answer()
+            #expect(
+                bodies(answers) == ["brief 1", "other 2", "brief 3x", "waited 4", "other 5", "brief 6", "brief 7"]
+            )
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func aBodyThatComesInPiecesIsTakenTogether() async throws {
+        try await run { harness in
+            let connection = try RawConnection(port: harness.port)
+            let call = Self.call("/brief", "12345678")
+            for piece in [call.dropLast(5), call.suffix(5).prefix(2), call.suffix(3)] {
+                try connection.send(String(piece))
+                try await Task.sleep(for: .milliseconds(30))
+            }
+            #expect(bodies(await connection.answer(until: ";")) == ["brief 12345678"])
+            try connection.send(Self.call("/brief", ""))
+            #expect(bodies(await connection.answer(until: ";")) == ["brief "])
+        }
+    }
+
+    @Test func aBodyThatDribblesInIsGivenUpAndTheConnectionEnds() async throws {
+        try await run(readTimeoutSeconds: 1) { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(String(Self.call("/brief", "12345678").dropLast(2)))
+            #expect(await connection.answer().hasPrefix("HTTP/1.1 408"))
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func aClientThatHasSentAllStillGetsItsAnswer() async throws {
+        let (mayAnswer, arrived) = (Gate(), Gate())
+        try await run(mayAnswer: mayAnswer, arrived: arrived) { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(Self.call("/waiting", "1"))
+            connection.endSending()
+            await arrived.wait()
+            mayAnswer.open()
+            #expect(bodies(await connection.answer()) == ["waited 1"])
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func whatIsNotHTTPBehindACallDoesNotOvertakeItsAnswer() async throws {
+        let (mayAnswer, arrived) = (Gate(), Gate())
+        try await run(mayAnswer: mayAnswer, arrived: arrived) { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(Self.call("/waiting", "1") + "hello\r\n\r\n")
+            await arrived.wait()
+            mayAnswer.open()
+            let answers = await connection.answer()
+            #expect(answers.hasPrefix("HTTP/1.1 200"))
+            #expect(bodies(answers) == ["waited 1"])
+            #expect(answers.contains("HTTP/1.1 400"))
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func aCallInFlightIsAnsweredBeforeTheServerStops() async throws {
+        let (mayAnswer, arrived) = (Gate(), Gate())
+        try await run(mayAnswer: mayAnswer, arrived: arrived) { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(Self.call("/waiting", "1"))
+            await arrived.wait()
+            await harness.stop()
+            let port = harness.port
+            #expect(try await eventually { (try? RawConnection(port: port)) == nil })
+            mayAnswer.open()
+            #expect(bodies(await connection.answer()) == ["waited 1"])
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func aConnectionThatGoesTakesNothingAlongButItsAnswer() async throws {
+        let (mayAnswer, arrived) = (Gate(), Gate())
+        try await run(mayAnswer: mayAnswer, arrived: arrived) { harness in
+            do {
+                let connection = try RawConnection(port: harness.port)
+                try connection.send(Self.call("/waiting", "1"))
+                await arrived.wait()
+            }
+            mayAnswer.open()
+            #expect(try await harness.client.get("/api/v1/look").text == "looked;")
+        }
+    }
+
+    @Test func bothKindsOfAnswersHaveTheSameFields() async throws {
+        try await run { harness in
+            let client = harness.client
+            let brief = try await client.post("/api/v1/brief", "{}")
+            let other = try await client.post("/api/v1/other", "{}")
+            let names = brief.headers.map { $0.name.lowercased() }.sorted()
+            #expect(names == other.headers.map { $0.name.lowercased() }.sorted())
+            #expect(names.contains("date") && names.contains("content-length"))
+            #expect(brief.header("Date")?.hasSuffix(" GMT") == true)
+        }
+    }
+
+    @Test func whatConcernsEveryOperationHoldsForBriefOnesToo() async throws {
+        try await run { harness in
+            let client = harness.client
+            #expect(try await client.with(key: nil).post("/api/v1/brief", "{}").status == 401)
+            #expect(try await client.with(key: "other").get("/api/v1/look").status == 401)
+            #expect(try await client.get("/api/v1/brief").status == 405)
+            let text = try await client.post("/api/v1/brief", "a", headers: ["Content-Type": "text/plain"])
+            #expect(text.status == 415)
+            let named = try await client.post("/api/v1/brief", "{}", headers: ["X-Request-Id": "mine"])
+            #expect(named.header("X-Request-Id") == "mine")
+            let head = try RawConnection(port: harness.port)
+            try head.send(
+                "HEAD /api/v1/look HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\nConnection: close\r\n\r\n"
+            )
+            let answer = await head.answer()
+            #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("\r\n\r\n"))
+        }
+    }
+
+    @Test func chunksAndOlderClientsAreServedAsEver() async throws {
+        try await run { harness in
+            let chunked = try RawConnection(port: harness.port)
+            try chunked.send(
+                "POST /api/v1/brief HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\n"
+                    + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+            )
+            #expect(bodies(await chunked.answer(until: ";")) == ["brief {}"])
+            let old = try RawConnection(port: harness.port)
+            try old.send("GET /api/v1/look HTTP/1.0\r\nAuthorization: Bearer everything\r\n\r\n")
+            let answer = await old.answer()
+            #expect(answer.hasPrefix("HTTP/1.0 200") && bodies(answer) == ["looked"])
+            #expect(old.isClosed)
+            let polite = try RawConnection(port: harness.port)
+            try polite.send(String(Self.call("/brief", "ab", "Expect: 100-continue\r\n").dropLast(2)))
+            #expect(await polite.answer(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100"))
+            try polite.send("ab")
+            #expect(bodies(await polite.answer(until: ";")) == ["brief ab"])
+        }
+    }
+}
