@@ -41,8 +41,8 @@ package actor PostgresConnection {
 
     /// Runs transactions on each other's heels: while COMMIT is on its way, the next one's first statements are sent.
     ///
-    /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. It ends when there
-    /// is no more work, or something failed, and the last COMMIT was answered.
+    /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. It ends when
+    /// there is no more work, or something failed, and the last COMMIT was answered.
     /// - Parameters:
     ///   - next: takes the next piece of work.
     ///   - body: does it in a transaction, as in `transaction`.
