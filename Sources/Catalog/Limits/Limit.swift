@@ -17,7 +17,7 @@ package final class Limit: Sendable {
 
     package let id: LimitID
     package let origin: Origin
-    package let scope: BudgetScope
+    private let scopeReference: ScopeReference
     package let measure: LimitMeasure
     package let bound: Bound
     /// Of a money measure.
@@ -39,7 +39,7 @@ package final class Limit: Sendable {
     package init(_ quota: UsageLimit) {
         id = quota.id
         origin = .quota(quota.featureID)
-        scope = .everyUseOfATenant
+        scopeReference = .everyUseOfATenant
         measure = .units
         bound = .window(
             amount: quota.amount,
@@ -61,7 +61,7 @@ package final class Limit: Sendable {
     package init(_ cap: SpendCapInForce, currency: Currency) {
         id = cap.id
         origin = .spendCap
-        scope = .everyUseOfATenant
+        scopeReference = .everyUseOfATenant
         measure = .charge
         bound = .window(amount: cap.amount, .month, mode: cap.mode, denies: cap.mode == .hard)
         self.currency = currency
@@ -77,7 +77,7 @@ package final class Limit: Sendable {
     package init(_ budget: Budget) {
         id = budget.id
         origin = .budget(budget.key)
-        scope = budget.scope
+        scopeReference = ScopeReference(budget.scope)
         measure = budget.measure
         switch budget.bound {
         case .window(let window):
@@ -95,6 +95,8 @@ package final class Limit: Sendable {
         isActive = budget.isActive
         countedFrom = budget.countedFrom
     }
+
+    package var scope: BudgetScope { scopeReference.scope }
 
     /// What a window allows; zero for a rate, which has none.
     package var amount: FixedDecimal {
@@ -150,11 +152,18 @@ package struct CriticalityShares: Sendable, Hashable {
     }
 }
 
-extension BudgetScope {
-    /// Of a tenant's own quota or spend cap.
-    fileprivate static let everyUseOfATenant: BudgetScope = {
+/// A scope, which takes much room, where many limits have the same.
+private final class ScopeReference: Sendable {
+    let scope: BudgetScope
+
+    init(_ scope: BudgetScope) {
+        self.scope = scope
+    }
+
+    /// Of every tenant's own quotas and spend cap.
+    static let everyUseOfATenant: ScopeReference = {
         var scope = BudgetScope()
         scope.tenant = .each
-        return scope
+        return ScopeReference(scope)
     }()
 }
