@@ -33,9 +33,10 @@ struct ArrivedRequest {
     /// Of a path without parameters.
     init(_ head: HTTPRequest, _ body: Body, peer: SocketAddress?) {
         let target = head.path ?? ""
+        let pathPart = target.pathPart
         method = head.method
-        path = String(target.pathPart)
-        queryString = String(target.dropFirst(path.utf8.count + 1))
+        path = String(pathPart)
+        queryString = String(Substring(target.utf8[pathPart.endIndex...].dropFirst()))
         headers = head.headerFields
         self.body = body
         parameters = Parameters()

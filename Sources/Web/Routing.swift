@@ -58,11 +58,16 @@ struct PlainRoutes {
     /// none.
     func endpoint(ofBrief head: HTTPRequest) -> Endpoint? {
         guard let endpoint = endpoints[String((head.path ?? "").pathPart)]?[head.method],
-            endpoint.route.operation.isBrief, !head.headerFields.contains(.transferEncoding),
-            head.headerFields.value(of: .connection) != "close",
-            head.headerFields.announcedBytes ?? 0 <= Self.smallBodyBytes
+            endpoint.route.operation.isBrief, head.headerFields.value(of: .connection) != "close",
+            Self.isSmall(head.headerFields)
         else { return nil }
         return endpoint
+    }
+
+    private static func isSmall(_ fields: HTTPFields) -> Bool {
+        guard !fields.contains(.transferEncoding) else { return false }
+        guard let length = fields.value(of: .contentLength) else { return true }
+        return Int(length).map { $0 <= smallBodyBytes } ?? false
     }
 
     private static let smallBodyBytes = 4 * 1_024

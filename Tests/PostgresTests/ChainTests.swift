@@ -133,6 +133,46 @@ import Testing
         }
     }
 
+    /// The connection is given back without the transaction that failed.
+    @Test func aFailureAtTheEndLeavesNoTransaction() async throws {
+        try await TestServer.withPool(setup: Self.table, configure: { $0.ingest.connections = 1 }) { pool in
+            let work = Work([100])
+            let failed = try await run(work, on: pool) { id, transaction in
+                _ = try transaction.execute("SELECT 1")
+                transaction.enqueue("INSERT INTO entry (id) VALUES (\(id))")
+            }
+            #expect(failed.map(\.work) == [100])
+            #expect(try await pool.execute(.ingest, "INSERT INTO entry (id) VALUES (1)") == 1)
+            #expect(try await stored(pool) == [1])
+        }
+    }
+
+    @Test func whoWaitsForTheConnectionGetsItBetweenTwoPieces() async throws {
+        try await TestServer.withPool(setup: Self.table, configure: { $0.ingest.connections = 1 }) { pool in
+            let work = Work(1...99)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let started = AsyncStream<Void>.makeStream()
+                group.addTask {
+                    while !work.left.isEmpty {
+                        let failed = try await run(work, on: pool) { id, transaction in
+                            _ = try transaction.execute("INSERT INTO entry (id) VALUES (\(id))")
+                            started.continuation.yield()
+                            _ = try transaction.execute("SELECT pg_sleep(0.02)")
+                        }
+                        #expect(failed.isEmpty)
+                    }
+                }
+                for await _ in started.stream { break }
+                let count = try await pool.query(.ingest, "SELECT count(*) FROM entry") { row throws(PostgresError) in
+                    try row.next(Int64.self)
+                }
+                #expect(count[0] < 99)
+                try await group.waitForAll()
+            }
+            #expect(work.isDone == Array(1...99))
+        }
+    }
+
     @Test func whatWaitsForTheCommitIsDoneOnlyAfterIt() async throws {
         let actions = Mutex<[Int64]>([])
         try await TestServer.withPool(setup: Self.table) { pool in

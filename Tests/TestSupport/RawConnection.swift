@@ -35,6 +35,22 @@ package final class RawConnection {
         }
     }
 
+    /// Sends as far as the other side takes it now, and says whether that was all.
+    package func sendWithoutWaiting(_ text: String) throws -> Bool {
+        let bytes = Array(text.utf8)
+        var sent = 0
+        // The other side may read on in a moment.
+        for _ in 0..<50 {
+            let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+            let count = bytes[sent...].withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, flags) }
+            if count > 0 { sent += count }
+            if sent == bytes.count { return true }
+            guard count > 0 || errno == EAGAIN else { throw Failure() }
+            usleep(10_000)
+        }
+        return false
+    }
+
     /// Says that nothing more will be sent; answers can still come.
     package func endSending() {
         shutdown(descriptor, Int32(SHUT_WR))

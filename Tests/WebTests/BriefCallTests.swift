@@ -126,6 +126,44 @@ import Web
         }
     }
 
+    /// Answers that nobody takes must not gather in memory, whoever asks: the service reads no further then.
+    @Test func whoTakesNoAnswersIsReadFromNoMore() async throws {
+        try await run { harness in
+            let connection = try RawConnection(port: harness.port)
+            let calls = String(repeating: "GET /api/v1/look HTTP/1.1\r\nHost: a\r\n\r\n", count: 500)
+            var sent = 0
+            while sent < 3_000, try connection.sendWithoutWaiting(calls) { sent += 1 }
+            #expect(sent < 3_000)
+            #expect(try await harness.client.get("/api/v1/look").text == "looked;")
+        }
+    }
+
+    @Test func manyCallsAtOnceAreAllAnswered() async throws {
+        try await run { harness in
+            let connection = try RawConnection(port: harness.port)
+            for start in stride(from: 0, to: 1_000, by: 200) {
+                let numbers = start..<(start + 200)
+                try connection.send(numbers.map { Self.call("/brief", "\($0)") }.joined())
+                let answers = await connection.answer(until: "brief \(start + 199);")
+                #expect(bodies(answers) == numbers.map { "brief \($0)" })
+            }
+        }
+    }
+
+    /// No length is too long to be a length.
+    @Test func aBodyOfAnImpossibleLengthIsRefused() async throws {
+        try await run { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(
+                "POST /api/v1/brief HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\n"
+                    + "Content-Type: application/json\r\nContent-Length: 9223372036854775808\r\n\r\n"
+            )
+            let piece = String(repeating: "x", count: 65_536)
+            for _ in 0..<16 where (try? connection.send(piece)) == nil { break }
+            #expect(await connection.answer(until: "\r\n\r\n").hasPrefix("HTTP/1.1 413"))
+        }
+    }
+
     @Test func aConnectionThatGoesTakesNothingAlongButItsAnswer() async throws {
         let (mayAnswer, arrived) = (Gate(), Gate())
         try await run(mayAnswer: mayAnswer, arrived: arrived) { harness in

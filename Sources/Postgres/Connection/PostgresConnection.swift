@@ -129,7 +129,7 @@ package actor PostgresConnection {
                 failures.append((work, error))
             }
         }
-        if !wire.isUsable { disconnect() }
+        leave(wire)
         return failures
     }
 

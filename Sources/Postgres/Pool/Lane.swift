@@ -96,6 +96,8 @@ final class Lane: Sendable {
         }
     }
 
+    var hasWaiters: Bool { state.withLock { !$0.waiters.isEmpty } }
+
     /// The present numbers.
     var statistics: PostgresLaneStatistics {
         state.withLock { state in

@@ -56,7 +56,7 @@ package final class PostgresPool: Service, Sendable {
     }
 
     /// Runs transactions on each other's heels on one connection of the lane, see `PostgresConnection.chain`. Nothing
-    /// is tried again.
+    /// is tried again. It ends also when somebody waits for a connection of the lane.
     /// - Returns: the pieces of work that failed.
     /// - Throws: `PostgresError` when there is no connection; then no work was taken.
     package func chain<Work: Sendable, R: Sendable>(
@@ -65,7 +65,12 @@ package final class PostgresPool: Service, Sendable {
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
         done: @escaping @Sendable (Work, R) -> Void
     ) async throws -> [(work: Work, error: any Error)] {
-        try await lease(lane) { try await $0.chain(next: next, body, done: done) }
+        let shared = self.lane(lane)
+        return try await lease(lane) { connection in
+            try await connection.chain(next: { shared.hasWaiters ? nil : next() }, body, done: done)
+        } isHealthy: { failures in
+            !failures.contains { ($0.error as? PostgresError)?.kind == .connection }
+        }
     }
 
     /// Runs one statement in a transaction of its own, in one round trip whatever the scope, and decodes its rows.
@@ -158,14 +163,15 @@ package final class PostgresPool: Service, Sendable {
 
     private func lease<R: Sendable>(
         _ lane: PostgresLane,
-        _ body: (PostgresConnection) async throws -> R
+        _ body: (PostgresConnection) async throws -> R,
+        isHealthy: (R) -> Bool = { _ in true }
     ) async throws -> R {
         let lane = self.lane(lane)
         guard !Task.isCancelled else { throw PostgresError(.cancelled, "the task was cancelled") }
         let connection = try await lane.acquire()
         do {
             let result = try await body(connection)
-            lane.release(connection)
+            lane.release(connection, isHealthy: isHealthy(result))
             return result
         } catch {
             lane.release(connection, isHealthy: (error as? PostgresError)?.kind != .connection)

@@ -4,7 +4,7 @@ import NIOHTTPTypes
 
 /// Answers small calls of brief operations on the spot, in the last place of a connection's pipeline. Whatever else
 /// arrives goes on to the connection's task, which reads and writes streams of parts (ADR 0027). Answers leave in the
-/// order of their requests: while one is in the making, what arrives waits.
+/// order of their requests: while one is in the making, or the client takes none, what arrives waits.
 final class BriefCallHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -34,6 +34,7 @@ final class BriefCallHandler: ChannelDuplexHandler {
     private var hasPassedOn = false
     private var waiting: [Arrival] = []
     private var isReadWanted = false
+    private var isGoingOn = false
 
     init(routes: PlainRoutes, eventLoop: any EventLoop) {
         self.routes = routes
@@ -51,28 +52,7 @@ final class BriefCallHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .answering = state { return waiting.append(.part(data)) }
-        switch (unwrapInboundIn(data), state) {
-        case (.head(let head), .idle):
-            guard passedOn == 0, let endpoint = routes.endpoint(ofBrief: head) else {
-                passedOn += 1
-                return passOn(context, data)
-            }
-            state = .receiving(head, endpoint, nil)
-        case (.body(var piece), .receiving(let head, let endpoint, var body)):
-            body.setOrWriteBuffer(&piece)
-            state = .receiving(head, endpoint, body)
-        case (.end, .receiving(let head, let endpoint, let body)):
-            state = .answering
-            answer(ArrivedRequest(head, .whole(body ?? ByteBuffer()), peer: peer), endpoint, context)
-        default:
-            passOn(context, data)
-        }
-    }
-
-    private func passOn(_ context: ChannelHandlerContext, _ data: NIOAny) {
-        hasPassedOn = true
-        context.fireChannelRead(data)
+        receive(.part(data), context)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -83,13 +63,68 @@ final class BriefCallHandler: ChannelDuplexHandler {
 
     /// A client that ends its side after a call waits for the answer still.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .answering = state { return waiting.append(.event(event)) }
-        context.fireUserInboundEventTriggered(event)
+        receive(.event(event), context)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if case .answering = state { return waiting.append(.error(error)) }
-        context.fireErrorCaught(error)
+        receive(.error(error), context)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { goOn(context) }
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func receive(_ arrival: Arrival, _ context: ChannelHandlerContext) {
+        if waiting.isEmpty, !mustWait(arrival, context) {
+            take(arrival, context)
+        } else {
+            waiting.append(arrival)
+        }
+    }
+
+    private func mustWait(_ arrival: Arrival, _ context: ChannelHandlerContext) -> Bool {
+        switch state {
+        case .answering: return true
+        case .receiving: return false
+        case .idle:
+            guard !context.channel.isWritable, case .part(let data) = arrival, case .head = unwrapInboundIn(data) else {
+                return false
+            }
+            return true
+        }
+    }
+
+    private func take(_ arrival: Arrival, _ context: ChannelHandlerContext) {
+        switch arrival {
+        case .part(let data): take(data, context)
+        case .event(let event): context.fireUserInboundEventTriggered(event)
+        case .error(let error): context.fireErrorCaught(error)
+        }
+    }
+
+    private func take(_ data: NIOAny, _ context: ChannelHandlerContext) {
+        switch (unwrapInboundIn(data), state) {
+        case (.head(let head), .idle):
+            guard passedOn == 0, let endpoint = routes.endpoint(ofBrief: head) else {
+                passedOn += 1
+                return passOn(data, context)
+            }
+            state = .receiving(head, endpoint, nil)
+        case (.body(var piece), .receiving(let head, let endpoint, var body)):
+            body.setOrWriteBuffer(&piece)
+            state = .receiving(head, endpoint, body)
+        case (.end, .receiving(let head, let endpoint, let body)):
+            state = .answering
+            answer(ArrivedRequest(head, .whole(body ?? ByteBuffer()), peer: peer), endpoint, context)
+        default:
+            passOn(data, context)
+        }
+    }
+
+    private func passOn(_ data: NIOAny, _ context: ChannelHandlerContext) {
+        hasPassedOn = true
+        context.fireChannelRead(data)
     }
 
     /// Whoever sends on without awaiting answers is not read from for so long.
@@ -118,21 +153,30 @@ final class BriefCallHandler: ChannelDuplexHandler {
         let head = HTTPResponse(status: answer.status, headerFields: fields)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if answer.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(answer.body)), promise: nil) }
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        state = .idle
-        if !waiting.isEmpty { goOn(context) }
+        guard !waiting.isEmpty else {
+            state = .idle
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+            return
+        }
+        // Whatever comes next may end the connection, and with it what was not sent yet.
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        sent.futureResult.assumeIsolated().whenComplete { result in
+            self.state = .idle
+            if case .failure = result { self.waiting = [] }
+            self.goOn(context)
+        }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
     }
 
+    /// Takes up what had to wait, as far as it goes now.
     private func goOn(_ context: ChannelHandlerContext) {
-        let arrived = waiting
-        waiting = []
-        for arrival in arrived {
-            switch arrival {
-            case .part(let data): channelRead(context: context, data: data)
-            case .event(let event): userInboundEventTriggered(context: context, event: event)
-            case .error(let error): errorCaught(context: context, error: error)
-            }
+        guard !isGoingOn else { return }
+        isGoingOn = true
+        while let next = waiting.first, !mustWait(next, context) {
+            waiting.removeFirst()
+            take(next, context)
         }
+        isGoingOn = false
         channelReadComplete(context: context)
         if isReadWanted, waiting.isEmpty {
             isReadWanted = false
