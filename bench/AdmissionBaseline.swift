@@ -6,6 +6,8 @@ import Postgres
 /// versions, and commits in a second round trip when it has seen what the limits say.
 enum AdmissionBaseline {
     private static let batch = 16
+    /// About as many as the service decides together when 5,000 a second are offered.
+    private static let offeredBatch = 4
 
     /// - Parameter tenants: how many there are; their ids count from one.
     static func reservationsPerSecond(_ url: String, tenants: Int, seconds: Double) async throws -> Double {
@@ -21,7 +23,13 @@ enum AdmissionBaseline {
                     while Date() < deadline {
                         let first = Int64(connection) << 40 | Int64(calls)
                         try await pool.transaction(.admission) { transaction in
-                            try reserve(first: first, lane: Int64(connection), tenants: Int64(tenants), in: transaction)
+                            try reserve(
+                                batch,
+                                first: first,
+                                lane: Int64(connection),
+                                tenants: Int64(tenants),
+                                in: transaction
+                            )
                         }
                         calls += batch
                     }
@@ -34,8 +42,42 @@ enum AdmissionBaseline {
         return Double(total) / Date().timeIntervalSince(start)
     }
 
+    /// How long such transactions take on one connection when so many calls a second are offered, however long they take:
+    /// what comes late because others were slow counts from when it was due.
+    /// - Parameter run: tells the calls of several runs apart.
+    static func latencies(
+        _ url: String,
+        tenants: Int,
+        run: Int,
+        perSecond: Int,
+        seconds: Double
+    ) async throws -> LoadResult {
+        var configuration = PostgresConfiguration(url: url)
+        configuration.admission = PostgresLaneLimits(connections: 1, waiting: 1)
+        let pool = PostgresPool(configuration)
+        let pace = Duration.seconds(1) * offeredBatch / perSecond
+        var result = LoadResult()
+        let start = ContinuousClock.now
+        var due = start
+        while due < start + .seconds(seconds) {
+            try await Task.sleep(until: due, tolerance: .zero)
+            let first = Int64(run + 1) << 50 | Int64(result.requests)
+            try await pool.transaction(.admission) { transaction in
+                try reserve(offeredBatch, first: first, lane: 0, tenants: Int64(tenants), in: transaction)
+            }
+            let took = Int((ContinuousClock.now - due) / .microseconds(1))
+            result.latenciesMicroseconds += Array(repeating: took, count: offeredBatch)
+            result.requests += offeredBatch
+            due += pace
+        }
+        result.seconds = (ContinuousClock.now - start) / .seconds(1)
+        await pool.close()
+        return result
+    }
+
     /// Rows of the measured tenants under limits that the service does not have; the two connections share none.
     private static func reserve(
+        _ batch: Int,
         first: Int64,
         lane: Int64,
         tenants: Int64,

@@ -161,6 +161,21 @@ struct Bench: AsyncParsableCommand {
                 ending: Load.admitted
             ) { template.request(run: run * 2 + 1, connection: $0, sequence: $1) }
             table.add(name, perSecond: Double(all.requests) / all.seconds, result: all, raw: raw)
+            storeWhatIsWritten()
+            let rawOffered = try await AdmissionBaseline.latencies(
+                cluster.url,
+                tenants: tenants,
+                run: run,
+                perSecond: offer,
+                seconds: seconds
+            )
+            table.add(
+                "raw PostgreSQL: the same, 4 a transaction, 1 connection, \(offer)/s offered",
+                perSecond: Double(rawOffered.requests) / rawOffered.seconds,
+                result: rawOffered,
+                raw: raw
+            )
+            storeWhatIsWritten()
             let offered = try Load.run(
                 connections: connections,
                 seconds: seconds,
@@ -186,6 +201,9 @@ struct Bench: AsyncParsableCommand {
         try await PostgresDatabase.run(fill, at: cluster.url)
         try await PostgresDatabase.run("CHECKPOINT", at: cluster.url)
     }
+
+    /// Latencies of an offered rate must not pay for the pages that the row before has left to the system to store.
+    private func storeWhatIsWritten() { sync() }
 
     private func rawBaseline(_ url: String) async throws -> Double {
         var configuration = PostgresConfiguration(url: url)

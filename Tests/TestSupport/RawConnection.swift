@@ -35,20 +35,19 @@ package final class RawConnection {
         }
     }
 
-    /// Sends as far as the other side takes it now, and says whether that was all.
+    /// Sends as long as the other side takes something within half a second, and says whether that was all.
     package func sendWithoutWaiting(_ text: String) throws -> Bool {
         let bytes = Array(text.utf8)
         var sent = 0
-        // The other side may read on in a moment.
-        for _ in 0..<50 {
+        while sent < bytes.count {
+            var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            guard poll(&polled, 1, 500) == 1 else { return false }
             let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
             let count = bytes[sent...].withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, flags) }
-            if count > 0 { sent += count }
-            if sent == bytes.count { return true }
-            guard count > 0 || errno == EAGAIN else { throw Failure() }
-            usleep(10_000)
+            guard count > 0 else { throw Failure() }
+            sent += count
         }
-        return false
+        return true
     }
 
     /// Says that nothing more will be sent; answers can still come.
