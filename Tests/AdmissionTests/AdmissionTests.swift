@@ -62,6 +62,24 @@ import Web
         }
     }
 
+    @Test("two holds of one row are one: parts free what they use, and the last event the rest of both")
+    func twoHoldsOfOneRow() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            let admission = try await server.admit("1", seconds: "10")
+            try await server.database.run(
+                """
+                UPDATE reservation
+                SET holds = jsonb_build_array(jsonb_set(holds->0, '{4}', '"4"'), jsonb_set(holds->0, '{4}', '"6"'))
+                """
+            )
+            try await server.settle(admission, event: "a", seconds: "5", partial: true)
+            try await server.expectRows(["5 5 0"])
+            try await server.settle(admission, event: "b", seconds: "2")
+            try await server.expectRows(["7 0 0"])
+        }
+    }
+
     @Test("the worked example of docs/rules.md")
     func workedExample() async throws {
         try await TestServer.run { server in

@@ -69,6 +69,35 @@ import Web
         }
     }
 
+    @Test("of budgets over all tenants nothing is said where a tenant's usage can't be counted, of others all the same")
+    func uncountable() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.database.run(
+                """
+                UPDATE limit_state SET used = used + 1
+                WHERE limit_id IN (SELECT limit_id FROM budget WHERE key IN ('models', 'user'))
+                """
+            )
+            func ofModels(_ found: [String]) -> [String] { found.filter { $0.hasPrefix("tenant 0: budget models") } }
+            let before = try await server.differences()
+            #expect(ofModels(before).count == 1)
+            try await server.database.run(
+                """
+                UPDATE usage_event SET data = '{"seconds":99999999999999999999999999}'
+                WHERE tenant_id = (SELECT tenant_id FROM tenant WHERE key = 'acme')
+                """
+            )
+            let found = try await server.differences()
+            let acme = found.filter { $0.hasPrefix("tenant acme") }
+            #expect(acme.count == 1)
+            #expect(acme.first?.contains("the usage after event") == true)
+            #expect(acme.first?.contains("no count") == true)
+            #expect(found.contains { $0.hasPrefix("tenant beta: budget user") })
+            #expect(ofModels(found) == [])
+        }
+    }
+
     private static let planted: [(change: String, found: [String])] = [
         (
             "UPDATE limit_state SET used = used + 1 WHERE limit_id = (SELECT limit_id FROM budget WHERE key = 'units')",
