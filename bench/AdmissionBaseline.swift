@@ -57,6 +57,10 @@ enum AdmissionBaseline {
         let pool = PostgresPool(configuration)
         let pace = Duration.seconds(1) * offeredBatch / perSecond
         var result = LoadResult()
+        // The connection is made, and statements are planned, before anything is due.
+        try await pool.transaction(.admission) { transaction in
+            try reserve(offeredBatch, first: Int64(run + 11) << 50, lane: 0, tenants: Int64(tenants), in: transaction)
+        }
         let start = ContinuousClock.now
         var due = start
         while due < start + .seconds(seconds) {

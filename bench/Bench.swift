@@ -170,7 +170,7 @@ struct Bench: AsyncParsableCommand {
                 seconds: seconds
             )
             table.add(
-                "raw PostgreSQL: the same, 4 a transaction, 1 connection, \(offer)/s offered",
+                "raw PostgreSQL: a hold on two limits and a reservation, 4 a transaction, \(offer)/s offered",
                 perSecond: Double(rawOffered.requests) / rawOffered.seconds,
                 result: rawOffered,
                 raw: raw

@@ -20,6 +20,8 @@ import Testing
     private final class Work: Sendable {
         private let waiting: Mutex<[Int64]>
         let done = Mutex<[Int64]>([])
+        /// How often nothing was done although there was something to do.
+        let vain = Mutex(0)
 
         init(_ ids: some Sequence<Int64>) {
             waiting = Mutex(Array(ids))
@@ -170,6 +172,28 @@ import Testing
                 try await group.waitForAll()
             }
             #expect(work.isDone == Array(1...99))
+        }
+    }
+
+    /// Each gets on with every lease of the connection, although the other waits for it all the time.
+    @Test(.timeLimit(.minutes(2))) func twoChainsShareAConnection() async throws {
+        try await TestServer.withPool(setup: Self.table, configure: { $0.ingest.connections = 1 }) { pool in
+            let works = [Work(1...49), Work(50...99)]
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for work in works {
+                    group.addTask {
+                        while !work.left.isEmpty {
+                            let before = work.isDone.count
+                            let failed = try await self.run(work, on: pool)
+                            #expect(failed.isEmpty)
+                            if work.isDone.count == before { work.vain.withLock { $0 += 1 } }
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(works.map { $0.vain.withLock { $0 } } == [0, 0])
+            #expect(try await stored(pool) == Array(1...99))
         }
     }
 

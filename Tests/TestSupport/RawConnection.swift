@@ -8,8 +8,12 @@ package final class RawConnection {
 
     package struct Failure: Error {}
 
-    package init(port: Int, timeoutSeconds: Int = 60) throws {
+    /// - Parameter receiveBufferBytes: how much the system keeps of what is not received; nil leaves it to the system.
+    package init(port: Int, timeoutSeconds: Int = 60, receiveBufferBytes: Int32? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        if var bytes = receiveBufferBytes {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+        }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = UInt16(port).bigEndian
@@ -35,19 +39,12 @@ package final class RawConnection {
         }
     }
 
-    /// Sends as long as the other side takes something within half a second, and says whether that was all.
-    package func sendWithoutWaiting(_ text: String) throws -> Bool {
+    /// Sends as much as the system takes at once, and says how much that was.
+    package func sendWithoutWaiting(_ text: String) throws -> Int {
         let bytes = Array(text.utf8)
-        var sent = 0
-        while sent < bytes.count {
-            var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            guard poll(&polled, 1, 500) == 1 else { return false }
-            let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
-            let count = bytes[sent...].withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, flags) }
-            guard count > 0 else { throw Failure() }
-            sent += count
-        }
-        return true
+        let count = Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+        guard count >= 0 || errno == EAGAIN else { throw Failure() }
+        return max(0, count)
     }
 
     /// Says that nothing more will be sent; answers can still come.

@@ -44,6 +44,7 @@ package actor PostgresConnection {
     /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. It ends when
     /// there is no more work, or something failed, and the last COMMIT was answered.
     /// - Parameters:
+    ///   - mayGoOn: whether more may be taken after the first piece.
     ///   - next: takes the next piece of work.
     ///   - body: does it in a transaction, as in `transaction`.
     ///   - done: told of each piece that is committed.
@@ -51,11 +52,12 @@ package actor PostgresConnection {
     ///   that fails may fail with it.
     /// - Throws: `PostgresError` when it can't connect; then no work was taken.
     package nonisolated func chain<Work: Sendable, R: Sendable>(
+        while mayGoOn: @Sendable () -> Bool = { true },
         next: @Sendable () -> Work?,
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
         done: @escaping @Sendable (Work, R) -> Void
     ) async throws(PostgresError) -> [(work: Work, error: any Error)] {
-        try await performChain(next, body, done)
+        try await performChain(mayGoOn, next, body, done)
     }
 
     /// Runs one statement in a transaction of its own, in one round trip, and passes its result on.
@@ -102,19 +104,22 @@ package actor PostgresConnection {
     }
 
     private func performChain<Work: Sendable, R: Sendable>(
+        _ mayGoOn: @Sendable () -> Bool,
         _ next: @Sendable () -> Work?,
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
         _ done: @escaping @Sendable (Work, R) -> Void
     ) throws(PostgresError) -> [(work: Work, error: any Error)] {
         let wire = try readyWire()
         var failures: [(work: Work, error: any Error)] = []
+        var isFirst = true
         while true {
-            guard failures.isEmpty, let work = next() else {
+            guard failures.isEmpty, isFirst || mayGoOn(), let work = next() else {
                 guard wire.isCommitting else { break }
                 // More may have come in the meantime.
                 wire.awaitCommit()
                 continue
             }
+            isFirst = false
             wire.begin(.service, ticket: CancelTicket())
             do {
                 let result = try body(work, Transaction(wire: wire))

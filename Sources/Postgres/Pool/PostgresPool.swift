@@ -56,7 +56,7 @@ package final class PostgresPool: Service, Sendable {
     }
 
     /// Runs transactions on each other's heels on one connection of the lane, see `PostgresConnection.chain`. Nothing
-    /// is tried again. It ends also when somebody waits for a connection of the lane.
+    /// is tried again. After its first piece it ends also when somebody waits for a connection of the lane.
     /// - Returns: the pieces of work that failed.
     /// - Throws: `PostgresError` when there is no connection; then no work was taken.
     package func chain<Work: Sendable, R: Sendable>(
@@ -67,7 +67,7 @@ package final class PostgresPool: Service, Sendable {
     ) async throws -> [(work: Work, error: any Error)] {
         let shared = self.lane(lane)
         return try await lease(lane) { connection in
-            try await connection.chain(next: { shared.hasWaiters ? nil : next() }, body, done: done)
+            try await connection.chain(while: { !shared.hasWaiters }, next: next, body, done: done)
         } isHealthy: { failures in
             !failures.contains { ($0.error as? PostgresError)?.kind == .connection }
         }

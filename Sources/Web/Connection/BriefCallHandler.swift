@@ -1,10 +1,11 @@
+import DequeModule
 import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
-/// Answers small calls of brief operations on the spot, in the last place of a connection's pipeline. Whatever else
-/// arrives goes on to the connection's task, which reads and writes streams of parts (ADR 0027). Answers leave in the
-/// order of their requests: while one is in the making, or the client takes none, what arrives waits.
+/// Answers small calls of brief operations on the spot, as the last before a connection's task, to which whatever else
+/// arrives goes on and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their requests:
+/// while one is in the making, or the client takes none, what arrives waits.
 final class BriefCallHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -32,7 +33,9 @@ final class BriefCallHandler: ChannelDuplexHandler {
     /// How many requests went on and are not answered yet.
     private var passedOn = 0
     private var hasPassedOn = false
-    private var waiting: [Arrival] = []
+    /// How many answers are on their way to the system.
+    private var unsent = 0
+    private var waiting: Deque<Arrival> = []
     private var isReadWanted = false
     private var isGoingOn = false
 
@@ -84,13 +87,13 @@ final class BriefCallHandler: ChannelDuplexHandler {
     }
 
     private func mustWait(_ arrival: Arrival, _ context: ChannelHandlerContext) -> Bool {
-        switch state {
-        case .answering: return true
-        case .receiving: return false
-        case .idle:
-            guard !context.channel.isWritable, case .part(let data) = arrival, case .head = unwrapInboundIn(data) else {
-                return false
-            }
+        switch (state, arrival) {
+        case (.answering, _): return true
+        // They may end the connection, and with it what was not sent yet.
+        case (_, .event), (_, .error): return unsent > 0
+        case (.receiving, .part): return false
+        case (.idle, .part(let data)):
+            guard !context.channel.isWritable, case .head = unwrapInboundIn(data) else { return false }
             return true
         }
     }
@@ -153,24 +156,21 @@ final class BriefCallHandler: ChannelDuplexHandler {
         let head = HTTPResponse(status: answer.status, headerFields: fields)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if answer.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(answer.body)), promise: nil) }
-        guard !waiting.isEmpty else {
-            state = .idle
-            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-            return
-        }
-        // Whatever comes next may end the connection, and with it what was not sent yet.
+        state = .idle
+        unsent += 1
         let sent = context.eventLoop.makePromise(of: Void.self)
         sent.futureResult.assumeIsolated().whenComplete { result in
-            self.state = .idle
+            self.unsent -= 1
             if case .failure = result { self.waiting = [] }
             self.goOn(context)
         }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
+        goOn(context)
     }
 
     /// Takes up what had to wait, as far as it goes now.
     private func goOn(_ context: ChannelHandlerContext) {
-        guard !isGoingOn else { return }
+        guard !waiting.isEmpty || isReadWanted, !isGoingOn else { return }
         isGoingOn = true
         while let next = waiting.first, !mustWait(next, context) {
             waiting.removeFirst()
