@@ -4,8 +4,8 @@ import NIOCore
 import NIOHTTPTypes
 
 /// Answers small calls of brief operations on the spot, as the last before a connection's task, to which whatever else
-/// arrives goes on and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their requests:
-/// while one is in the making, or the client takes none, what arrives waits.
+/// arrives goes on and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their
+/// requests: while one is in the making, or the client takes none, what arrives waits.
 final class BriefCallHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
