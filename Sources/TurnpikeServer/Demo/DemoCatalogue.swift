@@ -125,6 +125,6 @@ enum DemoCatalogue {
            {"feature": "requests", "limit": "1000", "window": "day", "mode": "soft", "overage": "allowed"}]}
         """
 
-    static let gatewayKey = #"{"name": "demo gateway", "scopes": ["events:write"]}"#
+    static let gatewayKey = #"{"name": "demo gateway", "preset": "gateway"}"#
     static let portalKey = #"{"name": "demo portal", "scopes": ["quotas:read", "invoices:read"], "tenant": "acme"}"#
 }
