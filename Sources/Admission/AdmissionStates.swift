@@ -50,23 +50,24 @@ struct AdmissionStates {
     private var charges: [LimitRow: ChargeHolds]
 
     init(states: [LimitState], arrivals: [LimitRow: FixedDecimal], charges: [LimitRow: ChargeHolds]) {
-        entries = states.map { Entry(state: $0) }
-        positions = Dictionary(states.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
-        self.charges = charges
-        for (row, arrival) in arrivals { setArrival(arrival, of: row) }
+        let positions = Dictionary(states.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
+        self.init(states: states, at: positions, arrivals: arrivals, charges: charges)
     }
 
     /// - Parameter positions: where in `states` each row is.
-    init(states: [LimitState], at positions: [LimitRow: Int], arrivals: [LimitRow: FixedDecimal]) {
+    init(
+        states: [LimitState],
+        at positions: [LimitRow: Int],
+        arrivals: [LimitRow: FixedDecimal],
+        charges: [LimitRow: ChargeHolds] = [:]
+    ) {
         entries = states.map { Entry(state: $0) }
         self.positions = positions
-        charges = [:]
-        for (row, arrival) in arrivals { setArrival(arrival, of: row) }
-    }
-
-    private mutating func setArrival(_ arrival: FixedDecimal, of row: LimitRow) {
-        let unused = LimitState(row: row, windowEnd: .maximum, balance: LimitBalance(amount: .zero), revision: 0)
-        entries[position(of: row, else: unused)].arrival = arrival
+        self.charges = charges
+        for (row, arrival) in arrivals {
+            let unused = LimitState(row: row, windowEnd: .maximum, balance: LimitBalance(amount: .zero), revision: 0)
+            entries[position(of: row, else: unused)].arrival = arrival
+        }
     }
 
     private mutating func position(of row: LimitRow, else unused: @autoclosure () -> LimitState) -> Int {

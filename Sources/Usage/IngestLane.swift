@@ -27,8 +27,6 @@ final class IngestLane: Sendable {
         var queue: Deque<Waiting> = []
         var queuedEvents = 0
         var queuedBytes = 0
-        /// Requests that are to be stored by themselves.
-        var apart: [[Waiting]] = []
         var isClosed = false
     }
 
@@ -96,40 +94,20 @@ final class IngestLane: Sendable {
         while waitingCount > 0 {
             do {
                 let failed = try await preparation.pool.chain(.ingest) { [self] in
-                    takeFlush()
-                } _: { taken, transaction in
-                    try taken.flush.run(in: transaction)
-                } done: { [metrics] taken, notices in
-                    metrics.flushed(taken.flush)
-                    Self.finish(taken.batch, notices)
+                    let batch = take()
+                    return batch.isEmpty ? nil : batch
+                } _: { [self] batch, transaction in
+                    let flush = try merged(batch.map(\.submission))
+                    return (flush, try flush.run(in: transaction))
+                } done: { [metrics] batch, stored in
+                    metrics.flushed(stored.0)
+                    Self.finish(batch, stored.1)
                 }
-                for (taken, _) in failed { await flush(taken.batch) }
+                for (batch, _) in failed { await flush(batch) }
             } catch {
                 // There is no connection: for a while it is tried again.
                 await flush(take())
             }
-            for batch in takeApart() { await flush(batch) }
-        }
-    }
-
-    /// The next flush; nil where nothing waits, or something was prepared with different catalogues and has to be
-    /// stored first.
-    private func takeFlush() -> (batch: [Waiting], flush: IngestFlush)? {
-        guard state.withLock(\.apart.isEmpty) else { return nil }
-        let batch = take()
-        guard !batch.isEmpty else { return nil }
-        do {
-            return (batch, try merged(batch.map(\.submission)))
-        } catch {
-            state.withLock { $0.apart.append(batch) }
-            return nil
-        }
-    }
-
-    private func takeApart() -> [[Waiting]] {
-        state.withLock { state in
-            defer { state.apart = [] }
-            return state.apart
         }
     }
 

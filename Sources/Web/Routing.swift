@@ -57,7 +57,7 @@ struct PlainRoutes {
     /// The operation that a call is of, where it is brief and the call small (ADR 0027). The last of a connection is
     /// none.
     func endpoint(ofBrief head: HTTPRequest) -> Endpoint? {
-        guard let endpoint = endpoints[String((head.path ?? "").pathPart)]?[head.method],
+        guard let endpoint = endpoint(of: String((head.path ?? "").pathPart), head.method),
             endpoint.route.operation.isBrief, head.headerFields.value(of: .connection) != "close",
             Self.isSmall(head.headerFields)
         else { return nil }
@@ -66,8 +66,8 @@ struct PlainRoutes {
 
     private static func isSmall(_ fields: HTTPFields) -> Bool {
         guard !fields.contains(.transferEncoding) else { return false }
-        guard let length = fields.value(of: .contentLength) else { return true }
-        return Int(length).map { $0 <= smallBodyBytes } ?? false
+        guard let announced = fields.announcedBytes else { return !fields.contains(.contentLength) }
+        return announced <= smallBodyBytes
     }
 
     private static let smallBodyBytes = 4 * 1_024

@@ -67,7 +67,6 @@ extension Instant: CustomStringConvertible {
 
     /// Writes the bytes of `description` to the start of a buffer that has room for them.
     /// - Returns: `textBytes`.
-    @discardableResult
     package func write(to bytes: UnsafeMutableRawBufferPointer) -> Int {
         let seconds = microseconds.flooredQuotient(dividingBy: 1_000_000)
         let days = seconds.flooredQuotient(dividingBy: 86_400)
