@@ -8,8 +8,10 @@ final class LoadConnection {
         let description: String
     }
 
-    private let descriptor: Int32
+    let descriptor: Int32
     private var buffer = [UInt8](repeating: 0, count: 65_536)
+    /// How much of it the answer that is being read has.
+    private var filled = 0
 
     init(port: Int) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -33,24 +35,35 @@ final class LoadConnection {
 
     /// Sends a whole request and reads its whole answer.
     func exchange(_ request: [UInt8]) throws -> (status: Int, body: ArraySlice<UInt8>) {
+        try send(request)
+        while true {
+            if let answer = try receive() { return answer }
+        }
+    }
+
+    /// Sends a whole request.
+    func send(_ request: [UInt8]) throws {
+        filled = 0
         try request.withUnsafeBytes { bytes in
             var sent = 0
             while sent < bytes.count {
-                let count = send(descriptor, bytes.baseAddress?.advanced(by: sent), bytes.count - sent, 0)
+                let count = Foundation.send(descriptor, bytes.baseAddress?.advanced(by: sent), bytes.count - sent, 0)
                 guard count > 0 else { throw Failure(description: "send failed: errno \(errno)") }
                 sent += count
             }
         }
-        var filled = 0
-        while true {
-            if filled == buffer.count { buffer += [UInt8](repeating: 0, count: buffer.count) }
-            let count = buffer.withUnsafeMutableBytes { bytes in
-                recv(descriptor, bytes.baseAddress?.advanced(by: filled), bytes.count - filled, 0)
-            }
-            guard count > 0 else { throw Failure(description: "connection closed in an answer") }
-            filled += count
-            if let complete = Self.complete(buffer[..<filled]) { return complete }
+    }
+
+    /// Reads what there is of the answer, and waits where there is nothing.
+    /// - Returns: nil where more of it is to come.
+    func receive() throws -> (status: Int, body: ArraySlice<UInt8>)? {
+        if filled == buffer.count { buffer += [UInt8](repeating: 0, count: buffer.count) }
+        let count = buffer.withUnsafeMutableBytes { bytes in
+            recv(descriptor, bytes.baseAddress?.advanced(by: filled), bytes.count - filled, 0)
         }
+        guard count > 0 else { throw Failure(description: "connection closed in an answer") }
+        filled += count
+        return Self.complete(buffer[..<filled])
     }
 
     /// The status and body of an answer that is there as a whole. Its length must be given.
@@ -101,7 +114,8 @@ struct LoadResult {
     }
 }
 
-/// Drives `connections` threads.
+/// Drives connections from one thread, as a gateway's event loop does: a thread each would cost the machine a switch for
+/// every answer.
 enum Load {
     /// How an answer ends when every event was plainly accepted.
     static let noProblems = Array(#""problems":[]}"#.utf8)
@@ -118,54 +132,74 @@ enum Load {
         port: Int,
         perSecond: Double? = nil,
         ending: [UInt8] = noProblems,
-        request: @escaping @Sendable (_ connection: Int, _ sequence: Int) -> [UInt8]
+        request: (_ connection: Int, _ sequence: Int) -> [UInt8]
     ) throws -> LoadResult {
-        let collected = Mutex(LoadResult())
+        var callers = try (0..<connections).map { _ in Caller(connection: try LoadConnection(port: port)) }
         let start = DispatchTime.now().uptimeNanoseconds
         let deadline = start + UInt64(seconds * 1e9)
-        let threads = DispatchGroup()
-        for number in 0..<connections {
-            threads.enter()
-            Thread.detachNewThread {
-                defer { threads.leave() }
-                var own = LoadResult()
-                do {
-                    let connection = try LoadConnection(port: port)
-                    var sequence = 0
-                    let pace = perSecond.map { UInt64(Double(connections) / $0 * 1e9) }
-                    var due = start + (pace ?? 0) * UInt64(number) / UInt64(connections)
-                    while DispatchTime.now().uptimeNanoseconds < deadline {
-                        let body = request(number, sequence)
-                        var before = DispatchTime.now().uptimeNanoseconds
-                        if let pace {
-                            if due > before { usleep(UInt32((due - before) / 1_000)) }
-                            before = due
-                            due += pace
-                        }
-                        let answer = try connection.exchange(body)
-                        own.latenciesMicroseconds.append(Int((DispatchTime.now().uptimeNanoseconds - before) / 1_000))
-                        sequence += 1
-                        if answer.status == 200, answer.body.suffix(ending.count).elementsEqual(ending) {
-                            own.requests += 1
-                        } else {
-                            let text = String(decoding: answer.body.prefix(120), as: UTF8.self)
-                            own.failures["\(answer.status) \(text)", default: 0] += 1
-                        }
+        let pace = perSecond.map { UInt64(Double(connections) / $0 * 1e9) }
+        for number in callers.indices {
+            callers[number].due = start + (pace ?? 0) * UInt64(number) / UInt64(connections)
+        }
+        var result = LoadResult()
+        var polled = callers.map { pollfd(fd: $0.connection.descriptor, events: Int16(POLLIN), revents: 0) }
+        var waiting = 0
+        while true {
+            let now = DispatchTime.now().uptimeNanoseconds
+            let isOver = now >= deadline
+            if isOver, waiting == 0 { break }
+            var next = UInt64.max
+            if !isOver {
+                for number in callers.indices where !callers[number].isWaiting {
+                    if callers[number].due <= now {
+                        try callers[number].send(request(number, callers[number].sequence))
+                        waiting += 1
+                    } else {
+                        next = min(next, callers[number].due)
                     }
-                } catch {
-                    own.failures["\(error)", default: 0] += 1
                 }
-                let result = own
-                collected.withLock { all in
-                    all.requests += result.requests
-                    all.latenciesMicroseconds += result.latenciesMicroseconds
-                    all.failures.merge(result.failures, uniquingKeysWith: +)
+            }
+            var timeout = timespec(tv_sec: 1, tv_nsec: 0)
+            if next < now + 1_000_000_000 { timeout = timespec(tv_sec: 0, tv_nsec: Int(next - now)) }
+            guard poll(&polled, nfds_t(connections), Int32(timeout.tv_sec * 1000 + timeout.tv_nsec / 1_000_000)) > 0 else { continue }
+            for number in callers.indices where polled[number].revents != 0 {
+                guard let answer = try callers[number].connection.receive() else { continue }
+                let arrived = DispatchTime.now().uptimeNanoseconds
+                waiting -= 1
+                callers[number].isWaiting = false
+                result.latenciesMicroseconds.append(Int((arrived - callers[number].since) / 1_000))
+                if answer.status == 200, answer.body.suffix(ending.count).elementsEqual(ending) {
+                    result.requests += 1
+                } else {
+                    let text = String(decoding: answer.body.prefix(120), as: UTF8.self)
+                    result.failures["\(answer.status) \(text)", default: 0] += 1
+                }
+                callers[number].sequence += 1
+                if let pace {
+                    callers[number].due += pace
+                } else if arrived < deadline {
+                    callers[number].due = arrived
+                    try callers[number].send(request(number, callers[number].sequence))
+                    waiting += 1
                 }
             }
         }
-        threads.wait()
-        var result = collected.withLock { $0 }
         result.seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
         return result
+    }
+
+    private struct Caller {
+        let connection: LoadConnection
+        var sequence = 0
+        /// When the next request is to be sent, and since when the one that waits counts.
+        var due: UInt64 = 0
+        var since: UInt64 = 0
+        var isWaiting = false
+
+        mutating func send(_ request: [UInt8]) throws {
+            since = due
+            isWaiting = true
+            try connection.send(request)
+        }
     }
 }

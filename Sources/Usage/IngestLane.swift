@@ -8,7 +8,7 @@ import Web
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
 /// A tenant's events take the same lane of a replica, so lanes do not compete for the tenant's ledger; only requests
-/// that a counter may refuse are stored by one lane for several tenants.
+/// of few events, and those that a counter may refuse, are stored by one lane for several tenants.
 final class IngestLane: Sendable {
     /// What one request hands to the lane.
     struct Submission: Sendable {
