@@ -142,64 +142,73 @@ enum Load {
             callers[number].due = start + (pace ?? 0) * UInt64(number) / UInt64(connections)
         }
         var result = LoadResult()
-        var polled = callers.map { pollfd(fd: $0.connection.descriptor, events: Int16(POLLIN), revents: 0) }
-        var waiting = 0
         while true {
             let now = DispatchTime.now().uptimeNanoseconds
-            let isOver = now >= deadline
-            if isOver, waiting == 0 { break }
-            var next = UInt64.max
-            if !isOver {
-                for number in callers.indices where !callers[number].isWaiting {
-                    if callers[number].due <= now {
-                        try callers[number].send(request(number, callers[number].sequence))
-                        waiting += 1
-                    } else {
-                        next = min(next, callers[number].due)
-                    }
+            guard now < deadline || callers.contains(where: \.isWaiting) else { break }
+            guard now < deadline + longestWait else { throw LoadConnection.Failure(description: "no answer came") }
+            var next = now + longestWait
+            for number in callers.indices where !callers[number].isWaiting && now < deadline {
+                if callers[number].due <= now {
+                    callers[number].since = pace == nil ? now : callers[number].due
+                    callers[number].isWaiting = true
+                    try callers[number].connection.send(request(number, callers[number].sequence))
+                } else {
+                    next = min(next, callers[number].due)
                 }
             }
-            var timeout = timespec(tv_sec: 1, tv_nsec: 0)
-            if next < now + 1_000_000_000 { timeout = timespec(tv_sec: 0, tv_nsec: Int(next - now)) }
-            guard poll(&polled, nfds_t(connections), Int32(timeout.tv_sec * 1000 + timeout.tv_nsec / 1_000_000)) > 0 else { continue }
-            for number in callers.indices where polled[number].revents != 0 {
+            let answering = Descriptors.readable(
+                among: callers.lazy.filter(\.isWaiting).map(\.connection.descriptor),
+                nanoseconds: next - now
+            )
+            for number in callers.indices where answering.contains(callers[number].connection.descriptor) {
                 guard let answer = try callers[number].connection.receive() else { continue }
-                let arrived = DispatchTime.now().uptimeNanoseconds
-                waiting -= 1
-                callers[number].isWaiting = false
-                result.latenciesMicroseconds.append(Int((arrived - callers[number].since) / 1_000))
+                let took = DispatchTime.now().uptimeNanoseconds - callers[number].since
+                result.latenciesMicroseconds.append(Int(took / 1_000))
                 if answer.status == 200, answer.body.suffix(ending.count).elementsEqual(ending) {
                     result.requests += 1
                 } else {
                     let text = String(decoding: answer.body.prefix(120), as: UTF8.self)
                     result.failures["\(answer.status) \(text)", default: 0] += 1
                 }
+                callers[number].isWaiting = false
                 callers[number].sequence += 1
-                if let pace {
-                    callers[number].due += pace
-                } else if arrived < deadline {
-                    callers[number].due = arrived
-                    try callers[number].send(request(number, callers[number].sequence))
-                    waiting += 1
-                }
+                callers[number].due += pace ?? 0
             }
         }
         result.seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
         return result
     }
 
+    /// In nanoseconds.
+    private static let longestWait: UInt64 = 30_000_000_000
+
     private struct Caller {
         let connection: LoadConnection
         var sequence = 0
-        /// When the next request is to be sent, and since when the one that waits counts.
+        /// When the next request is to be sent at the offered rate, and since when the one that waits counts.
         var due: UInt64 = 0
         var since: UInt64 = 0
         var isWaiting = false
+    }
+}
 
-        mutating func send(_ request: [UInt8]) throws {
-            since = due
-            isWaiting = true
-            try connection.send(request)
+/// A set of descriptors for `pselect`, the one call that waits for several of them by the nanosecond.
+private struct Descriptors {
+    private var set = fd_set()
+
+    /// Those of which something can be read, once there is one, or none after so long.
+    static func readable(among waiting: some Sequence<Int32>, nanoseconds: UInt64) -> Descriptors {
+        var result = Descriptors()
+        var highest: Int32 = -1
+        for descriptor in waiting {
+            withUnsafeMutableBytes(of: &result.set) { $0[Int(descriptor / 8)] |= 1 << (descriptor % 8) }
+            highest = max(highest, descriptor)
         }
+        var timeout = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+        return pselect(highest + 1, &result.set, nil, nil, &timeout, nil) > 0 ? result : Descriptors()
+    }
+
+    func contains(_ descriptor: Int32) -> Bool {
+        withUnsafeBytes(of: set) { $0[Int(descriptor / 8)] & 1 << (descriptor % 8) != 0 }
     }
 }
