@@ -74,6 +74,16 @@ struct DemoCatalog {
         try post("/plans", #"{"key":"pro","name":"Pro","currency":"USD"}"#, on: connection)
         try post("/plans/pro/versions", Self.version, on: connection)
         try post("/plans/pro/versions/1/publish", "{}", on: connection)
+        for (tokenClass, amount) in [("input", "0.0000025"), ("cached_input", "0.00000125"), ("output", "0.00001")] {
+            try post(
+                "/price-book",
+                """
+                {"provider":"openai","model":"gpt-4o*","token_class":"\(tokenClass)","unit_amount":"\(amount)",\
+                "effective_from":"2000-01-01T00:00:00Z"}
+                """,
+                on: connection
+            )
+        }
         let start = Date().addingTimeInterval(-86_400).ISO8601Format()
         let faults = Mutex<[any Error]>([])
         DispatchQueue.concurrentPerform(iterations: Self.makers) { maker in
