@@ -48,11 +48,40 @@ package struct Feature: Sendable, Hashable {
 
 /// A feature together with the meter that feeds it.
 package struct MeteredFeature: Sendable, Hashable {
+    /// What of a call's provider cost belongs to a feature.
+    package enum CostShare: Sendable, Hashable {
+        case whole
+        /// That of some components; nil where the cost of what is measured can't be told apart.
+        case components(CostComponents?)
+    }
+
     package let feature: Feature
     package let meter: Meter
+    /// The classes of the meter's class map that pass the feature's filters; none of a meter without one.
+    package let classes: [ValueClass]
+    package let costShare: CostShare
 
     package init(feature: Feature, meter: Meter) {
         self.feature = feature
         self.meter = meter
+        guard case .classes(let all, let dimension) = meter.definition.value else {
+            classes = []
+            costShare = .whole
+            return
+        }
+        let filters = feature.filters.filter { $0.name == dimension }
+        classes = all.filter { part in filters.allSatisfy { $0.admits(part.name) } }
+        costShare = classes.count == all.count ? .whole : .components(CostComponents.counted(by: classes))
+    }
+}
+
+extension CostComponents {
+    fileprivate static func counted(by classes: [ValueClass]) -> CostComponents? {
+        var all: CostComponents = []
+        for part in classes {
+            guard let components = counted(by: part.path) else { return nil }
+            all.formUnion(components)
+        }
+        return all
     }
 }

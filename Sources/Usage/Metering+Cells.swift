@@ -16,22 +16,21 @@ extension Metering {
             let dimension = definition.dimensions.first { $0.name == name }
             return cellValue(dimension.flatMap { event.property($0.path)?.text } ?? "")
         }
-        guard case .classes(let classes, let dimension) = definition.value,
+        guard case .classes(_, let dimension) = definition.value,
             let position = matrix.dimensions.firstIndex(of: dimension)
         else {
             let text = matrix.cell(values).text
             return [MeasuredCell(cell: text, value: measurement.value, cost: measurement.cost)]
         }
         var cells: [MeasuredCell] = []
-        let filters = metered.feature.filters.filter { $0.name == dimension }
-        try forEachClass(of: classes, passing: filters, in: event) { (part, amount) throws(MeasurementFault) in
+        try forEachClass(of: metered.classes, in: event) { (part, amount) throws(MeasurementFault) in
             guard !amount.isZero else { return }
             values[position] = part.name
             cells.append(
                 MeasuredCell(
                     cell: matrix.cell(values).text,
                     value: .sum(amount),
-                    cost: cost.cost(of: [part.path])
+                    cost: CostComponents.counted(by: part.path).flatMap(cost.cost)
                 )
             )
         }

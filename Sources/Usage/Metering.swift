@@ -61,9 +61,8 @@ package enum Metering {
         switch definition.value {
         case .eventCount:
             return .count
-        case .classes(let classes, let dimension):
-            let filters = metered.feature.filters.filter { $0.name == dimension }
-            return try sum(of: classes, passing: filters, in: event)
+        case .classes:
+            return try sum(of: metered.classes, in: event)
         case .property(let path):
             guard let property = event.property(path) else { return nil }
             if definition.aggregation == .uniqueCount { return .unique(EventKey(distinctValue: property.text)) }
@@ -82,11 +81,10 @@ package enum Metering {
 
     private static func sum(
         of classes: [ValueClass],
-        passing filters: [ValueFilter],
         in event: UsageEvent
     ) throws(MeasurementFault) -> MeasuredValue? {
         var total: FixedDecimal?
-        try forEachClass(of: classes, passing: filters, in: event) { (part, amount) throws(MeasurementFault) in
+        try forEachClass(of: classes, in: event) { (part, amount) throws(MeasurementFault) in
             do {
                 total = try (total ?? .zero).adding(amount)
             } catch {
@@ -100,14 +98,13 @@ package enum Metering {
         return total.map(MeasuredValue.sum)
     }
 
-    /// The classes that the event has and the filters let through, with the quantity of each.
+    /// The classes that the event has, with the quantity of each.
     static func forEachClass(
         of classes: [ValueClass],
-        passing filters: [ValueFilter],
         in event: UsageEvent,
         _ body: (ValueClass, FixedDecimal) throws(MeasurementFault) -> Void
     ) throws(MeasurementFault) {
-        for part in classes where filters.allSatisfy({ $0.admits(part.name) }) {
+        for part in classes {
             guard let property = event.property(part.path) else { continue }
             try body(part, quantity(property, at: part.property))
         }
@@ -139,13 +136,10 @@ extension MeteredFeature {
     /// What the provider charges for the part of a call that the feature measures: for the classes that pass its
     /// filters on the class dimension, or else for the whole call. Nil when that is not known.
     fileprivate func cost(of call: MeasuredCost) -> FixedDecimal? {
-        guard !call.isUnknown, case .classes(let classes, let dimension) = meter.definition.value else {
-            return call.whole
+        switch costShare {
+        case .whole: call.whole
+        case .components(let components): components.flatMap(call.cost)
         }
-        let filters = feature.filters.filter { $0.name == dimension }
-        guard !filters.isEmpty else { return call.whole }
-        let measured = classes.filter { part in filters.allSatisfy { $0.admits(part.name) } }
-        return measured.count == classes.count ? call.whole : call.cost(of: measured.map(\.path))
     }
 }
 

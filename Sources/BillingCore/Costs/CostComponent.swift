@@ -70,3 +70,18 @@ package enum CostComponent: UInt8, Sendable, Hashable, CaseIterable {
 
     private static let byName = Dictionary(uniqueKeysWithValues: allCases.map { ($0.name, $0) })
 }
+
+/// Some of the components.
+package struct CostComponents: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt32
+
+    package init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    package init(_ components: some Sequence<CostComponent>) {
+        rawValue = components.reduce(0) { $0 | 1 << $1.rawValue }
+    }
+
+    package func contains(_ component: CostComponent) -> Bool { rawValue & 1 << component.rawValue != 0 }
+}

@@ -63,8 +63,11 @@ package struct PriceBook: Sendable {
 package final class ModelPrices: Sendable {
     /// By component; each by descending threshold, then by descending start.
     private let prices: [[ProviderPrice]]
+    /// Those that have a price at some time.
+    let components: CostComponents
 
     init(_ entries: [ProviderPrice]) {
+        components = CostComponents(entries.lazy.map(\.rate.component))
         var prices: [[ProviderPrice]] = Array(repeating: [], count: CostComponent.allCases.count)
         for entry in entries {
             prices[Int(entry.rate.component.rawValue)].append(entry)

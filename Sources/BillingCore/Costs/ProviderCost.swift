@@ -33,7 +33,14 @@ package struct ProviderCost: Sendable, Hashable {
 
     /// The prices that were used, each once, in ascending order: what a stored cost refers to.
     package var prices: [PriceID] {
-        parts.count == 1 ? [parts[0].price] : Set(parts.map(\.price)).sorted()
+        var prices = parts.map(\.price)
+        prices.sort()
+        var previous: PriceID?
+        prices.removeAll { price in
+            defer { previous = price }
+            return price == previous
+        }
+        return prices
     }
 }
 
@@ -55,10 +62,8 @@ extension ProviderCost {
         guard !candidates.isEmpty else { return nil }
         var rating = CostRating(call: call, candidates: candidates)
         guard rating.addTokens(quantity), rating.addUnits(quantity), rating.isStated else { return nil }
-        parts =
-            rating.parts.count > 1
-            ? rating.parts.sorted { $0.component.rawValue < $1.component.rawValue }
-            : rating.parts
+        rating.parts.sort { $0.component.rawValue < $1.component.rawValue }
+        parts = rating.parts
         amount = rating.amount
         currency = rating.currency
     }
@@ -68,6 +73,8 @@ extension ProviderCost {
 private struct CostRating {
     let call: ModelCall
     let candidates: [ModelPrices]
+    /// Those that one of the candidates has a price for.
+    private let components: CostComponents
     var parts: [ProviderCost.Part] = []
     var amount = FixedDecimal.zero
     var currency: Currency?
@@ -77,6 +84,8 @@ private struct CostRating {
     init(call: ModelCall, candidates: [ModelPrices]) {
         self.call = call
         self.candidates = candidates
+        components = candidates.reduce(into: []) { $0.formUnion($1.components) }
+        parts.reserveCapacity(4)
     }
 
     mutating func addTokens(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
@@ -94,7 +103,7 @@ private struct CostRating {
     }
 
     mutating func addUnits(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
-        for unit in CostComponent.units {
+        for unit in CostComponent.units where components.contains(unit) {
             guard let price = price(of: unit) else { continue }
             guard let count = unit == .request ? .one : quantity(unit) else { continue }
             guard !count.isNegative, count.isZero || add(unit, count, at: price) else { return false }
@@ -105,11 +114,11 @@ private struct CostRating {
 
     /// Moves parts that have a price of their own out of the tokens they are part of.
     private mutating func take(
-        _ components: [CostComponent],
+        _ parts: [CostComponent],
         from total: inout FixedDecimal,
         _ quantity: (CostComponent) -> FixedDecimal?
     ) -> Bool {
-        for component in components {
+        for component in parts where self.components.contains(component) {
             guard let price = price(of: component), let count = quantity(component), !count.isZero else { continue }
             guard !count.isNegative, let rest = try? total.subtracting(count), !rest.isNegative else { return false }
             total = rest

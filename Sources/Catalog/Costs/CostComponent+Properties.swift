@@ -1,8 +1,12 @@
 package import BillingCore
 
-extension CostComponent {
+extension CostComponents {
     /// Which prices the tokens of a property are charged by; nil for a property that counts something else.
-    package static func counted(by property: EventPropertyPath) -> [CostComponent]? {
+    package static func counted(by property: EventPropertyPath) -> CostComponents? {
+        components(of: property).map(CostComponents.init)
+    }
+
+    private static func components(of property: EventPropertyPath) -> [CostComponent]? {
         switch property.target {
         case .uncachedInputTokens: [.input, .inputAudio, .inputImage]
         case .cachedInputTokens: [.cachedInput]
@@ -11,11 +15,13 @@ extension CostComponent {
         case .plainOutputTokens: [.output, .outputAudio, .outputImage]
         case .reasoningTokens: [.reasoning]
         case .outputTokens: [.output, .outputAudio, .outputImage, .reasoning]
-        case .total: tokenClasses
+        case .total: CostComponent.tokenClasses
         default: nil
         }
     }
+}
 
+extension CostComponent {
     /// Where an event says how much there was; nil where it says it otherwise.
     package var path: EventPropertyPath? { Self.paths[self] }
 
@@ -30,6 +36,6 @@ extension MeterDefinition {
     /// Whether the provider cost of an event can be told for each of the meter's classes: all of them count tokens.
     var tellsCostByClass: Bool {
         guard case .classes(let classes, _) = value else { return false }
-        return classes.allSatisfy { CostComponent.counted(by: $0.path) != nil }
+        return classes.allSatisfy { CostComponents.counted(by: $0.path) != nil }
     }
 }

@@ -13,9 +13,6 @@ package struct MeasuredCost: Sendable {
     /// The cost is not known.
     package static let unknown = MeasuredCost(total: nil, parts: nil, conversion: .missing)
 
-    /// Whether neither the whole cost is known nor that of any part.
-    var isUnknown: Bool { total == nil && parts == nil }
-
     private init(total: FixedDecimal?, parts: [ProviderCost.Part]?, conversion: CostConversion) {
         self.total = total
         self.parts = parts
@@ -42,15 +39,9 @@ package struct MeasuredCost: Sendable {
     /// The cost of the whole call; nil when it is not known.
     package var whole: FixedDecimal? { total }
 
-    /// The cost of the tokens that some properties of the event count; nil when it is not known, as for a reported
-    /// cost, or when a property is none of the token classes.
-    func cost(of properties: [EventPropertyPath]) -> FixedDecimal? {
+    /// The cost of some components; nil when it is not known, as for a reported cost.
+    func cost(of wanted: CostComponents) -> FixedDecimal? {
         guard let parts else { return nil }
-        var wanted: Set<CostComponent> = []
-        for property in properties {
-            guard let components = CostComponent.counted(by: property) else { return nil }
-            wanted.formUnion(components)
-        }
         var sum = FixedDecimal.zero
         for part in parts where wanted.contains(part.component) {
             guard let total = try? sum.adding(part.amount) else { return nil }
