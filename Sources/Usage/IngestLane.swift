@@ -78,6 +78,11 @@ final class IngestLane: Sendable {
     /// How many requests wait for the next flush.
     var waitingCount: Int { state.withLock { $0.queue.count } }
 
+    /// Whether so much waits that another lane does better to take some.
+    var isCrowded: Bool { state.withLock { $0.queuedEvents >= min(Self.crowd, limits.queuedEvents / 2) } }
+
+    private static let crowd = 250
+
     /// Flushes until the lane is closed and empty.
     func run() async {
         for await _ in bell {

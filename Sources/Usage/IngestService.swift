@@ -37,8 +37,8 @@ package enum IngestRefusal: Error {
 
 /// Takes decoded events to their tenants' lanes and reports what became of each.
 package final class IngestService: Service {
-    private static let gatheredEvents = 10
-    private static let gatheredRequests = 200
+    /// A request of so many is gathered with others.
+    private static let fewEvents = 10
 
     let limits: IngestLimits
     let lanes: [IngestLane]
@@ -156,10 +156,10 @@ package final class IngestService: Service {
     /// refuse takes one, because nothing of it must be stored then. A price of millions for a unit can make the charge
     /// of ordinary usage overflow; that is only found by the lane, when others have stored theirs.
     ///
-    /// Requests of few events are gathered in the first lane whatever their tenants, as long as few wait there: a flush
-    /// costs nearly the same for one event as for ten, and two at once slow each other down.
+    /// Requests of few events are gathered in the first lane whatever their tenants, until it is crowded: a flush costs
+    /// nearly the same for one event as for ten, and two at once slow each other down.
     private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
-        if prepared.eventCount <= Self.gatheredEvents, lanes[0].waitingCount < Self.gatheredRequests {
+        if prepared.eventCount <= Self.fewEvents, !lanes[0].isCrowded {
             return try await lanes[0].store(.init(prepared: prepared, boundTo: boundTo))
         }
         var shares: [Int: IngestPreparation.Prepared] = [:]

@@ -45,7 +45,9 @@ struct IngestFixture: Sendable {
     }
 
     /// - Returns: the report without what is zero, or the code of the refusal and the pointers of its faults.
-    func send(_ events: SentEvent...) async -> String {
+    func send(_ events: SentEvent...) async -> String { await send(events) }
+
+    func send(_ events: [SentEvent]) async -> String {
         let text = "[" + events.map(\.json).joined(separator: ",") + "]"
         let batch = EventDecoder().decode(Array(text.utf8), as: .plain)
         do {

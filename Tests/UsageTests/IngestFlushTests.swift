@@ -73,6 +73,47 @@ import Web
         }
     }
 
+    /// Requests of few events share a lane whatever their tenants, until it is crowded; others go to their tenants'.
+    @Test func fewEventsAreGatheredInOneLane() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            _ = try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+            let lane = try await server.column("SELECT (tenant_id % 2)::text FROM tenant WHERE key IN ('acme', 'beta')")
+            #expect(Set(lane) == ["0", "1"])
+            try await IngestFixture.use(
+                server,
+                configure: {
+                    $0.lanes = 2
+                    $0.queuedEvents = 30
+                }
+            ) { ingest in
+                func waiting() -> [Int] { ingest.service.lanes.map(\.waitingCount) }
+                async let first = ingest.send(SentEvent("1"), SentEvent("2", subject: "beta"))
+                #expect(try await ingest.waits(for: 1))
+                async let second = ingest.send(SentEvent("3", subject: "beta"))
+                #expect(try await ingest.waits(for: 2))
+                #expect(waiting() == [2, 0])
+                let many = (1...6).flatMap { [SentEvent("a\($0)"), SentEvent("b\($0)", subject: "beta")] }
+                async let third = ingest.send(many)
+                #expect(try await ingest.waits(for: 4))
+                #expect(waiting() == [3, 1])
+                // More than half of what may wait does.
+                async let fourth = ingest.send((4...10).map { SentEvent("\($0)") })
+                #expect(try await ingest.waits(for: 5))
+                async let fifth = ingest.send(SentEvent("11"), SentEvent("12", subject: "beta"))
+                #expect(try await ingest.waits(for: 7))
+                #expect(waiting() == [5, 2])
+                try await ingest.flush()
+                #expect(await first == "accepted 2")
+                #expect(await second == "accepted 1")
+                #expect(await third == "accepted 12")
+                #expect(await fourth == "accepted 7")
+                #expect(await fifth == "accepted 2")
+            }
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test func aRequestLargerThanTheQueuePassesAnEmptyOne() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)
