@@ -1,7 +1,7 @@
 package import BillingCore
 
 /// A subscription as the hot paths read it.
-package struct SubscriptionSnapshot: Sendable {
+package final class SubscriptionSnapshot: Sendable {
     /// The index of the trial among the periods: from the start of the subscription to its anchor, however long. What
     /// is used there is counted and not charged.
     package static let trialIndex = -1
@@ -39,7 +39,7 @@ package struct SubscriptionSnapshot: Sendable {
     }
 
     /// A subscription that never changed its plan.
-    package init(
+    package convenience init(
         id: SubscriptionID,
         planVersion: PlanVersion,
         periods: BillingPeriods,

@@ -2,13 +2,27 @@ package import BillingCore
 package import Catalog
 
 /// A call that asks for admission, attributed and measured like the event that will report it.
-package struct PreparedCall: Sendable {
+package final class PreparedCall: Sendable {
     package let tenant: TenantSnapshot
     package let pending: PendingEvent
     package let shared: CatalogSnapshot
     /// Its position in the request.
     package let index: Int
-    fileprivate let preparation: IngestPreparation
+    private let preparation: IngestPreparation
+
+    init(
+        tenant: TenantSnapshot,
+        pending: PendingEvent,
+        shared: CatalogSnapshot,
+        index: Int,
+        preparation: IngestPreparation
+    ) {
+        self.tenant = tenant
+        self.pending = pending
+        self.shared = shared
+        self.index = index
+        self.preparation = preparation
+    }
 
     /// Whether the call would count in the same counters at another time: in the same billing period and segment.
     package func countsAlike(at time: Instant) -> Bool {

@@ -36,6 +36,10 @@ struct EventClaims {
         var repeats: [(identity: Identity, hash: Int64, position: Int)] = []
         var times: [Instant] = []
         var seen: Set<Identity> = []
+        let count = groups.reduce(0) { $0 + $1.events.count }
+        firstClaims.reserveCapacity(count)
+        times.reserveCapacity(count)
+        seen.reserveCapacity(count)
         var position = 0
         for group in groups {
             starts.append(position)

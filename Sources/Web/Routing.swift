@@ -73,7 +73,7 @@ struct PlainRoutes {
     private static let smallBodyBytes = 4 * 1_024
 }
 
-struct Endpoint: HTTPResponder {
+final class Endpoint: HTTPResponder {
     let pipeline: RequestPipeline
     let route: Operations.Route
     private let metrics: OperationMetrics

@@ -72,12 +72,13 @@ package struct LimitTally {
         by tenant: TenantSnapshot,
         _ body: (inout LimitChange) throws(DecimalError) -> Void
     ) throws(DecimalError) {
-        var entry = entries[use.row] ?? Entry(change: LimitChange(use))
-        entry.limit = use.limit
-        entry.tenant = tenant
-        entry.followsTiers = use.limit.followsTiers
-        try body(&entry.change)
-        entries[use.row] = entry
+        func change(_ entry: inout Entry) throws(DecimalError) {
+            entry.limit = use.limit
+            entry.tenant = tenant
+            entry.followsTiers = use.limit.followsTiers
+            try body(&entry.change)
+        }
+        try change(&entries[use.row, default: Entry(change: LimitChange(use))])
     }
 
     /// Writes the changes, and works out anew what limits on charges hold.

@@ -87,13 +87,14 @@ final class BriefCallHandler: ChannelDuplexHandler {
     }
 
     private func mustWait(_ arrival: Arrival, _ context: ChannelHandlerContext) -> Bool {
-        switch (state, arrival) {
-        case (.answering, _): return true
+        if case .answering = state { return true }
+        switch arrival {
         // They may end the connection, and with it what was not sent yet.
-        case (_, .event), (_, .error): return unsent > 0
-        case (.receiving, .part): return false
-        case (.idle, .part(let data)):
-            guard !context.channel.isWritable, case .head = unwrapInboundIn(data) else { return false }
+        case .event, .error: return unsent > 0
+        case .part(let data):
+            guard !context.channel.isWritable, case .idle = state, case .head = unwrapInboundIn(data) else {
+                return false
+            }
             return true
         }
     }
