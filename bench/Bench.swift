@@ -43,6 +43,10 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "The commit that is measured, for the table.")
     var commit = "unknown"
 
+    func validate() throws {
+        guard (1..<1_000).contains(connections) else { throw ValidationError("--connections must be from 1 to 999") }
+    }
+
     func run() async throws {
         var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
         for part in Part.allCases where only == nil || only == part {

@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 
 /// One blocking HTTP/1.1 connection on loopback. The load generator must cost as little as possible, because it shares
 /// the machine with what it measures: requests are prepared bytes, and an answer is read no further than needed.
@@ -114,8 +113,8 @@ struct LoadResult {
     }
 }
 
-/// Drives connections from one thread, as a gateway's event loop does: a thread each would cost the machine a switch for
-/// every answer.
+/// Drives connections from one thread, as a gateway's event loop does: a thread each would cost the machine a switch
+/// for every answer.
 enum Load {
     /// How an answer ends when every event was plainly accepted.
     static let noProblems = Array(#""problems":[]}"#.utf8)
@@ -123,9 +122,10 @@ enum Load {
     static let admitted = Array(#""warnings":[]}"#.utf8)
 
     /// - Parameters:
-    ///   - perSecond: how many requests are offered in a second, whatever the answers; nil sends the next as soon as the
-    ///     last is answered. What comes late because others were slow counts from when it was due.
+    ///   - perSecond: how many requests are offered in a second, whatever the answers; nil sends the next as soon as
+    ///     the last is answered. What comes late because others were slow counts from when it was due.
     ///   - ending: how an answer ends that counts; others are failures.
+    /// - Throws: when a connection is lost or an answer does not come: then there is nothing to publish.
     static func run(
         connections: Int,
         seconds: Double,
@@ -149,16 +149,18 @@ enum Load {
             var next = now + longestWait
             for number in callers.indices where !callers[number].isWaiting && now < deadline {
                 if callers[number].due <= now {
-                    callers[number].since = pace == nil ? now : callers[number].due
+                    let bytes = request(number, callers[number].sequence)
+                    callers[number].since = pace == nil ? DispatchTime.now().uptimeNanoseconds : callers[number].due
                     callers[number].isWaiting = true
-                    try callers[number].connection.send(request(number, callers[number].sequence))
+                    try callers[number].connection.send(bytes)
                 } else {
                     next = min(next, callers[number].due)
                 }
             }
+            let sent = DispatchTime.now().uptimeNanoseconds
             let answering = Descriptors.readable(
                 among: callers.lazy.filter(\.isWaiting).map(\.connection.descriptor),
-                nanoseconds: next - now
+                nanoseconds: next > sent ? next - sent : 0
             )
             for number in callers.indices where answering.contains(callers[number].connection.descriptor) {
                 guard let answer = try callers[number].connection.receive() else { continue }
@@ -192,7 +194,8 @@ enum Load {
     }
 }
 
-/// A set of descriptors for `pselect`, the one call that waits for several of them by the nanosecond.
+/// A set of descriptors for `pselect`, which waits for several of them and not only for whole milliseconds. There are
+/// fewer than 1,024.
 private struct Descriptors {
     private var set = fd_set()
 

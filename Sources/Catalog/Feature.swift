@@ -71,17 +71,11 @@ package struct MeteredFeature: Sendable, Hashable {
         }
         let filters = feature.filters.filter { $0.name == dimension }
         classes = all.filter { part in filters.allSatisfy { $0.admits(part.name) } }
-        costShare = classes.count == all.count ? .whole : .components(CostComponents.counted(by: classes))
+        costShare = classes.count == all.count ? .whole : .components(Self.costs(of: classes))
     }
-}
 
-extension CostComponents {
-    fileprivate static func counted(by classes: [ValueClass]) -> CostComponents? {
-        var all: CostComponents = []
-        for part in classes {
-            guard let components = counted(by: part.path) else { return nil }
-            all.formUnion(components)
-        }
-        return all
+    private static func costs(of classes: [ValueClass]) -> CostComponents? {
+        let costs = classes.compactMap(\.costs)
+        return costs.count == classes.count ? costs.reduce([]) { $0.union($1) } : nil
     }
 }

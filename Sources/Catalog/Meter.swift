@@ -27,10 +27,13 @@ package struct ValueClass: Sendable, Hashable {
     package let name: String
     package let path: EventPropertyPath
     package var property: String { path.text }
+    /// What providers charge its tokens by; nil where it counts something else.
+    package let costs: CostComponents?
 
     package init(name: String, property: String) {
         self.name = name
         path = EventPropertyPath(property)
+        costs = CostComponents.counted(by: path)
     }
 }
 

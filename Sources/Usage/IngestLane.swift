@@ -7,8 +7,8 @@ import Synchronization
 import Web
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
-/// A tenant's events take the same lane of a replica, so lanes do not compete for the tenant's ledger; only requests
-/// of few events, and those that a counter may refuse, are stored by one lane for several tenants.
+/// Events take the lane of their tenant, so that lanes seldom compete for a ledger; only requests of few events, and
+/// those that a counter may refuse, are stored by one lane for several tenants.
 final class IngestLane: Sendable {
     /// What one request hands to the lane.
     struct Submission: Sendable {
@@ -27,6 +27,9 @@ final class IngestLane: Sendable {
         var queue: Deque<Waiting> = []
         var queuedEvents = 0
         var queuedBytes = 0
+        /// How many are being stored, and when it was last seen that this goes on.
+        var storedEvents = 0
+        var movedAt = ContinuousClock.now
         var isClosed = false
     }
 
@@ -78,10 +81,18 @@ final class IngestLane: Sendable {
     /// How many requests wait for the next flush.
     var waitingCount: Int { state.withLock { $0.queue.count } }
 
-    /// Whether so much waits that another lane does better to take some.
-    var isCrowded: Bool { state.withLock { $0.queuedEvents >= min(Self.crowd, limits.queuedEvents / 2) } }
+    /// Whether others do better to take another lane: much is waiting or being stored, or nothing gets on, because
+    /// somebody holds a tenant's ledger.
+    var isCrowded: Bool {
+        state.withLock { state in
+            let events = state.queuedEvents + state.storedEvents
+            return events >= min(Self.crowd, limits.flushEvents, limits.queuedEvents / 2)
+                || state.storedEvents > 0 && state.movedAt.duration(to: .now) > Self.stall
+        }
+    }
 
     private static let crowd = 250
+    private static let stall = Duration.milliseconds(50)
 
     /// Flushes until the lane is closed and empty.
     func run() async {
@@ -104,9 +115,9 @@ final class IngestLane: Sendable {
                 } _: { [self] batch, transaction in
                     let flush = try merged(batch.map(\.submission))
                     return (flush, try flush.run(in: transaction))
-                } done: { [metrics] batch, stored in
+                } done: { [self] batch, stored in
                     metrics.flushed(stored.0)
-                    Self.finish(batch, stored.1)
+                    finish(batch, stored.1)
                 }
                 for (batch, _) in failed { await flush(batch) }
             } catch {
@@ -124,10 +135,20 @@ final class IngestLane: Sendable {
         )
     }
 
-    private static func finish(_ batch: [Waiting], _ notices: [EventNotice]) {
+    private func finish(_ batch: [Waiting], _ notices: [EventNotice]) {
+        leave(batch)
         let byRequest = Dictionary(grouping: notices, by: \.submission)
         for (position, waiting) in batch.enumerated() {
             waiting.answer.resume(returning: .success(byRequest[position] ?? []))
+        }
+    }
+
+    /// Takes note that a batch is not being stored any more.
+    private func leave(_ batch: [Waiting]) {
+        let events = batch.reduce(0) { $0 + $1.eventCount }
+        state.withLock { state in
+            state.storedEvents -= events
+            state.movedAt = .now
         }
     }
 
@@ -152,6 +173,8 @@ final class IngestLane: Sendable {
             }
             state.queuedEvents -= events
             state.queuedBytes -= bytes
+            if state.storedEvents == 0 { state.movedAt = .now }
+            state.storedEvents += events
             return batch
         }
         metrics.queued(by: -batch.reduce(0) { $0 + $1.eventCount })
@@ -160,13 +183,14 @@ final class IngestLane: Sendable {
 
     private func flush(_ batch: [Waiting]) async {
         do {
-            Self.finish(batch, try await store(batch.map(\.submission)))
+            finish(batch, try await store(batch.map(\.submission)))
         } catch  where batch.count > 1 && error.isDataError {
             // One request's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
             await flush(Array(batch[..<middle]))
             await flush(Array(batch[middle...]))
         } catch {
+            leave(batch)
             logger.warning("ingest flush failed", metadata: ["requests": "\(batch.count)", "error": "\(error)"])
             for waiting in batch {
                 waiting.answer.resume(returning: .failure(error))

@@ -30,7 +30,7 @@ extension Metering {
                 MeasuredCell(
                     cell: matrix.cell(values).text,
                     value: .sum(amount),
-                    cost: CostComponents.counted(by: part.path).flatMap(cost.cost)
+                    cost: part.costs.flatMap(cost.cost)
                 )
             )
         }

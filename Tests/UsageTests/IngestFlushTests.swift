@@ -114,6 +114,37 @@ import Web
         }
     }
 
+    /// A lane that waits for a ledger which somebody holds gathers nothing more, so others are stored meanwhile.
+    @Test func aHeldLedgerHoldsUpItsOwnLane() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            _ = try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+            let inOrder = try await server.column(
+                "SELECT key FROM tenant WHERE key IN ('acme', 'beta') ORDER BY tenant_id % 2"
+            )
+            let (held, other) = (try #require(inOrder[0]), try #require(inOrder[1]))
+            try await IngestFixture.use(server, configure: { $0.lanes = 2 }) { ingest in
+                let answers = try await ingest.flushing {
+                    // Billing periods are made before anything is held.
+                    let first = await ingest.send(SentEvent("0", subject: held), SentEvent("0", subject: other))
+                    #expect(first == "accepted 2")
+                    return try await withThrowingTaskGroup(of: String.self) { group in
+                        let stored = try await server.holdingLedger(of: held) {
+                            group.addTask { await ingest.send(SentEvent("1", subject: held)) }
+                            let isStalled = try await eventually { ingest.service.lanes[0].isCrowded }
+                            #expect(isStalled)
+                            return await ingest.send(SentEvent("2", subject: other))
+                        }
+                        return try await group.reduce(into: [stored]) { $0.append($1) }
+                    }
+                }
+                #expect(answers == ["accepted 1", "accepted 1"])
+                #expect(ingest.service.lanes.map(\.isCrowded) == [false, false])
+            }
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test func aRequestLargerThanTheQueuePassesAnEmptyOne() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)

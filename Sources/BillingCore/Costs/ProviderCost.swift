@@ -33,13 +33,10 @@ package struct ProviderCost: Sendable, Hashable {
 
     /// The prices that were used, each once, in ascending order: what a stored cost refers to.
     package var prices: [PriceID] {
-        var prices = parts.map(\.price)
+        var prices: [PriceID] = []
+        prices.reserveCapacity(parts.count)
+        for part in parts where !prices.contains(part.price) { prices.append(part.price) }
         prices.sort()
-        var previous: PriceID?
-        prices.removeAll { price in
-            defer { previous = price }
-            return price == previous
-        }
         return prices
     }
 }

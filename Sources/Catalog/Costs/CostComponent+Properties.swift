@@ -2,7 +2,7 @@ package import BillingCore
 
 extension CostComponents {
     /// Which prices the tokens of a property are charged by; nil for a property that counts something else.
-    package static func counted(by property: EventPropertyPath) -> CostComponents? {
+    static func counted(by property: EventPropertyPath) -> CostComponents? {
         components(of: property).map(CostComponents.init)
     }
 
@@ -36,6 +36,6 @@ extension MeterDefinition {
     /// Whether the provider cost of an event can be told for each of the meter's classes: all of them count tokens.
     var tellsCostByClass: Bool {
         guard case .classes(let classes, _) = value else { return false }
-        return classes.allSatisfy { CostComponents.counted(by: $0.path) != nil }
+        return classes.allSatisfy { $0.costs != nil }
     }
 }

@@ -68,7 +68,8 @@ struct IngestSenders: Sendable {
 
     var senders = 8
     var batches = 40
-    var events = 10
+    /// More than are gathered in one lane.
+    var events = 12
     /// When the usage was, spread over the events; empty leaves it to the service.
     var times: [Instant] = []
     let seed: UInt64
