@@ -152,13 +152,13 @@ package final class IngestService: Service {
         try await preparation.refresh(stale)
     }
 
-    /// Each tenant has its lane, so a larger request of several tenants takes several transactions; one that a counter may
-    /// refuse takes one, because nothing of it must be stored then. A price of millions for a unit can make the charge
-    /// of ordinary usage overflow; that is only found by the lane, when others have stored theirs.
+    /// Each tenant has its lane, so a larger request of several tenants takes several transactions; one that a counter
+    /// may refuse takes one, because nothing of it must be stored then. A price of millions for a unit can make the
+    /// charge of ordinary usage overflow; that is only found by the lane, when others have stored theirs.
     ///
     /// Requests of few events are gathered in the first lane whatever their tenants, until it is crowded: a flush costs
-    /// nearly the same for one event as for ten, and two at once slow each other down. Those that a counter may refuse stay
-    /// apart, because such a flush is stored again in parts.
+    /// nearly the same for one event as for ten, and two at once slow each other down. Those that a counter may refuse
+    /// stay apart, because such a flush is stored again in parts.
     private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
         if prepared.eventCount <= Self.fewEvents, !prepared.mayOverflow, !lanes[0].isCrowded {
             return try await lanes[0].store(.init(prepared: prepared, boundTo: boundTo))

@@ -97,7 +97,8 @@ struct PartialIngestTests {
         let events = ["alpha": "1", "beta": "1", "gamma": "1", "delta": quantity].flatMap { tenant, quantity in
             (1...eventsOfTenant).map { id in
                 """
-                {"id": "\(id)", "source": "s", "type": "job.done", "subject": "\(tenant)", "data": {"units": \(quantity)}}
+                {"id": "\(id)", "source": "s", "type": "job.done", "subject": "\(tenant)",
+                 "data": {"units": \(quantity)}}
                 """
             }
         }
