@@ -42,8 +42,8 @@ enum AdmissionBaseline {
         return Double(total) / Date().timeIntervalSince(start)
     }
 
-    /// How long such transactions take on one connection when so many calls a second are offered, however long they take:
-    /// what comes late because others were slow counts from when it was due.
+    /// How long such transactions take on one connection when so many calls a second are offered, however long they
+    /// take: what comes late because others were slow counts from when it was due.
     /// - Parameter run: tells the calls of several runs apart.
     static func latencies(
         _ url: String,

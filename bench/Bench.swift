@@ -126,10 +126,8 @@ struct Bench: AsyncParsableCommand {
             table.add(name, perSecond: rate, result: result, raw: raw)
         }
         table.note("service resident memory", "\(service.residentMegabytes) MB")
-        table.note(
-            "bytes per event on the wire",
-            "\(EventTemplate.bytesPerEvent(.init(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())))"
-        )
+        let batches = EventTemplate(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())
+        table.note("bytes per event on the wire", "\(EventTemplate.bytesPerEvent(batches))")
     }
 
     private func measureAdmission(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
@@ -165,21 +163,7 @@ struct Bench: AsyncParsableCommand {
                 ending: Load.admitted
             ) { template.request(run: run * 2 + 1, connection: $0, sequence: $1) }
             table.add(name, perSecond: Double(all.requests) / all.seconds, result: all, raw: raw)
-            storeWhatIsWritten()
-            let rawOffered = try await AdmissionBaseline.latencies(
-                cluster.url,
-                tenants: tenants,
-                run: run,
-                perSecond: offer,
-                seconds: seconds
-            )
-            table.add(
-                "raw PostgreSQL: a hold on two limits and a reservation, 4 a transaction, \(offer)/s offered",
-                perSecond: Double(rawOffered.requests) / rawOffered.seconds,
-                result: rawOffered,
-                raw: raw
-            )
-            storeWhatIsWritten()
+            try await measureOfferedBaseline(cluster, run: run, raw: raw, &table)
             let offered = try Load.run(
                 connections: connections,
                 seconds: seconds,
@@ -197,8 +181,31 @@ struct Bench: AsyncParsableCommand {
         table.note("resident memory of the service that admitted", "\(service.residentMegabytes) MB")
     }
 
-    /// Gives the server a gigabyte of used segments of its log to go on with, as one has that has run for a while. A new
-    /// cluster makes each segment anew, and every COMMIT waits until 16 MB of zeros are stored.
+    private func measureOfferedBaseline(
+        _ cluster: LocalCluster,
+        run: Int,
+        raw: Double,
+        _ table: inout ResultTable
+    ) async throws {
+        storeWhatIsWritten()
+        let result = try await AdmissionBaseline.latencies(
+            cluster.url,
+            tenants: tenants,
+            run: run,
+            perSecond: offer,
+            seconds: seconds
+        )
+        table.add(
+            "raw PostgreSQL: a hold on two limits and a reservation, 4 a transaction, \(offer)/s offered",
+            perSecond: Double(result.requests) / result.seconds,
+            result: result,
+            raw: raw
+        )
+        storeWhatIsWritten()
+    }
+
+    /// Gives the server a gigabyte of used segments of its log to go on with, as one has that has run for a while. A
+    /// new cluster makes each segment anew, and every COMMIT waits until 16 MB of zeros are stored.
     private func recycleWAL(of cluster: LocalCluster) async throws {
         let fill =
             "SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 1048576))) FROM generate_series(1, 1024)"

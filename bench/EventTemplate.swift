@@ -1,5 +1,5 @@
-/// Prepared requests of full LLM events, or of admissions of the calls that these report. Only the digits of ids and subjects change from one request to the next, so
-/// that a request costs the generator a copy.
+/// Prepared requests of full LLM events, or of admissions of the calls that these report. Only the digits of ids and
+/// subjects change from one request to the next, so that a request costs the generator a copy.
 struct EventTemplate: Sendable {
     private let bytes: [UInt8]
     private let idOffsets: [Int]

@@ -4,8 +4,8 @@ import Postgres
 /// Closing of billing periods: `turnpike close-periods` over tenants of which each has one period that is due, with ten
 /// lines of usage.
 ///
-/// One tenant is made over HTTP and gets its usage; the others are copies of its rows, because making them is not what is
-/// measured.
+/// One tenant is made over HTTP and gets its usage; the others are copies of its rows, because making them is not what
+/// is measured.
 struct PeriodClose {
     /// What a run gives.
     struct Result {
@@ -39,7 +39,7 @@ struct PeriodClose {
         let pool = PostgresPool(PostgresConfiguration(url: url).asOwner())
         do {
             try await multiply(pool)
-            let closing = try close(url)
+            let closing = try await close(url)
             try await check(pool)
             let raw = try await rawSeconds(pool)
             await pool.close()
@@ -107,7 +107,7 @@ struct PeriodClose {
         ]
     }
 
-    private func close(_ url: String) throws -> (seconds: Double, peakMegabytes: Int) {
+    private func close(_ url: String) async throws -> (seconds: Double, peakMegabytes: Int) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["close-periods"]
@@ -120,7 +120,7 @@ struct PeriodClose {
         var peak = 0
         while process.isRunning {
             peak = max(peak, residentPeakMegabytes(of: process.processIdentifier))
-            usleep(20_000)
+            try await Task.sleep(for: .milliseconds(20))
         }
         let seconds = Date().timeIntervalSince(start)
         guard process.terminationStatus == 0 else {

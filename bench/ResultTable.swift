@@ -19,8 +19,9 @@ struct ResultTable {
             name, Int(perSecond).formatted(), (perSecond / raw).formatted(.number.precision(.fractionLength(2))),
         ]
         if let result {
-            cells += [50, 99].map {
-                "\((Double(result.latency(percentile: $0)) / 1_000).formatted(.number.precision(.fractionLength(2)))) ms"
+            cells += [50, 99].map { percentile in
+                let milliseconds = Double(result.latency(percentile: percentile)) / 1_000
+                return "\(milliseconds.formatted(.number.precision(.fractionLength(2)))) ms"
             }
             cells.append(
                 result.failures.isEmpty

@@ -57,20 +57,29 @@ struct AdmissionOutageTests {
                 "mode":"\(mode)"}
                 """
             try await turnpike.client.post("/api/v1/budgets", budget).expecting(201)
-            #expect(try await admit(turnpike.client, tenant, "before").json["allowed"] == .bool(true))
+            try await expectAdmitted(turnpike.client, tenant, "before")
         }
         let (key, _) = try await newKey(turnpike)
         let (unused, _) = try await newKey(turnpike)
         let (revoked, id) = try await newKey(turnpike)
         let token = turnpike.client.with(key: try await newToken(turnpike))
         for (index, caller) in [key, revoked, token].enumerated() {
-            #expect(try await admit(caller, "open", "first-\(index)").status == 200)
+            try await expectAdmitted(caller, "open", "first-\(index)")
         }
         try await turnpike.client.delete("/api/v1/api-keys/\(id)").expecting(204)
         let isRevoked = try await eventually { try await admit(revoked, "open", "revoked").status == 401 }
         #expect(isRevoked)
         let invented = turnpike.client.with(key: "tpk_stranger_0123456789abcdef0123456789abcdef")
         return Callers(known: [key, token], unknown: [unused, invented], revoked: revoked)
+    }
+
+    /// Also where the machine is so busy that the first answers come too late.
+    private static func expectAdmitted(_ caller: TestClient, _ subject: String, _ id: String) async throws {
+        let isAdmitted = try await eventually {
+            let answer = try await admit(caller, subject, id).json
+            return answer["allowed"] == .bool(true) && answer["warnings"]?.elements?.isEmpty == true
+        }
+        #expect(isAdmitted, "\(id)")
     }
 
     private static func newKey(_ turnpike: ServedTurnpike) async throws -> (TestClient, id: String) {
