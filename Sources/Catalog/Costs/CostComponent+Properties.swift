@@ -3,21 +3,19 @@ package import BillingCore
 extension CostComponents {
     /// Which prices the tokens of a property are charged by; nil for a property that counts something else.
     static func counted(by property: EventPropertyPath) -> CostComponents? {
-        components(of: property).map(CostComponents.init)
-    }
-
-    private static func components(of property: EventPropertyPath) -> [CostComponent]? {
-        switch property.target {
-        case .uncachedInputTokens: [.input, .inputAudio, .inputImage]
-        case .cachedInputTokens: [.cachedInput]
-        case .cacheWriteTokens: [.cacheWrite]
-        case .inputTokens: [.input, .inputAudio, .inputImage, .cachedInput, .cacheWrite]
-        case .plainOutputTokens: [.output, .outputAudio, .outputImage]
-        case .reasoningTokens: [.reasoning]
-        case .outputTokens: [.output, .outputAudio, .outputImage, .reasoning]
-        case .total: CostComponent.tokenClasses
-        default: nil
-        }
+        let components: [CostComponent]? =
+            switch property.target {
+            case .uncachedInputTokens: [.input, .inputAudio, .inputImage]
+            case .cachedInputTokens: [.cachedInput]
+            case .cacheWriteTokens: [.cacheWrite]
+            case .inputTokens: [.input, .inputAudio, .inputImage, .cachedInput, .cacheWrite]
+            case .plainOutputTokens: [.output, .outputAudio, .outputImage]
+            case .reasoningTokens: [.reasoning]
+            case .outputTokens: [.output, .outputAudio, .outputImage, .reasoning]
+            case .total: CostComponent.tokenClasses
+            default: nil
+            }
+        return components.map(CostComponents.init)
     }
 }
 

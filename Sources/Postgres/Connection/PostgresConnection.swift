@@ -52,7 +52,7 @@ package actor PostgresConnection {
     ///   that fails may fail with it.
     /// - Throws: `PostgresError` when it can't connect; then no work was taken.
     package nonisolated func chain<Work: Sendable, R: Sendable>(
-        while mayGoOn: @Sendable () -> Bool = { true },
+        while mayGoOn: @Sendable () -> Bool,
         next: @Sendable () -> Work?,
         _ body: @Sendable (Work, borrowing Transaction) throws -> R,
         done: @escaping @Sendable (Work, R) -> Void
