@@ -55,18 +55,19 @@ struct AdmissionCheck: Sendable {
         (try? JSONValue(parsing: text)).flatMap { if case .number = $0 { $0 } else { nil } } ?? .string(text)
     }
 
-    /// 204 when the call may be made, 429 when a rate refuses it, otherwise 403.
-    /// - Parameter status: instead of both; nginx's `auth_request` knows no refusal but 401 and 403.
-    func answer(_ body: AdmissionBody, refusingWith status: DenialStatus?) -> Answer {
+    /// 204 when the call may be made, 429 when a rate refuses it, otherwise 403, unless the proxy knows others only.
+    func answer(_ body: AdmissionBody, admittingWith admittance: AdmittedStatus?, refusingWith denial: DenialStatus?)
+        -> Answer
+    {
         var answer: Answer
         if body.allowed {
-            answer = .noContent
+            answer = admittance == .ok ? Answer(status: .ok) : .noContent
             if let reservation = body.reservation { answer.set("Reservation-Id", reservation.id.description) }
             if let tokens = body.maxOutputTokens { answer.set("Max-Output-Tokens", "\(tokens)") }
             if !body.warnings.isEmpty { answer.set("Warnings", body.warnings.joined(separator: ", ")) }
         } else {
             let refusal: HTTPResponse.Status = body.isRateLimited ? .tooManyRequests : .forbidden
-            answer = Answer(status: status == .forbidden ? .forbidden : refusal)
+            answer = Answer(status: denial == .forbidden ? .forbidden : refusal)
             answer.set("Reason", body.reason ?? "refused")
             answer.set("Status", "\(refusal.code)")
             if let limit = body.limits.first { answer.set("Limit", limit.key) }
@@ -76,7 +77,13 @@ struct AdmissionCheck: Sendable {
     }
 }
 
-/// What a proxy wants every refusal to be. A 401 is none: it says that the credential is not good.
+/// What a proxy wants an admitted call to be answered with: Envoy's `ext_authz` takes any status but 200 for a refusal.
+enum AdmittedStatus: String, CaseIterable {
+    case ok = "200"
+}
+
+/// What a proxy wants every refusal to be: nginx's `auth_request` knows none but 401 and 403. A 401 is none, it says
+/// that the credential is not good.
 enum DenialStatus: String, CaseIterable {
     case forbidden = "403"
 }

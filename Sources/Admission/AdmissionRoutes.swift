@@ -72,13 +72,14 @@ package struct AdmissionRoutes: Sendable {
     @Sendable
     private func check(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let query = request.query()
-        let refusal = query.oneOf("deny_with", DenialStatus.self)
+        let admittance = query.oneOf("admit_with", AdmittedStatus.self)
+        let denial = query.oneOf("deny_with", DenialStatus.self)
         try query.finish()
         let check = try AdmissionCheck(request, context)
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
         guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
-        return check.answer(body, refusingWith: refusal)
+        return check.answer(body, admittingWith: admittance, refusingWith: denial)
     }
 
     private func decide(

@@ -1,6 +1,5 @@
 import Foundation
 import TestSupport
-import Testing
 
 /// nginx on the configuration that `docs/integrations.md` shows.
 enum DocumentedNginx {
@@ -26,17 +25,13 @@ enum DocumentedNginx {
             }
             let subjects = try write("subjects.map", "key-of-acme acme;\nkey-of-globex globex;\nkey-of-hooli hooli;\n")
             let authorization = try write("key.conf", "proxy_set_header Authorization \"Bearer \(key)\";\n")
-            var configuration = try documented()
-            let addresses = [
+            var configuration = try DocumentedConfiguration(section: "nginx")
+            configuration.replace([
                 ("127.0.0.1:8080", "127.0.0.1:\(turnpike.port)"), ("127.0.0.1:9000", "127.0.0.1:\(provider)"),
                 ("127.0.0.1:8088", "127.0.0.1:\(port)"), ("/etc/nginx/turnpike-subjects.map", subjects),
                 ("/etc/nginx/turnpike-key.conf", authorization),
-            ]
-            for (shown, own) in addresses {
-                #expect(configuration.ranges(of: shown).count == 1, "\(shown)")
-                configuration.replace(shown, with: own)
-            }
-            let file = try write("turnpike.conf", configuration)
+            ])
+            let file = try write("turnpike.conf", configuration.text)
             let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                 .map { "\($0)_temp_path \(directory.path)/\($0);" }.joined(separator: " ")
             let main = try write(
@@ -60,13 +55,5 @@ enum DocumentedNginx {
                 try await body(client)
             }
         }
-    }
-
-    /// The fenced block of the document.
-    private static func documented() throws -> String {
-        let file = TestTools.packageRoot.appendingPathComponent("docs/integrations.md")
-        let parts = try String(contentsOf: file, encoding: .utf8).components(separatedBy: "```nginx\n")
-        try #require(parts.count == 2)
-        return try #require(parts[1].components(separatedBy: "```").first)
     }
 }

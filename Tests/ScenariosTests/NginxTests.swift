@@ -9,7 +9,7 @@ struct NginxTests {
     func callsAreAdmitted() async throws {
         try await TurnpikeProcess.run { turnpike in
             let client = turnpike.operatorClient
-            try await Self.configure(client)
+            try await ProxiedTenants.configure(client)
             let key = try await turnpike.makeKey(scopes: ["admissions:write"])
             let provider = try OneAnswerServer(answer: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nHello")
             defer { provider.stop() }
@@ -45,7 +45,7 @@ struct NginxTests {
     @Test("with a key of the proxy's own that is not good, every call is unavailable and none refused")
     func theProxysOwnKey() async throws {
         try await TurnpikeProcess.run { turnpike in
-            try await Self.configure(turnpike.operatorClient)
+            try await ProxiedTenants.configure(turnpike.operatorClient)
             let other = try await turnpike.makeKey(scopes: ["events:write"])
             for key in [other, "tpk_0000000000000000_wrong"] {
                 try await DocumentedNginx.run(before: 9, admittedBy: turnpike, key: key) { nginx in
@@ -54,37 +54,5 @@ struct NginxTests {
                 }
             }
         }
-    }
-
-    /// Acme may make three calls at once, the third a critical one; globex has no tokens left.
-    private static func configure(_ client: TestClient) async throws {
-        let requests = [
-            ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
-            ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
-            (
-                "/budgets",
-                """
-                {"key": "hourly", "scope": {"tenant": "acme"}, "measure": "requests",
-                 "rate": {"limit": 3, "period": "hour", "burst": 3}}
-                """
-            ),
-            (
-                "/meters",
-                #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
-            ),
-            ("/features", #"{"key": "tokens", "name": "Tokens", "meter": "tokens", "unit": "token"}"#),
-            ("/plans", #"{"key": "empty", "name": "Empty", "currency": "USD"}"#),
-            (
-                "/plans/empty/versions",
-                """
-                {"interval": "month", "quotas": [{"feature": "tokens", "limit": "0", "window": "month", "mode": "hard",
-                 "overage": "denied"}]}
-                """
-            ),
-        ]
-        for (path, body) in requests { try await client.post("/api/v1\(path)", body).expecting(201) }
-        try await client.post("/api/v1/plans/empty/versions/1/publish").expecting(200)
-        let subscription = #"{"tenant": "globex", "plan": "empty", "version": 1}"#
-        try await client.post("/api/v1/subscriptions", subscription).expecting(201)
     }
 }

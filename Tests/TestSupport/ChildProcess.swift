@@ -38,10 +38,20 @@ package actor ChildProcess {
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = output
-        try process.run()
+        try Self.withNoSignalBlocked { try process.run() }
         try output.close()
         self.process = process
         processID = process.processIdentifier
+    }
+
+    /// A program inherits what the thread that starts it blocks, and Dispatch's threads block even what asks it to end.
+    private static func withNoSignalBlocked(_ body: () throws -> Void) rethrows {
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try body()
     }
 
     /// `scripts/test` ends what carries its mark, should the tests themselves be killed.
