@@ -150,12 +150,12 @@ struct Bench: AsyncParsableCommand {
             raw: raw
         )
         let template = EventTemplate(admissionsOf: tenants, port: service.port, key: service.key)
-        for (run, limits) in [2, 6].enumerated() {
-            if limits == 6 { try catalog.addBudgets() }
+        for (run, limits) in TouchedLimits.allCases.enumerated() {
+            try catalog.change(to: limits)
             note("reading every tenant once")
             try catalog.warm(tenants: tenants)
-            note("admissions with \(limits) limits")
-            let name = "admissions that reserve, \(limits) limits touched"
+            note("admissions with \(limits.rawValue)")
+            let name = "admissions that reserve, \(limits.rawValue) touched"
             let all = try Load.run(
                 connections: connections,
                 seconds: seconds,

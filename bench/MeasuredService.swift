@@ -50,6 +50,15 @@ final class MeasuredService {
     }
 }
 
+/// What limits the measured calls touch.
+enum TouchedLimits: String, CaseIterable {
+    case quotas = "2 limits"
+    /// The quotas, and a limit on the tenant's charges over graduated tiers.
+    case spendCap = "3 limits, one a spend cap over tiers,"
+    /// The quotas, and the operator's, the provider's, each tenant's and each user's.
+    case budgets = "6 limits"
+}
+
 /// What the measured tenants are subscribed to: a plan with a graduated price, a per-unit price and two quotas.
 struct DemoCatalog {
     struct Refused: Error, CustomStringConvertible {
@@ -133,27 +142,45 @@ struct DemoCatalog {
         "tenant-" + String(repeating: "0", count: 6 - String(tenant).count) + String(tenant)
     }
 
-    /// Four limits more that every call touches: the operator's, the provider's, each tenant's and each user's.
-    func addBudgets() throws {
+    /// Makes the budgets that calls are to touch beside the quotas, and takes away those before.
+    func change(to limits: TouchedLimits) throws {
         let connection = try LoadConnection(port: port)
-        for (budget, scope) in [
-            ("company", "{}"), ("provider", #"{"provider":"openai"}"#), ("tenants", #"{"tenant":"*"}"#),
-            ("users", #"{"tenant":"*","user":"*"}"#),
-        ] {
+        switch limits {
+        case .quotas: break
+        case .spendCap:
             try post(
                 "/budgets",
                 """
-                {"key":"\(budget)","scope":\(scope),"measure":"requests","amount":"1000000000","window":"day",\
-                "mode":"hard"}
+                {"key":"spend","scope":{"tenant":"*"},"measure":"charge","currency":"USD","amount":"1000000000",\
+                "window":"month","mode":"hard"}
                 """,
                 on: connection
             )
+        case .budgets:
+            try send("DELETE", "/budgets/spend", "", on: connection)
+            for (budget, scope) in [
+                ("company", "{}"), ("provider", #"{"provider":"openai"}"#), ("tenants", #"{"tenant":"*"}"#),
+                ("users", #"{"tenant":"*","user":"*"}"#),
+            ] {
+                try post(
+                    "/budgets",
+                    """
+                    {"key":"\(budget)","scope":\(scope),"measure":"requests","amount":"1000000000","window":"day",\
+                    "mode":"hard"}
+                    """,
+                    on: connection
+                )
+            }
         }
     }
 
     func post(_ path: String, _ body: String, on connection: LoadConnection) throws {
+        try send("POST", path, body, on: connection)
+    }
+
+    private func send(_ method: String, _ path: String, _ body: String, on connection: LoadConnection) throws {
         let request = """
-            POST /api/v1\(path) HTTP/1.1\r
+            \(method) /api/v1\(path) HTTP/1.1\r
             Host: 127.0.0.1:\(port)\r
             Authorization: Bearer \(key)\r
             Content-Type: application/json\r
@@ -163,7 +190,9 @@ struct DemoCatalog {
             """
         let answer = try connection.exchange(Array(request.utf8))
         guard (200..<300).contains(answer.status) else {
-            throw Refused(description: "POST \(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))")
+            throw Refused(
+                description: "\(method) \(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))"
+            )
         }
     }
 

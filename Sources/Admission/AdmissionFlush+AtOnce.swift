@@ -9,11 +9,11 @@ import Usage
 struct NotAllAdmitted: Error {}
 
 extension CallHold {
-    /// Whether what it takes is known before anybody has looked: amounts of limits and units of rates.
+    /// Whether what it takes is known before anybody has looked: amounts and quantities of limits, and units of rates.
     var isKnownBefore: Bool {
         switch take {
-        case .amount, .rate: true
-        case .tiers, .unpriced: false
+        case .amount, .rate, .tiers: true
+        case .unpriced: false
         }
     }
 }
@@ -30,8 +30,9 @@ extension AdmissionFlush {
     ) throws -> [AdmissionOutcome] {
         let takings = try Takings(requests)
         let made = requests.compactMap(\.wanted)
-        var statements = [versionsInForce, ReservationStore.insertUnknown(made)]
-        // Versions are read behind the locks of limits.
+        let charges = takings.tiers.isEmpty ? nil : try ChargeHolds.Reading(takings.tiers)
+        // Versions, and what limits on charges hold, are read behind the locks of limits.
+        var statements = [versionsInForce, ReservationStore.insertUnknown(made)] + (charges?.statements ?? [])
         if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
         if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
         var results = try transaction.pipeline(statements)[...]
@@ -40,15 +41,18 @@ extension AdmissionFlush {
         try checkVersions(results.removeFirst())
         let isKnown = results.removeFirst().affectedRows < made.count
         guard !isKnown, !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted() }
-        return try outcomes(made.map(\.reservation), with: takings.before(counted, moved))
+        let held = try charges?.holds(Array(results), in: transaction) ?? [:]
+        var states = try takings.before(counted, moved, charges: held)
+        let outcomes = try outcomes(made.map(\.reservation), with: &states)
+        enqueueComputed(states, in: transaction)
+        return outcomes
     }
 
     private func outcomes(
         _ reservations: [Reservation],
-        with before: AdmissionStates
+        with states: inout AdmissionStates
     ) throws -> [AdmissionOutcome] {
-        var states = before
-        return try zip(requests, reservations).map { request, reservation in
+        try zip(requests, reservations).map { request, reservation in
             switch try states.decide(request.holds, criticality: request.call.criticality, at: now, keeps: true) {
             case .allowed(let touched):
                 return .allowed(reservation: reservation, touched, maximumOutputTokens: request.outputTokens)
@@ -64,6 +68,10 @@ private struct Takings {
     private(set) var changes: [LimitChange] = []
     /// Microseconds by which a rate's arrival time moves.
     private(set) var rates: [LimitRow: FixedDecimal] = [:]
+    /// The limits on charges, whose amounts follow from all that is held of them.
+    private(set) var tiers: [ChargeHolds.Wanted] = []
+    private var tierPositions: [LimitRow: Int] = [:]
+    private var quantities: [(row: LimitRow, totals: [CounterKey: UsageTotal], money: FixedDecimal)] = []
     private var positions: [LimitRow: Int] = [:]
 
     init(_ requests: [AdmissionRequest]) throws(DecimalError) {
@@ -71,31 +79,47 @@ private struct Takings {
         changes.reserveCapacity(count)
         positions.reserveCapacity(count)
         for request in requests {
-            for hold in request.holds { try add(hold) }
+            for hold in request.holds { try add(hold, by: request.tenant) }
         }
     }
 
-    private mutating func add(_ hold: CallHold) throws(DecimalError) {
+    private mutating func add(_ hold: CallHold, by tenant: TenantSnapshot) throws(DecimalError) {
         switch hold.take {
         case .amount(let amount):
-            let position = positions[hold.row] ?? changes.count
-            if position == changes.count {
-                changes.append(LimitChange(hold))
-                positions[hold.row] = position
-            }
-            changes[position].held = try changes[position].held.adding(amount)
+            try add(amount, LimitChange(hold))
         case .rate(let units):
             guard case .rate(let rate, _) = hold.limit.bound else { return }
             rates[hold.row] = try rates[hold.row, default: .zero].adding(rate.duration(of: units))
-        case .tiers, .unpriced:
+        case .tiers(let totals, let money):
+            try add(.zero, LimitChange(hold))
+            for part in hold.frees { try add(part.amount, LimitChange(hold, part: part.row)) }
+            let position = tierPositions[hold.row] ?? tiers.count
+            if position == tiers.count {
+                tiers.append(ChargeHolds.Wanted(row: hold.row, tenant: tenant))
+                tierPositions[hold.row] = position
+            }
+            tiers[position].counters.formUnion(totals.keys)
+            quantities.append((hold.row, totals, money))
+        case .unpriced:
             preconditionFailure("what \(hold.limit.id) holds is not known before somebody has looked")
         }
     }
 
+    private mutating func add(_ amount: FixedDecimal, _ change: LimitChange) throws(DecimalError) {
+        let position = positions[change.row] ?? changes.count
+        if position == changes.count {
+            changes.append(change)
+            positions[change.row] = position
+        }
+        changes[position].held = try changes[position].held.adding(amount)
+    }
+
     /// The rows as they were before this was taken of them.
+    /// - Parameter charges: what limits on charges hold with it.
     func before(
         _ counted: [LimitState],
-        _ moved: [(row: LimitRow, arrival: FixedDecimal)]
+        _ moved: [(row: LimitRow, arrival: FixedDecimal)],
+        charges: [LimitRow: ChargeHolds]
     ) throws(DecimalError) -> AdmissionStates {
         // In the order of the changes, of which each has answered its row.
         var states = counted
@@ -106,6 +130,8 @@ private struct Takings {
         }
         var arrivals: [LimitRow: FixedDecimal] = [:]
         for (row, arrival) in moved { arrivals[row] = try arrival.subtracting(rates[row] ?? .zero) }
-        return AdmissionStates(states: states, at: positions, arrivals: arrivals)
+        var charges = charges
+        for (row, totals, money) in quantities { try charges[row]?.free(totals, money: money) }
+        return AdmissionStates(states: states, at: positions, arrivals: arrivals, charges: charges)
     }
 }

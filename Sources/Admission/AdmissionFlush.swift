@@ -106,30 +106,34 @@ struct AdmissionFlush: Sendable {
         guard !decisions.made.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
-        enqueue(decisions, rows.holding(states.held), states, in: transaction)
+        enqueue(decisions, states, in: transaction)
         try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
         return decisions.outcomes
     }
 
     func enqueue(
         _ decisions: AdmissionDecisions,
-        _ held: [LimitChange],
         _ states: AdmissionStates,
         in transaction: borrowing Transaction
     ) {
+        let held = states.held
         if !held.isEmpty { transaction.enqueue(LimitStateStore.hold(held)) }
-        if !states.computed.isEmpty {
-            let rows = Array(states.computed.keys)
-            transaction.enqueue(
-                LimitStateStore.setHeld(
-                    rows,
-                    held: Array(states.computed.values),
-                    overshoot: rows.map { _ in .zero }
-                )
-            )
-        }
+        enqueueComputed(states, in: transaction)
         if !states.moved.isEmpty { transaction.enqueue(RateStateStore.set(states.moved)) }
         if !decisions.made.isEmpty { transaction.enqueue(ReservationStore.insert(decisions.made)) }
+    }
+
+    /// Writes what limits on charges hold by now.
+    func enqueueComputed(_ states: AdmissionStates, in transaction: borrowing Transaction) {
+        let computed = states.computed
+        guard !computed.isEmpty else { return }
+        transaction.enqueue(
+            LimitStateStore.setHeld(
+                Array(computed.keys),
+                held: Array(computed.values),
+                overshoot: computed.map { _ in .zero }
+            )
+        )
     }
 
     /// A statement whose result `checkVersions` judges.
@@ -151,7 +155,8 @@ struct AdmissionFlush: Sendable {
     }
 }
 
-/// The rows that calls touch, each once.
+/// The rows that calls touch, each once. Not those beside a limit on charges that hold quantities: whoever changes one
+/// of them has locked the limit's own row.
 struct LockedRows {
     private(set) var changes: [LimitChange] = []
     private(set) var rates: [LimitRow] = []
@@ -174,27 +179,12 @@ struct LockedRows {
                 case .tiers(let totals, _):
                     tenants[hold.row] = request.tenant
                     counters[hold.row, default: []].formUnion(totals.keys)
-                    let parts = ChargeHolds.allRows(beside: hold.row, of: totals.keys)
-                    for part in parts + [ChargeHolds.moneyRow(beside: hold.row)] where seen.insert(part).inserted {
-                        changes.append(LimitChange(row: part, windowEnd: hold.windowEnd, amount: .zero, revision: 0))
-                    }
                 case .amount, .unpriced:
                     break
                 }
                 guard seen.insert(hold.row).inserted else { continue }
                 changes.append(LimitChange(hold))
             }
-        }
-    }
-
-    /// The changes of those rows that come to hold more.
-    func holding(_ amounts: [LimitRow: FixedDecimal]) -> [LimitChange] {
-        guard !amounts.isEmpty else { return [] }
-        return changes.compactMap { change in
-            guard let amount = amounts[change.row] else { return nil }
-            var change = change
-            change.held = amount
-            return change
         }
     }
 }
@@ -208,5 +198,10 @@ extension LimitChange {
             amount: hold.limit.amount,
             revision: hold.limit.revision
         )
+    }
+
+    /// Of a row beside the hold's own, which has no amount of its own.
+    init(_ hold: CallHold, part: LimitRow) {
+        self.init(row: part, windowEnd: hold.windowEnd, amount: .zero, revision: 0)
     }
 }

@@ -77,9 +77,19 @@ struct AdmissionStates {
         return entries.count - 1
     }
 
-    /// To be added to what rows hold.
-    var held: [LimitRow: FixedDecimal] {
-        values { $0.added.isZero ? nil : $0.added }
+    /// What is to be added to what rows hold.
+    var held: [LimitChange] {
+        entries.compactMap { entry in
+            guard !entry.added.isZero else { return nil }
+            var change = LimitChange(
+                row: entry.state.row,
+                windowEnd: entry.state.windowEnd,
+                amount: entry.state.balance.amount,
+                revision: entry.state.revision
+            )
+            change.held = entry.added
+            return change
+        }
     }
 
     /// What rows hold of limits on charges by now, worked out anew.
@@ -238,7 +248,7 @@ struct AdmissionStates {
         try charges[hold.row]?.hold(totals, money: money)
         entries[position].isComputed = true
         for part in hold.frees {
-            let position = self.position(of: part.row, else: LimitState(unused: hold, row: part.row))
+            let position = self.position(of: part.row, else: LimitState(unused: hold, part: part.row))
             entries[position].added = try entries[position].added.adding(part.amount)
         }
     }
@@ -246,13 +256,18 @@ struct AdmissionStates {
 
 extension LimitState {
     /// Of a row that nothing has been counted in.
-    fileprivate init(unused hold: CallHold, row: LimitRow? = nil) {
+    fileprivate init(unused hold: CallHold) {
         self.init(
-            row: row ?? hold.row,
+            row: hold.row,
             windowEnd: hold.windowEnd,
             balance: LimitBalance(amount: hold.limit.amount),
             revision: hold.limit.revision
         )
+    }
+
+    /// Of a row beside the hold's own, which has no amount of its own.
+    fileprivate init(unused hold: CallHold, part: LimitRow) {
+        self.init(row: part, windowEnd: hold.windowEnd, balance: LimitBalance(amount: .zero), revision: 0)
     }
 }
 

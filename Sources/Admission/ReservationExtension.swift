@@ -143,12 +143,7 @@ private struct Moving: Sendable {
         )
         let verdict = try states.decide(request.holds, criticality: .default, at: now, keeps: true)
         if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }
-        flush.enqueue(
-            AdmissionDecisions(existing: [], ids: policy.ids),
-            rows.holding(states.held),
-            states,
-            in: transaction
-        )
+        flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
         let taken = request.holds.flatMap(\.frees)
         if !taken.isEmpty { transaction.enqueue(ReservationStore.add(taken, to: name)) }
         return extended

@@ -21,7 +21,7 @@ package struct ChargeHolds: Sendable {
         let row: LimitRow
         let tenant: TenantSnapshot
         /// Counters that may come to be held, beside those that are.
-        let counters: Set<CounterKey>
+        package var counters: Set<CounterKey>
 
         package init(row: LimitRow, tenant: TenantSnapshot, counters: Set<CounterKey> = []) {
             self.row = row
@@ -38,45 +38,78 @@ package struct ChargeHolds: Sendable {
     private var money = FixedDecimal.zero
 
     /// Reads what is held, and what is used of the counters that anything is, or may come to be, held of.
-    /// - Throws: `StaleCatalog` when the snapshot does not know the period of a counter: what it holds is never priced
-    ///   at zero for that.
+    /// - Throws: `StaleCatalog`, see `Reading`.
     package static func load(
         _ wanted: [Wanted],
         in transaction: borrowing Transaction
     ) throws -> [LimitRow: ChargeHolds] {
         guard !wanted.isEmpty else { return [:] }
-        let states = try transaction.query(LimitStateStore.parts(of: wanted.map(\.row)), LimitStateStore.decode)
-        let parts = Dictionary(grouping: states) { $0.row.without(scopeValue: "") }
-        var loaded: [LimitRow: ChargeHolds] = [:]
-        var siblings: [CounterKey: [CounterKey]] = [:]
-        for item in wanted {
-            var holds = ChargeHolds()
-            for state in parts[item.row] ?? [] {
-                if let (counter, part) = counter(of: state.row) {
-                    let total = UsageTotal(part, state.balance.held)
-                    holds.held[counter] = try holds.held[counter, default: .zero].adding(total)
-                } else {
-                    holds.money = try holds.money.adding(state.balance.held)
+        let reading = try Reading(wanted)
+        return try reading.holds(try transaction.pipeline(reading.statements), in: transaction)
+    }
+
+    /// What is to be read, as statements that may travel with others.
+    package struct Reading {
+        private let wanted: [Wanted]
+        private var places: [CounterKey: TenantSnapshot.PricedPlace] = [:]
+        private let expected: [CounterKey]
+
+        /// - Throws: `StaleCatalog` when the snapshot does not know the period of a counter: what it holds is never
+        ///   priced at zero for that.
+        package init(_ wanted: [Wanted]) throws(StaleCatalog) {
+            self.wanted = wanted
+            for item in wanted {
+                for counter in item.counters { places[counter] = try item.tenant.place(of: counter) }
+            }
+            expected = Set(places.values.flatMap(\.throughSegment)).sorted()
+        }
+
+        /// They must come behind the locks of the limits' own rows.
+        package var statements: [SQL] {
+            [LimitStateStore.parts(of: wanted.map(\.row))] + (expected.isEmpty ? [] : [CounterStore.counters(expected)])
+        }
+
+        /// - Parameter results: of the statements. Counters that only they tell of are read from the transaction.
+        package func holds(
+            _ results: [PostgresResult],
+            in transaction: borrowing Transaction
+        ) throws -> [LimitRow: ChargeHolds] {
+            let states = try results.first?.map(LimitStateStore.decode) ?? []
+            let parts = Dictionary(grouping: states) { $0.row.without(scopeValue: "") }
+            var places = places
+            var loaded: [LimitRow: ChargeHolds] = [:]
+            for item in wanted {
+                var holds = try ChargeHolds(holding: parts[item.row] ?? [])
+                for counter in item.counters.union(holds.held.keys) {
+                    let place = try places[counter] ?? item.tenant.place(of: counter)
+                    places[counter] = place
+                    holds.prices[counter] = place.price
+                }
+                loaded[item.row] = holds
+            }
+            var rows = try results.dropFirst().first?.map(CounterStore.decode) ?? []
+            let others = Set(places.values.flatMap(\.throughSegment)).subtracting(expected).sorted()
+            if !others.isEmpty { rows += try transaction.query(CounterStore.counters(others), CounterStore.decode) }
+            let counted = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
+            for row in loaded.keys {
+                for counter in loaded[row]?.prices.keys ?? [:].keys {
+                    let through = places[counter]?.throughSegment ?? []
+                    loaded[row]?.used[counter] = try UsageTotal(through: through.compactMap { counted[$0] })
                 }
             }
-            for counter in item.counters.union(holds.held.keys) {
-                let place = try item.tenant.place(of: counter)
-                holds.prices[counter] = place.price
-                siblings[counter] = place.throughSegment
-            }
-            loaded[item.row] = holds
+            return loaded
         }
-        let keys = Set(siblings.values.joined()).sorted()
-        let rows = keys.isEmpty ? [] : try transaction.query(CounterStore.counters(keys), CounterStore.decode)
-        let counted = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
-        for row in loaded.keys {
-            for counter in loaded[row]?.prices.keys ?? [:].keys {
-                loaded[row]?.used[counter] = try UsageTotal(
-                    through: (siblings[counter] ?? []).compactMap { counted[$0] }
-                )
+    }
+
+    private init(holding parts: [LimitState]) throws(DecimalError) {
+        for state in parts {
+            if let (counter, part) = Self.counter(of: state.row) {
+                let total = UsageTotal(part, state.balance.held)
+                held[counter] = try held[counter, default: .zero].adding(total)
+            } else {
+                money = try money.adding(state.balance.held)
             }
         }
-        return loaded
     }
 
     /// The most that what is held, with more, can add to the charges, kept to 12 digits.
@@ -97,6 +130,12 @@ package struct ChargeHolds: Sendable {
     package mutating func hold(_ more: [CounterKey: UsageTotal], money added: FixedDecimal) throws(DecimalError) {
         money = try money.adding(added)
         for (counter, total) in more { held[counter] = try held[counter, default: .zero].adding(total) }
+    }
+
+    /// Takes back what `rows(beside:holding:)` of so much holds.
+    package mutating func free(_ totals: [CounterKey: UsageTotal], money freed: FixedDecimal) throws(DecimalError) {
+        money = try money.subtracting(freed)
+        for (counter, total) in totals { held[counter] = try held[counter, default: .zero].freeing(total) }
     }
 }
 
@@ -260,6 +299,15 @@ extension UsageTotal {
 }
 
 extension UsageTotal {
+    /// What is left when the parts of another that are held are not any more.
+    fileprivate func freeing(_ other: UsageTotal) throws(DecimalError) -> UsageTotal {
+        UsageTotal(
+            quantity: try quantity.subtracting(max(.zero, other.quantity)),
+            eventCount: eventCount - max(0, other.eventCount),
+            cost: try cost.subtracting(max(.zero, other.cost))
+        )
+    }
+
     /// What a period has used through a segment, from the counters of that and the ones before it, in their order.
     fileprivate init(through rows: [CounterRow]) throws(DecimalError) {
         var events: Int64 = 0
@@ -276,11 +324,14 @@ extension UsageTotal {
 }
 
 extension TenantSnapshot {
-    /// The price that charges a counter, nil where the plan of its period has none and in a trial; and the counters of
-    /// its period through its segment, in their order.
-    fileprivate func place(
-        of counter: CounterKey
-    ) throws(StaleCatalog) -> (price: Price?, throughSegment: [CounterKey]) {
+    fileprivate struct PricedPlace {
+        /// Charges the counter; nil where the plan of its period has none, and in a trial.
+        let price: Price?
+        /// The counters of its period through its segment, in their order.
+        let throughSegment: [CounterKey]
+    }
+
+    fileprivate func place(of counter: CounterKey) throws(StaleCatalog) -> PricedPlace {
         for subscription in subscriptions {
             guard let (index, ordinal) = subscription.billingPeriodIDs.place(of: counter.period) else { continue }
             let through = subscription.segments(inPeriod: index).filter { $0.segment.ordinal <= ordinal }
@@ -292,7 +343,7 @@ extension TenantSnapshot {
             let version = subscription.segments.first { $0.ordinal == ordinal }?.planVersion
             let isTrial = index == SubscriptionSnapshot.trialIndex
             let price = isTrial ? nil : version?.charges[counter.feature]?.price(ofCell: counter.cell)
-            return (price, keys)
+            return PricedPlace(price: price, throughSegment: keys)
         }
         throw StaleCatalog(tenants: [id], shared: false)
     }
