@@ -1,4 +1,6 @@
--- Room: Limits. Reading one tenant's rows of a limit, and writing one of them, this index was taken where the table had not been
--- analysed, which read the rows of every tenant that the limit is in force for. With all of the key it is as good as the key.
+-- Room: Limits. Reading one tenant's rows of a limit, and writing one of them, these indexes were taken where the tables had not been
+-- analysed, which read the rows of every tenant that the limit is in force for. With all of the key they are as good as the key.
 DROP INDEX limit_state_by_limit;
 CREATE INDEX limit_state_by_limit ON limit_state (limit_id, window_start, tenant_id, scope_value);
+DROP INDEX rate_state_by_limit;
+CREATE INDEX rate_state_by_limit ON rate_state (limit_id, tenant_id, scope_value);

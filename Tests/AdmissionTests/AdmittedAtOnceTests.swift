@@ -73,6 +73,45 @@ struct AdmittedAtOnceTests {
         }
     }
 
+    @Test("calls together hold of a spend cap over a free tier what they can cost together with what was held before")
+    func tiers() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeTiers()
+            func ask(_ calls: [(id: String, seconds: Int)]) async throws -> [JSONValue] {
+                let texts = calls.map { call in
+                    """
+                    {"subject":"acme","type":"job.done","source":"gw","id":"\(call.id)",\
+                    "data":{"seconds":\(call.seconds)}}
+                    """
+                }
+                let answer = try await server.ask("POST", "/admissions", "[\(texts.joined(separator: ","))]")
+                return answer["data"]?.elements ?? []
+            }
+            func held(_ answer: JSONValue) -> String? {
+                answer["limits"]?.elements?.first { $0["key"]?.string != "seconds" }?["held"]?.string
+            }
+            let first = try await server.admit("0", seconds: "7")
+            try await server.expectRows(["0 7 0", "0 0 0"])
+            // 11, 15 and 19 seconds, of which ten are free.
+            let together = try await ask([("1", 4), ("2", 4), ("3", 4)])
+            #expect(Set(together.compactMap(held)) == ["2", "10", "18"])
+            try await server.expectRows(["0 19 0", "0 18 0"])
+            let mixed = try await ask([("4", 1), ("5", 5)])
+            #expect(mixed[0]["allowed"] == .bool(true))
+            #expect(mixed[1]["reason"]?.string == "spend_cap_exceeded")
+            try await server.expectRows(["0 20 0", "0 20 0"])
+            try await server.settle(together[0], event: "a", seconds: "4")
+            try await server.settle(together[1], event: "b", seconds: "9")
+            // 13 are used and cost 6; 12 are held and cost 24 more, five of which nobody had reserved.
+            try await server.expectRows(["13 12 5", "6 24 10"])
+            for open in [first, together[2], mixed[0]] {
+                let id = open["reservation"]?["id"]?.string ?? ""
+                try await server.ask("POST", "/admissions/\(id)/release")
+            }
+            try await server.expectRows(["13 0 5", "6 0 10"])
+        }
+    }
+
     @Test("a call with the same id as one before it in the same request is that call")
     func twins() async throws {
         try await TestServer.run { server in

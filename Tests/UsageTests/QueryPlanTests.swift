@@ -188,6 +188,53 @@ import Web
         }
     }
 
+    /// Every session plans by key look-ups, as those of ingest and admission do.
+    private static let plannedAsInLanes = """
+        DO $$
+        DECLARE
+            setting text;
+        BEGIN
+            FOREACH setting IN ARRAY ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'] LOOP
+                EXECUTE format('ALTER DATABASE %I SET %I = off', current_database(), setting);
+            END LOOP;
+        END
+        $$;
+        """
+
+    /// A budget over all tenants has rows in each: those of the tenants that ask are read, and no others.
+    @Test func aTenantsRowsOfALimitAreFoundBeforeTheTableIsAnalysed() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(
+                """
+                INSERT INTO limit_state (tenant_id, limit_id, scope_value, window_start, window_end, used, held,
+                    overshoot, limit_amount, limit_revision)
+                SELECT n, 1, value, '1970-01-01Z', '2100-01-01Z', 1, 1, 0, 1, 1
+                FROM generate_series(1, 2000) n, (VALUES (''), ('#1/1/quantity/')) AS row (value);
+                INSERT INTO rate_state (tenant_id, limit_id, scope_value, arrival)
+                SELECT n, 1, '', 0 FROM generate_series(1, 2000) n;
+                \(Self.plannedAsInLanes)
+                """
+            )
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let rows = (1...20).map { tenant in
+                LimitRow(tenant: TenantID(tenant), limit: LimitID(1), windowStart: Instant(microseconds: 0))
+            }
+            let zeros = rows.map { _ in FixedDecimal.zero }
+            let statements: [(String, SQL)] = [
+                ("parts", LimitStateStore.parts(of: rows)),
+                ("parts of all windows", LimitStateStore.parts(ofLimitsIn: rows)),
+                ("states", LimitStateStore.states(of: rows)),
+                ("what is held", LimitStateStore.setHeld(rows, held: zeros, overshoot: zeros)),
+                ("rates", RateStateStore.set(Dictionary(uniqueKeysWithValues: rows.map { ($0, .zero) }))),
+            ]
+            for (name, statement) in statements {
+                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                #expect(plan.rowsTouched <= 4 * rows.count, "\(name): \(plan)")
+            }
+            await pool.close()
+        }
+    }
+
     /// Each flush asks this, also of a table that has just grown: one tenant's rows are read, not those of all tenants.
     @Test func whetherAModelWasUnpricedIsFoundByItsTenantBeforeTheTableIsAnalysed() async throws {
         try await TestDatabase.with { database in
@@ -196,15 +243,7 @@ import Web
                 INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
                     output_tokens, attempted_version)
                 SELECT n, 'price', 'openai', 'm1', '2026-11-01Z', 0, 1, 1, 1 FROM generate_series(1, 2000) n;
-                DO $$
-                DECLARE
-                    setting text;
-                BEGIN
-                    FOREACH setting IN ARRAY ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'] LOOP
-                        EXECUTE format('ALTER DATABASE %I SET %I = off', current_database(), setting);
-                    END LOOP;
-                END
-                $$;
+                \(Self.plannedAsInLanes)
                 """
             )
             let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
