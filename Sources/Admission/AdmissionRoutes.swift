@@ -162,6 +162,7 @@ package struct AdmissionRoutes: Sendable {
         let found = try await reservation(request, context)
         let now = context.clock.now()
         let expiry = now.adding(seconds: Int64(seconds ?? admission.limits.reservationSeconds))
+        guard found.status != .held || expiry <= found.latestExpiry else { throw Problem.extendsTooLong(found) }
         let outcome: ReservationExtension.Outcome
         do {
             outcome = try await ReservationExtension(admission: admission).extend(found, to: expiry, at: now)
@@ -255,6 +256,14 @@ extension Problem {
 
     fileprivate static func extendsBeyondWindow(_ reason: String) -> Problem {
         .conflict(code: "extends_beyond_window", detail: reason + " The reservation ends as before.")
+    }
+
+    fileprivate static func extendsTooLong(_ reservation: Reservation) -> Problem {
+        .conflict(
+            code: "extends_too_long",
+            detail: "A reservation lives for \(Reservation.longestLifeDays) days at most, this one until "
+                + "\(reservation.latestExpiry). It ends as before."
+        )
     }
 
     fileprivate static func admissionClosed(_ reservation: Reservation) -> Problem {

@@ -115,20 +115,25 @@ extension CallHold {
         case .known(let amount):
             return .amount(amount)
         case .unpriced:
-            return try fallback(use.limit, call)
+            return try fallback(use.limit, call).map(Take.amount) ?? .unpriced
         case .charge(let feature):
-            guard call.pending.isPriced(feature: feature) else { return try fallback(use.limit, call) }
+            var money = FixedDecimal.zero
+            if !call.pending.isPriced(feature: feature) {
+                guard let fallback = try fallback(use.limit, call) else { return .unpriced }
+                money = fallback
+            }
+            // Of what has a price.
             let totals = call.pending.heldTotals(of: call.tenant.id, feature: feature)
-            guard !use.limit.followsTiers else { return .tiers(totals, money: .zero) }
-            return .amount(try call.pending.highestCharge(of: totals))
+            guard !use.limit.followsTiers else { return .tiers(totals, money: money) }
+            return .amount(try call.pending.highestCharge(of: totals).adding(money))
         }
     }
 
-    private static func fallback(_ limit: Limit, _ call: PreparedCall) throws(DecimalError) -> Take {
-        guard let unit = limit.fallbackUnitAmount else { return .unpriced }
+    /// What the limit holds a call at of which something has no known price; nil where it names no such price.
+    private static func fallback(_ limit: Limit, _ call: PreparedCall) throws(DecimalError) -> FixedDecimal? {
+        guard let unit = limit.fallbackUnitAmount else { return nil }
         let tokens = FixedDecimal(call.pending.event.usage.tokens ?? 0)
-        let money = try tokens.multiplied(by: unit).rounded(toDigits: 12)
-        return limit.followsTiers ? .tiers([:], money: money) : .amount(money)
+        return try tokens.multiplied(by: unit).rounded(toDigits: 12)
     }
 }
 

@@ -13,6 +13,7 @@ package import Web
 /// replica.
 package struct ReservationExpiryWorker: Service {
     private static let batchCount = 500
+    private static let deletedBatches = 200
     private static let keptDays: Int64 = 35
 
     private let pool: PostgresPool
@@ -52,31 +53,32 @@ package struct ReservationExpiryWorker: Service {
         repeat {
             due = try await pool.query(
                 .worker,
-                ReservationStore.due(at: now, limit: Self.batchCount),
+                ReservationStore.due(at: now, after: due.last, limit: Self.batchCount),
                 ReservationStore.decode
             )
-            var ended = 0
+            var ended: [Int?] = []
             for (tenant, own) in Dictionary(grouping: due, by: \.tenantID).sorted(by: { $0.key < $1.key }) {
-                ended += await expire(own, of: tenant, at: now)
+                ended.append(await expire(own, of: tenant, at: now))
             }
-            count += ended
-            // Where nothing could be ended, another replica is at it.
-            if ended == 0 { break }
+            count += ended.reduce(0) { $0 + ($1 ?? 0) }
+            // Where all went well and nothing was left to end, another replica is at it.
+            if ended.allSatisfy({ $0 == 0 }) { break }
         } while due.count == Self.batchCount && !Task.isCancelled
         try await deleteClosed(before: now.adding(seconds: -86_400 * Self.keptDays))
         return count
     }
 
+    /// Some of them in each round, so that what is due does not wait long.
     private func deleteClosed(before: Instant) async throws {
-        var deleted = 0
-        repeat {
+        for _ in 0..<Self.deletedBatches where !Task.isCancelled {
             let statement = ReservationStore.deleteClosed(before: before, limit: Self.batchCount)
-            deleted = try await pool.execute(.worker, statement)
-        } while deleted == Self.batchCount && !Task.isCancelled
+            guard try await pool.execute(.worker, statement) == Self.batchCount else { return }
+        }
     }
 
     /// One tenant's trouble must not keep the others' reservations open.
-    private func expire(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async -> Int {
+    /// - Returns: how many were ended; nil where they could not be.
+    private func expire(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async -> Int? {
         do {
             return try await close(reservations, of: tenant, at: now)
         } catch {
@@ -84,7 +86,7 @@ package struct ReservationExpiryWorker: Service {
                 "reservations of a tenant could not be ended",
                 metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
             )
-            return 0
+            return nil
         }
     }
 

@@ -235,7 +235,10 @@ final class IngestLane: Sendable {
 
 extension IngestRefusal {
     fileprivate var blamesData: Bool {
-        if case .faults = self { true } else { false }
+        switch self {
+        case .faults, .catalogBusy: true
+        default: false
+        }
     }
 }
 

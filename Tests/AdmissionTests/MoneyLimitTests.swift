@@ -192,6 +192,59 @@ import Web
         }
     }
 
+    @Test("where one of two features has no price a call holds what the other costs and the fallback amount")
+    func fallbackBesideAPrice() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("jobs", "count", of: nil)
+            try await server.publish(
+                #"{"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"2"}}]}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            for (key, scope) in [("all", #"{"tenant":"acme"}"#), ("users", #"{"tenant":"acme","user":"*"}"#)] {
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(key)","scope":\(scope),"measure":"charge","amount":"50","currency":"USD",\
+                    "window":"month","mode":"hard","fallback_unit_amount":"0.01"}
+                    """,
+                    expecting: 201
+                )
+            }
+            let data = #","user":"ann","output_tokens":300"#
+            let first = try await server.admit("1", seconds: "20", data: data)
+            #expect(first["limits"]?.elements?.compactMap { $0["held"]?.string } == ["43", "43"])
+            #expect(try await server.admit("2", seconds: "20", data: data)["reason"]?.string == "budget_exceeded")
+            try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
+            try await server.expectRows(["0 0 0", "0 0 0"])
+        }
+    }
+
+    @Test("a budget on the charges of each plan refuses what goes beyond it")
+    func eachPlan() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"plans","scope":{"tenant":"*","plan":"*"},"measure":"charge","amount":"15","currency":"USD",\
+                "window":"month","mode":"hard"}
+                """,
+                expecting: 201
+            )
+            // Whatever is left of the free tier: it is held at the highest price.
+            let first = try await server.admit("1", seconds: "5")
+            #expect(first["allowed"] == .bool(true))
+            #expect(try await server.admit("2", seconds: "5")["reason"]?.string == "budget_exceeded")
+            try await server.expectRows(["0 0 0", "0 10 0"])
+            try await server.settle(first, event: "a", seconds: "14")
+            try await server.expectRows(["8 0 8", "8 0 0"])
+        }
+    }
+
     @Test("after a change of plan a hold continues from what the period has used")
     func segments() async throws {
         try await TestServer.run { server in

@@ -43,6 +43,22 @@ import Web
         }
     }
 
+    @Test("a reservation lives for seven days at most, however often it is extended")
+    func longestLife() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let admission = try await server.admit("1", seconds: "4")
+            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")/extend"
+            for _ in 0..<7 {
+                try await server.ask("POST", path, #"{"ttl_seconds":86400}"#)
+                server.clock.advance(seconds: 86_000)
+            }
+            let refused = try await server.ask("POST", path, #"{"ttl_seconds":86400}"#, expecting: 409)
+            #expect(refused["code"]?.string == "extends_too_long")
+            try await server.ask("POST", path, #"{"ttl_seconds":2800}"#)
+        }
+    }
+
     @Test("a hold that can expire in the next window counts in both")
     func windowEnd() async throws {
         try await TestServer.run { server in

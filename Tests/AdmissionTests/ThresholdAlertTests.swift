@@ -102,6 +102,12 @@ import Web
             for index in 0..<20 { try await server.ingest(SentEvent("\(index)")) }
             #expect(try await Self.alerts(server, kind: "forecast") == ["day -"])
             #expect(try await Self.alerts(server) == [])
+            // A change that it heads for no less is none to tell of; one after which it does not is forgotten.
+            for (amount, events, expected) in [("90", 0, 1), ("1000", 0, 1), ("1000", 80, 2)] {
+                try await server.ask("PATCH", "/budgets/day", #"{"amount":"\#(amount)"}"#)
+                for index in 0..<events { try await server.ingest(SentEvent("\(amount)-\(index)")) }
+                #expect(try await Self.alerts(server, kind: "forecast").count == expected, "\(amount) \(events)")
+            }
         }
     }
 

@@ -21,18 +21,20 @@ package struct CountedLimit: Sendable {
 /// it: the row is locked there, and notes what has fired (promise P7). Use that falls again does not re-arm it.
 package enum LimitAlerts {
     /// Notes in the locked rows what fires now, and answers the alerts to raise.
+    /// - Parameter isRevised: whether the limits were changed: then a forecast that no longer holds may fire again.
     package static func due(
         _ counted: [CountedLimit],
         catalog: CatalogSnapshot,
         at now: Instant,
+        isRevised: Bool = false,
         in transaction: borrowing Transaction
     ) -> [AlertDraft] {
         counted.flatMap { counted -> [AlertDraft] in
-            let due = counted.dueMarks(at: now)
-            guard !due.isEmpty else { return [] }
-            transaction.enqueue(
-                LimitStateStore.fire(counted.state.row, thresholds: counted.state.firedThresholds + due)
-            )
+            let before = counted.state.firedThresholds
+            let fired = isRevised ? counted.stillFired(at: now) : before
+            let due = counted.dueMarks(beside: fired, at: now)
+            guard !due.isEmpty || fired != before else { return [] }
+            transaction.enqueue(LimitStateStore.fire(counted.state.row, thresholds: fired + due))
             return due.map { counted.draft(of: $0, catalog) }
         }
     }
@@ -49,12 +51,22 @@ package enum LimitAlerts {
 }
 
 extension CountedLimit {
-    /// What has to fire now, by ascending percentage. Zero, which no threshold is, stands for the forecast.
-    fileprivate func dueMarks(at now: Instant) -> [FixedDecimal] {
+    /// Stands for the forecast among the percentages that have fired; no threshold is zero.
+    private static let forecast = FixedDecimal.zero
+
+    /// What has to fire now, by ascending percentage.
+    fileprivate func dueMarks(beside fired: [FixedDecimal], at now: Instant) -> [FixedDecimal] {
         guard limit.isActive, case .window = limit.bound else { return [] }
         var due = limit.thresholds.filter { state.balance.reaches($0) }.map(\.value)
-        if limit.alertsOnForecast, isProjectedToReach(at: now) { due.insert(.zero, at: 0) }
-        return due.filter { !state.firedThresholds.contains($0) }
+        if limit.alertsOnForecast, isProjectedToReach(at: now) { due.insert(Self.forecast, at: 0) }
+        return due.filter { !fired.contains($0) }
+    }
+
+    /// What has fired, without a forecast that does not hold any more.
+    fileprivate func stillFired(at now: Instant) -> [FixedDecimal] {
+        let fired = state.firedThresholds
+        guard fired.contains(Self.forecast), !isProjectedToReach(at: now) else { return fired }
+        return fired.filter { $0 != Self.forecast }
     }
 
     private func isProjectedToReach(at now: Instant) -> Bool {
@@ -64,7 +76,7 @@ extension CountedLimit {
     }
 
     fileprivate func draft(of mark: FixedDecimal, _ catalog: CatalogSnapshot) -> AlertDraft {
-        mark.isZero
+        mark == Self.forecast
             ? draft(.forecast, threshold: nil, catalog) : draft(.thresholdCrossed, threshold: mark, catalog)
     }
 

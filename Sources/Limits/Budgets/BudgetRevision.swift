@@ -20,7 +20,13 @@ struct BudgetRevision: Sendable {
         )
         let keys = try tenantKeys(of: budget, states, in: transaction)
         let counted = states.map { CountedLimit(limit: limit, state: $0, tenantKey: keys[$0.row.tenant]) }
-        let drafts = LimitAlerts.due(counted, catalog: catalog.current, at: now, in: transaction)
+        let drafts = LimitAlerts.due(
+            counted,
+            catalog: catalog.current,
+            at: now,
+            isRevised: true,
+            in: transaction
+        )
         try AlertStore.raise(drafts, at: now, ids: ids, in: transaction)
     }
 

@@ -67,6 +67,14 @@ package struct Reservation: Sendable, Hashable {
     }
 }
 
+extension Reservation {
+    /// However often it is extended. What it holds is priced with the periods that a tenant's snapshot has, which are
+    /// those of the last weeks.
+    package static let longestLifeDays: Int64 = 7
+
+    package var latestExpiry: Instant { createdAt.adding(seconds: Self.longestLifeDays * 86_400) }
+}
+
 /// What of a call decides who may use a credential for it, as the call's `data` says it.
 package struct ReservedUse: Sendable, Hashable {
     package let model: String?

@@ -125,12 +125,16 @@ package enum ReservationStore {
             """
     }
 
-    /// Some of the reservations whose suspense is over.
-    package static func due(at now: Instant, limit: Int) -> SQL {
+    /// The first of the reservations whose suspense is over, or those that follow one of them.
+    package static func due(at now: Instant, after last: Reservation?, limit: Int) -> SQL {
         """
         SELECT \(columns)
         FROM reservation
-        WHERE status = 'held' AND suspense_ends_at <= \(now)
+        WHERE status = 'held' AND suspense_ends_at <= \(now) AND suspense_ends_at >= \(last?.suspenseEndsAt ?? .minimum)
+            AND (suspense_ends_at, tenant_id, reservation_id) > (
+                \(last?.suspenseEndsAt ?? .minimum), \(last?.tenantID ?? .operatorWide),
+                \(last?.id ?? ReservationID(rawValue: .zero))
+            )
         ORDER BY suspense_ends_at, tenant_id, reservation_id
         LIMIT \(limit)
         """
