@@ -1,4 +1,5 @@
 import BillingCore
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -40,6 +41,31 @@ import Web
             server.clock.advance(seconds: 1_800)
             try await server.settle(first, event: "a", seconds: "4")
             try await server.expectRows(["4 5 0"])
+        }
+    }
+
+    @Test("the reservations of a tenant that can't be ended do not keep those of others open")
+    func oneTenantsTrouble() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100000")
+            try await server.addTenant("globex")
+            for array in 0..<6 {
+                let calls = (0..<100).map { call in
+                    """
+                    {"subject":"acme","type":"job.done","source":"gw","id":"\(array)-\(call)","data":{"seconds":1},\
+                    "ttl_seconds":1}
+                    """
+                }
+                try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+            }
+            let other = try await server.admit("1", more: #","ttl_seconds":2"#, subject: "globex")
+            // What ends one would take its tenant's row below zero.
+            _ = try await server.column("UPDATE limit_state SET held = 0 RETURNING ''")
+            server.clock.advance(seconds: 3_700)
+            let path = "/admissions/\(other["reservation"]?["id"]?.string ?? "")"
+            #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
+            let open = try await server.column("SELECT count(*)::text FROM reservation WHERE status = 'held'")
+            #expect(open == ["600"])
         }
     }
 

@@ -14,7 +14,8 @@ import Web
         try await HookStory.run { server in
             try await server.makeEndpoint("chat", receiver.url, #", "kind": "slack""#)
             let data = """
-                {"tenant":"acme","limit_key":"<!channel> & <https://a.b|c>","used":12.5,"hard":true,"nested":{"a":1}}
+                {"tenant":"acme","threshold":null,"window":{"start":"2026-11-01","end":"2026-12-01"},"hard":true,\
+                "detail":{"limit":"<!channel> & <https://a.b|c>","used":12.5}}
                 """
             try await server.tell([.limitReached], data: data)
             #expect(try await server.deliveries(reach: ["succeeded"]))
@@ -22,10 +23,12 @@ import Web
             #expect(sent.headers["webhook-signature"] == nil)
             let text = try JSONValue(parsing: sent.body)["text"]?.string
             let expected = """
-                *Limit reached (acme)*
-                tenant: acme
-                limit key: &lt;!channel&gt; &amp; &lt;https://a.b|c&gt;
+                *Limit reached: &lt;!channel&gt; &amp; &lt;https://a.b|c&gt; (acme)*
+                limit: &lt;!channel&gt; &amp; &lt;https://a.b|c&gt;
                 used: 12.5
+                tenant: acme
+                window start: 2026-11-01
+                window end: 2026-12-01
                 hard: yes
                 """
             #expect(text == expected)

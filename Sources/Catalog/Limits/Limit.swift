@@ -106,7 +106,7 @@ package final class Limit: Sendable {
     /// Whether its rows belong to the operator and not to the tenants that use it.
     package var isOperatorWide: Bool { scope.tenant == nil }
 
-    /// Whether it bounds all that a tenant is charged, on one plan or on any, so that what it holds follows the tiers of
+    /// Whether it bounds all that a tenant is charged, on one plan or on any: then what it holds follows the tiers of
     /// the tenant's prices.
     package var followsTiers: Bool {
         guard measure == .charge, case .window = bound, scope.tenant != nil, scope.plan != .each else { return false }

@@ -1,6 +1,6 @@
 import Web
 
-/// An event in words, for people: a title, and its plain values line by line.
+/// An event in words, for people: a title, and its values line by line, those of an alert's details first.
 struct EventText: Sendable {
     let title: String
     let lines: [(name: String, value: String)]
@@ -8,14 +8,19 @@ struct EventText: Sendable {
     init(_ event: ClaimedDelivery.Event) {
         let data = (try? JSONValue(stored: event.data)) ?? .null
         let words = event.type.replacing(".", with: " ").replacing("_", with: " ")
-        let subject = Self.plain(data["tenant"]).map { " (\($0))" } ?? ""
-        title = words.prefix(1).uppercased() + words.dropFirst() + subject
-        guard case .object(let members) = data else {
-            lines = []
-            return
-        }
-        lines = members.compactMap { member in
-            Self.plain(member.value).map { (member.name.replacing("_", with: " "), $0) }
+        let limit = Self.plain(data["detail"]?["limit"]).map { ": \($0)" } ?? ""
+        let tenant = Self.plain(data["tenant"]).map { " (\($0))" } ?? ""
+        title = words.prefix(1).uppercased() + words.dropFirst() + limit + tenant
+        lines = Self.lines(data["detail"] ?? .null) + Self.lines(data)
+    }
+
+    /// The plain values of an object, and those of the objects in it under both names. Details are an alert's own.
+    private static func lines(_ value: JSONValue) -> [(name: String, value: String)] {
+        guard case .object(let members) = value else { return [] }
+        return members.flatMap { member in
+            let name = member.name.replacing("_", with: " ")
+            if let text = plain(member.value) { return [(name, text)] }
+            return name == "detail" ? [] : lines(member.value).map { ("\(name) \($0.name)", $0.value) }
         }
     }
 
