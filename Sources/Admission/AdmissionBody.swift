@@ -16,7 +16,7 @@ struct AdmissionBody: Sendable {
     let allowed: Bool
     /// Why not; nil when it is allowed.
     var reason: String?
-    /// After how many seconds the same call might be allowed; nil where that can't be told.
+    /// After how many seconds the same call might be allowed; nil where that can't be told, or it never is.
     var retryAfter: Int64?
     /// Nil for a dry run, and for a refused call.
     var reservation: ReservationBody?
@@ -90,8 +90,8 @@ struct AdmissionBody: Sendable {
     private static func seconds(_ violations: [LimitViolation]) -> Int64? {
         var longest: Int64 = 0
         for violation in violations {
-            guard let after = violation.retryAfterMicroseconds else { return nil }
-            longest = max(longest, (after + 999_999) / 1_000_000)
+            guard let after = violation.retryAfter else { return nil }
+            longest = max(longest, after)
         }
         return longest
     }
@@ -124,6 +124,8 @@ struct LimitBody: Sendable {
         let periodSeconds: Int64
         let burst: Int64
         let remaining: Int64?
+        /// After how many seconds a call that it refuses might be allowed.
+        let retryAfter: Int64?
     }
 
     let key: String
@@ -143,14 +145,26 @@ struct LimitBody: Sendable {
     var rate: Rate?
 
     init(_ touched: TouchedLimit, _ catalog: CatalogSnapshot) {
-        self.init(touched.limit, touched.state, touched.rateRemaining, catalog)
+        self.init(touched.limit, touched.state, touched.rateRemaining, retryAfter: nil, catalog)
     }
 
     init(_ violation: LimitViolation, _ catalog: CatalogSnapshot) {
-        self.init(violation.limit, violation.state, violation.rateRemaining, catalog)
+        self.init(
+            violation.limit,
+            violation.state,
+            violation.rateRemaining,
+            retryAfter: violation.retryAfter,
+            catalog
+        )
     }
 
-    private init(_ limit: Limit, _ state: LimitState, _ rateRemaining: Int64?, _ catalog: CatalogSnapshot) {
+    private init(
+        _ limit: Limit,
+        _ state: LimitState,
+        _ rateRemaining: Int64?,
+        retryAfter: Int64?,
+        _ catalog: CatalogSnapshot
+    ) {
         key = limit.name(in: catalog)
         origin = limit.originName
         measure = limit.measure.rawValue
@@ -174,7 +188,8 @@ struct LimitBody: Sendable {
                 limit: cells.limit,
                 periodSeconds: cells.periodMicroseconds / 1_000_000,
                 burst: cells.burst,
-                remaining: rateRemaining
+                remaining: rateRemaining,
+                retryAfter: retryAfter
             )
         }
     }
@@ -188,7 +203,7 @@ extension AdmissionBody {
         let rates = limits.compactMap { limit in limit.rate.map { (limit.key, $0) } }
         if !rates.isEmpty, let limit = HTTPField.Name("RateLimit"), let policy = HTTPField.Name("RateLimit-Policy") {
             fields[limit] = rates.map { key, rate in
-                "\"\(key)\";r=\(rate.remaining ?? 0)" + (retryAfter.map { ";t=\($0)" } ?? "")
+                "\"\(key)\";r=\(rate.remaining ?? 0)" + (rate.retryAfter.map { ";t=\($0)" } ?? "")
             }.joined(separator: ", ")
             fields[policy] = rates.map { key, rate in "\"\(key)\";q=\(rate.limit);w=\(rate.periodSeconds)" }
                 .joined(separator: ", ")

@@ -46,6 +46,7 @@ struct AdmissionDecisions {
         var verdict = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
         if case .refused = verdict, let fewer = fewerTokens(request, states, now) {
             (taken, tokens) = (fewer.holds, fewer.tokens)
+            // Where even the fewest do not fit, this tells what refuses those.
             verdict = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
         }
         finish(verdict, request, tokens, reserving: keeps ? taken : nil)
@@ -77,8 +78,8 @@ struct AdmissionDecisions {
         }
     }
 
-    /// The greatest number of output tokens, below what was asked and not below the call's minimum, that every limit
-    /// admits. What a call takes never falls as it may use more, so halving finds it.
+    /// The greatest number of output tokens, below what was asked, that every limit admits; the call's minimum where
+    /// none does. What a call takes never falls as it may use more, so halving finds it.
     private func fewerTokens(
         _ request: AdmissionRequest,
         _ states: AdmissionStates,
@@ -99,9 +100,10 @@ struct AdmissionDecisions {
             else { return nil }
             return holds
         }
+        guard let fewest = try? shrunk(minimum) else { return nil }
+        var found = (holds: fewest, tokens: minimum)
         // Most calls that are refused don't fit at all.
-        guard let least = fitting(minimum) else { return nil }
-        var found = (holds: least, tokens: minimum)
+        guard fitting(minimum) != nil else { return found }
         var (low, high) = (minimum + 1, asked - 1)
         while low <= high {
             let middle = low + (high - low) / 2

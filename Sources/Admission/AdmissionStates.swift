@@ -16,9 +16,14 @@ struct LimitViolation: Sendable {
     let limit: Limit
     let state: LimitState
     let reason: Reason
-    /// After how many microseconds the same call might be admitted; nil where that can't be told.
+    /// After how many microseconds the same call might be admitted; nil where that can't be told, or it never is.
     let retryAfterMicroseconds: Int64?
     var rateRemaining: Int64?
+    /// Whether the call alone is more than the limit ever allows.
+    var isTooLarge = false
+
+    /// The same in seconds, rounded up.
+    var retryAfter: Int64? { retryAfterMicroseconds.map { ($0 + 999_999) / 1_000_000 } }
 }
 
 /// A limit that a call touches, as it stands with the call.
@@ -161,16 +166,33 @@ struct AdmissionStates {
             return hold.limit.denies ? refused(hold, entry.state, .unpricedModel, retryAfter: nil) : .nothing
         case .amount(let amount):
             guard !hold.limit.denies || balance.admits(amount) else {
-                return refused(hold, entry.state, hold.limit.reason, retryAfter: hold.retryAfter(now))
+                return exceeded(hold, entry.state, byCallOf: amount, now)
             }
             return .hold(amount)
         case .tiers(let totals, let money):
             let held = try charges[hold.row]?.amount(adding: totals, money: money) ?? balance.held
             guard !hold.limit.denies || balance.admits(heldInAll: held) else {
-                return refused(hold, entry.state, hold.limit.reason, retryAfter: hold.retryAfter(now))
+                let alone = try charges[hold.row]?.least(of: totals, money: money) ?? .zero
+                return exceeded(hold, entry.state, byCallOf: alone, now)
             }
             return .hold(try held.subtracting(balance.held))
         }
+    }
+
+    /// - Parameter alone: what the call takes of the limit at least, whatever else there is.
+    private func exceeded(_ hold: CallHold, _ state: LimitState, byCallOf alone: FixedDecimal, _ now: Instant) -> Step {
+        let allowed = state.balance.amount
+        let isTooLarge = alone > allowed
+        return .refused(
+            LimitViolation(
+                limit: hold.limit,
+                state: state,
+                reason: hold.limit.reason,
+                retryAfterMicroseconds: isTooLarge ? nil : hold.retryAfter(now),
+                // Where nothing is allowed the limit is reached from the start.
+                isTooLarge: isTooLarge && allowed > .zero
+            )
+        )
     }
 
     private func rate(

@@ -15,8 +15,9 @@ final class ReachedLimits: Sendable {
     private static let capacity = 10_000
     private let told = Mutex<Set<Mark>>([])
 
-    /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none. What is told is
-    /// remembered with the commit: a transaction that is rolled back or tried again tells it again.
+    /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none, nor does a call that
+    /// is larger than the limit itself: that says nothing of how much is left. What is told is remembered with the
+    /// commit: a transaction that is rolled back or tried again tells it again.
     func drafts(
         of outcomes: [AdmissionOutcome],
         _ requests: [AdmissionRequest],
@@ -27,7 +28,7 @@ final class ReachedLimits: Sendable {
         var marks: Set<Mark> = []
         for (outcome, request) in zip(outcomes, requests) where !request.call.isDryRun {
             guard case .refused(let violations) = outcome else { continue }
-            for violation in violations where violation.reason != .rateLimited && violation.reason != .unpricedModel {
+            for violation in violations where violation.tellsOfReach {
                 let mark = Mark(row: violation.state.row, revision: violation.state.revision)
                 guard !told.withLock({ $0.contains(mark) }), marks.insert(mark).inserted else { continue }
                 drafts.append(
@@ -52,4 +53,8 @@ final class ReachedLimits: Sendable {
             told.formUnion(marks)
         }
     }
+}
+
+extension LimitViolation {
+    fileprivate var tellsOfReach: Bool { reason != .rateLimited && reason != .unpricedModel && !isTooLarge }
 }

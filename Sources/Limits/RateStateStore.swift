@@ -37,6 +37,22 @@ package enum RateStateStore {
             """
     }
 
+    /// Keeps how many units are used when the pace of a rate changes: the time that they take changes with it, rounded
+    /// half away from zero at the twelfth digit, so that as many whole units are left as before.
+    package static func rescale(_ limit: LimitID, from before: Int64, to after: Int64, at now: Instant) -> SQL {
+        let present = FixedDecimal(now.microseconds)
+        return """
+            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival)
+            SELECT tenant_id, limit_id, scope_value, arrival
+            FROM rate_state
+            WHERE limit_id = \(limit) AND arrival > \(present)
+            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+            ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
+            SET arrival = \(present)::numeric
+                + round((state.arrival - \(present)::numeric) * \(before)::bigint / \(after)::bigint, 12)
+            """
+    }
+
     /// Writes the arrival times of locked rows.
     package static func set(_ arrivals: [LimitRow: FixedDecimal]) -> SQL {
         let columns = LimitRowColumns(arrivals.keys)

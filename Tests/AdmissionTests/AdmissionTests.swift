@@ -191,6 +191,10 @@ import Web
             #expect(try await ask("1", 700, 100)["max_output_tokens"]?.number == "700")
             #expect(try await ask("2", 700, 100)["max_output_tokens"]?.number == "300")
             #expect(try await ask("3", 700, 1)["allowed"] == .bool(false))
+            // What all that was asked for would never have been given does not matter: the fewest might be.
+            let refused = try await ask("4", 5_000, 1)
+            #expect(refused["allowed"] == .bool(false))
+            #expect(refused["retry_after"] != .null)
             try await server.expectRows(["0 1000 0"])
         }
     }

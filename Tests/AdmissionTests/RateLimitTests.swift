@@ -76,6 +76,41 @@ import Web
         }
     }
 
+    @Test("each rate tells its own time to wait, and the answer the longest")
+    func times() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, scope: #"{"tenant":"acme"}"#, burst: 1)
+            let daily =
+                #"{"key":"daily","scope":{"tenant":"acme"},"measure":"requests","rate":{"limit":1,"period":"day"}}"#
+            try await server.ask("POST", "/budgets", daily, expecting: 201)
+            try await server.admit("1", more: #","criticality":"critical""#)
+            let body = #"{"subject":"acme","type":"job.done","source":"gw","id":"2","criticality":"critical"}"#
+            let refused = try await server.operatorClient.post("/api/v1/admissions", body).expecting(200)
+            let fields = refused.header("RateLimit") ?? ""
+            #expect(fields.contains(#""rpm";r=0;t=1,"#) || fields.hasSuffix(#""rpm";r=0;t=1"#), "\(fields)")
+            #expect(fields.contains(#""daily";r=0;t=86400"#), "\(fields)")
+            #expect(refused.header("Retry-After") == "86400")
+        }
+    }
+
+    @Test("a rate whose pace changes keeps how much is used of it")
+    func pace() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, scope: #"{"tenant":"*"}"#, burst: 10)
+            for index in 1...6 { try await server.admit("\(index)", more: #","criticality":"critical""#) }
+            func remaining() async throws -> String? {
+                try await server.ask("GET", "/budgets/rpm")["status"]?["rates"]?[0]?["remaining"]?.number
+            }
+            #expect(try await remaining() == "4")
+            for limit in [7, 60, 6_000, 60] {
+                try await server.ask("PATCH", "/budgets/rpm", #"{"rate":{"limit":\#(limit)}}"#)
+                #expect(try await remaining() == "4", "\(limit)")
+            }
+            try await server.ask("PATCH", "/budgets/rpm", #"{"rate":{"burst":100}}"#)
+            #expect(try await remaining() == "94")
+        }
+    }
+
     @Test("a token rate counts input and output together")
     func tokens() async throws {
         try await TestServer.run { server in

@@ -111,11 +111,20 @@ import Web
         }
     }
 
-    @Test("a limit that refuses calls is told once, however often it refuses")
+    @Test("a limit that refuses calls is told once, however often it refuses, and not for a call that never fits")
     func limitReached() async throws {
         try await TestServer.run { server in
             try await server.arrangeQuota("5")
-            for index in 0..<5 { #expect(try await server.admit("\(index)", seconds: "9")["allowed"] == .bool(false)) }
+            let large = try await server.admit("large", seconds: "6")
+            #expect(large["reason"]?.string == "quota_exceeded")
+            #expect(large["retry_after"] == .null)
+            #expect(try await Self.alerts(server, kind: "limit_reached") == [])
+            try await server.admit("first", seconds: "2")
+            for index in 0..<5 {
+                let refused = try await server.admit("\(index)", seconds: "4")
+                #expect(refused["allowed"] == .bool(false))
+                #expect(refused["retry_after"] != .null)
+            }
             #expect(try await Self.alerts(server, kind: "limit_reached") == ["seconds -"])
             #expect(try await Self.told(server) == ["limit.reached 1"])
             let own = try await server.client([.budgetsRead], tenant: "acme")

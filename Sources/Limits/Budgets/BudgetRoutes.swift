@@ -121,7 +121,7 @@ package struct BudgetRoutes: Sendable {
                 budget.key,
                 by: context,
                 after: body,
-                tenant: owner,
+                tenant: budget.auditOwner,
                 in: transaction
             )
             let owned = tenant.map { "?tenant=\($0.key)" } ?? ""
@@ -184,7 +184,7 @@ package struct BudgetRoutes: Sendable {
             let after = try work(before, now)
             guard after != before else { return try answer(before) }
             try BudgetStore.update(after, in: transaction)
-            try revision.apply(after, at: now, in: transaction)
+            try revision.apply(after, after: before, at: now, in: transaction)
             try CatalogDesk.audit(
                 action,
                 .budget,
@@ -192,7 +192,7 @@ package struct BudgetRoutes: Sendable {
                 by: context,
                 before: BudgetBody(before),
                 after: BudgetBody(after),
-                tenant: after.tenantID,
+                tenant: after.auditOwner,
                 in: transaction
             )
             return try answer(after)
@@ -219,6 +219,11 @@ package struct BudgetRoutes: Sendable {
         desk.catalog.invalidate(tenant: tenant)
         return answer
     }
+}
+
+extension Budget {
+    /// Whose audit log tells of it: of one on provider costs only the operator's.
+    fileprivate var auditOwner: TenantID { measure == .cost ? .operatorWide : tenantID }
 }
 
 /// A budget as it is answered alone and in lists: with what is used of it.

@@ -127,6 +127,17 @@ package struct ChargeHolds: Sendable {
         return try sum.rounded(toDigits: 12)
     }
 
+    /// What so much comes to by itself, at the start of a period or where its use stands now, whichever is less.
+    package func least(of totals: [CounterKey: UsageTotal], money: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+        var (atStart, now) = (ExactAmount(money), ExactAmount(money))
+        for (counter, total) in totals {
+            guard let price = prices[counter] else { continue }
+            atStart = try atStart.adding(price.greatestCharge(of: total, after: .zero))
+            now = try now.adding(price.greatestCharge(of: total, after: used[counter] ?? .zero))
+        }
+        return try min(atStart.rounded(toDigits: 12), now.rounded(toDigits: 12))
+    }
+
     package mutating func hold(_ more: [CounterKey: UsageTotal], money added: FixedDecimal) throws(DecimalError) {
         money = try money.adding(added)
         for (counter, total) in more { held[counter] = try held[counter, default: .zero].adding(total) }

@@ -231,6 +231,11 @@ import Web
                 #expect(try await acme.delete("/api/v1/budgets/\(key)").status == 404)
             }
             #expect(try await acme.get("/api/v1/budgets?measure=cost").json["data"] == .array([]))
+            let auditor = try await server.client([.auditRead], tenant: "acme")
+            for path in ["/api/v1/audit-log?limit=100", "/api/v1/audit-log/export?format=ndjson"] {
+                let log = try await auditor.get(path).expecting(200).text
+                #expect(log.contains("acme-u9") && !log.contains("acme-cost"), "\(path)")
+            }
             for answer in [
                 try await acme.patch("/api/v1/budgets/acme-u9", #"{"amount":"1000"}"#),
                 try await acme.delete("/api/v1/budgets/acme-u9"),
