@@ -28,6 +28,8 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case budgetArchived(String)
     /// Several tenants have a budget of the key, and the caller doesn't say whose is meant.
     case budgetAmbiguous(String)
+    /// A tenant has made as many as it may have in force.
+    case tooManyBudgets(tenant: String, limit: Int)
     case planVersionPublished(plan: String, version: Int)
     case planVersionNotPublished(plan: String, version: Int?)
     case subscriptionOverlaps(tenant: String)
@@ -89,7 +91,7 @@ extension CatalogFault {
                 code: "feature_in_use",
                 detail: "The feature '\(key)' has a price or quota of its own for \(Self.list(tenants))."
             )
-        case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous:
+        case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous, .tooManyBudgets:
             budgetProblem
         case .subscriptionOverlaps, .subscriptionEnded, .subscriptionNotCancelled, .changeAfterEnd, .noChangeScheduled,
             .changeHasUsage, .tooManyChanges:
@@ -210,6 +212,11 @@ extension CatalogFault {
             .conflict(
                 code: "ambiguous_key",
                 detail: "Several tenants have a budget '\(key)'. Say whose is meant: ?tenant=KEY."
+            )
+        case .tooManyBudgets(let tenant, let limit):
+            .conflict(
+                code: "too_many_budgets",
+                detail: "The tenant '\(tenant)' has made \(limit) budgets, as many as it may have. Archive some first."
             )
         default:
             .internalError(self)

@@ -4,6 +4,10 @@ import Web
 
 /// The work on budgets that spans their row, what their scope names, and the locks.
 package enum BudgetService {
+    /// How many budgets in force a tenant may have made for itself: every call of its own looks at all of them, in a
+    /// transaction that it shares with calls of others.
+    package static let perTenant = 100
+
     /// What was asked for, as a budget, stored. The caller has locked its tenant (see `lock`).
     /// - Parameter tenant: the one that the scope names exactly.
     package static func create(
@@ -15,6 +19,9 @@ package enum BudgetService {
     ) throws -> Budget {
         let faults = try Self.faults(of: input, tenant: tenant, in: transaction)
         guard faults.isEmpty else { throw ValidationFailure(faults) }
+        if manager == .tenant, let tenant, try BudgetStore.count(madeBy: tenant.id, in: transaction) >= perTenant {
+            throw CatalogFault.tooManyBudgets(tenant: tenant.key, limit: perTenant)
+        }
         let budget = Budget(
             id: try BudgetStore.nextID(in: transaction),
             tenantID: tenant?.id ?? .operatorWide,

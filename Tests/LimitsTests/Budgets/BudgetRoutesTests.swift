@@ -258,6 +258,23 @@ import Web
         }
     }
 
+    @Test("a tenant makes a hundred budgets of its own at most; those of the operator do not count")
+    func howMany() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.ask("POST", "/budgets", Self.acmeUser, expecting: 201)
+            let acme = try await server.client([.budgetsWrite], tenant: "acme")
+            func make(_ number: Int) async throws -> TestResponse {
+                let body = #"{"key":"b\#(number)","scope":{},"measure":"requests","amount":"1","window":"day"}"#
+                return try await acme.post("/api/v1/budgets", body)
+            }
+            for number in 1...100 { try await make(number).expecting(201) }
+            #expect(try await make(101).expecting(409).code == "too_many_budgets")
+            try await acme.delete("/api/v1/budgets/b7").expecting(204)
+            try await make(101).expecting(201)
+        }
+    }
+
     @Test("a feature that a budget counts can't be archived, nor a tenant's zone changed under its windows")
     func whatBudgetsNeedStays() async throws {
         try await TestServer.run { server in
