@@ -36,20 +36,41 @@ struct DeliveryWorker: Service {
 
     func run() async throws {
         let (claims, claimed) = AsyncStream.makeStream(of: ClaimedDelivery.self)
+        let (ends, ended) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let slots = Slots(limits.concurrency)
         let batch = FanOutBatch(limits.fanOutEvents)
         let loop = WorkerLoop(EndpointDisabling.worker, every: limits.pause, clock: clock, logger: logger)
         await withDiscardingTaskGroup { group in
             group.addTask {
+                async let following: Void = claimFollowing(ends, slots) { claimed.yield($0) }
                 await loop.run { try await round(slots, batch) { claimed.yield($0) } }
+                ended.finish()
+                await following
                 claimed.finish()
             }
             for await claim in claims {
                 group.addTask {
                     await attempt(claim)
-                    while let next = await following(slots) { await attempt(next) }
                     slots.end()
+                    ended.yield()
                 }
+            }
+        }
+    }
+
+    /// Takes what is due whenever attempts have ended: so an endpoint that takes quickly gets quickly, within its bound.
+    /// Attempts that end while this is being looked for are followed together, because a look costs the more the more
+    /// endpoints wait.
+    private func claimFollowing(
+        _ ends: AsyncStream<Void>,
+        _ slots: Slots,
+        _ start: (ClaimedDelivery) -> Void
+    ) async {
+        for await _ in ends where !Task.isShuttingDownGracefully && !Task.isCancelled {
+            do {
+                try await claimDue(slots, start)
+            } catch {
+                logger.debug("no further delivery is claimed", metadata: ["error": "\(error)"])
             }
         }
     }
@@ -157,17 +178,6 @@ struct DeliveryWorker: Service {
             leaseSeconds: limits.leaseSeconds
         )
         return try await pool.transaction(.worker) { try DeliveryQueue.claim(terms, at: now, in: $0) }
-    }
-
-    /// What is due when an attempt has ended: so an endpoint that takes quickly gets quickly, within its bound.
-    private func following(_ slots: Slots) async -> ClaimedDelivery? {
-        guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return nil }
-        do {
-            return try await claim(limit: 1, free: slots.idle + 1).first
-        } catch {
-            logger.debug("no further delivery is claimed", metadata: ["error": "\(error)"])
-            return nil
-        }
     }
 
     /// Tries one and keeps what came of it. If that can't be kept, the lease ends and it is tried again.
