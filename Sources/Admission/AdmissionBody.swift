@@ -32,7 +32,7 @@ struct AdmissionBody: Sendable {
     static let reasons =
         LimitViolation.Reason.allCases.map(\.rawValue) + [
             "limit_exceeded", "unknown_subject", "tenant_suspended", "admission_closed", "admission_conflict",
-            AdmissionService.Answer.unavailableReason,
+            AdmissionService.Answer.unavailableReason, AdmissionService.Answer.outOfRangeReason,
         ]
 
     /// - Parameter catalog: names the features of quotas.
@@ -41,6 +41,7 @@ struct AdmissionBody: Sendable {
         case .unknownSubject: self.init(refusedFor: "unknown_subject")
         case .suspended: self.init(refusedFor: "tenant_suspended")
         case .unavailable: self.init(refusedFor: AdmissionService.Answer.unavailableReason)
+        case .outOfRange: self.init(refusedFor: AdmissionService.Answer.outOfRangeReason)
         case .open:
             self.init(allowed: true)
             warnings = ["limits_unavailable"]

@@ -22,7 +22,7 @@ struct AdmissionCheck: Sendable {
     init(_ request: APIRequest, _ context: RequestContext) throws {
         let principal = context.principal
         func field(_ name: String) -> String? { request.header(Self.prefix + name).flatMap { $0.isEmpty ? nil : $0 } }
-        reserves = field("Reserve") == "true"
+        reserves = try Self.reserves(field("Reserve"))
         var members = [
             JSONMember(name: "subject", value: .string(field("Subject") ?? principal.tenantKey ?? "")),
             JSONMember(name: "type", value: .string(field("Type") ?? "llm.completion")),
@@ -43,11 +43,35 @@ struct AdmissionCheck: Sendable {
         if let criticality = field("Criticality") {
             members.append(JSONMember(name: "criticality", value: .string(criticality)))
         }
-        let input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
-            try AdmissionInput(body, attribution: principal.attribution)
+        do {
+            let input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
+                try AdmissionInput(body, attribution: principal.attribution)
+            }
+            guard let call = input.calls.first else { throw Problem.validationFailed([]) }
+            self.call = call
+        } catch let failure as ValidationFailure {
+            throw ValidationFailure(
+                failure.faults.map { FieldFault(pointer: Self.field(at: $0.pointer), code: $0.code, detail: $0.detail) }
+            )
         }
-        guard let call = input.calls.first else { throw Problem.validationFailed([]) }
-        self.call = call
+    }
+
+    /// The header field that a member of the call was read from.
+    private static func field(at pointer: String) -> String {
+        let member = pointer.split(separator: "/").last.map(String.init) ?? ""
+        let words = member.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }
+        return prefix + words.joined(separator: "-")
+    }
+
+    /// Whoever means to reserve and is misunderstood would hold nothing.
+    private static func reserves(_ text: String?) throws(ValidationFailure) -> Bool {
+        switch text {
+        case "true": true
+        case nil, "false": false
+        default:
+            let detail = "the field must be \"true\" or \"false\""
+            throw ValidationFailure([FieldFault(pointer: prefix + "Reserve", code: "invalid_value", detail: detail)])
+        }
     }
 
     /// A text that is no number stays a text, which is a fault of its member.

@@ -62,7 +62,7 @@ package struct AdmissionRoutes: Sendable {
         if input.isArray { return .json { $0.object { $0.array("data", bodies) { $1.write(to: &$0) } } } }
         guard let body = bodies.first else { throw Problem.validationFailed([]) }
         guard body.reason != "admission_conflict" else { throw Problem.admissionConflict }
-        guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
+        try body.requireAnswer()
         var answer = Answer.json { body.write(to: &$0) }
         for field in body.rateFields { answer.headers.append(field) }
         return answer
@@ -78,7 +78,7 @@ package struct AdmissionRoutes: Sendable {
         let check = try AdmissionCheck(request, context)
         let body = try await decide([check.call], context, isCheck: !check.reserves).first
         guard let body else { throw Problem.validationFailed([]) }
-        guard body.reason != AdmissionService.Answer.unavailableReason else { throw Problem.limitsUnavailable }
+        try body.requireAnswer()
         return check.answer(body, admittingWith: admittance, refusingWith: denial)
     }
 
@@ -92,8 +92,7 @@ package struct AdmissionRoutes: Sendable {
             let beyond = context.principal.narrowing.refusals(of: call.event)
             guard beyond.isEmpty else {
                 throw Problem.useNotAllowed(
-                    detail: "This credential may not be used for this call. "
-                        + beyond.map(\.detail).joined(separator: "; "),
+                    detail: Narrowing.refusal(of: "call", for: beyond),
                     errors: beyond.map { refusal in
                         let prefix = isArray ? "/\(index)" : ""
                         return Problem.Fault(
@@ -105,18 +104,13 @@ package struct AdmissionRoutes: Sendable {
                 )
             }
         }
-        let answers: [AdmissionService.Answer]
-        do {
-            answers = try await admission.decide(
-                calls,
-                by: context.principal,
-                within: admission.limits.deadline.left(afterAuthentication: context.authenticationTook),
-                isArray: isArray,
-                isCheck: isCheck
-            )
-        } catch is DecimalError {
-            throw Problem.amountOutOfRange
-        }
+        let answers = try await admission.decide(
+            calls,
+            by: context.principal,
+            within: admission.limits.deadline.left(afterAuthentication: context.authenticationTook),
+            isArray: isArray,
+            isCheck: isCheck
+        )
         let shared = catalog.current
         return answers.map { answer in
             let body = AdmissionBody(answer, for: context.principal, catalog: shared)
@@ -203,12 +197,22 @@ package struct AdmissionRoutes: Sendable {
         )
         guard beyond.isEmpty else {
             throw Problem.useNotAllowed(
-                detail: "This credential may not be used for this reservation. "
-                    + beyond.map(\.detail).joined(separator: "; "),
+                detail: Narrowing.refusal(of: "reservation", for: beyond),
                 errors: []
             )
         }
         return found
+    }
+}
+
+extension AdmissionBody {
+    /// - Throws: `Problem` where there is no decision on the call, as its caller is told that asks for it alone.
+    fileprivate func requireAnswer() throws(Problem) {
+        switch reason {
+        case AdmissionService.Answer.unavailableReason: throw Problem.limitsUnavailable
+        case AdmissionService.Answer.outOfRangeReason: throw Problem.amountOutOfRange
+        default: break
+        }
     }
 }
 

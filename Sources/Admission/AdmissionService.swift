@@ -77,8 +77,11 @@ package final class AdmissionService: Service {
         case open
         /// It did not, and a limit that the call touches refuses then.
         case unavailable
+        /// What the call would take of a limit, with what others have, is more than an amount can be.
+        case outOfRange
 
         static let unavailableReason = "limits_unavailable"
+        static let outOfRangeReason = "amount_out_of_range"
     }
 
     /// Decides the calls of a request, each for itself.
@@ -153,9 +156,13 @@ package final class AdmissionService: Service {
                 entries[call.index] = .answered(.suspended)
                 continue
             }
-            entries[call.index] = .ready(
-                try await request(asked[call.index], call, with: calls, at: now, boundTo: tenant, isCheck: isCheck)
-            )
+            do {
+                entries[call.index] = .ready(
+                    try await request(asked[call.index], call, with: calls, at: now, boundTo: tenant, isCheck: isCheck)
+                )
+            } catch is DecimalError {
+                entries[call.index] = .answered(.outOfRange)
+            }
         }
         return entries
     }
@@ -236,6 +243,8 @@ package final class AdmissionService: Service {
                     return .unknownSubject
                 }
                 request = fresh
+            } catch is DecimalError {
+                return .outOfRange
             } catch {
                 return try withoutDecision(request, error)
             }

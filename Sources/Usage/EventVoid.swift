@@ -75,8 +75,7 @@ struct EventVoiding {
         let beyond = narrowing.refusals(of: original.event)
         guard beyond.isEmpty else {
             throw Problem.useNotAllowed(
-                detail: "This credential may not be used for this event. "
-                    + beyond.map(\.detail).joined(separator: "; "),
+                detail: Narrowing.refusal(of: "event", for: beyond),
                 errors: []
             )
         }

@@ -27,6 +27,13 @@ package struct Narrowing: Sendable, Hashable {
         package var detail: String { "this credential may not be used for this \"\(rawValue)\", or for none" }
     }
 
+    /// Why a use is refused, in a sentence.
+    /// - Parameter use: what it is, `call`.
+    package static func refusal(of use: String, for beyond: [Refusal]) -> String {
+        let names = beyond.map { "\"\($0.rawValue)\"" }.joined(separator: " and ")
+        return "This credential may not be used for this \(use), because of its \(names)."
+    }
+
     /// Nil stands for what the use does not say. A value is asked for only where it matters.
     package func refusals(
         model: @autoclosure () -> String?,

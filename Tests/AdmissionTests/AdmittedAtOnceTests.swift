@@ -137,8 +137,15 @@ struct AdmittedAtOnceTests {
             try await server.admit("1", seconds: most)
             let fault = try await server.admit("2", seconds: most, expecting: 422)
             #expect(fault["code"]?.string == "amount_out_of_range")
+            // In an array it is the answer to that call, and the others have theirs.
+            let calls = [("2", most), ("4", "2")].map { id, seconds in
+                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(id)","data":{"seconds":\#(seconds)}}"#
+            }
+            let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
+            #expect(answers?[0]?["reason"]?.string == "amount_out_of_range")
+            #expect(answers?[1]?["allowed"] == .bool(true))
             #expect(try await server.admit("3", seconds: "1")["allowed"] == .bool(true))
-            try await server.expectRows(["0 \(most.dropLast())1 0"])
+            try await server.expectRows(["0 \(most.dropLast())3 0"])
         }
     }
 

@@ -206,6 +206,13 @@ import Web
             #expect(nginx.header("X-Turnpike-Status") == "429")
             let unknown = try await check("", ["X-Turnpike-Subject": "nobody"]).expecting(403)
             #expect(unknown.header("X-Turnpike-Reason") == "unknown_subject")
+            let faults = [
+                "X-Turnpike-Output-Tokens": "abc", "X-Turnpike-Ttl-Seconds": "0", "X-Turnpike-Reserve": "yes",
+            ]
+            for (name, value) in faults {
+                let fault = try await check("", [name: value]).expecting(400)
+                #expect(fault.json["errors"]?[0]?["pointer"]?.string == name)
+            }
             let headers = ["X-Turnpike-Subject": "acme"]
             let posted = try await client.post("/api/v1/admissions/check", headers: headers).expecting(429)
             #expect(posted.header("X-Turnpike-Limit") == "rpm")

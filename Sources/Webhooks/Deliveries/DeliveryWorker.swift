@@ -58,7 +58,7 @@ struct DeliveryWorker: Service {
         }
     }
 
-    /// Takes what is due whenever attempts have ended: so an endpoint that takes quickly gets quickly, within its bound.
+    /// Takes what is due when attempts have ended: so an endpoint that takes quickly gets quickly, within its bound.
     /// Attempts that end while this is being looked for are followed together, because a look costs the more the more
     /// endpoints wait.
     private func claimFollowing(
