@@ -165,6 +165,9 @@ struct AdmissionStates {
         case .unpriced:
             return hold.limit.denies ? refused(hold, entry.state, .unpricedModel, retryAfter: nil) : .nothing
         case .amount(let amount):
+            // What some of a tenant's usage was charged falls below zero where another's is voided: no allowance.
+            var balance = balance
+            if hold.limit.measure == .charge { balance.used = max(.zero, balance.used) }
             guard !hold.limit.denies || balance.admits(amount) else {
                 return exceeded(hold, entry.state, byCallOf: amount, now)
             }

@@ -100,6 +100,7 @@ extension Dependencies {
     /// What is used of quotas, the limits beside them, and what somebody should know of.
     fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
         QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)
+        SpendCapRoutes(catalog: catalog, pool: pool).register(in: operations)
         BudgetRoutes(
             catalog: catalog,
             pool: pool,

@@ -8,6 +8,7 @@ extension UsageChanges {
     struct TenantCharges {
         let tenant: TenantSnapshot
         var attributed = FixedDecimal.zero
+        /// Those of the last event with a distinct value.
         var last: [LimitUse] = []
     }
 
@@ -78,13 +79,15 @@ extension UsageChanges {
         var known = charges[tenant.id] ?? TenantCharges(tenant: tenant)
         for measurement in pending.measurements {
             try measurement.forEachCounter(of: tenant.id, in: period) { key, value, _ in
-                if case .unique = value { return }
+                if case .unique = value {
+                    known.last = asking.filter(\.limit.followsTiers)
+                    return
+                }
                 let charge = try charge(of: key, value, at: place)
                 found[measurement.feature] = try found[measurement.feature, default: .zero].adding(charge)
                 known.attributed = try known.attributed.adding(charge)
             }
         }
-        known.last = asking.filter(\.limit.followsTiers)
         charges[tenant.id] = known
         return found
     }

@@ -1,3 +1,4 @@
+import BillingCore
 import TestSupport
 import Testing
 import Web
@@ -219,6 +220,54 @@ import Web
             #expect(try await server.admit("2", seconds: "20", data: data)["reason"]?.string == "budget_exceeded")
             try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
             try await server.expectRows(["0 0 0", "0 0 0"])
+        }
+    }
+
+    @Test("what distinct values are charged counts in the window of their event, whatever comes with it in a flush")
+    func distinctValues() async throws {
+        try await TestServer.run(clock: TestClock("2026-10-30T08:00:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("seats", "unique_count", of: "seat")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1"}},
+                  {"feature":"seats","price":{"model":"per_unit","unit_amount":"3"}}],
+                 "spend_cap":{"amount":"50","mode":"hard"}}
+                """
+            )
+            try await server.subscribe(at: "2026-10-30T00:00:00Z")
+            server.clock.set(try Instant(parsing: "2026-11-01T01:00:00Z"))
+            let events = [
+                SentEvent("new", time: "2026-11-01T00:30:00Z", data: #"{"seat":"ann"}"#),
+                SentEvent("late", time: "2026-10-31T23:00:00Z", data: #"{"seconds":5}"#),
+            ]
+            _ = try await server.post(events).expecting(200)
+            try await server.expectRows(["5 0 5", "3 0 3"])
+        }
+    }
+
+    @Test("a void that gives back what another user was charged allows its own user no more than the budget")
+    func voidedCharges() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"users","scope":{"tenant":"acme","user":"*"},"measure":"charge","amount":"15","currency":"USD",\
+                "window":"month","mode":"hard"}
+                """,
+                expecting: 201
+            )
+            try await server.ingest(SentEvent("a", data: #"{"seconds":10,"user":"ann"}"#))
+            try await server.ingest(SentEvent("b", data: #"{"seconds":10,"user":"ben"}"#))
+            _ = try await server.void("a")
+            // Ann's ten seconds were free, and now Ben's are: it is Ann's row that shows it.
+            try await server.expectRows(["0 0 0", "-20 0 0", "20 0 20"])
+            let data = #","user":"ann""#
+            #expect(try await server.admit("1", seconds: "8", data: data)["reason"]?.string == "budget_exceeded")
+            #expect(try await server.admit("2", seconds: "7", data: data)["allowed"] == .bool(true))
         }
     }
 

@@ -34,10 +34,11 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         let forms: [IntrusionAttempt]? =
             switch operation.id {
             case "listTenants": []
-            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas", "getInvoice",
-                "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV", "explainInvoice", "getAlert",
-                "listCreditGrants", "listPortalSessions", "listDiscounts", "listInvoiceCreditNotes", "getCreditNote",
-                "getCreditNotePage", "getCreditNotePDF", "listTenantInvoices", "acknowledgeAlert":
+            case "getTenant", "getSubscription", "getApiKey", "revokeApiKey", "getClient", "listQuotas", "getSpendCap",
+                "getInvoice", "getUpcomingInvoice", "getInvoicePage", "getInvoicePDF", "getInvoiceCSV",
+                "explainInvoice", "getAlert", "listCreditGrants", "listPortalSessions", "listDiscounts",
+                "listInvoiceCreditNotes", "getCreditNote", "getCreditNotePage", "getCreditNotePDF",
+                "listTenantInvoices", "acknowledgeAlert":
                 [plain]
             case "createPortalSession": [plain, plain.saying(#"{"ttl_seconds": 60}"#)]
             case "getCreditGrant", "listCreditApplications", "getDiscount", "revokePortalSession":
@@ -75,8 +76,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "createCreditNote": [plain.saying(#"{"amount": "1", "reason": "mine"}"#)]
             case "listAuditLog", "exportAuditLog": auditForms(plain, names)
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
-            case "listUnmatchedEvents":
-                [plain.asking("subject=\(names.subject)"), plain.asking("subject=\(names.tenant)-lost")]
+            case "listUnmatchedEvents": [names.subject, names.tenant + "-lost"].map { plain.asking("subject=\($0)") }
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
             default: furtherForms(plain, names, own)
             }

@@ -68,18 +68,19 @@
     billing_period: "This billing period", lifetime: "In all",
   };
 
-  function meter(quota) {
-    const limit = Number(quota.limit);
-    const share = (text) => (limit > 0 ? Math.min(1, Math.max(0, Number(text) / limit)) : 1);
-    const used = share(quota.used);
-    const held = limit > 0 ? Math.min(1 - used, share(quota.held)) : 0;
+  /** What is taken of a limit; `shown` writes an amount with its unit. */
+  function meter(limit, title, shown) {
+    const whole = Number(limit.limit);
+    const share = (text) => (whole > 0 ? Math.min(1, Math.max(0, Number(text) / whole)) : 1);
+    const used = share(limit.used);
+    const held = whole > 0 ? Math.min(1 - used, share(limit.held)) : 0;
     const bar = element("div", null, "bar");
     bar.setAttribute("role", "meter");
-    bar.setAttribute("aria-label", quota.feature + " used");
+    bar.setAttribute("aria-label", title + " used");
     bar.setAttribute("aria-valuemin", "0");
     bar.setAttribute("aria-valuemax", "100");
     bar.setAttribute("aria-valuenow", String(Math.round((used + held) * 100)));
-    bar.setAttribute("aria-valuetext", quantity(quota.used) + " of " + quantity(quota.limit) + " " + quota.unit);
+    bar.setAttribute("aria-valuetext", shown.short(limit.used) + " of " + shown.whole(limit.limit));
     for (const [name, part] of [["used", used], ["held", held]]) {
       const piece = element("span", null, name);
       piece.style.width = part * 100 + "%";
@@ -88,29 +89,50 @@
     return { bar, taken: used + held };
   }
 
-  function quotaCard(quota) {
-    const { bar, taken } = meter(quota);
-    const card = element("li", null, "card" + (taken >= 1 ? " full" : taken >= 0.8 ? " near" : ""));
-    card.append(element("h3", quota.feature));
-    card.append(element("p", quantity(quota.remaining) + " " + units(quota.unit, quota.remaining) + " left", "left"));
-    card.append(bar);
-    const held = isZero(quota.held) ? "" : ", " + quantity(quota.held) + " reserved";
-    card.append(element("p", quantity(quota.used) + " of " + quantity(quota.limit) + " used" + held));
-    const until = quota.window.end ? ", until " + moment(quota.window.end) : "";
-    card.append(element("p", windows[quota.window.kind] + until, "quiet"));
+  function card(limit, title, shown, beyond) {
+    const { bar, taken } = meter(limit, title, shown);
+    const made = element("li", null, "card" + (taken >= 1 ? " full" : taken >= 0.8 ? " near" : ""));
+    made.append(element("h3", title));
+    made.append(element("p", shown.whole(limit.remaining) + " left", "left"));
+    made.append(bar);
+    const held = isZero(limit.held) ? "" : ", " + shown.short(limit.held) + " reserved";
+    made.append(element("p", shown.short(limit.used) + " of " + shown.short(limit.limit) + " used" + held));
+    const until = limit.window.end ? ", until " + moment(limit.window.end) : "";
+    made.append(element("p", windows[limit.window.kind] + until, "quiet"));
     if (taken >= 1) {
-      const beyond = quota.overage === "allowed" || quota.mode === "soft";
-      card.append(element("p", beyond ? "Used up: what is used beyond is charged." : "Used up.", "state"));
+      made.append(element("p", "Used up" + (beyond ? ": " + beyond + "." : "."), "state"));
     } else if (taken >= 0.8) {
-      card.append(element("p", "Nearly used up.", "state"));
+      made.append(element("p", "Nearly used up.", "state"));
     }
-    return card;
+    return made;
+  }
+
+  function quotaCard(quota) {
+    const shown = { short: quantity, whole: (text) => quantity(text) + " " + units(quota.unit, text) };
+    const goesOn = quota.overage === "allowed" || quota.mode === "soft";
+    return card(quota, quota.feature, shown, goesOn ? "what is used beyond is charged" : "");
+  }
+
+  function capCard(cap) {
+    const shown = (text) => money(text, cap.currency);
+    const goesOn = cap.mode === "soft" ? "usage goes on" : "";
+    return card({ ...cap, limit: cap.amount }, "Spend cap", { short: shown, whole: shown }, goesOn);
+  }
+
+  /** Nothing where the plan sets none. */
+  async function spendCaps() {
+    try {
+      return [await get(ofTenant("/spend-cap"))];
+    } catch (error) {
+      if (error.status === 404) return [];
+      throw error;
+    }
   }
 
   async function showQuotas() {
-    const { data } = await get(ofTenant("/quotas?limit=500"));
-    byID("quota-list").replaceChildren(...data.map(quotaCard));
-    return data.length > 0;
+    const [{ data }, caps] = await Promise.all([get(ofTenant("/quotas?limit=500")), spendCaps()]);
+    byID("quota-list").replaceChildren(...data.map(quotaCard), ...caps.map(capCard));
+    return data.length + caps.length > 0;
   }
 
   async function showUpcoming() {

@@ -1,0 +1,66 @@
+import BillingCore
+package import Catalog
+package import Postgres
+package import Web
+
+/// `GET /tenants/{key}/spend-cap`: what is left of the bound that the tenant's plan sets on its charges in a month.
+package struct SpendCapRoutes: Sendable {
+    let catalog: Catalog
+    let pool: PostgresPool
+
+    package init(catalog: Catalog, pool: PostgresPool) {
+        self.catalog = catalog
+        self.pool = pool
+    }
+
+    package func register(in operations: Operations) {
+        operations.get("/tenants/{key}/spend-cap", "getSpendCap", scope: .quotasRead, isQuiet: true, handler: get)
+    }
+
+    @Sendable
+    private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
+        let tenant = try await catalog.tenant(request.parameter("key"), for: context)
+        guard let cap = tenant.spendCap, cap.isActive else { throw Problem.notFound("spend_cap", tenant.key) }
+        let now = context.clock.now()
+        let window = CalendarWindows(zone: tenant.zone).window(.month, containing: now)
+        let row = LimitRow(tenant: tenant.id, limit: cap.id, windowStart: window.start)
+        let state = try await pool.query(
+            .interactive,
+            as: .tenant(tenant.id.rawValue),
+            LimitStateStore.states(of: [row]),
+            LimitStateStore.decode
+        ).first
+        return try .json(SpendCapBody(cap, tenant.currency, window, state?.balance, at: now))
+    }
+}
+
+/// A spend cap as it is answered, with what is used of it in the present month.
+private struct SpendCapBody: Encodable {
+    let amount: String
+    let currency: String
+    let mode: String
+    let used: String
+    let held: String
+    let remaining: String
+    let percent: FixedDecimal?
+    let projected: String?
+    let countedSince: Instant
+    let window: QuotaBody.Window
+
+    init(_ cap: SpendCapInForce, _ currency: Currency, _ window: Interval, _ balance: LimitBalance?, at now: Instant) {
+        var balance = balance ?? LimitBalance(amount: cap.amount)
+        balance.amount = cap.amount
+        let use = WindowUse(balance, in: window, countedFrom: cap.countedFrom)
+        amount = currency.formatted(cap.amount)
+        self.currency = currency.code
+        mode = cap.mode.rawValue
+        used = currency.formatted(balance.used)
+        held = currency.formatted(balance.held)
+        remaining = currency.formatted(balance.remaining)
+        percent = use.percent
+        projected = use.projected(at: now).map(currency.formatted)
+        countedSince = use.countedSince
+        self.window = QuotaBody.Window(kind: WindowKind.month.rawValue, start: window.start, end: window.end)
+    }
+}
