@@ -4,3 +4,10 @@ DROP INDEX limit_state_by_limit;
 CREATE INDEX limit_state_by_limit ON limit_state (limit_id, window_start, tenant_id, scope_value);
 DROP INDEX rate_state_by_limit;
 CREATE INDEX rate_state_by_limit ON rate_state (limit_id, tenant_id, scope_value);
+
+-- A tenant's rows of a limit by window, so that its windows of before need not be read.
+ALTER TABLE limit_state DROP CONSTRAINT limit_state_pk;
+ALTER TABLE limit_state ADD CONSTRAINT limit_state_pk PRIMARY KEY (tenant_id, limit_id, window_start, scope_value);
+
+-- Windows that ended long ago are removed, and rates that nobody has used for a while.
+GRANT DELETE ON limit_state, rate_state TO turnpike_service;

@@ -31,6 +31,17 @@ package struct LimitRow: Sendable, Hashable {
     }
 }
 
+/// Names all rows of a limit that belong to one tenant, or to the operator.
+package struct TenantLimit: Sendable, Hashable {
+    let tenant: TenantID
+    let limit: LimitID
+
+    package init(of row: LimitRow) {
+        tenant = row.tenant
+        limit = row.limit
+    }
+}
+
 /// The state of one row.
 package struct LimitState: Sendable, Hashable {
     package let row: LimitRow

@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 import Catalog
 import Postgres
 
@@ -45,7 +45,7 @@ extension LimitStateStore {
 
 extension WindowKind {
     /// No window that contains the present starts earlier: it lets the index find the rows of such windows.
-    func earliestStart(ofWindowAt now: Instant) -> Instant {
+    package func earliestStart(ofWindowAt now: Instant) -> Instant {
         let longestSeconds: Int64? =
             switch self {
             case .minute: 60

@@ -144,19 +144,21 @@ package enum LimitStateStore {
             """
     }
 
-    /// The same of every window of the limits that the rows are of.
-    package static func parts(ofLimitsIn rows: some Sequence<LimitRow>) -> SQL {
-        let columns = LimitRowColumns(rows)
-        return """
-            SELECT \(returned)
-            FROM (
-                SELECT DISTINCT tenant_id, limit_id
-                FROM unnest(\(columns.tenants)::bigint[], \(columns.limits)::bigint[]) AS row (tenant_id, limit_id)
-            ) AS wanted
-            JOIN limit_state AS state ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
-            WHERE state.scope_value LIKE '#%' AND state.held > 0
-            ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
-            """
+    /// The same of every window of limits from a time on.
+    /// - Parameter earliest: the least start of a window, for each limit of a tenant.
+    package static func parts(since earliest: [TenantLimit: Instant]) -> SQL {
+        """
+        SELECT \(returned)
+        FROM unnest(
+            \(earliest.keys.map(\.tenant))::bigint[], \(earliest.keys.map(\.limit))::bigint[],
+            \(Array(earliest.values))::timestamptz[]
+        ) AS wanted (tenant_id, limit_id, earliest)
+        JOIN limit_state AS state
+            ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
+            AND state.window_start >= wanted.earliest
+        WHERE state.scope_value LIKE '#%' AND state.held > 0
+        ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
+        """
     }
 
     /// Every window of a tenant's quotas, for `verify`.

@@ -89,6 +89,7 @@ extension Rooms {
                     clock: dependencies.clock,
                     logger: dependencies.logger
                 ),
+                LimitRetention(pool: dependencies.pool, clock: dependencies.clock, logger: dependencies.logger),
                 usage.ingest,
                 admission.service,
             ]

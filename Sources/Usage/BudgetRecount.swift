@@ -78,8 +78,9 @@ struct BudgetRecount {
         return cost.currency == currency && stored.laterRating.map { $0.ledgerSequence <= throughSequence } ?? true
     }
 
-    func differences(from states: [LimitState]) -> [UsageDifference] {
-        Self.differences(of: use, from: states, starts: starts, owner: tenant.key) { row, start in
+    /// - Parameter now: when the states were read.
+    func differences(from states: [LimitState], at now: Instant) -> [UsageDifference] {
+        Self.differences(of: use, from: states, at: now, starts: starts, owner: tenant.key) { row, start in
             guard start.dependsOnPlan, let plansChangedAt else { return true }
             return row.windowStart > plansChangedAt
         }
@@ -88,6 +89,7 @@ struct BudgetRecount {
     static func differences(
         of use: Use,
         from states: [LimitState],
+        at now: Instant,
         starts: [LimitID: BudgetStart],
         owner: String,
         where isTold: (LimitRow, BudgetStart) -> Bool
@@ -95,7 +97,9 @@ struct BudgetRecount {
         let stored = Dictionary(states.map { ($0.row, $0.balance.used) }) { first, _ in first }
         let rows = Set(stored.keys).union(use.amounts.keys).subtracting(use.untold)
         return rows.sorted(by: Self.isBefore).compactMap { row in
-            guard let start = starts[row.limit], isTold(row, start) else { return nil }
+            guard let start = starts[row.limit], isTold(row, start), !LimitRetention.mayBeGone(row, at: now) else {
+                return nil
+            }
             let (left, right) = (stored[row] ?? .zero, use.amounts[row] ?? .zero)
             guard left != right else { return nil }
             let value = row.scopeValue.isEmpty ? "" : " of \(row.scopeValue)"
@@ -120,14 +124,16 @@ struct OperatorBudgets {
     private let states: [LimitState]
     private let sequences: [TenantID: Int64]
     private let operatorZone: Zone
+    private let now: Instant
     private var use = BudgetRecount.Use()
     /// Whether a tenant's part could not be counted: that is told of the tenant, and of all tenants nothing follows.
     var isIncomplete = false
 
     /// Reads them in one snapshot, with every tenant's place in its ledger.
-    init(operatorZone: Zone, in transaction: borrowing Transaction) throws {
+    init(operatorZone: Zone, at now: Instant, in transaction: borrowing Transaction) throws {
         try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         self.operatorZone = operatorZone
+        self.now = now
         catalog = try CatalogSnapshotStore.read(reusing: .empty, in: transaction)
         let results = try transaction.pipeline([
             BudgetStart.ofBudgets(countingFor: .operatorWide), LimitStateStore.budgetStates(tenant: .operatorWide),
@@ -165,6 +171,6 @@ struct OperatorBudgets {
     var differences: [UsageDifference] {
         guard !isIncomplete else { return [] }
         let byID = Dictionary(starts.map { ($0.limit, $0) }) { first, _ in first }
-        return BudgetRecount.differences(of: use, from: states, starts: byID, owner: "0") { _, _ in true }
+        return BudgetRecount.differences(of: use, from: states, at: now, starts: byID, owner: "0") { _, _ in true }
     }
 }

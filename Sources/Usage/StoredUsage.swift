@@ -9,6 +9,8 @@ struct StoredUsage: Sendable {
     let catalog: CatalogSnapshot
     let periods: [BillingPeriod]
     let ledgerSequence: Int64
+    /// When it was read.
+    let now: Instant
     private let counters: [CounterKey: CounterRow]
     private let limits: [LimitState]
     private let distinct: [CounterKey: (values: Int64, references: Int64)]
@@ -38,6 +40,7 @@ struct StoredUsage: Sendable {
             let tenant = try TenantSnapshotStore.read([id], plans: [:], now: now, in: transaction).first
         else { return nil }
         self.tenant = tenant
+        self.now = now
         ledgerSequence = sequence
         catalog = try CatalogSnapshotStore.read(reusing: known, in: transaction)
         periods = try BillingPeriodStore.all(of: id, in: transaction)
@@ -135,6 +138,7 @@ struct StoredUsage: Sendable {
         let storedUse = Dictionary(stored) { first, _ in first }
         let rebuiltUse = Dictionary(rebuilt) { first, _ in first }
         return Set(storedUse.keys).union(rebuiltUse.keys).sorted().compactMap { window in
+            guard !LimitRetention.mayBeGone(windowFrom: window.start, at: now) else { return nil }
             let stored = storedUse[window] ?? .zero
             let rebuilt = rebuiltUse[window] ?? .zero
             guard stored != rebuilt else { return nil }

@@ -77,8 +77,8 @@ package struct UsageVerification: Sendable {
         var budgets: OperatorBudgets?
         if only == nil {
             tell(try await unbalancedHolds(of: .operatorWide, name: "0"))
-            budgets = try await pool.transaction(.worker) { [operatorZone] transaction in
-                try OperatorBudgets(operatorZone: operatorZone, in: transaction)
+            budgets = try await pool.transaction(.worker) { [operatorZone, now = clock.now()] transaction in
+                try OperatorBudgets(operatorZone: operatorZone, at: now, in: transaction)
             }
         }
         var after = TenantID.operatorWide
@@ -263,7 +263,7 @@ private struct TenantRecounts {
 
     func differences(eventRows: Int) throws -> [UsageDifference] {
         try stored.differences(from: usage, eventRows: eventRows) + costs.all
-            + unpriced.differences(from: stored.unpriced) + budgets.differences(from: stored.budgets)
+            + unpriced.differences(from: stored.unpriced) + budgets.differences(from: stored.budgets, at: stored.now)
     }
 }
 

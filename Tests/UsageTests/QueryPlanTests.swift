@@ -210,6 +210,11 @@ import Web
                     overshoot, limit_amount, limit_revision)
                 SELECT n, 1, value, '1970-01-01Z', '2100-01-01Z', 1, 1, 0, 1, 1
                 FROM generate_series(1, 2000) n, (VALUES (''), ('#1/1/quantity/')) AS row (value);
+                INSERT INTO limit_state (tenant_id, limit_id, scope_value, window_start, window_end, used, held,
+                    overshoot, limit_amount, limit_revision)
+                SELECT n % 20 + 1, 1, '', timestamptz '1960-01-01Z' - n * interval '1 minute', '1960-01-01Z', 1, 1,
+                    0, 1, 1
+                FROM generate_series(1, 20000) n;
                 INSERT INTO rate_state (tenant_id, limit_id, scope_value, arrival)
                 SELECT n, 1, '', 0 FROM generate_series(1, 2000) n;
                 \(Self.plannedAsInLanes)
@@ -222,7 +227,12 @@ import Web
             let zeros = rows.map { _ in FixedDecimal.zero }
             let statements: [(String, SQL)] = [
                 ("parts", LimitStateStore.parts(of: rows)),
-                ("parts of all windows", LimitStateStore.parts(ofLimitsIn: rows)),
+                (
+                    "parts of present windows",
+                    LimitStateStore.parts(
+                        since: Dictionary(uniqueKeysWithValues: rows.map { (TenantLimit(of: $0), $0.windowStart) })
+                    )
+                ),
                 ("states", LimitStateStore.states(of: rows)),
                 ("what is held", LimitStateStore.setHeld(rows, held: zeros, overshoot: zeros)),
                 ("rates", RateStateStore.set(Dictionary(uniqueKeysWithValues: rows.map { ($0, .zero) }))),

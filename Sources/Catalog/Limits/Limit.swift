@@ -103,6 +103,11 @@ package final class Limit: Sendable {
         if case .window(let amount, _, _, _) = bound { amount } else { .zero }
     }
 
+    /// In what windows it counts; nil for a rate.
+    package var windowKind: WindowKind? {
+        if case .window(_, let kind, _, _) = bound { kind } else { nil }
+    }
+
     /// Whether its rows belong to the operator and not to the tenants that use it.
     package var isOperatorWide: Bool { scope.tenant == nil }
 

@@ -88,7 +88,7 @@ package struct LimitTally {
         in transaction: borrowing Transaction
     ) throws -> [AlertDraft] {
         guard !entries.isEmpty else { return [] }
-        let entries = try withHeldWindows(in: transaction)
+        let entries = try withHeldWindows(at: surroundings.now, in: transaction)
         let states = try transaction.query(
             LimitStateStore.count(entries.values.map(\.change)),
             LimitStateStore.decode
@@ -110,13 +110,22 @@ package struct LimitTally {
 }
 
 extension LimitTally {
-    /// The entries, and those of other windows of limits on charges that hold quantities: these come to cost more or
-    /// less when what is used changes, whatever window it counts in.
-    private func withHeldWindows(in transaction: borrowing Transaction) throws -> [LimitRow: Entry] {
+    /// The entries, and those of other present and coming windows of limits on charges that hold quantities: these come
+    /// to cost more or less when what is used changes, whatever window it counts in. What is held of a window that is
+    /// over admits nothing any more, and is worked out anew when it is freed.
+    private func withHeldWindows(
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> [LimitRow: Entry] {
         var entries = entries
         let changed = entries.filter { $0.value.followsTiers }
         guard !changed.isEmpty else { return entries }
-        let parts = try transaction.query(LimitStateStore.parts(ofLimitsIn: changed.keys), LimitStateStore.decode)
+        var earliest: [TenantLimit: Instant] = [:]
+        for (row, entry) in changed {
+            let start = (entry.limit?.windowKind ?? .month).earliestStart(ofWindowAt: now)
+            earliest[TenantLimit(of: row)] = min(earliest[TenantLimit(of: row)] ?? .maximum, start)
+        }
+        let parts = try transaction.query(LimitStateStore.parts(since: earliest), LimitStateStore.decode)
         for part in parts {
             guard let main = ChargeHolds.mainRow(beside: part.row), entries[main] == nil else { continue }
             let like = changed.first { $0.key.tenant == main.tenant && $0.key.limit == main.limit }?.value

@@ -1,0 +1,123 @@
+package import BillingCore
+package import Logging
+package import Postgres
+import ServiceLifecycle
+package import Web
+
+/// Removes the rows of windows that ended long ago, those beside a limit that hold nothing any more, and rates that
+/// nobody has used for a while: a budget for each user has a row for every user and window. Safe on every replica.
+package struct LimitRetention: Service {
+    /// How long a window is kept when it has ended: until the same window of a year later has ended too.
+    package static let keptDays: Int64 = 400
+    private static let batch = 5_000
+    private static let daySeconds: Int64 = 86_400
+    private static let lockID: Int64 = 0x7475_726E_6C69_6D72
+
+    private let pool: PostgresPool
+    private let clock: Clock
+    private let loop: WorkerLoop
+
+    package init(pool: PostgresPool, clock: Clock, interval: Duration = .seconds(6 * 3_600), logger: Logger) {
+        self.pool = pool
+        self.clock = clock
+        loop = WorkerLoop("limit_retention", every: interval, clock: clock, logger: logger)
+    }
+
+    package func run() async throws {
+        await loop.run { try await sweep() }
+    }
+
+    /// Whether a row may have been removed by now, so that nothing follows from its absence.
+    package static func mayBeGone(_ row: LimitRow, at now: Instant) -> Bool {
+        mayBeGone(windowFrom: row.windowStart, at: now)
+    }
+
+    package static func mayBeGone(windowFrom start: Instant, at now: Instant) -> Bool {
+        start != Interval.allTime.start && start < now.adding(seconds: -keptDays * daySeconds)
+    }
+
+    /// Looks at every row once, and removes what is over. One replica does at a time.
+    package func sweep() async throws {
+        let now = clock.now()
+        var window: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
+        while let last = window, !Task.isCancelled {
+            window = try await removeSome(LimitStateStore.remove(after: last, over: now, limit: Self.batch))
+        }
+        var rate: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
+        while let last = rate, !Task.isCancelled {
+            let unused = now.adding(seconds: -Self.daySeconds)
+            rate = try await removeSome(RateStateStore.remove(after: last, unusedSince: unused, limit: Self.batch))
+        }
+    }
+
+    /// - Returns: the last row that was looked at; nil when there is none, or another replica is at it.
+    private func removeSome(_ statement: SQL) async throws -> LimitRow? {
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            guard try transaction.tryLock(Self.lockID) else { return nil }
+            // Pages are read in the order of an index, also where the table was not analysed.
+            transaction.enqueue("SET LOCAL enable_sort = off")
+            return try transaction.query(statement) { row throws(PostgresError) in
+                LimitRow(
+                    tenant: try row.next(),
+                    limit: try row.next(),
+                    scopeValue: try row.next(),
+                    windowStart: try row.next()
+                )
+            }.first
+        }
+    }
+}
+
+extension LimitStateStore {
+    /// Removes of the next rows, in the order of `limit_state_by_limit`, those that are over and hold nothing, and
+    /// answers which was the last of them. A row that somebody changes meanwhile is looked at as it is then.
+    fileprivate static func remove(after last: LimitRow, over now: Instant, limit: Int) -> SQL {
+        let kept = now.adding(seconds: -LimitRetention.keptDays * 86_400)
+        let yesterday = now.adding(seconds: -86_400)
+        return """
+            WITH page AS MATERIALIZED (
+                SELECT tenant_id, limit_id, scope_value, window_start
+                FROM limit_state
+                WHERE (limit_id, window_start, tenant_id, scope_value)
+                    > (\(last.limit), \(last.windowStart), \(last.tenant), \(last.scopeValue))
+                ORDER BY limit_id, window_start, tenant_id, scope_value
+                LIMIT \(limit)
+            ), removed AS (
+                DELETE FROM limit_state AS state
+                USING page
+                WHERE state.tenant_id = page.tenant_id AND state.limit_id = page.limit_id
+                    AND state.scope_value = page.scope_value AND state.window_start = page.window_start
+                    AND state.held = 0 AND state.window_end
+                        < CASE WHEN state.scope_value LIKE '#%' THEN \(yesterday) ELSE \(kept) END
+            )
+            SELECT tenant_id, limit_id, scope_value, window_start
+            FROM page
+            ORDER BY limit_id DESC, window_start DESC, tenant_id DESC, scope_value DESC
+            LIMIT 1
+            """
+    }
+}
+
+extension RateStateStore {
+    /// The same of rates whose whole burst has been there since a time: what is not there has not been used.
+    fileprivate static func remove(after last: LimitRow, unusedSince time: Instant, limit: Int) -> SQL {
+        """
+        WITH page AS MATERIALIZED (
+            SELECT tenant_id, limit_id, scope_value
+            FROM rate_state
+            WHERE (limit_id, tenant_id, scope_value) > (\(last.limit), \(last.tenant), \(last.scopeValue))
+            ORDER BY limit_id, tenant_id, scope_value
+            LIMIT \(limit)
+        ), removed AS (
+            DELETE FROM rate_state AS state
+            USING page
+            WHERE state.tenant_id = page.tenant_id AND state.limit_id = page.limit_id
+                AND state.scope_value = page.scope_value AND state.arrival < \(FixedDecimal(time.microseconds))
+        )
+        SELECT tenant_id, limit_id, scope_value, \(Interval.allTime.start)::timestamptz
+        FROM page
+        ORDER BY limit_id DESC, tenant_id DESC, scope_value DESC
+        LIMIT 1
+        """
+    }
+}

@@ -1,0 +1,74 @@
+import BillingCore
+import Limits
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Windows of limits are kept for more than a year, and what holds nothing beside them for a day.
+@Suite struct LimitRetentionTests {
+    private static func sweep(_ server: TestServer) async throws {
+        try await server.withPool { pool in
+            try await LimitRetention(pool: pool, clock: server.clock.clock, logger: .silent).sweep()
+        }
+    }
+
+    /// Of how many rows each kind is left.
+    private static func rows(_ server: TestServer) async throws -> [String?] {
+        try await server.column(
+            """
+            SELECT unnest(ARRAY[
+                (SELECT count(*) FROM limit_state WHERE scope_value NOT LIKE '#%'),
+                (SELECT count(*) FROM limit_state WHERE scope_value LIKE '#%'), (SELECT count(*) FROM rate_state)
+            ])::text
+            """
+        )
+    }
+
+    @Test("what is over goes in its time, what is held stays, and verify finds no fault in what is left")
+    func retention() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeTiers()
+            let budgets = [
+                #"{"key":"ever","scope":{"tenant":"*"},"measure":"requests","amount":"9","window":"lifetime"}"#,
+                #"{"key":"all","scope":{},"measure":"requests","amount":"99","window":"hour"}"#,
+                #"{"key":"rpm","scope":{"tenant":"*"},"measure":"requests","rate":{"limit":60,"period":"minute"}}"#,
+            ]
+            for budget in budgets { try await server.ask("POST", "/budgets", budget, expecting: 201) }
+            let first = try await server.admit("1", seconds: "3")
+            try await server.settle(first, event: "a", seconds: "3")
+            let second = try await server.admit("2", seconds: "2", more: #","ttl_seconds":86400"#)
+            let path = "/admissions/\(second["reservation"]?["id"]?.string ?? "")"
+            // Quota, cap, "ever" and "all"; the quantity that the cap holds; the rate.
+            #expect(try await Self.rows(server) == ["4", "1", "1"])
+            server.clock.advance(seconds: 3 * 86_400)
+            #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
+            try await Self.sweep(server)
+            // The rate is unused since; the cap's window goes on.
+            #expect(try await Self.rows(server) == ["4", "1", "0"])
+            server.clock.advance(seconds: 30 * 86_400)
+            try await Self.sweep(server)
+            #expect(try await Self.rows(server) == ["4", "0", "0"])
+            #expect(try await server.differences() == [])
+            server.clock.advance(seconds: 400 * 86_400)
+            try await Self.sweep(server)
+            // What has no end.
+            #expect(try await Self.rows(server) == ["1", "0", "0"])
+            #expect(try await server.differences() == [])
+            #expect(try await server.ask("GET", "/budgets/ever")["status"]?["windows"]?[0]?["used"]?.string == "1")
+        }
+    }
+
+    @Test("a row that is held is not removed, however old")
+    func held() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeTiers()
+            try await server.admit("1", seconds: "3")
+            _ = try await server.column(
+                "UPDATE limit_state SET window_start = '2020-01-01Z', window_end = '2020-02-01Z' RETURNING ''"
+            )
+            try await Self.sweep(server)
+            #expect(try await Self.rows(server)[1] == "1")
+        }
+    }
+}
