@@ -112,6 +112,56 @@ struct AdmittedAtOnceTests {
         }
     }
 
+    @Test(
+        "whatever is admitted together, settled and released, a spend cap holds what is held by its tiers",
+        arguments: 1...3
+    )
+    func randomTiers(seed: UInt64) async throws {
+        var random = SeededGenerator(seed: seed)
+        try await TestServer.run { server in
+            try await server.arrangeTiers()
+            var open: [String: Int] = [:]
+            var used = 0
+            for step in 0..<40 {
+                if Bool.random(using: &random),
+                    let (id, seconds) = open.sorted(by: { $0.key < $1.key }).randomElement(using: &random)
+                {
+                    open[id] = nil
+                    if Bool.random(using: &random) {
+                        let settled = Int.random(in: 0...seconds, using: &random)
+                        let admission = JSONValue.members(["reservation": .members(["id": .string(id)])])
+                        try await server.settle(admission, event: "e\(step)", seconds: "\(settled)")
+                        used += settled
+                    } else {
+                        try await server.ask("POST", "/admissions/\(id)/release")
+                    }
+                } else {
+                    let sizes = (0..<Int.random(in: 1...5, using: &random)).map { _ in
+                        Int.random(in: 1...6, using: &random)
+                    }
+                    let calls = sizes.enumerated().map { index, seconds in
+                        """
+                        {"subject":"acme","type":"job.done","source":"gw","id":"\(step)-\(index)",\
+                        "data":{"seconds":\(seconds)},"ttl_seconds":86400}
+                        """
+                    }
+                    let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")[
+                        "data"
+                    ]
+                    for (answer, seconds) in zip(answers?.elements ?? [], sizes) {
+                        if let id = answer["reservation"]?["id"]?.string { open[id] = seconds }
+                    }
+                }
+                let held = open.values.reduce(0, +)
+                func charge(_ seconds: Int) -> Int { max(0, seconds - 10) * 2 }
+                try await server.expectRows([
+                    "\(used) \(held) 0", "\(charge(used)) \(charge(used + held) - charge(used)) 0",
+                ])
+                #expect(used + held <= 20, "the cap is ten seconds beyond the free ones")
+            }
+        }
+    }
+
     @Test("a call with the same id as one before it in the same request is that call")
     func twins() async throws {
         try await TestServer.run { server in

@@ -37,6 +37,9 @@ package struct BudgetInput: Sendable {
         }
         let isSoft = if case .window(let window) = bound { window.mode == .soft } else { false }
         let forecast = fields.bool("forecast", default: false)
+        if forecast, fields.contains("window"), case .window(let window) = bound, window.kind == .lifetime {
+            fields.fault(at: "forecast", code: "not_applicable", detail: Self.noForecast)
+        }
         let failurePolicy = fields.choice("on_failure", default: isSoft ? FailurePolicy.open : .closed)
         let fallback = fields.fallbackUnitAmount()
         try fields.finish()
@@ -52,6 +55,8 @@ package struct BudgetInput: Sendable {
             fallbackUnitAmount: fallback
         )
     }
+
+    static let noForecast = "a \"lifetime\" has no end that could be foretold: \"forecast\" must be false"
 
     private static func rejectForRate(_ measure: LimitMeasure?, _ fields: JSONObjectReader) {
         guard let measure, measure != .requests, measure != .tokens else { return }

@@ -82,7 +82,11 @@ package struct BudgetPatch: Sendable {
     private func faults(of budget: Budget) -> [FieldFault] {
         var given: [String] = []
         switch budget.bound {
-        case .window:
+        case .window(let window):
+            if alertsOnForecast == true, window.kind == .lifetime {
+                let detail = BudgetInput.noForecast
+                return [FieldFault(pointer: "/forecast", code: "not_applicable", detail: detail)]
+            }
             if rate != nil { given.append("rate") }
             if case .set(.some) = fallbackUnitAmount, !budget.measure.isMoney { given.append("fallback_unit_amount") }
         case .rate(let limit):

@@ -25,6 +25,7 @@ import Web
         (#"\#(requests),"amount":5,"window":"day""#, ["/amount invalid_type"]),
         (#"\#(requests),"amount":"100000000000000000000000000","window":"day""#, ["/amount out_of_range"]),
         (#"\#(requests),"amount":"1","window":"day","forecast":"yes""#, ["/forecast invalid_type"]),
+        (#"\#(requests),"amount":"1","window":"lifetime","forecast":true"#, ["/forecast not_applicable"]),
         (#"\#(requests),"amount":"1","window":"day","limit":"1""#, ["/limit unknown_field"]),
         // Scopes
         (
