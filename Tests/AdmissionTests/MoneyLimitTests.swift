@@ -312,6 +312,28 @@ import Web
         }
     }
 
+    @Test("what is held from before a change of plan leaves less of the free tier to what is held after it")
+    func holdsInTwoSegments() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.publish(Self.graduated, as: "max")
+            let first = try await server.admit("1", seconds: "7")
+            try await server.expectRows(["0 0 0"])
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            server.clock.advance(seconds: 60)
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            let second = try await server.admit("2", seconds: "7")
+            try await server.expectRows(["0 8 0"])
+            #expect(try await server.admit("3", seconds: "7")["reason"]?.string == "spend_cap_exceeded")
+            let before = "2026-11-23T08:00:30Z"
+            try await server.settle(first, event: "a", seconds: "7", time: before)
+            try await server.expectRows(["0 8 0"])
+            try await server.settle(second, event: "b", seconds: "7")
+            try await server.expectRows(["8 0 0"])
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test("a budget on one feature counts what that feature is charged, and each user's what its own events are")
     func narrowCharges() async throws {
         try await TestServer.run { server in

@@ -34,6 +34,8 @@ package struct ChargeHolds: Sendable {
     /// What the period had used through a counter's segment: a price continues from there.
     private var used: [CounterKey: UsageTotal] = [:]
     private var held: [CounterKey: UsageTotal] = [:]
+    /// The counters of the segments before a counter's, of the same period.
+    private var earlier: [CounterKey: [CounterKey]] = [:]
     /// Held as money, because no price was known.
     private var money = FixedDecimal.zero
 
@@ -84,6 +86,7 @@ package struct ChargeHolds: Sendable {
                     let place = try places[counter] ?? item.tenant.place(of: counter)
                     places[counter] = place
                     holds.prices[counter] = place.price
+                    holds.earlier[counter] = place.throughSegment.filter { $0 != counter }
                 }
                 loaded[item.row] = holds
             }
@@ -112,7 +115,8 @@ package struct ChargeHolds: Sendable {
         }
     }
 
-    /// The most that what is held, with more, can add to the charges, kept to 12 digits.
+    /// The most that what is held, with more, can add to the charges, kept to 12 digits. What is held in a segment may
+    /// be used before what is held in the segments after it, and so leave less of a tier to them.
     /// - Throws: `DecimalError.outOfRange` when an amount leaves its range.
     package func amount(
         adding more: [CounterKey: UsageTotal] = [:],
@@ -121,7 +125,10 @@ package struct ChargeHolds: Sendable {
         var sum = ExactAmount(try money.adding(added))
         for counter in Set(held.keys).union(more.keys) {
             guard let price = prices[counter] else { continue }
-            let total = try held[counter, default: .zero].adding(more[counter] ?? .zero)
+            var total = try held[counter, default: .zero].adding(more[counter] ?? .zero)
+            for before in earlier[counter] ?? [] {
+                total = try total.adding(held[before] ?? .zero).adding(more[before] ?? .zero)
+            }
             sum = try sum.adding(price.greatestCharge(of: total, after: used[counter] ?? .zero))
         }
         return try sum.rounded(toDigits: 12)
