@@ -114,6 +114,24 @@ import Web
         }
     }
 
+    /// However much may wait, 250 events are enough for a flush: what comes then takes other lanes.
+    @Test func aLaneIsCrowdedWithTwoHundredAndFiftyEvents() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            try await IngestFixture.use(server, configure: { $0.lanes = 1 }) { ingest in
+                async let first = ingest.send((1...249).map { SentEvent("\($0)") })
+                #expect(try await ingest.waits(for: 1))
+                #expect(!ingest.service.lanes[0].isCrowded)
+                async let second = ingest.send(SentEvent("250"))
+                #expect(try await ingest.waits(for: 2))
+                #expect(ingest.service.lanes[0].isCrowded)
+                try await ingest.flush()
+                #expect(await first == "accepted 249")
+                #expect(await second == "accepted 1")
+            }
+        }
+    }
+
     /// A lane that waits for a ledger which somebody holds gathers nothing more, so others are stored meanwhile.
     @Test func aHeldLedgerHoldsUpItsOwnLane() async throws {
         try await TestServer.run { server in
