@@ -260,8 +260,9 @@ package final class AdmissionService: Service {
         return isClosed ? .unavailable : .open
     }
 
-    /// Prepares calls in time. Where everything is cached nothing is waited for; an unknown tenant, or one that can't
-    /// be read in time, is refused.
+    /// Prepares calls in time. Where everything is cached nothing is waited for. Where something can't be read or made
+    /// in time, such as the billing period of a new month, the limits of a tenant that is known say what holds; one that
+    /// is not known is refused.
     private func prepareInTime(
         _ asked: [AdmissionCall],
         by deadline: ContinuousClock.Instant,
@@ -279,8 +280,21 @@ package final class AdmissionService: Service {
                 try await prepare(asked, with: calls, boundTo: tenant, isArray: isArray, isCheck: isCheck)
             }
         } catch  where error.meansUnavailable {
-            AdmissionMetrics.countUnavailable(isClosed: true)
-            throw Problem.limitsUnavailable
+            let known = try? await prepare(
+                asked,
+                with: calls.ofLimits,
+                boundTo: tenant,
+                isArray: isArray,
+                isCheck: isCheck
+            )
+            guard let known else {
+                AdmissionMetrics.countUnavailable(isClosed: true)
+                throw Problem.limitsUnavailable
+            }
+            return try known.map { entry in
+                guard case .ready(let request) = entry else { return entry }
+                return .answered(try withoutDecision(request, error))
+            }
         }
     }
 }

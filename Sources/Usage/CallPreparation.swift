@@ -85,9 +85,15 @@ package struct CallPreparation: Sendable {
     }
 
     /// The same without reading or writing anything: what is not at hand is `NotCached`.
-    package var cached: CallPreparation {
+    package var cached: CallPreparation { reaching(.memory) }
+
+    /// The same where it need only be told what limits a call touches, and not what it would hold: what has no row yet
+    /// is left out.
+    package var ofLimits: CallPreparation { reaching(.limits) }
+
+    private func reaching(_ reach: IngestPreparation.Reach) -> CallPreparation {
         var preparation = preparation
-        preparation.isCachedOnly = true
+        preparation.reach = reach
         return CallPreparation(preparation)
     }
 

@@ -16,8 +16,18 @@ struct IngestPreparation: Sendable {
     let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock
-    /// Whether what would have to be read or written is `NotCached`.
-    var isCachedOnly = false
+    var reach = Reach.database
+
+    /// What may be done about what is not in memory.
+    enum Reach: Sendable {
+        /// It is read, or made.
+        case database
+        /// It is `NotCached`.
+        case memory
+        /// Rows that have to be there before anything is stored are left out, and the rest is `NotCached`: enough to
+        /// tell what limits are touched.
+        case limits
+    }
 
     /// How often events are rated again when prices go at the same time.
     private static let attempts = 3
@@ -142,9 +152,14 @@ struct IngestPreparation: Sendable {
     }
 
     /// Whether there is something to be read or written.
-    private func needs(_ missing: some Collection) throws(NotCached) -> Bool {
-        guard isCachedOnly, !missing.isEmpty else { return !missing.isEmpty }
-        throw NotCached()
+    /// - Parameter isForStoring: whether only what stores the events has to have it.
+    private func needs(_ missing: some Collection, isForStoring: Bool = true) throws(NotCached) -> Bool {
+        guard !missing.isEmpty else { return false }
+        switch reach {
+        case .database: return true
+        case .limits where isForStoring: return false
+        case .memory, .limits: throw NotCached()
+        }
     }
 
     /// Reads what a flush found out of date.
@@ -169,7 +184,7 @@ struct IngestPreparation: Sendable {
                 missing.insert(subject)
             }
         }
-        if try needs(missing) {
+        if try needs(missing, isForStoring: false) {
             known.merge(try await catalog.tenants(subjects: missing.sorted())) { first, _ in first }
         }
         return known

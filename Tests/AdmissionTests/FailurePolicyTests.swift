@@ -44,17 +44,29 @@ import Web
         }
     }
 
-    @Test("a billing period that can't be made in time refuses the call, though its tenant is known")
+    @Test("where a billing period can't be made in time, the limits of a tenant that is known say what holds")
     func periodsAreWaitedForNoLonger() async throws {
         try await TestServer.run(configure: { configuration in
             configuration.admission.deadlineMilliseconds = 300
         }) { server in
             try await server.arrangeQuota("100")
-            try await server.admit("november")
+            try await server.addTenant("beta")
+            try await server.publish(
+                #"{"quotas":[{"feature":"seconds","limit":"5","window":"billing_period","mode":"soft"}]}"#,
+                as: "soft"
+            )
+            try await server.subscribe("beta", to: "soft", at: "2026-11-01T00:00:00Z")
+            try await server.addTenant("gamma")
+            for tenant in ["acme", "beta"] { try await server.admit("november-\(tenant)", subject: tenant) }
             server.clock.advance(seconds: 31 * 86_400)
             try await Self.whileLocked("billing_period", server) {
                 let closed = try await server.admit("december", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
+                let open = try await server.admit("december", subject: "beta")
+                #expect(open["allowed"] == .bool(true))
+                #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
+                // Nobody has asked for it before.
+                try await server.admit("december", subject: "gamma", expecting: 503)
             }
             #expect(try await server.admit("december")["allowed"] == .bool(true))
         }
