@@ -261,8 +261,8 @@ package final class AdmissionService: Service {
     }
 
     /// Prepares calls in time. Where everything is cached nothing is waited for. Where something can't be read or made
-    /// in time, such as the billing period of a new month, the limits of a tenant that is known say what holds; one that
-    /// is not known is refused.
+    /// in time, such as the billing period of a new month, the limits of a tenant that is known say what holds; one
+    /// that is not known is refused.
     private func prepareInTime(
         _ asked: [AdmissionCall],
         by deadline: ContinuousClock.Instant,

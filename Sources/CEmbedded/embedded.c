@@ -111,7 +111,7 @@ static const unsigned char migration_0036[] = {
 #embed "../../migrations/0036_unpriced_lookup.sql"
 };
 static const unsigned char migration_0037[] = {
-#embed "../../migrations/0037_limit_lookup.sql"
+#embed "../../migrations/0037_limits_and_alerts.sql"
 };
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
@@ -168,7 +168,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0034_told_once.sql", migration_0034),
     FILE_ENTRY("0035_extensions_rates_and_budget_starts.sql", migration_0035),
     FILE_ENTRY("0036_unpriced_lookup.sql", migration_0036),
-    FILE_ENTRY("0037_limit_lookup.sql", migration_0037),
+    FILE_ENTRY("0037_limits_and_alerts.sql", migration_0037),
 };
 
 size_t embedded_migration_count(void) {

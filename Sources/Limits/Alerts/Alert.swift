@@ -24,6 +24,15 @@ struct Alert: Sendable {
     }
 }
 
+/// Who reads alerts: each acknowledges for itself, and sees what it has noted itself.
+enum AlertSide: Sendable {
+    case `operator`, tenant
+
+    init(_ principal: Principal) {
+        self = principal.isOperatorWide ? .operator : .tenant
+    }
+}
+
 extension Alert {
     /// A draft that is raised now.
     init(_ draft: AlertDraft, id: AlertID, at now: Instant) {

@@ -39,7 +39,12 @@ package struct AlertRoutes: Sendable {
         let alerts = try await pool.query(
             .interactive,
             as: context.databaseScope,
-            AlertStore.page(filter, after: try page.position(AlertID.self), limit: page.fetchCount),
+            AlertStore.page(
+                filter,
+                seenBy: AlertSide(context.principal),
+                after: try page.position(AlertID.self),
+                limit: page.fetchCount
+            ),
             AlertStore.decode
         )
         return try .json(page.page(alerts) { [$0.id.description] }.map(AlertBody.init))
@@ -51,7 +56,7 @@ package struct AlertRoutes: Sendable {
         return try .json(AlertBody(try await alert(request, context)))
     }
 
-    /// Acknowledging twice keeps the first acknowledgement.
+    /// Acknowledging twice keeps the first acknowledgement. What an operator notes stands in the operator's audit log.
     @Sendable
     private func acknowledge(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let fields = try request.fields(emptyIsObject: true)
@@ -63,9 +68,16 @@ package struct AlertRoutes: Sendable {
             by: context.principal.credentialID,
             note: note
         )
+        let side = AlertSide(context.principal)
         return try await writes.perform(request, context) { transaction in
-            let isFirst = try AlertStore.acknowledge(found.id, of: found.owner, acknowledgement, in: transaction)
-            let stored = try transaction.first(AlertStore.find(found.id), AlertStore.decode)
+            let isFirst = try AlertStore.acknowledge(
+                found.id,
+                of: found.owner,
+                by: side,
+                acknowledgement,
+                in: transaction
+            )
+            let stored = try transaction.first(AlertStore.find(found.id, seenBy: side), AlertStore.decode)
             guard let stored else { throw Problem.notFound("alert", found.id.description) }
             let body = AlertBody(stored)
             if isFirst {
@@ -74,7 +86,7 @@ package struct AlertRoutes: Sendable {
                     by: context,
                     action: "alert.acknowledged",
                     resource: ("alert", found.id.description),
-                    tenant: found.owner,
+                    tenant: side == .operator ? .operatorWide : found.owner,
                     before: AlertBody(found),
                     after: body
                 )
@@ -89,7 +101,7 @@ package struct AlertRoutes: Sendable {
         let found = try await pool.query(
             .interactive,
             as: context.databaseScope,
-            AlertStore.find(id),
+            AlertStore.find(id, seenBy: AlertSide(context.principal)),
             AlertStore.decode
         ).first
         guard let found, context.principal.mayAccess(tenant: found.owner) else {

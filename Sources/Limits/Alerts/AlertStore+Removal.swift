@@ -20,7 +20,7 @@ extension AlertStore {
                 ORDER BY raised_at
                 LIMIT \(limit)
             ), emptied AS (
-                UPDATE alert SET removed_at = \(now), detail = '{}', note = NULL
+                UPDATE alert SET removed_at = \(now), detail = '{}', note = NULL, tenant_note = NULL
                 FROM old
                 WHERE alert.tenant_id = old.tenant_id AND alert.alert_id = old.alert_id AND old.may_recur
             ), deleted AS (

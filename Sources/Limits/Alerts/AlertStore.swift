@@ -79,7 +79,7 @@ package enum AlertStore {
     }
 
     /// Newest first.
-    static func page(_ filter: Filter, after id: AlertID?, limit: Int) -> SQL {
+    static func page(_ filter: Filter, seenBy side: AlertSide, after id: AlertID?, limit: Int) -> SQL {
         var conditions: [SQL] = ["removed_at IS NULL"]
         if let tenant = filter.tenant {
             let own: SQL = "tenant_id = \(tenant)"
@@ -87,13 +87,14 @@ package enum AlertStore {
         }
         if let kind = filter.kind { conditions.append("kind = \(kind)") }
         if let isAcknowledged = filter.isAcknowledged {
-            conditions.append(isAcknowledged ? "acknowledged_at IS NOT NULL" : "acknowledged_at IS NULL")
+            let time = side.acknowledgedAt
+            conditions.append(isAcknowledged ? "\(time) IS NOT NULL" : "\(time) IS NULL")
         }
         if let from = filter.from { conditions.append("raised_at >= \(from)") }
         if let to = filter.to { conditions.append("raised_at < \(to)") }
         if let id { conditions.append("alert_id < \(id)") }
         return """
-            \(selection)
+            \(selection(side))
             WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY alert_id DESC
             LIMIT \(limit)
@@ -101,31 +102,36 @@ package enum AlertStore {
     }
 
     /// The alert of an id, whoever's it is.
-    static func find(_ id: AlertID) -> SQL { "\(selection) WHERE alert_id = \(id) AND removed_at IS NULL" }
+    static func find(_ id: AlertID, seenBy side: AlertSide) -> SQL {
+        "\(selection(side)) WHERE alert_id = \(id) AND removed_at IS NULL"
+    }
 
-    /// Writes who has seen an alert, unless somebody had before.
+    /// Writes who on a side has seen an alert, unless somebody had before.
     static func acknowledge(
         _ id: AlertID,
         of owner: TenantID,
+        by side: AlertSide,
         _ acknowledgement: Alert.Acknowledgement,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> Bool {
         let changed = try transaction.execute(
             """
             UPDATE alert
-            SET acknowledged_at = \(acknowledgement.at), acknowledged_by = \(acknowledgement.by),
-                note = \(acknowledgement.note)
-            WHERE tenant_id = \(owner) AND alert_id = \(id) AND acknowledged_at IS NULL
+            SET \(side.acknowledgedAt) = \(acknowledgement.at), \(side.acknowledgedBy) = \(acknowledgement.by),
+                \(side.note) = \(acknowledgement.note)
+            WHERE tenant_id = \(owner) AND alert_id = \(id) AND \(side.acknowledgedAt) IS NULL
             """
         )
         return changed > 0
     }
 
-    private static let selection: SQL = """
+    private static func selection(_ side: AlertSide) -> SQL {
+        """
         SELECT alert_id, tenant_id, kind, tenant_key, raised_at, scope_value, window_start, window_end, threshold,
-            detail, acknowledged_at, acknowledged_by, note
+            detail, \(side.acknowledgedAt), \(side.acknowledgedBy), \(side.note)
         FROM alert
         """
+    }
 
     @Sendable
     static func decode(_ row: inout PostgresRow) throws(PostgresError) -> Alert {
@@ -157,4 +163,10 @@ package enum AlertStore {
         }
         return detail
     }
+}
+
+extension AlertSide {
+    fileprivate var acknowledgedAt: SQL { self == .operator ? "acknowledged_at" : "tenant_acknowledged_at" }
+    fileprivate var acknowledgedBy: SQL { self == .operator ? "acknowledged_by" : "tenant_acknowledged_by" }
+    fileprivate var note: SQL { self == .operator ? "note" : "tenant_note" }
 }

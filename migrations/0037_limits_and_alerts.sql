@@ -11,3 +11,14 @@ ALTER TABLE limit_state ADD CONSTRAINT limit_state_pk PRIMARY KEY (tenant_id, li
 
 -- Windows that ended long ago are removed, and rates that nobody has used for a while.
 GRANT DELETE ON limit_state, rate_state TO turnpike_service;
+
+-- Room: Limits. A tenant acknowledges its alerts for itself, and the operator for itself.
+ALTER TABLE alert
+    ADD COLUMN tenant_acknowledged_at timestamptz,
+    ADD COLUMN tenant_acknowledged_by text,
+    ADD COLUMN tenant_note text,
+    ADD CONSTRAINT alert_acknowledged_by_tenant CHECK (
+        (tenant_acknowledged_at IS NULL) = (tenant_acknowledged_by IS NULL)
+        AND (tenant_note IS NULL OR tenant_acknowledged_at IS NOT NULL)
+    );
+GRANT UPDATE (tenant_acknowledged_at, tenant_acknowledged_by, tenant_note) ON alert TO turnpike_service;
