@@ -12,6 +12,13 @@ ALTER TABLE limit_state ADD CONSTRAINT limit_state_pk PRIMARY KEY (tenant_id, li
 -- Windows that ended long ago are removed, and rates that nobody has used for a while.
 GRANT DELETE ON limit_state, rate_state TO turnpike_service;
 
+-- What budgets on the charges of each plan held was worked out without what they hold; from now on it is added call by call.
+UPDATE limit_state
+SET held = 0
+FROM budget
+WHERE budget.limit_id = limit_state.limit_id AND budget.measure = 'charge' AND budget.scope ->> 'plan' = '*'
+    AND limit_state.scope_value <> '' AND limit_state.scope_value NOT LIKE '#%';
+
 -- Room: Limits. A tenant acknowledges its alerts for itself, and the operator for itself.
 ALTER TABLE alert
     ADD COLUMN tenant_acknowledged_at timestamptz,
@@ -21,4 +28,7 @@ ALTER TABLE alert
         (tenant_acknowledged_at IS NULL) = (tenant_acknowledged_by IS NULL)
         AND (tenant_note IS NULL OR tenant_acknowledged_at IS NOT NULL)
     );
+UPDATE alert
+SET tenant_acknowledged_at = acknowledged_at, tenant_acknowledged_by = acknowledged_by, tenant_note = note
+WHERE acknowledged_at IS NOT NULL AND tenant_id <> 0;
 GRANT UPDATE (tenant_acknowledged_at, tenant_acknowledged_by, tenant_note) ON alert TO turnpike_service;

@@ -57,8 +57,8 @@ struct AdmissionCheck: Sendable {
     }
 
     /// The header field that a member of the call was read from.
-    private static func field(at pointer: String) -> String {
-        let member = pointer.split(separator: "/").last.map(String.init) ?? ""
+    static func field(at pointer: String) -> String {
+        guard let member = pointer.split(separator: "/").last else { return pointer }
         let words = member.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }
         return prefix + words.joined(separator: "-")
     }

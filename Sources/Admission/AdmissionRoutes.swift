@@ -76,7 +76,19 @@ package struct AdmissionRoutes: Sendable {
         let denial = query.oneOf("deny_with", DenialStatus.self)
         try query.finish()
         let check = try AdmissionCheck(request, context)
-        let body = try await decide([check.call], context, isCheck: !check.reserves).first
+        let body: AdmissionBody?
+        do {
+            body = try await decide([check.call], context, isCheck: !check.reserves).first
+        } catch var problem as Problem {
+            problem.errors = problem.errors.map { fault in
+                Problem.Fault(
+                    pointer: AdmissionCheck.field(at: fault.pointer),
+                    code: fault.code,
+                    detail: fault.detail
+                )
+            }
+            throw problem
+        }
         guard let body else { throw Problem.validationFailed([]) }
         try body.requireAnswer()
         return check.answer(body, admittingWith: admittance, refusingWith: denial)

@@ -36,7 +36,7 @@ package struct LimitRetention: Service {
         start != Interval.allTime.start && start < now.adding(seconds: -keptDays * daySeconds)
     }
 
-    /// Looks at every row once, and removes what is over. One replica does at a time.
+    /// Looks at every row once, and removes what is over. Where another replica is at it, that one goes on alone.
     package func sweep() async throws {
         let now = clock.now()
         var window: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
@@ -74,6 +74,8 @@ extension LimitStateStore {
     fileprivate static func remove(after last: LimitRow, over now: Instant, limit: Int) -> SQL {
         let kept = now.adding(seconds: -LimitRetention.keptDays * 86_400)
         let yesterday = now.adding(seconds: -86_400)
+        // Of a window without an end: when nothing can be held in a billing period any more.
+        let held = now.adding(seconds: -2 * Reservation.longestLifeDays * 86_400)
         return """
             WITH page AS MATERIALIZED (
                 SELECT tenant_id, limit_id, scope_value, window_start
@@ -87,8 +89,15 @@ extension LimitStateStore {
                 USING page
                 WHERE state.tenant_id = page.tenant_id AND state.limit_id = page.limit_id
                     AND state.scope_value = page.scope_value AND state.window_start = page.window_start
-                    AND state.held = 0 AND state.window_end
-                        < CASE WHEN state.scope_value LIKE '#%' THEN \(yesterday) ELSE \(kept) END
+                    AND state.held = 0 AND (
+                        state.window_end < CASE WHEN state.scope_value LIKE '#%' THEN \(yesterday) ELSE \(kept) END
+                        OR state.scope_value LIKE '#%/%' AND EXISTS (
+                            SELECT FROM billing_period AS period
+                            WHERE period.tenant_id = state.tenant_id AND period.ends_at < \(held)
+                                AND period.billing_period_id
+                                    = split_part(substr(state.scope_value, 2), '/', 1)::bigint
+                        )
+                    )
             )
             SELECT tenant_id, limit_id, scope_value, window_start
             FROM page

@@ -24,7 +24,7 @@ package enum QuotaRevision {
         let counted = states.compactMap { state in
             byID[state.row.limit].map { CountedLimit(limit: $0, state: state, tenantKey: tenant.key) }
         }
-        let drafts = LimitAlerts.due(counted, catalog: catalog, at: now, isRevised: true, in: transaction)
+        let drafts = LimitAlerts.due(counted, catalog: catalog, at: now, in: transaction)
         try AlertStore.raise(drafts, at: now, ids: ids, in: transaction)
     }
 }

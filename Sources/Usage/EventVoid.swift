@@ -174,7 +174,8 @@ struct EventVoiding {
         var windows = WindowCache(zone: tenant.zone)
         var tally = LimitTally()
         let use = LimitedUse(original, measurements: measurements, place: place)
-        for use in matching.uses(of: use, by: tenant, windows: &windows) {
+        for use in matching.uses(of: use, by: tenant, windows: &windows)
+        where !LimitRetention.mayBeGone(use.row, at: now) {
             switch use.amount {
             case .known(let amount): try tally.withdraw(use, amount, by: tenant)
             case .charge(let feature):

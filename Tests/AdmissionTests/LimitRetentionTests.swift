@@ -68,7 +68,8 @@ import Web
                 "UPDATE limit_state SET window_start = '2020-01-01Z', window_end = '2020-02-01Z' RETURNING ''"
             )
             try await Self.sweep(server)
-            #expect(try await Self.rows(server)[1] == "1")
+            // The quota's row and that of the quantity; the cap's own holds nothing in the free tier.
+            #expect(try await Self.rows(server) == ["1", "1", "0"])
         }
     }
 }

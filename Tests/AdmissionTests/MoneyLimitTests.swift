@@ -223,7 +223,7 @@ import Web
         }
     }
 
-    @Test("what distinct values are charged counts in the window of their event, whatever comes with it in a flush")
+    @Test("what a distinct value is charged counts in the window of its event, whatever else comes with it")
     func distinctValues() async throws {
         try await TestServer.run(clock: TestClock("2026-10-30T08:00:00Z")) { server in
             try await server.addTenant("acme")
@@ -331,6 +331,24 @@ import Web
             try await server.settle(second, event: "b", seconds: "7")
             try await server.expectRows(["8 0 0"])
             #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test("where nothing is free a change of plan adds nothing to what is held")
+    func holdsInTwoSegmentsWithoutTiers() async throws {
+        try await TestServer.run { server in
+            let version = """
+                {"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"2"}}],
+                 "spend_cap":{"amount":"20","mode":"hard"}}
+                """
+            try await Self.arrange(server, version)
+            try await server.publish(version, as: "max")
+            try await server.admit("1", seconds: "5")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            server.clock.advance(seconds: 60)
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            #expect(try await server.admit("2", seconds: "5")["allowed"] == .bool(true))
+            try await server.expectRows(["0 20 0"])
         }
     }
 

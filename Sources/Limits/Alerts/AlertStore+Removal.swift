@@ -6,8 +6,9 @@ extension AlertStore {
     /// Removes some of the alerts that were raised before a time and whose window, if they have one, ended before it.
     ///
     /// No kind can be raised again by then: days, windows of limits and ledger sequences have gone on, and what has
-    /// fired stays noted in a limit's row. The exception is usage that a plan does not price, which may still be
-    /// reported for a billing period of any age: such an alert is emptied and hidden, and its key stays.
+    /// fired stays noted in a limit's row for as long as usage in its window can raise any. The exception is usage that
+    /// a plan does not price, which may still be reported for a billing period of any age: such an alert is emptied and
+    /// hidden, and its key stays.
     /// - Returns: how many it were.
     static func remove(olderThan time: Instant, at now: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
         let removed = try await pool.query(

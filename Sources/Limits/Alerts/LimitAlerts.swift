@@ -54,9 +54,11 @@ extension CountedLimit {
     /// Stands for the forecast among the percentages that have fired; no threshold is zero.
     private static let forecast = FixedDecimal.zero
 
-    /// What has to fire now, by ascending percentage.
+    /// What has to fire now, by ascending percentage. A window that may have been removed is not told of again.
     fileprivate func dueMarks(beside fired: [FixedDecimal], at now: Instant) -> [FixedDecimal] {
-        guard limit.isActive, case .window = limit.bound else { return [] }
+        guard limit.isActive, case .window = limit.bound, !LimitRetention.mayBeGone(state.row, at: now) else {
+            return []
+        }
         var due = limit.thresholds.filter { state.balance.reaches($0) }.map(\.value)
         if limit.alertsOnForecast, isProjectedToReach(at: now) { due.insert(Self.forecast, at: 0) }
         return due.filter { !fired.contains($0) }

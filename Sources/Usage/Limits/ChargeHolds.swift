@@ -125,24 +125,33 @@ package struct ChargeHolds: Sendable {
         var sum = ExactAmount(try money.adding(added))
         for counter in Set(held.keys).union(more.keys) {
             guard let price = prices[counter] else { continue }
-            var total = try held[counter, default: .zero].adding(more[counter] ?? .zero)
+            let own = try held[counter, default: .zero].adding(more[counter] ?? .zero)
+            var total = own
             for before in earlier[counter] ?? [] {
                 total = try total.adding(held[before] ?? .zero).adding(more[before] ?? .zero)
             }
-            sum = try sum.adding(price.greatestCharge(of: total, after: used[counter] ?? .zero))
+            var charge = try price.greatestCharge(of: total, after: used[counter] ?? .zero)
+            if total != own { charge = try min(charge, price.highestCharge(of: own)) }
+            sum = try sum.adding(charge)
         }
         return try sum.rounded(toDigits: 12)
     }
 
-    /// What so much comes to by itself, at the start of a period or where its use stands now, whichever is less.
+    /// What a call that takes so much comes to by itself: in the period and segment, of those that it may fall in, and
+    /// at the use, none or the present one, where that is least.
     package func least(of totals: [CounterKey: UsageTotal], money: FixedDecimal) throws(DecimalError) -> FixedDecimal {
-        var (atStart, now) = (ExactAmount(money), ExactAmount(money))
-        for (counter, total) in totals {
-            guard let price = prices[counter] else { continue }
-            atStart = try atStart.adding(price.greatestCharge(of: total, after: .zero))
-            now = try now.adding(price.greatestCharge(of: total, after: used[counter] ?? .zero))
+        var least: FixedDecimal?
+        for own in Dictionary(grouping: totals, by: \.key.period).values {
+            var (atStart, now) = (ExactAmount(money), ExactAmount(money))
+            for (counter, total) in own {
+                guard let price = prices[counter] else { continue }
+                atStart = try atStart.adding(price.greatestCharge(of: total, after: .zero))
+                now = try now.adding(price.greatestCharge(of: total, after: used[counter] ?? .zero))
+            }
+            let amount = try min(atStart.rounded(toDigits: 12), now.rounded(toDigits: 12))
+            least = min(least ?? amount, amount)
         }
-        return try min(atStart.rounded(toDigits: 12), now.rounded(toDigits: 12))
+        return least ?? money
     }
 
     package mutating func hold(_ more: [CounterKey: UsageTotal], money added: FixedDecimal) throws(DecimalError) {
