@@ -43,24 +43,26 @@ struct AdmissionCheck: Sendable {
         if let criticality = field("Criticality") {
             members.append(JSONMember(name: "criticality", value: .string(criticality)))
         }
-        do {
-            let input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
-                try AdmissionInput(body, attribution: principal.attribution)
-            }
-            guard let call = input.calls.first else { throw Problem.validationFailed([]) }
-            self.call = call
-        } catch let failure as ValidationFailure {
-            throw ValidationFailure(
-                failure.faults.map { FieldFault(pointer: Self.field(at: $0.pointer), code: $0.code, detail: $0.detail) }
-            )
+        let input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
+            try AdmissionInput(body, attribution: principal.attribution)
         }
+        guard let call = input.calls.first else { throw Problem.validationFailed([]) }
+        self.call = call
     }
 
-    /// The header field that a member of the call was read from.
-    static func field(at pointer: String) -> String {
-        guard let member = pointer.split(separator: "/").last else { return pointer }
-        let words = member.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }
-        return prefix + words.joined(separator: "-")
+    /// A problem of the call, at the header fields that its members were read from.
+    static func inFields(_ problem: Problem) -> Problem {
+        var problem = problem
+        problem.errors = problem.errors.map { fault in
+            guard let member = fault.pointer.split(separator: "/").last else { return fault }
+            let words = member.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }
+            return Problem.Fault(
+                pointer: prefix + words.joined(separator: "-"),
+                code: fault.code,
+                detail: fault.detail
+            )
+        }
+        return problem
     }
 
     /// Whoever means to reserve and is misunderstood would hold nothing.
@@ -70,7 +72,7 @@ struct AdmissionCheck: Sendable {
         case nil, "false": false
         default:
             let detail = "the field must be \"true\" or \"false\""
-            throw ValidationFailure([FieldFault(pointer: prefix + "Reserve", code: "invalid_value", detail: detail)])
+            throw ValidationFailure([FieldFault(pointer: "/reserve", code: "invalid_value", detail: detail)])
         }
     }
 

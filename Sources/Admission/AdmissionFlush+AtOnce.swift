@@ -30,7 +30,8 @@ extension AdmissionFlush {
     ) throws -> [AdmissionOutcome] {
         let takings = try Takings(requests)
         let made = requests.compactMap(\.wanted)
-        let charges = takings.tiers.isEmpty ? nil : try ChargeHolds.Reading(takings.tiers)
+        let tiers = tiers
+        let charges = tiers.isEmpty ? nil : try ChargeHolds.Reading(tiers)
         // Versions, and what limits on charges hold, are read behind the locks of limits.
         var statements = [versionsInForce, ReservationStore.insertUnknown(made)] + (charges?.statements ?? [])
         if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
@@ -68,9 +69,7 @@ private struct Takings {
     private(set) var changes: [LimitChange] = []
     /// Microseconds by which a rate's arrival time moves.
     private(set) var rates: [LimitRow: FixedDecimal] = [:]
-    /// The limits on charges, whose amounts follow from all that is held of them.
-    private(set) var tiers: [ChargeHolds.Wanted] = []
-    private var tierPositions: [LimitRow: Int] = [:]
+    /// Of limits on charges, whose amounts follow from all that is held of them.
     private var quantities: [(row: LimitRow, totals: [CounterKey: UsageTotal], money: FixedDecimal)] = []
     private var positions: [LimitRow: Int] = [:]
 
@@ -79,11 +78,11 @@ private struct Takings {
         changes.reserveCapacity(count)
         positions.reserveCapacity(count)
         for request in requests {
-            for hold in request.holds { try add(hold, by: request.tenant) }
+            for hold in request.holds { try add(hold) }
         }
     }
 
-    private mutating func add(_ hold: CallHold, by tenant: TenantSnapshot) throws(DecimalError) {
+    private mutating func add(_ hold: CallHold) throws(DecimalError) {
         switch hold.take {
         case .amount(let amount):
             try add(amount, LimitChange(hold))
@@ -93,12 +92,6 @@ private struct Takings {
         case .tiers(let totals, let money):
             try add(.zero, LimitChange(hold))
             for part in hold.frees { try add(part.amount, LimitChange(hold, part: part.row)) }
-            let position = tierPositions[hold.row] ?? tiers.count
-            if position == tiers.count {
-                tiers.append(ChargeHolds.Wanted(row: hold.row, tenant: tenant))
-                tierPositions[hold.row] = position
-            }
-            tiers[position].counters.formUnion(totals.keys)
             quantities.append((hold.row, totals, money))
         case .unpriced:
             preconditionFailure("what \(hold.limit.id) holds is not known before somebody has looked")

@@ -96,7 +96,7 @@ struct AdmissionFlush: Sendable {
         var states = AdmissionStates(
             states: try results[0].map(LimitStateStore.decode),
             arrivals: Dictionary(arrivals) { first, _ in first },
-            charges: try ChargeHolds.load(rows.tiers, in: transaction)
+            charges: try ChargeHolds.load(tiers, in: transaction)
         )
         var decisions = AdmissionDecisions(existing: existing, ids: policy.ids)
         for (index, request) in requests.enumerated() {
@@ -136,6 +136,19 @@ struct AdmissionFlush: Sendable {
         )
     }
 
+    /// The limits on charges that calls touch, with the counters that they may come to hold of.
+    var tiers: [ChargeHolds.Wanted] {
+        var wanted: [LimitRow: ChargeHolds.Wanted] = [:]
+        for request in requests {
+            for hold in request.holds {
+                guard case .tiers(let totals, _) = hold.take else { continue }
+                wanted[hold.row, default: ChargeHolds.Wanted(row: hold.row, tenant: request.tenant)].counters
+                    .formUnion(totals.keys)
+            }
+        }
+        return Array(wanted.values)
+    }
+
     /// A statement whose result `checkVersions` judges.
     var versionsInForce: SQL { TenantLedger.versionsInForce(of: Set(requests.map(\.tenant.id)).sorted()) }
 
@@ -160,30 +173,13 @@ struct AdmissionFlush: Sendable {
 struct LockedRows {
     private(set) var changes: [LimitChange] = []
     private(set) var rates: [LimitRow] = []
-    private var tenants: [LimitRow: TenantSnapshot] = [:]
-    private var counters: [LimitRow: Set<CounterKey>] = [:]
-
-    /// Those of limits whose holds follow tiers.
-    var tiers: [ChargeHolds.Wanted] {
-        tenants.map { row, tenant in ChargeHolds.Wanted(row: row, tenant: tenant, counters: counters[row] ?? []) }
-    }
 
     init(_ requests: [AdmissionRequest]) {
         var seen: Set<LimitRow> = []
         for request in requests {
             for hold in request.holds {
-                switch hold.take {
-                case .rate:
-                    if seen.insert(hold.row).inserted { rates.append(hold.row) }
-                    continue
-                case .tiers(let totals, _):
-                    tenants[hold.row] = request.tenant
-                    counters[hold.row, default: []].formUnion(totals.keys)
-                case .amount, .unpriced:
-                    break
-                }
                 guard seen.insert(hold.row).inserted else { continue }
-                changes.append(LimitChange(hold))
+                if case .rate = hold.take { rates.append(hold.row) } else { changes.append(LimitChange(hold)) }
             }
         }
     }

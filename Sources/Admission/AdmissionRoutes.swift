@@ -75,23 +75,15 @@ package struct AdmissionRoutes: Sendable {
         let admittance = query.oneOf("admit_with", AdmittedStatus.self)
         let denial = query.oneOf("deny_with", DenialStatus.self)
         try query.finish()
-        let check = try AdmissionCheck(request, context)
-        let body: AdmissionBody?
         do {
-            body = try await decide([check.call], context, isCheck: !check.reserves).first
-        } catch var problem as Problem {
-            problem.errors = problem.errors.map { fault in
-                Problem.Fault(
-                    pointer: AdmissionCheck.field(at: fault.pointer),
-                    code: fault.code,
-                    detail: fault.detail
-                )
-            }
-            throw problem
+            let check = try AdmissionCheck(request, context)
+            let body = try await decide([check.call], context, isCheck: !check.reserves).first
+            guard let body else { throw Problem.validationFailed([]) }
+            try body.requireAnswer()
+            return check.answer(body, admittingWith: admittance, refusingWith: denial)
+        } catch  where error is Problem || error is ValidationFailure {
+            throw AdmissionCheck.inFields(Problem(mapping: error))
         }
-        guard let body else { throw Problem.validationFailed([]) }
-        try body.requireAnswer()
-        return check.answer(body, admittingWith: admittance, refusingWith: denial)
     }
 
     private func decide(

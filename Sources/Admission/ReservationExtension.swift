@@ -139,7 +139,7 @@ private struct Moving: Sendable {
         var states = AdmissionStates(
             states: try results[0].map(LimitStateStore.decode),
             arrivals: [:],
-            charges: try ChargeHolds.load(rows.tiers, in: transaction)
+            charges: try ChargeHolds.load(flush.tiers, in: transaction)
         )
         let verdict = try states.decide(request.holds, criticality: .default, at: now, keeps: true)
         if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }

@@ -10,7 +10,6 @@ package struct LimitRetention: Service {
     /// How long a window is kept when it has ended: until the same window of a year later has ended too.
     package static let keptDays: Int64 = 400
     private static let batch = 5_000
-    private static let daySeconds: Int64 = 86_400
     private static let lockID: Int64 = 0x7475_726E_6C69_6D72
 
     private let pool: PostgresPool
@@ -33,21 +32,25 @@ package struct LimitRetention: Service {
     }
 
     package static func mayBeGone(windowFrom start: Instant, at now: Instant) -> Bool {
-        start != Interval.allTime.start && start < now.adding(seconds: -keptDays * daySeconds)
+        start != Interval.allTime.start && start < daysAgo(keptDays, from: now)
+    }
+
+    fileprivate static func daysAgo(_ days: Int64, from now: Instant) -> Instant {
+        now.adding(seconds: -days * 86_400)
     }
 
     /// Looks at every row once, and removes what is over. Where another replica is at it, that one goes on alone.
     package func sweep() async throws {
         let now = clock.now()
-        var window: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
-        while let last = window, !Task.isCancelled {
-            window = try await removeSome(LimitStateStore.remove(after: last, over: now, limit: Self.batch))
-        }
-        var rate: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
-        while let last = rate, !Task.isCancelled {
-            let unused = now.adding(seconds: -Self.daySeconds)
-            rate = try await removeSome(RateStateStore.remove(after: last, unusedSince: unused, limit: Self.batch))
-        }
+        try await removeAll { LimitStateStore.remove(after: $0, over: now, limit: Self.batch) }
+        let unused = Self.daysAgo(1, from: now)
+        try await removeAll { RateStateStore.remove(after: $0, unusedSince: unused, limit: Self.batch) }
+    }
+
+    /// - Parameter page: removes what is over of the rows that follow one, and answers the last it has looked at.
+    private func removeAll(_ page: (LimitRow) -> SQL) async throws {
+        var row: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
+        while let last = row, !Task.isCancelled { row = try await removeSome(page(last)) }
     }
 
     /// - Returns: the last row that was looked at; nil when there is none, or another replica is at it.
@@ -72,10 +75,10 @@ extension LimitStateStore {
     /// Removes of the next rows, in the order of `limit_state_by_limit`, those that are over and hold nothing, and
     /// answers which was the last of them. A row that somebody changes meanwhile is looked at as it is then.
     fileprivate static func remove(after last: LimitRow, over now: Instant, limit: Int) -> SQL {
-        let kept = now.adding(seconds: -LimitRetention.keptDays * 86_400)
-        let yesterday = now.adding(seconds: -86_400)
+        let kept = LimitRetention.daysAgo(LimitRetention.keptDays, from: now)
+        let yesterday = LimitRetention.daysAgo(1, from: now)
         // Of a window without an end: when nothing can be held in a billing period any more.
-        let held = now.adding(seconds: -2 * Reservation.longestLifeDays * 86_400)
+        let held = LimitRetention.daysAgo(2 * Reservation.longestLifeDays, from: now)
         return """
             WITH page AS MATERIALIZED (
                 SELECT tenant_id, limit_id, scope_value, window_start

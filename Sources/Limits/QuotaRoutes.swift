@@ -85,15 +85,22 @@ package struct QuotaRoutes: Sendable {
     }
 }
 
+/// The window of a limit as it is answered.
+struct LimitWindowBody: Encodable, Sendable {
+    let kind: String
+    /// Absent for `lifetime`.
+    let start: Instant?
+    let end: Instant?
+
+    init(_ kind: WindowKind, _ interval: Interval) {
+        self.kind = kind.rawValue
+        start = kind == .lifetime ? nil : interval.start
+        end = kind == .lifetime ? nil : interval.end
+    }
+}
+
 /// A quota as it is answered.
 struct QuotaBody: Encodable, Sendable {
-    struct Window: Encodable, Sendable {
-        let kind: String
-        /// Absent for `lifetime`.
-        let start: Instant?
-        let end: Instant?
-    }
-
     let feature: String
     let unit: String
     let limit: FixedDecimal
@@ -102,7 +109,7 @@ struct QuotaBody: Encodable, Sendable {
     let remaining: FixedDecimal
     let mode: String
     let overage: String
-    let window: Window
+    let window: LimitWindowBody
 
     var position: [String] { [feature, window.kind] }
 
@@ -117,12 +124,7 @@ struct QuotaBody: Encodable, Sendable {
         remaining = balance.remaining
         mode = limit.mode.rawValue
         overage = limit.overage.rawValue
-        let isLifetime = limit.window == .lifetime
-        self.window = Window(
-            kind: limit.window.rawValue,
-            start: isLifetime ? nil : window.start,
-            end: isLifetime ? nil : window.end
-        )
+        self.window = LimitWindowBody(limit.window, window)
     }
 }
 

@@ -40,27 +40,25 @@ private struct SpendCapBody: Encodable {
     let amount: String
     let currency: String
     let mode: String
-    let used: String
-    let held: String
-    let remaining: String
-    let percent: FixedDecimal?
-    let projected: String?
-    let countedSince: Instant
-    let window: QuotaBody.Window
+    let use: WindowUseBody
 
     init(_ cap: SpendCapInForce, _ currency: Currency, _ window: Interval, _ balance: LimitBalance?, at now: Instant) {
-        var balance = balance ?? LimitBalance(amount: cap.amount)
-        balance.amount = cap.amount
-        let use = WindowUse(balance, in: window, countedFrom: cap.countedFrom)
-        amount = currency.formatted(cap.amount)
+        let bound = BudgetWindow(amount: cap.amount, kind: .month, mode: cap.mode, currency: currency)
+        amount = bound.shown(cap.amount)
         self.currency = currency.code
         mode = cap.mode.rawValue
-        used = currency.formatted(balance.used)
-        held = currency.formatted(balance.held)
-        remaining = currency.formatted(balance.remaining)
-        percent = use.percent
-        projected = use.projected(at: now).map(currency.formatted)
-        countedSince = use.countedSince
-        self.window = QuotaBody.Window(kind: WindowKind.month.rawValue, start: window.start, end: window.end)
+        use = WindowUseBody(bound, balance, in: window, countedFrom: cap.countedFrom, at: now)
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case amount, currency, mode
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try use.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(amount, forKey: .amount)
+        try container.encode(currency, forKey: .currency)
+        try container.encode(mode, forKey: .mode)
     }
 }

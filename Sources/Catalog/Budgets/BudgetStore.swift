@@ -37,14 +37,14 @@ package enum BudgetStore {
 
     /// How many budgets in force the tenant has made for itself.
     static func count(madeBy tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError) -> Int {
-        let counted = try transaction.query(
+        let counted = try transaction.first(
             """
             SELECT count(*)
             FROM budget
             WHERE tenant_id = \(tenant) AND managed_by = \(BudgetManager.tenant) AND archived_at IS NULL
             """
         ) { row throws(PostgresError) in try row.next(Int64.self) }
-        return Int(counted.first ?? 0)
+        return Int(counted ?? 0)
     }
 
     /// Writes what may change of a budget.

@@ -125,37 +125,48 @@ struct BudgetStatusBody: Encodable, Sendable {
     }
 }
 
-/// What is used of a budget in a window, as it is answered.
-struct BudgetWindowBody: Encodable, Sendable {
-    /// The budget's scope, with values in place of each "each".
-    let scope: JSONValue
+/// What is used of an amount in a window, as it is answered.
+struct WindowUseBody: Encodable, Sendable {
     let used: String
     let held: String
     let remaining: String
     let percent: FixedDecimal?
     let projected: String?
     let countedSince: Instant
-    let window: QuotaBody.Window
+    let window: LimitWindowBody
 
-    /// Nil for a rate.
-    init?(_ budget: Budget, _ scope: BudgetScope, _ interval: Interval, _ state: LimitState?, at now: Instant) {
-        guard let bound = budget.window else { return nil }
-        var balance = state?.balance ?? LimitBalance(amount: bound.amount)
+    /// - Parameter balance: nil where nothing was used yet; its amount is that of the bound.
+    init(
+        _ bound: BudgetWindow,
+        _ balance: LimitBalance?,
+        in interval: Interval,
+        countedFrom: Instant,
+        at now: Instant
+    ) {
+        var balance = balance ?? LimitBalance(amount: bound.amount)
         balance.amount = bound.amount
-        let use = WindowUse(balance, in: interval, countedFrom: budget.countedFrom)
-        self.scope = scope.json
+        let use = WindowUse(balance, in: interval, countedFrom: countedFrom)
         used = bound.shown(balance.used)
         held = bound.shown(balance.held)
         remaining = bound.shown(balance.remaining)
         percent = use.percent
         projected = use.projected(at: now).map(bound.shown)
         countedSince = use.countedSince
-        let isLifetime = bound.kind == .lifetime
-        window = QuotaBody.Window(
-            kind: bound.kind.rawValue,
-            start: isLifetime ? nil : interval.start,
-            end: isLifetime ? nil : interval.end
-        )
+        window = LimitWindowBody(bound.kind, interval)
+    }
+}
+
+/// What is used of a budget in a window, as it is answered.
+struct BudgetWindowBody: Encodable, Sendable {
+    /// The budget's scope, with values in place of each "each".
+    let scope: JSONValue
+    let use: WindowUseBody
+
+    /// Nil for a rate.
+    init?(_ budget: Budget, _ scope: BudgetScope, _ interval: Interval, _ state: LimitState?, at now: Instant) {
+        guard let bound = budget.window else { return nil }
+        self.scope = scope.json
+        use = WindowUseBody(bound, state?.balance, in: interval, countedFrom: budget.countedFrom, at: now)
     }
 
     /// A row for values of what the scope has for each; nil for one that isn't of this scope.
@@ -163,5 +174,15 @@ struct BudgetWindowBody: Encodable, Sendable {
         guard let scope = budget.scope(of: state.row, names: names) else { return nil }
         let window = Interval(start: state.row.windowStart, end: state.windowEnd)
         self.init(budget, scope, window, state, at: now)
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case scope
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try use.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(scope, forKey: .scope)
     }
 }

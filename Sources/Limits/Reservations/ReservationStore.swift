@@ -130,7 +130,7 @@ package enum ReservationStore {
         """
         SELECT \(columns)
         FROM reservation
-        WHERE status = 'held' AND suspense_ends_at <= \(now) AND suspense_ends_at >= \(last?.suspenseEndsAt ?? .minimum)
+        WHERE status = 'held' AND suspense_ends_at <= \(now)
             AND (suspense_ends_at, tenant_id, reservation_id) > (
                 \(last?.suspenseEndsAt ?? .minimum), \(last?.tenantID ?? .operatorWide),
                 \(last?.id ?? ReservationID(rawValue: .zero))
