@@ -19,6 +19,33 @@ import Web
         try await server.subscribe(at: "2026-11-01T00:00:00Z")
     }
 
+    /// Changes the only subscription to the plan `max` a minute from now.
+    private static func changePlan(_ server: TestServer) async throws {
+        let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+        server.clock.advance(seconds: 60)
+        try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+    }
+
+    /// A hard budget on what is charged in a month.
+    private static func addChargeBudget(
+        _ server: TestServer,
+        _ key: String,
+        scope: String,
+        amount: Int,
+        fallback: String? = nil
+    ) async throws {
+        let more = fallback.map { #","fallback_unit_amount":"\#($0)""# } ?? ""
+        try await server.ask(
+            "POST",
+            "/budgets",
+            """
+            {"key":"\(key)","scope":\(scope),"measure":"charge","amount":"\(amount)","currency":"USD",\
+            "window":"month","mode":"hard"\(more)}
+            """,
+            expecting: 201
+        )
+    }
+
     @Test("a spend cap over a free first tier holds what all that is held can cost together")
     func freeTier() async throws {
         try await TestServer.run { server in
@@ -171,15 +198,7 @@ import Web
         try await TestServer.run { server in
             let price = #"{"model":"cost_plus","markup_percent":"0"}"#
             try await Self.arrange(server, #"{"charges":[{"feature":"seconds","price":\#(price)}]}"#)
-            try await server.ask(
-                "POST",
-                "/budgets",
-                """
-                {"key":"all","scope":{"tenant":"acme"},"measure":"charge","amount":"10","currency":"USD",\
-                "window":"month","mode":"hard","fallback_unit_amount":"0.01"}
-                """,
-                expecting: 201
-            )
+            try await Self.addChargeBudget(server, "all", scope: #"{"tenant":"acme"}"#, amount: 10, fallback: "0.01")
             func ask(_ id: String, tokens: Int) async throws -> JSONValue {
                 let data = #","model":"unknown","input_tokens":\#(tokens)"#
                 return try await server.admit(id, data: data)
@@ -204,15 +223,7 @@ import Web
             )
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             for (key, scope) in [("all", #"{"tenant":"acme"}"#), ("users", #"{"tenant":"acme","user":"*"}"#)] {
-                try await server.ask(
-                    "POST",
-                    "/budgets",
-                    """
-                    {"key":"\(key)","scope":\(scope),"measure":"charge","amount":"50","currency":"USD",\
-                    "window":"month","mode":"hard","fallback_unit_amount":"0.01"}
-                    """,
-                    expecting: 201
-                )
+                try await Self.addChargeBudget(server, key, scope: scope, amount: 50, fallback: "0.01")
             }
             let data = #","user":"ann","output_tokens":300"#
             let first = try await server.admit("1", seconds: "20", data: data)
@@ -251,15 +262,7 @@ import Web
     func voidedCharges() async throws {
         try await TestServer.run { server in
             try await Self.arrange(server)
-            try await server.ask(
-                "POST",
-                "/budgets",
-                """
-                {"key":"users","scope":{"tenant":"acme","user":"*"},"measure":"charge","amount":"15","currency":"USD",\
-                "window":"month","mode":"hard"}
-                """,
-                expecting: 201
-            )
+            try await Self.addChargeBudget(server, "users", scope: #"{"tenant":"acme","user":"*"}"#, amount: 15)
             try await server.ingest(SentEvent("a", data: #"{"seconds":10,"user":"ann"}"#))
             try await server.ingest(SentEvent("b", data: #"{"seconds":10,"user":"ben"}"#))
             _ = try await server.void("a")
@@ -275,15 +278,7 @@ import Web
     func eachPlan() async throws {
         try await TestServer.run { server in
             try await Self.arrange(server)
-            try await server.ask(
-                "POST",
-                "/budgets",
-                """
-                {"key":"plans","scope":{"tenant":"*","plan":"*"},"measure":"charge","amount":"15","currency":"USD",\
-                "window":"month","mode":"hard"}
-                """,
-                expecting: 201
-            )
+            try await Self.addChargeBudget(server, "plans", scope: #"{"tenant":"*","plan":"*"}"#, amount: 15)
             // Whatever is left of the free tier: it is held at the highest price.
             let first = try await server.admit("1", seconds: "5")
             #expect(first["allowed"] == .bool(true))
@@ -300,9 +295,7 @@ import Web
             try await Self.arrange(server)
             try await server.ingest(SentEvent("a", data: #"{"seconds":15}"#))
             try await server.publish(Self.graduated.replacing("\"20\"", with: "\"40\""), as: "max")
-            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-            server.clock.advance(seconds: 60)
-            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            try await Self.changePlan(server)
             let admission = try await server.admit("1", seconds: "6")
             #expect(admission["limits"]?[0]?["held"]?.string == "12")
             try await server.settle(admission, event: "b", seconds: "6")
@@ -319,9 +312,7 @@ import Web
             try await server.publish(Self.graduated, as: "max")
             let first = try await server.admit("1", seconds: "7")
             try await server.expectRows(["0 0 0"])
-            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-            server.clock.advance(seconds: 60)
-            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            try await Self.changePlan(server)
             let second = try await server.admit("2", seconds: "7")
             try await server.expectRows(["0 8 0"])
             #expect(try await server.admit("3", seconds: "7")["reason"]?.string == "spend_cap_exceeded")
@@ -344,9 +335,7 @@ import Web
             try await Self.arrange(server, version)
             try await server.publish(version, as: "max")
             try await server.admit("1", seconds: "5")
-            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-            server.clock.advance(seconds: 60)
-            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            try await Self.changePlan(server)
             #expect(try await server.admit("2", seconds: "5")["allowed"] == .bool(true))
             try await server.expectRows(["0 20 0"])
         }
@@ -368,15 +357,7 @@ import Web
             for (key, scope) in [
                 ("jobs", #"{"tenant":"acme","feature":"jobs"}"#), ("users", #"{"tenant":"acme","user":"*"}"#),
             ] {
-                try await server.ask(
-                    "POST",
-                    "/budgets",
-                    """
-                    {"key":"\(key)","scope":\(scope),"measure":"charge","amount":"50","currency":"USD",\
-                    "window":"month","mode":"hard"}
-                    """,
-                    expecting: 201
-                )
+                try await Self.addChargeBudget(server, key, scope: scope, amount: 50)
             }
             _ = try await server.post([
                 SentEvent("1", data: #"{"seconds":3,"user":"a"}"#), SentEvent("2", data: #"{"seconds":1,"user":"b"}"#),

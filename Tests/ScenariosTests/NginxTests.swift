@@ -44,15 +44,8 @@ struct NginxTests {
 
     @Test("with a key of the proxy's own that is not good, every call is unavailable and none refused")
     func theProxysOwnKey() async throws {
-        try await TurnpikeProcess.run { turnpike in
-            try await ProxiedTenants.configure(turnpike.operatorClient)
-            let other = try await turnpike.makeKey(scopes: ["events:write"])
-            for key in [other, "tpk_0000000000000000_wrong"] {
-                try await DocumentedNginx.run(before: 9, admittedBy: turnpike, key: key) { nginx in
-                    let answer = try await nginx.post("/", "", headers: ["X-Api-Key": "key-of-acme"]).expecting(503)
-                    #expect(answer.json["error"]?.string == "limits_unavailable")
-                }
-            }
+        try await ProxiedTenants.expectUnavailable { turnpike, key, body in
+            try await DocumentedNginx.run(before: 9, admittedBy: turnpike, key: key, body)
         }
     }
 }
