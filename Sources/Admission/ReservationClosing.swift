@@ -16,14 +16,14 @@ struct ReservationClosing: Sendable {
     let lane: PostgresLane
 
     /// Closes those of a tenant's reservations that are still held, and frees what they hold.
-    /// - Parameter alert: what is to be raised for each that was closed.
+    /// - Parameter alert: what is to be raised for those that were closed.
     /// - Returns: which those were; none where there is no such tenant.
     func close(
         _ reservations: [ReservationID],
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
-        alert: @Sendable (ReservationID, TenantSnapshot) -> AlertDraft? = { _, _ in nil }
+        alert: @Sendable (Set<ReservationID>, TenantSnapshot) -> AlertDraft? = { _, _ in nil }
     ) async throws -> Set<ReservationID> {
         for _ in 1..<Self.attempts {
             do {
@@ -40,7 +40,7 @@ struct ReservationClosing: Sendable {
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
-        alert: @Sendable (ReservationID, TenantSnapshot) -> AlertDraft?
+        alert: @Sendable (Set<ReservationID>, TenantSnapshot) -> AlertDraft?
     ) async throws -> Set<ReservationID> {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
@@ -49,13 +49,14 @@ struct ReservationClosing: Sendable {
             let names = reservations.map { TenantReservation(tenant: tenant.id, id: $0) }
             let closings = Dictionary(names.map { ($0, status) }) { first, _ in first }
             let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
-            let closed = Set(held.map(\.reservation))
+            let closed = Set(held.map(\.reservation.id))
             guard !closed.isEmpty else { return [] }
             var tally = LimitTally()
             for hold in held.compactMap(\.hold) { try tally.release(hold.amount, of: hold.row, by: tenant) }
-            let alerts = try tally.write(surroundings, in: transaction) + closed.compactMap { alert($0.id, tenant) }
+            var alerts = try tally.write(surroundings, in: transaction)
+            if let leak = alert(closed, tenant) { alerts.append(leak) }
             try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
-            return Set(closed.map(\.id))
+            return closed
         }
     }
 }

@@ -9,8 +9,9 @@ package import Usage
 package import Web
 
 /// Ends reservations whose suspense is over without usage: frees what they hold, and raises an alert, because a caller
-/// that neither reports nor releases loses somebody's money. Also forgets closed ones after a while. Safe on every
-/// replica.
+/// that neither reports nor releases loses somebody's money. What ends together of one tenant is one alert, so that a
+/// gateway that was lost with thousands of calls does not bury what else there is to be told. Also forgets closed ones
+/// after a while. Safe on every replica.
 package struct ReservationExpiryWorker: Service {
     private static let batchCount = 500
     private static let deletedBatches = 200
@@ -92,28 +93,34 @@ package struct ReservationExpiryWorker: Service {
 
     private func close(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async throws -> Int {
         let closing = ReservationClosing(catalog: catalog, pool: pool, policy: policy, lane: .worker)
-        let byID = Dictionary(reservations.map { ($0.id, $0) }) { first, _ in first }
-        let closed = try await closing.close(Array(byID.keys), of: tenant, as: .expired, at: now) { id, tenant in
-            byID[id]?.alert(of: tenant)
+        let closed = try await closing.close(reservations.map(\.id), of: tenant, as: .expired, at: now) { ids, tenant in
+            AlertDraft(expired: reservations.filter { ids.contains($0.id) }, of: tenant)
         }
         expired.increment(by: closed.count)
         return closed.count
     }
 }
 
-extension Reservation {
-    fileprivate func alert(of tenant: TenantSnapshot) -> AlertDraft {
-        AlertDraft(
+extension AlertDraft {
+    private static let namedReservations = 100
+
+    /// - Parameter reservations: those of the tenant that ended together, the oldest first.
+    fileprivate init?(expired reservations: [Reservation], of tenant: TenantSnapshot) {
+        guard let first = reservations.first else { return nil }
+        let others = reservations.dropFirst().prefix(Self.namedReservations)
+        self.init(
             .reservationExpired,
             of: tenant.id,
             key: tenant.key,
-            identity: [id.description],
+            identity: [first.id.description],
             detail: .object([
-                JSONMember(name: "reservation", value: .string(id.description)),
-                JSONMember(name: "source", value: .string(source)),
-                JSONMember(name: "admission", value: .string(admissionID)),
-                JSONMember(name: "created_at", value: .string(createdAt.description)),
-                JSONMember(name: "expired_at", value: .string(expiresAt.description)),
+                JSONMember(name: "reservations", value: .number("\(reservations.count)")),
+                JSONMember(name: "reservation", value: .string(first.id.description)),
+                JSONMember(name: "source", value: .string(first.source)),
+                JSONMember(name: "admission", value: .string(first.admissionID)),
+                JSONMember(name: "created_at", value: .string(first.createdAt.description)),
+                JSONMember(name: "expired_at", value: .string(first.expiresAt.description)),
+                JSONMember(name: "others", value: .array(others.map { .string($0.id.description) })),
             ])
         )
     }

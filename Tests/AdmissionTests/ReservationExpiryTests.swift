@@ -29,6 +29,32 @@ import Web
         }
     }
 
+    @Test("reservations of a tenant that end together are one alert, which names them; other tenants have their own")
+    func oneAlert() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.addTenant("globex")
+            var ids: [String?] = []
+            for call in 1...3 {
+                let admission = try await server.admit("\(call)", more: #","ttl_seconds":60"#)
+                ids.append(admission["reservation"]?["id"]?.string)
+                server.clock.advance(seconds: 1)
+            }
+            let other = try await server.admit("4", more: #","ttl_seconds":60"#, subject: "globex")
+            server.clock.advance(seconds: 3_700)
+            let path = "/alerts?kind=reservation_expired"
+            #expect(try await eventually { try await server.ask("GET", path)["data"]?.elements?.count == 2 })
+            let own = try await server.ask("GET", "\(path)&tenant=acme")["data"]
+            let details = own?.elements?.compactMap { $0["detail"] }
+            #expect(details?.map { $0["reservations"] } == [.number("3")])
+            #expect(details?.first?["reservation"]?.string == ids[0])
+            #expect(details?.first?["others"]?.elements?.map(\.string) == [ids[1], ids[2]])
+            let others = try await server.ask("GET", "\(path)&tenant=globex")["data"]?[0]?["detail"]
+            #expect(others?["reservation"] == other["reservation"]?["id"])
+            #expect(others?["others"]?.elements == [])
+        }
+    }
+
     @Test("within its suspense a reservation is settled as admitted; one that was extended lives longer")
     func suspense() async throws {
         try await TestServer.run { server in
