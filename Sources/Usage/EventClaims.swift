@@ -130,14 +130,7 @@ struct EventClaims {
                     }
                 guard let status else { continue }
                 if verdict == .fresh { remarked(pending, status, group.tenant) }
-                notices.append(
-                    EventNotice(
-                        submission: group.submission,
-                        index: pending.index,
-                        id: pending.event.id,
-                        status: status
-                    )
-                )
+                notices.append(EventNotice(pending, status, of: group))
             }
         }
         return notices

@@ -104,6 +104,7 @@ struct IngestFlush: Sendable {
                 try changes.add(pending, sequence: sequence, tenant: group.tenant.id)
                 let uses = matching.uses(of: LimitedUse(pending), by: group.tenant, windows: &windows)
                 try changes.limit(pending, uses, by: group.tenant, settling: &settlements)
+                settlements.note(pending, of: group)
                 late.note(pending.place, of: group.tenant.id, at: pending.receivedAt)
             }
             sequences[group.tenant.id] = sequence
@@ -118,9 +119,10 @@ struct IngestFlush: Sendable {
                 alerts.add(newly, from: sequences[tenant.id, default: 0], of: tenant)
             }
         }
-        return claims.notices(groups) { pending, remark, tenant in
-            alerts.add(pending, remark, of: tenant, surroundings.shared.features)
-        }
+        return settlements.notices
+            + claims.notices(groups) { pending, remark, tenant in
+                alerts.add(pending, remark, of: tenant, surroundings.shared.features)
+            }
     }
 
     /// The reservations that the fresh events settle, and whether more will follow.

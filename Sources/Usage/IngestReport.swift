@@ -2,7 +2,7 @@ import Metrics
 import Web
 
 /// What became of a request's events. `accepted + duplicates + conflicts + unmatched + rejected` is their number;
-/// `unmetered`, `unsubscribed` and `unpriced` count accepted events with a remark.
+/// `unmetered`, `unsubscribed`, `unpriced` and `unsettled` count accepted events with a remark.
 package struct IngestReport: Sendable {
     private let counts: [EventStatus: Int]
     private let notices: [EventNotice]
@@ -28,7 +28,7 @@ package struct IngestReport: Sendable {
         var text = """
             {"accepted":\(count(.accepted)),"duplicates":\(count(.duplicate)),"conflicts":\(count(.conflict)),\
             "unmatched":\(count(.unmatched)),"unmetered":\(count(.unmetered)),"unsubscribed":\(count(.unsubscribed)),\
-            "unpriced":\(count(.unpriced)),"rejected":\(count(.rejected)),"problems":
+            "unpriced":\(count(.unpriced)),"unsettled":\(count(.unsettled)),"rejected":\(count(.rejected)),"problems":
             """
         if notices.isEmpty, faults.isEmpty {
             text += "[]}"

@@ -53,7 +53,8 @@ struct UnmatchedEvent: Sendable {
 }
 
 /// What became of an event. Every event ends in exactly one of `accepted`, `duplicate`, `conflict`, `unmatched` and
-/// `rejected`; `unmetered`, `unsubscribed` and `unpriced` are accepted events that do not count everywhere.
+/// `rejected`; `unmetered`, `unsubscribed` and `unpriced` are accepted events that do not count everywhere, `unsettled`
+/// those that name a reservation which is not held any more, or never was.
 package enum EventStatus: String, Sendable, CaseIterable {
     case accepted
     case duplicate
@@ -62,6 +63,7 @@ package enum EventStatus: String, Sendable, CaseIterable {
     case unmetered
     case unsubscribed
     case unpriced
+    case unsettled
     case rejected
 }
 
@@ -71,6 +73,12 @@ struct EventNotice: Sendable, Hashable {
     let index: Int
     let id: String
     let status: EventStatus
+}
+
+extension EventNotice {
+    init(_ pending: PendingEvent, _ status: EventStatus, of group: TenantGroup) {
+        self.init(submission: group.submission, index: pending.index, id: pending.event.id, status: status)
+    }
 }
 
 extension PendingEvent {

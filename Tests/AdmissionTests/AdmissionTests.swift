@@ -154,6 +154,34 @@ import Web
         }
     }
 
+    @Test("an event that names a reservation which is not held counts in full, and its sender is told so")
+    func unsettled() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("40")
+            let first = try await server.admit("1", seconds: "4")
+            let part = try await server.settle(first, event: "part", seconds: "1", partial: true)
+            #expect(part == "accepted 1")
+            let reservation = first["reservation"]?["id"]?.string ?? ""
+            let named = { (id: String, name: String) in
+                """
+                {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme",\
+                "reservationid":"\(name)","data":{"seconds":2}}
+                """
+            }
+            // Two events of one request: the first one ends the reservation.
+            let pair = "[\(named("rest", reservation)),\(named("more", reservation))]"
+            let answer = try await server.operatorClient.post("/api/v1/events", pair).expecting(200)
+            #expect(answer.report == "accepted 2, unsettled 1")
+            #expect(answer.problems == ["unsettled more@1"])
+            #expect(try await server.settle(first, event: "late", seconds: "2") == "accepted 1, unsettled 1")
+            #expect(try await server.settle(first, event: "late", seconds: "2") == "duplicates 1")
+            let unknown = named("unknown", "01a214fd-daa7-78d3-b04d-32dede44f7f3")
+            let other = try await server.operatorClient.post("/api/v1/events", unknown).expecting(200)
+            #expect(other.report == "accepted 1, unsettled 1")
+            try await server.expectRows(["9 0 6"])
+        }
+    }
+
     @Test("several calls are decided one by one")
     func batch() async throws {
         try await TestServer.run { server in

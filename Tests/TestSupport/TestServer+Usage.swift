@@ -182,7 +182,8 @@ extension TestResponse {
     /// The counts of an ingest report that are not zero, in the order of the contract.
     package var report: String {
         let names = [
-            "accepted", "duplicates", "conflicts", "unmatched", "unmetered", "unsubscribed", "unpriced", "rejected",
+            "accepted", "duplicates", "conflicts", "unmatched", "unmetered", "unsubscribed", "unpriced", "unsettled",
+            "rejected",
         ]
         return names.compactMap { name in
             guard let count = json[name]?.number, count != "0" else { return nil }

@@ -10,6 +10,8 @@ struct Settlements {
     /// What each reservation still holds; absent where it is not held.
     private var holds: [TenantReservation: [LimitRow: FixedDecimal]] = [:]
     private var partly: Set<TenantReservation> = []
+    private var ended: Set<TenantReservation> = []
+    private(set) var notices: [EventNotice] = []
 
     /// Locks the reservations and closes those that are settled whole. Runs before any limit is locked.
     /// - Parameter settling: the events' reservations, and whether more will follow.
@@ -33,6 +35,17 @@ struct Settlements {
             if let hold { amounts[hold.row] = try (amounts[hold.row] ?? .zero).adding(hold.amount) }
             holds[reservation] = amounts
             if closings[reservation] == .held { partly.insert(reservation) }
+        }
+    }
+
+    /// Notes an event in the order of its flush, and its sender is told where the reservation it names is not held any
+    /// more, or never was.
+    mutating func note(_ pending: PendingEvent, of group: TenantGroup) {
+        guard let reservation = pending.event.reservation(of: group.tenant.id) else { return }
+        if holds[reservation] == nil || ended.contains(reservation) {
+            notices.append(EventNotice(pending, .unsettled, of: group))
+        } else if !pending.event.reservationPartial {
+            ended.insert(reservation)
         }
     }
 
