@@ -177,9 +177,37 @@ struct Bench: AsyncParsableCommand {
                 result: offered,
                 raw: raw
             )
+            if case .quotas = limits { try measureArrays(service, raw: raw, &table) }
         }
         table.note("resident memory of the service that admitted", "\(service.residentMegabytes) MB")
     }
+
+    /// For gateways that have several calls to ask for at a time.
+    private func measureArrays(_ service: MeasuredService, raw: Double, _ table: inout ResultTable) throws {
+        note("admissions in arrays of \(Self.arrayCalls)")
+        let template = EventTemplate(
+            calls: Self.arrayCalls,
+            admissionsOf: tenants,
+            port: service.port,
+            key: service.key
+        )
+        let all = try Load.run(
+            connections: connections,
+            seconds: seconds,
+            port: service.port,
+            ending: Load.lastAdmitted
+        ) { template.request(run: Self.arrayRun, connection: $0, sequence: $1) }
+        table.add(
+            "admissions that reserve, in arrays of \(Self.arrayCalls), \(TouchedLimits.quotas.rawValue) touched",
+            perSecond: Double(all.requests * Self.arrayCalls) / all.seconds,
+            result: all,
+            raw: raw
+        )
+    }
+
+    private static let arrayCalls = 10
+    /// Beyond those of the rows before, so that each call has another id.
+    private static let arrayRun = 100
 
     private func measureOfferedBaseline(
         _ cluster: LocalCluster,

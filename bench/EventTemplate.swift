@@ -5,6 +5,8 @@ struct EventTemplate: Sendable {
     private let idOffsets: [Int]
     private let subjectOffsets: [Int]
     private let tenants: Int
+    /// How many consecutive events of a request share a tenant.
+    private let shared: Int
 
     init(events: Int, tenants: Int, port: Int, key: String, time: String) {
         let event = """
@@ -14,20 +16,21 @@ struct EventTemplate: Sendable {
             "user":"user-17","feature":"chat","cost_center":"cc-12","request_id":"req-7f3a9c"}}
             """
         let body = events == 1 ? event : "[" + Array(repeating: event, count: events).joined(separator: ",") + "]"
-        self.init(path: "/events", body: body, tenants: tenants, port: port, key: key)
+        self.init(path: "/events", body: body, tenants: tenants, shared: 10, port: port, key: key)
     }
 
-    /// Asks for one call that holds tokens, a request and money.
-    init(admissionsOf tenants: Int, port: Int, key: String) {
-        let body = """
+    /// Asks for one call that holds tokens, a request and money, or for several in an array, each of another tenant.
+    init(calls: Int = 1, admissionsOf tenants: Int, port: Int, key: String) {
+        let call = """
             {"id":"req-################","source":"gateway-eu-1","type":"llm.completion","subject":"tenant-@@@@@@",\
             "data":{"provider":"openai","model":"gpt-4o-2024-11-20","input_tokens":1200,"cached_input_tokens":1000,\
             "output_tokens":300,"user":"user-17","feature":"chat","cost_center":"cc-12"}}
             """
-        self.init(path: "/admissions", body: body, tenants: tenants, port: port, key: key)
+        let body = calls == 1 ? call : "[" + Array(repeating: call, count: calls).joined(separator: ",") + "]"
+        self.init(path: "/admissions", body: body, tenants: tenants, shared: 1, port: port, key: key)
     }
 
-    private init(path: String, body: String, tenants: Int, port: Int, key: String) {
+    private init(path: String, body: String, tenants: Int, shared: Int, port: Int, key: String) {
         let request = """
             POST /api/v1\(path) HTTP/1.1\r
             Host: 127.0.0.1:\(port)\r
@@ -41,11 +44,12 @@ struct EventTemplate: Sendable {
         idOffsets = Self.offsets(of: UInt8(ascii: "#"), count: 16, in: bytes)
         subjectOffsets = Self.offsets(of: UInt8(ascii: "@"), count: 6, in: bytes)
         self.tenants = tenants
+        self.shared = shared
     }
 
     static func bytesPerEvent(_ template: EventTemplate) -> Int { template.bytes.count / template.idOffsets.count }
 
-    /// The request in which every event has an id of its own. Ten consecutive events of a batch share a tenant.
+    /// The request in which every event has an id of its own.
     func request(run: Int, connection: Int, sequence: Int) -> [UInt8] {
         var request = bytes
         for (position, offset) in idOffsets.enumerated() {
@@ -53,7 +57,7 @@ struct EventTemplate: Sendable {
             Self.write(number, digits: 16, at: offset, in: &request)
         }
         for (position, offset) in subjectOffsets.enumerated() {
-            let tenant = (connection * 131 + sequence * 17 + position / 10) % tenants
+            let tenant = (connection * 131 + sequence * 17 + position / shared) % tenants
             Self.write(tenant, digits: 6, at: offset, in: &request)
         }
         return request

@@ -120,6 +120,8 @@ enum Load {
     static let noProblems = Array(#""problems":[]}"#.utf8)
     /// How one ends when a call was admitted.
     static let admitted = Array(#""warnings":[]}"#.utf8)
+    /// How one ends when the last call of an array was.
+    static let lastAdmitted = Array(#""warnings":[]}]}"#.utf8)
 
     /// - Parameters:
     ///   - perSecond: how many requests are offered in a second, whatever the answers; nil sends the next as soon as
