@@ -255,7 +255,7 @@ package final class AdmissionService: Service {
     /// What the limits that the call touches say of a failure: nothing passes, or everything.
     private func withoutDecision(_ request: AdmissionRequest, _ error: any Error) throws -> Answer {
         guard error.meansUnavailable else { throw error }
-        let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed && $0.limit.denies }
+        let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed }
         AdmissionMetrics.countUnavailable(isClosed: isClosed)
         return isClosed ? .unavailable : .open
     }
@@ -308,7 +308,9 @@ extension Error {
             case .queueFull, .stopping, .catalogBusy, .tooLate: true
             }
         case is DeadlineFault: true
-        case let error as PostgresError: error.isUnavailable || error.kind == .cancelled
+        case let error as PostgresError:
+            error.isUnavailable || error.isRetryable || error.outcomeUnknown || error.isOfServer
+                || error.kind == .cancelled
         default: false
         }
     }

@@ -158,16 +158,15 @@ struct AdmissionStates {
         _ criticality: Criticality,
         _ now: Instant
     ) throws(DecimalError) -> Step {
-        let balance = entry.state.balance
+        var balance = entry.state.balance
+        // What was charged falls below zero where usage of others, or of before a budget, is voided: no allowance.
+        if hold.limit.measure == .charge { balance.used = max(.zero, balance.used) }
         switch hold.take {
         case .rate(let units):
             return try rate(units, hold, entry, criticality, now)
         case .unpriced:
             return hold.limit.denies ? refused(hold, entry.state, .unpricedModel, retryAfter: nil) : .nothing
         case .amount(let amount):
-            // What some of a tenant's usage was charged falls below zero where another's is voided: no allowance.
-            var balance = balance
-            if hold.limit.measure == .charge { balance.used = max(.zero, balance.used) }
             guard !hold.limit.denies || balance.admits(amount) else {
                 return exceeded(hold, entry.state, byCallOf: amount, now)
             }

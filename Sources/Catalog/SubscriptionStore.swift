@@ -1,9 +1,9 @@
-import BillingCore
-import Postgres
+package import BillingCore
+package import Postgres
 import Web
 
 /// All SQL on `subscription`.
-enum SubscriptionStore {
+package enum SubscriptionStore {
     /// What a list is narrowed to.
     struct Filter: Sendable {
         var tenant: String?
@@ -17,6 +17,17 @@ enum SubscriptionStore {
     struct Position: Sendable {
         let tenantID: TenantID
         let id: SubscriptionID
+    }
+
+    /// When a subscription was made.
+    package static func creation(
+        of id: SubscriptionID,
+        _ tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Instant? {
+        try transaction.first(
+            "SELECT created_at FROM subscription WHERE tenant_id = \(tenant) AND subscription_id = \(id)"
+        ) { row throws(PostgresError) in try row.next() }
     }
 
     /// Inserts the subscription with its segments; refuses one that shares time with another of the tenant.

@@ -23,6 +23,11 @@ package struct LimitChange: Sendable {
         self.revision = revision
     }
 
+    /// The limit in force alone.
+    package var changingNothing: LimitChange {
+        LimitChange(row: row, windowEnd: windowEnd, amount: amount, revision: revision)
+    }
+
     /// Counts use of which a reservation held so much of this row.
     /// - Throws: `DecimalError.outOfRange` when a sum leaves the range of a quantity.
     package mutating func use(_ amount: FixedDecimal, releasing hold: FixedDecimal = .zero) throws(DecimalError) {

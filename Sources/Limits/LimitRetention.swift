@@ -26,13 +26,9 @@ package struct LimitRetention: Service {
         await loop.run { try await sweep() }
     }
 
-    /// Whether a row may have been removed by now, so that nothing follows from its absence.
-    package static func mayBeGone(_ row: LimitRow, at now: Instant) -> Bool {
-        mayBeGone(windowFrom: row.windowStart, at: now)
-    }
-
-    package static func mayBeGone(windowFrom start: Instant, at now: Instant) -> Bool {
-        start != Interval.allTime.start && start < daysAgo(keptDays, from: now)
+    /// Whether the rows of a window may have been removed by now, so that nothing follows from their absence.
+    package static func mayBeGone(windowUntil end: Instant, at now: Instant) -> Bool {
+        end < daysAgo(keptDays, from: now)
     }
 
     fileprivate static func daysAgo(_ days: Int64, from now: Instant) -> Instant {

@@ -53,8 +53,9 @@ extension WindowKind {
             // Clocks that are set back make a day longer, by an hour or two as a rule.
             case .day: 2 * 86_400
             case .week: 9 * 86_400
-            case .month, .billingPeriod: 33 * 86_400
-            case .lifetime: nil
+            case .month: 33 * 86_400
+            // A trial is one, however long.
+            case .billingPeriod, .lifetime: nil
             }
         return longestSeconds.map { now.adding(seconds: -$0) } ?? .minimum
     }

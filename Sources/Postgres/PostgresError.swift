@@ -100,6 +100,12 @@
         isOfData || kind == .decoding || sqlState.map { ["P0", "XX"].contains($0.rawValue.prefix(2)) } ?? false
     }
 
+    /// Whether the state of the server is to blame: classes 25 (a standby that takes no writes), 53 (insufficient
+    /// resources, such as a full disk), 55 (not in a state for it), 57 (operator intervention) and 58 (system error).
+    package var isOfServer: Bool {
+        sqlState.map { ["25", "53", "55", "57", "58"].contains($0.rawValue.prefix(2)) } ?? false
+    }
+
     /// Whether the database could not be reached or had no room, as opposed to having refused the work.
     package var isUnavailable: Bool {
         switch kind {

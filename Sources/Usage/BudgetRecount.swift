@@ -22,10 +22,12 @@ struct BudgetRecount {
     /// What rows have used, and those of which it can't be told.
     struct Use {
         var amounts: [LimitRow: FixedDecimal] = [:]
+        var windowEnds: [LimitRow: Instant] = [:]
         var untold: Set<LimitRow> = []
 
         mutating func add(_ other: Use) throws(DecimalError) {
             untold.formUnion(other.untold)
+            windowEnds.merge(other.windowEnds) { first, _ in first }
             for (row, amount) in other.amounts { amounts[row] = try amounts[row, default: .zero].adding(amount) }
         }
     }
@@ -69,6 +71,7 @@ struct BudgetRecount {
                 use.untold.insert(part.row)
             } else if case .known(let amount) = part.amount {
                 use.amounts[part.row] = try use.amounts[part.row, default: .zero].adding(amount)
+                use.windowEnds[part.row] = part.window.end
             }
         }
     }
@@ -96,10 +99,11 @@ struct BudgetRecount {
     ) -> [UsageDifference] {
         let stored = Dictionary(states.map { ($0.row, $0.balance.used) }) { first, _ in first }
         let rows = Set(stored.keys).union(use.amounts.keys).subtracting(use.untold)
+        let ends = use.windowEnds.merging(states.map { ($0.row, $0.windowEnd) }) { _, stored in stored }
         return rows.sorted(by: Self.isBefore).compactMap { row in
-            guard let start = starts[row.limit], isTold(row, start), !LimitRetention.mayBeGone(row, at: now) else {
-                return nil
-            }
+            guard let start = starts[row.limit], isTold(row, start), let end = ends[row],
+                !LimitRetention.mayBeGone(windowUntil: end, at: now)
+            else { return nil }
             let (left, right) = (stored[row] ?? .zero, use.amounts[row] ?? .zero)
             guard left != right else { return nil }
             let value = row.scopeValue.isEmpty ? "" : " of \(row.scopeValue)"

@@ -67,8 +67,7 @@ package final class PreparedCall: Sendable {
 /// What became of the calls of a request.
 package struct PreparedCalls: Sendable {
     package var calls: [PreparedCall] = []
-    /// Positions of calls whose subject names nobody, or nobody that the credential may know of.
-    package var unknownSubjects: Set<Int> = []
+    /// Not of those whose subject names nobody, or nobody that the credential may know of: they are left out.
     package var faults: [EventFault] = []
 }
 
@@ -122,14 +121,7 @@ package struct CallPreparation: Sendable {
                 )
             }
         }
-        result.unknownSubjects = Set(prepared.unmatched.map(\.index))
-        for fault in prepared.faults {
-            if fault.code == EventFault.unknownSubjectCode, let index = fault.index {
-                result.unknownSubjects.insert(index)
-            } else {
-                result.faults.append(fault)
-            }
-        }
+        result.faults = prepared.faults.filter { $0.code != EventFault.unknownSubjectCode || $0.index == nil }
         return result
     }
 

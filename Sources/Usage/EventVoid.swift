@@ -173,9 +173,10 @@ struct EventVoiding {
         var matching = surroundings.matching
         var windows = WindowCache(zone: tenant.zone)
         var tally = LimitTally()
-        let use = LimitedUse(original, measurements: measurements, place: place)
-        for use in matching.uses(of: use, by: tenant, windows: &windows)
-        where !LimitRetention.mayBeGone(use.row, at: now) {
+        let used = LimitedUse(original, measurements: measurements, place: place)
+        let uses = matching.uses(of: used, by: tenant, windows: &windows)
+            .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
+        for use in try counted(original, uses, in: place, transaction) {
             switch use.amount {
             case .known(let amount): try tally.withdraw(use, amount, by: tenant)
             case .charge(let feature):
@@ -186,6 +187,30 @@ struct EventVoiding {
         }
         let drafts = try tally.write(surroundings, in: transaction)
         try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
+    }
+
+    /// Those of the uses that the original counted in: not in budgets that were made when it was stored already, nor in
+    /// limits of which its plan tells whether and how it counts, where no subscription covered it then.
+    private func counted(
+        _ original: StoredEvent,
+        _ uses: [LimitUse],
+        in place: EventPlace?,
+        _ transaction: borrowing Transaction
+    ) throws -> [LimitUse] {
+        let others = uses.map(\.limit).filter { !$0.isQuota }
+        guard !others.isEmpty else { return uses }
+        let starts = try transaction.query(BudgetStart.of(others.map(\.id)), BudgetStart.decode)
+        let later = starts.filter {
+            !$0.counts(ledgerSequence: original.ledgerSequence, catalogVersion: original.catalogVersion)
+        }
+        var uncounted = Set(later.map(\.limit))
+        if let place, others.contains(where: \.dependsOnPlan) {
+            let subscribedAt = try SubscriptionStore.creation(of: place.subscription.id, tenant.id, in: transaction)
+            if let subscribedAt, subscribedAt > original.receivedAt {
+                uncounted.formUnion(others.filter(\.dependsOnPlan).map(\.id))
+            }
+        }
+        return uses.filter { !uncounted.contains($0.limit.id) }
     }
 
     /// What counts of the charges in a limit. Those of distinct values count in limits on all that a tenant is charged

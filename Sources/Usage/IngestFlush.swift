@@ -82,7 +82,10 @@ struct IngestFlush: Sendable {
         )
         try claims.settle(claimed: results[2], in: transaction)
 
-        var changes = UsageChanges(stored: try results[3].map(CounterStore.decode))
+        var changes = UsageChanges(
+            stored: try results[3].map(CounterStore.decode),
+            chargedTenants: surroundings.tenantsWithChargeLimits(groups.lazy.map(\.tenant))
+        )
         var columns = EventColumns()
         var late = LateUsage()
         var unpriced = UnpricedChanges(

@@ -130,15 +130,16 @@ struct StoredUsage: Sendable {
         struct Window: Hashable, Comparable {
             let limit: LimitID
             let start: Instant
+            let end: Instant
 
             static func < (left: Self, right: Self) -> Bool { (left.limit, left.start) < (right.limit, right.start) }
         }
-        let stored = limits.map { (Window(limit: $0.row.limit, start: $0.row.windowStart), $0.balance.used) }
-        let rebuilt = recount.limits.map { (Window(limit: $0.key.limit, start: $0.key.window.start), $0.value) }
+        let stored = limits.map { (Window(limit: $0.row.limit, start: $0.row.windowStart, end: $0.windowEnd), $0.balance.used) }
+        let rebuilt = recount.limits.map { (Window(limit: $0.key.limit, start: $0.key.window.start, end: $0.key.window.end), $0.value) }
         let storedUse = Dictionary(stored) { first, _ in first }
         let rebuiltUse = Dictionary(rebuilt) { first, _ in first }
         return Set(storedUse.keys).union(rebuiltUse.keys).sorted().compactMap { window in
-            guard !LimitRetention.mayBeGone(windowFrom: window.start, at: now) else { return nil }
+            guard !LimitRetention.mayBeGone(windowUntil: window.end, at: now) else { return nil }
             let stored = storedUse[window] ?? .zero
             let rebuilt = rebuiltUse[window] ?? .zero
             guard stored != rebuilt else { return nil }

@@ -67,20 +67,23 @@ extension UsageChanges {
     }
 
     /// What the event was charged for each feature, as far as that can be told of it alone: not for distinct values,
-    /// which are known to be new only when the transaction has looked. Empty where no limit asks.
+    /// which are known to be new only when the transaction has looked. It is worked out also where no limit asks for
+    /// this event, because what the next one is charged begins there. Empty where none asks for any.
     private mutating func charges(
         of pending: PendingEvent,
         in uses: [LimitUse],
         by tenant: TenantSnapshot
     ) throws -> [FeatureID: FixedDecimal] {
-        let asking = uses.filter(\.isOfCharges)
-        guard !asking.isEmpty, let place = pending.place, let period = place.billingPeriodID else { return [:] }
+        guard chargedTenants.contains(tenant.id), let place = pending.place, let period = place.billingPeriodID else {
+            return [:]
+        }
+        let followers = uses.filter { $0.isOfCharges && $0.limit.followsTiers }
         var found: [FeatureID: FixedDecimal] = [:]
         var known = charges[tenant.id] ?? TenantCharges(tenant: tenant)
         for measurement in pending.measurements {
             try measurement.forEachCounter(of: tenant.id, in: period) { key, value, _ in
                 if case .unique = value {
-                    known.last = asking.filter(\.limit.followsTiers)
+                    if !followers.isEmpty { known.last = followers }
                     return
                 }
                 let charge = try charge(of: key, value, at: place)

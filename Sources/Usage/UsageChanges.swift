@@ -26,13 +26,17 @@ struct UsageChanges {
 
     var counters: [CounterKey: Counter]
     var limits = LimitTally()
-    /// Of tenants with limits on charges.
     var charges: [TenantID: TenantCharges] = [:]
+    /// Those whose charges have to be told of each event, because some limit counts those of some.
+    let chargedTenants: Set<TenantID>
     private var distinct: [DistinctKey: Int64] = [:]
     private var moves = DistinctMoves()
 
-    /// - Parameter stored: the counters as they stand, read under the ledger lock.
-    init(stored: [CounterRow]) {
+    /// - Parameters:
+    ///   - stored: the counters as they stand, read under the ledger lock.
+    ///   - chargedTenants: those with limits on charges.
+    init(stored: [CounterRow], chargedTenants: Set<TenantID>) {
+        self.chargedTenants = chargedTenants
         let counters = stored.map { row in
             let running = row.runningQuantity ?? row.state.quantity
             return (row.key, Counter(state: row.state, storedCharge: row.charge, storedRunning: running))

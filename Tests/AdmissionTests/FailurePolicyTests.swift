@@ -72,6 +72,71 @@ import Web
         }
     }
 
+    @Test("a soft limit is closed where it says so; made soft by a change it is open, unless the change says otherwise")
+    func statedPolicies() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 300
+        }) { server in
+            for (tenant, mode, policy) in [("acme", "soft", "closed"), ("beta", "hard", "closed")] {
+                try await server.addTenant(tenant)
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(tenant)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
+                    "mode":"\(mode)","on_failure":"\(policy)"}
+                    """,
+                    expecting: 201
+                )
+            }
+            let changed = try await server.ask("PATCH", "/budgets/beta", #"{"mode":"soft"}"#)
+            #expect(changed["on_failure"]?.string == "open")
+            for tenant in ["acme", "beta"] { try await server.admit("before", subject: tenant) }
+            try await Self.whileLocked("limit_state", server) {
+                let closed = try await server.admit("1", subject: "acme", expecting: 503)
+                #expect(closed["code"]?.string == "limits_unavailable")
+                #expect(try await server.admit("2", subject: "beta")["allowed"] == .bool(true))
+            }
+            let kept = try await server.ask("PATCH", "/budgets/acme", #"{"mode":"hard","on_failure":"open"}"#)
+            #expect(kept["on_failure"]?.string == "open")
+        }
+    }
+
+    @Test("a database that takes no writes is one that can't be asked")
+    func readOnly() async throws {
+        try await TestServer.run { server in
+            for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
+                try await server.addTenant(tenant)
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(mode)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
+                    "mode":"\(mode)"}
+                    """,
+                    expecting: 201
+                )
+                try await server.admit("before", subject: tenant)
+            }
+            // As after a failover to a standby: connections are lost, and new ones only read.
+            try await server.database.run(
+                """
+                DO $$ BEGIN
+                    EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+                    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid();
+                END $$
+                """
+            )
+            for call in 1...3 {
+                let closed = try await server.admit("\(call)", subject: "acme", expecting: 503)
+                #expect(closed["code"]?.string == "limits_unavailable")
+                let open = try await server.admit("\(call)", subject: "beta")
+                #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
+            }
+        }
+    }
+
     /// Somebody locks a table until the body has its answers.
     private static func whileLocked(
         _ table: String,

@@ -1,4 +1,5 @@
 import BillingCore
+import Limits
 import Postgres
 import TestSupport
 import Testing
@@ -92,6 +93,27 @@ import Web
             #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
             let open = try await server.column("SELECT count(*)::text FROM reservation WHERE status = 'held'")
             #expect(open == ["600"])
+        }
+    }
+
+    @Test("what was extended while its end was looked at does not expire")
+    func extendedMeanwhile() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let admission = try await server.admit("1", seconds: "4")
+            let text = admission["reservation"]?["id"]?.string ?? ""
+            let id = ReservationID(rawValue: try #require(UUIDv7(text)))
+            let tenant = try #require(try await server.column("SELECT tenant_id::text FROM reservation").first ?? nil)
+            let reservation = TenantReservation(tenant: TenantID(rawValue: try #require(Int64(tenant))), id: id)
+            let ended = try await server.withPool { pool in
+                try await pool.query(
+                    .worker,
+                    ReservationStore.close([reservation: .expired], at: server.clock.now),
+                    ReservationStore.decodeHold
+                )
+            }
+            #expect(ended.isEmpty)
+            #expect(try await server.ask("GET", "/admissions/\(text)")["status"]?.string == "held")
         }
     }
 

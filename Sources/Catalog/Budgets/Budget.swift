@@ -19,6 +19,9 @@ package enum LimitMeasure: String, Sendable, Hashable, CaseIterable {
 /// What admission answers for a limit while the database is away: nothing may pass, or everything.
 package enum FailurePolicy: String, Sendable, Hashable, CaseIterable {
     case closed, open
+
+    /// What holds of a limit that says nothing of it.
+    package init(of mode: LimitMode) { self = mode == .hard ? .closed : .open }
 }
 
 /// Who made a budget, and so may change it.

@@ -35,12 +35,12 @@ package struct BudgetInput: Sendable {
             bound = .window(readWindow(of: measure, scope, costCurrency, fields))
             thresholds = fields.thresholds() ?? Limit.defaultThresholds
         }
-        let isSoft = if case .window(let window) = bound { window.mode == .soft } else { false }
+        let mode = if case .window(let window) = bound { window.mode } else { LimitMode.hard }
         let forecast = fields.bool("forecast", default: false)
         if forecast, fields.contains("window"), case .window(let window) = bound, window.kind == .lifetime {
             fields.fault(at: "forecast", code: "not_applicable", detail: Self.noForecast)
         }
-        let failurePolicy = fields.choice("on_failure", default: isSoft ? FailurePolicy.open : .closed)
+        let failurePolicy = fields.choice("on_failure", default: FailurePolicy(of: mode))
         let fallback = fields.fallbackUnitAmount()
         try fields.finish()
         guard let measure else { throw CatalogFault.unreadable(table: "budget", key: key) }

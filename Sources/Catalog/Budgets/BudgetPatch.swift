@@ -55,14 +55,17 @@ package struct BudgetPatch: Sendable {
         switch budget.bound {
         case .window(var window):
             window.amount = amount ?? window.amount
-            window.mode = mode ?? window.mode
+            if let mode, mode != window.mode {
+                window.mode = mode
+                changed.failurePolicy = FailurePolicy(of: mode)
+            }
             changed.bound = .window(window)
         case .rate(let limit):
             changed.bound = .rate(applied(to: limit))
         }
         changed.thresholds = thresholds ?? budget.thresholds
         changed.alertsOnForecast = alertsOnForecast ?? budget.alertsOnForecast
-        changed.failurePolicy = failurePolicy ?? budget.failurePolicy
+        changed.failurePolicy = failurePolicy ?? changed.failurePolicy
         changed.fallbackUnitAmount = fallbackUnitAmount.applied(to: budget.fallbackUnitAmount)
         guard changed != budget else { return budget }
         changed.updatedAt = now

@@ -32,6 +32,16 @@ extension BudgetStart {
         """
     }
 
+    /// The same of some limits, whatever they count; nothing of those from which on it is not known.
+    package static func of(_ limits: [LimitID]) -> SQL {
+        """
+        SELECT limit_id, key, counted_after_seq, since_version, window_kind = 'billing_period' OR scope ? 'plan'
+        FROM budget
+        WHERE limit_id = ANY(\(limits)::bigint[]) AND window_kind IS NOT NULL
+            AND (counted_after_seq IS NOT NULL OR since_version IS NOT NULL)
+        """
+    }
+
     @Sendable
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> BudgetStart {
         BudgetStart(

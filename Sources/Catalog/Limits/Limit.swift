@@ -67,7 +67,7 @@ package final class Limit: Sendable {
         self.currency = currency
         thresholds = Self.defaultThresholds
         alertsOnForecast = false
-        failurePolicy = cap.mode == .hard ? .closed : .open
+        failurePolicy = FailurePolicy(of: cap.mode)
         fallbackUnitAmount = nil
         revision = cap.revision
         isActive = cap.isActive
@@ -116,6 +116,15 @@ package final class Limit: Sendable {
     package var followsTiers: Bool {
         guard measure == .charge, case .window = bound, scope.tenant != nil, scope.plan != .each else { return false }
         return ScopeDimension.allCases.allSatisfy { $0 == .tenant || $0 == .plan || scope[$0] == nil }
+    }
+
+    package var isQuota: Bool {
+        if case .quota = origin { true } else { false }
+    }
+
+    /// Whether the tenant's plan tells what counts in it, and in which window.
+    package var dependsOnPlan: Bool {
+        measure == .charge || windowKind == .billingPeriod || scope.plan != nil
     }
 
     /// Whether admission refuses what would exceed it.

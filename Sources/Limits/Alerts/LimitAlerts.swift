@@ -56,7 +56,9 @@ extension CountedLimit {
 
     /// What has to fire now, by ascending percentage. A window that may have been removed is not told of again.
     fileprivate func dueMarks(beside fired: [FixedDecimal], at now: Instant) -> [FixedDecimal] {
-        guard limit.isActive, case .window = limit.bound, !LimitRetention.mayBeGone(state.row, at: now) else {
+        guard limit.isActive, case .window = limit.bound,
+            !LimitRetention.mayBeGone(windowUntil: state.windowEnd, at: now)
+        else {
             return []
         }
         var due = limit.thresholds.filter { state.balance.reaches($0) }.map(\.value)

@@ -100,7 +100,8 @@ package enum ReservationStore {
     }
 
     /// Closes the reservations that are still held, and answers which those are with what each holds, in rows that
-    /// decode with `decodeHold`. `held` locks one and leaves it, for an event that settles a part of it.
+    /// decode with `decodeHold`. `held` locks one and leaves it, for an event that settles a part of it; `expired` leaves
+    /// what was extended meanwhile.
     package static func close(_ closings: [TenantReservation: ReservationStatus], at now: Instant) -> SQL {
         let sorted = closings.sorted { ($0.key.tenant, $0.key.id) < ($1.key.tenant, $1.key.id) }
         return """
@@ -117,6 +118,7 @@ package enum ReservationStore {
                 ) AS closing (tenant_id, reservation_id, status)
                 WHERE reservation.tenant_id = closing.tenant_id
                     AND reservation.reservation_id = closing.reservation_id AND reservation.status = 'held'
+                    AND (closing.status <> 'expired' OR reservation.suspense_ends_at <= \(now))
                 RETURNING reservation.tenant_id, reservation.reservation_id, reservation.holds
             )
             SELECT closed.tenant_id, closed.reservation_id, \(holdColumns)

@@ -156,10 +156,11 @@ struct CostRerating: Sendable {
         guard !counted.isEmpty || !unconverted.isEmpty else {
             return try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         }
-        var changes = UsageChanges(
-            stored: try transaction.query(CounterStore.counters(keys), CounterStore.decode)
-        )
         let surroundings = LimitSurroundings(limits, shared: shared, now: now)
+        var changes = UsageChanges(
+            stored: try transaction.query(CounterStore.counters(keys), CounterStore.decode),
+            chargedTenants: surroundings.tenantsWithChargeLimits([tenant])
+        )
         var matching = surroundings.matching
         var windows = WindowCache(zone: tenant.zone)
         for pending in counted {

@@ -29,5 +29,11 @@ package struct LimitSurroundings: Sendable {
         operatorZone = policy.operatorZone
     }
 
+    /// Those of the tenants whose charges some limit counts, of whatever usage.
+    func tenantsWithChargeLimits(_ tenants: some Sequence<TenantSnapshot>) -> Set<TenantID> {
+        let isShared = shared.sharedLimits.contains { $0.measure == .charge }
+        return Set(tenants.filter { isShared || $0.ownLimits.contains { $0.measure == .charge } }.map(\.id))
+    }
+
     package var matching: LimitMatching { LimitMatching(shared: shared, operatorZone: operatorZone) }
 }

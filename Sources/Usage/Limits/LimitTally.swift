@@ -89,6 +89,12 @@ package struct LimitTally {
     ) throws -> [AlertDraft] {
         guard !entries.isEmpty else { return [] }
         let entries = try withHeldWindows(at: surroundings.now, in: transaction)
+        // A change of a limit is put in force in present windows alone. In one that is over it is before anything is
+        // counted: what it leaves above the limit is told by the use of before.
+        let past = entries.values.filter {
+            $0.followsTiers && $0.limit != nil && $0.change.windowEnd <= surroundings.now
+        }
+        if !past.isEmpty { transaction.enqueue(LimitStateStore.count(past.map(\.change.changingNothing))) }
         let states = try transaction.query(
             LimitStateStore.count(entries.values.map(\.change)),
             LimitStateStore.decode

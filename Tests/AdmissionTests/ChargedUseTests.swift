@@ -1,0 +1,145 @@
+import BillingCore
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// What limits on charges count of usage that others were charged, that was stored before they could, or that is voided
+/// when the limit has changed.
+@Suite struct ChargedUseTests {
+    private static let perSecond = #"{"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"2"}}]"#
+
+    private static func arrange(_ server: TestServer, cap: Int? = nil) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        let cap = cap.map { #","spend_cap":{"amount":"\#($0)","mode":"hard"}"# } ?? ""
+        try await server.publish("\(perSecond)\(cap)}")
+    }
+
+    private static func addBudget(_ server: TestServer, _ scope: String, _ more: String) async throws {
+        try await server.ask(
+            "POST",
+            "/budgets",
+            #"{"key":"budget","scope":\#(scope),"mode":"hard",\#(more)}"#,
+            expecting: 201
+        )
+    }
+
+    @Test("a budget on what one user is charged counts nothing of what others use in the same request")
+    func othersInTheSameFlush() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.addBudget(
+                server,
+                #"{"tenant":"acme","user":"u9"}"#,
+                #""measure":"charge","amount":"25","currency":"USD","window":"month""#
+            )
+            _ = try await server.post([
+                SentEvent("1", data: #"{"seconds":100,"user":"u8"}"#),
+                SentEvent("2", data: #"{"seconds":1,"user":"u9"}"#),
+                SentEvent("3", data: #"{"seconds":100,"user":"u8"}"#),
+            ]).expecting(200)
+            try await server.expectRows(["2 0 2"])
+            #expect(try await server.ask("GET", "/alerts")["data"]?.elements == [])
+        }
+    }
+
+    @Test("usage of a month that is over, under a cap lowered since, leaves as much overshoot as is above the cap")
+    func loweredCap() async throws {
+        try await TestServer.run(clock: TestClock("2026-10-05T08:00:00Z")) { server in
+            try await Self.arrange(server, cap: 100)
+            try await server.subscribe(at: "2026-10-01T00:00:00Z")
+            for (id, seconds) in [("1", "40"), ("2", "10")] {
+                try await server.settle(try await server.admit(id, seconds: seconds), event: id, seconds: seconds)
+            }
+            try await server.expectRows(["100 0 0"])
+            server.clock.set(try Instant(parsing: "2026-11-05T08:00:00Z"))
+            try await server.publish("\(Self.perSecond),\"spend_cap\":{\"amount\":\"50\",\"mode\":\"hard\"}}", as: "max")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+            _ = try await server.void("2", source: "gw")
+            try await server.expectRows(["80 0 30"])
+            try await server.ingest(SentEvent("3", time: "2026-10-06T08:00:00Z", data: #"{"seconds":5}"#))
+            try await server.expectRows(["90 0 40"])
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test("usage that counted in no budget, because no subscription covered it, is taken out of none")
+    func beforeTheSubscription() async throws {
+        for more in [
+            #""measure":"charge","amount":"100","currency":"USD","window":"month""#,
+            #""measure":"requests","amount":"100","window":"billing_period""#,
+        ] {
+            try await TestServer.run { server in
+                try await Self.arrange(server)
+                try await Self.addBudget(server, #"{"tenant":"acme"}"#, more)
+                let report = try await server.post([SentEvent("1", data: #"{"seconds":40}"#)]).expecting(200).report
+                #expect(report == "accepted 1, unsubscribed 1")
+                server.clock.advance(seconds: 60)
+                try await server.subscribe(at: "2026-11-01T00:00:00Z")
+                _ = try await server.void("1")
+                try await server.ingest(SentEvent("2", data: #"{"seconds":4}"#))
+                try await server.expectRows([more.contains("charge") ? "8 0 8" : "1 0 1"])
+            }
+        }
+    }
+
+    @Test("usage that was stored before a budget was made is not taken out of it, whatever its time")
+    func beforeTheBudget() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let time = server.clock.now.adding(seconds: 200).description
+            try await server.ingest(SentEvent("1", time: time, data: #"{"seconds":40}"#))
+            server.clock.advance(seconds: 60)
+            let more = #""measure":"requests","amount":"100","window":"month""#
+            try await Self.addBudget(server, #"{"tenant":"acme"}"#, more)
+            try await server.ingest(SentEvent("2", data: #"{"seconds":4}"#))
+            _ = try await server.void("1")
+            try await server.expectRows(["1 0 1"])
+        }
+    }
+
+    @Test("what is voided below nothing is no allowance")
+    func belowNothing() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, cap: 100)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.ingest(SentEvent("1", data: #"{"seconds":40}"#))
+            // As a row of an earlier release may be.
+            _ = try await server.column("UPDATE limit_state SET used = -80 RETURNING ''")
+            #expect(try await server.admit("1", seconds: "51")["reason"]?.string == "spend_cap_exceeded")
+            #expect(try await server.admit("2", seconds: "50")["allowed"] == .bool(true))
+        }
+    }
+
+    @Test("in a trial of months a changed quota is in force at once, alerts anew, and usage can be voided")
+    func longTrial() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-01T08:00:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"trial_days":700,"quotas":[{"feature":"seconds","limit":"100","window":"billing_period","mode":"hard"}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let alerts = {
+                let found = try await server.ask("GET", "/alerts")["data"]?.elements ?? []
+                return found.map { $0["threshold"]?.string ?? "" }
+            }
+            try await server.ingest(SentEvent("1", data: #"{"seconds":85}"#))
+            #expect(try await alerts().sorted() == ["50", "80"])
+            server.clock.advance(seconds: 410 * 86_400)
+            let path = "/tenants/acme/quotas/seconds?window=billing_period"
+            try await server.ask("PUT", path, #"{"limit":"200"}"#)
+            #expect(try await server.ask("GET", path)["limit"]?.string == "200")
+            try await server.ingest(SentEvent("2", data: #"{"seconds":20}"#))
+            #expect(try await alerts().sorted() == ["50", "50", "80"])
+            _ = try await server.void("2")
+            try await server.expectRows(["85 0 85"])
+        }
+    }
+}
