@@ -64,7 +64,7 @@ let package = Package(
         .target(
             name: "Identity",
             dependencies: [
-                "Web", crypto, logging, metrics, lifecycle, nioCore, nioPosix, nioHTTP1, httpTypes,
+                "Web", crypto, logging, metrics, lifecycle, nioCore, nioHTTP1, httpTypes,
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ],

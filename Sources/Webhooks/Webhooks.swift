@@ -41,9 +41,13 @@ package struct Webhooks: Sendable {
         )
         deliveries = DeliveryRoutes(pool: pool, writes: writes, tenants: tenants)
         let metrics = DeliveryMetrics()
+        let limits = DeliveryWorker.Limits()
+        let client = { (addresses: OutboundGuard) in
+            OutboundClient(addresses: addresses, timeoutSeconds: Self.timeoutSeconds, lookups: limits.lookups)
+        }
         let sender = WebhookSender(
-            outbound: OutboundClient(addresses: outbound, timeoutSeconds: Self.timeoutSeconds),
-            tenantOutbound: OutboundClient(addresses: tenantOutbound, timeoutSeconds: Self.timeoutSeconds),
+            outbound: client(outbound),
+            tenantOutbound: client(tenantOutbound),
             masterKey: masterKey,
             mail: mail,
             logger: logger
@@ -54,6 +58,7 @@ package struct Webhooks: Sendable {
                 sender: sender,
                 disabling: EndpointDisabling(announce: announceDisabled, ids: ids),
                 tenants: tenants,
+                limits: limits,
                 clock: clock,
                 ids: ids,
                 metrics: metrics,

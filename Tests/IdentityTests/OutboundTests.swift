@@ -39,7 +39,7 @@ import Web
     func theAddressBehindANameIsWhatCounts(_ url: String) async throws {
         let client = OutboundClient(addresses: OutboundGuard(), timeoutSeconds: 2)
         do {
-            _ = try await client.get(url, accept: "*/*", limitBytes: 100)
+            _ = try await client.get(url, for: "acme", accept: "*/*", limitBytes: 100)
             Issue.record("\(url) was read")
         } catch {
             let isRefused = if case .refused = error { true } else { false }
@@ -73,7 +73,8 @@ import Web
             try #require(AddressRange("127.0.0.0/8")), try #require(AddressRange("::1")),
         ])
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
-        let body = try await client.get("http://localhost:\(server.port)/keys", accept: "*/*", limitBytes: 100)
+        let url = "http://localhost:\(server.port)/keys"
+        let body = try await client.get(url, for: "acme", accept: "*/*", limitBytes: 100)
         #expect(body == Array("{}".utf8))
         #expect(server.request.contains("GET /keys HTTP/1.1"))
         #expect(server.request.lowercased().contains("host: localhost:\(server.port)"))
@@ -92,7 +93,7 @@ import Web
         let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
         await #expect(throws: fault) {
-            try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
+            try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
         }
     }
 
@@ -101,7 +102,7 @@ import Web
         let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
         await #expect(throws: OutboundFault.self) {
-            try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 100)
+            try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
         }
     }
 
@@ -110,7 +111,7 @@ import Web
         let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
         await #expect(throws: OutboundFault.unanswered("it was not complete in time")) {
-            try await client.get("http://127.0.0.1:\(server.port)/", accept: "*/*", limitBytes: 1_000)
+            try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 1_000)
         }
         #expect(try await eventually { server.isLeft }, "the connection is closed")
     }

@@ -77,10 +77,11 @@ struct DeliveryStory: Sendable {
         try await pool.transaction(.worker) { Outbox.enqueue(events, in: $0) }
     }
 
-    private var sender: WebhookSender {
+    private func sender(lookups: Int) -> WebhookSender {
         let outbound = OutboundClient(
             addresses: OutboundGuard(allowed: [AddressRange("127.0.0.1")].compactMap(\.self)),
-            timeoutSeconds: 15
+            timeoutSeconds: 15,
+            lookups: lookups
         )
         return WebhookSender(
             outbound: outbound,
@@ -91,10 +92,11 @@ struct DeliveryStory: Sendable {
         )
     }
 
-    func worker(_ limits: DeliveryWorker.Limits = .init()) -> DeliveryWorker {
+    /// - Parameter lookups: as many as the limits have when left out.
+    func worker(_ limits: DeliveryWorker.Limits = .init(), lookups: Int? = nil) -> DeliveryWorker {
         DeliveryWorker(
             pool: pool,
-            sender: sender,
+            sender: sender(lookups: lookups ?? limits.lookups),
             disabling: EndpointDisabling(announce: { _, _ in }, ids: .random(clock.clock)),
             tenants: TenantDirectory(
                 tenant: { _ in nil },
@@ -115,5 +117,24 @@ struct DeliveryStory: Sendable {
             .worker,
             "SELECT status || ' ' || attempt_count FROM webhook_delivery ORDER BY 1 LIMIT 1000"
         ) { row throws(PostgresError) in try row.next(String.self) }
+    }
+
+    /// What is known of the endpoints: `on` or why they were disabled, and whether all attempts fail.
+    func endpoints() async throws -> [String] {
+        try await pool.query(
+            .worker,
+            """
+            SELECT CASE WHEN enabled THEN 'on' ELSE coalesce(disabled_reason, 'off') END
+                || CASE WHEN failing_since IS NULL THEN '' ELSE ' failing' END
+            FROM webhook_endpoint ORDER BY 1 LIMIT 1000
+            """
+        ) { row throws(PostgresError) in try row.next(String.self) }
+    }
+}
+
+extension DeliveryWorker {
+    /// Queues what waits, as a round of the running worker does.
+    func fanOut() async throws {
+        try await fanOut(FanOutBatch(limits.fanOutEvents))
     }
 }

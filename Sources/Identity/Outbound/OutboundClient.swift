@@ -2,27 +2,40 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 import Web
 
 /// Speaks with a URL that somebody configured. The name is resolved once, the address is judged, and the connection
 /// goes to that very address with the name in `Host` and in TLS: a name that resolves differently a moment later
 /// changes nothing.
 /// Redirects are not followed; the answer is bounded in size and time.
+///
+/// Each call is on behalf of an owner, who is whoever chose the URL: names that hang are that owner's trouble, and not
+/// that of others (`LookupThreads`).
 package struct OutboundClient: Sendable {
     private typealias Exchange<Outcome> = @Sendable (OutboundURL, HTTPClient) async throws -> Outcome
 
     private let addresses: OutboundGuard
     private let timeout: TimeAmount
+    private let lookups: LookupThreads
 
-    package init(addresses: OutboundGuard, timeoutSeconds: Int64 = 5) {
+    /// - Parameters:
+    ///   - timeoutSeconds: for all of a call, from the name to the last byte of the answer.
+    ///   - lookups: how many names may be looked up at a time. They are this client's own, and a lookup may take longer
+    ///     than the call it is for: more than there are calls at a time.
+    package init(addresses: OutboundGuard, timeoutSeconds: Int64 = 5, lookups: Int = 32) {
         self.addresses = addresses
         timeout = .seconds(timeoutSeconds)
+        self.lookups = LookupThreads(limit: lookups)
     }
 
     /// The body of a 200. Plain HTTP is spoken only with addresses that the operator has allowed by name.
-    package func get(_ text: String, accept: String, limitBytes: Int) async throws(OutboundFault) -> [UInt8] {
-        try await inTime(try OutboundURL(text)) { url, client in
+    package func get(
+        _ text: String,
+        for owner: String,
+        accept: String,
+        limitBytes: Int
+    ) async throws(OutboundFault) -> [UInt8] {
+        try await inTime(try OutboundURL(text), for: owner) { url, client in
             let request = Self.request(.GET, url, headers: [("Accept", accept)])
             let response = try await client.execute(request, timeout: timeout)
             guard response.status == .ok else { throw OutboundFault.status(Int(response.status.code)) }
@@ -37,11 +50,12 @@ package struct OutboundClient: Sendable {
     /// Sends a body and takes whatever status comes back, with the beginning of the answer; the rest is not read.
     package func post(
         _ text: String,
+        for owner: String,
         headers: [(String, String)],
         body: [UInt8],
         excerptBytes: Int
     ) async throws(OutboundFault) -> OutboundAnswer {
-        try await inTime(try OutboundURL(text)) { url, client in
+        try await inTime(try OutboundURL(text), for: owner) { url, client in
             var request = Self.request(.POST, url, headers: headers)
             request.body = .bytes(body)
             let response = try await client.execute(request, timeout: timeout)
@@ -58,12 +72,13 @@ package struct OutboundClient: Sendable {
     /// name being resolved, is left to end by itself.
     private func inTime<Outcome: Sendable>(
         _ url: OutboundURL,
+        for owner: String,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
         let (outcomes, first) = AsyncStream.makeStream(of: Result<Outcome, OutboundFault>.self)
         let speaking = Task {
             do throws(OutboundFault) {
-                first.yield(.success(try await self.speak(with: url, exchange)))
+                first.yield(.success(try await self.speak(with: url, for: owner, exchange)))
             } catch {
                 first.yield(.failure(error))
             }
@@ -82,9 +97,10 @@ package struct OutboundClient: Sendable {
 
     private func speak<Outcome: Sendable>(
         with url: OutboundURL,
+        for owner: String,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
-        let address = try await address(of: url)
+        let address = try await address(of: url, for: owner)
         guard url.isEncrypted || addresses.isAllowed(address) else { throw .unencrypted }
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
@@ -119,23 +135,21 @@ package struct OutboundClient: Sendable {
     }
 
     /// The first address of the name, if all of them may be reached: a name that also leads inside is not trusted.
-    private func address(of url: OutboundURL) async throws(OutboundFault) -> IPAddress {
-        let found: [IPAddress]
-        do {
-            found = try await NIOThreadPool.singleton.runIfActive { try Self.resolved(url) }
-        } catch {
-            throw .unresolved(url.host)
+    private func address(of url: OutboundURL, for owner: String) async throws(OutboundFault) -> IPAddress {
+        guard let found = await lookups.run(for: owner, { Self.addresses(of: url.host) }) else {
+            throw .notLookedUp(url.host)
         }
         for address in found where !addresses.permits(address) { throw .refused(url.host) }
         guard let first = found.first(where: \.isIPv4) ?? found.first else { throw .unresolved(url.host) }
         return first
     }
 
-    private static func resolved(_ url: OutboundURL) throws -> [IPAddress] {
+    /// Waits for name servers as long as the system does. Empty when the name has no address.
+    private static func addresses(of host: String) -> [IPAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(url.host, nil, &hints, &list) == 0 else { throw OutboundFault.unresolved(url.host) }
+        guard getaddrinfo(host, nil, &hints, &list) == 0 else { return [] }
         defer { freeaddrinfo(list) }
         var addresses: [IPAddress] = []
         var next = list
@@ -199,16 +213,24 @@ package struct OutboundURL: Sendable, Equatable {
 package enum OutboundFault: Error, Equatable, CustomStringConvertible {
     case malformed
     case unencrypted
+    /// Too many other names were being looked up for the same owner, or at all.
+    case notLookedUp(String)
     case unresolved(String)
     case refused(String)
     case status(Int)
     case tooLarge(limitBytes: Int)
     case unanswered(String)
 
+    /// Whether nothing was tried, so that it says nothing of the URL.
+    package var isLocal: Bool {
+        if case .notLookedUp = self { true } else { false }
+    }
+
     package var description: String {
         switch self {
         case .malformed: "it must be an https URL with a host and without user and fragment"
         case .unencrypted: "http is possible only to addresses in TURNPIKE_OUTBOUND_ALLOW"
+        case .notLookedUp(let host): "'\(host)' was not looked up: too many lookups are under way"
         case .unresolved(let host): "'\(host)' has no address"
         case .refused(let host): "'\(host)' is at an address that is not public and not in TURNPIKE_OUTBOUND_ALLOW"
         case .status(let code): "the answer was \(code) and not 200"

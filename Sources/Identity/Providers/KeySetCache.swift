@@ -100,6 +100,7 @@ final class KeySetCache: Sendable {
         do throws(OutboundFault) {
             let bytes = try await client.get(
                 provider.jwksURI,
+                for: provider.key,
                 accept: "application/jwk-set+json, application/json",
                 limitBytes: Self.maximumBytes
             )

@@ -9,7 +9,10 @@ struct ClaimedDelivery: Sendable {
         let event: Event
     }
 
+    /// The endpoint as it is tried. It may be changed or made anew meanwhile.
     struct Target: Sendable {
+        /// When the endpoint was made: tells it from one that was made anew under its key.
+        let createdAt: Instant
         let kind: WebhookEndpoint.Kind
         let url: String
         /// The URL that `url` shows a part of.

@@ -130,7 +130,8 @@ enum DeliveryQueue {
         try await pool.query(
             .worker,
             """
-            SELECT endpoint.kind, endpoint.url, endpoint.sealed_url, endpoint.signing, endpoint.sealed_secret,
+            SELECT endpoint.created_at, endpoint.kind, endpoint.url, endpoint.sealed_url, endpoint.signing,
+                endpoint.sealed_secret,
                 CASE WHEN endpoint.previous_secret_expires_at > \(now) THEN endpoint.previous_sealed_secret END,
                 event.event_id, event.event_type, event.occurred_at, event.data
             FROM webhook_delivery AS delivery
@@ -235,13 +236,15 @@ enum DeliveryQueue {
 
     /// It has failed, and is tried again if there is a time for that. A claim that another one has taken over, or that
     /// was under way when a retry was asked for, changes nothing.
+    /// - Returns: whether the delivery was still this claim's.
+    @discardableResult
     static func fail(
         _ claim: ClaimedDelivery,
         retryAt: Instant?,
         at now: Instant,
         in transaction: borrowing Transaction
-    ) {
-        transaction.enqueue(
+    ) throws -> Bool {
+        let failed = try transaction.execute(
             """
             UPDATE webhook_delivery
             SET status = \(retryAt == nil ? DeliveryStatus.failed : .pending), failure_count = failure_count + 1,
@@ -249,9 +252,11 @@ enum DeliveryQueue {
             WHERE \(isHeld(claim))
             """
         )
+        return failed == 1
     }
 
-    /// It could not be tried here. That is no failure of it, and it is left for later or for another process.
+    /// It could not be tried here, or not at what its endpoint is now. That is no failure of it, and it is left for
+    /// later or for another process.
     static func postpone(_ claim: ClaimedDelivery, to time: Instant, in transaction: borrowing Transaction) {
         transaction.enqueue(
             "UPDATE webhook_delivery SET next_attempt_at = \(time), leased_until = NULL WHERE \(isHeld(claim))"
@@ -279,6 +284,7 @@ enum DeliveryQueue {
     @Sendable private static func content(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery.Content {
         ClaimedDelivery.Content(
             target: ClaimedDelivery.Target(
+                createdAt: try row.next(),
                 kind: try row.next(),
                 url: try row.next(),
                 sealedURL: try row.next(PostgresBytes?.self)?.bytes,

@@ -11,6 +11,9 @@ import Web
 /// What a killed process had claimed is free again when its lease ends. When the service stops, nothing more is claimed
 /// and the attempts under way are waited for.
 struct DeliveryWorker: Service {
+    /// How logs and metrics call it, and the audit log after `worker:`.
+    static let name = "webhook_deliveries"
+
     /// What is bounded. A lease outlives any attempt.
     struct Limits: Sendable {
         /// Attempts of this process at a time.
@@ -19,6 +22,9 @@ struct DeliveryWorker: Service {
         var concurrencyPerEndpoint = 4
         /// Attempts at the endpoints of one tenant at a time, over all replicas; fewer where many are slow.
         var concurrencyPerTenant: Int { max(1, concurrency / 4) }
+        /// Names that are looked up at a time for the operator's endpoints, and as many for those of tenants. A lookup
+        /// that hangs outlives its attempt a few times over.
+        var lookups: Int { 4 * concurrency }
         var leaseSeconds: Int64 = 30
         var fanOutEvents = 500
         var pause = Duration.milliseconds(500)
@@ -39,7 +45,7 @@ struct DeliveryWorker: Service {
         let (ends, ended) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let slots = Slots(limits.concurrency)
         let batch = FanOutBatch(limits.fanOutEvents)
-        let loop = WorkerLoop(EndpointDisabling.worker, every: limits.pause, clock: clock, logger: logger)
+        let loop = WorkerLoop(Self.name, every: limits.pause, clock: clock, logger: logger)
         await withDiscardingTaskGroup { group in
             group.addTask {
                 async let following: Void = claimFollowing(ends, slots) { claimed.yield($0) }
@@ -91,14 +97,10 @@ struct DeliveryWorker: Service {
         if let failure { throw FanOutFailure(cause: failure) }
     }
 
-    /// Queues the deliveries of every event that waits.
-    func fanOut() async throws {
-        try await fanOut(FanOutBatch(limits.fanOutEvents))
-    }
-
-    /// A batch that meets something that can't be queued is halved until it is known what; the rest goes on. Of very
-    /// many that can't be, each round meets some, so that what is queued is delivered meanwhile.
-    private func fanOut(_ batch: FanOutBatch) async throws {
+    /// Queues the deliveries of every event that waits. A batch that meets something that can't be queued is halved
+    /// until it is known what; the rest goes on. Of very many that can't be, each round meets some, so that what is
+    /// queued is delivered meanwhile.
+    func fanOut(_ batch: FanOutBatch) async throws {
         for suspect in try await OutboxSuspects.due(at: clock.now(), pool: pool) { _ = try await fanOut(suspect) }
         var (taken, limit, failures) = (0, 0, 0)
         repeat {
@@ -192,7 +194,7 @@ struct DeliveryWorker: Service {
             if result.isLocal {
                 try await postpone(claim, result, startedAt: startedAt, duration)
             } else {
-                try await settle(claim, result, startedAt: startedAt, duration)
+                try await settle(claim, content.target, result, startedAt: startedAt, duration)
             }
         } catch {
             logger.warning(
@@ -218,7 +220,7 @@ struct DeliveryWorker: Service {
             try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
                 let result = AttemptResult(error: "the delivery cannot be read")
                 DeliveryQueue.record(result, of: claim, startedAt: startedAt, .zero, in: transaction)
-                DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
+                try DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
             }
             return nil
         }
@@ -240,6 +242,27 @@ struct DeliveryWorker: Service {
 
     private func settle(
         _ claim: ClaimedDelivery,
+        _ target: ClaimedDelivery.Target,
+        _ result: AttemptResult,
+        startedAt: Instant,
+        _ duration: Duration
+    ) async throws {
+        guard result.outcome == .succeeded else {
+            return try await fail(claim, target, result, startedAt: startedAt, duration)
+        }
+        let now = clock.now()
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            WebhookEndpointStore.note(claim.endpoint, as: target, failingSince: nil, in: transaction)
+            DeliveryQueue.record(result, of: claim, startedAt: startedAt, duration, in: transaction)
+            DeliveryQueue.succeed(claim, at: now, in: transaction)
+        }
+    }
+
+    /// Keeps a failure. It counts against the endpoint only if it ends this claim, which nobody has taken over, and the
+    /// endpoint still is what was tried. Where that has another URL by now, the delivery is due there at once.
+    private func fail(
+        _ claim: ClaimedDelivery,
+        _ target: ClaimedDelivery.Target,
         _ result: AttemptResult,
         startedAt: Instant,
         _ duration: Duration
@@ -249,22 +272,19 @@ struct DeliveryWorker: Service {
         let retryAt =
             result.isGone
             ? nil : RetrySchedule.next(afterFailures: claim.failures + 1, at: now, jitterPercent: jitter)
-        let hasFailed = result.outcome == .failed
-        let isLast = hasFailed && retryAt == nil
-        let tenantKey = isLast ? try await tenants.keys([claim.endpoint.tenant])[claim.endpoint.tenant] : nil
+        let tenant = claim.endpoint.tenant
+        let tenantKey = retryAt == nil ? try await tenants.keys([tenant])[tenant] : nil
         try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            let endpoint = isLast ? try WebhookEndpointStore.lock(claim.endpoint, in: transaction) : nil
-            WebhookEndpointStore.note(claim.endpoint, failingSince: hasFailed ? startedAt : nil, in: transaction)
+            let endpoint = try WebhookEndpointStore.lock(claim.endpoint, as: target, in: transaction)
             DeliveryQueue.record(result, of: claim, startedAt: startedAt, duration, in: transaction)
-            if hasFailed {
-                DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
-            } else {
-                DeliveryQueue.succeed(claim, at: now, in: transaction)
+            guard let endpoint else {
+                DeliveryQueue.postpone(claim, to: now, in: transaction)
+                return
             }
-            if let endpoint {
-                let isGone = result.isGone
-                try disabling.judge(endpoint, isGone: isGone, tenantKey: tenantKey, at: now, in: transaction)
-            }
+            guard try DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction) else { return }
+            WebhookEndpointStore.note(endpoint.id, as: target, failingSince: startedAt, in: transaction)
+            guard retryAt == nil else { return }
+            try disabling.judge(endpoint, isGone: result.isGone, tenantKey: tenantKey, at: now, in: transaction)
         }
     }
 }
@@ -318,7 +338,7 @@ private struct FanOutFailure: Error, CustomStringConvertible {
 }
 
 /// How many events are queued at a time: fewer after a failure, in case it was too much, and more again after that.
-private final class FanOutBatch: Sendable {
+final class FanOutBatch: Sendable {
     private let full: Int
     private let present: Mutex<Int>
 

@@ -17,7 +17,6 @@ package struct DisabledEndpoint: Sendable {
 
 /// Stops using endpoints.
 struct EndpointDisabling: Sendable {
-    static let worker = "webhook_deliveries"
     /// How long everything must have failed.
     static let failingSeconds: Int64 = 5 * 86_400
 
@@ -26,7 +25,7 @@ struct EndpointDisabling: Sendable {
     let ids: IDSource
 
     /// Decides after an attempt that was the last of its delivery, or was told that the receiver is gone. The endpoint
-    /// is locked and as it was before the attempt.
+    /// is locked, still is what the attempt was made at, and stands here as it was before it failed.
     func judge(
         _ endpoint: WebhookEndpoint,
         isGone: Bool,
@@ -50,7 +49,12 @@ struct EndpointDisabling: Sendable {
         DeliveryQueue.cancelWaiting(for: id, at: now, in: transaction)
         try AuditLog.record(
             in: transaction,
-            by: AuditAuthor(credentialID: "worker:\(Self.worker)", requestID: "", id: ids.next(), occurredAt: now),
+            by: AuditAuthor(
+                credentialID: "worker:\(DeliveryWorker.name)",
+                requestID: "",
+                id: ids.next(),
+                occurredAt: now
+            ),
             action: "webhook_endpoint.disabled",
             resource: (WebhookEndpointRoutes.resource, id.key),
             tenant: id.tenant,

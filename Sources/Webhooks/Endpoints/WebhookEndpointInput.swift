@@ -65,7 +65,8 @@ struct WebhookEndpointPatch: Sendable {
         try fields.finish()
     }
 
-    /// The endpoint as the body wants it. Enabling one again gives it a new start. The URL as shown changes nothing.
+    /// The endpoint as the body wants it. Another URL, or enabling it again, gives it a new start. The URL as shown
+    /// changes nothing.
     func applied(to endpoint: WebhookEndpoint) throws -> WebhookEndpoint {
         var changed = endpoint
         let fields = JSONObjectReader(body)
@@ -77,6 +78,7 @@ struct WebhookEndpointPatch: Sendable {
         changed.description = description ?? endpoint.description
         changed.events = events ?? endpoint.events
         changed.isEnabled = isEnabled ?? endpoint.isEnabled
+        if changed.url != endpoint.url { changed.failingSince = nil }
         if changed.isEnabled {
             if !endpoint.isEnabled { changed.failingSince = nil }
             changed.disabledReason = nil

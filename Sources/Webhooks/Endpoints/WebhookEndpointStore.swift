@@ -92,6 +92,19 @@ enum WebhookEndpointStore {
         )
     }
 
+    /// The same, if the endpoint still is what an attempt was made at; nil when it is gone, was made anew or has
+    /// another URL.
+    static func lock(
+        _ id: WebhookEndpointID,
+        as target: ClaimedDelivery.Target,
+        in transaction: borrowing Transaction
+    ) throws -> WebhookEndpoint? {
+        try transaction.first(
+            "SELECT \(columns) FROM webhook_endpoint WHERE \(isStill(target, id)) FOR NO KEY UPDATE",
+            endpoint
+        )
+    }
+
     /// - Parameter sealedURL: of a new URL that is a secret, or of one that was not sealed yet. The one that is there
     ///   stays while what is shown of it does.
     static func update(
@@ -184,15 +197,29 @@ enum WebhookEndpointStore {
         )
     }
 
-    /// Keeps since when every attempt has failed. A row that says so already is not written.
-    static func note(_ id: WebhookEndpointID, failingSince start: Instant?, in transaction: borrowing Transaction) {
+    /// Keeps since when every attempt has failed, unless the endpoint is not what the attempt was made at any more. A
+    /// row that says so already is not written.
+    static func note(
+        _ id: WebhookEndpointID,
+        as target: ClaimedDelivery.Target,
+        failingSince start: Instant?,
+        in transaction: borrowing Transaction
+    ) {
         transaction.enqueue(
             """
             UPDATE webhook_endpoint SET failing_since = \(start)
-            WHERE tenant_id = \(id.tenant) AND endpoint_key = \(id.key)
-                AND (failing_since IS NULL) = (\(start)::timestamptz IS NOT NULL)
+            WHERE \(isStill(target, id)) AND (failing_since IS NULL) = (\(start)::timestamptz IS NOT NULL)
             """
         )
+    }
+
+    /// Whether the endpoint is the one that an attempt was made at, and still at the same URL.
+    private static func isStill(_ target: ClaimedDelivery.Target, _ id: WebhookEndpointID) -> SQL {
+        """
+        tenant_id = \(id.tenant) AND endpoint_key = \(id.key) AND created_at = \(target.createdAt)
+            AND url = \(target.url)
+            AND sealed_url IS NOT DISTINCT FROM \(target.sealedURL.map { PostgresBytes(bytes: $0) })
+        """
     }
 
     private static let columns: SQL = """

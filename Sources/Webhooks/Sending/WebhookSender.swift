@@ -78,16 +78,20 @@ struct WebhookSender: Sendable {
         of endpoint: WebhookEndpointID
     ) async -> AttemptResult {
         let isOperators = endpoint.tenant == .operatorWide
+        // Whose share an attempt is, as in `DeliveryQueue.claim`.
+        let owner = isOperators ? endpoint.description : endpoint.tenant.description
         do throws(OutboundFault) {
             let answer = try await (isOperators ? outbound : tenantOutbound).post(
                 url,
+                for: owner,
                 headers: headers,
                 body: body,
                 excerptBytes: AttemptResult.excerptBytes
             )
             return AttemptResult(status: answer.status, excerpt: answer.excerpt)
         } catch {
-            return AttemptResult(error: isOperators ? "\(error)" : Self.tenantText(error))
+            let text = isOperators ? "\(error)" : Self.tenantText(error)
+            return AttemptResult(error: text, isLocal: error.isLocal)
         }
     }
 
@@ -95,7 +99,7 @@ struct WebhookSender: Sendable {
     private static func tenantText(_ fault: OutboundFault) -> String {
         switch fault {
         case .unresolved, .refused, .unencrypted: "the URL must be https at a public address"
-        case .malformed, .status, .tooLarge, .unanswered: "\(fault)"
+        case .malformed, .notLookedUp, .status, .tooLarge, .unanswered: "\(fault)"
         }
     }
 
