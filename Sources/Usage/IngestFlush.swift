@@ -82,12 +82,9 @@ struct IngestFlush: Sendable {
         )
         try claims.settle(claimed: results[2], in: transaction)
 
-        var changes = UsageChanges(
-            stored: try results[3].map(CounterStore.decode),
-            chargedTenants: surroundings.tenantsWithChargeLimits(groups.lazy.map(\.tenant))
-        )
-        var columns = EventColumns()
-        var late = LateUsage()
+        let charged = surroundings.tenantsWithChargeLimits(groups.lazy.map(\.tenant))
+        var changes = UsageChanges(stored: try results[3].map(CounterStore.decode), chargedTenants: charged)
+        var (columns, late) = (EventColumns(), LateUsage())
         var unpriced = UnpricedChanges(
             known: Set(try results.dropFirst(4).first?.map(UnpricedUsageStore.decodeKey) ?? [])
         )

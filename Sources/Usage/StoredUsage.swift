@@ -134,8 +134,12 @@ struct StoredUsage: Sendable {
 
             static func < (left: Self, right: Self) -> Bool { (left.limit, left.start) < (right.limit, right.start) }
         }
-        let stored = limits.map { (Window(limit: $0.row.limit, start: $0.row.windowStart, end: $0.windowEnd), $0.balance.used) }
-        let rebuilt = recount.limits.map { (Window(limit: $0.key.limit, start: $0.key.window.start, end: $0.key.window.end), $0.value) }
+        let stored = limits.map { state in
+            (Window(limit: state.row.limit, start: state.row.windowStart, end: state.windowEnd), state.balance.used)
+        }
+        let rebuilt = recount.limits.map { key, used in
+            (Window(limit: key.limit, start: key.window.start, end: key.window.end), used)
+        }
         let storedUse = Dictionary(stored) { first, _ in first }
         let rebuiltUse = Dictionary(rebuilt) { first, _ in first }
         return Set(storedUse.keys).union(rebuiltUse.keys).sorted().compactMap { window in

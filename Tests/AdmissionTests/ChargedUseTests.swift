@@ -55,7 +55,7 @@ import Web
             }
             try await server.expectRows(["100 0 0"])
             server.clock.set(try Instant(parsing: "2026-11-05T08:00:00Z"))
-            try await server.publish("\(Self.perSecond),\"spend_cap\":{\"amount\":\"50\",\"mode\":\"hard\"}}", as: "max")
+            try await server.publish(#"\#(Self.perSecond),"spend_cap":{"amount":"50","mode":"hard"}}"#, as: "max")
             let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
             try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
             _ = try await server.void("2", source: "gw")
@@ -122,7 +122,8 @@ import Web
             try await server.addFeature("seconds")
             try await server.publish(
                 """
-                {"trial_days":700,"quotas":[{"feature":"seconds","limit":"100","window":"billing_period","mode":"hard"}]}
+                {"trial_days":700,
+                 "quotas":[{"feature":"seconds","limit":"100","window":"billing_period","mode":"hard"}]}
                 """
             )
             try await server.subscribe(at: "2026-11-01T00:00:00Z")

@@ -289,6 +289,26 @@ import Web
         }
     }
 
+    @Test("what is held of before a change of plan counts with what it does to the tiers of usage after it")
+    func laterSegments() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let before = try await server.admit("1", seconds: "7")
+            try await server.publish(Self.graduated, as: "max")
+            try await Self.changePlan(server)
+            let changed = server.clock.now.adding(seconds: -60).description
+            try await server.ingest(SentEvent("a", data: #"{"seconds":10}"#))
+            // No reservation held what this use adds to what the first one can cost.
+            try await server.expectRows(["0 14 14"])
+            #expect(try await server.admit("2", seconds: "4")["reason"]?.string == "spend_cap_exceeded")
+            let after = try await server.admit("3", seconds: "3")
+            try await server.expectRows(["0 20 14"])
+            try await server.settle(after, event: "after", seconds: "3")
+            try await server.settle(before, event: "before", seconds: "7", time: changed)
+            try await server.expectRows(["20 0 14"])
+        }
+    }
+
     @Test("after a change of plan a hold continues from what the period has used")
     func segments() async throws {
         try await TestServer.run { server in

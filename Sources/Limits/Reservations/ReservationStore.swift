@@ -100,8 +100,8 @@ package enum ReservationStore {
     }
 
     /// Closes the reservations that are still held, and answers which those are with what each holds, in rows that
-    /// decode with `decodeHold`. `held` locks one and leaves it, for an event that settles a part of it; `expired` leaves
-    /// what was extended meanwhile.
+    /// decode with `decodeHold`. `held` locks one and leaves it, for an event that settles a part of it; `expired`
+    /// leaves what was extended meanwhile.
     package static func close(_ closings: [TenantReservation: ReservationStatus], at now: Instant) -> SQL {
         let sorted = closings.sorted { ($0.key.tenant, $0.key.id) < ($1.key.tenant, $1.key.id) }
         return """

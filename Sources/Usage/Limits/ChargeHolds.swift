@@ -34,6 +34,8 @@ package struct ChargeHolds: Sendable {
     /// What the period had used through a counter's segment: a price continues from there.
     private var used: [CounterKey: UsageTotal] = [:]
     private var held: [CounterKey: UsageTotal] = [:]
+    /// What a counter's own segment has used, and is charged.
+    private var own: [CounterKey: (used: UsageTotal, charge: FixedDecimal)] = [:]
     /// The counters of the segments before a counter's, of the same period.
     private var earlier: [CounterKey: [CounterKey]] = [:]
     /// Held as money, because no price was known.
@@ -63,7 +65,7 @@ package struct ChargeHolds: Sendable {
             for item in wanted {
                 for counter in item.counters { places[counter] = try item.tenant.place(of: counter) }
             }
-            expected = Set(places.values.flatMap(\.throughSegment)).sorted()
+            expected = Set(places.values.flatMap(\.inPeriod)).sorted()
         }
 
         /// They must come behind the locks of the limits' own rows.
@@ -85,19 +87,24 @@ package struct ChargeHolds: Sendable {
                 for counter in item.counters.union(holds.held.keys) {
                     let place = try places[counter] ?? item.tenant.place(of: counter)
                     places[counter] = place
-                    holds.prices[counter] = place.price
-                    holds.earlier[counter] = place.throughSegment.filter { $0 != counter }
+                    for counter in [counter] + place.later {
+                        let place = try places[counter] ?? item.tenant.place(of: counter)
+                        places[counter] = place
+                        holds.prices[counter] = place.price
+                        holds.earlier[counter] = place.throughSegment.filter { $0 != counter }
+                    }
                 }
                 loaded[item.row] = holds
             }
             var rows = try results.dropFirst().first?.map(CounterStore.decode) ?? []
-            let others = Set(places.values.flatMap(\.throughSegment)).subtracting(expected).sorted()
+            let others = Set(places.values.flatMap(\.inPeriod)).subtracting(expected).sorted()
             if !others.isEmpty { rows += try transaction.query(CounterStore.counters(others), CounterStore.decode) }
             let counted = Dictionary(rows.map { ($0.key, $0) }) { first, _ in first }
             for row in loaded.keys {
                 for counter in loaded[row]?.prices.keys ?? [:].keys {
                     let through = places[counter]?.throughSegment ?? []
                     loaded[row]?.used[counter] = try UsageTotal(through: through.compactMap { counted[$0] })
+                    loaded[row]?.own[counter] = counted[counter].map { ($0.state.total, $0.charge) }
                 }
             }
             return loaded
@@ -116,22 +123,26 @@ package struct ChargeHolds: Sendable {
     }
 
     /// The most that what is held, with more, can add to the charges, kept to 12 digits. What is held in a segment may
-    /// be used before what is held in the segments after it, and so leave less of a tier to them.
+    /// be used before what is held, and was used, in the segments after it, and so leave less of a tier to them: these
+    /// come to their highest charge at most, less what they are charged already.
     /// - Throws: `DecimalError.outOfRange` when an amount leaves its range.
     package func amount(
         adding more: [CounterKey: UsageTotal] = [:],
         money added: FixedDecimal = .zero
     ) throws(DecimalError) -> FixedDecimal {
         var sum = ExactAmount(try money.adding(added))
-        for counter in Set(held.keys).union(more.keys) {
-            guard let price = prices[counter] else { continue }
-            let own = try held[counter, default: .zero].adding(more[counter] ?? .zero)
-            var total = own
+        for (counter, price) in prices {
+            let here = try held[counter, default: .zero].adding(more[counter] ?? .zero)
+            var total = here
             for before in earlier[counter] ?? [] {
                 total = try total.adding(held[before] ?? .zero).adding(more[before] ?? .zero)
             }
             var charge = try price.greatestCharge(of: total, after: used[counter] ?? .zero)
-            if total != own { charge = try min(charge, price.highestCharge(of: own)) }
+            if total != here {
+                let highest = try price.highestCharge(of: own[counter]?.used.adding(here) ?? here)
+                let more = try highest.subtracting(ExactAmount(own[counter]?.charge ?? .zero))
+                charge = min(charge, max(.zero, more))
+            }
             sum = try sum.adding(charge)
         }
         return try sum.rounded(toDigits: 12)
@@ -356,21 +367,29 @@ extension TenantSnapshot {
         let price: Price?
         /// The counters of its period through its segment, in their order.
         let throughSegment: [CounterKey]
+        /// Those of the segments after it, which are charged anew when it counts more.
+        let later: [CounterKey]
+
+        var inPeriod: [CounterKey] { throughSegment + later }
     }
 
     fileprivate func place(of counter: CounterKey) throws(StaleCatalog) -> PricedPlace {
         for subscription in subscriptions {
             guard let (index, ordinal) = subscription.billingPeriodIDs.place(of: counter.period) else { continue }
-            let through = subscription.segments(inPeriod: index).filter { $0.segment.ordinal <= ordinal }
-            let keys = through.compactMap { part in
-                part.billingPeriodID.map {
+            let parts = subscription.segments(inPeriod: index).map { part in
+                let key = part.billingPeriodID.map {
                     CounterKey(tenant: counter.tenant, period: $0, feature: counter.feature, cell: counter.cell)
                 }
+                return (ordinal: part.segment.ordinal, key: key)
             }
             let version = subscription.segments.first { $0.ordinal == ordinal }?.planVersion
             let isTrial = index == SubscriptionSnapshot.trialIndex
             let price = isTrial ? nil : version?.charges[counter.feature]?.price(ofCell: counter.cell)
-            return PricedPlace(price: price, throughSegment: keys)
+            return PricedPlace(
+                price: price,
+                throughSegment: parts.filter { $0.ordinal <= ordinal }.compactMap(\.key),
+                later: parts.filter { $0.ordinal > ordinal }.compactMap(\.key)
+            )
         }
         throw StaleCatalog(tenants: [id], shared: false)
     }
