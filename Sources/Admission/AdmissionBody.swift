@@ -75,10 +75,13 @@ struct AdmissionBody: Sendable {
         case .refused(let violations):
             self.init(allowed: false)
             let visible = violations.filter { principal.maySee($0.limit) }
-            reason = visible.first?.reason.rawValue ?? "limit_exceeded"
+            // A rate is soon over: where something else refuses too, that is why.
+            let lasting = visible.filter { $0.reason != .rateLimited }
             isRateLimited = violations.allSatisfy { $0.reason == .rateLimited }
+            let first = isRateLimited ? visible.first : lasting.first
+            reason = first?.reason.rawValue ?? "limit_exceeded"
             retryAfter = visible.count == violations.count ? Self.seconds(violations) : nil
-            limits = visible.map { LimitBody($0, catalog) }
+            limits = (lasting + visible.filter { $0.reason == .rateLimited }).map { LimitBody($0, catalog) }
         case .closed(let earlier):
             self.init(refusedFor: "admission_closed")
             reservation = ReservationBody(earlier)

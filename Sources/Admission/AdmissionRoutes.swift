@@ -38,11 +38,12 @@ package struct AdmissionRoutes: Sendable {
             isAnsweredInOutage: true,
             handler: check
         )
-        // Envoy asks with the method of the call that it is about.
+        // Envoy asks with the method of the call that it is about, and maybe with its media type.
         operations.post(
             "/admissions/check",
             "checkPosted",
             scope: .admissionsWrite,
+            mediaTypes: ["*/*"],
             isQuiet: true,
             isBrief: true,
             isAnsweredInOutage: true,
