@@ -37,6 +37,29 @@ import Web
         }
     }
 
+    @Test("where a rate and a budget refuse, the budget is the reason, and the status says the same")
+    func withBudget() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server, scope: #"{"tenant":"acme"}"#, burst: 2)
+            let budget = """
+                {"key":"daily","scope":{"tenant":"*"},"measure":"requests","amount":"2","window":"day","mode":"hard"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let critical = #","criticality":"critical""#
+            for index in 1...2 { try await server.admit("\(index)", more: critical) }
+            let refused = try await server.admit("3", more: critical)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+            #expect(refused["limits"]?.elements?.map { $0["key"]?.string } == ["daily", "rpm"])
+            let headers = [
+                "X-Turnpike-Subject": "acme", "X-Turnpike-Type": "job.done",
+                "Content-Type": "multipart/form-data; boundary=x",
+            ]
+            let answer = try await server.operatorClient.post("/api/v1/admissions/check", headers: headers)
+                .expecting(403)
+            #expect(answer.header("X-Turnpike-Reason") == "budget_exceeded")
+        }
+    }
+
     @Test("as an operator-wide rate gets short, the less important calls are refused before the others")
     func criticality() async throws {
         try await TestServer.run { server in
