@@ -204,13 +204,16 @@ extension AdmissionBody {
     /// limits, and `Retry-After` of a refusal.
     var rateFields: HTTPFields {
         var fields: HTTPFields = [:]
-        let rates = limits.compactMap { limit in limit.rate.map { (limit.key, $0) } }
+        let rates = limits.compactMap { limit in limit.rate.map { (limit.key, $0, limit.measure) } }
         if !rates.isEmpty, let limit = HTTPField.Name("RateLimit"), let policy = HTTPField.Name("RateLimit-Policy") {
-            fields[limit] = rates.map { key, rate in
+            fields[limit] = rates.map { key, rate, _ in
                 "\"\(key)\";r=\(rate.remaining ?? 0)" + (rate.retryAfter.map { ";t=\($0)" } ?? "")
             }.joined(separator: ", ")
-            fields[policy] = rates.map { key, rate in "\"\(key)\";q=\(rate.limit);w=\(rate.periodSeconds)" }
-                .joined(separator: ", ")
+            // The unit, where it is not the draft's own.
+            fields[policy] = rates.map { key, rate, measure in
+                let unit = measure == LimitMeasure.requests.rawValue ? "" : ";qu=\"\(measure)\""
+                return "\"\(key)\";q=\(rate.limit)\(unit);w=\(rate.periodSeconds)"
+            }.joined(separator: ", ")
         }
         if !allowed, let retryAfter { fields[.retryAfter] = "\(retryAfter)" }
         return fields

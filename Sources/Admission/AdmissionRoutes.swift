@@ -133,6 +133,7 @@ package struct AdmissionRoutes: Sendable {
     /// Releasing twice releases once; what usage has settled or time has ended stays so.
     @Sendable
     private func release(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         try request.fields(emptyIsObject: true).finish()
         let found = try await reservation(request, context)
         let closing = ReservationClosing(
@@ -155,6 +156,7 @@ package struct AdmissionRoutes: Sendable {
     /// Gives a call that takes longer more time.
     @Sendable
     private func extend(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let fields = try request.fields(emptyIsObject: true)
         let seconds = fields.optionalInteger("ttl_seconds", in: 1...AdmissionCall.longestSeconds)
         try fields.finish()

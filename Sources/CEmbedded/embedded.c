@@ -113,6 +113,9 @@ static const unsigned char migration_0036[] = {
 static const unsigned char migration_0037[] = {
 #embed "../../migrations/0037_limits_and_alerts.sql"
 };
+static const unsigned char migration_0038[] = {
+#embed "../../migrations/0038_subscription_start.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -169,6 +172,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0035_extensions_rates_and_budget_starts.sql", migration_0035),
     FILE_ENTRY("0036_unpriced_lookup.sql", migration_0036),
     FILE_ENTRY("0037_limits_and_alerts.sql", migration_0037),
+    FILE_ENTRY("0038_subscription_start.sql", migration_0038),
 };
 
 size_t embedded_migration_count(void) {

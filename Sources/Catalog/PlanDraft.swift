@@ -67,7 +67,7 @@ struct PlanDraft: Sendable {
         let limit = fields.decimal("limit", minimum: .zero)
         let window = fields.choice("window", of: WindowKind.self)
         let mode = fields.choice("mode", default: LimitMode.hard)
-        let overage = fields.choice("overage", default: mode == .hard ? Overage.denied : .allowed)
+        let overage = fields.choice("overage", default: Overage(of: mode))
         return window.map { Quota(feature: feature, limit: limit, window: $0, mode: mode, overage: overage) }
     }
 

@@ -33,7 +33,7 @@ extension [QuotaOverride] {
                 limit: override.limit,
                 window: override.window,
                 mode: mode,
-                overage: override.overage ?? base?.overage ?? (mode == .hard ? .denied : .allowed)
+                overage: override.overage ?? (mode == base?.mode ? base?.overage : nil) ?? Overage(of: mode)
             )
             if let index { result[index] = quota } else { result.append(quota) }
         }

@@ -144,8 +144,8 @@ package struct BillingPeriodIDs: Sendable, Hashable {
         let id: BillingPeriodID
     }
 
-    /// Older ones are forgotten first; they can always be read again.
-    private static let capacity = 16
+    /// Older ones are forgotten first; they can always be read again. Those of all segments of a period have room.
+    private static let capacity = 256
     private var entries: [Entry] = []
 
     package init() {}

@@ -19,30 +19,33 @@ package enum SubscriptionStore {
         let id: SubscriptionID
     }
 
-    /// When a subscription was made.
-    package static func creation(
-        of id: SubscriptionID,
-        _ tenant: TenantID,
+    /// The tenant's place in its ledger when a subscription was made; nil for one of before that was noted.
+    package static func countedAfter(
+        _ id: SubscriptionID,
+        of tenant: TenantID,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> Instant? {
-        try transaction.first(
-            "SELECT created_at FROM subscription WHERE tenant_id = \(tenant) AND subscription_id = \(id)"
-        ) { row throws(PostgresError) in try row.next() }
+    ) throws(PostgresError) -> Int64? {
+        let found = try transaction.first(
+            "SELECT counted_after_seq FROM subscription WHERE tenant_id = \(tenant) AND subscription_id = \(id)"
+        ) { row throws(PostgresError) in try row.next(Int64?.self) }
+        return found ?? nil
     }
 
-    /// Inserts the subscription with its segments; refuses one that shares time with another of the tenant.
+    /// Inserts the subscription with its segments, under the tenant's ledger lock; refuses one that shares time with
+    /// another of the tenant.
     static func insert(_ subscription: Subscription, in transaction: borrowing Transaction) throws {
         try refusingOverlap(of: subscription) { () throws(PostgresError) in
             try transaction.execute(
                 """
                 INSERT INTO subscription (
                     tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at, ends_at, created_at,
-                    updated_at, revision
+                    updated_at, revision, counted_after_seq
                 )
                 VALUES (
                     \(subscription.tenantID), \(subscription.id), \(subscription.segments.last?.planVersionID),
                     \(subscription.zone), \(subscription.anchor), \(subscription.startsAt), \(subscription.endsAt),
-                    \(subscription.createdAt), \(subscription.updatedAt), \(subscription.revision)
+                    \(subscription.createdAt), \(subscription.updatedAt), \(subscription.revision),
+                    (SELECT ledger_seq FROM tenant_ledger WHERE tenant_id = \(subscription.tenantID))
                 )
                 """
             )

@@ -55,6 +55,7 @@ enum TenantService {
     ) throws {
         if changed.zone.identifier != tenant.zone.identifier,
             try UsageLimitStore.exist(for: tenant.id, in: transaction)
+                || SpendCapStore.exists(for: tenant.id, in: transaction)
                 || BudgetStore.haveWindows(of: tenant.id, in: transaction)
         {
             throw CatalogFault.timezoneInUse(tenant.key)

@@ -8,6 +8,9 @@ package enum LimitMode: String, Sendable, Hashable, CaseIterable {
 /// What a quota does with use beyond it: refuse it, or let it continue at the plan's price.
 package enum Overage: String, Sendable, Hashable, CaseIterable {
     case denied, allowed
+
+    /// What goes with a mode, unless the quota says otherwise.
+    init(of mode: LimitMode) { self = mode == .hard ? .denied : .allowed }
 }
 
 /// A quota of a plan version: at most `limit` units of a feature in each window.

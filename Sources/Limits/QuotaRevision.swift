@@ -28,9 +28,3 @@ package enum QuotaRevision {
         try AlertStore.raise(drafts, at: now, ids: ids, in: transaction)
     }
 }
-
-extension Limit {
-    fileprivate var isBudget: Bool {
-        if case .budget = origin { true } else { false }
-    }
-}

@@ -176,11 +176,17 @@ struct EventVoiding {
         let used = LimitedUse(original, measurements: measurements, place: place)
         let uses = matching.uses(of: used, by: tenant, windows: &windows)
             .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
-        for use in try counted(original, uses, in: place, transaction) {
+        let uncounted = try uncounted(original, uses, in: place, transaction)
+        for use in uses {
+            guard !uncounted.contains(use.limit.id) else {
+                // What it holds is worked out anew all the same.
+                if use.limit.followsTiers { try tally.withdraw(use, .zero, by: tenant) }
+                continue
+            }
             switch use.amount {
             case .known(let amount): try tally.withdraw(use, amount, by: tenant)
             case .charge(let feature):
-                let moved = try moved(charges, feature, measurements, isWhole: use.limit.followsTiers)
+                let moved = try moved(charges, feature, measurements, isWhole: use.limit.boundsAllCharges)
                 try tally.withdraw(use, moved.negated, by: tenant)
             case .unpriced: continue
             }
@@ -189,28 +195,33 @@ struct EventVoiding {
         try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
     }
 
-    /// Those of the uses that the original counted in: not in budgets that were made when it was stored already, nor in
-    /// limits of which its plan tells whether and how it counts, where no subscription covered it then.
-    private func counted(
+    /// The limits among those of the uses that the original did not count in: budgets that were made when it was stored
+    /// already, and those that follow its plan, where no subscription covered it then.
+    private func uncounted(
         _ original: StoredEvent,
         _ uses: [LimitUse],
         in place: EventPlace?,
         _ transaction: borrowing Transaction
-    ) throws -> [LimitUse] {
-        let others = uses.map(\.limit).filter { !$0.isQuota }
-        guard !others.isEmpty else { return uses }
-        let starts = try transaction.query(BudgetStart.of(others.map(\.id)), BudgetStart.decode)
-        let later = starts.filter {
-            !$0.counts(ledgerSequence: original.ledgerSequence, catalogVersion: original.catalogVersion)
+    ) throws -> Set<LimitID> {
+        let limits = uses.map(\.limit)
+        let budgets = limits.filter(\.isBudget).map(\.id)
+        var uncounted: Set<LimitID> = []
+        if !budgets.isEmpty {
+            let starts = try transaction.query(BudgetStart.of(budgets, in: tenant.id), BudgetStart.decode)
+            uncounted.formUnion(
+                starts.filter {
+                    !$0.counts(ledgerSequence: original.ledgerSequence, catalogVersion: original.catalogVersion)
+                }.map(\.limit)
+            )
         }
-        var uncounted = Set(later.map(\.limit))
-        if let place, others.contains(where: \.dependsOnPlan) {
-            let subscribedAt = try SubscriptionStore.creation(of: place.subscription.id, tenant.id, in: transaction)
-            if let subscribedAt, subscribedAt > original.receivedAt {
-                uncounted.formUnion(others.filter(\.dependsOnPlan).map(\.id))
-            }
+        let planned = limits.filter { !$0.isQuota && $0.followsPlan }
+        if let place, !planned.isEmpty,
+            let start = try SubscriptionStore.countedAfter(place.subscription.id, of: tenant.id, in: transaction),
+            original.ledgerSequence <= start
+        {
+            uncounted.formUnion(planned.map(\.id))
         }
-        return uses.filter { !uncounted.contains($0.limit.id) }
+        return uncounted
     }
 
     /// What counts of the charges in a limit. Those of distinct values count in limits on all that a tenant is charged

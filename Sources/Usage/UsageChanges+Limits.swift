@@ -3,7 +3,7 @@ import Catalog
 import Limits
 
 extension UsageChanges {
-    /// What a tenant's events were charged one by one, and the limits that follow its tiers: what only the whole
+    /// What a tenant's events were charged one by one, and the limits on all of its charges: what only the whole
     /// transaction can tell, as of distinct values, is counted in these.
     struct TenantCharges {
         let tenant: TenantSnapshot
@@ -77,13 +77,13 @@ extension UsageChanges {
         guard chargedTenants.contains(tenant.id), let place = pending.place, let period = place.billingPeriodID else {
             return [:]
         }
-        let followers = uses.filter { $0.isOfCharges && $0.limit.followsTiers }
+        let bounding = uses.filter(\.limit.boundsAllCharges)
         var found: [FeatureID: FixedDecimal] = [:]
         var known = charges[tenant.id] ?? TenantCharges(tenant: tenant)
         for measurement in pending.measurements {
             try measurement.forEachCounter(of: tenant.id, in: period) { key, value, _ in
                 if case .unique = value {
-                    if !followers.isEmpty { known.last = followers }
+                    if !bounding.isEmpty { known.last = bounding }
                     return
                 }
                 let charge = try charge(of: key, value, at: place)

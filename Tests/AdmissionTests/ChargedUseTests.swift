@@ -86,6 +86,28 @@ import Web
         }
     }
 
+    @Test("usage that came before the subscription and was counted after it is taken out again")
+    func replayedAfterTheSubscription() async throws {
+        try await TestServer.run { server in
+            try await Self.addBudget(
+                server,
+                #"{"tenant":"*"}"#,
+                #""measure":"charge","amount":"100","currency":"USD","window":"month""#
+            )
+            try await server.addFeature("seconds")
+            try await server.publish("\(Self.perSecond)}")
+            let report = try await server.post([SentEvent("1", data: #"{"seconds":40}"#)]).expecting(200).report
+            #expect(report == "accepted 0, unmatched 1" || report == "unmatched 1")
+            server.clock.advance(seconds: 60)
+            try await server.addTenant("acme")
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            _ = try await server.ask("POST", "/unmatched-events/replay", #"{"subject":"acme"}"#)
+            try await server.expectRows(["80 0 80"])
+            _ = try await server.void("1")
+            try await server.expectRows(["0 0 0"])
+        }
+    }
+
     @Test("usage that was stored before a budget was made is not taken out of it, whatever its time")
     func beforeTheBudget() async throws {
         try await TestServer.run { server in
@@ -99,6 +121,29 @@ import Web
             try await server.ingest(SentEvent("2", data: #"{"seconds":4}"#))
             _ = try await server.void("1")
             try await server.expectRows(["1 0 1"])
+        }
+    }
+
+    @Test("what distinct values are charged counts in every budget on all charges")
+    func distinctValues() async throws {
+        for scope in ["{}", #"{"tenant":"*","plan":"*"}"#, #"{"tenant":"acme"}"#] {
+            try await TestServer.run { server in
+                try await server.addTenant("acme")
+                try await server.addFeature("seats", "unique_count", of: "seat")
+                try await server.publish(
+                    #"{"charges":[{"feature":"seats","price":{"model":"per_unit","unit_amount":"3"}}]}"#
+                )
+                try await server.subscribe(at: "2026-11-01T00:00:00Z")
+                let more = #""measure":"charge","amount":"10","currency":"USD","window":"month""#
+                try await Self.addBudget(server, scope, more)
+                _ = try await server.post([
+                    SentEvent("1", data: #"{"seat":"ann"}"#), SentEvent("2", data: #"{"seat":"ben"}"#),
+                    SentEvent("3", data: #"{"seat":"ann"}"#),
+                ]).expecting(200)
+                try await server.expectRows(["6 0 6"])
+                _ = try await server.void("2")
+                try await server.expectRows(["3 0 3"])
+            }
         }
     }
 

@@ -309,6 +309,36 @@ import Web
         }
     }
 
+    @Test("a price for volume, which falls or rises for all units, holds what earlier holds can make of it")
+    func volumeAfterAChange() async throws {
+        let falling = #"{"up_to":"1000","unit_amount":"0.10"},{"up_to":null,"unit_amount":"0.05"}"#
+        let rising = #"{"up_to":"1000","unit_amount":"0.01"},{"up_to":null,"unit_amount":"1"}"#
+        let perUnit = #""model":"per_unit","unit_amount":"0.01""#
+        // The first price and what is used at it, the second, the cap, and what of the last two calls fits.
+        let cases: [(String, Int, String, Int, [(String, Bool)])] = [
+            (perUnit, 1_000, falling, 100, [("1000", true), ("1600", false)]),
+            (#""model":"volume","tiers":[\#(rising)]"#, 998, rising, 20, [("2", false)]),
+        ]
+        for (price, used, tiers, cap, calls) in cases {
+            try await TestServer.run { server in
+                let version = { (price: String) in
+                    """
+                    {"charges":[{"feature":"seconds","price":{\(price)}}],
+                     "spend_cap":{"amount":"\(cap)","mode":"hard"}}
+                    """
+                }
+                try await Self.arrange(server, version(price))
+                try await server.ingest(SentEvent("a", data: #"{"seconds":\#(used)}"#))
+                try await server.admit("before", seconds: "1")
+                try await server.publish(version(#""model":"volume","tiers":[\#(tiers)]"#), as: "max")
+                try await Self.changePlan(server)
+                for (seconds, fits) in calls {
+                    #expect(try await server.admit(seconds, seconds: seconds)["allowed"] == .bool(fits))
+                }
+            }
+        }
+    }
+
     @Test("after a change of plan a hold continues from what the period has used")
     func segments() async throws {
         try await TestServer.run { server in

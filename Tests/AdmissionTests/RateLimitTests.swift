@@ -157,6 +157,12 @@ import Web
             #expect(try await ask("1")["limits"]?[0]?["rate"]?["remaining"]?.number == "500")
             #expect(try await ask("2")["allowed"] == .bool(true))
             #expect(try await ask("3")["retry_after"]?.number == "30")
+            let headers = [
+                "X-Turnpike-Subject": "acme", "X-Turnpike-Type": "llm.completion", "X-Turnpike-Model": "m",
+                "X-Turnpike-Input-Tokens": "300", "X-Turnpike-Output-Tokens": "200",
+            ]
+            let check = try await server.operatorClient.get("/api/v1/admissions/check", headers: headers)
+            #expect(check.header("RateLimit-Policy") == #""tpm";q=1000;qu="tokens";w=60"#)
         }
     }
 

@@ -92,6 +92,23 @@ import Web
         }
     }
 
+    @Test func anotherModeBringsItsOwnOverage() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            let quota = #"{"feature":"tokens","limit":"100","window":"day","mode":"soft"}"#
+            try await server.publish(#"{"quotas":[\#(quota)]}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let path = "\(Self.path)?window=day"
+            for (body, overage) in [
+                (#"{"limit":"7"}"#, "allowed"), (#"{"limit":"7","mode":"hard"}"#, "denied"),
+                (#"{"limit":"7","mode":"hard","overage":"allowed"}"#, "allowed"),
+            ] {
+                _ = try await server.expect(200, "PUT", path, body)
+                #expect(try await server.expect(200, "GET", path).json["overage"]?.string == overage)
+            }
+        }
+    }
+
     @Test func itWaitsForASubscription() async throws {
         try await TestServer.run { server in
             try await server.arrange()

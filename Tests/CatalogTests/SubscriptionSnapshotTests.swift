@@ -75,11 +75,14 @@ import Testing
 
     @Test func periodIDsAreFoundByIndexAndBounded() {
         let ids = BillingPeriodIDs(
-            Dictionary(uniqueKeysWithValues: (0..<40).map { ($0, BillingPeriodID(Int64($0) + 100)) })
+            Dictionary(uniqueKeysWithValues: (-300..<40).map { ($0, BillingPeriodID(Int64($0) + 100)) })
         )
         #expect(ids[39] == BillingPeriodID(139))
-        #expect(ids[0] == nil)
-        #expect(ids.count == 16)
+        #expect(ids[-300] == nil)
+        #expect(ids.count == 256)
+        // As many segments as a subscription has at most.
+        let segments = ids.adding((0..<200).map { Self.period(40, segment: $0, id: Int64($0) + 1_000) })
+        #expect((0..<200).allSatisfy { segments[40, $0] == BillingPeriodID(Int64($0) + 1_000) })
         #expect(ids.adding([Self.period(39, id: 1)])[39] == BillingPeriodID(139))
         let split = ids.adding([Self.period(39, segment: 1, id: 2)])
         #expect(split[39] == BillingPeriodID(139))

@@ -33,6 +33,9 @@ import Web
                         """
                 )
             }
+            // Its months would begin anew.
+            let zone = try await server.operatorClient.patch("/api/v1/tenants/acme", #"{"timezone":"Asia/Tokyo"}"#)
+            #expect(zone.status == 409 && zone.code == "timezone_in_use")
             server.clock.advance(seconds: 86_400 * 9)
             let next = try await server.ask("GET", "/tenants/acme/spend-cap")
             #expect(next["used"]?.string == "0.00" && next["remaining"]?.string == "50.00")

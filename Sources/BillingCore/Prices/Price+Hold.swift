@@ -21,6 +21,26 @@ extension Price {
         return greatest
     }
 
+    /// The least that a period's charge can be when some of what is held was used: the least of `charge(before + h)`
+    /// for every `0 <= h <= held`. A price for volume can fall where a tier begins.
+    package func leastCharge(
+        of held: UsageTotal,
+        after before: UsageTotal
+    ) throws(DecimalError) -> ExactAmount {
+        let whole = try before.quantity.adding(held.quantity)
+        var starts = [before.quantity]
+        for bound in tierBounds where bound >= before.quantity && bound < whole {
+            starts.append(try bound.adding(.smallest))
+        }
+        var least: ExactAmount?
+        for start in starts {
+            let total = UsageTotal(quantity: start, eventCount: before.eventCount, cost: before.cost)
+            let charge = try usageCharge(for: total)
+            least = min(least ?? charge, charge)
+        }
+        return least ?? .zero
+    }
+
     /// What some usage can be charged at most, wherever in the period's tiers it falls: at the highest unit amount that
     /// can be reached, plus every flat amount. For scopes narrower than the tiers are counted in.
     package func highestCharge(of use: UsageTotal) throws(DecimalError) -> ExactAmount {

@@ -84,8 +84,15 @@ package enum BudgetService {
             return [FieldFault(pointer: pointer, code: "archived", detail: "the feature \"\(key)\" is archived")]
         }
         let aggregation = feature.meter.definition.aggregation
-        guard measure == .units, !aggregation.acceptsHardLimits else { return [] }
-        let detail = "budgets count units by sum and count only; \"\(key)\" is \(aggregation.rawValue)"
+        let detail: String
+        switch measure {
+        case .units where !aggregation.acceptsHardLimits:
+            detail = "budgets count units by sum and count only; \"\(key)\" is \(aggregation.rawValue)"
+        case .charge where aggregation == .uniqueCount:
+            detail = "what distinct values (\"\(key)\") are charged counts in limits on all charges alone"
+        default:
+            return []
+        }
         return [FieldFault(pointer: pointer, code: "not_applicable", detail: detail)]
     }
 }

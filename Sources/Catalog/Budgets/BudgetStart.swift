@@ -32,12 +32,13 @@ extension BudgetStart {
         """
     }
 
-    /// The same of some limits, whatever they count; nothing of those from which on it is not known.
-    package static func of(_ limits: [LimitID]) -> SQL {
+    /// The same of some limits, a tenant's or shared ones, whatever they count; nothing of those of which it is not
+    /// known from where on.
+    package static func of(_ limits: [LimitID], in tenant: TenantID) -> SQL {
         """
         SELECT limit_id, key, counted_after_seq, since_version, window_kind = 'billing_period' OR scope ? 'plan'
         FROM budget
-        WHERE limit_id = ANY(\(limits)::bigint[]) AND window_kind IS NOT NULL
+        WHERE tenant_id IN (0, \(tenant)) AND limit_id = ANY(\(limits)::bigint[]) AND window_kind IS NOT NULL
             AND (counted_after_seq IS NOT NULL OR since_version IS NOT NULL)
         """
     }

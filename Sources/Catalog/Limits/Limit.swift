@@ -114,7 +114,12 @@ package final class Limit: Sendable {
     /// Whether it bounds all that a tenant is charged, on one plan or on any: then what it holds follows the tiers of
     /// the tenant's prices.
     package var followsTiers: Bool {
-        guard measure == .charge, case .window = bound, scope.tenant != nil, scope.plan != .each else { return false }
+        boundsAllCharges && scope.tenant != nil && scope.plan != .each
+    }
+
+    /// Whether it counts all that tenants are charged, and not for some of their usage.
+    package var boundsAllCharges: Bool {
+        guard measure == .charge, case .window = bound else { return false }
         return ScopeDimension.allCases.allSatisfy { $0 == .tenant || $0 == .plan || scope[$0] == nil }
     }
 
@@ -122,8 +127,12 @@ package final class Limit: Sendable {
         if case .quota = origin { true } else { false }
     }
 
-    /// Whether the tenant's plan tells what counts in it, and in which window.
-    package var dependsOnPlan: Bool {
+    package var isBudget: Bool {
+        if case .budget = origin { true } else { false }
+    }
+
+    /// Whether the tenant's plan tells how much counts in it, or in which window.
+    package var followsPlan: Bool {
         measure == .charge || windowKind == .billingPeriod || scope.plan != nil
     }
 

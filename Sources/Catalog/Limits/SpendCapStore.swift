@@ -14,6 +14,14 @@ package struct SpendCapInForce: Sendable, Hashable {
 
 /// All SQL on `spend_cap`.
 enum SpendCapStore {
+    /// Whether the tenant has or had a cap.
+    static func exists(for tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
+        let found = try transaction.first("SELECT EXISTS (SELECT FROM spend_cap WHERE tenant_id = \(tenant))") {
+            row throws(PostgresError) in try row.next(Bool.self)
+        }
+        return found ?? false
+    }
+
     /// Makes the plan's cap the tenant's; nil puts it out of force. Where anything differs it takes a higher revision.
     static func replace(
         with cap: SpendCap?,

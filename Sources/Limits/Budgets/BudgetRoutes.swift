@@ -102,6 +102,7 @@ package struct BudgetRoutes: Sendable {
     // MARK: Writing
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         var input = try BudgetInput.read(try request.fields(), costCurrency: costCurrency)
         if let own = context.principal.tenantKey {
             if input.scope.tenant == nil { input.scope.tenant = .exact(own) }

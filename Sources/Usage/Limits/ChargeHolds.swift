@@ -34,8 +34,9 @@ package struct ChargeHolds: Sendable {
     /// What the period had used through a counter's segment: a price continues from there.
     private var used: [CounterKey: UsageTotal] = [:]
     private var held: [CounterKey: UsageTotal] = [:]
-    /// What a counter's own segment has used, and is charged.
+    /// What a counter's own segment has used, and is charged, and what those before it have used.
     private var own: [CounterKey: (used: UsageTotal, charge: FixedDecimal)] = [:]
+    private var usedEarlier: [CounterKey: UsageTotal] = [:]
     /// The counters of the segments before a counter's, of the same period.
     private var earlier: [CounterKey: [CounterKey]] = [:]
     /// Held as money, because no price was known.
@@ -104,6 +105,9 @@ package struct ChargeHolds: Sendable {
                 for counter in loaded[row]?.prices.keys ?? [:].keys {
                     let through = places[counter]?.throughSegment ?? []
                     loaded[row]?.used[counter] = try UsageTotal(through: through.compactMap { counted[$0] })
+                    loaded[row]?.usedEarlier[counter] = try UsageTotal(
+                        through: through.filter { $0 != counter }.compactMap { counted[$0] }
+                    )
                     loaded[row]?.own[counter] = counted[counter].map { ($0.state.total, $0.charge) }
                 }
             }
@@ -123,8 +127,7 @@ package struct ChargeHolds: Sendable {
     }
 
     /// The most that what is held, with more, can add to the charges, kept to 12 digits. What is held in a segment may
-    /// be used before what is held, and was used, in the segments after it, and so leave less of a tier to them: these
-    /// come to their highest charge at most, less what they are charged already.
+    /// be used before what is held, and was used, in the segments after it, and so leave less of a tier to them.
     /// - Throws: `DecimalError.outOfRange` when an amount leaves its range.
     package func amount(
         adding more: [CounterKey: UsageTotal] = [:],
@@ -133,19 +136,34 @@ package struct ChargeHolds: Sendable {
         var sum = ExactAmount(try money.adding(added))
         for (counter, price) in prices {
             let here = try held[counter, default: .zero].adding(more[counter] ?? .zero)
-            var total = here
-            for before in earlier[counter] ?? [] {
-                total = try total.adding(held[before] ?? .zero).adding(more[before] ?? .zero)
+            var before = UsageTotal.zero
+            for segment in earlier[counter] ?? [] {
+                before = try before.adding(held[segment] ?? .zero).adding(more[segment] ?? .zero)
             }
-            var charge = try price.greatestCharge(of: total, after: used[counter] ?? .zero)
-            if total != here {
-                let highest = try price.highestCharge(of: own[counter]?.used.adding(here) ?? here)
-                let more = try highest.subtracting(ExactAmount(own[counter]?.charge ?? .zero))
-                charge = min(charge, max(.zero, more))
-            }
-            sum = try sum.adding(charge)
+            sum = try sum.adding(growth(of: counter, at: price, holding: here, before: before))
         }
         return try sum.rounded(toDigits: 12)
+    }
+
+    /// By how much what is held can raise the charge of a counter's segment at most.
+    /// - Parameter before: what is held in the segments before it. The segment is charged what its price adds to them:
+    ///   the more at its end, and the less at its start, the more.
+    private func growth(
+        of counter: CounterKey,
+        at price: Price,
+        holding here: UsageTotal,
+        before: UsageTotal
+    ) throws(DecimalError) -> ExactAmount {
+        let through = used[counter] ?? .zero
+        let greatest = try price.greatestCharge(of: try before.adding(here), after: through)
+        guard before != .zero else { return greatest }
+        let charged = ExactAmount(own[counter]?.charge ?? .zero)
+        let least = try price.leastCharge(of: before, after: usedEarlier[counter] ?? .zero)
+        let growth = try greatest.adding(price.usageCharge(for: through)).subtracting(least).subtracting(charged)
+        if case .volume = price { return max(.zero, growth) }
+        // Of other prices each unit comes to the highest amount at most.
+        let highest = try price.highestCharge(of: own[counter]?.used.adding(here) ?? here)
+        return max(.zero, min(growth, try highest.subtracting(charged)))
     }
 
     /// What a call that takes so much comes to by itself: in the period and segment, of those that it may fall in, and
@@ -174,62 +192,6 @@ package struct ChargeHolds: Sendable {
     package mutating func free(_ totals: [CounterKey: UsageTotal], money freed: FixedDecimal) throws(DecimalError) {
         money = try money.subtracting(freed)
         for (counter, total) in totals { held[counter] = try held[counter, default: .zero].freeing(total) }
-    }
-}
-
-// MARK: Rows
-
-extension ChargeHolds {
-    private static let mark: Character = "#"
-
-    /// The row that holds money for calls without a known price.
-    package static func moneyRow(beside row: LimitRow) -> LimitRow { row.without(scopeValue: "\(mark)money") }
-
-    /// The rows that hold a use's part of each counter, with the amounts.
-    package static func rows(
-        beside row: LimitRow,
-        holding totals: [CounterKey: UsageTotal]
-    ) -> [(row: LimitRow, amount: FixedDecimal)] {
-        totals.flatMap { counter, total in
-            Part.allCases.compactMap { part in
-                let amount = total[part]
-                return amount > .zero ? (self.row(beside: row, counter, part), amount) : nil
-            }
-        }
-    }
-
-    /// Every row that may hold a part of these counters.
-    package static func allRows(beside row: LimitRow, of counters: some Sequence<CounterKey>) -> [LimitRow] {
-        counters.flatMap { counter in Part.allCases.map { self.row(beside: row, counter, $0) } }
-    }
-
-    private static func row(beside row: LimitRow, _ counter: CounterKey, _ part: Part) -> LimitRow {
-        LimitRow(
-            tenant: row.tenant,
-            limit: row.limit,
-            scopeValue: "\(mark)\(counter.period)/\(counter.feature)/\(part.rawValue)/\(counter.cell)",
-            windowStart: row.windowStart
-        )
-    }
-
-    /// The limit's own row beside which this one holds a quantity; nil for any other row.
-    package static func mainRow(beside row: LimitRow) -> LimitRow? {
-        row.scopeValue.first == mark ? row.without(scopeValue: "") : nil
-    }
-
-    private static func counter(of row: LimitRow) -> (CounterKey, Part)? {
-        guard row.scopeValue.first == mark else { return nil }
-        let fields = row.scopeValue.dropFirst().split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-        guard fields.count == 4, let period = Int64(fields[0]), let feature = Int64(fields[1]),
-            let part = Part(rawValue: String(fields[2]))
-        else { return nil }
-        let counter = CounterKey(
-            tenant: row.tenant,
-            period: BillingPeriodID(rawValue: period),
-            feature: FeatureID(rawValue: feature),
-            cell: String(fields[3])
-        )
-        return (counter, part)
     }
 }
 
@@ -312,7 +274,7 @@ extension Price {
 }
 
 extension LimitRow {
-    fileprivate func without(scopeValue: String) -> LimitRow {
+    func without(scopeValue: String) -> LimitRow {
         LimitRow(tenant: tenant, limit: limit, scopeValue: scopeValue, windowStart: windowStart)
     }
 }
@@ -327,7 +289,7 @@ extension UsageTotal {
         }
     }
 
-    fileprivate subscript(part: ChargeHolds.Part) -> FixedDecimal {
+    subscript(part: ChargeHolds.Part) -> FixedDecimal {
         switch part {
         case .quantity: quantity
         case .events: FixedDecimal(eventCount)

@@ -76,6 +76,10 @@ import Web
                 "400 validation_failed [/scope/feature not_applicable]"
             ),
             (
+                #""scope":{"feature":"users"},"measure":"charge","amount":"1","currency":"USD","window":"day""#,
+                "400 validation_failed [/scope/feature not_applicable]"
+            ),
+            (
                 #""scope":{"plan":"none"},"measure":"requests","amount":"1","window":"day""#,
                 "400 validation_failed [/scope/plan unknown_plan]"
             ),
