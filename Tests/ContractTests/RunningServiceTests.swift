@@ -67,7 +67,7 @@ struct RunningServiceTests {
                     environment: ["PATH": "/usr/bin:/bin", "HOME": directory.path, "PYTHONDONTWRITEBYTECODE": "1"],
                     directory: directory
                 ) { child in
-                    let code = try await child.exitCode(within: .seconds(600))
+                    let code = try await child.exitCode(within: .seconds(1_200))
                     let output = await child.outputTail(lines: 400)
                     #expect(code == 0, "\(output)")
                 }

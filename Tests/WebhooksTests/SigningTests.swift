@@ -109,10 +109,11 @@ struct SigningTests {
     @Test("after the master key was changed a rotation is enough, whatever the secret before it was sealed with")
     func rotationMendsAChangedMasterKey() async throws {
         let clock = TestClock()
-        clock.set(Clock.system.now())
         let receiver = try WebhookReceiver()
         defer { receiver.stop() }
         try await HookStory.run(clock: clock) { server in
+            // As above.
+            clock.set(Clock.system.now())
             try await server.makeEndpoint("ops", receiver.url)
             let id = WebhookEndpointID(tenant: .operatorWide, key: "ops")
             let old = try #require(MasterKey(parsing: MasterKey.random()))
