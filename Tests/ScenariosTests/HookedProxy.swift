@@ -45,8 +45,9 @@ struct HookedProxy: Sendable {
                     try text.write(to: config, atomically: true, encoding: .utf8)
                 }
                 let environment = [
-                    "PROVIDER_URL": "http://127.0.0.1:\(provider.port)/v1", "TURNPIKE_URL": service,
-                    "TURNPIKE_API_KEY": key, "TURNPIKE_TIMEOUT_SECONDS": "20",
+                    "PROVIDER_URL": "http://127.0.0.1:\(provider.port)/v1",
+                    "MESSAGES_URL": "http://127.0.0.1:\(provider.port)",
+                    "TURNPIKE_URL": service, "TURNPIKE_API_KEY": key, "TURNPIKE_TIMEOUT_SECONDS": "20",
                 ]
                 try await LiteLLMProxy.run(
                     config,
@@ -67,7 +68,12 @@ struct HookedProxy: Sendable {
         team: String = "acme",
         more: String = ""
     ) async throws -> TestResponse {
-        try await client.with(key: "sk-\(team)-key").post("/v1/chat/completions", Self.body(told, tokens, more))
+        try await post("/v1/chat/completions", Self.body(told, tokens, more), team: team)
+    }
+
+    /// One call of a team, in the form of any API.
+    func post(_ path: String, _ body: String, team: String = "acme") async throws -> TestResponse {
+        try await client.with(key: "sk-\(team)-key").post(path, body)
     }
 
     /// Begins a stream and leaves it when the text has come.

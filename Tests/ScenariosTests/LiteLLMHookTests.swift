@@ -46,6 +46,63 @@ struct LiteLLMHookTests {
         }
     }
 
+    @Test("the hook counts a call however it ends and whatever its client writes", .timeLimit(.minutes(15)))
+    func everyEndIsCounted() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            let client = turnpike.operatorClient
+            try await Self.configure(client)
+            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
+            try await HookedProxy.run(
+                admittedBy: turnpike.baseURL,
+                key: key,
+                settings: ["TURNPIKE_ON_FAILURE": "open"]
+            ) { proxy in
+                // The second attempt takes longer than the hook waits for a report after the end of a call.
+                try await proxy.call("late", tokens: 100).expecting(200)
+                #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
+                let used = try await Self.tearStreams(proxy, client, from: 100)
+                try await Self.writeAnything(proxy, client, from: used)
+            }
+        }
+    }
+
+    /// Streams that call tools and end with an error.
+    /// - Returns: what is used afterwards.
+    private static func tearStreams(_ proxy: HookedProxy, _ client: TestClient, from start: Int) async throws -> Int {
+        let said = #""messages":[{"role":"user","content":"torn"}]"#
+        let calls = [
+            ("/v1/chat/completions", #"{"model":"best","max_tokens":100,"stream":true,\#(said)}"#),
+            ("/v1/messages", #"{"model":"claude","max_tokens":100,"stream":true,\#(said)}"#),
+            ("/v1/responses", #"{"model":"best","max_output_tokens":100,"stream":true,"input":"torn"}"#),
+        ]
+        var used = start
+        for (path, body) in calls {
+            _ = try await proxy.post(path, body)
+            let torn = try await balance(of: "acme", client)
+            #expect((used + 5...used + 100).contains(torn.used) && torn.held == 0, "\(path): \(torn)")
+            used = torn.used
+        }
+        return used
+    }
+
+    /// What a client writes neither gets by the limits nor keeps its usage from being counted.
+    private static func writeAnything(_ proxy: HookedProxy, _ client: TestClient, from start: Int) async throws {
+        let long = String(repeating: "\u{E9}", count: 200)
+        try await proxy.call("answer", tokens: 20, more: #","user":42"#).expecting(200)
+        try await proxy.call("answer", tokens: 20, more: #","user":"\#(long)""#).expecting(200)
+        try await proxy.call("answer", tokens: 20, more: #","no-log":true"#).expecting(200)
+        #expect(try await balance(of: "acme", client) == Balance(used: start + 60, held: 0))
+
+        let hidden = try await proxy.call("answer", tokens: 1, more: #","extra_body":{"max_tokens":5000}"#)
+        #expect(hidden.status == 400)
+        let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
+        #expect(try await proxy.post("/v1/responses", later).status == 400)
+        let bound = #""max_output_tokens":5000,"max_completion_tokens":1"#
+        try await proxy.post("/v1/responses", #"{"model":"best","input":"answer",\#(bound)}"#).expecting(200)
+        #expect(try await proxy.bounds().last == 1_000 - start - 60)
+        #expect(try await balance(of: "acme", client) == Balance(used: 1_000, held: 0))
+    }
+
     /// Uses 1,000 tokens of acme's quota, some of them in each way in which a call can go.
     private static func useQuota(_ proxy: HookedProxy, _ client: TestClient) async throws {
         try await proxy.call("answer", tokens: 100).expecting(200)

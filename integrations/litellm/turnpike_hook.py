@@ -23,16 +23,17 @@ import asyncio
 import json
 import logging
 import os
+import re
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import httpx
 import litellm
-from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy._types import ProxyException
 
 logger = logging.getLogger("turnpike")
 
@@ -45,20 +46,49 @@ SUBJECTS = {
     "org_id": lambda key, data: key.org_id,
     "user_id": lambda key, data: key.user_id,
     "key_alias": lambda key, data: key.key_alias,
-    "request": lambda key, data: (data.get("metadata") or {}).get("turnpike_subject") or data.get("user"),
+    "request": lambda key, data: member(data, "metadata", "turnpike_subject") or data.get("user"),
 }
-# By which field a call bounds its output; calls of other types are neither asked for nor reported.
-OUTPUT_BOUNDS = {
-    "completion": "max_tokens",
-    "acompletion": "max_tokens",
-    "text_completion": "max_tokens",
-    "atext_completion": "max_tokens",
-    "anthropic_messages": "max_tokens",
-    "responses": "max_output_tokens",
-    "aresponses": "max_output_tokens",
-    "embedding": None,
-    "aembedding": None,
+TEXT_COMPLETIONS = ("text_completion", "atext_completion")
+# By which members a call of each type bounds its output; calls of other types are neither asked for nor reported.
+OWN_BOUNDS = {
+    "completion": ("max_tokens", "max_completion_tokens"),
+    "acompletion": ("max_tokens", "max_completion_tokens"),
+    **{call_type: ("max_tokens",) for call_type in TEXT_COMPLETIONS},
+    "anthropic_messages": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+    "aresponses": ("max_output_tokens",),
+    "embedding": (),
+    "aembedding": (),
 }
+# Any of them may be what a provider obeys: LiteLLM makes calls of one type of another, and passes unknown members on.
+BOUNDS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_new_tokens",
+    "max_tokens_to_sample",
+    "max_gen_len",
+    "max_length",
+    "maxTokens",
+    "maxOutputTokens",
+    "maxTokenCount",
+    "num_predict",
+)
+# What Turnpike takes.
+LARGEST_COUNT = 10**15
+LABEL_BYTES = 256
+SUBJECT_BYTES = 512
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# What of an event is left where Turnpike does not take all of it.
+ESSENTIAL = (
+    "provider",
+    "model",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
 CALL = "turnpike_call"
 # How long LiteLLM may take to report a call that has ended.
 GRACE_SECONDS = 5
@@ -69,6 +99,13 @@ DELIVERY_ATTEMPTS = 7
 
 def _metadata(key, name):
     return (key.metadata or {}).get(name) or (key.team_metadata or {}).get(name)
+
+
+def member(value, *names):
+    """A member of a member of what may be an object or a dictionary; None where there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return value
 
 
 @dataclass
@@ -82,22 +119,53 @@ class Call:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     reservation: str | None = None
     began: float = field(default_factory=time.monotonic)
-    # What of a stream has been sent.
-    streamed: list = field(default_factory=list)
+    # Whether parts of its answer are being passed on.
+    streams: bool = False
+    # Whether there has been an answer, or a part of one.
+    answered: bool = False
+    # What the provider has counted in its answer, and what it has said since it did.
+    usage: Counter = field(default_factory=Counter)
+    said: list = field(default_factory=list)
+    # The output tokens with which a message begins: a guess, made before there is any output.
+    guess: int = 0
+    # The beginning of a line.
+    unread: bytes = b""
 
-    def saw(self, chunk):
-        for choice in getattr(chunk, "choices", None) or []:
-            delta = getattr(choice, "delta", None)
-            for name in ("reasoning_content", "content"):
-                text = getattr(delta, name, None)
-                if isinstance(text, str):
-                    self.streamed.append(text)
-            text = getattr(choice, "text", None)
-            if isinstance(text, str):
-                self.streamed.append(text)
+    def saw(self, answer):
+        """Takes an answer or the next part of one, whichever API's it is."""
+        for event in self._events(answer):
+            if member(event, "type") in ("ping", "error"):
+                continue
+            self.answered = True
+            self.said.extend(text for text in texts_in(event) if isinstance(text, str))
+            counts = counts_in(member(event, "usage") or member(event, "response", "usage"))
+            if counts["output_tokens"]:
+                self.said.clear()
+            beginning = counts_in(member(event, "message", "usage"))
+            self.guess += beginning.pop("output_tokens")
+            # Each is a total.
+            self.usage |= counts | beginning
+
+    def _events(self, part):
+        """Messages come as bytes, which are parted anywhere."""
+        if not isinstance(part, (bytes, bytearray, str)):
+            return [part]
+        self.unread += part.encode() if isinstance(part, str) else part
+        *lines, self.unread = self.unread.split(b"\n")
+        return [event for event in map(event_in, lines) if event is not None]
+
+    def counted(self):
+        """What was used, as far as can be told without LiteLLM."""
+        said = "".join(self.said)
+        usage = Counter(self.usage)
+        usage["input_tokens"] = usage["input_tokens"] or self.input_tokens
+        usage["output_tokens"] += litellm.token_counter(model=self.data.get("model", ""), text=said) if said else 0
+        return parts_and_totals(usage)
 
 
-class TurnpikeHook(CustomLogger):
+class _PROXY_TurnpikeHook(CustomLogger):
+    """With this name LiteLLM reports to it also the calls that their clients don't want logged ("no-log")."""
+
     def __init__(self, environment=os.environ):
         super().__init__()
         missing = [name for name in ("TURNPIKE_URL", "TURNPIKE_API_KEY") if not environment.get(name)]
@@ -126,78 +194,116 @@ class TurnpikeHook(CustomLogger):
     # Before the call
 
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
-        if call_type not in OUTPUT_BOUNDS:
+        if call_type not in OWN_BOUNDS:
             return None
-        subject = next(filter(None, (SUBJECTS[name](user_api_key_dict, data) for name in self.subjects)), None)
-        if not subject:
-            raise refusal(403, "no_subject", "nothing names the tenant; looked at " + ", ".join(self.subjects))
+        if data.get("background"):
+            # LiteLLM reports no usage of it.
+            raise refusal(400, "invalid_request", "a response in the background can't be counted")
+        subject = self._subject(user_api_key_dict, data)
         model, provider = deployment(data.get("model") or "")
         attributes = {"model": model, "provider": provider, "user": data.get("user")}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
         tokens = await asyncio.to_thread(count_input, model, data)
-        call = Call(str(subject), {name: value for name, value in attributes.items() if value}, tokens)
+        call = Call(subject, labels(**attributes), tokens)
         await self._reserve(call, data, call_type)
         self._remember(call)
+        request = asyncio.current_task()
+        if request is not None:
+            request.add_done_callback(lambda _: self._ended(call))
         name = "litellm_metadata" if "litellm_metadata" in data else "metadata"
         data[name] = {**(data.get(name) or {}), CALL: call.id}
         return data
 
+    def _subject(self, key, data):
+        subject = next(filter(None, (SUBJECTS[name](key, data) for name in self.subjects)), None)
+        if not subject:
+            raise refusal(403, "no_subject", "nothing names the tenant; looked at " + ", ".join(self.subjects))
+        if cleaned(str(subject), SUBJECT_BYTES) != str(subject):
+            raise refusal(403, "invalid_subject", "what names the tenant is too long, or no plain text")
+        return str(subject)
+
     async def _reserve(self, call, data, call_type):
-        """Asks, and lowers the output bound of the call to what was admitted."""
+        """Asks, and lowers the output bounds of the call to what was admitted."""
         body = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
         body["data"] = {**call.data, "input_tokens": call.input_tokens}
-        bound = OUTPUT_BOUNDS[call_type]
-        choices = positive(data, "n", 1)
-        if bound and data.get("max_completion_tokens") is not None:
-            bound = "max_completion_tokens"
-        if bound:
-            asked = positive(data, bound, self.output_tokens) * choices
+        bounds = self._bounds(data, call_type)
+        choices = choices_of(data, call_type)
+        if bounds:
+            asked = max(bounds.values()) * choices
+            if asked > LARGEST_COUNT:
+                raise refusal(400, "invalid_request", f"a call can't be bounded by {asked} output tokens")
             body["data"]["output_tokens"] = asked
             body["min_output_tokens"] = max(1, min(asked, self.least_output_tokens * choices))
+        decision = await self._decision(body)
+        if decision is None:
+            return
+        if not decision["allowed"]:
+            raise denial(decision)
+        call.reservation = member(decision, "reservation", "id")
+        admitted = decision.get("max_output_tokens")
+        if admitted is not None:
+            room = max(1, int(admitted) // choices)
+            data.update({name: min(bound, room) for name, bound in bounds.items()})
+
+    def _bounds(self, data, call_type):
+        """What bounds the output of a call. What only a provider might obey doesn't replace the bound of its type."""
+        own = OWN_BOUNDS[call_type]
+        if not own:
+            return {}
+        hidden = hidden_bounds(data)
+        if hidden:
+            raise refusal(400, "invalid_request", f"{hidden[0]} can be given as a member of the call only")
+        bounds = {name: positive(data, name) for name in BOUNDS if data.get(name) is not None}
+        if bounds.keys().isdisjoint(own):
+            bounds[own[0]] = self.output_tokens
+        return bounds
+
+    async def _decision(self, body):
+        """None where Turnpike can't be asked and calls are made then."""
         try:
             answer = await self._post("/admissions", body)
-            answer.raise_for_status()
-            decision = answer.json()
-            allowed = decision["allowed"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            told = getattr(getattr(error, "response", None), "text", "") or repr(error)
-            logger.error("turnpike: no decision on a call of %s: %s", call.subject, told)
-            if self.fails_open:
-                return
-            told = "the limits of this call can't be asked now; try again"
-            raise refusal(503, "limits_unavailable", told, 1) from error
-        if not allowed:
-            raise denial(decision)
-        call.reservation = (decision.get("reservation") or {}).get("id")
-        admitted = decision.get("max_output_tokens")
-        if bound and admitted is not None:
-            data[bound] = max(1, int(admitted) // choices)
+            if not passes(answer.status_code):
+                return decision_in(answer)
+            told = answer.text
+        except httpx.HTTPError as error:
+            told = repr(error)
+        logger.error("turnpike: no decision on a call of %s: %s", body["subject"], told)
+        if self.fails_open:
+            return None
+        raise refusal(503, "limits_unavailable", "the limits of this call can't be asked now; try again", 1)
 
-    # After the call: the first of these that knows settles or releases it.
+    # After the call: the first that knows settles or releases it. What LiteLLM logs as a failure is one of an attempt.
 
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
-        call = self._take(self._find(kwargs.get("litellm_params") or {}) or self._find(kwargs))
+        call = self._take(self._find(kwargs.get("litellm_params")) or self._find(kwargs))
         if call is None:
             return
-        usage = usage_of(kwargs.get("standard_logging_object") or {})
-        if kwargs.get("cache_hit") or not (usage.get("input_tokens") or usage.get("output_tokens")):
+        usage = usage_of(kwargs.get("standard_logging_object"))
+        output = usage.get("output_tokens", 0)
+        if kwargs.get("cache_hit"):
             self._in_background(self._release(call))
+        elif call.said and output <= call.guess or not (output or usage.get("input_tokens")):
+            # Nothing was counted, or of a message that was cut off no more than its beginning.
+            self._in_background(self._close(call))
         else:
             self._in_background(self._settle(call, usage))
 
-    async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
-        # The router may try the call again, and then it succeeds.
-        call = self._find(kwargs.get("litellm_params") or {}) or self._find(kwargs)
-        self._in_background(self._close_unreported(call))
+    async def async_post_call_success_deployment_hook(self, request_data, response, call_type):
+        # LiteLLM reports nothing of an answer that a guardrail rejects.
+        call = self._find(request_data)
+        if call is not None and not request_data.get("stream"):
+            call.saw(response)
 
     async def async_post_call_failure_hook(
         self, request_data, original_exception, user_api_key_dict, traceback_str=None
     ):
-        self._in_background(self._close_unreported(self._find(request_data), after=0))
+        self._ended(self._find(request_data))
 
     async def async_post_call_streaming_iterator_hook(self, user_api_key_dict, response, request_data):
         call = self._find(request_data)
+        if call is not None:
+            call.streams = True
         try:
             async for chunk in response:
                 if call is not None:
@@ -205,19 +311,25 @@ class TurnpikeHook(CustomLogger):
                 yield chunk
         finally:
             # Also when the client has gone.
+            if call is not None:
+                call.streams = False
+            self._ended(call)
+
+    def _ended(self, call):
+        """Waits for LiteLLM's report. Several tell of most ends, but of some only that the request's task is done."""
+        if call is not None:
             self._in_background(self._close_unreported(call))
 
-    async def _close_unreported(self, call, after=GRACE_SECONDS):
-        """Of what was streamed to a client that left, or of a stream that broke, the tokens are counted here."""
-        await asyncio.sleep(after)
-        call = self._take(call)
-        if call is None:
-            return
-        if not call.streamed:
-            return await self._release(call)
-        text = "".join(call.streamed)
-        output = await asyncio.to_thread(litellm.token_counter, model=call.data.get("model", ""), text=text)
-        await self._settle(call, {"input_tokens": call.input_tokens, "output_tokens": output})
+    async def _close_unreported(self, call):
+        await asyncio.sleep(GRACE_SECONDS)
+        if not call.streams and self._take(call) is not None:
+            await self._close(call)
+
+    async def _close(self, call):
+        if call.answered:
+            await self._settle(call, await asyncio.to_thread(call.counted))
+        else:
+            await self._release(call)
 
     async def _settle(self, call, usage):
         event = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
@@ -225,14 +337,17 @@ class TurnpikeHook(CustomLogger):
         if call.reservation:
             event["reservationid"] = call.reservation
         event["data"] = {**call.data, **usage}
-        await self._deliver("/events", event)
+        if await self._deliver("/events", event) == 400:
+            event["data"] = {name: event["data"][name] for name in ESSENTIAL if name in event["data"]}
+            await self._deliver("/events", event)
 
     async def _release(self, call):
         if call.reservation:
             await self._deliver(f"/admissions/{call.reservation}/release", {})
 
     async def _deliver(self, path, body):
-        """Repeats until it is taken: Turnpike counts an event once however often it comes."""
+        """Repeats until it is taken, which counts once, or is refused. Returns the last status, if there was one."""
+        status = None
         for attempt in range(DELIVERY_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.5 * 2 ** (attempt - 1))
@@ -242,11 +357,12 @@ class TurnpikeHook(CustomLogger):
                 told = repr(error)
                 continue
             if answer.is_success:
-                return
-            told = answer.text
-            if answer.status_code < 500 and answer.status_code not in (408, 429):
+                return answer.status_code
+            status, told = answer.status_code, answer.text
+            if not passes(status):
                 break
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
+        return status
 
     async def _post(self, path, body):
         if self.client is None:
@@ -262,9 +378,10 @@ class TurnpikeHook(CustomLogger):
             self.open.popitem(last=False)
 
     def _find(self, holder):
-        for name in ("metadata", "litellm_metadata"):
-            identifier = (holder.get(name) or {}).get(CALL)
-            if identifier in self.open:
+        """LiteLLM's own is the first where there is one; the second is the client's then."""
+        for name in ("litellm_metadata", "metadata"):
+            identifier = member(holder, name, CALL)
+            if isinstance(identifier, str) and identifier in self.open:
                 return self.open[identifier]
         return None
 
@@ -304,7 +421,25 @@ def count_input(model, data):
     return tokens
 
 
-def positive(data, name, default):
+def choices_of(data, call_type):
+    """How many answers, each of which may be as long as the bound of the call."""
+    choices = positive(data, "n", 1)
+    if call_type in TEXT_COMPLETIONS:
+        choices = max(choices, positive(data, "best_of", 1))
+        prompts = data.get("prompt")
+        if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+            choices *= len(prompts)
+    return choices
+
+
+def hidden_bounds(data):
+    """What LiteLLM would obey instead of the members by which the call is held."""
+    places = [data.get("extra_body"), data.get("additional_drop_params"), *elements(data, "fallbacks")]
+    names = (*BOUNDS, "n", "best_of")
+    return [name for place in places if isinstance(place, (dict, list)) for name in names if name in place]
+
+
+def positive(data, name, default=None):
     value = data.get(name)
     if value is None:
         return default
@@ -313,27 +448,109 @@ def positive(data, name, default):
     return value
 
 
+def labels(**values):
+    """As Turnpike takes them. Clients write some, and one that is not taken would have the whole event refused."""
+    texts = {name: cleaned(value, LABEL_BYTES) for name, value in values.items() if isinstance(value, str)}
+    return {name: text for name, text in texts.items() if text}
+
+
+def cleaned(text, size):
+    """Without what is no character or a control character, and cut where a character ends."""
+    return CONTROL_CHARACTERS.sub("", text).encode(errors="ignore")[:size].decode(errors="ignore")
+
+
+def event_in(line):
+    """The event in a line of a stream of events, if there is one."""
+    try:
+        return json.loads(line[5:]) if line.startswith(b"data:") else None
+    except ValueError:
+        return None
+
+
+def texts_in(event):
+    """What a part of a stream says, thinks and calls tools with; None among it."""
+    for choice in elements(event, "choices"):
+        delta = member(choice, "delta")
+        yield from (member(choice, "text"), member(delta, "content"), member(delta, "reasoning_content"))
+        for tool in elements(delta, "tool_calls"):
+            yield from (member(tool, "function", "name"), member(tool, "function", "arguments"))
+    delta = member(event, "delta")
+    yield from (delta, member(delta, "text"), member(delta, "thinking"), member(delta, "partial_json"))
+
+
+def elements(value, name):
+    found = member(value, name)
+    return found if isinstance(found, list) else []
+
+
+def counts_in(usage):
+    """Of a usage in the form of any API."""
+    of_input = member(usage, "prompt_tokens_details") or member(usage, "input_tokens_details")
+    of_output = member(usage, "completion_tokens_details") or member(usage, "output_tokens_details")
+    read = count(usage, "cache_read_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
+    # Anthropic counts the tokens of its cache beside its input tokens.
+    return Counter(
+        input_tokens=count(usage, "prompt_tokens") or count(usage, "input_tokens") + read + written,
+        cached_input_tokens=count(of_input, "cached_tokens") or read,
+        cache_write_tokens=written,
+        output_tokens=count(usage, "completion_tokens") or count(usage, "output_tokens"),
+        reasoning_tokens=count(of_output, "reasoning_tokens"),
+    )
+
+
+def count(usage, name):
+    value = member(usage, name)
+    return value if isinstance(value, int) else 0
+
+
 def usage_of(report):
-    """Totals with their parts, none of which is larger than its total."""
-    details = (report.get("metadata") or {}).get("usage_object") or {}
-    of_input = details.get("prompt_tokens_details") or {}
-    of_output = details.get("completion_tokens_details") or {}
-    total_input = int(report.get("prompt_tokens") or 0)
-    total_output = int(report.get("completion_tokens") or 0)
-    cached = min(total_input, of_input.get("cached_tokens") or details.get("cache_read_input_tokens") or 0)
-    written = min(total_input - cached, details.get("cache_creation_input_tokens") or 0)
-    usage = {
-        "provider": report.get("custom_llm_provider"),
-        "model": (report.get("model") or "").removeprefix(f"{report.get('custom_llm_provider')}/"),
+    """What LiteLLM reports of a call."""
+    provider = member(report, "custom_llm_provider")
+    model = (member(report, "model") or "").removeprefix(f"{provider}/")
+    usage = counts_in(member(report, "metadata", "usage_object"))
+    usage["input_tokens"] = count(report, "prompt_tokens")
+    usage["output_tokens"] = count(report, "completion_tokens")
+    cost = member(report, "response_cost")
+    return {
+        **labels(provider=provider, model=model, request_id=member(report, "id")),
+        **parts_and_totals(usage),
+        **({"cost": cost} if cost and 0 < cost < float("inf") else {}),
+    }
+
+
+def parts_and_totals(usage):
+    """Counts of which no part is larger than its total."""
+    total_input, total_output = usage["input_tokens"], usage["output_tokens"]
+    cached = min(total_input, usage["cached_input_tokens"])
+    counts = {
         "input_tokens": total_input,
         "cached_input_tokens": cached,
-        "cache_write_tokens": written,
+        "cache_write_tokens": min(total_input - cached, usage["cache_write_tokens"]),
         "output_tokens": total_output,
-        "reasoning_tokens": min(total_output, of_output.get("reasoning_tokens") or 0),
-        "cost": report.get("response_cost"),
-        "request_id": report.get("id"),
+        "reasoning_tokens": min(total_output, usage["reasoning_tokens"]),
     }
-    return {name: value for name, value in usage.items() if value}
+    return {name: value for name, value in counts.items() if value}
+
+
+def passes(status):
+    """Whether an answer is no decision, and may be another the next time."""
+    return status >= 500 or status in (408, 429)
+
+
+def decision_in(answer):
+    """Where there is none, the proxy's address, credential or settings are wrong, and asking again won't help."""
+    try:
+        told = answer.json()
+    except ValueError:
+        told = None
+    if answer.is_success and isinstance(member(told, "allowed"), bool):
+        return told
+    logger.error("turnpike: no decision, %s: %s", answer.status_code, answer.text)
+    faults = [member(fault, "detail") for fault in elements(told, "errors")]
+    reason = " ".join(filter(None, [member(told, "detail"), *faults])) or f"the answer was {answer.status_code}"
+    # 403 says what the proxy's credential may not be used for. Its 401 is not the client's.
+    raise refusal(403 if answer.status_code == 403 else 500, member(told, "code") or "no_decision", reason)
 
 
 def denial(decision):
@@ -349,12 +566,13 @@ def denial(decision):
     retry = decision.get("retry_after")
     if retry is not None:
         told += f"; try again in {retry} s"
-    return refusal(429 if reason == "rate_limited" else 403, reason, told, retry)
+    return refusal(429 if reason == "rate_limited" and retry is not None else 403, reason, told, retry)
 
 
 def refusal(status, code, message, retry_after=None):
+    """Not an HTTPException: from that LiteLLM takes no header fields into the answers to /v1/messages."""
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else None
-    return HTTPException(status, {"error": f"Turnpike: {message}", "code": code}, headers)
+    return ProxyException(f"Turnpike: {message}", code, None, status, headers)
 
 
-turnpike = TurnpikeHook()
+turnpike = _PROXY_TurnpikeHook()

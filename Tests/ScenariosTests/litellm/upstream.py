@@ -1,17 +1,24 @@
 """A provider as a LiteLLM proxy calls it, that does what the last message says: upstream.py PORT
 
 "answer": uses every output token that the call may; "drip": streams a word at a time until the caller hangs up;
-"broken": answers 500; "flaky": 500 for every other call; "late": answers after a while. GET /bounds: the max_tokens of
-the calls so far.
+"broken": answers 500; "flaky": 500 for every other call; "late": like that, and the others take longer than the hook
+waits for a report; "torn": a stream that calls a tool and ends with an error. GET /bounds: by how many output tokens
+the calls so far were bounded.
+
+Of chat completions it can do all of this, of responses "answer" and "torn", of Anthropic's messages "torn".
 """
 
+import collections
 import json
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 INPUT_TOKENS = 1_000
+LATE_SECONDS = 7
+BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 bounds = []
+calls = collections.Counter()
 
 
 class Provider(BaseHTTPRequestHandler):
@@ -25,46 +32,38 @@ class Provider(BaseHTTPRequestHandler):
 
     def do_POST(self):
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told = call["messages"][-1]["content"]
-        bounds.append(call.get("max_tokens") or call.get("max_completion_tokens"))
-        if told == "broken" or (told == "flaky" and len(bounds) % 2):
+        told = call["input"] if "input" in call else call["messages"][-1]["content"]
+        calls[told] += 1
+        bounds.append(next(call[name] for name in BOUNDS if call.get(name)))
+        if told == "broken" or (told in ("flaky", "late") and calls[told] % 2):
             return self.answer(500, {"error": {"message": "out of order", "type": "server_error"}})
         if told == "late":
-            time.sleep(2)
+            time.sleep(LATE_SECONDS)
         used = bounds[-1] * call.get("n", 1)
-        usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": used, "total_tokens": INPUT_TOKENS + used}
-        usage["prompt_tokens_details"] = {"cached_tokens": 600}
+        if self.path.endswith("/messages"):
+            return self.stream(torn_message())
+        if self.path.endswith("/responses"):
+            return self.stream(torn_response()) if told == "torn" else self.answer(200, response("completed", used))
         if call.get("stream"):
-            return self.stream(told, usage)
+            return self.stream(torn_chat() if told == "torn" else chat(600 if told == "drip" else 5, used))
         choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "Hello."}}
-        self.answer(200, {**self.head("chat.completion"), "choices": [choice], "usage": usage})
+        self.answer(200, {**chat_head("chat.completion"), "choices": [choice], "usage": chat_usage(used)})
 
-    def head(self, kind):
-        return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "gpt-4o"}
-
-    def stream(self, told, usage):
+    def stream(self, events):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         try:
-            for _ in range(600 if told == "drip" else 5):
-                self.chunk({"content": "word "}, None)
+            for event in events:
+                name = f"event: {event['type']}\n" if "type" in event else ""
+                self.wfile.write(f"{name}data: {json.dumps(event)}\n\n".encode())
+                self.wfile.flush()
                 time.sleep(0.05)
-            self.chunk({}, "stop")
-            self.event({**self.head("chat.completion.chunk"), "choices": [], "usage": usage})
             self.wfile.write(b"data: [DONE]\n\n")
         except (BrokenPipeError, ConnectionResetError):
             pass
-
-    def chunk(self, delta, reason):
-        choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        self.event({**self.head("chat.completion.chunk"), "choices": [choice]})
-
-    def event(self, body):
-        self.wfile.write(b"data: " + json.dumps(body).encode() + b"\n\n")
-        self.wfile.flush()
 
     def answer(self, status, body):
         content = json.dumps(body).encode()
@@ -73,6 +72,64 @@ class Provider(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def chat(words, used):
+    for _ in range(words):
+        yield chat_chunk({"content": "word "}, None)
+    yield chat_chunk({}, "stop")
+    yield {**chat_head("chat.completion.chunk"), "choices": [], "usage": chat_usage(used)}
+
+
+def torn_chat():
+    function = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
+    yield chat_chunk({"role": "assistant", "tool_calls": [function]}, None)
+    for _ in range(5):
+        yield chat_chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"word", '}}]}, None)
+    yield {"error": {"message": "out of order", "type": "server_error", "code": 500}}
+
+
+def torn_message():
+    usage = {"input_tokens": INPUT_TOKENS, "output_tokens": 1}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": []}
+    yield {"type": "message_start", "message": {**message, "usage": usage}}
+    tool = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+    yield {"type": "content_block_start", "index": 0, "content_block": tool}
+    for _ in range(5):
+        delta = {"type": "input_json_delta", "partial_json": '"word", '}
+        yield {"type": "content_block_delta", "index": 0, "delta": delta}
+    yield {"type": "error", "error": {"type": "overloaded_error", "message": "out of order"}}
+
+
+def torn_response():
+    yield {"type": "response.created", "sequence_number": 0, "response": response("in_progress", None)}
+    for number in range(5):
+        place = {"item_id": "fc_1", "output_index": 0, "sequence_number": number + 1}
+        yield {"type": "response.function_call_arguments.delta", **place, "delta": '"word", '}
+    yield {"type": "error", "sequence_number": 6, "code": "server_error", "message": "out of order", "param": None}
+
+
+def response(status, used):
+    text = {"type": "output_text", "text": "Hello.", "annotations": []}
+    message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [text]}
+    usage = used and {"input_tokens": INPUT_TOKENS, "output_tokens": used, "total_tokens": INPUT_TOKENS + used}
+    head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4o", "status": status}
+    tools = {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True}
+    return {**head, **tools, "output": [message] if used else [], "usage": usage}
+
+
+def chat_chunk(delta, reason):
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return {**chat_head("chat.completion.chunk"), "choices": [choice]}
+
+
+def chat_head(kind):
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "gpt-4o"}
+
+
+def chat_usage(used):
+    usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": used, "total_tokens": INPUT_TOKENS + used}
+    return {**usage, "prompt_tokens_details": {"cached_tokens": 600}}
 
 
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Provider).serve_forever()
