@@ -34,20 +34,22 @@ struct ClosingRaceTests {
     @Test func `a worker killed between any two statements leaves nothing half done`() async throws {
         try await ClosingStory.run { server in
             try await Self.addTenants(5, server)
-            try server.set("2026-12-01T00:00:00Z")
+            // The clock stays before that: the service's own worker must close nothing between two deaths.
+            let due = try Instant(parsing: "2026-12-01T00:00:00Z")
             try await server.database.run(Self.death)
-            try await Self.closeDying(server, Self.atCommit("invoice"), "invoice")
+            try await Self.closeDying(server, Self.atCommit("invoice"), "invoice", asOf: due)
             for statement in Self.writes {
                 for place in ["BEFORE", "AFTER"] {
                     try await Self.closeDying(
                         server,
                         "CREATE TRIGGER death \(place) \(statement.verb) ON \(statement.table) FOR EACH STATEMENT",
-                        statement.table
+                        statement.table,
+                        asOf: due
                     )
                 }
             }
-            try await Self.closeDying(server, Self.atCommit("invoice_document"), "invoice_document")
-            try await server.close()
+            try await Self.closeDying(server, Self.atCommit("invoice_document"), "invoice_document", asOf: due)
+            try await server.close(asOf: due)
             try await Self.expectWhole(server, invoices: 6 * 2)
         }
     }
@@ -74,11 +76,16 @@ struct ClosingRaceTests {
     ]
 
     /// Closes while a trigger ends the backend, which it must have reached.
-    private static func closeDying(_ server: TestServer, _ trigger: String, _ table: String) async throws {
+    private static func closeDying(
+        _ server: TestServer,
+        _ trigger: String,
+        _ table: String,
+        asOf due: Instant
+    ) async throws {
         try await server.database.run(trigger + " EXECUTE FUNCTION die()")
         var hasDied = false
         do {
-            try await server.close()
+            try await server.close(asOf: due)
         } catch {
             hasDied = true
         }

@@ -16,6 +16,12 @@ import Testing
 
     private struct Refusal: Error {}
 
+    /// One connection, for which those who share it wait however busy the machine is.
+    private static let oneConnection: @Sendable (inout PostgresConfiguration) -> Void = {
+        $0.ingest.connections = 1
+        $0.ingest.waitTimeoutMilliseconds = 60_000
+    }
+
     /// Work that is taken one by one, and what became of it.
     private final class Work: Sendable {
         private let waiting: Mutex<[Int64]>
@@ -137,7 +143,7 @@ import Testing
 
     /// The connection is given back without the transaction that failed.
     @Test func aFailureAtTheEndLeavesNoTransaction() async throws {
-        try await TestServer.withPool(setup: Self.table, configure: { $0.ingest.connections = 1 }) { pool in
+        try await TestServer.withPool(setup: Self.table, configure: Self.oneConnection) { pool in
             let work = Work([100])
             let failed = try await run(work, on: pool) { id, transaction in
                 _ = try transaction.execute("SELECT 1")
@@ -150,7 +156,7 @@ import Testing
     }
 
     @Test func whoWaitsForTheConnectionGetsItBetweenTwoPieces() async throws {
-        try await TestServer.withPool(setup: Self.table, configure: { $0.ingest.connections = 1 }) { pool in
+        try await TestServer.withPool(setup: Self.table, configure: Self.oneConnection) { pool in
             let work = Work(1...99)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 let started = AsyncStream<Void>.makeStream()
@@ -180,7 +186,7 @@ import Testing
 
     /// Each gets on with every lease of the connection, although the other waits for it all the time.
     @Test(.timeLimit(.minutes(2))) func twoChainsShareAConnection() async throws {
-        try await TestServer.withPool(setup: Self.table, configure: { $0.ingest.connections = 1 }) { pool in
+        try await TestServer.withPool(setup: Self.table, configure: Self.oneConnection) { pool in
             let works = [Work(1...49), Work(50...99)]
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for work in works {

@@ -1,6 +1,6 @@
 /// Waits for a condition by asking again and again, up to a bound; tells whether it came true.
 package func eventually(
-    within limit: Duration = .seconds(10),
+    within limit: Duration = .seconds(60),
     _ condition: () async throws -> Bool
 ) async throws -> Bool {
     let deadline = ContinuousClock.now + limit

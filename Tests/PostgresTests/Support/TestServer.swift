@@ -98,7 +98,7 @@ enum TestServer {
 
 /// Polls until the condition holds; the test fails when it doesn't within the bound.
 func eventually(
-    within bound: Duration = .seconds(10),
+    within bound: Duration = .seconds(60),
     _ what: Comment,
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
