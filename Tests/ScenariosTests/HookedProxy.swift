@@ -71,9 +71,11 @@ struct HookedProxy: Sendable {
         try await post("/v1/chat/completions", Self.body(told, tokens, more), team: team)
     }
 
-    /// One call of a team, in the form of any API.
+    /// One call of a team, in the form of any API, on a connection of its own: the proxy ends idle ones after as long
+    /// as a call that failed is held.
     func post(_ path: String, _ body: String, team: String = "acme") async throws -> TestResponse {
-        try await client.with(key: "sk-\(team)-key").post(path, body)
+        let caller = client.with(key: "sk-\(team)-key")
+        return try await caller.post(path, body, headers: ["Connection": "close"])
     }
 
     /// Begins a stream and leaves it when the text has come.

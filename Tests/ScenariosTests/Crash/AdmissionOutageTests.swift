@@ -77,7 +77,8 @@ struct AdmissionOutageTests {
     private static func expectAdmitted(_ caller: TestClient, _ subject: String, _ id: String) async throws {
         let isAdmitted = try await eventually {
             let answer = try await admit(caller, subject, id).json
-            return answer["allowed"] == .bool(true) && answer["warnings"]?.elements?.isEmpty == true
+            // One that came too late may hold nonetheless: then the next answer says that it was repeated.
+            return answer["allowed"] == .bool(true) && answer["reservation"]?["id"] != nil
         }
         #expect(isAdmitted, "\(id)")
     }
