@@ -137,10 +137,6 @@ extension UsageChanges {
 }
 
 extension LimitUse {
-    var isOfCharges: Bool {
-        if case .charge = amount { true } else { false }
-    }
-
     /// What it adds, where the charges of features are these; nil where that is not known.
     fileprivate func amount(_ charges: [FeatureID: FixedDecimal]) -> FixedDecimal? {
         switch amount {

@@ -14,16 +14,7 @@ import Web
             configuration.admission.deadlineMilliseconds = 300
         }) { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
-                try await server.addTenant(tenant)
-                try await server.ask(
-                    "POST",
-                    "/budgets",
-                    """
-                    {"key":"\(mode)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
-                    "mode":"\(mode)"}
-                    """,
-                    expecting: 201
-                )
+                try await Self.addTenant(tenant, mode, server)
                 #expect(try await server.admit("before-\(tenant)", subject: tenant)["allowed"] == .bool(true))
             }
             try await Self.whileLocked("limit_state", server) {
@@ -78,16 +69,7 @@ import Web
             configuration.admission.deadlineMilliseconds = 300
         }) { server in
             for (tenant, mode, policy) in [("acme", "soft", "closed"), ("beta", "hard", "closed")] {
-                try await server.addTenant(tenant)
-                try await server.ask(
-                    "POST",
-                    "/budgets",
-                    """
-                    {"key":"\(tenant)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
-                    "mode":"\(mode)","on_failure":"\(policy)"}
-                    """,
-                    expecting: 201
-                )
+                try await Self.addTenant(tenant, mode, server, more: #","on_failure":"\#(policy)""#)
             }
             let changed = try await server.ask("PATCH", "/budgets/beta", #"{"mode":"soft"}"#)
             #expect(changed["on_failure"]?.string == "open")
@@ -106,16 +88,7 @@ import Web
     func readOnly() async throws {
         try await TestServer.run { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
-                try await server.addTenant(tenant)
-                try await server.ask(
-                    "POST",
-                    "/budgets",
-                    """
-                    {"key":"\(mode)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
-                    "mode":"\(mode)"}
-                    """,
-                    expecting: 201
-                )
+                try await Self.addTenant(tenant, mode, server)
                 try await server.admit("before", subject: tenant)
             }
             // As after a failover to a standby: connections are lost, and new ones only read.
@@ -135,6 +108,25 @@ import Web
                 #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
             }
         }
+    }
+
+    /// A tenant with a budget of five requests a day.
+    private static func addTenant(
+        _ tenant: String,
+        _ mode: String,
+        _ server: TestServer,
+        more: String = ""
+    ) async throws {
+        try await server.addTenant(tenant)
+        try await server.ask(
+            "POST",
+            "/budgets",
+            """
+            {"key":"\(tenant)","scope":{"tenant":"\(tenant)"},"measure":"requests","amount":"5","window":"day",\
+            "mode":"\(mode)"\(more)}
+            """,
+            expecting: 201
+        )
     }
 
     /// Somebody locks a table until the body has its answers.

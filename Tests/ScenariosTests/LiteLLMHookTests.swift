@@ -7,16 +7,12 @@ import Web
 struct LiteLLMHookTests {
     @Test("every call of a proxy is admitted before and settled or released afterwards", .timeLimit(.minutes(15)))
     func callsAreAdmittedAndSettled() async throws {
-        try await TurnpikeProcess.run { turnpike in
-            try await Self.configure(turnpike.operatorClient)
-            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
-            try await HookedProxy.run(admittedBy: turnpike.baseURL, key: key) { proxy in
-                try await Self.useQuota(proxy, turnpike.operatorClient)
-                try await Self.refuse(proxy, turnpike.operatorClient)
-                await turnpike.child.stop()
-                let closed = try await proxy.call("answer", tokens: 1).expecting(503)
-                #expect(closed.json["error"]?["message"]?.string?.contains("can't be asked now") == true)
-            }
+        try await Self.withHook { turnpike, proxy in
+            try await Self.useQuota(proxy, turnpike.operatorClient)
+            try await Self.refuse(proxy, turnpike.operatorClient)
+            await turnpike.child.stop()
+            let closed = try await proxy.call("answer", tokens: 1).expecting(503)
+            #expect(closed.json["error"]?["message"]?.string?.contains("can't be asked now") == true)
         }
     }
 
@@ -25,44 +21,46 @@ struct LiteLLMHookTests {
         .timeLimit(.minutes(15))
     )
     func silentStreamsAndOpenFailure() async throws {
-        try await TurnpikeProcess.run { turnpike in
+        let settings = ["TURNPIKE_ON_FAILURE": "open", "TURNPIKE_SUBJECT": "request,team_id"]
+        try await Self.withHook(settings, reportsStreams: false) { turnpike, proxy in
             let client = turnpike.operatorClient
-            try await Self.configure(client)
-            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
-            try await HookedProxy.run(
-                admittedBy: turnpike.baseURL,
-                key: key,
-                settings: ["TURNPIKE_ON_FAILURE": "open", "TURNPIKE_SUBJECT": "request,team_id"],
-                reportsStreams: false
-            ) { proxy in
-                try await proxy.hangUp("drip", tokens: 200, after: "word")
-                let cut = try await Self.balance(of: "acme", client)
-                #expect((1...100).contains(cut.used) && cut.held == 0, "\(cut)")
-                let claimed = try await proxy.call("answer", tokens: 1, more: #","user":"nobody""#).expecting(403)
-                #expect(claimed.text.contains("unknown subject"))
-                await turnpike.child.stop()
-                try await proxy.call("answer", tokens: 1).expecting(200)
-            }
+            try await proxy.hangUp("drip", tokens: 200, after: "word")
+            let cut = try await Self.balance(of: "acme", client)
+            #expect((1...100).contains(cut.used) && cut.held == 0, "\(cut)")
+            let claimed = try await proxy.call("answer", tokens: 1, more: #","user":"nobody""#).expecting(403)
+            #expect(claimed.text.contains("unknown subject"))
+            await turnpike.child.stop()
+            try await proxy.call("answer", tokens: 1).expecting(200)
         }
     }
 
     @Test("the hook counts a call however it ends and whatever its client writes", .timeLimit(.minutes(15)))
     func everyEndIsCounted() async throws {
-        try await TurnpikeProcess.run { turnpike in
+        try await Self.withHook(["TURNPIKE_ON_FAILURE": "open"]) { turnpike, proxy in
             let client = turnpike.operatorClient
-            try await Self.configure(client)
+            // The second attempt takes longer than the hook waits for a report after the end of a call.
+            try await proxy.call("late", tokens: 100).expecting(200)
+            #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
+            let used = try await Self.tearStreams(proxy, client, from: 100)
+            try await Self.writeAnything(proxy, client, from: used)
+        }
+    }
+
+    /// Runs a proxy with the hook in front of a Turnpike that limits two teams.
+    private static func withHook(
+        _ settings: [String: String] = [:],
+        reportsStreams: Bool = true,
+        _ body: (TurnpikeProcess, HookedProxy) async throws -> Void
+    ) async throws {
+        try await TurnpikeProcess.run { turnpike in
+            try await configure(turnpike.operatorClient)
             let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
             try await HookedProxy.run(
                 admittedBy: turnpike.baseURL,
                 key: key,
-                settings: ["TURNPIKE_ON_FAILURE": "open"]
-            ) { proxy in
-                // The second attempt takes longer than the hook waits for a report after the end of a call.
-                try await proxy.call("late", tokens: 100).expecting(200)
-                #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
-                let used = try await Self.tearStreams(proxy, client, from: 100)
-                try await Self.writeAnything(proxy, client, from: used)
-            }
+                settings: settings,
+                reportsStreams: reportsStreams
+            ) { try await body(turnpike, $0) }
         }
     }
 

@@ -19,12 +19,17 @@ package struct BudgetStart: Sendable {
 }
 
 extension BudgetStart {
+    /// What `decode` reads.
+    private static let selection: SQL = """
+        SELECT limit_id, key, counted_after_seq, since_version, window_kind = 'billing_period' OR scope ? 'plan'
+        FROM budget
+        """
+
     /// Those of the budgets in force whose windows of a tenant (of no tenant: 0) are the sum of what events say; not of
     /// charges, which follow from everything that was used before.
     package static func ofBudgets(countingFor tenant: TenantID) -> SQL {
         """
-        SELECT limit_id, key, counted_after_seq, since_version, window_kind = 'billing_period' OR scope ? 'plan'
-        FROM budget
+        \(selection)
         WHERE tenant_id IN (0, \(tenant)) AND archived_at IS NULL AND window_kind IS NOT NULL AND measure <> 'charge'
             AND (tenant_id <> 0 OR (scope ->> 'tenant' IS NOT DISTINCT FROM '*') = (\(tenant) <> 0))
             AND (counted_after_seq IS NOT NULL OR since_version IS NOT NULL)
@@ -36,8 +41,7 @@ extension BudgetStart {
     /// known from where on.
     package static func of(_ limits: [LimitID], in tenant: TenantID) -> SQL {
         """
-        SELECT limit_id, key, counted_after_seq, since_version, window_kind = 'billing_period' OR scope ? 'plan'
-        FROM budget
+        \(selection)
         WHERE tenant_id IN (0, \(tenant)) AND limit_id = ANY(\(limits)::bigint[]) AND window_kind IS NOT NULL
             AND (counted_after_seq IS NOT NULL OR since_version IS NOT NULL)
         """
