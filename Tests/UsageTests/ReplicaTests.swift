@@ -16,10 +16,12 @@ import Web
 
     /// Resends what a replica refused for the moment.
     private static func send(_ events: [SentEvent], to server: TestServer) async throws -> TestResponse {
-        var answer = try await server.post(events)
-        for _ in 0..<50 where answer.status == 503 {
-            answer = try await server.post(events)
-        }
+        try await resending { try await server.post(events) }
+    }
+
+    private static func resending(_ send: () async throws -> TestResponse) async throws -> TestResponse {
+        var answer = try await send()
+        for _ in 0..<50 where answer.status == 503 { answer = try await send() }
         return answer
     }
 
@@ -164,9 +166,13 @@ import Web
                             )
                         }
                     }
-                    group.addTask { try await (request % 4 < 2 ? first : second).post(events) }
+                    group.addTask { try await Self.send(events, to: request % 4 < 2 ? first : second) }
                     if request % 6 == 0 {
-                        group.addTask { try await second.operatorClient.post("/api/v1/unmatched-events/replay") }
+                        group.addTask {
+                            try await Self.resending {
+                                try await second.operatorClient.post("/api/v1/unmatched-events/replay")
+                            }
+                        }
                     }
                 }
                 for try await answer in group { #expect(answer.status == 200, "\(answer)") }
