@@ -107,6 +107,7 @@ struct AdmissionFlush: Sendable {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
         enqueue(decisions, states, in: transaction)
+        forget(rows, states, in: transaction)
         try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
         return decisions.outcomes
     }
@@ -121,6 +122,17 @@ struct AdmissionFlush: Sendable {
         enqueueComputed(states, in: transaction)
         if !states.moved.isEmpty { transaction.enqueue(RateStateStore.set(states.moved)) }
         if !decisions.made.isEmpty { transaction.enqueue(ReservationStore.insert(decisions.made)) }
+    }
+
+    /// Takes the rows away again that were made to be locked and that nothing was taken of: a call that is refused, or
+    /// only tried, leaves no trace.
+    private func forget(_ rows: LockedRows, _ states: AdmissionStates, in transaction: borrowing Transaction) {
+        let taken = Set(states.held.map(\.row)).union(states.computed.keys)
+        let untaken = rows.changes.map(\.row).filter { !taken.contains($0) }
+        if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(untaken)) }
+        let moved = states.moved
+        let unmoved = rows.rates.filter { moved[$0] == nil }
+        if !unmoved.isEmpty { transaction.enqueue(RateStateStore.removeUnused(unmoved)) }
     }
 
     /// Writes what limits on charges hold by now.

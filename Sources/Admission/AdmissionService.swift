@@ -177,10 +177,12 @@ package final class AdmissionService: Service {
     ) async throws -> AdmissionRequest {
         let expiry = now.adding(seconds: Int64(asked.seconds ?? limits.reservationSeconds))
         let policy = calls.limits
-        var later: PreparedCall?
-        var holds = try CallHold.all(of: call, later: nil, policy: policy)
+        var later: [PreparedCall] = []
+        var holds = try CallHold.all(of: call, later: [], policy: policy)
         if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) || !call.countsAlike(at: expiry) {
-            later = try await calls.prepare([(call.index, asked.event)], at: expiry, boundTo: tenant).calls.first
+            for time in CallHold.moments(from: holds, until: expiry) {
+                later += try await calls.prepare([(call.index, asked.event)], at: time, boundTo: tenant).calls
+            }
             holds = try CallHold.all(of: call, later: later, policy: policy)
         }
         var shrunk: (@Sendable (Int64) throws -> [CallHold])?
@@ -188,7 +190,7 @@ package final class AdmissionService: Service {
             shrunk = { [later] tokens in
                 try CallHold.all(
                     of: try call.using(outputTokens: tokens),
-                    later: try later?.using(outputTokens: tokens),
+                    later: try later.map { try $0.using(outputTokens: tokens) },
                     policy: policy
                 )
             }
@@ -280,21 +282,28 @@ package final class AdmissionService: Service {
                 try await prepare(asked, with: calls, boundTo: tenant, isArray: isArray, isCheck: isCheck)
             }
         } catch  where error.meansUnavailable {
-            let known = try? await prepare(
-                asked,
-                with: calls.ofLimits,
-                boundTo: tenant,
-                isArray: isArray,
-                isCheck: isCheck
-            )
-            guard let known else {
-                AdmissionMetrics.countUnavailable(isClosed: true)
-                throw Problem.limitsUnavailable
+            var entries: [Entry] = []
+            // Each by itself: what one is not known of says nothing of the others.
+            for call in asked {
+                let known = try? await prepare(
+                    [call],
+                    with: calls.ofLimits,
+                    boundTo: tenant,
+                    isArray: isArray,
+                    isCheck: isCheck
+                )
+                switch known?.first {
+                case .ready(let request)?:
+                    entries.append(.answered(try withoutDecision(request, error)))
+                case let answered?:
+                    entries.append(answered)
+                case nil:
+                    AdmissionMetrics.countUnavailable(isClosed: true)
+                    guard asked.count > 1 else { throw Problem.limitsUnavailable }
+                    entries.append(.answered(.unavailable))
+                }
             }
-            return try known.map { entry in
-                guard case .ready(let request) = entry else { return entry }
-                return .answered(try withoutDecision(request, error))
-            }
+            return entries
         }
     }
 }

@@ -23,7 +23,7 @@ struct LimitViolation: Sendable {
     var isTooLarge = false
 
     /// The same in seconds, rounded up.
-    var retryAfter: Int64? { retryAfterMicroseconds.map { ($0 + 999_999) / 1_000_000 } }
+    var retryAfter: Int64? { retryAfterMicroseconds.map { $0 / 1_000_000 + ($0 % 1_000_000 > 0 ? 1 : 0) } }
 }
 
 /// A limit that a call touches, as it stands with the call.

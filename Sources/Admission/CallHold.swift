@@ -22,58 +22,105 @@ struct CallHold: Sendable {
 }
 
 extension CallHold {
-    /// Everything that a call takes, by the limits in force: in its windows, and in the next ones too where its
-    /// reservation can expire there (for minutes and hours in the first only).
-    /// - Parameter later: the same call at the time when its reservation expires.
-    static func all(of call: PreparedCall, later: PreparedCall?, policy: LimitPolicy) throws(DecimalError) -> [CallHold]
-    {
+    /// Everything that a call takes, by the limits in force: in its windows, and in those too that its reservation can
+    /// come to be settled in (for minutes and hours in the first only).
+    /// - Parameter later: the same call at later moments of its reservation's life, see `moments`.
+    static func all(
+        of call: PreparedCall,
+        later: [PreparedCall],
+        policy: LimitPolicy
+    ) throws(DecimalError) -> [CallHold] {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
         let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows, withRates: true)
         var holds: [CallHold] = []
         holds.reserveCapacity(uses.count)
         for use in uses where use.limit.isActive { holds.append(try CallHold(use, call)) }
-        guard let later else { return holds }
-        let positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
-        let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
-        for use in next where use.limit.isActive && use.limit.holdsOverTheEnd {
-            let hold = try CallHold(use, later)
-            if let position = positions[use.row] {
-                holds[position] = holds[position].joined(with: hold)
-            } else {
-                holds.append(hold)
+        guard !later.isEmpty else { return holds }
+        var positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
+        for later in later {
+            let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
+            for use in next where use.limit.isActive && use.limit.holdsOverTheEnd {
+                let hold = try CallHold(use, later)
+                if let position = positions[use.row] {
+                    holds[position] = holds[position].joined(with: hold)
+                } else {
+                    positions[use.row] = holds.count
+                    holds.append(hold)
+                }
             }
         }
         return holds
     }
 
+    /// When a call has to be looked at again that holds these from some time on until `expiry`: then, and where a whole
+    /// day lies in between, of which some have 23 hours, at the end of what it holds first.
+    static func moments(from holds: [CallHold], until expiry: Instant) -> [Instant] {
+        let ends = holds.lazy.filter { $0.limit.holdsOverTheEnd }.map(\.windowEnd)
+        return Set(ends.filter { $0.adding(seconds: shortestDay) <= expiry }).sorted() + [expiry]
+    }
+
+    private static let shortestDay: Int64 = 23 * 3_600
+
     /// What a call takes beyond what its reservation holds when that gets a later end: in the windows that it enters,
-    /// and of a window that it is in, in the counters of a billing period that it enters.
+    /// and of a window that it is in, in the counters of a billing period that it enters, or what it is charged more
+    /// there.
     /// - Parameters:
     ///   - reservation: as it was until now.
-    ///   - later: the call at the new end.
+    ///   - call: at the end that it has until now.
+    ///   - later: at the moments from then until the new end.
     ///   - held: the rows that the reservation holds of.
     static func beyond(
         _ reservation: Reservation,
-        of later: PreparedCall,
+        of call: PreparedCall,
+        later: [PreparedCall],
         holding held: Set<LimitRow>,
         policy: LimitPolicy
     ) throws(DecimalError) -> [CallHold] {
-        var matching = LimitMatching(shared: later.shared, operatorZone: policy.operatorZone)
-        var windows = WindowCache(zone: later.tenant.zone)
+        var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
+        var windows = WindowCache(zone: call.tenant.zone)
+        var held = held
+        var amounts: [LimitRow: FixedDecimal] = [:]
         var holds: [CallHold] = []
-        let uses = matching.uses(of: LimitedUse(later.pending), by: later.tenant, windows: &windows)
-        for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
-            let hold = try CallHold(use, later)
-            switch hold.take {
-            case .tiers:
-                if let more = hold.inOtherCounters(than: held) { holds.append(more) }
-            case .amount, .unpriced, .rate:
-                if use.window.start > reservation.createdAt, !held.contains(use.row) { holds.append(hold) }
+        for (index, later) in ([call] + later).enumerated() {
+            let uses = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
+            for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
+                let hold = try CallHold(use, later)
+                let before = amounts[use.row]
+                if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
+                guard index > 0, let more = try hold.beyond(held, amount: before, since: reservation.createdAt)
+                else { continue }
+                holds.append(more)
+                held.formUnion(more.heldRows)
             }
         }
         return holds
     }
+
+    /// What it takes beyond what is held; nil where that is nothing.
+    /// - Parameters:
+    ///   - held: the rows that something is held of.
+    ///   - before: what the same call took of the row at an earlier time.
+    ///   - start: when its reservation was made; what is held of windows of before is known.
+    private func beyond(
+        _ held: Set<LimitRow>,
+        amount before: FixedDecimal?,
+        since start: Instant
+    ) throws(DecimalError) -> CallHold? {
+        let isEntered = row.windowStart > start && !held.contains(row)
+        switch take {
+        case .tiers:
+            return inOtherCounters(than: held)
+        case .amount(let amount) where !isEntered:
+            guard let before, amount > before else { return nil }
+            return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .amount(try amount.subtracting(before)))
+        case .amount, .unpriced, .rate:
+            return isEntered ? self : nil
+        }
+    }
+
+    /// The rows that a reservation holds of by it.
+    private var heldRows: [LimitRow] { frees.map(\.row) }
 
     /// What it takes in counters of which nothing is held; nil where there is none.
     private func inOtherCounters(than held: Set<LimitRow>) -> CallHold? {
@@ -84,19 +131,19 @@ extension CallHold {
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(others, money: more))
     }
 
-    /// The same row at both ends of a reservation's life: a billing period, a trial or a plan may end in between, so
-    /// that the call counts in other counters then, at other prices. It holds in both.
+    /// The same row at two moments of a reservation's life: a billing period, a trial or a plan may end in between, so
+    /// that the call counts in other counters then, at other prices. It holds in both counters, or the higher amount.
     private func joined(with later: CallHold) -> CallHold {
-        guard case .tiers(let own, let money) = take, case .tiers(let other, let otherMoney) = later.take else {
+        let joined: Take
+        switch (take, later.take) {
+        case (.tiers(let own, let money), .tiers(let other, let otherMoney)):
+            joined = .tiers(own.merging(other) { first, _ in first }, money: max(money, otherMoney))
+        case (.amount(let own), .amount(let other)):
+            joined = .amount(max(own, other))
+        default:
             return self
         }
-        let totals = own.merging(other) { first, _ in first }
-        return CallHold(
-            limit: limit,
-            row: row,
-            windowEnd: windowEnd,
-            take: .tiers(totals, money: max(money, otherMoney))
-        )
+        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: joined)
     }
 
     private init(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) {

@@ -55,16 +55,24 @@ struct ReservationExtension: Sendable {
             ReservationStore.decodeCall
         ).first
         guard let stored else { return nil }
-        guard let call = AdmissionCall(stored), let later = try await later(call, of: reservation, at: expiry) else {
-            return .unreadable
+        let policy = admission.calls.limits
+        guard let call = AdmissionCall(stored),
+            let present = try await prepare(call, of: reservation, at: reservation.expiresAt)
+        else { return .unreadable }
+        let holds = try CallHold.all(of: present, later: [], policy: policy)
+        var later: [PreparedCall] = []
+        for time in CallHold.moments(from: holds, until: expiry) {
+            guard let prepared = try await prepare(call, of: reservation, at: time) else { return .unreadable }
+            later.append(prepared)
         }
         let moving = Moving(
             reservation: reservation,
             call: call,
+            present: present,
             later: later,
             expiry: expiry,
             suspenseEndsAt: expiry.adding(seconds: Int64(admission.limits.suspenseSeconds)),
-            policy: admission.calls.limits,
+            policy: policy,
             now: now
         )
         do {
@@ -76,18 +84,18 @@ struct ReservationExtension: Sendable {
         }
     }
 
-    /// The call with the tokens that it was admitted with, as it would be at the new end.
-    private func later(
+    /// The call with the tokens that it was admitted with, as it would be at some time.
+    private func prepare(
         _ call: AdmissionCall,
         of reservation: Reservation,
-        at expiry: Instant
+        at time: Instant
     ) async throws -> PreparedCall? {
         let numbered = [(index: 0, event: call.event)]
-        let prepared = try await admission.calls.prepare(numbered, at: expiry, boundTo: reservation.tenantID)
-        guard let later = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
+        let prepared = try await admission.calls.prepare(numbered, at: time, boundTo: reservation.tenantID)
+        guard let asked = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
             tokens != call.event.usage.outputTokens
         else { return prepared.calls.first }
-        return try later.using(outputTokens: tokens)
+        return try asked.using(outputTokens: tokens)
     }
 }
 
@@ -100,8 +108,10 @@ private struct ExtensionRefused: Error {
 private struct Moving: Sendable {
     let reservation: Reservation
     let call: AdmissionCall
-    /// The call at the new end.
-    let later: PreparedCall
+    /// The call at the end that the reservation has.
+    let present: PreparedCall
+    /// The same at the moments from then until the new end.
+    let later: [PreparedCall]
     let expiry: Instant
     let suspenseEndsAt: Instant
     let policy: LimitPolicy
@@ -116,10 +126,11 @@ private struct Moving: Sendable {
         let held = try transaction.query(ReservationStore.holds(of: name), ReservationStore.decodeHold)
         let request = AdmissionRequest(
             call: call,
-            prepared: later,
+            prepared: later.last ?? present,
             holds: try CallHold.beyond(
                 reservation,
-                of: later,
+                of: present,
+                later: later,
                 holding: Set(held.compactMap(\.hold?.row)),
                 policy: policy
             ),

@@ -49,7 +49,13 @@ package enum LimitStateStore {
         """
         \(rows(changes, held: changes.map { _ in .zero }))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = excluded.used, overshoot = greatest(0, state.overshoot + excluded.used - state.used),
+        SET used = excluded.used,
+            overshoot = greatest(
+                0, state.overshoot + excluded.used - state.used,
+                CASE WHEN excluded.limit_revision > state.limit_revision
+                    THEN excluded.used + state.held - excluded.limit_amount
+                END
+            ),
             limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
         RETURNING \(returned)
         """
@@ -99,6 +105,21 @@ package enum LimitStateStore {
             ) AS computed (tenant_id, limit_id, scope_value, window_start, held, overshoot)
             WHERE state.tenant_id = computed.tenant_id AND state.limit_id = computed.limit_id
                 AND state.scope_value = computed.scope_value AND state.window_start = computed.window_start
+            """
+    }
+
+    /// Removes those of the locked rows in which nothing was ever counted, as if they had not been made.
+    package static func removeUnused(_ rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            DELETE FROM limit_state AS state
+            USING unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[]
+            ) AS unused (tenant_id, limit_id, scope_value, window_start)
+            WHERE state.tenant_id = unused.tenant_id AND state.limit_id = unused.limit_id
+                AND state.scope_value = unused.scope_value AND state.window_start = unused.window_start
+                AND state.used = 0 AND state.held = 0 AND state.overshoot = 0 AND state.thresholds_fired = '{}'
             """
     }
 

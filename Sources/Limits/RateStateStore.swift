@@ -53,6 +53,18 @@ package enum RateStateStore {
             """
     }
 
+    /// Removes those of the locked rows that nothing was ever used of.
+    package static func removeUnused(_ rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            DELETE FROM rate_state AS state
+            USING unnest(\(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[])
+                AS unused (tenant_id, limit_id, scope_value)
+            WHERE state.tenant_id = unused.tenant_id AND state.limit_id = unused.limit_id
+                AND state.scope_value = unused.scope_value AND state.arrival = 0
+            """
+    }
+
     /// Writes the arrival times of locked rows.
     package static func set(_ arrivals: [LimitRow: FixedDecimal]) -> SQL {
         let columns = LimitRowColumns(arrivals.keys)

@@ -176,9 +176,14 @@ struct EventVoiding {
         let used = LimitedUse(original, measurements: measurements, place: place)
         let uses = matching.uses(of: used, by: tenant, windows: &windows)
             .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
-        let uncounted = try uncounted(original, uses, in: place, transaction)
+        let known = try CountedUses(
+            in: uses.map(\.limit),
+            at: [place].compactMap(\.self),
+            of: tenant.id,
+            transaction
+        )
         for use in uses {
-            guard !uncounted.contains(use.limit.id) else {
+            guard known.counted(original, in: use.limit, at: place) else {
                 // What it holds is worked out anew all the same.
                 if use.limit.followsTiers { try tally.withdraw(use, .zero, by: tenant) }
                 continue
@@ -193,35 +198,6 @@ struct EventVoiding {
         }
         let drafts = try tally.write(surroundings, in: transaction)
         try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
-    }
-
-    /// The limits among those of the uses that the original did not count in: budgets that were made when it was stored
-    /// already, and those that follow its plan, where no subscription covered it then.
-    private func uncounted(
-        _ original: StoredEvent,
-        _ uses: [LimitUse],
-        in place: EventPlace?,
-        _ transaction: borrowing Transaction
-    ) throws -> Set<LimitID> {
-        let limits = uses.map(\.limit)
-        let budgets = limits.filter(\.isBudget).map(\.id)
-        var uncounted: Set<LimitID> = []
-        if !budgets.isEmpty {
-            let starts = try transaction.query(BudgetStart.of(budgets, in: tenant.id), BudgetStart.decode)
-            uncounted.formUnion(
-                starts.filter {
-                    !$0.counts(ledgerSequence: original.ledgerSequence, catalogVersion: original.catalogVersion)
-                }.map(\.limit)
-            )
-        }
-        let planned = limits.filter { !$0.isQuota && $0.followsPlan }
-        if let place, !planned.isEmpty,
-            let start = try SubscriptionStore.countedAfter(place.subscription.id, of: tenant.id, in: transaction),
-            original.ledgerSequence <= start
-        {
-            uncounted.formUnion(planned.map(\.id))
-        }
-        return uncounted
     }
 
     /// What counts of the charges in a limit. Those of distinct values count in limits on all that a tenant is charged

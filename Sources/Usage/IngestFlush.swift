@@ -82,13 +82,16 @@ struct IngestFlush: Sendable {
         )
         try claims.settle(claimed: results[2], in: transaction)
 
-        let charged = surroundings.tenantsWithChargeLimits(groups.lazy.map(\.tenant))
-        var changes = UsageChanges(stored: try results[3].map(CounterStore.decode), chargedTenants: charged)
+        var changes = UsageChanges(
+            stored: try results[3].map(CounterStore.decode),
+            chargedTenants: surroundings.tenantsWithChargeLimits(groups.lazy.map(\.tenant))
+        )
         var (columns, late) = (EventColumns(), LateUsage())
         var unpriced = UnpricedChanges(
             known: Set(try results.dropFirst(4).first?.map(UnpricedUsageStore.decodeKey) ?? [])
         )
         var settlements = try Settlements(settling(claims), at: surroundings.now, in: transaction)
+        try changes.refer(to: distinct(claims), in: transaction)
         var matching = surroundings.matching
         for (groupIndex, group) in groups.enumerated() {
             var windows = WindowCache(zone: group.tenant.zone)
@@ -114,15 +117,25 @@ struct IngestFlush: Sendable {
             settlements.enqueue(in: transaction)
             alerts.add(try changes.enqueue(surroundings, in: transaction))
             late.enqueue(in: transaction)
-            for newly in try unpriced.write(triedWith: surroundings.shared.costs.version, in: transaction) {
-                guard let tenant = groups.first(where: { $0.tenant.id == newly.key.tenant })?.tenant else { continue }
-                alerts.add(newly, from: sequences[tenant.id, default: 0], of: tenant)
-            }
+            try write(&unpriced, upTo: sequences, &alerts, in: transaction)
         }
         return settlements.notices
             + claims.notices(groups) { pending, remark, tenant in
                 alerts.add(pending, remark, of: tenant, surroundings.shared.features)
             }
+    }
+
+    /// - Parameter sequences: the last of each tenant.
+    private func write(
+        _ unpriced: inout UnpricedChanges,
+        upTo sequences: [TenantID: Int64],
+        _ alerts: inout UsageAlerts,
+        in transaction: borrowing Transaction
+    ) throws {
+        for newly in try unpriced.write(triedWith: surroundings.shared.costs.version, in: transaction) {
+            guard let tenant = groups.first(where: { $0.tenant.id == newly.key.tenant })?.tenant else { continue }
+            alerts.add(newly, from: sequences[tenant.id, default: 0], of: tenant)
+        }
     }
 
     /// The reservations that the fresh events settle, and whether more will follow.
@@ -137,6 +150,20 @@ struct IngestFlush: Sendable {
             }
         }
         return settling
+    }
+
+    /// The fresh events that bring distinct values.
+    private func distinct(_ claims: EventClaims) -> [(event: PendingEvent, tenant: TenantID)] {
+        var found: [(event: PendingEvent, tenant: TenantID)] = []
+        for (groupIndex, group) in groups.enumerated() {
+            for (eventIndex, pending) in group.events.enumerated()
+            where pending.measurements.contains(where: \.isDistinct)
+                && claims.isFresh(group: groupIndex, event: eventIndex)
+            {
+                found.append((pending, group.tenant.id))
+            }
+        }
+        return found
     }
 
     /// The counters that the flush may change or needs beside them, known before it is known which events are fresh.

@@ -3,13 +3,24 @@ import Catalog
 import Limits
 
 extension UsageChanges {
-    /// What a tenant's events were charged one by one, and the limits on all of its charges: what only the whole
-    /// transaction can tell, as of distinct values, is counted in these.
-    struct TenantCharges {
+    /// What a tenant's events with distinct values were charged one by one, and which limits on all of its charges
+    /// they touch. What a value is charged where the plan changed within the period only the whole transaction can
+    /// tell, and is counted in these.
+    struct DistinctCharges {
         let tenant: TenantSnapshot
-        var attributed = FixedDecimal.zero
-        /// Those of the last event with a distinct value.
-        var last: [LimitUse] = []
+        var features: Set<FeatureID> = []
+        var attributed: [BillingPeriodID: FixedDecimal] = [:]
+        /// The limits of the last event of each period, or segment of one, and of the last of all.
+        var last: [BillingPeriodID: [LimitUse]] = [:]
+        var lastOfAll: [LimitUse] = []
+    }
+
+    /// What an event was charged.
+    struct EventCharges {
+        var byFeature: [FeatureID: FixedDecimal] = [:]
+        /// For distinct values: in limits on all charges alone, because for what is narrower it is nobody's in
+        /// particular.
+        var distinct = FixedDecimal.zero
     }
 
     /// Counts an event, which is added already, in every limit that it touches, and frees what its reservation held.
@@ -25,7 +36,7 @@ extension UsageChanges {
         do {
             let charges = try charges(of: pending, in: uses, by: tenant)
             for use in uses {
-                guard let amount = use.amount(charges) else { continue }
+                guard let amount = try use.amount(charges) else { continue }
                 let freed = settlements.take(use.row, of: reservation, using: amount, isPartial: isPartial)
                 try limits.use(use, amount, releasing: freed, by: tenant)
                 if use.limit.followsTiers, let reservation, isPartial {
@@ -47,7 +58,7 @@ extension UsageChanges {
     mutating func limitCost(of pending: PendingEvent, _ uses: [LimitUse], by tenant: TenantSnapshot) throws {
         let charges = try charges(of: pending, in: uses, by: tenant)
         for use in uses where use.limit.measure.isMoney {
-            guard let amount = use.amount(charges) else { continue }
+            guard let amount = try use.amount(charges) else { continue }
             try limits.use(use, amount, by: tenant)
         }
     }
@@ -66,33 +77,50 @@ extension UsageChanges {
         }
     }
 
-    /// What the event was charged for each feature, as far as that can be told of it alone: not for distinct values,
-    /// which are known to be new only when the transaction has looked. It is worked out also where no limit asks for
-    /// this event, because what the next one is charged begins there. Empty where none asks for any.
+    /// What the event was charged, as far as that can be told of it alone. It is worked out also where no limit asks
+    /// for this event, because what the next one is charged begins there. Nothing where none asks for any.
     private mutating func charges(
         of pending: PendingEvent,
         in uses: [LimitUse],
         by tenant: TenantSnapshot
-    ) throws -> [FeatureID: FixedDecimal] {
+    ) throws -> EventCharges {
         guard chargedTenants.contains(tenant.id), let place = pending.place, let period = place.billingPeriodID else {
-            return [:]
+            return EventCharges()
         }
-        let bounding = uses.filter(\.limit.boundsAllCharges)
-        var found: [FeatureID: FixedDecimal] = [:]
-        var known = charges[tenant.id] ?? TenantCharges(tenant: tenant)
+        var found = EventCharges()
         for measurement in pending.measurements {
             try measurement.forEachCounter(of: tenant.id, in: period) { key, value, _ in
                 if case .unique = value {
-                    if !bounding.isEmpty { known.last = bounding }
-                    return
+                    let charge = try distinctCharge(of: key, value, at: place, uses, by: tenant)
+                    found.distinct = try found.distinct.adding(charge)
+                } else {
+                    let charge = try charge(of: key, value, at: place)
+                    found.byFeature[key.feature] = try found.byFeature[key.feature, default: .zero].adding(charge)
                 }
-                let charge = try charge(of: key, value, at: place)
-                found[measurement.feature] = try found[measurement.feature, default: .zero].adding(charge)
-                known.attributed = try known.attributed.adding(charge)
             }
         }
-        charges[tenant.id] = known
         return found
+    }
+
+    /// What a distinct value was charged; nothing where the plan changed within the period, see `limitRest`.
+    private mutating func distinctCharge(
+        of key: CounterKey,
+        _ value: MeasuredValue,
+        at place: EventPlace,
+        _ uses: [LimitUse],
+        by tenant: TenantSnapshot
+    ) throws -> FixedDecimal {
+        var known = distinctCharges[tenant.id] ?? DistinctCharges(tenant: tenant)
+        known.features.insert(key.feature)
+        let bounding = uses.filter(\.limit.boundsAllCharges)
+        if !bounding.isEmpty {
+            known.last[key.period] = bounding
+            known.lastOfAll = bounding
+        }
+        let charge = place.parts.isEmpty ? try charge(of: key, value, at: place) : .zero
+        known.attributed[key.period] = try known.attributed[key.period, default: .zero].adding(charge)
+        distinctCharges[tenant.id] = known
+        return charge
     }
 
     /// By how much a counter, with those of the other segments of its period, is charged more since this was last
@@ -120,30 +148,38 @@ extension UsageChanges {
         return try total.subtracting(before)
     }
 
-    /// Counts what the tenants' charges moved by beyond what was told of single events.
+    /// Counts what the charges of distinct values moved by beyond what was told of single events.
     mutating func limitRest(of rows: [CounterRow]) throws {
-        guard !charges.isEmpty else { return }
-        var moved: [TenantID: FixedDecimal] = [:]
-        for row in rows where row.key.isPooled && charges[row.key.tenant] != nil {
-            let change = try row.charge.subtracting(counters[row.key]?.storedCharge ?? .zero)
-            moved[row.key.tenant] = try moved[row.key.tenant, default: .zero].adding(change)
-        }
-        for (tenant, known) in charges {
-            let rest = try moved[tenant, default: .zero].subtracting(known.attributed)
-            guard !rest.isZero else { continue }
-            for use in known.last { try limits.use(use, rest, by: known.tenant) }
+        for (tenant, known) in distinctCharges {
+            var moved: [BillingPeriodID: FixedDecimal] = [:]
+            for row in rows
+            where row.key.tenant == tenant && row.key.isPooled && known.features.contains(row.key.feature) {
+                let change = try row.charge.subtracting(counters[row.key]?.storedCharge ?? .zero)
+                moved[row.key.period] = try moved[row.key.period, default: .zero].adding(change)
+            }
+            for (period, charge) in moved {
+                let rest = try charge.subtracting(known.attributed[period] ?? .zero)
+                guard !rest.isZero else { continue }
+                for use in known.last[period] ?? known.lastOfAll { try limits.use(use, rest, by: known.tenant) }
+            }
         }
     }
 }
 
 extension LimitUse {
     /// What it adds, where the charges of features are these; nil where that is not known.
-    fileprivate func amount(_ charges: [FeatureID: FixedDecimal]) -> FixedDecimal? {
+    fileprivate func amount(_ charges: UsageChanges.EventCharges) throws(DecimalError) -> FixedDecimal? {
         switch amount {
-        case .known(let known): known
-        case .charge(let feature?): charges[feature] ?? .zero
-        case .charge(nil): charges.values.reduce(FixedDecimal.zero) { (try? $0.adding($1)) ?? $0 }
-        case .unpriced: nil
+        case .known(let known):
+            return known
+        case .charge(let feature?):
+            return charges.byFeature[feature] ?? .zero
+        case .charge(nil):
+            var sum = limit.boundsAllCharges ? charges.distinct : .zero
+            for charge in charges.byFeature.values { sum = try sum.adding(charge) }
+            return sum
+        case .unpriced:
+            return nil
         }
     }
 }

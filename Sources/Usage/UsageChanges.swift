@@ -26,10 +26,11 @@ struct UsageChanges {
 
     var counters: [CounterKey: Counter]
     var limits = LimitTally()
-    var charges: [TenantID: TenantCharges] = [:]
+    var distinctCharges: [TenantID: DistinctCharges] = [:]
     /// Those whose charges have to be told of each event, because some limit counts those of some.
     let chargedTenants: Set<TenantID>
-    private var distinct: [DistinctKey: Int64] = [:]
+    /// Values that are new to counters, as long as no event has brought them.
+    private var unseen: Set<DistinctKey> = []
     private var moves = DistinctMoves()
 
     /// - Parameters:
@@ -42,6 +43,33 @@ struct UsageChanges {
             return (row.key, Counter(state: row.state, storedCharge: row.charge, storedRunning: running))
         }
         self.counters = Dictionary(counters) { first, _ in first }
+    }
+
+    /// Refers to the distinct values of fresh events, and learns which are new to their counters. Before the events
+    /// are added: the first of those that bring a new value is charged for it.
+    mutating func refer(
+        to events: [(event: PendingEvent, tenant: TenantID)],
+        in transaction: borrowing Transaction
+    ) throws {
+        var references: [DistinctKey: Int64] = [:]
+        for (pending, tenant) in events {
+            guard let place = pending.place else { continue }
+            guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }
+            for measurement in pending.measurements {
+                measurement.forEachCounter(of: tenant, in: period) { key, value, _ in
+                    guard case .unique(let value) = value else { return }
+                    references[DistinctKey(counter: key, value: value), default: 0] += 1
+                }
+            }
+        }
+        guard !references.isEmpty else { return }
+        let changes = references.map {
+            DistinctChange(counter: $0.key.counter, value: $0.key.value, references: $0.value)
+        }
+        for seen in try transaction.query(DistinctStore.change(changes), DistinctStore.decode) {
+            let key = DistinctKey(counter: seen.counter, value: seen.value)
+            if seen.references == references[key] { unseen.insert(key) }
+        }
     }
 
     /// Counts one fresh event, which takes the ledger sequence given.
@@ -62,9 +90,16 @@ struct UsageChanges {
                     } catch {
                         throw CounterOverflow(tenant: tenant, feature: key.feature)
                     }
-                    if case .unique(let value) = value {
-                        distinct[DistinctKey(counter: key, value: value), default: 0] += 1
+                    guard case .unique(let value) = value,
+                        unseen.remove(DistinctKey(counter: key, value: value)) != nil
+                    else { return }
+                    do throws(DecimalError) {
+                        let quantity = counters[key, default: Counter()].state.quantity
+                        counters[key, default: Counter()].state.quantity = try quantity.adding(.one)
+                    } catch {
+                        throw CounterOverflow(tenant: tenant, feature: key.feature)
                     }
+                    if !place.parts.isEmpty { moves.appearing[key, default: []].insert(value) }
                 }
             }
         }
@@ -86,16 +121,12 @@ struct UsageChanges {
         }
     }
 
-    /// Sends the writes. They travel with the commit, except where something must be known first: whether a distinct
-    /// value is new, and where limits stand now.
+    /// Sends the writes. They travel with the commit, except where it must be known first where limits stand now.
     /// - Returns: the alerts of limits, for the caller to raise.
     mutating func enqueue(
         _ surroundings: LimitSurroundings,
         in transaction: borrowing Transaction
     ) throws -> [AlertDraft] {
-        if !distinct.isEmpty {
-            try countDistinct(in: transaction)
-        }
         let rows = try rows(in: transaction)
         CounterStore.enqueue(rows, in: transaction)
         do {
@@ -138,21 +169,6 @@ struct UsageChanges {
             )
         )
         return rows + (try segmented.rows(of: split))
-    }
-
-    private mutating func countDistinct(in transaction: borrowing Transaction) throws {
-        let changes = distinct.map {
-            DistinctChange(counter: $0.key.counter, value: $0.key.value, references: $0.value)
-        }
-        let seen = try transaction.query(DistinctStore.change(changes), DistinctStore.decode)
-        for value in seen
-        where value.references == distinct[DistinctKey(counter: value.counter, value: value.value)] {
-            let quantity = counters[value.counter, default: Counter()].state.quantity
-            counters[value.counter, default: Counter()].state.quantity = try quantity.adding(.one)
-            if counters[value.counter]?.counted?.place.parts.isEmpty == false {
-                moves.appearing[value.counter, default: []].insert(value.value)
-            }
-        }
     }
 }
 

@@ -1,9 +1,46 @@
+import Postgres
 import TestSupport
 import Testing
 import Web
 
 /// Reserving before a call and settling after it, against one quota.
 @Suite struct AdmissionTests {
+    @Test("a refused call leaves no row of any limit, also where its refusal is told")
+    func refusedCallsLeaveNoRows() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for budget in [
+                """
+                {"key":"acme","scope":{"tenant":"acme"},"measure":"requests","amount":"1","window":"day","mode":"hard"}
+                """,
+                """
+                {"key":"users","scope":{"tenant":"*","user":"*"},"measure":"requests","amount":"3","window":"day",\
+                "mode":"hard"}
+                """,
+                """
+                {"key":"pace","scope":{"tenant":"*","user":"*"},"measure":"requests",\
+                "rate":{"limit":60,"period":"minute","burst":60}}
+                """,
+            ] {
+                try await server.ask("POST", "/budgets", budget, expecting: 201)
+            }
+            func rows() async throws -> [String?] {
+                try await server.column(
+                    """
+                    SELECT scope_value FROM limit_state WHERE scope_value <> ''
+                    UNION ALL SELECT 'rate of ' || scope_value FROM rate_state ORDER BY 1
+                    """
+                )
+            }
+            try await server.admit("1", data: #","user":"a""#)
+            #expect(try await rows() == ["a", "rate of a"])
+            #expect(try await server.admit("2", data: #","user":"c""#)["reason"]?.string == "budget_exceeded")
+            try await server.admit("3", more: #","dry_run":true"#, data: #","user":"d""#)
+            #expect(try await rows() == ["a", "rate of a"], "the alert of the refusal is committed, and nothing else")
+            #expect(try await server.ask("GET", "/alerts")["data"]?.elements?.count == 1)
+        }
+    }
+
     @Test("an admission has the shape of the contract")
     func shape() async throws {
         try await TestServer.run { server in

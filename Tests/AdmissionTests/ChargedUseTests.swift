@@ -45,6 +45,36 @@ import Web
         }
     }
 
+    @Test("distinct values are charged in the windows of the events that bring them, in whatever order they come")
+    func distinctValuesOfTwoMonths() async throws {
+        let events = [
+            SentEvent("1", time: "2026-10-31T23:00:00Z", data: #"{"seat":"ann"}"#),
+            SentEvent("2", time: "2026-11-01T00:30:00Z", data: #"{"seat":"ben"}"#),
+            SentEvent("3", time: "2026-10-31T23:30:00Z", data: #"{"seat":"ann"}"#),
+            SentEvent("4", time: "2026-11-01T00:40:00Z", data: #"{"seat":"eve"}"#),
+        ]
+        for order in [events, events.reversed()] {
+            try await TestServer.run(clock: TestClock("2026-10-30T08:00:00Z")) { server in
+                try await server.addTenant("acme")
+                try await server.addFeature("seats", "unique_count", of: "seat")
+                try await server.publish(
+                    """
+                    {"charges":[{"feature":"seats","price":{"model":"per_unit","unit_amount":"10"}}],
+                     "spend_cap":{"amount":"25","mode":"hard"}}
+                    """
+                )
+                // Both events are of one billing period.
+                try await server.subscribe(at: "2026-10-30T00:00:00Z")
+                server.clock.set(try Instant(parsing: "2026-11-01T01:00:00Z"))
+                _ = try await server.post(order).expecting(200)
+                try await server.expectRows(["10 0 10", "20 0 20"])
+                for event in ["1", "3", "2", "4"] { _ = try await server.void(event) }
+                try await server.expectRows(["0 0 0", "0 0 0"])
+                #expect(try await server.differences() == [])
+            }
+        }
+    }
+
     @Test("usage of a month that is over, under a cap lowered since, leaves as much overshoot as is above the cap")
     func loweredCap() async throws {
         try await TestServer.run(clock: TestClock("2026-10-05T08:00:00Z")) { server in
@@ -62,6 +92,25 @@ import Web
             try await server.expectRows(["80 0 30"])
             try await server.ingest(SentEvent("3", time: "2026-10-06T08:00:00Z", data: #"{"seconds":5}"#))
             try await server.expectRows(["90 0 40"])
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test(
+        "a quota lowered for days to come leaves as overshoot what is above it, when what counts in it begins earlier"
+    )
+    func loweredQuota() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-10T08:00:00Z")) { server in
+            try await Self.arrange(server)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let quota = "/tenants/acme/quotas/seconds?window=day"
+            try await server.ask("PUT", quota, #"{"limit":"100"}"#)
+            try await server.settle(try await server.admit("1", seconds: "80"), event: "1", seconds: "80")
+            server.clock.set(try Instant(parsing: "2026-11-12T08:00:00Z"))
+            try await server.ask("PUT", quota, #"{"limit":"40"}"#)
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"period_end"}"#)
+            try await server.expectRows(["80 0 40"])
             #expect(try await server.brokenLimits() == [])
         }
     }

@@ -37,6 +37,26 @@ import Web
         }
     }
 
+    @Test("a wait of hundreds of thousands of years is told like any other")
+    func longestWait() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let rate = #"{"limit":1,"period":"day","burst":1000000000000}"#
+            let budget = #"{"key":"r","scope":{"tenant":"acme"},"measure":"tokens","rate":\#(rate)}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let critical = #","criticality":"critical""#
+            let all = try await server.admit("1", more: critical, data: #","input_tokens":1000000000000"#)
+            #expect(all["allowed"] == .bool(true))
+            let refused = try await server.admit("2", more: critical, data: #","input_tokens":1000000000"#)
+            #expect(refused["reason"]?.string == "rate_limited")
+            let wait = refused["retry_after"]?.number.flatMap { Int64($0) } ?? 0
+            #expect(wait > 9_000_000_000_000, "\(refused)")
+            let status = try await server.ask("GET", "/budgets/r")["status"]
+            #expect(status?["rates"]?[0]?["remaining"]?.number == "0")
+            #expect(status?["rates"]?[0]?["full_at"]?.string == "9999-12-31T23:59:59.999999Z")
+        }
+    }
+
     @Test("where a rate and a budget refuse, the budget is the reason, and the status says the same")
     func withBudget() async throws {
         try await TestServer.run { server in

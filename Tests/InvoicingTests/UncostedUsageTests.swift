@@ -16,22 +16,26 @@ struct UncostedUsageTests {
     /// Calls of `gpt-4o`, which has a price, and two of `o3`, which has none.
     private static func run(_ body: (TestServer) async throws -> Void) async throws {
         try await TestServer.run(clock: TestClock("2026-11-01T00:00:00Z")) { server in
-            try await server.addTenant("acme")
-            let meter = """
-                {"key":"tokens","event_type":"chat","aggregation":"sum","dimensions":{"model":"model"},
-                 "class_dimension":"token_class","value":{"input":"input_tokens","output":"output_tokens"}}
-                """
-            try await server.ask("POST", "/meters", meter, expecting: 201)
-            let feature = #"{"key":"llm","name":"LLM tokens","meter":"tokens","unit":"token"}"#
-            try await server.ask("POST", "/features", feature, expecting: 201)
-            let price = #"{"model":"cost_plus","markup_percent":"20"}"#
-            try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#)
+            try await addFeature(server)
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             try await addPrices(of: "gpt-4o", server)
             try server.set("2026-11-10T00:00:00Z")
             try await server.ingest(call("a", "gpt-4o"), call("b", "o3"), call("c", "o3"))
             try await body(server)
         }
+    }
+
+    private static func addFeature(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        let meter = """
+            {"key":"tokens","event_type":"chat","aggregation":"sum","dimensions":{"model":"model"},
+             "class_dimension":"token_class","value":{"input":"input_tokens","output":"output_tokens"}}
+            """
+        try await server.ask("POST", "/meters", meter, expecting: 201)
+        let feature = #"{"key":"llm","name":"LLM tokens","meter":"tokens","unit":"token"}"#
+        try await server.ask("POST", "/features", feature, expecting: 201)
+        let price = #"{"model":"cost_plus","markup_percent":"20"}"#
+        try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#)
     }
 
     private static func call(_ id: String, _ model: String) -> SentEvent {
@@ -85,6 +89,32 @@ struct UncostedUsageTests {
         "quantity":"2200","unit":"token"}]
         """
     private static let words = "LLM tokens: 2 events (2,200 tokens) without a known cost, not in this amount"
+
+    @Test("a cost that is found later counts in no budget in which its usage has not counted")
+    func budgetsOfBefore() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-01T00:00:00Z")) { server in
+            try await Self.addFeature(server)
+            let budget = """
+                {"key":"budget","scope":{"tenant":"acme"},"measure":"charge","amount":"20","currency":"USD",\
+                "window":"month","mode":"hard"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let report = try await server.post([Self.call("before", "o3")]).expecting(200).report
+            #expect(report.contains("unsubscribed 1"))
+            server.clock.advance(seconds: 60)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.ingest(Self.call("after", "o3"))
+            try await Self.addPrices(of: "o3", server)
+            #expect(try await Self.rate(server) == 2)
+            let used: SQL = "SELECT trim_scale(used)::text FROM limit_state WHERE scope_value = ''"
+            // 1,000 input tokens at 0.001 and 100 output tokens at 0.01, and a fifth.
+            #expect(try await server.column(used) == ["2.4"])
+            _ = try await server.void("before")
+            #expect(try await server.column(used) == ["2.4"])
+            _ = try await server.void("after")
+            #expect(try await server.column(used) == ["0"])
+        }
+    }
 
     @Test func `it is on the upcoming, the draft and the final invoice, and in all that is made of it`() async throws {
         try await Self.run { server in

@@ -42,7 +42,8 @@ extension Price {
     }
 
     /// What some usage can be charged at most, wherever in the period's tiers it falls: at the highest unit amount that
-    /// can be reached, plus every flat amount. For scopes narrower than the tiers are counted in.
+    /// can be reached, plus every flat amount, and by volume also what all units before it cost more in a dearer tier.
+    /// For scopes narrower than the tiers are counted in.
     package func highestCharge(of use: UsageTotal) throws(DecimalError) -> ExactAmount {
         guard use.quantity > .zero || use.eventCount > 0 || use.cost > .zero else { return .zero }
         switch self {
@@ -54,7 +55,8 @@ extension Price {
             let unit = tiers.map(\.unitAmount).max() ?? .zero
             var highest = use.quantity.multiplied(by: unit)
             for tier in tiers { highest = try highest.adding(ExactAmount(tier.flatAmount)) }
-            return highest
+            guard case .volume = self else { return highest }
+            return try highest.adding(Self.dearestRise(of: tiers))
         case .stairstep(let tiers):
             return ExactAmount(tiers.map(\.flatAmount).max() ?? .zero)
         case .packages(let price):
@@ -71,6 +73,18 @@ extension Price {
             )
             return try Price.percentage(share).charge(for: use)
         }
+    }
+
+    /// What entering a dearer tier adds at most to the charge of the units before it.
+    private static func dearestRise(of tiers: [PriceTier]) throws(DecimalError) -> ExactAmount {
+        var dearest = ExactAmount.zero
+        for (index, tier) in tiers.enumerated() {
+            guard let bound = tier.upTo, let unit = tiers[(index + 1)...].map(\.unitAmount).max(),
+                unit > tier.unitAmount
+            else { continue }
+            dearest = max(dearest, bound.multiplied(by: try unit.subtracting(tier.unitAmount)))
+        }
+        return dearest
     }
 
     private var tierBounds: [FixedDecimal] {

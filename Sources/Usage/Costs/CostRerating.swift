@@ -131,8 +131,8 @@ struct CostRerating: Sendable {
         let periods = try BillingPeriodStore.all(of: tenant.id, in: transaction)
         var locator = PeriodLocator(tenant: tenant, periodIDs: BillingPeriodMap(periods))
         var unpriced = UnpricedChanges()
-        var counted: [PendingEvent] = []
-        var unconverted: [PendingEvent] = []
+        var counted: [(stored: StoredEvent, event: PendingEvent)] = []
+        var unconverted: [(stored: StoredEvent, event: PendingEvent)] = []
         var late = LateUsage()
         let now = clock.now()
         for event in rated {
@@ -142,17 +142,17 @@ struct CostRerating: Sendable {
             let measured = event.measured(at: place, shared)
             guard event.conversion != .missing else {
                 try unpriced.add(stored.event, at: stored.time, of: tenant.id, .fxRate)
-                unconverted.append(measured)
+                unconverted.append((stored, measured))
                 continue
             }
             late.note(place, of: tenant.id, at: now)
-            counted.append(measured)
+            counted.append((stored, measured))
         }
         var alerts = UsageAlerts(at: now)
         for newly in try unpriced.write(triedWith: shared.costs.version, in: transaction) {
             alerts.add(newly, from: sequence, of: tenant)
         }
-        let keys = Set(counted.flatMap { $0.counterKeys(of: tenant.id) }).sorted()
+        let keys = Set(counted.flatMap { $0.event.counterKeys(of: tenant.id) }).sorted()
         guard !counted.isEmpty || !unconverted.isEmpty else {
             return try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         }
@@ -161,24 +161,40 @@ struct CostRerating: Sendable {
             stored: try transaction.query(CounterStore.counters(keys), CounterStore.decode),
             chargedTenants: surroundings.tenantsWithChargeLimits([tenant])
         )
-        var matching = surroundings.matching
-        var windows = WindowCache(zone: tenant.zone)
-        for pending in counted {
-            try changes.addCost(of: pending, sequence: sequence, tenant: tenant.id)
-            try changes.limitCost(
-                of: pending,
-                matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows),
-                by: tenant
-            )
-        }
-        // What it costs in the operator's currency is known, and counts in budgets of that.
-        for pending in unconverted {
-            let uses = matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows)
-            try changes.limitCost(of: pending, uses.filter { $0.limit.measure == .cost }, by: tenant)
-        }
+        try count(counted, unconverted, sequence: sequence, by: tenant, into: &changes, surroundings, in: transaction)
         alerts.add(try changes.enqueue(surroundings, in: transaction))
         try AlertStore.raise(alerts.drafts, at: now, ids: limits.ids, in: transaction)
         late.enqueue(in: transaction)
+    }
+
+    /// - Parameter unconverted: what they cost in the operator's currency is known, and counts in budgets of that.
+    private func count(
+        _ counted: [(stored: StoredEvent, event: PendingEvent)],
+        _ unconverted: [(stored: StoredEvent, event: PendingEvent)],
+        sequence: Int64,
+        by tenant: TenantSnapshot,
+        into changes: inout UsageChanges,
+        _ surroundings: LimitSurroundings,
+        in transaction: borrowing Transaction
+    ) throws {
+        var (matching, windows) = (surroundings.matching, WindowCache(zone: tenant.zone))
+        let all = counted + unconverted
+        let uses = all.map { matching.uses(of: LimitedUse($0.event), by: tenant, windows: &windows) }
+        let known = try CountedUses(
+            in: uses.flatMap { $0.map(\.limit) },
+            at: all.compactMap(\.event.place),
+            of: tenant.id,
+            transaction
+        )
+        for (index, (stored, event)) in all.enumerated() {
+            let isConverted = index < counted.count
+            if isConverted { try changes.addCost(of: event, sequence: sequence, tenant: tenant.id) }
+            let costed = uses[index].filter { isConverted || $0.limit.measure == .cost }
+            let counting = costed.filter { known.counted(stored, in: $0.limit, at: event.place) }
+            try changes.limitCost(of: event, counting, by: tenant)
+            // What limits hold that it has not counted in is worked out anew all the same.
+            for use in costed where use.limit.followsTiers { try changes.limits.use(use, .zero, by: tenant) }
+        }
     }
 
     private func events(after position: EventPosition?) -> SQL {

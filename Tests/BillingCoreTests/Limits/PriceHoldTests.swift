@@ -62,9 +62,10 @@ import Testing
         }
     }
 
-    @Test("wherever in the tiers a use falls, it is charged no more than its highest charge, volume prices left out")
+    @Test("wherever in the tiers a use falls, it is charged no more than its highest charge")
     func highestIsEnough() throws {
-        for price in [Self.prices[0], Self.prices[1], Self.prices[4]] {
+        let rising = Price.volume([Self.tier(6, 1), Self.tier(10, 1, flat: 4), Self.tier(20, 9), Self.tier(nil, 3)])
+        for price in Self.prices + [rising] {
             for before in Int64(0)...25 {
                 for use in Int64(1)...15 {
                     let charged = try price.marginalCharge(from: Self.total(before), to: Self.total(before + use))

@@ -1,0 +1,132 @@
+import BillingCore
+import TestSupport
+import Testing
+import Web
+
+/// What calls hold of the time after a change that happens while they are open.
+@Suite struct LaterPriceTests {
+    /// A tenant whose seconds cost 0.1 each, and 10 on another plan from noon on, with a hard budget on what each user
+    /// is charged.
+    private static func arrange(_ server: TestServer, amount: Int) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        for (plan, price) in [("pro", "0.1"), ("max", "10")] {
+            try await server.publish(
+                #"{"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"\#(price)"}}]}"#,
+                as: plan
+            )
+        }
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+        let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+        let change = #"{"plan":"max","at":"2026-11-23T12:00:00Z"}"#
+        try await server.ask("POST", "/subscriptions/\(id)/change", change)
+        try await addBudget(server, amount: amount)
+    }
+
+    private static func addBudget(_ server: TestServer, amount: Int) async throws {
+        try await server.ask(
+            "POST",
+            "/budgets",
+            """
+            {"key":"users","scope":{"tenant":"acme","user":"*"},"measure":"charge","amount":"\(amount)",\
+            "currency":"USD","window":"month","mode":"hard"}
+            """,
+            expecting: 201
+        )
+    }
+
+    private static let user = #","user":"u1""#
+
+    @Test("a call that can be settled after a change of plan holds the higher price, in narrow budgets too")
+    func changeOfPlan() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in
+            try await Self.arrange(server, amount: 120)
+            try await server.admit("before", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+            try await server.expectRows(["0 1 0"])
+            server.clock.set(try Instant(parsing: "2026-11-23T11:50:00Z"))
+            let over = try await server.admit("1", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+            try await server.expectRows(["0 101 0"])
+            let refused = try await server.admit("2", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+            server.clock.set(try Instant(parsing: "2026-11-23T12:01:00Z"))
+            let id = over["reservation"]?["id"]?.string ?? ""
+            let event = """
+                {"specversion":"1.0","id":"e","source":"gw","type":"job.done","subject":"acme",\
+                "reservationid":"\(id)","data":{"seconds":10\(Self.user)}}
+                """
+            _ = try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+            try await server.expectRows(["100 1 0"])
+        }
+    }
+
+    @Test("one that is extended over the change holds what it costs more then, once, or is not extended")
+    func extended() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in
+            try await Self.arrange(server, amount: 120)
+            var paths: [String] = []
+            for id in ["1", "2"] {
+                let call = try await server.admit(id, seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+                paths.append("/admissions/\(call["reservation"]?["id"]?.string ?? "")")
+            }
+            try await server.expectRows(["0 2 0"])
+            for seconds in [1_800, 7_200, 10_800] {
+                try await server.ask("POST", "\(paths[0])/extend", #"{"ttl_seconds":\#(seconds)}"#)
+                try await server.expectRows([seconds == 1_800 ? "0 2 0" : "0 101 0"])
+            }
+            try await server.ask("POST", "\(paths[1])/extend", #"{"ttl_seconds":7200}"#, expecting: 409)
+            try await server.ask("POST", "\(paths[0])/release")
+            try await server.expectRows(["0 1 0"])
+        }
+    }
+
+    @Test("a narrow budget holds what others' units cost more when the use makes the whole volume dearer")
+    func risingVolume() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"volume","tiers":[
+                  {"up_to":"1000","unit_amount":"0.01"},{"up_to":null,"unit_amount":"1"}]}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.addBudget(server, amount: 1_000)
+            try await server.ingest(SentEvent("others", data: #"{"seconds":998,"user":"u2"}"#))
+            let call = try await server.admit("1", seconds: "5", data: Self.user)
+            #expect(call["limits"]?[0]?["held"]?.string == "995")
+            let event = """
+                {"specversion":"1.0","id":"e","source":"gw","type":"job.done","subject":"acme",\
+                "reservationid":"\(call["reservation"]?["id"]?.string ?? "")","data":{"seconds":5\(Self.user)}}
+                """
+            _ = try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+            try await server.expectRows(["993.02 0 0", "9.98 0 9.98"])
+        }
+    }
+
+    @Test(
+        "a call of 24 hours holds on the day of 23 that lies in between, admitted or extended",
+        arguments: [true, false]
+    )
+    func shortDay(isExtended: Bool) async throws {
+        try await TestServer.run(clock: TestClock("2026-03-28T22:30:00Z")) { server in
+            try await server.addTenant("acme", zone: "Europe/Berlin")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                #"{"quotas":[{"feature":"seconds","limit":"10","window":"day","mode":"hard"}]}"#
+            )
+            try await server.subscribe(at: "2026-03-01T00:00:00Z")
+            let life = isExtended ? 60 : 86_400
+            let call = try await server.admit("1", seconds: "8", more: #","ttl_seconds":\#(life)"#)
+            if isExtended {
+                let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")/extend"
+                try await server.ask("POST", path, #"{"ttl_seconds":86400}"#)
+            }
+            try await server.expectRows(["0 8 0", "0 8 0", "0 8 0"])
+            server.clock.set(try Instant(parsing: "2026-03-29T10:00:00Z"))
+            #expect(try await server.admit("2", seconds: "3")["reason"]?.string == "quota_exceeded")
+            try await server.settle(call, event: "e", seconds: "8")
+            try await server.expectRows(["0 0 0", "8 0 0", "0 0 0"])
+        }
+    }
+}
