@@ -43,6 +43,7 @@ struct LiteLLMHookTests {
             #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
             let used = try await Self.tearStreams(proxy, client, from: 100)
             try await Self.writeAnything(proxy, client, from: used)
+            try await Self.sendAnything(proxy, client)
         }
     }
 
@@ -91,14 +92,81 @@ struct LiteLLMHookTests {
         try await proxy.call("answer", tokens: 20, more: #","no-log":true"#).expecting(200)
         #expect(try await balance(of: "acme", client) == Balance(used: start + 60, held: 0))
 
-        let hidden = try await proxy.call("answer", tokens: 1, more: #","extra_body":{"max_tokens":5000}"#)
-        #expect(hidden.status == 400)
-        let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
-        #expect(try await proxy.post("/v1/responses", later).status == 400)
+        try await refuseUnbounded(proxy)
         let bound = #""max_output_tokens":5000,"max_completion_tokens":1"#
         try await proxy.post("/v1/responses", #"{"model":"best","input":"answer",\#(bound)}"#).expecting(200)
         #expect(try await proxy.bounds().last == 1_000 - start - 60)
         #expect(try await balance(of: "acme", client) == Balance(used: 1_000, held: 0))
+    }
+
+    /// Calls that would use more than is held of them reach no provider.
+    private static func refuseUnbounded(_ proxy: HookedProxy) async throws {
+        let made = try await proxy.bounds().count
+        let said = #""max_tokens":1,"messages":[{"role":"user","content":"answer"}]"#
+        for models in [#""best,best,best""#, #""best,best","fastest_response":true"#, #""best,again""#, #"["best"]"#] {
+            let several = try await proxy.post("/v1/chat/completions", #"{"model":\#(models),\#(said)}"#)
+            #expect(several.status == 400 && several.text.contains("model"), "\(models): \(several)")
+        }
+        let hidden = [
+            #""extra_body":{"max_tokens":5000}"#,
+            #""extra_body":{"max_tokens":null}"#,
+            #""extra_body":{"generationConfig":{"maxOutputTokens":60000}}"#,
+            #""extra_body":{"settings":[{"candidateCount":8}]}"#,
+            #""generationConfig":{"maxOutputTokens":60000}"#,
+            #""fallbacks":[{"best":[{"model":"best","additional_drop_params":["max_tokens"]}]}]"#,
+            #""context_window_fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]"#,
+            #""router_settings_override":{"fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]}"#,
+        ]
+        for member in hidden {
+            let refused = try await proxy.call("answer", tokens: 1, more: ",\(member)")
+            #expect(refused.status == 400 && refused.text.contains("Turnpike"), "\(member): \(refused)")
+        }
+        let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
+        #expect(try await proxy.post("/v1/responses", later).status == 400)
+        #expect(try await proxy.bounds().count == made)
+    }
+
+    /// Input of every kind makes no call fail, and is taken for about what it is. A rate tells for what: it counts a
+    /// call's input and the bound of its output, and gives nothing back.
+    private static func sendAnything(_ proxy: HookedProxy, _ client: TestClient) async throws {
+        let data = String(repeating: "iVBORw0K", count: 8_000)
+        let audio = #"{"type":"input_audio","input_audio":{"data":"\#(data)","format":"wav"}}"#
+        let image = #"{"type":"input_image","image_url":"data:image/png;base64,\#(data)"}"#
+        let used = #"{"id":"call_1","type":"custom","custom":{"name":"look","input":"there"}}"#
+        let tool = #"{"name":"look","parameters":{"properties":{"places":{"type":"array"}}}}"#
+        let choices = #""candidate_count":3,"extra_body":{"schema":{"n":{"type":"integer"}}}"#
+        let answer = #"{"role":"user","content":"answer"}"#
+        let chat = #"{"model":"best","max_tokens":20,"messages":["#
+        let calls: [(path: String, body: String, taken: ClosedRange<Int>)] = [
+            ("chat/completions", #"\#(chat){"role":"user","content":[\#(text("text")),\#(audio)]}]}"#, 270...290),
+            ("chat/completions", #"\#(chat){"role":"assistant","tool_calls":[\#(used)]},\#(answer)]}"#, 25...60),
+            ("chat/completions", #"\#(chat)\#(answer)],"tools":[{"type":"function","function":\#(tool)}]}"#, 25...60),
+            ("chat/completions", #"\#(chat)\#(answer)],\#(choices)}"#, 65...75),
+            (
+                "responses",
+                #"""
+                {"model":"best,again","max_output_tokens":20,
+                 "input":[{"role":"user","content":[\#(text("input_text")),\#(image)]}]}
+                """#,
+                270...290
+            ),
+            ("embeddings", #"{"model":"best","input":[\#([Int](100_000..<101_000))]}"#, 999...1_001),
+        ]
+        var rest = try await tokensLeft(client)
+        for (path, body, expected) in calls {
+            try await proxy.post("/v1/\(path)", body, team: "initech").expecting(200)
+            let left = try await tokensLeft(client)
+            #expect(expected.contains(rest - left), "\(path): \(rest - left), not \(expected): \(body.prefix(200))")
+            rest = left
+        }
+    }
+
+    private static func text(_ type: String) -> String { #"{"type":"\#(type)","text":"answer"}"# }
+
+    /// How many tokens initech has left.
+    private static func tokensLeft(_ client: TestClient) async throws -> Int {
+        let budget = try await client.get("/api/v1/budgets/initech-tokens").expecting(200).json
+        return budget["status"]?["rates"]?[0]?["remaining"]?.number.flatMap { Int($0) } ?? 0
     }
 
     /// Uses 1,000 tokens of acme's quota, some of them in each way in which a call can go.
@@ -162,10 +230,12 @@ struct LiteLLMHookTests {
     }
 
     /// Acme has a thousand output tokens. Of the two calls that globex may make at once, one is kept for critical ones.
+    /// Initech has a hundred thousand tokens, and gets another one an hour.
     private static func configure(_ client: TestClient) async throws {
         let requests = [
             ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
             ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
+            ("/tenants", #"{"key": "initech", "name": "Initech", "currency": "USD"}"#),
             (
                 "/meters",
                 #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
@@ -184,6 +254,13 @@ struct LiteLLMHookTests {
                 """
                 {"key": "hourly", "scope": {"tenant": "globex", "model": "gpt-4o", "provider": "openai"},
                  "measure": "requests", "rate": {"limit": 2, "period": "hour", "burst": 2}}
+                """
+            ),
+            (
+                "/budgets",
+                """
+                {"key": "initech-tokens", "scope": {"tenant": "initech"}, "measure": "tokens",
+                 "rate": {"limit": 1, "period": "hour", "burst": 100000}}
                 """
             ),
         ]

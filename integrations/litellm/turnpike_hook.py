@@ -20,6 +20,7 @@ It replaces the callback "openmeter", which would report every call a second tim
 """
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -32,8 +33,10 @@ from datetime import datetime, timezone
 
 import httpx
 import litellm
+from litellm.constants import DEFAULT_IMAGE_TOKEN_COUNT
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
+from litellm.utils import get_non_default_completion_params
 
 logger = logging.getLogger("turnpike")
 
@@ -73,6 +76,45 @@ BOUNDS = (
     "maxOutputTokens",
     "maxTokenCount",
     "num_predict",
+    "n_predict",
+)
+# How many answers a call gets, each of which may be as long as its bound: of several, the largest.
+CHOICES = ("n", "best_of", "candidate_count", "candidateCount", "num_return_sequences", "num_generations")
+# What a model reads beside messages and tools.
+INPUTS = ("prompt", "input", "instructions", "system")
+# What is no text, by the type of a part or the member that has it: each counts as much as LiteLLM takes an image for.
+MEDIA = (
+    "image",
+    "image_url",
+    "image_base64",
+    "input_image",
+    "image_generation_call",
+    "computer_screenshot",
+    "audio",
+    "input_audio",
+    "video",
+    "video_url",
+    "input_video",
+    "file",
+    "input_file",
+    "redacted_thinking",
+    "encrypted_content",
+)
+MEDIA_TYPES = (*MEDIA, "base64", "url")
+INLINE_MEDIA = re.compile(r"data:[^,]{0,200};base64,[A-Za-z0-9+/=_-]*")
+# Members of parts that a model doesn't read.
+UNREAD = (
+    "type",
+    "id",
+    "call_id",
+    "tool_call_id",
+    "tool_use_id",
+    "role",
+    "status",
+    "cache_control",
+    "signature",
+    "annotations",
+    "logprobs",
 )
 # What Turnpike takes.
 LARGEST_COUNT = 10**15
@@ -159,7 +201,7 @@ class Call:
         said = "".join(self.said)
         usage = Counter(self.usage)
         usage["input_tokens"] = usage["input_tokens"] or self.input_tokens
-        usage["output_tokens"] += litellm.token_counter(model=self.data.get("model", ""), text=said) if said else 0
+        usage["output_tokens"] += count_text(self.data.get("model", ""), said)
         return parts_and_totals(usage)
 
 
@@ -196,6 +238,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
         if call_type not in OWN_BOUNDS:
             return None
+        refuse_several_models(data, call_type)
         if data.get("background"):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
@@ -409,23 +452,78 @@ def deployment(name):
         return name, None
 
 
+def refuse_several_models(data, call_type):
+    """LiteLLM would make a whole call to each, and one is asked for.
+
+    It parts the model of a chat completion at its commas, also where a model group is named so, but not where the call
+    comes with an address or a credential. A list is refused by LiteLLM itself.
+    """
+    is_parted = call_type == "acompletion" and "api_base" not in data and "api_key" not in data
+    if is_parted and "," in (data.get("model") or ""):
+        told = "model must name one model, without a comma; make a call for each of several"
+        raise refusal(400, "invalid_request", told)
+
+
 def count_input(model, data):
-    """An estimate; what the provider counts is settled afterwards."""
-    parts = [data.get(name) for name in ("prompt", "input", "instructions", "system")]
-    text = "\n".join(part if isinstance(part, str) else json.dumps(part, default=str) for part in parts if part)
-    tokens = litellm.token_counter(model=model, text=text) if text else 0
-    if data.get("messages"):
-        tokens += litellm.token_counter(
-            model=model, messages=data["messages"], tools=data.get("tools"), use_default_image_token_count=True
-        )
-    return tokens
+    """An estimate, which makes no call fail; what the provider counts is settled afterwards."""
+    tools = data.get("tools")
+    counts = [
+        (message, count_by_litellm(model, messages=[message], count_response_tokens=True))
+        for message in elements(data, "messages")
+    ]
+    if tools or counts:
+        counts.append((tools, count_by_litellm(model, messages=[], tools=tools)))
+    uncounted = [part for part, tokens in counts if tokens is None]
+    inputs = [data.get(name) for name in INPUTS]
+    return sum(tokens or 0 for _, tokens in counts) + count_parts(model, uncounted + inputs)
+
+
+def count_by_litellm(model, **counted):
+    """None where it can't."""
+    try:
+        return litellm.token_counter(model=model, use_default_image_token_count=True, **counted)
+    except Exception as fault:
+        tell_uncounted(type(fault).__name__)
+        return None
+
+
+@functools.cache
+def tell_uncounted(fault):
+    """Once of each kind; what the fault says may be what the client wrote."""
+    logger.warning("turnpike: LiteLLM's counter can't count some input (%s); the hook estimates it", fault)
+
+
+def count_parts(model, parts):
+    """Of input in any form: its text, what is no text, and tokens that the client has made of it."""
+    texts, tokens, waiting = [], 0, list(parts)
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, int):
+            tokens += 1
+        elif isinstance(part, str) and not INLINE_MEDIA.fullmatch(part):
+            texts.append(part)
+        elif isinstance(part, str) or member(part, "type") in MEDIA_TYPES:
+            tokens += DEFAULT_IMAGE_TOKEN_COUNT
+        elif isinstance(part, dict):
+            tokens += DEFAULT_IMAGE_TOKEN_COUNT * sum(1 for name in MEDIA if part.get(name))
+            waiting.extend(inner for name, inner in part.items() if name not in MEDIA + UNREAD)
+    return tokens + count_text(model, "\n".join(texts))
+
+
+def count_text(model, text):
+    """Where LiteLLM can't, a token for every four bytes."""
+    if not text:
+        return 0
+    counted = count_by_litellm(model, text=text)
+    return -(-len(text.encode(errors="replace")) // 4) if counted is None else counted
 
 
 def choices_of(data, call_type):
     """How many answers, each of which may be as long as the bound of the call."""
-    choices = positive(data, "n", 1)
+    choices = max(positive(data, name, 1) for name in CHOICES)
     if call_type in TEXT_COMPLETIONS:
-        choices = max(choices, positive(data, "best_of", 1))
         prompts = data.get("prompt")
         if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
             choices *= len(prompts)
@@ -433,10 +531,30 @@ def choices_of(data, call_type):
 
 
 def hidden_bounds(data):
-    """What LiteLLM would obey instead of the members by which the call is held."""
-    places = [data.get("extra_body"), data.get("additional_drop_params"), *elements(data, "fallbacks")]
-    names = (*BOUNDS, "n", "best_of")
-    return [name for place in places if isinstance(place, (dict, list)) for name in names if name in place]
+    """What LiteLLM or a provider would obey instead of the members by which the call is held."""
+    read = (*INPUTS, "messages")
+    passed_on = {name: value for name, value in get_non_default_completion_params(data).items() if name not in read}
+    passed_on["fallbacks"] = data.get("fallbacks")
+    # The client's; the operator may have others in their place.
+    settings = "router_settings_override"
+    passed_on[settings] = member(data, "proxy_server_request", "body", settings)
+    call, *inner = objects_in(passed_on)
+    names = (*BOUNDS, *CHOICES)
+    dropped = [name for found in (call, *inner) for name in names if name in elements(found, "additional_drop_params")]
+    # What a schema says of a member with such a name is an object.
+    return dropped + [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
+
+
+def objects_in(value):
+    """It, and every object in it but those that bound only how much of the output is thought."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            yield found
+            waiting.extend(inner for name, inner in found.items() if name != "reasoning")
+        elif isinstance(found, list):
+            waiting.extend(found)
 
 
 def positive(data, name, default=None):

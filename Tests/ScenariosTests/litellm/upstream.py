@@ -1,11 +1,12 @@
-"""A provider as a LiteLLM proxy calls it, that does what the last message says: upstream.py PORT
+"""A provider as a LiteLLM proxy calls it, that does what the last message or its first part says: upstream.py PORT
 
 "answer": uses every output token that the call may; "drip": streams a word at a time until the caller hangs up;
 "broken": answers 500; "flaky": 500 for every other call; "late": like that, and the others take longer than the hook
 waits for a report; "torn": a stream that calls a tool and ends with an error. GET /bounds: by how many output tokens
 the calls so far were bounded.
 
-Of chat completions it can do all of this, of responses "answer" and "torn", of Anthropic's messages "torn".
+Of chat completions it can do all of this, of responses "answer" and "torn", of Anthropic's messages "torn". What it
+embeds is told nothing and has no bound.
 """
 
 import collections
@@ -32,7 +33,9 @@ class Provider(BaseHTTPRequestHandler):
 
     def do_POST(self):
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told = call["input"] if "input" in call else call["messages"][-1]["content"]
+        if self.path.endswith("/embeddings"):
+            return self.answer(200, embedding())
+        told = text_of(call["input"] if "input" in call else call["messages"])
         calls[told] += 1
         bounds.append(next(call[name] for name in BOUNDS if call.get(name)))
         if told == "broken" or (told in ("flaky", "late") and calls[told] % 2):
@@ -72,6 +75,21 @@ class Provider(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def text_of(said):
+    """Of several messages what the last says, of several parts the first."""
+    if isinstance(said, str):
+        return said
+    if isinstance(said, list):
+        return text_of(said[-1] if "content" in said[-1] else said[0])
+    return text_of(said.get("content") or said["text"])
+
+
+def embedding():
+    vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
+    usage = {"prompt_tokens": INPUT_TOKENS, "total_tokens": INPUT_TOKENS}
+    return {"object": "list", "model": "gpt-4o", "data": [vector], "usage": usage}
 
 
 def chat(words, used):
