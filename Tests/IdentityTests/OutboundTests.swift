@@ -56,13 +56,18 @@ import Web
         "https://example.com/#a", "example.com", "https:///path", "gopher://127.0.0.1:6379/_FLUSHALL",
         "https://b\u{FC}cher.example/", "https://127%2e0.0.1/", "https://ex\u{FF0E}ample/",
         "https://127.0.0.1%00.example/",
+        "https://example.com:65536/", "https://example.com:70000/", "https://example.com:0/", "https://example.com:-1/",
+        "https://example.com:99999999999999999999/", "https://127.0.0.1:70000/", "https://[]/", "https://[]:443/",
         "https://[fe80::1%25eth0]/", "https://example.com\\@127.0.0.1/", "https://%6c%6fcalhost/",
     ])
     func whatIsNoPlainURLIsMalformed(_ url: String) {
         #expect(throws: OutboundFault.malformed) { try OutboundURL(url) }
     }
 
-    @Test(arguments: ["https://keys.Example-1.com:8443/a%20b?c=d", "http://[::1]:80/", "https://127.0.0.1"])
+    @Test(arguments: [
+        "https://keys.Example-1.com:8443/a%20b?c=d", "http://[::1]:80/", "https://127.0.0.1",
+        "https://example.com:65535",
+    ])
     func aPlainURLIsOne(_ url: String) throws {
         #expect(try OutboundURL(url).text == url)
     }

@@ -1,4 +1,5 @@
 import BillingCore
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -34,6 +35,38 @@ struct DeliveryFairnessTests {
                 let isTold = try await eventually(within: .seconds(8)) { quick.received.count == 40 }
                 #expect(isTold, "\(quick.received.count) of 40 in \(ContinuousClock.now - begun)")
                 #expect(slow.mostAtOnce < limits.concurrency)
+                group.cancelAll()
+            }
+        }
+    }
+
+    @Test("asked for again, or gone with their endpoint, deliveries under way count as long as they are")
+    func withoutLease() async throws {
+        let slow = try WebhookReceiver { _ in .init(delaySeconds: Self.slowSeconds) }
+        defer { slow.stop() }
+        try await DeliveryStory.run(urls: [slow.url], owners: [1], events: 0) { queue in
+            var limits = DeliveryWorker.Limits()
+            limits.pause = .milliseconds(10)
+            let worker = queue.worker(limits)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await worker.run() }
+                for isRemoved in [false, false, true, false] {
+                    if isRemoved {
+                        let endpoint = WebhookEndpointID(tenant: TenantID(1), key: "chat-0")
+                        try await queue.pool.transaction(.worker) { WebhookEndpointStore.delete(endpoint, in: $0) }
+                        try await queue.addEndpoint("chat-0", slow.url, of: 1)
+                    }
+                    try await queue.add(8, of: 1)
+                    let areQueued = try await eventually { try await queue.states().count >= 8 }
+                    let isFull = try await eventually { slow.mostAtOnce == limits.concurrencyPerEndpoint }
+                    #expect(areQueued && isFull)
+                    // What a retry does to each.
+                    try await queue.pool.execute(.worker, "UPDATE webhook_delivery SET leased_until = NULL")
+                    queue.clock.advance(seconds: 1)
+                    // Some rounds: each claims what it may.
+                    try await Task.sleep(for: .milliseconds(300))
+                }
+                #expect(slow.mostAtOnce == limits.concurrencyPerEndpoint)
                 group.cancelAll()
             }
         }

@@ -48,6 +48,27 @@ struct DeliveryQueueTests {
         }
     }
 
+    @Test("what waits for its next attempt is not late, and what is due and not being tried is")
+    func lateness() async throws {
+        let receiver = try WebhookReceiver { _ in .init(500) }
+        defer { receiver.stop() }
+        try await DeliveryStory.run(urls: [receiver.url], events: 1) { queue in
+            let worker = queue.worker()
+            let madeAt = queue.clock.now
+            queue.clock.advance(seconds: 3)
+            let backlog = { try await DeliveryLog.backlog(at: queue.clock.now, pool: queue.pool) }
+            #expect(try await backlog()?.dueSince == madeAt)
+            let claim = try #require(try await worker.claim(limit: 1).first)
+            #expect(try await backlog()?.dueSince == nil, "it is being tried")
+            await worker.attempt(claim)
+            let waiting = try #require(try await backlog())
+            #expect(waiting.count == 1 && waiting.dueSince == nil)
+            queue.clock.advance(seconds: 3_600)
+            let dueSince = try #require(try await backlog()?.dueSince)
+            #expect(dueSince > madeAt.adding(seconds: 3) && dueSince < queue.clock.now)
+        }
+    }
+
     @Test("claims of all workers together respect the bound on an endpoint, and each its own in total")
     func claimsAreBounded() async throws {
         let urls = (0..<3).map { "https://example-\($0).com/" }
@@ -96,7 +117,7 @@ struct DeliveryQueueTests {
             let claims = try await queue.worker().claim(limit: 10)
             #expect(claims.map(\.endpoint.key) == ["chat-1"])
             #expect(try await queue.states() == ["pending 0", "pending 0", "pending 1"])
-            #expect(try await DeliveryLog.backlog(pool: queue.pool)?.count == 3)
+            #expect(try await DeliveryLog.backlog(at: queue.clock.now, pool: queue.pool)?.count == 3)
         }
     }
 

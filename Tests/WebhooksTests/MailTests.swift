@@ -63,7 +63,7 @@ struct MailTests {
                 let body = try #require(Data(base64Encoded: String(parts[1]), options: .ignoreUnknownCharacters))
                 #expect(String(decoding: body, as: UTF8.self).hasPrefix("tenant: acme\nnumber: INV-1\n"))
                 let arguments = try String(contentsOf: folder.appending(path: "arguments"), encoding: .utf8)
-                #expect(arguments == "-t -i\n")
+                #expect(arguments == "-t -i -f turnpike@example.com\n")
                 let environment = try String(contentsOf: folder.appending(path: "environment"), encoding: .utf8)
                 #expect(environment.contains("PATH=") && !environment.contains("TURNPIKE"))
             }

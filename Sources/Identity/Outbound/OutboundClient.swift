@@ -189,11 +189,16 @@ package struct OutboundURL: Sendable, Equatable {
     package init(_ text: String) throws(OutboundFault) {
         guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
             let scheme = components.scheme?.lowercased(), ["http", "https"].contains(scheme),
-            let host = components.host, !host.isEmpty, components.user == nil, components.password == nil,
-            components.fragment == nil, Self.hasPlainHost(text)
+            let written = components.host, components.user == nil, components.password == nil,
+            components.fragment == nil, Self.hasPlainHost(text),
+            // What connects takes any other number for a fault of the program.
+            components.port.map({ (1...65_535).contains($0) }) ?? true
         else { throw .malformed }
+        let isBracketed = written.hasPrefix("[") && written.hasSuffix("]")
+        let host = isBracketed ? String(written.dropFirst().dropLast()) : written
+        guard !host.isEmpty else { throw .malformed }
         self.text = text
-        self.host = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        self.host = host
         isEncrypted = scheme == "https"
     }
 
@@ -228,7 +233,7 @@ package enum OutboundFault: Error, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .malformed: "it must be an https URL with a host and without user and fragment"
+        case .malformed: "it must be an https URL with a host, a port up to 65535 if any, and without user and fragment"
         case .unencrypted: "http is possible only to addresses in TURNPIKE_OUTBOUND_ALLOW"
         case .notLookedUp(let host): "'\(host)' was not looked up: too many lookups are under way"
         case .unresolved(let host): "'\(host)' has no address"

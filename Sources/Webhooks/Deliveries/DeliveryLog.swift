@@ -117,12 +117,31 @@ enum DeliveryLog {
         )
     }
 
-    /// How many deliveries wait, and since when the oldest does.
-    static func backlog(pool: PostgresPool) async throws -> (count: Int64, oldest: Instant?)? {
+    /// How many deliveries wait, and since when one that is due has not been tried. One that failed is due when its
+    /// next attempt is.
+    static func backlog(at now: Instant, pool: PostgresPool) async throws -> (count: Int64, dueSince: Instant?)? {
         try await pool.query(
             .worker,
-            "SELECT count(*), min(created_at) FROM webhook_delivery WHERE status = 'pending'"
+            """
+            SELECT count(*), min(next_attempt_at) FILTER (
+                WHERE next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))
+            )
+            FROM webhook_delivery
+            WHERE status = 'pending'
+            """
         ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
+    }
+
+    /// Whether more deliveries of an endpoint wait for nothing than `removeFinished` deletes at a time.
+    static func isLong(of endpoint: WebhookEndpointID, in transaction: borrowing Transaction) throws -> Bool {
+        let beyond = try transaction.first(
+            """
+            SELECT true FROM webhook_delivery
+            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status <> 'pending'
+            OFFSET \(removalBatch) LIMIT 1
+            """
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
+        return beyond ?? false
     }
 
     /// Deletes some of the deliveries of an endpoint that wait for nothing. Tells whether there may be more.

@@ -42,6 +42,9 @@ enum DeliveryQueue {
         /// The operator's own are not bounded by it.
         let perTenant: Int
         let leaseSeconds: Int64
+        /// Attempts that this process has under way. Those of deliveries that were asked for again, or are gone with
+        /// their endpoint, have no lease any more, and count.
+        var running: [WebhookEndpointID: Int] = [:]
     }
 
     /// Claims deliveries that are due: of those first who have the fewest under way, and of as many the oldest.
@@ -68,9 +71,7 @@ enum DeliveryQueue {
         WITH RECURSIVE busy AS (
             \(endpointsWaitedFor)
         ), leased AS (
-            SELECT tenant_id, endpoint_key, count(*) AS count FROM webhook_delivery
-            WHERE leased_until IS NOT NULL AND leased_until > \(now)
-            GROUP BY tenant_id, endpoint_key
+            \(underWay(terms.running, at: now))
         ), waiting AS (
             SELECT found.tenant_id, busy.endpoint_key, found.delivery_id, found.next_attempt_at,
                 under_way.count + row_number() OVER (
@@ -120,6 +121,24 @@ enum DeliveryQueue {
                 delivery.leased_until, delivery.failure_count
         )
         SELECT delivery_id, tenant_id, endpoint_key, attempt_count, leased_until, failure_count FROM claimed
+        """
+    }
+
+    /// How many attempts are under way at each endpoint: the query of `leased`.
+    private static func underWay(_ running: [WebhookEndpointID: Int], at now: Instant) -> SQL {
+        """
+        SELECT tenant_id, endpoint_key, max(count) AS count
+        FROM (
+            SELECT tenant_id, endpoint_key, count(*) AS count FROM webhook_delivery
+            WHERE leased_until IS NOT NULL AND leased_until > \(now)
+            GROUP BY tenant_id, endpoint_key
+            UNION ALL
+            SELECT * FROM unnest(
+                \(running.keys.map(\.tenant))::bigint[], \(running.keys.map(\.key))::text[],
+                \(running.values.map(Int64.init))::bigint[]
+            )
+        ) AS counted
+        GROUP BY tenant_id, endpoint_key
         """
     }
 

@@ -57,7 +57,7 @@ struct DeliveryWorker: Service {
             for await claim in claims {
                 group.addTask {
                     await attempt(claim)
-                    slots.end()
+                    slots.end(claim)
                     ended.yield()
                 }
             }
@@ -154,12 +154,13 @@ struct DeliveryWorker: Service {
         while wanted > 0, !Task.isCancelled {
             let claims: [ClaimedDelivery]
             do {
-                claims = try await claim(limit: wanted, free: slots.idle)
+                let (idle, running) = slots.present
+                claims = try await claim(limit: wanted, free: idle, running: running)
             } catch {
                 slots.give(wanted)
                 throw error
             }
-            slots.begin(claims.count)
+            slots.begin(claims)
             claims.forEach(start)
             slots.give(wanted - claims.count)
             wanted = claims.count == wanted ? slots.takeAll() : 0
@@ -167,8 +168,14 @@ struct DeliveryWorker: Service {
     }
 
     /// Takes deliveries that are due.
-    /// - Parameter free: how many attempts there is room for; all of them when left out.
-    func claim(limit: Int, free: Int? = nil) async throws -> [ClaimedDelivery] {
+    /// - Parameters:
+    ///   - free: how many attempts there is room for; all of them when left out.
+    ///   - running: those under way here.
+    func claim(
+        limit: Int,
+        free: Int? = nil,
+        running: [WebhookEndpointID: Int] = [:]
+    ) async throws -> [ClaimedDelivery] {
         let now = clock.now()
         let terms = DeliveryQueue.ClaimTerms(
             limit: limit,
@@ -177,7 +184,8 @@ struct DeliveryWorker: Service {
             opensURLs: sender.masterKey != nil,
             perEndpoint: limits.concurrencyPerEndpoint,
             perTenant: limits.concurrencyPerTenant,
-            leaseSeconds: limits.leaseSeconds
+            leaseSeconds: limits.leaseSeconds,
+            running: running
         )
         return try await pool.transaction(.worker) { try DeliveryQueue.claim(terms, at: now, in: $0) }
     }
@@ -289,11 +297,11 @@ struct DeliveryWorker: Service {
     }
 }
 
-/// How many more attempts may begin, and how many are under way.
+/// How many more attempts may begin, and which are under way.
 private final class Slots: Sendable {
     private struct State {
         var free: Int
-        var begun = 0
+        var running: [WebhookEndpointID: Int] = [:]
     }
 
     private let count: Int
@@ -304,8 +312,10 @@ private final class Slots: Sendable {
         state = Mutex(State(free: count))
     }
 
-    /// How many are not under way, those that a claim is being made for included.
-    var idle: Int { state.withLock { count - $0.begun } }
+    /// How many are not under way, those that a claim is being made for included, and how many are at each endpoint.
+    var present: (idle: Int, running: [WebhookEndpointID: Int]) {
+        state.withLock { (count - $0.running.values.reduce(0, +), $0.running) }
+    }
 
     func takeAll() -> Int {
         state.withLock { state in
@@ -318,13 +328,16 @@ private final class Slots: Sendable {
         state.withLock { $0.free += count }
     }
 
-    func begin(_ count: Int) {
-        state.withLock { $0.begun += count }
+    func begin(_ claims: [ClaimedDelivery]) {
+        state.withLock { state in
+            for claim in claims { state.running[claim.endpoint, default: 0] += 1 }
+        }
     }
 
-    func end() {
+    func end(_ claim: ClaimedDelivery) {
         state.withLock { state in
-            state.begun -= 1
+            let rest = state.running[claim.endpoint, default: 1] - 1
+            state.running[claim.endpoint] = rest == 0 ? nil : rest
             state.free += 1
         }
     }

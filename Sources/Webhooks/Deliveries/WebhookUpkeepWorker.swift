@@ -62,8 +62,8 @@ struct WebhookUpkeepWorker: Service {
 
     func measure() async throws {
         let now = clock.now()
-        guard let backlog = try await DeliveryLog.backlog(pool: pool) else { return }
-        let age = backlog.oldest.map { (now.microseconds - $0.microseconds) / 1_000_000 } ?? 0
+        guard let backlog = try await DeliveryLog.backlog(at: now, pool: pool) else { return }
+        let age = backlog.dueSince.map { (now.microseconds - $0.microseconds) / 1_000_000 } ?? 0
         metrics.waits(backlog.count, oldestSeconds: max(0, age))
     }
 

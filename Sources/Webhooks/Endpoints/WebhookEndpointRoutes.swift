@@ -129,14 +129,27 @@ struct WebhookEndpointRoutes: Sendable {
         }
     }
 
-    /// What was delivered goes first, in pieces: all of it at once could take longer than a statement may.
+    /// All that was ever delivered to it, which goes with it, could take longer than a statement may.
+    private struct LongLog: Error {
+        let endpoint: WebhookEndpointID
+    }
+
+    /// Of a long log most goes first, in pieces, once it is certain that the endpoint is to go.
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let (id, _) = try await endpoint(request, context)
-        if let seen = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) {
-            try request.ifMatch.require(seen.revision)
-            while try await DeliveryLog.removeFinished(of: seen.id, pool: pool) {}
+        while true {
+            do {
+                return try await deleteAtOnce(request, context)
+            } catch let long as LongLog {
+                while try await DeliveryLog.removeFinished(of: long.endpoint, pool: pool) {}
+            }
         }
-        return try await change(request, context) { endpoint, owner, _, transaction in
+    }
+
+    private func deleteAtOnce(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try await change(request, context) { endpoint, owner, _, transaction in
+            guard try !DeliveryLog.isLong(of: endpoint.id, in: transaction) else {
+                throw LongLog(endpoint: endpoint.id)
+            }
             WebhookEndpointStore.delete(endpoint.id, in: transaction)
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key).audited
             try Self.record("deleted", endpoint.id, before: before, context, in: transaction)

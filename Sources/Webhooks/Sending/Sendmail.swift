@@ -2,7 +2,8 @@ import CLibPQ
 import Glibc
 
 /// Submission of mail through a program that speaks like `sendmail`: it reads the message and whom it is for (`-t`)
-/// from its input, and a line with a dot ends nothing (`-i`). No shell is asked, and it inherits nothing of our
+/// from its input, a line with a dot ends nothing (`-i`), and whoever can't deliver it answers to the sender (`-f`). No
+/// shell is asked, and it inherits nothing of our
 /// environment.
 package struct Sendmail: Sendable {
     package static let defaultPath = "/usr/sbin/sendmail"
@@ -77,7 +78,8 @@ package struct Sendmail: Sendable {
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
         posix_spawnattr_setpgroup(&attributes, 0)
 
-        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup(path), strdup("-t"), strdup("-i"), nil]
+        let texts = [path, "-t", "-i", "-f", from.text]
+        var arguments: [UnsafeMutablePointer<CChar>?] = texts.map { strdup($0) } + [nil]
         var environment: [UnsafeMutablePointer<CChar>?] = [strdup("PATH=/usr/sbin:/usr/bin:/sbin:/bin"), nil]
         defer { (arguments + environment).forEach { free($0) } }
         var process: pid_t = 0
