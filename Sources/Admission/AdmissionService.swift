@@ -180,7 +180,7 @@ package final class AdmissionService: Service {
         var later: [PreparedCall] = []
         var holds = try CallHold.all(of: call, later: [], policy: policy)
         if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) || !call.countsAlike(at: expiry) {
-            for time in CallHold.moments(from: holds, until: expiry) {
+            for time in CallHold.moments(of: call, holding: holds, until: expiry) {
                 later += try await calls.prepare([(call.index, asked.event)], at: time, boundTo: tenant).calls
             }
             holds = try CallHold.all(of: call, later: later, policy: policy)

@@ -53,14 +53,16 @@ extension CallHold {
         return holds
     }
 
-    /// When a call has to be looked at again that holds these from some time on until `expiry`: then, and where a whole
-    /// day lies in between, of which some have 23 hours, at the end of what it holds first.
-    static func moments(from holds: [CallHold], until expiry: Instant) -> [Instant] {
+    /// When a call has to be looked at again that holds these from its time on until `expiry`: then, where it counts in
+    /// other counters meanwhile, and where a whole day lies in between, at the end of what it holds first.
+    static func moments(of call: PreparedCall, holding holds: [CallHold], until expiry: Instant) -> [Instant] {
         let ends = holds.lazy.filter { $0.limit.holdsOverTheEnd }.map(\.windowEnd)
-        return Set(ends.filter { $0.adding(seconds: shortestDay) <= expiry }).sorted() + [expiry]
+        let days = ends.filter { $0.adding(seconds: shortestDay) <= expiry }
+        return Set(days).union(call.changes(until: expiry)).union([expiry]).sorted()
     }
 
-    private static let shortestDay: Int64 = 23 * 3_600
+    /// 22 hours: in some zones clocks are set forward by two.
+    private static let shortestDay: Int64 = 22 * 3_600
 
     /// What a call takes beyond what its reservation holds when that gets a later end: in the windows that it enters,
     /// and of a window that it is in, in the counters of a billing period that it enters, or what it is charged more
@@ -82,6 +84,7 @@ extension CallHold {
         var held = held
         var amounts: [LimitRow: FixedDecimal] = [:]
         var holds: [CallHold] = []
+        var positions: [LimitRow: Int] = [:]
         for (index, later) in ([call] + later).enumerated() {
             let uses = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
             for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
@@ -90,11 +93,32 @@ extension CallHold {
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
                 guard index > 0, let more = try hold.beyond(held, amount: before, since: reservation.createdAt)
                 else { continue }
-                holds.append(more)
-                held.formUnion(more.heldRows)
+                held.formUnion(more.frees.map(\.row))
+                if let position = positions[use.row] {
+                    holds[position] = try holds[position].adding(more)
+                } else {
+                    positions[use.row] = holds.count
+                    holds.append(more)
+                }
             }
         }
         return holds
+    }
+
+    /// Both of one row.
+    private func adding(_ more: CallHold) throws(DecimalError) -> CallHold {
+        let sum: Take
+        switch (take, more.take) {
+        case (.tiers(let own, let money), .tiers(let other, let otherMoney)):
+            sum = .tiers(own.merging(other) { first, _ in first }, money: try money.adding(otherMoney))
+        case (.amount(let own), .amount(let other)):
+            sum = .amount(try own.adding(other))
+        case (_, .unpriced):
+            sum = .unpriced
+        default:
+            sum = take
+        }
+        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: sum)
     }
 
     /// What it takes beyond what is held; nil where that is nothing.
@@ -118,9 +142,6 @@ extension CallHold {
             return isEntered ? self : nil
         }
     }
-
-    /// The rows that a reservation holds of by it.
-    private var heldRows: [LimitRow] { frees.map(\.row) }
 
     /// What it takes in counters of which nothing is held; nil where there is none.
     private func inOtherCounters(than held: Set<LimitRow>) -> CallHold? {

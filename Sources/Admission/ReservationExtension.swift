@@ -61,7 +61,7 @@ struct ReservationExtension: Sendable {
         else { return .unreadable }
         let holds = try CallHold.all(of: present, later: [], policy: policy)
         var later: [PreparedCall] = []
-        for time in CallHold.moments(from: holds, until: expiry) {
+        for time in CallHold.moments(of: present, holding: holds, until: expiry) {
             guard let prepared = try await prepare(call, of: reservation, at: time) else { return .unreadable }
             later.append(prepared)
         }

@@ -31,7 +31,9 @@ extension LimitStateStore {
             ORDER BY row.tenant_id = 0, row.tenant_id, row.limit_id, row.scope_value, row.window_start
             ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
             SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
-                overshoot = greatest(state.overshoot, state.used + state.held - excluded.limit_amount),
+                overshoot = greatest(
+                    state.overshoot, least(\(greatest), state.used + state.held - excluded.limit_amount)
+                ),
                 thresholds_fired = ARRAY(
                     SELECT threshold
                     FROM unnest(state.thresholds_fired) AS threshold

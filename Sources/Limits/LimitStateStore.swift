@@ -30,18 +30,26 @@ package enum LimitStateStore {
         """
         \(rows(changes, held: held))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = state.used + excluded.used, held = \(sum),
-            overshoot = greatest(
+        SET used = \(shared("state.used + excluded.used")), held = \(shared(sum)),
+            overshoot = least(\(greatest), greatest(
                 0, state.overshoot + excluded.overshoot,
                 CASE WHEN excluded.limit_revision > state.limit_revision
                     THEN state.used + excluded.used + \(exceeding) - excluded.limit_amount
                 END
-            ),
+            )),
             limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
                 THEN excluded.limit_amount ELSE state.limit_amount END,
             limit_revision = greatest(excluded.limit_revision, state.limit_revision)
         RETURNING \(returned)
         """
+    }
+
+    /// The most that a row can say. What is more of one tenant's is refused; a row that all share stays at that, so
+    /// that nobody can keep the others from being counted.
+    static let greatest: SQL = "99999999999999999999999999.999999999999"
+
+    private static func shared(_ sum: SQL) -> SQL {
+        "CASE WHEN state.tenant_id = \(TenantID.operatorWide) THEN least(\(greatest), \(sum)) ELSE \(sum) END"
     }
 
     /// Sets what the windows' rows have used, whatever it was.
@@ -50,12 +58,12 @@ package enum LimitStateStore {
         \(rows(changes, held: changes.map { _ in .zero }))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
         SET used = excluded.used,
-            overshoot = greatest(
+            overshoot = least(\(greatest), greatest(
                 0, state.overshoot + excluded.used - state.used,
                 CASE WHEN excluded.limit_revision > state.limit_revision
                     THEN excluded.used + state.held - excluded.limit_amount
                 END
-            ),
+            )),
             limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
         RETURNING \(returned)
         """
@@ -108,7 +116,8 @@ package enum LimitStateStore {
             """
     }
 
-    /// Removes those of the locked rows in which nothing was ever counted, as if they had not been made.
+    /// Removes those of the locked rows in which nothing was ever counted, as if they had not been made. One with
+    /// quantities beside it stays, whatever they have come to.
     package static func removeUnused(_ rows: [LimitRow]) -> SQL {
         let columns = LimitRowColumns(rows)
         return """
@@ -120,6 +129,11 @@ package enum LimitStateStore {
             WHERE state.tenant_id = unused.tenant_id AND state.limit_id = unused.limit_id
                 AND state.scope_value = unused.scope_value AND state.window_start = unused.window_start
                 AND state.used = 0 AND state.held = 0 AND state.overshoot = 0 AND state.thresholds_fired = '{}'
+                AND NOT EXISTS (
+                    SELECT FROM limit_state AS part
+                    WHERE part.tenant_id = state.tenant_id AND part.limit_id = state.limit_id
+                        AND part.window_start = state.window_start AND part.scope_value LIKE '#%'
+                )
             """
     }
 

@@ -34,6 +34,22 @@ package final class PreparedCall: Sendable {
         } ?? false
     }
 
+    /// When, after its time and before another one, what the call counts in changes: where a subscription, a billing
+    /// period or a segment begins.
+    package func changes(until end: Instant) -> [Instant] {
+        var changes: Set<Instant> = []
+        for subscription in tenant.subscriptions {
+            changes.insert(subscription.startsAt)
+            changes.formUnion(subscription.segments.map(\.startsAt))
+            for time in [pending.time, end] {
+                if let period = subscription.period(containing: time)?.interval {
+                    changes.formUnion([period.start, period.end])
+                }
+            }
+        }
+        return changes.filter { pending.time < $0 && $0 < end }.sorted()
+    }
+
     /// The same call with another number of output tokens.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {

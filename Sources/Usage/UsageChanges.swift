@@ -131,10 +131,10 @@ struct UsageChanges {
         CounterStore.enqueue(rows, in: transaction)
         do {
             try limitRest(of: rows)
+            return try limits.write(surroundings, in: transaction)
         } catch is DecimalError {
             throw CounterOverflow(tenant: rows.first?.key.tenant ?? .operatorWide, feature: nil)
         }
-        return try limits.write(surroundings, in: transaction)
     }
 
     /// The counters that changed, with their charges, and in periods of several segments those that depend on them.

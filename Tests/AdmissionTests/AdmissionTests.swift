@@ -5,6 +5,40 @@ import Web
 
 /// Reserving before a call and settling after it, against one quota.
 @Suite struct AdmissionTests {
+    @Test("a row beside which quantities are held stays when a call is refused, and counts on")
+    func freeHoldsKeepTheirRow() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+                  {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            for budget in [
+                """
+                {"key":"all","scope":{"tenant":"acme"},"measure":"charge","amount":"20","currency":"USD",\
+                "window":"lifetime","mode":"hard","thresholds":[50]}
+                """,
+                """
+                {"key":"one","scope":{"tenant":"acme"},"measure":"requests","amount":"1","window":"day","mode":"hard"}
+                """,
+            ] {
+                try await server.ask("POST", "/budgets", budget, expecting: 201)
+            }
+            let first = try await server.admit("1", seconds: "7")
+            #expect(try await server.admit("2", seconds: "1")["reason"]?.string == "budget_exceeded")
+            try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
+            let ends: SQL = "SELECT DISTINCT (window_end > '9000-01-01')::text FROM limit_state WHERE limit_amount = 20"
+            #expect(try await server.column(ends) == ["true"])
+            try await server.ingest(SentEvent("15", data: #"{"seconds":15}"#))
+            let kinds = try await server.ask("GET", "/alerts")["data"]?.elements?.compactMap { $0["kind"]?.string }
+            #expect(kinds?.contains("threshold_crossed") == true, "\(kinds ?? [])")
+        }
+    }
+
     @Test("a refused call leaves no row of any limit, also where its refusal is told")
     func refusedCallsLeaveNoRows() async throws {
         try await TestServer.run { server in

@@ -79,6 +79,42 @@ import Web
         }
     }
 
+    @Test("a plan that begins and ends while a call is open is held at too")
+    func shortPlan() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in
+            try await Self.arrange(server, amount: 120)
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            let back = #"{"plan":"pro","at":"2026-11-23T12:04:00Z"}"#
+            try await server.ask("POST", "/subscriptions/\(id)/change", back)
+            server.clock.set(try Instant(parsing: "2026-11-23T11:50:00Z"))
+            try await server.admit("1", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+            try await server.expectRows(["0 100 0"])
+        }
+    }
+
+    @Test("what an extension takes of one row at several moments is looked at together")
+    func severalMoments() async throws {
+        // Before noon it is charged 1, and 100 after it, as is the other call.
+        for (scope, tooLittle) in [(#"{"tenant":"acme"}"#, "200.5"), (#"{"tenant":"acme","user":"*"}"#, "199.5")] {
+            for (amount, isRoom) in [(tooLittle, false), ("201", true)] {
+                try await TestServer.run(clock: TestClock("2026-11-22T23:30:00Z")) { server in
+                    try await Self.arrange(server, amount: 1_000)
+                    let budget = """
+                        {"key":"day","scope":\(scope),"measure":"charge","amount":"\(amount)","currency":"USD",\
+                        "window":"day","mode":"hard"}
+                        """
+                    try await server.ask("POST", "/budgets", budget, expecting: 201)
+                    try await server.admit("0", seconds: "10", more: #","ttl_seconds":54000"#, data: Self.user)
+                    let call = try await server.admit("1", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+                    let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")/extend"
+                    let status = isRoom ? 200 : 409
+                    try await server.ask("POST", path, #"{"ttl_seconds":85800}"#, expecting: status)
+                    #expect(try await server.brokenLimits() == [])
+                }
+            }
+        }
+    }
+
     @Test("a narrow budget holds what others' units cost more when the use makes the whole volume dearer")
     func risingVolume() async throws {
         try await TestServer.run { server in
@@ -104,13 +140,17 @@ import Web
         }
     }
 
-    @Test(
-        "a call of 24 hours holds on the day of 23 that lies in between, admitted or extended",
-        arguments: [true, false]
-    )
-    func shortDay(isExtended: Bool) async throws {
+    @Test("a call of 24 hours holds on the day of 23 or 22 that lies in between, admitted or extended")
+    func shortDays() async throws {
+        for isExtended in [true, false] {
+            try await Self.shortDay("Europe/Berlin", isExtended: isExtended)
+            try await Self.shortDay("Antarctica/Troll", isExtended: isExtended)
+        }
+    }
+
+    private static func shortDay(_ zone: String, isExtended: Bool) async throws {
         try await TestServer.run(clock: TestClock("2026-03-28T22:30:00Z")) { server in
-            try await server.addTenant("acme", zone: "Europe/Berlin")
+            try await server.addTenant("acme", zone: zone)
             try await server.addFeature("seconds")
             try await server.publish(
                 #"{"quotas":[{"feature":"seconds","limit":"10","window":"day","mode":"hard"}]}"#

@@ -85,6 +85,19 @@ import Web
         #expect(server.request.lowercased().contains("host: localhost:\(server.port)"))
     }
 
+    @Test(arguments: ["099", "000", "042"])
+    func aStatusThatThereIsNotIsNoAnswer(_ status: String) async throws {
+        for rest in ["Content-Length: 0\r\n\r\n", "Content-Length: 2\r\n\r\n{}", "\r\nHTTP/1.1 200 OK\r\n\r\n"] {
+            let server = try OneAnswerServer(answer: "HTTP/1.1 \(status) x\r\n\(rest)")
+            let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+            let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+            let fault = await #expect(throws: OutboundFault.self) {
+                try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
+            }
+            #expect("\(fault, default: "none")".contains("a status of \(Int(status) ?? 0)"))
+        }
+    }
+
     @Test(arguments: [
         ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n", OutboundFault.status(302)),
         ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", .status(500)),

@@ -202,6 +202,48 @@ import Web
         }
     }
 
+    @Test("what is held of a limit on charges and used can leave the range of an amount: that is its request's fault")
+    func aHoldBesideUseCannotLeaveItsRange() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addTenant("beta")
+            try await server.addFeature("seconds")
+            let price = #"{"model":"per_unit","unit_amount":"0.01"}"#
+            try await server.publish(#"{"charges":[{"feature":"seconds","price":\#(price)}]}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let budget = #"{"key":"b","scope":{"tenant":"acme"},"measure":"charge","amount":"1","currency":"USD","#
+            try await server.ask("POST", "/budgets", budget + #""window":"month","mode":"soft"}"#, expecting: 201)
+            let call = #"{"subject":"acme","type":"job.done","source":"gw","id":"1","data":\#(Self.huge)}"#
+            #expect(try await server.ask("POST", "/admissions", call)["allowed"] == .bool(true))
+            try await IngestFixture.use(server) { ingest in
+                async let bad = ingest.send(SentEvent("bad", data: Self.huge))
+                #expect(try await ingest.waits(for: 1))
+                async let neighbour = ingest.send(SentEvent("1", subject: "beta"))
+                #expect(try await ingest.waits(for: 2))
+                try await ingest.flush()
+                #expect(await bad == "counter_overflow")
+                #expect(await neighbour == "accepted 1, unsubscribed 1")
+            }
+        }
+    }
+
+    @Test("a limit over all tenants that is full to the end of its range keeps nobody's usage from being stored")
+    func aSharedLimitIsNoneOfOthersTrouble() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            let budget = #"{"key":"b","scope":{"feature":"seconds"},"measure":"units","amount":"1","window":"month"}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            #expect(try await server.ingest(SentEvent("1", data: Self.huge)) == "accepted 1")
+            for event in [SentEvent("2", subject: "beta", data: Self.huge), SentEvent("3", subject: "beta")] {
+                #expect(try await server.ingest(event).hasPrefix("accepted 1"))
+            }
+            let used: SQL = "SELECT trim_scale(used)::text FROM limit_state WHERE tenant_id = 0"
+            #expect(try await server.column(used) == ["99999999999999999999999999.999999999999"])
+            // A change of it is no trouble either.
+            try await server.ask("PATCH", "/budgets/b", #"{"amount":"2"}"#)
+        }
+    }
+
     @Test func aCounterCannotLeaveItsRange() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)

@@ -108,6 +108,9 @@ package struct OutboundClient: Sendable {
         )
         configuration.dnsOverride = [url.host: address.description]
         configuration.httpVersion = .http1Only
+        configuration.http1_1ConnectionDebugInitializer = { channel in
+            channel.eventLoop.submit { try StatusGuard.add(to: channel) }
+        }
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let outcome: Result<Outcome, any Error>
         do {
@@ -190,9 +193,7 @@ package struct OutboundURL: Sendable, Equatable {
         guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
             let scheme = components.scheme?.lowercased(), ["http", "https"].contains(scheme),
             let written = components.host, components.user == nil, components.password == nil,
-            components.fragment == nil, Self.hasPlainHost(text),
-            // What connects takes any other number for a fault of the program.
-            components.port.map({ (1...65_535).contains($0) }) ?? true
+            components.fragment == nil, let authority = Self.authority(of: text), Self.isPlain(authority)
         else { throw .malformed }
         let isBracketed = written.hasPrefix("[") && written.hasSuffix("]")
         let host = isBracketed ? String(written.dropFirst().dropLast()) : written
@@ -202,15 +203,23 @@ package struct OutboundURL: Sendable, Equatable {
         isEncrypted = scheme == "https"
     }
 
+    private static func authority(of text: String) -> Substring? {
+        guard let start = text.firstRange(of: "://")?.upperBound else { return nil }
+        return text[start...].prefix { !"/?#".contains($0) }
+    }
+
     /// Whether the host is written in letters, digits and what separates them: one with escapes or of another script
-    /// could be one name to who judges it and another to who connects.
-    private static func hasPlainHost(_ text: String) -> Bool {
-        guard let start = text.firstRange(of: "://")?.upperBound else { return false }
-        let host = text[start...].utf8.prefix { !"/?#".utf8.contains($0) }
-        return host.allSatisfy { byte in
+    /// could be one name to who judges it and another to who connects. And whether the port, if there is one, is one
+    /// that there can be: what connects takes any other for a fault of the program.
+    private static func isPlain(_ authority: Substring) -> Bool {
+        let isPlain = authority.utf8.allSatisfy { byte in
             let isLetter = (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
             return isLetter || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || ".:-[]".utf8.contains(byte)
         }
+        let port = authority.split(separator: "]", omittingEmptySubsequences: false).last?
+            .split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first
+        guard isPlain, let port else { return isPlain }
+        return UInt16(port).map { $0 > 0 } ?? false
     }
 }
 

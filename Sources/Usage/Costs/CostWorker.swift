@@ -75,7 +75,7 @@ package struct CostWorker: Service {
                     priceSets: priceSets,
                     clock: clock
                 )
-                rated += try await rerating.run()
+                rated += try await rate(rerating)
             }
             guard !Task.isCancelled else { break }
             try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
@@ -84,6 +84,21 @@ package struct CostWorker: Service {
         }
         if rated > 0 { logger.info("rated usage that was unpriced", metadata: ["events": "\(rated)"]) }
         return rated
+    }
+
+    /// How many events have a cost now: none where they can't be counted, which says nothing of the others.
+    private func rate(_ rerating: CostRerating) async throws -> Int {
+        do {
+            return try await rerating.run()
+        } catch  where error.blamesUsage {
+            logger.error(
+                "usage cannot be rated: its cost, or what it counts in, leaves the range of an amount",
+                metadata: [
+                    "tenant_id": "\(rerating.key.tenant)", "model": "\(rerating.key.model)", "error": "\(error)",
+                ]
+            )
+            return 0
+        }
     }
 
     /// Whether it is worth looking at the events: whether anything could price them.
@@ -104,5 +119,15 @@ package struct CostWorker: Service {
         }
         let counts = Dictionary(totals) { first, _ in first }
         for (reason, gauge) in left { gauge.record(counts[reason] ?? 0) }
+    }
+}
+
+extension Error {
+    fileprivate var blamesUsage: Bool {
+        switch self {
+        case is CounterOverflow, is DecimalError: true
+        case let error as PostgresError: error.isOfData
+        default: false
+        }
     }
 }

@@ -3,8 +3,7 @@ import Glibc
 
 /// Submission of mail through a program that speaks like `sendmail`: it reads the message and whom it is for (`-t`)
 /// from its input, a line with a dot ends nothing (`-i`), and whoever can't deliver it answers to the sender (`-f`). No
-/// shell is asked, and it inherits nothing of our
-/// environment.
+/// shell is asked, and it inherits nothing of our environment.
 package struct Sendmail: Sendable {
     package static let defaultPath = "/usr/sbin/sendmail"
 

@@ -32,6 +32,22 @@ import Web
         }
     }
 
+    @Test("usage whose cost leaves the range of an amount is not rated, and that of others is")
+    func unratable() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+            // A hundred calls of 10^24 each: more than a counter of costs can say.
+            let enormous = (1...100).map { SentEvent.call("\($0)", input: 1_000_000_000_000_000) }
+            _ = try await server.post(enormous).expecting(200)
+            try await server.ingest(.call("c", input: 10, output: 1, subject: "beta"))
+            for tokenClass in ["input", "output"] { try await server.price(tokenClass, "1000000000") }
+            #expect(try await server.rateUnpriced() == 1)
+            #expect(try await server.providerCosts("beta") == ["c": "11000000000"])
+        }
+    }
+
     @Test("the events that a feature counted show their cost to operators, and not to tenants")
     func countedEventsShowCosts() async throws {
         try await TestServer.run { server in
