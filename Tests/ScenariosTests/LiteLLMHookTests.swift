@@ -114,6 +114,8 @@ struct LiteLLMHookTests {
             #""extra_body":{"settings":[{"candidateCount":8}]}"#,
             #""generationConfig":{"maxOutputTokens":60000}"#,
             #""fallbacks":[{"best":[{"model":"best","additional_drop_params":["max_tokens"]}]}]"#,
+            #""additional_drop_params":[".max_tokens"]"#,
+            #""additional_drop_params":["max_tokens."]"#,
             #""context_window_fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]"#,
             #""router_settings_override":{"fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]}"#,
         ]

@@ -540,9 +540,15 @@ def hidden_bounds(data):
     passed_on[settings] = member(data, "proxy_server_request", "body", settings)
     call, *inner = objects_in(passed_on)
     names = (*BOUNDS, *CHOICES)
-    dropped = [name for found in (call, *inner) for name in names if name in elements(found, "additional_drop_params")]
+    dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in names]
     # What a schema says of a member with such a name is an object.
     return dropped + [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
+
+
+def dropped_in(found):
+    """What LiteLLM would leave out of a call, of a path such as `.max_tokens` or `a[0].max_tokens` each part."""
+    paths = elements(found, "additional_drop_params")
+    return [part for path in paths if isinstance(path, str) for part in re.split(r"[.\[\]]", path)]
 
 
 def objects_in(value):
