@@ -39,6 +39,9 @@ package struct InvoiceFacts: Sendable, Hashable {
         package let unit: String
         /// Nil where the price itself is missing.
         package var uncosted: Uncosted?
+        /// How many of the same feature are added up in it, which stand on the invoice no other way; nil where it is
+        /// one. See `shortened`.
+        package var sumOf: Int?
     }
 
     package let plan: String
@@ -204,6 +207,7 @@ extension InvoiceFacts.Unpriced {
                 JSONMember(name: "uncosted_to", value: .instant(uncosted.period.end)),
             ]
         }
+        if let sumOf { members.append(JSONMember(name: "sum_of", value: .number(String(sumOf)))) }
         return .object(members)
     }
 
@@ -216,6 +220,7 @@ extension InvoiceFacts.Unpriced {
         {
             uncosted = Uncosted(events: Int64(events), period: Interval(start: from, end: to))
         }
+        sumOf = json.integer("sum_of")
     }
 }
 

@@ -38,13 +38,15 @@ package enum InvoiceStore {
         try transaction.first("\(selection) WHERE invoice.invoice_id = \(id)", Self.head)
     }
 
-    /// Several invoices, by ascending id.
-    package static func heads(_ ids: [InvoiceID], in transaction: borrowing Transaction) throws(PostgresError) -> [Head]
-    {
+    /// Several invoices, by ascending id, each as it reads or why it can't be read.
+    static func attempts(
+        _ ids: [InvoiceID],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [(id: InvoiceID, head: Result<Head, PostgresError>)] {
         guard !ids.isEmpty else { return [] }
         return try transaction.query(
             "\(selection) WHERE invoice.invoice_id = ANY(\(ids)::uuid[]) ORDER BY invoice.invoice_id",
-            Self.head
+            Self.attempt
         )
     }
 
@@ -158,6 +160,18 @@ package enum InvoiceStore {
         return (invoice, try document(&row, sequence: sequence))
     }
 
+    private static func attempt(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (id: InvoiceID, head: Result<Head, PostgresError>) {
+        var start = row
+        let id = try start.next(InvoiceID.self)
+        do throws(PostgresError) {
+            return (id, .success(try head(&row)))
+        } catch {
+            return (id, .failure(error))
+        }
+    }
+
     private static func document(
         _ row: inout PostgresRow,
         sequence: Int64
@@ -217,13 +231,18 @@ package enum InvoiceStore {
         )
     }
 
+    /// As much as a value of PostgreSQL holds: what was written is read, whatever its length.
+    private static let maximumFactsBytes = 1 << 30
+
     /// A `json` column, which keeps its text as it was written.
     private static func facts<Facts>(
         _ row: inout PostgresRow,
         _ read: (JSONValue) -> Facts?
     ) throws(PostgresError) -> Facts {
         let text = try row.next(String.self)
-        guard let json = try? JSONValue(parsing: text), let facts = read(json) else {
+        guard let json = try? JSONValue(parsing: text, maximumBytes: maximumFactsBytes),
+            let facts = read(json)
+        else {
             throw PostgresError(.decoding, "the facts of an invoice are not as this release writes them")
         }
         return facts

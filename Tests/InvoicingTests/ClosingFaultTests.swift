@@ -1,3 +1,4 @@
+import Logging
 import Postgres
 import TestSupport
 import Testing
@@ -37,6 +38,97 @@ struct ClosingFaultTests {
                 #expect(try await server.invoices(other) == ["opening 0 finalized 10.00: fee base 10.00"])
             }
             #expect(try await server.finalAt() == ["2026-11-01T02:00:00Z"])
+        }
+    }
+
+    /// What fails of one tenant whatever it is: a value out of range, a timeout, somebody's own rule.
+    @Test(arguments: ["22003", "57014", "25P03", "P0001", "53200"])
+    func `an invoice whose finalising fails in any way keeps back none of other tenants`(state: String) async throws {
+        try await ClosingStory.run { server in
+            try await Self.addOthers(server)
+            try await server.close(graceHours: 1)
+            try await Self.refuse("INSERT ON invoice_line", state, server)
+            try server.set("2026-11-01T01:00:00Z")
+            let log = TestLog()
+            try await Self.close(server, log)
+            for other in Self.others {
+                #expect(try await server.invoices(other) == ["opening 0 finalized 10.00: fee base 10.00"])
+            }
+            #expect(try await server.finalAt() == ["2026-11-01T02:00:00Z"])
+            #expect(log.text.contains("an invoice cannot be finalised, and is put off"))
+            try await server.database.run("DROP TRIGGER refusal ON invoice_line")
+            try server.set("2026-11-01T02:00:00Z")
+            try await server.close()
+            #expect(try await server.invoices() == ["opening 0 finalized 10.00: fee base 10.00"])
+        }
+    }
+
+    @Test func `a tenant whose invoice cannot be drafted keeps back none of others, and is put off`() async throws {
+        try await ClosingStory.run { server in
+            try await Self.addOthers(server)
+            try await Self.refuse("INSERT ON invoice", "22003", server)
+            let log = TestLog()
+            try await Self.close(server, log)
+            for other in Self.others {
+                #expect(try await server.invoices(other) == ["opening 0 finalized 10.00: fee base 10.00"])
+            }
+            #expect(try await server.invoices() == [])
+            #expect(log.text.contains("the invoices of a tenant cannot be drafted, and are put off"))
+            try await server.database.run("DROP TRIGGER refusal ON invoice")
+            try server.set("2026-11-01T01:00:00Z")
+            try await server.close()
+            #expect(try await server.invoices() == ["opening 0 finalized 10.00: fee base 10.00"])
+        }
+    }
+
+    @Test func `an adjustment that cannot be drafted keeps back no invoice of others`() async throws {
+        try await ClosingStory.run { server in
+            try await server.endInSecondPeriod()
+            let before = try await server.invoices()
+            var late = SentEvent("late", data: #"{"seconds":3}"#)
+            late.time = "2026-11-20T00:00:00Z"
+            try await server.ingest(late)
+            try await Self.addOthers(server, at: "2026-12-16T00:00:00Z")
+            try await Self.refuse("INSERT ON invoice", "22003", server)
+            let log = TestLog()
+            try await Self.close(server, log)
+            for other in Self.others {
+                #expect(try await server.invoices(other) == ["opening 0 finalized 10.00: fee base 10.00"])
+            }
+            #expect(try await server.invoices() == before)
+            #expect(log.text.contains("the adjustment of a subscription cannot be drafted"))
+            try await server.database.run("DROP TRIGGER refusal ON invoice")
+            try await server.close()
+            #expect(try await server.invoices().count == before.count + 1)
+        }
+    }
+
+    /// Some are of the same part of all tenants as the first.
+    private static let others = ["b", "c", "d"]
+
+    private static func addOthers(_ server: TestServer, at start: String = "2026-11-01T00:00:00Z") async throws {
+        for other in others {
+            try await server.addTenant(other, currency: "USD", zone: "UTC")
+            try await server.subscribe(other, at: start)
+        }
+    }
+
+    /// Lets a statement on rows of the first tenant fail with a SQLSTATE.
+    private static func refuse(_ what: String, _ state: String, _ server: TestServer) async throws {
+        try await server.database.run(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '\(state)'; END
+            $$;
+            CREATE TRIGGER refusal BEFORE \(what) FOR EACH ROW WHEN (NEW.tenant_id = 1) EXECUTE FUNCTION refuse()
+            """
+        )
+    }
+
+    private static func close(_ server: TestServer, _ log: TestLog) async throws {
+        try await server.withPool { pool in
+            let closing = server.closing(pool).telling(log.logger(level: .warning))
+            _ = try await closing.run(asOf: server.clock.now, waits: true)
         }
     }
 }

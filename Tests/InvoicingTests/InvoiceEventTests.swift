@@ -132,6 +132,28 @@ struct InvoiceEventTests {
         }
     }
 
+    @Test("an overdue invoice that cannot be read keeps back no other, and is told once it can be")
+    func unreadableIsSkipped() async throws {
+        try await ClosingStory.run { server in
+            try await server.addTenant("other")
+            try await server.subscribe("other", at: "2026-11-01T00:00:00Z")
+            try await server.close()
+            let facts: SQL = "SELECT facts::text FROM invoice_document WHERE tenant_id = 1"
+            let written = try #require(try await server.column(facts).first ?? nil)
+            try await server.database.run("UPDATE invoice_document SET facts = '{}' WHERE tenant_id = 1")
+            try server.set("2026-12-01T00:00:01Z")
+            try await Self.tellOverdue(server)
+            let overdue: SQL = """
+                SELECT data ->> 'tenant' FROM webhook_event WHERE event_type = 'invoice.overdue' ORDER BY 1
+                """
+            #expect(try await server.column(overdue) == ["other"])
+            let text = written.replacingOccurrences(of: "'", with: "''")
+            try await server.database.run("UPDATE invoice_document SET facts = '\(text)' WHERE tenant_id = 1")
+            try await Self.tellOverdue(server)
+            #expect(try await server.column(overdue) == ["acme", "other"])
+        }
+    }
+
     @Test("what is paid, given up or voided in time is never overdue, and neither is a draft")
     func othersAreNotOverdue() async throws {
         for action in ["pay", "mark-uncollectible", "void"] {

@@ -269,4 +269,39 @@ struct UncostedUsageTests {
             #expect(try await server.differences().contains { $0.contains("events without a cost") })
         }
     }
+
+    @Test func `of very many cells the first are listed, and the rest is added up wherever it is shown`() async throws {
+        try await Self.run { server in
+            let price = """
+                {"model":"matrix","dimensions":["model"],"cells":[],
+                 "default":{"model":"cost_plus","markup_percent":"0"}}
+                """
+            try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#, as: "cells")
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", to: "cells", at: "2026-11-01T00:00:00Z")
+            for batch in 0..<4 {
+                let events = (0..<300).map { number in
+                    var event = Self.call("\(batch)-\(number)", "m\(batch)-\(number)")
+                    event.subject = "beta"
+                    return event
+                }
+                _ = try await server.post(events).expecting(200)
+            }
+            let upcoming = try await server.ask("GET", "/tenants/beta/upcoming-invoice")["unpriced"]?.elements ?? []
+            #expect(upcoming.count == 1_001)
+            #expect(upcoming.last?["cell"]?.text == "{}" && upcoming.last?["events"]?.number == "200")
+            #expect(upcoming.last?["quantity"]?.string == "220000")
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            let id = try await server.ask("GET", "/invoices?tenant=beta")["data"]?[0]?["id"]?.string ?? ""
+            let final = try await server.ask("GET", "/invoices/\(id)")["unpriced"]?.elements ?? []
+            #expect(final == upcoming)
+            let words = "LLM tokens (200 more together): 200 events (220,000 tokens) without a known cost"
+            let explained = try await server.ask("GET", "/invoices/\(id)/explain")["unpriced"]?.elements ?? []
+            #expect(explained.last?.string == "\(words), not in this amount.")
+            let csv = try await server.operatorClient.get("/api/v1/invoices/\(id).csv").expecting(200).text
+            #expect(csv.contains(words))
+            #expect(try await Self.differences(server) == [])
+        }
+    }
 }

@@ -1,6 +1,7 @@
 package import BillingCore
 package import Catalog
 import Identity
+import Logging
 package import Postgres
 package import Web
 
@@ -23,13 +24,16 @@ package struct InvoiceClosing: Sendable {
     private let ids: IDSource
     private let grace: InvoiceGrace
     private let seller: InvoiceSeller?
+    /// Told of what can't be drafted or finalised.
+    private var logger = Logger(label: "turnpike.period_close")
 
     /// How far closing has come.
     package struct Progress: Sendable {
         /// Invoices that were drafted, adjustments too.
         package var drafted = 0
         package var finalized = 0
-        /// Drafts that can't be finalised: their amounts are out of range, or something of them can't be stored.
+        /// Drafts that can't be made or finalised: their amounts are out of range, or something of them can't be read
+        /// or stored.
         package var failed = 0
 
         package init() {}
@@ -60,6 +64,13 @@ package struct InvoiceClosing: Sendable {
         self.seller = seller
     }
 
+    /// The same, and what can't be done is told there.
+    func telling(_ logger: Logger) -> InvoiceClosing {
+        var copy = self
+        copy.logger = logger
+        return copy
+    }
+
     /// Does everything that is due.
     ///
     /// - Parameters:
@@ -87,7 +98,7 @@ package struct InvoiceClosing: Sendable {
         waits: Bool,
         progress: @Sendable (Progress) -> Void
     ) async throws -> Progress {
-        let share = Share(part: part, parts: Self.parts, waits: waits)
+        let share = ClosingShare(part: part, parts: Self.parts, waits: waits)
         var plans: [PlanVersionID: PlanVersion] = [:]
         var total = Progress()
         while true {
@@ -95,29 +106,73 @@ package struct InvoiceClosing: Sendable {
             let drafted = try await draft(share, asOf: asOf, plans: plans)
             plans = drafted.plans
             let adjustments = try await draftAdjustments(share, asOf: asOf)
-            round.drafted = drafted.drafts + adjustments
+            round.drafted = drafted.drafts + adjustments.drafted
             let finalized = try await finalize(share, asOf: asOf, plans: plans)
             plans = finalized.plans
             round.finalized = finalized.done
-            round.failed = finalized.failed
+            round.failed = drafted.failed + adjustments.failed + finalized.failed
             total = total + round
             progress(round)
-            let isDone = drafted.steps == 0 && adjustments == 0 && finalized.found == 0
+            let isDone = drafted.steps == 0 && adjustments.drafted == 0 && finalized.found == 0
             if isDone || Task.isCancelled { return total }
         }
     }
 
     /// Drafts one batch.
     private func draft(
-        _ share: Share,
+        _ share: ClosingShare,
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
     ) async throws -> InvoiceDrafting.Outcome {
-        let nothing = InvoiceDrafting.Outcome(plans: plans)
-        let drafting = drafting(asOf: asOf)
-        return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
-            guard try share.take(in: transaction) else { return nothing }
-            let due = try transaction.query(
+        do {
+            return try await draft(share, asOf: asOf, plans: plans, only: nil)
+        } catch  where error.mayBeOfOne {
+            logger.warning("what is due is drafted tenant by tenant", metadata: ["error": "\(error)"])
+            return try await draftOneByOne(share, asOf: asOf, plans: plans)
+        }
+    }
+
+    /// Drafts a batch in which something fails, tenant by tenant: what is due of one that fails is put off.
+    private func draftOneByOne(
+        _ share: ClosingShare,
+        asOf: Instant,
+        plans: [PlanVersionID: PlanVersion]
+    ) async throws -> InvoiceDrafting.Outcome {
+        let batch = try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+            try tenantsDue(share, asOf: asOf, in: transaction)
+        }
+        var total = InvoiceDrafting.Outcome(plans: plans)
+        for tenant in batch.sorted() {
+            do {
+                let one = try await draft(share, asOf: asOf, plans: total.plans, only: tenant)
+                total.steps += one.steps
+                total.drafts += one.drafts
+                total.plans = one.plans
+            } catch  where error.mayBeOfOne {
+                logger.error(
+                    "the invoices of a tenant cannot be drafted, and are put off",
+                    metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
+                )
+                let later = clock.now().adding(seconds: 3_600)
+                try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+                    _ = try TenantLedger.allocate([tenant: 0], in: transaction)
+                    let due = try SubscriptionClosingStore.due(of: [tenant], at: asOf, in: transaction)
+                    try transaction.execute(SubscriptionClosingStore.advance(due.map { ($0, later) }))
+                }
+                total.failed += 1
+            }
+        }
+        return total
+    }
+
+    /// The tenants of a batch.
+    private func tenantsDue(
+        _ share: ClosingShare,
+        asOf: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> Set<TenantID> {
+        Set(
+            try transaction.query(
                 SubscriptionClosingStore.tenantsDue(
                     at: asOf,
                     share.part,
@@ -125,8 +180,22 @@ package struct InvoiceClosing: Sendable {
                     limit: Self.batchSubscriptions
                 )
             ) { row throws(PostgresError) in try row.next(TenantID.self) }
-            guard !due.isEmpty else { return nothing }
-            let tenants = Set(due)
+        )
+    }
+
+    /// - Parameter only: the one tenant, or a batch of those of which something is due.
+    private func draft(
+        _ share: ClosingShare,
+        asOf: Instant,
+        plans: [PlanVersionID: PlanVersion],
+        only: TenantID?
+    ) async throws -> InvoiceDrafting.Outcome {
+        let nothing = InvoiceDrafting.Outcome(plans: plans)
+        let drafting = drafting(asOf: asOf)
+        return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
+            guard try share.take(in: transaction) else { return nothing }
+            let tenants: Set<TenantID> = try only.map { [$0] } ?? tenantsDue(share, asOf: asOf, in: transaction)
+            guard !tenants.isEmpty else { return nothing }
             _ = try TenantLedger.allocate(Dictionary(uniqueKeysWithValues: tenants.map { ($0, 0) }), in: transaction)
             return try drafting.run(tenants.sorted(), plans: plans, asOf: asOf, in: transaction)
         }
@@ -137,7 +206,35 @@ package struct InvoiceClosing: Sendable {
         return InvoiceDrafting(now: now, finalAt: grace.end(draftedAt: now, asOf: asOf), ids: ids)
     }
 
-    private func draftAdjustments(_ share: Share, asOf: Instant) async throws -> Int {
+    /// Drafts one batch of adjustments; where something of it fails, subscription by subscription.
+    private func draftAdjustments(_ share: ClosingShare, asOf: Instant) async throws -> (drafted: Int, failed: Int) {
+        do {
+            return (try await draftAdjustments(share, asOf: asOf, only: nil), 0)
+        } catch  where error.mayBeOfOne {
+            logger.warning("adjustments are drafted one by one", metadata: ["error": "\(error)"])
+        }
+        let waiting = try await pool.query(
+            .worker,
+            retries: .idempotent(attempts: 5),
+            InvoiceAwaiting.statement(share.part, of: share.parts, limit: Self.batchSubscriptions),
+            PeriodClosingStore.awaiting
+        )
+        var total = (drafted: 0, failed: 0)
+        for (_, subscription, _) in waiting {
+            do {
+                total.drafted += try await draftAdjustments(share, asOf: asOf, only: subscription)
+            } catch  where error.mayBeOfOne {
+                logger.error(
+                    "the adjustment of a subscription cannot be drafted",
+                    metadata: ["subscription": "\(subscription)", "error": "\(error)"]
+                )
+                total.failed += 1
+            }
+        }
+        return total
+    }
+
+    private func draftAdjustments(_ share: ClosingShare, asOf: Instant, only: SubscriptionID?) async throws -> Int {
         let drafting = drafting(asOf: asOf)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return 0 }
@@ -145,6 +242,7 @@ package struct InvoiceClosing: Sendable {
                 share.part,
                 of: share.parts,
                 limit: Self.batchSubscriptions,
+                only: only,
                 in: transaction
             )
         }
@@ -152,21 +250,22 @@ package struct InvoiceClosing: Sendable {
 
     /// Finalises one batch: at most one invoice of each tenant, whose credits it alone uses.
     private func finalize(
-        _ share: Share,
+        _ share: ClosingShare,
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
     ) async throws -> Finalized {
         do {
             return try await finalize(share, asOf: asOf, plans: plans, only: nil)
-        } catch let error as PostgresError where error.violatesConstraint {
+        } catch  where error.mayBeOfOne {
+            logger.warning("due invoices are finalised one by one", metadata: ["error": "\(error)"])
             return try await finalizeOneByOne(share, asOf: asOf, plans: plans)
         }
     }
 
-    /// Finalises a batch in which something can't be stored, invoice by invoice: what can't be is put off, so that one
-    /// tenant's invoice doesn't keep back all others'.
+    /// Finalises a batch in which something fails, invoice by invoice: one that fails is put off, so that one tenant's
+    /// invoice doesn't keep back all others'.
     private func finalizeOneByOne(
-        _ share: Share,
+        _ share: ClosingShare,
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion]
     ) async throws -> Finalized {
@@ -181,7 +280,11 @@ package struct InvoiceClosing: Sendable {
                 total.done += one.done
                 total.failed += one.failed
                 total.plans = one.plans
-            } catch let error as PostgresError where error.violatesConstraint {
+            } catch  where error.mayBeOfOne {
+                logger.error(
+                    "an invoice cannot be finalised, and is put off",
+                    metadata: ["invoice": "\(invoice)", "tenant_id": "\(tenant)", "error": "\(error)"]
+                )
                 let later = clock.now().adding(seconds: 3_600)
                 try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
                     let drafts = try InvoiceStore.drafts([(tenant, invoice)], in: transaction)
@@ -196,7 +299,7 @@ package struct InvoiceClosing: Sendable {
 
     /// The first draft that is due of each tenant of a batch.
     private func due(
-        _ share: Share,
+        _ share: ClosingShare,
         asOf: Instant,
         in transaction: borrowing Transaction
     ) throws -> [TenantID: InvoiceID] {
@@ -214,7 +317,7 @@ package struct InvoiceClosing: Sendable {
 
     /// - Parameter only: the one invoice, or a batch of those that are due.
     private func finalize(
-        _ share: Share,
+        _ share: ClosingShare,
         asOf: Instant,
         plans: [PlanVersionID: PlanVersion],
         only: [TenantID: InvoiceID]?
@@ -254,36 +357,6 @@ package struct InvoiceClosing: Sendable {
     }
 }
 
-/// A part of the tenants, which one process does at a time: an advisory lock that ends with the transaction. It spares
-/// work; that nothing is done twice rests on the ledger locks.
-private struct Share: Sendable {
-    let part: Int
-    let parts: Int
-    let waits: Bool
-
-    /// Any number that nothing else of the service locks.
-    private static let lockClass: Int32 = 0x696E_7663
-
-    /// Whether the part is this transaction's.
-    ///
-    /// What follows in the transaction finds its rows by keys. PostgreSQL would read the tables of invoices whole where
-    /// its statistics are of a time when they were small: a month's end fills them faster than it analyses them.
-    func take(in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
-        transaction.enqueue("SET LOCAL enable_seqscan = off")
-        transaction.enqueue("SET LOCAL enable_hashjoin = off")
-        transaction.enqueue("SET LOCAL enable_mergejoin = off")
-        let part = Int32(clamping: part)
-        if waits {
-            try transaction.execute("SELECT pg_advisory_xact_lock(\(Self.lockClass), \(part))")
-            return true
-        }
-        let taken = try transaction.first("SELECT pg_try_advisory_xact_lock(\(Self.lockClass), \(part))") {
-            row throws(PostgresError) in try row.next(Bool.self)
-        }
-        return taken ?? false
-    }
-}
-
 extension WholeInvoice {
     /// What the audit log says of it.
     var auditEntry: BulkAuditEntry {
@@ -305,7 +378,17 @@ extension StoredDocument {
     }
 }
 
-extension PostgresError {
-    /// Whether a row was refused for what it says.
-    fileprivate var violatesConstraint: Bool { sqlState?.rawValue.hasPrefix("23") ?? false }
+extension Error {
+    /// Whether one of a batch may be to blame, so that the others can do without it: anything but that the connection
+    /// was lost or there was none, and that the work was called off. The server also ends the connection of a
+    /// transaction that computes for too long.
+    fileprivate var mayBeOfOne: Bool {
+        guard let error = self as? PostgresError else { return !(self is CancellationError) }
+        switch error.kind {
+        case .timeout, .decoding: return true
+        case .server: return error.sqlState != .tooManyConnections
+        case .connection: return error.sqlState == .idleInTransactionTimeout
+        case .cancelled, .poolExhausted: return false
+        }
+    }
 }

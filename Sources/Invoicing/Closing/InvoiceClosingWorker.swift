@@ -9,7 +9,7 @@ package struct InvoiceClosingWorker: Service {
     private let loop: WorkerLoop
 
     package init(closing: InvoiceClosing, clock: Clock, interval: Duration = .seconds(30), logger: Logger) {
-        self.closing = closing
+        self.closing = closing.telling(logger)
         self.clock = clock
         loop = WorkerLoop("period_close", every: interval, clock: clock, logger: logger)
     }

@@ -17,6 +17,8 @@ struct InvoiceDrafting: Sendable {
         /// Subscriptions that moved on, with an invoice or without.
         var steps = 0
         var drafts = 0
+        /// Tenants of which nothing could be drafted: put off.
+        var failed = 0
         /// The plan versions that are known now.
         var plans: [PlanVersionID: PlanVersion]
     }
@@ -55,19 +57,28 @@ struct InvoiceDrafting: Sendable {
     }
 
     /// Adjustments of subscriptions that no regular invoice will follow.
+    /// - Parameter only: the one subscription; all of a batch when left out.
     /// - Returns: how many there were.
-    func adjustments(_ part: Int, of parts: Int, limit: Int, in transaction: borrowing Transaction) throws -> Int {
+    func adjustments(
+        _ part: Int,
+        of parts: Int,
+        limit: Int,
+        only: SubscriptionID? = nil,
+        in transaction: borrowing Transaction
+    ) throws -> Int {
         let waiting = try transaction.query(
             InvoiceAwaiting.statement(part, of: parts, limit: limit),
             PeriodClosingStore.awaiting
-        )
+        ).filter { only == nil || $0.subscription == only }
         guard !waiting.isEmpty else { return 0 }
         let tenants = Set(waiting.map(\.tenant)).sorted()
-        let snapshots = try TenantSnapshotStore.read(tenants, plans: [:], now: now, in: transaction)
+        var subscriptions: [SubscriptionID: SubscriptionSnapshot] = [:]
+        for tenant in try TenantSnapshotStore.read(tenants, plans: [:], now: now, in: transaction) {
+            for subscription in tenant.subscriptions { subscriptions[subscription.id] = subscription }
+        }
         var drafts: [StoredInvoice] = []
         for (tenant, id, index) in waiting {
-            let subscription = snapshots.first { $0.id == tenant }?.subscriptions.first { $0.id == id }
-            guard let subscription else { continue }
+            guard let subscription = subscriptions[id] else { continue }
             drafts.append(draft(.adjustment, index, subscription, of: tenant))
         }
         return try transaction.execute(InvoiceInsertion.drafts(drafts))

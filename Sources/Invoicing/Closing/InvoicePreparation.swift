@@ -32,6 +32,8 @@ struct InvoicePreparation {
     var seller: InvoiceSeller?
     /// The lines of the invoice that is made anew, whose names stand.
     var pinnedLines: [StoredInvoiceLine] = []
+    /// Whether everything without an amount is listed, however much there is.
+    var listsAllUnpriced = false
 
     /// - Returns: nil where tenant or subscription do not exist.
     /// - Throws: `DecimalError.outOfRange` when an amount is 10^26 or more.
@@ -68,7 +70,7 @@ struct InvoicePreparation {
         let own = draft.kind == .regular ? [draft.periodIndex] : []
         return PreparedInvoice(
             invoice: draft,
-            document: document(invoice, tenant, subscription, adjusted: adjusted, texts),
+            document: try document(invoice, tenant, subscription, adjusted: adjusted, texts),
             lines: lines,
             credits: try invoice.creditChanges,
             discounts: zip(discounts, invoice.discounts).filter { !$1.isZero }.map(\.0.id),
@@ -155,8 +157,9 @@ extension InvoicePreparation {
         _ subscription: SubscriptionSnapshot,
         adjusted: [Int],
         _ texts: InvoiceTexts
-    ) -> StoredDocument {
+    ) throws(DecimalError) -> StoredDocument {
         let plan = subscription.planVersion(at: draft.period.end.adding(microseconds: -1))
+        let unpriced = unpriced(of: subscription, texts) + uncosted(of: subscription, adjusted: adjusted, texts)
         return StoredDocument(
             ledgerSequence: records.ledgers[draft.tenantID] ?? 0,
             currency: invoice.currency,
@@ -174,7 +177,7 @@ extension InvoicePreparation {
                 discounts: zip(records.discounts[draft.tenantID] ?? [], invoice.discounts)
                     .filter { !$1.isZero }.map { $0.fact(taken: $1) },
                 credits: facts(of: invoice.credits),
-                unpriced: unpriced(of: subscription, texts) + uncosted(of: subscription, adjusted: adjusted, texts),
+                unpriced: listsAllUnpriced ? unpriced : try unpriced.shortened(),
                 adjustedPeriods: adjusted,
                 endsAt: subscription.endsAt,
                 segmentCount: subscription.segments.count,

@@ -34,4 +34,14 @@ extension InvoiceStore {
         RETURNING invoice.tenant_id, invoice.invoice_id
         """
     }
+
+    /// Takes back that it was noted of invoices that they are overdue: it was not told.
+    static func forgetOverdue(_ invoices: [UnpaidPosition]) -> SQL {
+        """
+        UPDATE invoice SET overdue_told_at = NULL
+        FROM unnest(\(invoices.map(\.tenant))::bigint[], \(invoices.map(\.id))::uuid[])
+            AS untold (tenant_id, invoice_id)
+        WHERE invoice.tenant_id = untold.tenant_id AND invoice.invoice_id = untold.invoice_id
+        """
+    }
 }

@@ -6,14 +6,50 @@ import Usage
 struct InvoiceTexts {
     let subscription: SubscriptionSnapshot
     let catalog: CatalogSnapshot
-    let periods: [ClosingPeriod]
-    let counters: [BillingPeriodID: [CounterRow]]
     /// The names that features had when the invoice was finalised, where it is made anew.
     let pinnedNames: [FeatureID: String]
     /// Whether lines pin the fraction of a period that they charge; an invoice of before that was pinned has none.
-    var pinsProration = true
+    let pinsProration: Bool
     /// Whether lines pin which credits their promotional credit came from; those of before that was pinned do not.
-    var pinsCredits = true
+    let pinsCredits: Bool
+    private let counters: [Counted: CounterRow]
+
+    /// What a counter counts: a feature, or a cell of it, in a segment of a period.
+    private struct Counted: Hashable {
+        let periodIndex: Int
+        let segment: Int
+        let feature: FeatureID
+        let cell: String
+    }
+
+    init(
+        subscription: SubscriptionSnapshot,
+        catalog: CatalogSnapshot,
+        periods: [ClosingPeriod],
+        counters: [BillingPeriodID: [CounterRow]],
+        pinnedNames: [FeatureID: String],
+        pinsProration: Bool = true,
+        pinsCredits: Bool = true
+    ) {
+        self.subscription = subscription
+        self.catalog = catalog
+        self.pinnedNames = pinnedNames
+        self.pinsProration = pinsProration
+        self.pinsCredits = pinsCredits
+        var known: [Counted: CounterRow] = [:]
+        for period in periods.map(\.period) {
+            for row in counters[period.id] ?? [] {
+                let counted = Counted(
+                    periodIndex: period.index,
+                    segment: period.segment,
+                    feature: row.key.feature,
+                    cell: row.key.cell
+                )
+                if known[counted] == nil { known[counted] = row }
+            }
+        }
+        self.counters = known
+    }
 
     func key(of feature: FeatureID) -> String { catalog.features[feature]?.key ?? feature.description }
     func name(of feature: FeatureID) -> String {
@@ -95,10 +131,16 @@ struct InvoiceTexts {
 
     private func used(_ line: InvoiceLine) throws(DecimalError) -> Used? {
         guard case .usage(let usage) = line.item else { return nil }
-        let own = periods.map(\.period).filter { $0.index == line.key.periodIndex && $0.segment == line.key.segment }
-        let counter = own.lazy.compactMap { period in
-            counters[period.id]?.first { $0.key.feature == usage.feature && $0.key.cell == usage.cell }
-        }.first
+        let counter = line.key.segment.flatMap { segment in
+            counters[
+                Counted(
+                    periodIndex: line.key.periodIndex,
+                    segment: segment,
+                    feature: usage.feature,
+                    cell: usage.cell
+                )
+            ]
+        }
         return Used(
             feature: usage.feature,
             cell: usage.cell,

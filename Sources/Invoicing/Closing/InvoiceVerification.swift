@@ -138,6 +138,7 @@ struct InvoiceRebuild {
         var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
         preparation.pinnedLines = stored.lines
         preparation.seller = document.facts.seller
+        preparation.listsAllUnpriced = true
         guard let prepared = try preparation.prepared() else { return stored }
         var whole = prepared.whole
         whole.document.sequence = document.sequence
@@ -145,6 +146,10 @@ struct InvoiceRebuild {
         whole.document.finalizedAt = document.finalizedAt
         whole.document.dueAt = document.dueAt
         if mayMissUncosted { whole.document.facts.unpriced.missUncosted(of: document.facts.unpriced) }
+        // Invoices of before such lists were shortened have all of it.
+        if document.facts.unpriced.contains(where: { $0.sumOf != nil }) {
+            whole.document.facts.unpriced = try whole.document.facts.unpriced.shortened()
+        }
         return whole
     }
 
@@ -259,12 +264,13 @@ extension [InvoiceFacts.Unpriced] {
     /// all of that was noted. An invoice that says more than there is stays another.
     fileprivate mutating func missUncosted(of pinned: [InvoiceFacts.Unpriced]) {
         let known = pinned.filter { $0.uncosted != nil }
+        let events = Dictionary(
+            compactMap { use in use.uncosted.map { (use.place, $0.events) } },
+            uniquingKeysWith: { Swift.max($0, $1) }
+        )
         let isPart = known.allSatisfy { use in
-            contains { other in
-                other.feature == use.feature && other.cell == use.cell
-                    && other.uncosted?.period == use.uncosted?.period
-                    && (other.uncosted?.events ?? 0) >= (use.uncosted?.events ?? 0)
-            }
+            guard let uncosted = use.uncosted, let all = events[use.place] else { return false }
+            return all >= uncosted.events
         }
         if isPart { self = filter { $0.uncosted == nil } + known }
     }

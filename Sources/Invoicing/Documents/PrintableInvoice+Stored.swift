@@ -167,7 +167,9 @@ extension InvoiceFacts.Unpriced {
     /// A sentence for people.
     /// - Parameter name: the feature's; its key stands for it where no line names it.
     func text(named name: String?) -> String {
-        let cell = PrintableInvoice.cellFacts(cell).map { "\($0.label) \($0.value)" }.joined(separator: ", ")
+        let cell =
+            sumOf.map { "\(InvoiceText.grouped(String($0))) more together" }
+            ?? PrintableInvoice.cellFacts(self.cell).map { "\($0.label) \($0.value)" }.joined(separator: ", ")
         let subject = "\(name ?? feature)\(cell.isEmpty ? "" : " (\(cell))")"
         let units = InvoiceText.counted(quantity.description, unit)
         guard let uncosted else { return "\(subject): \(units) without a price, not in this amount" }

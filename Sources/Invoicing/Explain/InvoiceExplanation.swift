@@ -77,7 +77,14 @@ extension InvoiceExplanation {
         ledgerSeq = document.ledgerSequence
         rounding = Self.rounding(of: document.currency)
         var lines: [Line] = []
-        for line in whole.lines { lines.append(try Line(line, of: document)) }
+        let uncosted = Dictionary(
+            grouping: document.facts.unpriced.filter { $0.uncosted != nil && $0.sumOf == nil },
+            by: \.place
+        )
+        for line in whole.lines {
+            let lacking = line.placeOfUsage.flatMap { uncosted[$0] } ?? []
+            lines.append(try Line(line, uncosted: lacking, of: document))
+        }
         self.lines = lines
         let names = Dictionary(whole.lines.map { ($0.itemKey, $0.itemName) }) { first, _ in first }
         unpriced = document.facts.unpriced.map { $0.text(named: names[$0.feature]) + "." }
@@ -90,7 +97,11 @@ extension InvoiceExplanation {
 }
 
 extension InvoiceExplanation.Line {
-    fileprivate init(_ line: StoredInvoiceLine, of document: StoredDocument) throws(DecimalError) {
+    fileprivate init(
+        _ line: StoredInvoiceLine,
+        uncosted: [InvoiceFacts.Unpriced],
+        of document: StoredDocument
+    ) throws(DecimalError) {
         let money = document.currency.formatted
         let rates = document.facts.taxRates
         let steps = line.steps
@@ -124,7 +135,7 @@ extension InvoiceExplanation.Line {
         }
         ledgerSeq = line.facts.ledgerSequence
         events = line.eventsPath(tenant: document.tenantKey, through: document.ledgerSequence)
-        text = try LineInWords(line, steps: steps, of: document).sentences
+        text = try LineInWords(line, steps: steps, uncosted: uncosted, of: document).sentences
     }
 }
 
@@ -141,6 +152,11 @@ extension InvoiceExplanation.Step {
 }
 
 extension StoredInvoiceLine {
+    /// What the invoice names usage of the line by that lacks a provider cost; nil where the line is about none.
+    fileprivate var placeOfUsage: InvoiceFacts.Unpriced.Place? {
+        item == .usage ? InvoiceFacts.Unpriced.Place(feature: itemKey, cell: cell, period: period) : nil
+    }
+
     /// `GET /events` with everything that makes it list the events behind the line and no others.
     fileprivate func eventsPath(tenant: String, through sequence: Int64) -> String? {
         guard item == .usage else { return nil }

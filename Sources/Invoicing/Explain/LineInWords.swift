@@ -5,13 +5,19 @@ import Catalog
 struct LineInWords: Sendable {
     let sentences: [String]
 
+    /// - Parameter uncosted: what of the line's usage lacks a provider cost.
     /// - Throws: `DecimalError.outOfRange` when a line's parts leave the range of an amount.
-    init(_ line: StoredInvoiceLine, steps: [PriceStep], of document: StoredDocument) throws(DecimalError) {
+    init(
+        _ line: StoredInvoiceLine,
+        steps: [PriceStep],
+        uncosted: [InvoiceFacts.Unpriced],
+        of document: StoredDocument
+    ) throws(DecimalError) {
         let words = Words(line: line, document: document)
         let sentences =
             words.usage() + words.exactAmount(steps) + (try words.rounding()) + words.discount()
             + (try words.credits())
-            + (try words.rest()) + (try words.taxes()) + words.uncosted()
+            + (try words.rest()) + (try words.taxes()) + uncosted.map { $0.text(named: line.itemName) }
         self.sentences = sentences.map { $0 + "." }
     }
 }
@@ -125,13 +131,6 @@ private struct Words {
             let contained = treatment.isInclusive ? ", contained in the price" : ""
             return "\(rate.label)\(contained): \(number(net)) x \(rate.percent)/\(divisor) = \(money(tax.amount))"
         }
-    }
-
-    func uncosted() -> [String] {
-        document.facts.unpriced.filter { use in
-            use.uncosted?.period == line.period && use.feature == line.itemKey && use.cell == line.cell
-                && line.item == .usage
-        }.map { $0.text(named: line.itemName) }
     }
 }
 
