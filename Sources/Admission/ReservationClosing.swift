@@ -45,7 +45,9 @@ struct ReservationClosing: Sendable {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
         return try await pool.transaction(lane, retries: .idempotent(attempts: 4)) { transaction in
-            _ = try TenantLedger.lock(tenant.id, in: transaction)
+            guard try TenantLedger.lock(tenant.id, in: transaction)?.catalogVersion == tenant.catalogVersion else {
+                throw StaleCatalog(tenants: [tenant.id], shared: false)
+            }
             let names = reservations.map { TenantReservation(tenant: tenant.id, id: $0) }
             let closings = Dictionary(names.map { ($0, status) }) { first, _ in first }
             let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)

@@ -119,7 +119,13 @@ private struct Moving: Sendable {
 
     /// Moves the end and takes what is to be held beyond. The reservation is locked before the limits.
     /// - Returns: nil when it is not as it was read any more.
+    /// - Throws: `StaleCatalog` where the catalogue moved on, or did while the call was prepared; `ExtensionRefused`.
     func run(in transaction: borrowing Transaction) throws -> Reservation? {
+        let isOfOneVersion = later.allSatisfy { later in
+            later.tenant.catalogVersion == present.tenant.catalogVersion
+                && later.shared.version == present.shared.version
+        }
+        guard isOfOneVersion else { throw StaleCatalog(tenants: [reservation.tenantID], shared: true) }
         let moved = ReservationStore.extend(reservation, to: expiry, suspenseEndsAt: suspenseEndsAt, at: now)
         guard let extended = try transaction.query(moved, ReservationStore.decode).first else { return nil }
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)

@@ -54,14 +54,20 @@ package struct LimitsInForceWorker: Service {
         return done
     }
 
-    private func isApplied(to tenant: TenantID, at now: Instant) async -> Bool {
+    /// Puts in force what is due of a tenant, if it still is: another replica may have done it, and somebody changed
+    /// the plan since.
+    /// - Parameter now: when it was found to be due.
+    func isApplied(to tenant: TenantID, at now: Instant) async -> Bool {
         do {
-            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            let isDue = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+                _ = try TenantLedger.lock(tenant, in: transaction)
+                guard try SubscriptionStore.areLimitsDue(of: tenant, at: now, in: transaction) else { return false }
                 try TenantLedger.lockAndBump(tenant, in: transaction)
                 try LimitsInForce.applyAndCount(to: tenant, at: now, catalog: catalog, usage: usage, in: transaction)
+                return true
             }
-            catalog.invalidate(tenant: tenant)
-            return true
+            if isDue { catalog.invalidate(tenant: tenant) }
+            return isDue
         } catch {
             guard !Task.isCancelled else { return false }
             // One tenant's trouble must not keep the others' limits out of force.

@@ -170,6 +170,17 @@ package enum SubscriptionStore {
         ) { row throws(PostgresError) in (try row.next(), try row.next()) }
     }
 
+    static func areLimitsDue(
+        of tenant: TenantID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        let due = try transaction.first(
+            "SELECT true FROM subscription WHERE tenant_id = \(tenant) AND limits_due_at <= \(now) LIMIT 1"
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
+        return due ?? false
+    }
+
     private static func refusingOverlap(
         of subscription: Subscription,
         _ write: () throws(PostgresError) -> Int

@@ -39,8 +39,12 @@ struct TenantCache {
         return slots[index]?.tenant
     }
 
-    /// Puts a tenant in, or replaces it, under one more subject if one is given.
+    /// Puts a tenant in, or replaces it, under one more subject if one is given. In another version it may have other
+    /// subjects: those of before are forgotten.
     mutating func insert(_ tenant: TenantSnapshot, subject: String?) {
+        if let index = slotByTenant[tenant.id], slots[index]?.tenant.catalogVersion != tenant.catalogVersion {
+            release(index)
+        }
         let index = slotByTenant[tenant.id] ?? place(tenant)
         slots[index]?.tenant = tenant
         guard let subject, slotBySubject[subject] != index else { return }

@@ -37,6 +37,9 @@ package enum RateStateStore {
             """
     }
 
+    /// Waits for whoever uses a rate, and lets nobody use one until the transaction ends.
+    package static let lockAll: SQL = "LOCK TABLE rate_state IN SHARE ROW EXCLUSIVE MODE"
+
     /// Keeps how many units are used when the pace of a rate changes: the time that they take changes with it, rounded
     /// half away from zero at the twelfth digit, so that as many whole units are left as before.
     package static func rescale(_ limit: LimitID, from before: Int64, to after: Int64, at now: Instant) -> SQL {

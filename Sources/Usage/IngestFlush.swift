@@ -108,7 +108,7 @@ struct IngestFlush: Sendable {
                 let uses = matching.uses(of: LimitedUse(pending), by: group.tenant, windows: &windows)
                 try changes.limit(pending, uses, by: group.tenant, settling: &settlements)
                 settlements.note(pending, of: group)
-                late.note(pending.place, of: group.tenant.id, at: pending.receivedAt)
+                late.note(pending.place, of: group.tenant.id, at: surroundings.now)
             }
             sequences[group.tenant.id] = sequence
         }

@@ -1,4 +1,5 @@
 import BillingCore
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -76,6 +77,39 @@ import Web
             try await server.ask("POST", "\(paths[1])/extend", #"{"ttl_seconds":7200}"#, expecting: 409)
             try await server.ask("POST", "\(paths[0])/release")
             try await server.expectRows(["0 1 0"])
+        }
+    }
+
+    @Test("a replica that has not heard of a segment's first usage frees a reservation no less exactly")
+    func replicas() async throws {
+        let clock = TestClock()
+        try await TestServer.run(clock: clock) { first in
+            try await TestServer.run(on: first.database, clock: clock) { second in
+                try await first.addTenant("acme")
+                try await first.addFeature("seconds")
+                let version = """
+                    {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+                      {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+                     "spend_cap":{"amount":"20","mode":"hard"}}
+                    """
+                for plan in ["pro", "max"] { try await first.publish(version, as: plan) }
+                try await first.subscribe(at: "2026-11-01T00:00:00Z")
+                var paths: [String] = []
+                for (id, seconds) in [("0", "1"), ("1", "7"), ("2", "1")] {
+                    let call = try await first.admit(id, seconds: seconds)
+                    paths.append("/admissions/\(call["reservation"]?["id"]?.string ?? "")/release")
+                }
+                let id = try await first.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+                clock.advance(seconds: 60)
+                try await first.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+                // The second one reads the tenant, under the plan of now, before anything was used under it.
+                try await second.ask("POST", paths[0])
+                try await first.ingest(SentEvent("a", data: #"{"seconds":10}"#))
+                let held: SQL = "SELECT trim_scale(held)::text FROM limit_state WHERE scope_value = ''"
+                #expect(try await first.column(held) == ["16"])
+                try await second.ask("POST", paths[2])
+                #expect(try await first.column(held) == ["14"])
+            }
         }
     }
 

@@ -283,7 +283,7 @@ import Web
             let first = try await server.admit("1", seconds: "5")
             #expect(first["allowed"] == .bool(true))
             #expect(try await server.admit("2", seconds: "5")["reason"]?.string == "budget_exceeded")
-            try await server.expectRows(["0 10 0"])
+            try await server.expectRows(["0 0 0", "0 10 0"])
             try await server.settle(first, event: "a", seconds: "14")
             try await server.expectRows(["8 0 8", "8 0 0"])
         }

@@ -1,3 +1,6 @@
+import BillingCore
+import Limits
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -34,6 +37,56 @@ import Web
             server.clock.advance(seconds: 1)
             #expect(try await server.admit("3", more: critical)["allowed"] == .bool(true))
             #expect(try await server.admit("4", subject: "beta")["allowed"] == .bool(true))
+        }
+    }
+
+    @Test("a change of pace waits for calls that are being decided by the pace of before, and keeps what they use")
+    func changeOfPace() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let rate = #"{"limit":60,"period":"hour","burst":60}"#
+            let budget = #"{"key":"r","scope":{"tenant":"acme"},"measure":"requests","rate":\#(rate)}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let now = server.clock.now
+            let row = try await server.withPool { pool in
+                try await pool.query(.worker, "SELECT tenant_id, limit_id FROM budget") { row throws(PostgresError) in
+                    LimitRow(tenant: try row.next(), limit: try row.next(), windowStart: Interval.allTime.start)
+                }
+            }[0]
+            try await server.withPool { pool in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        // Sixty calls that are decided, and committed only when the change waits for them.
+                        try await pool.transaction(.worker) { transaction in
+                            let hour = FixedDecimal(3_600_000_000)
+                            try transaction.execute(RateStateStore.advance([row: hour], at: now))
+                            try transaction.execute(
+                                """
+                                DO $$ BEGIN
+                                    FOR look IN 1..3000 LOOP
+                                        EXIT WHEN EXISTS (SELECT FROM pg_locks WHERE NOT granted);
+                                        PERFORM pg_sleep(0.01);
+                                    END LOOP;
+                                END $$
+                                """
+                            )
+                        }
+                    }
+                    let isUnderWay = try await eventually {
+                        let locks = try await pool.query(
+                            .interactive,
+                            "SELECT count(*) FROM pg_locks WHERE relation = 'rate_state'::regclass AND granted"
+                        ) { row throws(PostgresError) in try row.next(Int64.self) }
+                        return locks != [0]
+                    }
+                    #expect(isUnderWay)
+                    let faster = #"{"rate":{"limit":6000,"burst":6000}}"#
+                    try await server.ask("PATCH", "/budgets/r", faster)
+                    try await group.waitForAll()
+                }
+            }
+            let shown = try await server.ask("GET", "/budgets/r")["status"]?["rates"]?[0]
+            #expect(shown?["remaining"]?.number == "5940", "\(shown ?? .null)")
         }
     }
 

@@ -57,6 +57,16 @@ import Testing
         #expect(cache.tenant(subject: "a")?.id == TenantID(2))
     }
 
+    @Test func anotherVersionHasTheSubjectsItIsReadUnder() {
+        var cache = TenantCache(capacity: 4)
+        cache.insert(tenant(1), subject: "a")
+        cache.insert(tenant(1), subject: "b")
+        cache.insert(tenant(1, version: 2), subject: "c")
+        #expect(cache.tenant(subject: "a") == nil && cache.tenant(subject: "b") == nil)
+        #expect(cache.tenant(subject: "c")?.catalogVersion == 2)
+        #expect(cache.count == 1 && cache.subjectCount == 1)
+    }
+
     @Test func pagesPassOverEveryTenantAndWrap() {
         var cache = TenantCache(capacity: 10)
         for id in 1...7 { cache.insert(tenant(Int64(id)), subject: nil) }

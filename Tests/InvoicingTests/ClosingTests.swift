@@ -134,6 +134,23 @@ struct ClosingTests {
         }
     }
 
+    @Test func `usage that is replayed when its period is closed is an adjustment, however long ago it came`()
+        async throws
+    {
+        try await ClosingStory.run { server in
+            _ = try await server.post([SentEvent("1", subject: "later", data: #"{"seconds":9}"#)])
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            try server.set("2026-12-05T00:00:00Z")
+            try await server.ask("PATCH", "/tenants/acme", #"{"subjects":["later"]}"#)
+            try await server.ask("POST", "/unmatched-events/replay", "{}")
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            let last = try await server.invoices().last
+            #expect(last?.hasPrefix("regular 1 finalized") == true && last?.contains("adjustment seconds") == true)
+        }
+    }
+
     @Test func `a subscription that ended gets its last regular invoice, then adjustments of their own`() async throws {
         try await ClosingStory.run { server in
             try await server.close()

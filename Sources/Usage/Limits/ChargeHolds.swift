@@ -74,6 +74,17 @@ package struct ChargeHolds: Sendable {
             [LimitStateStore.parts(of: wanted.map(\.row))] + (expected.isEmpty ? [] : [CounterStore.counters(expected)])
         }
 
+        /// What is counted in a segment has made its row, and is known behind the locks of limits; what is held of
+        /// before it counts with that.
+        /// - Throws: `StaleCatalog` where there is such a row by now.
+        private static func requireKnown(
+            _ unknown: [BillingPeriod.Wanted],
+            in transaction: borrowing Transaction
+        ) throws {
+            let made = try BillingPeriodStore.read(Array(Set(unknown)), in: transaction)
+            guard made.isEmpty else { throw StaleCatalog(tenants: Set(made.map(\.tenantID)), shared: false) }
+        }
+
         /// - Parameter results: of the statements. Counters that only they tell of are read from the transaction.
         package func holds(
             _ results: [PostgresResult],
@@ -97,6 +108,7 @@ package struct ChargeHolds: Sendable {
                 }
                 loaded[item.row] = holds
             }
+            try Self.requireKnown(places.values.flatMap(\.unknown), in: transaction)
             var rows = try results.dropFirst().first?.map(CounterStore.decode) ?? []
             let others = Set(places.values.flatMap(\.inPeriod)).subtracting(expected).sorted()
             if !others.isEmpty { rows += try transaction.query(CounterStore.counters(others), CounterStore.decode) }
@@ -331,6 +343,8 @@ extension TenantSnapshot {
         let throughSegment: [CounterKey]
         /// Those of the segments after it, which are charged anew when it counts more.
         let later: [CounterKey]
+        /// Segments of its period of which no row was known when the snapshot was taken.
+        let unknown: [BillingPeriod.Wanted]
 
         var inPeriod: [CounterKey] { throughSegment + later }
     }
@@ -344,13 +358,23 @@ extension TenantSnapshot {
                 }
                 return (ordinal: part.segment.ordinal, key: key)
             }
+            let unknown = subscription.segments(inPeriod: index).filter { $0.billingPeriodID == nil }
             let version = subscription.segments.first { $0.ordinal == ordinal }?.planVersion
             let isTrial = index == SubscriptionSnapshot.trialIndex
             let price = isTrial ? nil : version?.charges[counter.feature]?.price(ofCell: counter.cell)
             return PricedPlace(
                 price: price,
                 throughSegment: parts.filter { $0.ordinal <= ordinal }.compactMap(\.key),
-                later: parts.filter { $0.ordinal > ordinal }.compactMap(\.key)
+                later: parts.filter { $0.ordinal > ordinal }.compactMap(\.key),
+                unknown: unknown.map { part in
+                    BillingPeriod.Wanted(
+                        tenantID: counter.tenant,
+                        subscriptionID: subscription.id,
+                        index: index,
+                        segment: part.segment.ordinal,
+                        interval: subscription.interval(ofPeriod: index)
+                    )
+                }
             )
         }
         throw StaleCatalog(tenants: [id], shared: false)
