@@ -30,7 +30,7 @@ package enum LimitStateStore {
         """
         \(rows(changes, held: held))
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = \(shared("state.used + excluded.used")), held = \(shared(sum)),
+        SET used = \(shared("state.used + excluded.used")), held = \(shared("greatest(0, \(sum))", else: sum)),
             overshoot = least(\(greatest), greatest(
                 0, state.overshoot + excluded.overshoot,
                 CASE WHEN excluded.limit_revision > state.limit_revision
@@ -44,12 +44,16 @@ package enum LimitStateStore {
         """
     }
 
-    /// The most that a row can say. What is more of one tenant's is refused; a row that all share stays at that, so
-    /// that nobody can keep the others from being counted.
+    /// The most that a row can say. What is more of one tenant's is refused. A row that all share goes no further than
+    /// that, nor does what it holds fall below zero when what went beyond is freed: it is off then by what one
+    /// tenant's enormous amounts went beyond, and keeps nobody else from being counted.
     static let greatest: SQL = "99999999999999999999999999.999999999999"
 
-    private static func shared(_ sum: SQL) -> SQL {
-        "CASE WHEN state.tenant_id = \(TenantID.operatorWide) THEN least(\(greatest), \(sum)) ELSE \(sum) END"
+    private static func shared(_ capped: SQL, else sum: SQL? = nil) -> SQL {
+        """
+        CASE WHEN state.tenant_id = \(TenantID.operatorWide) THEN least(\(greatest), \(capped))
+            ELSE \(sum ?? capped) END
+        """
     }
 
     /// Sets what the windows' rows have used, whatever it was.
@@ -129,10 +133,12 @@ package enum LimitStateStore {
             WHERE state.tenant_id = unused.tenant_id AND state.limit_id = unused.limit_id
                 AND state.scope_value = unused.scope_value AND state.window_start = unused.window_start
                 AND state.used = 0 AND state.held = 0 AND state.overshoot = 0 AND state.thresholds_fired = '{}'
-                AND NOT EXISTS (
-                    SELECT FROM limit_state AS part
-                    WHERE part.tenant_id = state.tenant_id AND part.limit_id = state.limit_id
-                        AND part.window_start = state.window_start AND part.scope_value LIKE '#%'
+                AND (
+                    state.scope_value <> '' OR NOT EXISTS (
+                        SELECT FROM limit_state AS part
+                        WHERE part.tenant_id = state.tenant_id AND part.limit_id = state.limit_id
+                            AND part.window_start = state.window_start AND part.scope_value LIKE '#%'
+                    )
                 )
             """
     }

@@ -37,7 +37,7 @@ package enum RateStateStore {
             """
     }
 
-    /// Waits for whoever uses a rate, and lets nobody use one until the transaction ends.
+    /// Waits for whoever uses a rate, of any tenant, and lets nobody use one until the transaction ends.
     package static let lockAll: SQL = "LOCK TABLE rate_state IN SHARE ROW EXCLUSIVE MODE"
 
     /// Keeps how many units are used when the pace of a rate changes: the time that they take changes with it, rounded

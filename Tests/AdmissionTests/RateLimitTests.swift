@@ -64,7 +64,12 @@ import Web
                                 """
                                 DO $$ BEGIN
                                     FOR look IN 1..3000 LOOP
-                                        EXIT WHEN EXISTS (SELECT FROM pg_locks WHERE NOT granted);
+                                        EXIT WHEN EXISTS (
+                                            SELECT FROM pg_locks WHERE relation = 'rate_state'::regclass AND NOT granted
+                                                AND database = (
+                                                    SELECT oid FROM pg_database WHERE datname = current_database()
+                                                )
+                                        );
                                         PERFORM pg_sleep(0.01);
                                     END LOOP;
                                 END $$
@@ -75,7 +80,11 @@ import Web
                     let isUnderWay = try await eventually {
                         let locks = try await pool.query(
                             .interactive,
-                            "SELECT count(*) FROM pg_locks WHERE relation = 'rate_state'::regclass AND granted"
+                            """
+                            SELECT count(*) FROM pg_locks
+                            WHERE relation = 'rate_state'::regclass AND mode = 'RowExclusiveLock' AND granted
+                                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                            """
                         ) { row throws(PostgresError) in try row.next(Int64.self) }
                         return locks != [0]
                     }

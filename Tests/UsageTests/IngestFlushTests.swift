@@ -231,14 +231,25 @@ import Web
     func aSharedLimitIsNoneOfOthersTrouble() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)
-            let budget = #"{"key":"b","scope":{"feature":"seconds"},"measure":"units","amount":"1","window":"month"}"#
-            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let budget = #"{"key":"b","scope":{"feature":"seconds"},"measure":"units","amount":"1","#
+            try await server.ask("POST", "/budgets", budget + #""window":"month","mode":"soft"}"#, expecting: 201)
             #expect(try await server.ingest(SentEvent("1", data: Self.huge)) == "accepted 1")
             for event in [SentEvent("2", subject: "beta", data: Self.huge), SentEvent("3", subject: "beta")] {
                 #expect(try await server.ingest(event).hasPrefix("accepted 1"))
             }
             let used: SQL = "SELECT trim_scale(used)::text FROM limit_state WHERE tenant_id = 0"
             #expect(try await server.column(used) == ["99999999999999999999999999.999999999999"])
+            // What was held beyond that is freed again, by whoever held it.
+            var held: [String] = []
+            try await server.addTenant("gamma")
+            for (subject, seconds) in [("beta", #""99999999999999999999999999""#), ("gamma", "5")] {
+                let data = #"{"seconds":\#(seconds)}"#
+                let call = #"{"subject":"\#(subject)","type":"job.done","source":"gw","id":"1","data":\#(data)}"#
+                let answer = try await server.ask("POST", "/admissions", call)
+                held.append(try #require(answer["reservation"]?["id"]?.string, "\(answer)"))
+            }
+            try await server.ask("POST", "/admissions/\(held[0])/release")
+            try await server.ask("POST", "/admissions/\(held[1])/release")
             // A change of it is no trouble either.
             try await server.ask("PATCH", "/budgets/b", #"{"amount":"2"}"#)
         }
