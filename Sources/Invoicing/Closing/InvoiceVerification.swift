@@ -145,11 +145,11 @@ struct InvoiceRebuild {
         whole.document.number = document.number
         whole.document.finalizedAt = document.finalizedAt
         whole.document.dueAt = document.dueAt
-        if mayMissUncosted { whole.document.facts.unpriced.missUncosted(of: document.facts.unpriced) }
         // Invoices of before such lists were shortened have all of it.
         if document.facts.unpriced.contains(where: { $0.sumOf != nil }) {
             whole.document.facts.unpriced = try whole.document.facts.unpriced.shortened()
         }
+        if mayMissUncosted { whole.document.facts.unpriced.missUncosted(of: document.facts.unpriced) }
         return whole
     }
 
