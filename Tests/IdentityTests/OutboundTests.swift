@@ -135,7 +135,7 @@ import Web
     }
 }
 
-/// Sends the head of a 200 at once and then a byte every tenth of a second, to one connection.
+/// Answers a request with the head of a 200 and then a byte every tenth of a second, on one connection.
 private final class DrippingServer: Sendable {
     let port: Int
     private let left = Mutex(false)
@@ -164,6 +164,9 @@ private final class DrippingServer: Sendable {
     var isLeft: Bool { left.withLock { $0 } }
 
     private func drip(_ connection: Int32, _ bytes: Int) async throws {
+        // What comes before the request finds a client that does not listen yet.
+        var first: UInt8 = 0
+        while recv(connection, &first, 1, Int32(MSG_DONTWAIT)) != 1 { try await Task.sleep(for: .milliseconds(5)) }
         defer { close(connection) }
         let head = Array("HTTP/1.1 200 OK\r\nContent-Length: \(bytes)\r\n\r\n".utf8)
         _ = send(connection, head, head.count, Int32(MSG_NOSIGNAL))
