@@ -3,6 +3,7 @@ import DequeModule
 import Limits
 import Postgres
 import Synchronization
+import Usage
 import Web
 
 /// One lane of admission: calls wait here while others are decided, and all that wait are decided in the next
@@ -201,9 +202,4 @@ enum AdmissionRefusal: Error {
     case catalogBusy
     /// Nothing was decided within the time that admission takes at most.
     case tooLate
-}
-
-extension Error {
-    /// Whether what calls ask for is to blame, and not the database.
-    var isOfData: Bool { self is DecimalError || (self as? PostgresError)?.isOfData == true }
 }

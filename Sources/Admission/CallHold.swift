@@ -43,7 +43,7 @@ extension CallHold {
             for use in next where use.limit.isActive && use.limit.holdsOverTheEnd {
                 let hold = try CallHold(use, later)
                 if let position = positions[use.row] {
-                    holds[position] = holds[position].joined(with: hold)
+                    holds[position] = try holds[position].joined(with: hold)
                 } else {
                     positions[use.row] = holds.count
                     holds.append(hold)
@@ -105,22 +105,6 @@ extension CallHold {
         return holds
     }
 
-    /// Both of one row.
-    private func adding(_ more: CallHold) throws(DecimalError) -> CallHold {
-        let sum: Take
-        switch (take, more.take) {
-        case (.tiers(let own, let money), .tiers(let other, let otherMoney)):
-            sum = .tiers(own.merging(other) { first, _ in first }, money: try money.adding(otherMoney))
-        case (.amount(let own), .amount(let other)):
-            sum = .amount(try own.adding(other))
-        case (_, .unpriced):
-            sum = .unpriced
-        default:
-            sum = take
-        }
-        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: sum)
-    }
-
     /// What it takes beyond what is held; nil where that is nothing.
     /// - Parameters:
     ///   - held: the rows that something is held of.
@@ -154,17 +138,31 @@ extension CallHold {
 
     /// The same row at two moments of a reservation's life: a billing period, a trial or a plan may end in between, so
     /// that the call counts in other counters then, at other prices. It holds in both counters, or the higher amount.
-    private func joined(with later: CallHold) -> CallHold {
-        let joined: Take
-        switch (take, later.take) {
-        case (.tiers(let own, let money), .tiers(let other, let otherMoney)):
-            joined = .tiers(own.merging(other) { first, _ in first }, money: max(money, otherMoney))
-        case (.amount(let own), .amount(let other)):
-            joined = .amount(max(own, other))
+    private func joined(with later: CallHold) throws(DecimalError) -> CallHold {
+        try merged(with: later) { max($0, $1) }
+    }
+
+    /// Both of one row, where one is taken beside the other.
+    private func adding(_ more: CallHold) throws(DecimalError) -> CallHold {
+        if case .unpriced = more.take { return more }
+        return try merged(with: more) { own, other throws(DecimalError) in try own.adding(other) }
+    }
+
+    /// In the counters of both, and of amounts what comes of them.
+    private func merged(
+        with other: CallHold,
+        _ amount: (FixedDecimal, FixedDecimal) throws(DecimalError) -> FixedDecimal
+    ) throws(DecimalError) -> CallHold {
+        let merged: Take
+        switch (take, other.take) {
+        case (.tiers(let own, let money), .tiers(let others, let otherMoney)):
+            merged = .tiers(own.merging(others) { first, _ in first }, money: try amount(money, otherMoney))
+        case (.amount(let own), .amount(let others)):
+            merged = .amount(try amount(own, others))
         default:
             return self
         }
-        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: joined)
+        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: merged)
     }
 
     private init(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) {

@@ -9,6 +9,13 @@ struct CounterOverflow: Error {
     let feature: FeatureID?
 }
 
+extension Error {
+    /// Whether what was to be counted, or asked for, is to blame: others can be dealt with without it.
+    package var isOfData: Bool {
+        self is CounterOverflow || self is DecimalError || (self as? PostgresError)?.isOfData == true
+    }
+}
+
 /// Where a counter counts, and how: what its charge depends on beside its state.
 struct CountedPlace: Sendable {
     let place: EventPlace

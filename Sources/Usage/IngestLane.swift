@@ -245,11 +245,6 @@ extension IngestRefusal {
 extension Error {
     /// Whether the data of some request is to blame, so that its neighbours can still be stored without it.
     fileprivate var isDataError: Bool {
-        switch self {
-        case is CounterOverflow, is DecimalError: true
-        case let refusal as IngestRefusal: refusal.blamesData
-        case let error as PostgresError: error.isOfData
-        default: false
-        }
+        isOfData || (self as? IngestRefusal)?.blamesData == true
     }
 }

@@ -20,6 +20,13 @@ import Web
         )
     }
 
+    /// A tenant with a rate of its own.
+    private static func addRate(_ server: TestServer, _ rate: String, of measure: String) async throws {
+        try await server.addTenant("acme")
+        let budget = #"{"key":"r","scope":{"tenant":"acme"},"measure":"\#(measure)","rate":\#(rate)}"#
+        try await server.ask("POST", "/budgets", budget, expecting: 201)
+    }
+
     @Test("calls beyond the burst are refused with the fields of the draft, and pass again after a time")
     func refusal() async throws {
         try await TestServer.run { server in
@@ -43,10 +50,7 @@ import Web
     @Test("a change of pace waits for calls that are being decided by the pace of before, and keeps what they use")
     func changeOfPace() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            let rate = #"{"limit":60,"period":"hour","burst":60}"#
-            let budget = #"{"key":"r","scope":{"tenant":"acme"},"measure":"requests","rate":\#(rate)}"#
-            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await Self.addRate(server, #"{"limit":60,"period":"hour","burst":60}"#, of: "requests")
             let now = server.clock.now
             let row = try await server.withPool { pool in
                 try await pool.query(.worker, "SELECT tenant_id, limit_id FROM budget") { row throws(PostgresError) in
@@ -102,10 +106,7 @@ import Web
     @Test("a wait of hundreds of thousands of years is told like any other")
     func longestWait() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            let rate = #"{"limit":1,"period":"day","burst":1000000000000}"#
-            let budget = #"{"key":"r","scope":{"tenant":"acme"},"measure":"tokens","rate":\#(rate)}"#
-            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await Self.addRate(server, #"{"limit":1,"period":"day","burst":1000000000000}"#, of: "tokens")
             let critical = #","criticality":"critical""#
             let all = try await server.admit("1", more: critical, data: #","input_tokens":1000000000000"#)
             #expect(all["allowed"] == .bool(true))

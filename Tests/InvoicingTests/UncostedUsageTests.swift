@@ -38,6 +38,17 @@ struct UncostedUsageTests {
         try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#)
     }
 
+    /// `beta`, charged what each model costs.
+    private static func addTenantWithCells(_ server: TestServer) async throws {
+        let price = """
+            {"model":"matrix","dimensions":["model"],"cells":[],
+             "default":{"model":"cost_plus","markup_percent":"0"}}
+            """
+        try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#, as: "cells")
+        try await server.addTenant("beta")
+        try await server.subscribe("beta", to: "cells", at: "2026-11-01T00:00:00Z")
+    }
+
     private static func call(_ id: String, _ model: String) -> SentEvent {
         SentEvent(
             id,
@@ -239,13 +250,7 @@ struct UncostedUsageTests {
 
     @Test func `a cell of a matrix says what of it has no cost, and void and rating take it out`() async throws {
         try await Self.run { server in
-            let price = """
-                {"model":"matrix","dimensions":["model"],"cells":[],
-                 "default":{"model":"cost_plus","markup_percent":"0"}}
-                """
-            try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#, as: "cells")
-            try await server.addTenant("beta")
-            try await server.subscribe("beta", to: "cells", at: "2026-11-01T00:00:00Z")
+            try await Self.addTenantWithCells(server)
             for (id, model) in [("a", "gpt-4o"), ("b", "o3"), ("c", "o3"), ("d", "o4")] {
                 var event = Self.call(id, model)
                 event.subject = "beta"
@@ -272,13 +277,7 @@ struct UncostedUsageTests {
 
     @Test func `of very many cells the first are listed, and the rest is added up wherever it is shown`() async throws {
         try await Self.run { server in
-            let price = """
-                {"model":"matrix","dimensions":["model"],"cells":[],
-                 "default":{"model":"cost_plus","markup_percent":"0"}}
-                """
-            try await server.publish(#"{"charges":[{"feature":"llm","price":\#(price)}]}"#, as: "cells")
-            try await server.addTenant("beta")
-            try await server.subscribe("beta", to: "cells", at: "2026-11-01T00:00:00Z")
+            try await Self.addTenantWithCells(server)
             for batch in 0..<4 {
                 let events = (0..<300).map { number in
                     var event = Self.call("\(batch)-\(number)", "m\(batch)-\(number)")

@@ -90,7 +90,7 @@ package struct CostWorker: Service {
     private func rate(_ rerating: CostRerating) async throws -> Int {
         do {
             return try await rerating.run()
-        } catch  where error.blamesUsage {
+        } catch  where error.isOfData {
             logger.error(
                 "usage cannot be rated: its cost, or what it counts in, leaves the range of an amount",
                 metadata: [
@@ -119,15 +119,5 @@ package struct CostWorker: Service {
         }
         let counts = Dictionary(totals) { first, _ in first }
         for (reason, gauge) in left { gauge.record(counts[reason] ?? 0) }
-    }
-}
-
-extension Error {
-    fileprivate var blamesUsage: Bool {
-        switch self {
-        case is CounterOverflow, is DecimalError: true
-        case let error as PostgresError: error.isOfData
-        default: false
-        }
     }
 }
