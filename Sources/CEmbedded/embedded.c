@@ -116,6 +116,9 @@ static const unsigned char migration_0037[] = {
 static const unsigned char migration_0038[] = {
 #embed "../../migrations/0038_subscription_start.sql"
 };
+static const unsigned char migration_0039[] = {
+#embed "../../migrations/0039_closing_put_off.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -173,6 +176,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0036_unpriced_lookup.sql", migration_0036),
     FILE_ENTRY("0037_limits_and_alerts.sql", migration_0037),
     FILE_ENTRY("0038_subscription_start.sql", migration_0038),
+    FILE_ENTRY("0039_closing_put_off.sql", migration_0039),
 };
 
 size_t embedded_migration_count(void) {

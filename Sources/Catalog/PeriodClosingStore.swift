@@ -109,13 +109,14 @@ package enum PeriodClosingStore {
     }
 
     /// Subscriptions, of a part of all tenants, that no regular invoice will follow, with a closed period that needs an
-    /// adjustment: the last such period of each.
-    package static func awaitingAdjustment(_ part: Int, of parts: Int) -> SQL {
+    /// adjustment and was not put off: the last such period of each.
+    package static func awaitingAdjustment(at now: Instant, _ part: Int, of parts: Int) -> SQL {
         """
         SELECT period.tenant_id, period.subscription_id, max(period.period_index)
         FROM billing_period AS period
         JOIN subscription USING (tenant_id, subscription_id)
         WHERE period.needs_adjustment AND period.status = 'final' AND subscription.closing_done
+            AND (subscription.closing_put_off_until IS NULL OR subscription.closing_put_off_until <= \(now))
             AND period.tenant_id % \(Int64(parts)) = \(Int64(part))
         GROUP BY period.tenant_id, period.subscription_id
         """

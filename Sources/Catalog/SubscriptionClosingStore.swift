@@ -29,8 +29,7 @@ package enum SubscriptionClosingStore {
         """
         SELECT tenant_id
         FROM subscription
-        WHERE NOT closing_done AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(now)
-            AND tenant_id % \(Int64(parts)) = \(Int64(part))
+        WHERE \(isDue(at: now)) AND tenant_id % \(Int64(parts)) = \(Int64(part))
         ORDER BY LEAST(COALESCE(closing_due_at, anchor), ends_at), tenant_id, subscription_id
         LIMIT \(limit)
         """
@@ -40,7 +39,14 @@ package enum SubscriptionClosingStore {
         """
         SELECT count(*)
         FROM subscription
-        WHERE NOT closing_done AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(now)
+        WHERE \(isDue(at: now))
+        """
+    }
+
+    private static func isDue(at now: Instant) -> SQL {
+        """
+        NOT closing_done AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(now)
+            AND (closing_put_off_until IS NULL OR closing_put_off_until <= \(now))
         """
     }
 
@@ -54,8 +60,7 @@ package enum SubscriptionClosingStore {
             """
             SELECT tenant_id, subscription_id, closing_index, closing_done
             FROM subscription
-            WHERE tenant_id = ANY(\(tenants)::bigint[]) AND NOT closing_done
-                AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(now)
+            WHERE tenant_id = ANY(\(tenants)::bigint[]) AND \(isDue(at: now))
             ORDER BY tenant_id, subscription_id
             """,
             Self.closing
@@ -86,13 +91,23 @@ package enum SubscriptionClosingStore {
     package static func advance(_ next: [(closing: SubscriptionClosing, dueAt: Instant)]) -> SQL {
         """
         UPDATE subscription
-        SET closing_index = next.closing_index, closing_due_at = next.due_at, closing_done = next.done
+        SET closing_index = next.closing_index, closing_due_at = next.due_at, closing_done = next.done,
+            closing_put_off_until = NULL
         FROM unnest(
             \(next.map(\.closing.tenantID))::bigint[], \(next.map(\.closing.subscriptionID))::uuid[],
             \(next.map { Int32(clamping: $0.closing.index) })::integer[], \(next.map(\.dueAt))::timestamptz[],
             \(next.map(\.closing.isDone))::boolean[]
         ) AS next (tenant_id, subscription_id, closing_index, due_at, done)
         WHERE subscription.tenant_id = next.tenant_id AND subscription.subscription_id = next.subscription_id
+        """
+    }
+
+    /// Lets closing pass over subscriptions of a tenant until then: what is due of them can't be drafted.
+    package static func putOff(_ subscriptions: [SubscriptionID], of tenant: TenantID, until later: Instant) -> SQL {
+        """
+        UPDATE subscription
+        SET closing_put_off_until = \(later)
+        WHERE tenant_id = \(tenant) AND subscription_id = ANY(\(subscriptions)::uuid[])
         """
     }
 }

@@ -96,11 +96,35 @@ struct ClosingFaultTests {
                 #expect(try await server.invoices(other) == ["opening 0 finalized 10.00: fee base 10.00"])
             }
             #expect(try await server.invoices() == before)
-            #expect(log.text.contains("the adjustment of a subscription cannot be drafted"))
+            #expect(log.text.contains("the adjustment of a subscription cannot be drafted, and is put off"))
+            try await Self.isLeftAlone(server)
             try await server.database.run("DROP TRIGGER refusal ON invoice")
+            try server.set("2026-12-16T01:00:00Z")
             try await server.close()
             #expect(try await server.invoices().count == before.count + 1)
         }
+    }
+
+    @Test func `a last invoice that cannot be drafted is put off`() async throws {
+        try await ClosingStory.run { server in
+            try await server.close()
+            try await server.endSubscription(at: "2026-11-15T00:00:00Z")
+            try await Self.refuse("INSERT ON invoice", "22003", server)
+            let before = try await server.invoices()
+            #expect(try await server.close().failed == 1)
+            try await Self.isLeftAlone(server)
+            try await server.database.run("DROP TRIGGER refusal ON invoice")
+            try server.set("2026-11-15T01:00:00Z")
+            try await server.close()
+            #expect(try await server.invoices().count == before.count + 1)
+        }
+    }
+
+    /// Closing fails at nothing, and goes in batches again.
+    private static func isLeftAlone(_ server: TestServer) async throws {
+        let log = TestLog()
+        try await close(server, log)
+        #expect(log.text == "")
     }
 
     /// Some are of the same part of all tenants as the first.

@@ -35,10 +35,15 @@ extension TestServer {
         try set("2026-12-05T00:00:00Z")
         try await close()
         try await ingest(SentEvent("december", data: #"{"seconds":5}"#))
-        let id = try await ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-        try await ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2026-12-16T00:00:00Z"}"#)
-        try set("2026-12-16T00:00:00Z")
+        try await endSubscription(at: "2026-12-16T00:00:00Z")
         try await close()
+    }
+
+    /// Ends the one subscription, and it is that time.
+    func endSubscription(at end: String) async throws {
+        let id = try await ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+        try await ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"\#(end)"}"#)
+        try set(end)
     }
 
     /// When each draft is due to be finalised.

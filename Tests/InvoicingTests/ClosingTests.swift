@@ -214,12 +214,13 @@ struct ClosingTests {
                 finalAt: server.clock.now,
                 ids: .random(server.clock.clock)
             )
+            let awaiting = InvoiceAwaiting.statement(at: server.clock.now, 0, of: 1, limit: 1)
             var drafted: [Int] = []
             try await server.withPool { pool in
                 for _ in 1...3 {
                     drafted.append(
                         try await pool.transaction(.worker) { transaction in
-                            try drafting.adjustments(0, of: 1, limit: 1, in: transaction)
+                            try drafting.adjustments(awaiting, in: transaction)
                         }
                     )
                 }

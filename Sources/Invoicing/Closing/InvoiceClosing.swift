@@ -153,11 +153,14 @@ package struct InvoiceClosing: Sendable {
                     "the invoices of a tenant cannot be drafted, and are put off",
                     metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
                 )
-                let later = clock.now().adding(seconds: 3_600)
+                let later = putOffUntil
                 try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
                     _ = try TenantLedger.allocate([tenant: 0], in: transaction)
                     let due = try SubscriptionClosingStore.due(of: [tenant], at: asOf, in: transaction)
-                    try transaction.execute(SubscriptionClosingStore.advance(due.map { ($0, later) }))
+                    let subscriptions = due.map(\.subscriptionID)
+                    try transaction.execute(
+                        SubscriptionClosingStore.putOff(subscriptions, of: tenant, until: later)
+                    )
                 }
                 total.failed += 1
             }
@@ -206,7 +209,11 @@ package struct InvoiceClosing: Sendable {
         return InvoiceDrafting(now: now, finalAt: grace.end(draftedAt: now, asOf: asOf), ids: ids)
     }
 
-    /// Drafts one batch of adjustments; where something of it fails, subscription by subscription.
+    /// Until when something that fails is left to itself.
+    private var putOffUntil: Instant { clock.now().adding(seconds: 3_600) }
+
+    /// Drafts one batch of adjustments; where something of it fails, subscription by subscription: one that fails is
+    /// put off.
     private func draftAdjustments(_ share: ClosingShare, asOf: Instant) async throws -> (drafted: Int, failed: Int) {
         do {
             return (try await draftAdjustments(share, asOf: asOf, only: nil), 0)
@@ -216,17 +223,22 @@ package struct InvoiceClosing: Sendable {
         let waiting = try await pool.query(
             .worker,
             retries: .idempotent(attempts: 5),
-            InvoiceAwaiting.statement(share.part, of: share.parts, limit: Self.batchSubscriptions),
+            awaiting(share, asOf: asOf),
             PeriodClosingStore.awaiting
         )
         var total = (drafted: 0, failed: 0)
-        for (_, subscription, _) in waiting {
+        for (tenant, subscription, _) in waiting {
             do {
                 total.drafted += try await draftAdjustments(share, asOf: asOf, only: subscription)
             } catch  where error.mayBeOfOne {
                 logger.error(
-                    "the adjustment of a subscription cannot be drafted",
-                    metadata: ["subscription": "\(subscription)", "error": "\(error)"]
+                    "the adjustment of a subscription cannot be drafted, and is put off",
+                    metadata: ["subscription": "\(subscription)", "tenant_id": "\(tenant)", "error": "\(error)"]
+                )
+                try await pool.execute(
+                    .worker,
+                    retries: .idempotent(attempts: 5),
+                    SubscriptionClosingStore.putOff([subscription], of: tenant, until: putOffUntil)
                 )
                 total.failed += 1
             }
@@ -238,14 +250,18 @@ package struct InvoiceClosing: Sendable {
         let drafting = drafting(asOf: asOf)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return 0 }
-            return try drafting.adjustments(
-                share.part,
-                of: share.parts,
-                limit: Self.batchSubscriptions,
-                only: only,
-                in: transaction
-            )
+            return try drafting.adjustments(awaiting(share, asOf: asOf, only: only), in: transaction)
         }
+    }
+
+    private func awaiting(_ share: ClosingShare, asOf: Instant, only: SubscriptionID? = nil) -> SQL {
+        InvoiceAwaiting.statement(
+            at: asOf,
+            share.part,
+            of: share.parts,
+            limit: Self.batchSubscriptions,
+            only: only
+        )
     }
 
     /// Finalises one batch: at most one invoice of each tenant, whose credits it alone uses.
@@ -285,7 +301,7 @@ package struct InvoiceClosing: Sendable {
                     "an invoice cannot be finalised, and is put off",
                     metadata: ["invoice": "\(invoice)", "tenant_id": "\(tenant)", "error": "\(error)"]
                 )
-                let later = clock.now().adding(seconds: 3_600)
+                let later = putOffUntil
                 try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
                     let drafts = try InvoiceStore.drafts([(tenant, invoice)], in: transaction)
                     try transaction.execute(InvoiceInsertion.postpone(drafts, to: later))

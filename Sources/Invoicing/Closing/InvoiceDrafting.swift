@@ -57,19 +57,10 @@ struct InvoiceDrafting: Sendable {
     }
 
     /// Adjustments of subscriptions that no regular invoice will follow.
-    /// - Parameter only: the one subscription; all of a batch when left out.
+    /// - Parameter awaiting: which those are, see `InvoiceAwaiting`.
     /// - Returns: how many there were.
-    func adjustments(
-        _ part: Int,
-        of parts: Int,
-        limit: Int,
-        only: SubscriptionID? = nil,
-        in transaction: borrowing Transaction
-    ) throws -> Int {
-        let waiting = try transaction.query(
-            InvoiceAwaiting.statement(part, of: parts, limit: limit),
-            PeriodClosingStore.awaiting
-        ).filter { only == nil || $0.subscription == only }
+    func adjustments(_ awaiting: SQL, in transaction: borrowing Transaction) throws -> Int {
+        let waiting = try transaction.query(awaiting, PeriodClosingStore.awaiting)
         guard !waiting.isEmpty else { return 0 }
         let tenants = Set(waiting.map(\.tenant)).sorted()
         var subscriptions: [SubscriptionID: SubscriptionSnapshot] = [:]
@@ -122,12 +113,19 @@ struct InvoiceDrafting: Sendable {
 
 /// Which subscriptions wait for an adjustment and have no draft of one.
 enum InvoiceAwaiting {
-    static func statement(_ part: Int, of parts: Int, limit: Int) -> SQL {
+    /// - Parameter only: the one subscription; all of a batch when left out.
+    static func statement(
+        at now: Instant,
+        _ part: Int,
+        of parts: Int,
+        limit: Int,
+        only: SubscriptionID? = nil
+    ) -> SQL {
         """
         SELECT waiting.tenant_id, waiting.subscription_id, waiting.period_index
-        FROM (\(PeriodClosingStore.awaitingAdjustment(part, of: parts)))
+        FROM (\(PeriodClosingStore.awaitingAdjustment(at: now, part, of: parts)))
             AS waiting (tenant_id, subscription_id, period_index)
-        WHERE NOT EXISTS (
+        WHERE (\(only)::uuid IS NULL OR waiting.subscription_id = \(only)::uuid) AND NOT EXISTS (
             SELECT FROM invoice
             WHERE invoice.tenant_id = waiting.tenant_id AND invoice.subscription_id = waiting.subscription_id
                 AND invoice.status = 'draft'
