@@ -318,8 +318,7 @@ extension Error {
             }
         case is DeadlineFault: true
         case let error as PostgresError:
-            error.isUnavailable || error.isRetryable || error.outcomeUnknown || error.isOfServer
-                || error.kind == .cancelled
+            error.isUnavailable || error.isRetryable || error.outcomeUnknown || error.kind == .cancelled
         default: false
         }
     }

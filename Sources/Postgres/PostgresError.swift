@@ -100,17 +100,16 @@
         isOfData || kind == .decoding || sqlState.map { ["P0", "XX"].contains($0.rawValue.prefix(2)) } ?? false
     }
 
-    /// Whether the state of the server is to blame: classes 25 (a standby that takes no writes), 53 (insufficient
-    /// resources, such as a full disk), 55 (not in a state for it), 57 (operator intervention) and 58 (system error).
-    package var isOfServer: Bool {
-        sqlState.map { ["25", "53", "55", "57", "58"].contains($0.rawValue.prefix(2)) } ?? false
-    }
-
-    /// Whether the database could not be reached or had no room, as opposed to having refused the work.
+    /// Whether the database could not be reached, had no room, or is not in a state to do it, as opposed to having
+    /// refused the work. States of the server are 25006 (it takes no writes, such as a standby) and the classes 53
+    /// (insufficient resources, such as a full disk), 55 (not in a state for it), 57 (operator intervention) and 58
+    /// (system error).
     package var isUnavailable: Bool {
         switch kind {
         case .connection, .timeout, .poolExhausted: true
-        case .server: sqlState == .tooManyConnections
+        case .server:
+            sqlState.map { $0 == .readOnlyTransaction || ["53", "55", "57", "58"].contains($0.rawValue.prefix(2)) }
+                ?? false
         case .cancelled, .decoding: false
         }
     }
@@ -153,6 +152,7 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
     package static let uniqueViolation = SQLState(rawValue: "23505")
     package static let checkViolation = SQLState(rawValue: "23514")
     package static let exclusionViolation = SQLState(rawValue: "23P01")
+    package static let readOnlyTransaction = SQLState(rawValue: "25006")
     package static let noActiveTransaction = SQLState(rawValue: "25P01")
     package static let inFailedTransaction = SQLState(rawValue: "25P02")
     package static let idleInTransactionTimeout = SQLState(rawValue: "25P03")

@@ -39,12 +39,7 @@ extension Problem {
         if failure.outcomeUnknown || failure.isUnavailable || failure.isRetryable {
             return .databaseUnavailable(outcomeUnknown: failure.outcomeUnknown && mayHaveChanged, underlying: failure)
         }
-        switch failure.kind {
-        case .timeout, .poolExhausted, .connection:
-            return .databaseUnavailable(outcomeUnknown: false, underlying: failure)
-        default:
-            return .internalError(failure)
-        }
+        return .internalError(failure)
     }
 
     private static func mapping(_ failure: HTTPError) -> Problem {

@@ -117,6 +117,11 @@ import Web
                 let open = try await server.admit("\(call)", subject: "beta")
                 #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
             }
+            let tenant = #"{"key":"gamma","name":"Gamma","currency":"USD","timezone":"UTC"}"#
+            for (path, body) in [("events", SentEvent("usage").json), ("tenants", tenant)] {
+                let answer = try await server.operatorClient.post("/api/v1/\(path)", body)
+                #expect(answer.status == 503 && answer.code == "database_unavailable", "\(path): \(answer)")
+            }
         }
     }
 
