@@ -180,7 +180,7 @@ struct LimitBody: Sendable {
             currency = limit.currency?.code
             used = state.balance.used
             held = state.balance.held
-            remaining = state.balance.remaining
+            remaining = state.balance.allowing(limit.measure).remaining
             let isLifetime = kind == .lifetime
             window = Window(
                 kind: kind.rawValue,

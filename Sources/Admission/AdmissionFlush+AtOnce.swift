@@ -34,7 +34,7 @@ extension AdmissionFlush {
         let charges = tiers.isEmpty ? nil : try ChargeHolds.Reading(tiers)
         // Versions, and what limits on charges hold, are read behind the locks of limits.
         var statements = [versionsInForce, ReservationStore.insertUnknown(made)] + (charges?.statements ?? [])
-        if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(takings.rates, at: now), at: 0) }
+        if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(Array(takings.rates.values), at: now), at: 0) }
         if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
         var results = try transaction.pipeline(statements)[...]
         let counted = takings.changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode)
@@ -67,8 +67,7 @@ extension AdmissionFlush {
 /// What calls take together of each row.
 private struct Takings {
     private(set) var changes: [LimitChange] = []
-    /// Microseconds by which a rate's arrival time moves.
-    private(set) var rates: [LimitRow: FixedDecimal] = [:]
+    private(set) var rates: [LimitRow: RateUse] = [:]
     /// Of limits on charges, whose amounts follow from all that is held of them.
     private var quantities: [(row: LimitRow, totals: [CounterKey: UsageTotal], money: FixedDecimal)] = []
     private var positions: [LimitRow: Int] = [:]
@@ -88,7 +87,9 @@ private struct Takings {
             try add(amount, LimitChange(hold))
         case .rate(let units):
             guard case .rate(let rate, _) = hold.limit.bound else { return }
-            rates[hold.row] = try rates[hold.row, default: .zero].adding(rate.duration(of: units))
+            var use = rates[hold.row] ?? RateUse(row: hold.row, interval: rate.interval)
+            use.duration = try use.duration.adding(rate.duration(of: units))
+            rates[hold.row] = use
         case .tiers(let totals, let money):
             try add(.zero, LimitChange(hold))
             for part in hold.frees { try add(part.amount, LimitChange(hold, part: part.row)) }
@@ -122,7 +123,7 @@ private struct Takings {
             states[position] = state
         }
         var arrivals: [LimitRow: FixedDecimal] = [:]
-        for (row, arrival) in moved { arrivals[row] = try arrival.subtracting(rates[row] ?? .zero) }
+        for (row, arrival) in moved { arrivals[row] = try arrival.subtracting(rates[row]?.duration ?? .zero) }
         var charges = charges
         for (row, totals, money) in quantities { try charges[row]?.free(totals, money: money) }
         return AdmissionStates(states: states, at: positions, arrivals: arrivals, charges: charges)

@@ -83,7 +83,7 @@ struct AdmissionFlush: Sendable {
         let rows = LockedRows(requests)
         // What is read behind the locks is what whoever held them before has committed.
         let results = try transaction.pipeline([
-            LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates),
+            LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates, at: now),
             versionsInForce,
             ReservationStore.existing(
                 tenants: requests.map(\.tenant.id),
@@ -131,7 +131,7 @@ struct AdmissionFlush: Sendable {
         let untaken = rows.changes.map(\.row).filter { !taken.contains($0) }
         if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(untaken)) }
         let moved = states.moved
-        let unmoved = rows.rates.filter { moved[$0] == nil }
+        let unmoved = rows.rates.map(\.row).filter { moved[$0] == nil }
         if !unmoved.isEmpty { transaction.enqueue(RateStateStore.removeUnused(unmoved)) }
     }
 
@@ -184,14 +184,18 @@ struct AdmissionFlush: Sendable {
 /// of them has locked the limit's own row.
 struct LockedRows {
     private(set) var changes: [LimitChange] = []
-    private(set) var rates: [LimitRow] = []
+    private(set) var rates: [RateUse] = []
 
     init(_ requests: [AdmissionRequest]) {
         var seen: Set<LimitRow> = []
         for request in requests {
             for hold in request.holds {
                 guard seen.insert(hold.row).inserted else { continue }
-                if case .rate = hold.take { rates.append(hold.row) } else { changes.append(LimitChange(hold)) }
+                if case .rate(let rate, _) = hold.limit.bound {
+                    rates.append(RateUse(row: hold.row, interval: rate.interval))
+                } else {
+                    changes.append(LimitChange(hold))
+                }
             }
         }
     }

@@ -158,9 +158,7 @@ struct AdmissionStates {
         _ criticality: Criticality,
         _ now: Instant
     ) throws(DecimalError) -> Step {
-        var balance = entry.state.balance
-        // What was charged falls below zero where usage of others, or of before a budget, is voided: no allowance.
-        if hold.limit.measure == .charge { balance.used = max(.zero, balance.used) }
+        let balance = entry.state.balance.allowing(hold.limit.measure)
         switch hold.take {
         case .rate(let units):
             return try rate(units, hold, entry, criticality, now)
@@ -190,8 +188,8 @@ struct AdmissionStates {
                 limit: hold.limit,
                 state: state,
                 reason: hold.limit.reason,
-                retryAfterMicroseconds: isTooLarge ? nil : hold.retryAfter(now),
-                // Where nothing is allowed the limit is reached from the start.
+                // Where nothing is allowed the limit is reached from the start, and waiting does not help.
+                retryAfterMicroseconds: isTooLarge || allowed.isZero ? nil : hold.retryAfter(now),
                 isTooLarge: isTooLarge && allowed > .zero
             )
         )
@@ -242,7 +240,7 @@ struct AdmissionStates {
         case .hold(let amount):
             var state = entries[position].state
             try state.balance.hold(amount)
-            let isExceeded = state.balance.isExceeded
+            let isExceeded = state.balance.allowing(hold.limit.measure).isExceeded
             if keeps { try keep(hold, amount, state.balance, at: position) }
             return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
         case .arrival(let arrival, let remaining):

@@ -37,7 +37,7 @@ extension LimitStateStore {
                 thresholds_fired = ARRAY(
                     SELECT threshold
                     FROM unnest(state.thresholds_fired) AS threshold
-                    WHERE state.used * 100 >= excluded.limit_amount * threshold
+                    WHERE state.used > 0 AND state.used * 100 >= excluded.limit_amount * threshold
                     ORDER BY threshold
                 )
             RETURNING \(returned)

@@ -1,58 +1,70 @@
 package import BillingCore
 package import Postgres
 
+/// What a transaction uses of one row of `rate_state`.
+package struct RateUse: Sendable {
+    package let row: LimitRow
+    /// How many microseconds one unit takes at the pace in force, see `GenericCellRate.interval`.
+    package let interval: FixedDecimal
+    /// How many microseconds what is used takes at that pace.
+    package var duration = FixedDecimal.zero
+
+    package init(row: LimitRow, interval: FixedDecimal) {
+        self.row = row
+        self.interval = interval
+    }
+}
+
 /// All SQL over `rate_state`: for each rate limit and value the theoretical arrival time of the next unit, see
-/// `GenericCellRate`. Rows are locked after those of `limit_state`, in the same order.
+/// `GenericCellRate`, and the pace at which that is told. Where the pace in force is another, as many units are used as
+/// before: the time that they take is another. Rows are locked after those of `limit_state`, in the same order.
 package enum RateStateStore {
     /// Locks the rows, making those that are missing as if nothing had been used, and answers their arrival times.
-    package static func lock(_ rows: [LimitRow]) -> SQL {
-        let columns = LimitRowColumns(rows)
+    package static func lock(_ uses: [RateUse], at now: Instant) -> SQL {
+        let columns = LimitRowColumns(uses.lazy.map(\.row))
         return """
-            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival)
-            SELECT tenant_id, limit_id, scope_value, 0
-            FROM unnest(\(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[])
-                AS wanted (tenant_id, limit_id, scope_value)
-            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
-            ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE SET arrival = state.arrival
-            RETURNING state.tenant_id, state.limit_id, state.scope_value, state.arrival
-            """
-    }
-
-    /// Moves the arrival times by so many microseconds each, from the present on where they lie in the past, and
-    /// answers what they are then.
-    package static func advance(_ durations: [LimitRow: FixedDecimal], at now: Instant) -> SQL {
-        let columns = LimitRowColumns(durations.keys)
-        let present = FixedDecimal(now.microseconds)
-        return """
-            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival)
-            SELECT tenant_id, limit_id, scope_value, \(present)::numeric + duration
+            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival, unit_interval)
+            SELECT tenant_id, limit_id, scope_value, 0, unit_interval
             FROM unnest(
                 \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(Array(durations.values))::numeric[]
-            ) AS taken (tenant_id, limit_id, scope_value, duration)
+                \(uses.map(\.interval))::numeric[]
+            ) AS wanted (tenant_id, limit_id, scope_value, unit_interval)
             ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
             ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
-            SET arrival = excluded.arrival + greatest(0, state.arrival - \(present)::numeric)
+            SET arrival = \(arrival(at: now, pace: "excluded.unit_interval")), unit_interval = excluded.unit_interval
             RETURNING state.tenant_id, state.limit_id, state.scope_value, state.arrival
             """
     }
 
-    /// Waits for whoever uses a rate, of any tenant, and lets nobody use one until the transaction ends.
-    package static let lockAll: SQL = "LOCK TABLE rate_state IN SHARE ROW EXCLUSIVE MODE"
-
-    /// Keeps how many units are used when the pace of a rate changes: the time that they take changes with it, rounded
-    /// half away from zero at the twelfth digit, so that as many whole units are left as before.
-    package static func rescale(_ limit: LimitID, from before: Int64, to after: Int64, at now: Instant) -> SQL {
+    /// Moves the arrival times, from the present on where they lie in the past, and answers what they are then.
+    package static func advance(_ uses: [RateUse], at now: Instant) -> SQL {
+        let columns = LimitRowColumns(uses.lazy.map(\.row))
         let present = FixedDecimal(now.microseconds)
         return """
-            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival)
-            SELECT tenant_id, limit_id, scope_value, arrival
-            FROM rate_state
-            WHERE limit_id = \(limit) AND arrival > \(present)
+            INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival, unit_interval)
+            SELECT tenant_id, limit_id, scope_value, \(present)::numeric + duration, unit_interval
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(uses.map(\.duration))::numeric[], \(uses.map(\.interval))::numeric[]
+            ) AS taken (tenant_id, limit_id, scope_value, duration, unit_interval)
             ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
             ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
-            SET arrival = \(present)::numeric
-                + round((state.arrival - \(present)::numeric) * \(before)::bigint / \(after)::bigint, 12)
+            SET arrival = excluded.arrival - \(present)::numeric
+                    + greatest(\(present)::numeric, \(arrival(at: now, pace: "excluded.unit_interval"))),
+                unit_interval = excluded.unit_interval
+            RETURNING state.tenant_id, state.limit_id, state.scope_value, state.arrival
+            """
+    }
+
+    /// The arrival time of the row `state` at the pace in force, rounded half away from zero at the twelfth digit: as
+    /// many whole units are left as at the pace of before.
+    static func arrival(at now: Instant, pace: SQL) -> SQL {
+        let present = FixedDecimal(now.microseconds)
+        return """
+            CASE WHEN state.unit_interval = \(pace) OR state.arrival <= \(present)::numeric THEN state.arrival
+                ELSE \(present)::numeric
+                    + round((state.arrival - \(present)::numeric) * \(pace) / state.unit_interval, 12)
+            END
             """
     }
 

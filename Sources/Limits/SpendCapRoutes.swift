@@ -47,7 +47,7 @@ private struct SpendCapBody: Encodable {
         amount = bound.shown(cap.amount)
         self.currency = currency.code
         mode = cap.mode.rawValue
-        use = WindowUseBody(bound, balance, in: window, countedFrom: cap.countedFrom, at: now)
+        use = WindowUseBody(.charge, bound, balance, in: window, countedFrom: cap.countedFrom, at: now)
     }
 
     private enum CodingKeys: String, CodingKey {

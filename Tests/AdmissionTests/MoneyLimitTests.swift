@@ -268,8 +268,12 @@ import Web
             _ = try await server.void("a")
             // Ann's ten seconds were free, and now Ben's are: it is Ann's row that shows it.
             try await server.expectRows(["0 0 0", "-20 0 0", "20 0 20"])
+            let windows = try await server.ask("GET", "/budgets/users/status")["data"]
+            #expect(windows?[1]?["used"]?.string == "-20.00" && windows?[1]?["remaining"]?.string == "15.00")
             let data = #","user":"ann""#
-            #expect(try await server.admit("1", seconds: "8", data: data)["reason"]?.string == "budget_exceeded")
+            let refused = try await server.admit("1", seconds: "8", data: data)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+            #expect(refused["limits"]?[0]?["remaining"]?.string == "15")
             #expect(try await server.admit("2", seconds: "7", data: data)["allowed"] == .bool(true))
         }
     }

@@ -47,33 +47,30 @@ import Web
         }
     }
 
-    @Test("a change of pace waits for calls that are being decided by the pace of before, and keeps what they use")
+    @Test("a change of pace waits for no call that is being decided by the pace of before, and keeps what it uses")
     func changeOfPace() async throws {
         try await TestServer.run { server in
-            try await Self.addRate(server, #"{"limit":60,"period":"hour","burst":60}"#, of: "requests")
+            try await Self.addRate(server, #"{"limit":7,"period":"hour","burst":60}"#, of: "requests")
             let now = server.clock.now
             let row = try await server.withPool { pool in
                 try await pool.query(.worker, "SELECT tenant_id, limit_id FROM budget") { row throws(PostgresError) in
                     LimitRow(tenant: try row.next(), limit: try row.next(), windowStart: Interval.allTime.start)
                 }
             }[0]
+            let pace = GenericCellRate(limit: 7, periodMicroseconds: 3_600_000_000, burst: 60)
             try await server.withPool { pool in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
-                        // Sixty calls that are decided, and committed only when the change waits for them.
+                        // Sixty calls that are decided, and committed only when the change is.
                         try await pool.transaction(.worker) { transaction in
-                            let hour = FixedDecimal(3_600_000_000)
-                            try transaction.execute(RateStateStore.advance([row: hour], at: now))
+                            var use = RateUse(row: row, interval: pace.interval)
+                            use.duration = try pace.duration(of: FixedDecimal(60))
+                            try transaction.execute(RateStateStore.advance([use], at: now))
                             try transaction.execute(
                                 """
                                 DO $$ BEGIN
                                     FOR look IN 1..3000 LOOP
-                                        EXIT WHEN EXISTS (
-                                            SELECT FROM pg_locks WHERE relation = 'rate_state'::regclass AND NOT granted
-                                                AND database = (
-                                                    SELECT oid FROM pg_database WHERE datname = current_database()
-                                                )
-                                        );
+                                        EXIT WHEN EXISTS (SELECT FROM budget WHERE rate_limit = 6000);
                                         PERFORM pg_sleep(0.01);
                                     END LOOP;
                                 END $$
@@ -98,8 +95,20 @@ import Web
                     try await group.waitForAll()
                 }
             }
-            let shown = try await server.ask("GET", "/budgets/r")["status"]?["rates"]?[0]
-            #expect(shown?["remaining"]?.number == "5940", "\(shown ?? .null)")
+            func remaining() async throws -> String? {
+                try await server.ask("GET", "/budgets/r")["status"]?["rates"]?[0]?["remaining"]?.number
+            }
+            #expect(try await remaining() == "5940")
+            // Decided at once, and after a refusal one by one, by what was used at another pace.
+            try await server.admit("1", more: #","criticality":"critical""#)
+            #expect(try await remaining() == "5939")
+            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":7,"burst":62}}"#)
+            try await server.admit("2", more: #","criticality":"critical""#)
+            #expect(try await remaining() == "0")
+            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":11}}"#)
+            #expect(try await server.admit("3", more: #","criticality":"critical""#)["allowed"] == .bool(false))
+            #expect(try await server.admit("3", more: #","criticality":"critical""#)["allowed"] == .bool(false))
+            #expect(try await remaining() == "0")
         }
     }
 

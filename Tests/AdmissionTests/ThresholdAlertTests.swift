@@ -111,6 +111,32 @@ import Web
         }
     }
 
+    @Test("where nothing is used any more, a change to an amount of nothing lets every threshold fire again")
+    func nothingAllowed() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"all","scope":{"tenant":"acme"},"measure":"requests","amount":"1","window":"month",\
+                "mode":"soft","thresholds":[100]}
+                """,
+                expecting: 201
+            )
+            try await server.ingest(SentEvent("a"))
+            _ = try await server.void("a")
+            try await server.ask("PATCH", "/budgets/all", #"{"amount":"0"}"#)
+            #expect(try await Self.alerts(server) == ["all 100"])
+            try await server.ingest(SentEvent("b"))
+            #expect(try await Self.alerts(server) == ["all 100", "all 100"])
+            // It does not help to wait for another window.
+            try await server.ask("PATCH", "/budgets/all", #"{"mode":"hard"}"#)
+            let refused = try await server.admit("1")
+            #expect(refused["reason"]?.string == "budget_exceeded" && refused["retry_after"] == .null)
+        }
+    }
+
     @Test("a limit that refuses calls is told once, however often it refuses, and not for a call that never fits")
     func limitReached() async throws {
         try await TestServer.run { server in

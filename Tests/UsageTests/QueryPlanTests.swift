@@ -215,8 +215,8 @@ import Web
                 SELECT n % 20 + 1, 1, '', timestamptz '1960-01-01Z' - n * interval '1 minute', '1960-01-01Z', 1, 1,
                     0, 1, 1
                 FROM generate_series(1, 20000) n;
-                INSERT INTO rate_state (tenant_id, limit_id, scope_value, arrival)
-                SELECT n, 1, '', 0 FROM generate_series(1, 2000) n;
+                INSERT INTO rate_state (tenant_id, limit_id, scope_value, arrival, unit_interval)
+                SELECT n, 1, '', 0, 1 FROM generate_series(1, 2000) n;
                 \(Self.plannedAsInLanes)
                 """
             )

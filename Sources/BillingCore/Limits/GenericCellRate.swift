@@ -5,12 +5,18 @@ package struct GenericCellRate: Sendable, Hashable {
     package let periodMicroseconds: Int64
     /// How many units may be used at once after a time of rest, more than zero.
     package let burst: Int64
+    /// How many microseconds one unit takes at the steady pace, rounded up at the twelfth digit, so that no rounding ever
+    /// lets more through than the limit says.
+    package let interval: FixedDecimal
 
     package init(limit: Int64, periodMicroseconds: Int64, burst: Int64) {
         precondition(limit > 0 && periodMicroseconds > 0 && burst > 0, "a rate is more than zero")
         self.limit = limit
         self.periodMicroseconds = periodMicroseconds
         self.burst = burst
+        let (quotient, remainder) = FixedDecimal(periodMicroseconds).unscaled
+            .quotientAndRemainder(dividingBy: Int128(limit))
+        interval = FixedDecimal(uncheckedUnscaled: remainder > 0 ? quotient + 1 : quotient)
     }
 }
 
@@ -26,8 +32,7 @@ extension GenericCellRate {
     /// Decides by the generic cell rate algorithm (ITU-T I.371, annex A, in its form of virtual scheduling).
     ///
     /// The state is one instant: the theoretical arrival time of the next unit at the steady pace, in microseconds
-    /// since 1970 with 12 fractional digits. The interval between units is rounded up at the twelfth of them, so that
-    /// no rounding ever lets more through than the limit says.
+    /// since 1970 with 12 fractional digits.
     /// - Parameters:
     ///   - arrival: the stored state; nil before the first use.
     ///   - units: how many are used at once; zero or more.
@@ -46,13 +51,13 @@ extension GenericCellRate {
         let until = try from.adding(duration(of: units))
         let ahead = try until.subtracting(present)
         guard ahead <= tolerance else {
-            let remaining = try wholeUnits(in: tolerance.subtracting(from.subtracting(present)))
+            let remaining = wholeUnits(in: try tolerance.subtracting(from.subtracting(present)))
             guard try duration(of: units) <= tolerance else {
                 return .refused(retryAfterMicroseconds: nil, remaining: remaining)
             }
             return .refused(retryAfterMicroseconds: try ahead.subtracting(tolerance).ceiling, remaining: remaining)
         }
-        return .allowed(arrival: until, remaining: try wholeUnits(in: tolerance.subtracting(ahead)))
+        return .allowed(arrival: until, remaining: wholeUnits(in: try tolerance.subtracting(ahead)))
     }
 
     /// What is left of the whole burst, and when all of it is there again; nil where it is now.
@@ -67,20 +72,16 @@ extension GenericCellRate {
         }
     }
 
-    /// How many microseconds so many units take at the steady pace, rounded up.
+    /// How many microseconds so many units take at the steady pace, rounded up: as long together as one by one.
     package func duration(of units: FixedDecimal) throws(DecimalError) -> FixedDecimal {
-        let (product, overflow) = units.unscaled.multipliedReportingOverflow(by: Int128(periodMicroseconds))
-        guard !overflow else { throw .outOfRange }
-        let (quotient, remainder) = product.quotientAndRemainder(dividingBy: Int128(limit))
-        return try FixedDecimal(validating: remainder > 0 ? quotient + 1 : quotient)
+        let exact = units.multiplied(by: interval)
+        let rounded = try exact.rounded(toDigits: FixedDecimal.fractionalDigits)
+        return ExactAmount(rounded) < exact ? try rounded.adding(.smallest) : rounded
     }
 
     /// How many whole units a time allows at the steady pace.
-    private func wholeUnits(in time: FixedDecimal) throws(DecimalError) -> Int64 {
-        guard time > .zero else { return 0 }
-        let (product, overflow) = time.unscaled.multipliedReportingOverflow(by: Int128(limit))
-        guard !overflow else { throw .outOfRange }
-        return Int64(clamping: product / Int128(periodMicroseconds) / FixedDecimal.unscaledOne)
+    private func wholeUnits(in time: FixedDecimal) -> Int64 {
+        time > .zero ? Int64(clamping: time.unscaled / interval.unscaled) : 0
     }
 }
 

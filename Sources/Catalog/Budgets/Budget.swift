@@ -16,6 +16,16 @@ package enum LimitMeasure: String, Sendable, Hashable, CaseIterable {
     package var isMoney: Bool { self == .charge || self == .cost }
 }
 
+extension LimitBalance {
+    /// As admission goes by it. What was charged falls below zero where usage of others, or of before a budget, is
+    /// voided: that is no allowance.
+    package func allowing(_ measure: LimitMeasure) -> LimitBalance {
+        var balance = self
+        if measure == .charge { balance.used = max(.zero, used) }
+        return balance
+    }
+}
+
 /// What admission answers for a limit while the database is away: nothing may pass, or everything.
 package enum FailurePolicy: String, Sendable, Hashable, CaseIterable {
     case closed, open

@@ -28,11 +28,11 @@ extension BudgetStatuses {
         guard !active.isEmpty else { return [:] }
         let rows = try await desk.read(context) { transaction in
             try transaction.query(
-                RateStateStore.busiest(of: active.map(\.id), limit: limit + 1, at: now),
+                RateStateStore.busiest(of: active, limit: limit + 1, at: now),
                 RateStateStore.decode
             )
         }
-        let names = try await names(of: rows.map(\.row.tenant))
+        let tenants = try await tenants(of: rows.map(\.row.tenant))
         let byLimit = Dictionary(grouping: rows, by: \.row.limit)
         var statuses: [LimitID: BudgetStatusBody] = [:]
         for budget in active {
@@ -41,7 +41,7 @@ extension BudgetStatuses {
             var bodies: [BudgetRateBody] = []
             if budget.isSplit {
                 for (row, arrival) in found.prefix(limit) {
-                    guard let scope = budget.scope(of: row, names: names) else { continue }
+                    guard let scope = budget.scope(of: row, tenantKey: tenants[row.tenant]?.key) else { continue }
                     bodies.append(try BudgetRateBody(rate, scope, arrival: arrival, at: now))
                 }
             } else {
@@ -55,18 +55,20 @@ extension BudgetStatuses {
 
 extension RateStateStore {
     /// For each rate, so many rows that are not full, the emptiest first. Rows decode with `decode`.
-    static func busiest(of limits: [LimitID], limit: Int, at now: Instant) -> SQL {
-        """
-        SELECT row.*
-        FROM unnest(\(limits)::bigint[]) AS wanted (limit_id)
-        CROSS JOIN LATERAL (
-            SELECT state.tenant_id, state.limit_id, state.scope_value, state.arrival
-            FROM rate_state AS state
-            WHERE state.limit_id = wanted.limit_id AND state.arrival > \(FixedDecimal(now.microseconds))
-            ORDER BY state.arrival DESC, state.tenant_id, state.scope_value
-            LIMIT \(limit)
-        ) AS row
-        ORDER BY row.limit_id, row.arrival DESC, row.tenant_id, row.scope_value
-        """
+    static func busiest(of budgets: [Budget], limit: Int, at now: Instant) -> SQL {
+        let wanted = budgets.compactMap { budget in budget.rate.map { (budget.id, $0.cells.interval) } }
+        return """
+            SELECT row.*
+            FROM unnest(\(wanted.map(\.0))::bigint[], \(wanted.map(\.1))::numeric[]) AS wanted (limit_id, unit_interval)
+            CROSS JOIN LATERAL (
+                SELECT state.tenant_id, state.limit_id, state.scope_value,
+                    \(arrival(at: now, pace: "wanted.unit_interval")) AS arrival
+                FROM rate_state AS state
+                WHERE state.limit_id = wanted.limit_id AND state.arrival > \(FixedDecimal(now.microseconds))
+                ORDER BY arrival DESC, state.tenant_id, state.scope_value
+                LIMIT \(limit)
+            ) AS row
+            ORDER BY row.limit_id, row.arrival DESC, row.tenant_id, row.scope_value
+            """
     }
 }

@@ -10,14 +10,8 @@ struct BudgetRevision: Sendable {
 
     /// Puts amount, mode and thresholds in force in present and coming windows, in the transaction that changes the
     /// budget, under the locks of `BudgetService.lock`. Thresholds that use has met already and that did not fire, or
-    /// fired and were no longer met in between, fire now. Of a rate what was used stays so many units.
-    func apply(_ budget: Budget, after before: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
-        if let rate = budget.rate, let earlier = before.rate, rate.limit != earlier.limit {
-            // What is used meanwhile under the pace of before, also in rows that are not there yet, is waited for.
-            transaction.enqueue(RateStateStore.lockAll)
-            let statement = RateStateStore.rescale(budget.id, from: earlier.limit, to: rate.limit, at: now)
-            _ = try transaction.execute(statement)
-        }
+    /// fired and were no longer met in between, fire now.
+    func apply(_ budget: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
         guard budget.window != nil, budget.isActive else { return }
         let limit = Limit(budget)
         let states = try transaction.query(

@@ -29,7 +29,7 @@ struct BudgetStatuses: Sendable {
             )
         }
         let byLimit = Dictionary(own.map { ($0.row.limit, $0) }) { first, _ in first }
-        let names = try await names(of: fullest.map(\.row.tenant))
+        let tenants = try await tenants(of: fullest.map(\.row.tenant))
         let rows = Dictionary(grouping: fullest, by: \.row.limit)
         var statuses = try await rates(of: budgets, limit: limit, context)
         for (budget, window) in whole {
@@ -38,7 +38,7 @@ struct BudgetStatuses: Sendable {
         }
         for budget in split {
             let found = rows[budget.id] ?? []
-            let windows = found.prefix(limit).compactMap { BudgetWindowBody(budget, $0, names: names, at: now) }
+            let windows = found.prefix(limit).compactMap { present(budget, $0, tenants, at: now) }
             statuses[budget.id] = BudgetStatusBody(windows: windows, isTruncated: found.count > limit)
         }
         return statuses
@@ -59,20 +59,44 @@ struct BudgetStatuses: Sendable {
                 LimitStateStore.decode
             )
         }
-        let names = try await names(of: states.map(\.row.tenant))
+        let tenants = try await tenants(of: states.map(\.row.tenant))
         let cut = page.page(states) { state in
-            [state.balance.used.description, String(state.row.tenant.rawValue), state.row.scopeValue]
+            [
+                state.balance.used.description, String(state.row.tenant.rawValue), state.row.scopeValue,
+                state.row.windowStart.description,
+            ]
         }
-        let bodies = cut.data.compactMap { BudgetWindowBody(budget, $0, names: names, at: now) }
+        let bodies = cut.data.compactMap { present(budget, $0, tenants, at: now) }
         return Page(data: bodies, nextCursor: cut.nextCursor)
+    }
+
+    /// A row as it is answered; nil for one that isn't of the budget's scope, or whose window is over before its end,
+    /// as a billing period of a subscription that was ended is.
+    private func present(
+        _ budget: Budget,
+        _ state: LimitState,
+        _ tenants: [TenantID: TenantSnapshot],
+        at now: Instant
+    ) -> BudgetWindowBody? {
+        let tenant = tenants[state.row.tenant]
+        guard let scope = budget.scope(of: state.row, tenantKey: tenant?.key),
+            let window = budget.window?.interval(containing: now, of: tenant, operatorZone: operatorZone),
+            window.start == state.row.windowStart
+        else { return nil }
+        return BudgetWindowBody(budget, scope, window, state, at: now)
     }
 
     private static func position(_ page: PageRequest) throws -> LimitStateStore.Position? {
         guard let after = page.after else { return nil }
-        guard after.count == 3, let used = try? FixedDecimal(parsing: after[0]), let tenant = Int64(after[1]) else {
-            throw PageRequest.invalidCursor
-        }
-        return LimitStateStore.Position(used: used, tenant: TenantID(rawValue: tenant), scopeValue: after[2])
+        guard after.count == 4, let used = try? FixedDecimal(parsing: after[0]), let tenant = Int64(after[1]),
+            let start = try? Instant(parsing: after[3])
+        else { throw PageRequest.invalidCursor }
+        return LimitStateStore.Position(
+            used: used,
+            tenant: TenantID(rawValue: tenant),
+            scopeValue: after[2],
+            windowStart: start
+        )
     }
 
     /// Budgets with the present window of each; those that have none are left out.
@@ -87,10 +111,9 @@ struct BudgetStatuses: Sendable {
         }
     }
 
-    /// The keys of the tenants that rows belong to.
-    func names(of tenants: [TenantID]) async throws -> [TenantID: String] {
-        let ids = Set(tenants).subtracting([.operatorWide])
-        return try await desk.catalog.tenants(ids: ids).mapValues(\.key)
+    /// The tenants that rows belong to.
+    func tenants(of owners: [TenantID]) async throws -> [TenantID: TenantSnapshot] {
+        try await desk.catalog.tenants(ids: Set(owners).subtracting([.operatorWide]))
     }
 }
 
@@ -99,11 +122,11 @@ extension Budget {
     var isSplit: Bool { scope.tenant == .each || !scope.splitDimensions.isEmpty }
 
     /// The scope with a row's values in place of each "each"; nil for a row that isn't of this scope.
-    func scope(of row: LimitRow, names: [TenantID: String]) -> BudgetScope? {
+    func scope(of row: LimitRow, tenantKey: String?) -> BudgetScope? {
         guard let values = scope.values(inScopeValue: row.scopeValue) else { return nil }
         var scope = scope
         for (dimension, value) in values { scope[dimension] = .exact(value) }
-        if scope.tenant == .each { scope.tenant = names[row.tenant].map(ScopeMatch.exact) }
+        if scope.tenant == .each { scope.tenant = tenantKey.map(ScopeMatch.exact) }
         return scope
     }
 }
@@ -137,6 +160,7 @@ struct WindowUseBody: Encodable, Sendable {
 
     /// - Parameter balance: nil where nothing was used yet; its amount is that of the bound.
     init(
+        _ measure: LimitMeasure,
         _ bound: BudgetWindow,
         _ balance: LimitBalance?,
         in interval: Interval,
@@ -148,7 +172,7 @@ struct WindowUseBody: Encodable, Sendable {
         let use = WindowUse(balance, in: interval, countedFrom: countedFrom)
         used = bound.shown(balance.used)
         held = bound.shown(balance.held)
-        remaining = bound.shown(balance.remaining)
+        remaining = bound.shown(balance.allowing(measure).remaining)
         percent = use.percent
         projected = use.projected(at: now).map(bound.shown)
         countedSince = use.countedSince
@@ -166,14 +190,14 @@ struct BudgetWindowBody: Encodable, Sendable {
     init?(_ budget: Budget, _ scope: BudgetScope, _ interval: Interval, _ state: LimitState?, at now: Instant) {
         guard let bound = budget.window else { return nil }
         self.scope = scope.json
-        use = WindowUseBody(bound, state?.balance, in: interval, countedFrom: budget.countedFrom, at: now)
-    }
-
-    /// A row for values of what the scope has for each; nil for one that isn't of this scope.
-    init?(_ budget: Budget, _ state: LimitState, names: [TenantID: String], at now: Instant) {
-        guard let scope = budget.scope(of: state.row, names: names) else { return nil }
-        let window = Interval(start: state.row.windowStart, end: state.windowEnd)
-        self.init(budget, scope, window, state, at: now)
+        use = WindowUseBody(
+            budget.measure,
+            bound,
+            state?.balance,
+            in: interval,
+            countedFrom: budget.countedFrom,
+            at: now
+        )
     }
 
     private enum CodingKeys: String, CodingKey {

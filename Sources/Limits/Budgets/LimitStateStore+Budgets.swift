@@ -24,6 +24,7 @@ extension LimitStateStore {
         let used: FixedDecimal
         let tenant: TenantID
         let scopeValue: String
+        let windowStart: Instant
     }
 
     /// The same of one budget, page by page.
@@ -32,7 +33,8 @@ extension LimitStateStore {
         if let position {
             after = """
                 (state.used < \(position.used) OR state.used = \(position.used)
-                    AND (state.tenant_id, state.scope_value) > (\(position.tenant), \(position.scopeValue)))
+                    AND (state.tenant_id, state.scope_value, state.window_start)
+                        > (\(position.tenant), \(position.scopeValue), \(position.windowStart)))
                 """
         }
         return """

@@ -29,6 +29,25 @@ import Testing
         )
     }
 
+    @Test("the whole burst passes at once, one by one, at paces that divide no period evenly, and what is left is told")
+    func unevenBurst() throws {
+        for limit: Int64 in [3, 7, 30, 700, 999] {
+            let rate = GenericCellRate(limit: limit, periodMicroseconds: Self.minute, burst: 20)
+            var arrival: FixedDecimal?
+            var left: [Int64] = []
+            for _ in 1...21 {
+                switch try rate.decide(.one, arrival: arrival, at: Self.start, share: .hundred) {
+                case .allowed(let next, let remaining):
+                    arrival = next
+                    left.append(remaining)
+                case .refused(_, let remaining):
+                    left.append(-1 - remaining)
+                }
+            }
+            #expect(left == Array((0...19).reversed()) + [-1], "\(limit)")
+        }
+    }
+
     @Test("callers of a smaller share are refused before the others")
     func share() throws {
         let rate = GenericCellRate(limit: 60, periodMicroseconds: Self.minute, burst: 10)

@@ -102,6 +102,32 @@ import Web
         }
     }
 
+    @Test("the billing period of a subscription that was ended is no window any more")
+    func endedPeriods() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish("{}")
+            let period = #""measure":"requests","amount":"100","window":"billing_period""#
+            try await Self.make(server, "each", #"{"tenant":"*"}"#, period)
+            try await server.subscribe(at: "2026-11-10T12:00:00Z")
+            try await server.ingest(SentEvent("a"))
+            func used() async throws -> [String?]? {
+                let listed = try await server.ask("GET", "/budgets/each")["status"]?["windows"]?.elements
+                let paged = try await server.ask("GET", "/budgets/each/status")["data"]?.elements
+                #expect(listed == paged)
+                return paged?.map { $0["used"]?.string }
+            }
+            #expect(try await used() == ["1"])
+            server.clock.advance(seconds: 60)
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)
+            server.clock.advance(seconds: 60)
+            let isOver = try await eventually { try await used() == [] }
+            #expect(isOver)
+        }
+    }
+
     @Test("where each user of each tenant has a row, the fullest come first, and pages go through all of them")
     func rowsOfEach() async throws {
         try await TestServer.run { server in
