@@ -87,6 +87,8 @@ struct AdmissionBody: Sendable {
             reservation = ReservationBody(earlier)
         case .conflict:
             self.init(refusedFor: "admission_conflict")
+        case .outOfRange:
+            self.init(refusedFor: AdmissionService.Answer.outOfRangeReason)
         }
     }
 

@@ -23,6 +23,19 @@ struct AdmissionDecisions {
         isAbandoned: Bool,
         at now: Instant,
         with states: inout AdmissionStates
+    ) {
+        do {
+            try decideInRange(request, isAbandoned: isAbandoned, at: now, with: &states)
+        } catch {
+            outcomes.append(.outOfRange)
+        }
+    }
+
+    private mutating func decideInRange(
+        _ request: AdmissionRequest,
+        isAbandoned: Bool,
+        at now: Instant,
+        with states: inout AdmissionStates
     ) throws(DecimalError) {
         let key = request.key
         if !request.isCheck, !request.call.isDryRun, let earlier = known[key] {

@@ -34,11 +34,12 @@ extension AdmissionFlush {
         let charges = tiers.isEmpty ? nil : try ChargeHolds.Reading(tiers)
         // Versions, and what limits on charges hold, are read behind the locks of limits.
         var statements = [versionsInForce, ReservationStore.insertUnknown(made)] + (charges?.statements ?? [])
-        if !takings.rates.isEmpty { statements.insert(RateStateStore.advance(Array(takings.rates.values), at: now), at: 0) }
+        let rates = Array(takings.rates.values)
+        if !rates.isEmpty { statements.insert(RateStateStore.advance(rates, at: now), at: 0) }
         if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
         var results = try transaction.pipeline(statements)[...]
         let counted = takings.changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode)
-        let moved = takings.rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
+        let moved = rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
         try checkVersions(results.removeFirst())
         let isKnown = results.removeFirst().affectedRows < made.count
         guard !isKnown, !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted() }

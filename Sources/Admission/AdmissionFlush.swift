@@ -55,6 +55,8 @@ enum AdmissionOutcome: Sendable {
     case closed(Reservation)
     /// Another call was admitted under the same source and id.
     case conflict
+    /// What it would take of a limit, with what others have, is more than an amount can be.
+    case outOfRange
 }
 
 /// Nothing was admitted: the transaction is rolled back, so that refused calls leave no trace.
@@ -100,7 +102,7 @@ struct AdmissionFlush: Sendable {
         )
         var decisions = AdmissionDecisions(existing: existing, ids: policy.ids)
         for (index, request) in requests.enumerated() {
-            try decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
+            decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
         let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared, in: transaction)
         guard !decisions.made.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {

@@ -47,6 +47,7 @@ package struct AdmissionRoutes: Sendable {
             isQuiet: true,
             isBrief: true,
             isAnsweredInOutage: true,
+            tellsSuspension: true,
             handler: check
         )
         operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)

@@ -94,14 +94,22 @@ package final class AdmissionService: Service {
         isArray: Bool,
         isCheck: Bool
     ) async throws -> [Answer] {
+        // Of its credential it is known at once, whatever is known of the tenant.
+        guard !principal.isTenantSuspended else { return asked.map { _ in .suspended } }
         let deadline = ContinuousClock.now + patience
-        let entries = try await prepareInTime(
-            asked,
-            by: deadline,
-            boundTo: principal.tenantID,
-            isArray: isArray,
-            isCheck: isCheck
-        )
+        let entries: [Entry]
+        do {
+            entries = try await prepareInTime(
+                asked,
+                by: deadline,
+                boundTo: principal.tenantID,
+                isArray: isArray,
+                isCheck: isCheck
+            )
+        } catch  where error.meansUnavailable {
+            AdmissionMetrics.countUnavailable(isClosed: true)
+            throw Problem.limitsUnavailable
+        }
         if entries.count == 1 {
             switch entries[0] {
             case .ready(let request):
@@ -233,13 +241,20 @@ package final class AdmissionService: Service {
                 } catch {
                     return try withoutDecision(request, error)
                 }
-                let prepared = try await prepareInTime(
-                    [request.call],
-                    by: deadline,
-                    boundTo: tenant,
-                    isArray: false,
-                    isCheck: request.isCheck
-                )
+                let prepared: [Entry]
+                do {
+                    prepared = try await prepareInTime(
+                        [request.call],
+                        by: deadline,
+                        boundTo: tenant,
+                        isArray: false,
+                        isCheck: request.isCheck
+                    )
+                } catch  where error.meansUnavailable {
+                    // What is known of it has changed, and says nothing any more.
+                    AdmissionMetrics.countUnavailable(isClosed: true)
+                    return .unavailable
+                }
                 guard case .ready(let fresh)? = prepared.first else {
                     if case .answered(let answer)? = prepared.first { return answer }
                     return .unknownSubject
@@ -264,7 +279,7 @@ package final class AdmissionService: Service {
 
     /// Prepares calls in time. Where everything is cached nothing is waited for. Where something can't be read or made
     /// in time, such as the billing period of a new month, the limits of a tenant that is known say what holds; one
-    /// that is not known is refused.
+    /// that is not known is refused, or, where it is asked for alone, what kept it from being read is thrown.
     private func prepareInTime(
         _ asked: [AdmissionCall],
         by deadline: ContinuousClock.Instant,
@@ -298,8 +313,8 @@ package final class AdmissionService: Service {
                 case let answered?:
                     entries.append(answered)
                 case nil:
+                    guard asked.count > 1 else { throw error }
                     AdmissionMetrics.countUnavailable(isClosed: true)
-                    guard asked.count > 1 else { throw Problem.limitsUnavailable }
                     entries.append(.answered(.unavailable))
                 }
             }

@@ -144,10 +144,15 @@ struct AdmissionStates {
             steps.append((position, step))
         }
         guard violations.isEmpty else { return .refused(violations) }
+        // What is out of range is so before anything is taken.
         var touched: [TouchedLimit] = []
         touched.reserveCapacity(holds.count)
         for (index, hold) in holds.enumerated() {
-            touched.append(try apply(steps[index].step, of: hold, at: steps[index].position, keeps: keeps))
+            touched.append(try self.touched(hold, by: steps[index].step, at: steps[index].position))
+        }
+        guard keeps else { return .allowed(touched) }
+        for (index, hold) in holds.enumerated() {
+            try keep(hold, steps[index].step, touched[index].state.balance, at: steps[index].position)
         }
         return .allowed(touched)
     }
@@ -230,24 +235,15 @@ struct AdmissionStates {
         )
     }
 
-    private mutating func apply(
-        _ step: Step,
-        of hold: CallHold,
-        at position: Int,
-        keeps: Bool
-    ) throws(DecimalError) -> TouchedLimit {
+    /// The limit with what a step takes of it.
+    private func touched(_ hold: CallHold, by step: Step, at position: Int) throws(DecimalError) -> TouchedLimit {
         switch step {
         case .hold(let amount):
             var state = entries[position].state
-            try state.balance.hold(amount)
+            state.balance.held = try state.row.sum(state.balance.held, amount)
             let isExceeded = state.balance.allowing(hold.limit.measure).isExceeded
-            if keeps { try keep(hold, amount, state.balance, at: position) }
             return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
-        case .arrival(let arrival, let remaining):
-            if keeps {
-                entries[position].arrival = arrival
-                entries[position].hasMoved = true
-            }
+        case .arrival(_, let remaining):
             return TouchedLimit(limit: hold.limit, state: LimitState(unused: hold), rateRemaining: remaining)
         case .nothing:
             return TouchedLimit(limit: hold.limit, state: entries[position].state)
@@ -258,20 +254,40 @@ struct AdmissionStates {
 
     private mutating func keep(
         _ hold: CallHold,
-        _ amount: FixedDecimal,
+        _ step: Step,
         _ balance: LimitBalance,
         at position: Int
     ) throws(DecimalError) {
-        entries[position].state.balance = balance
-        guard case .tiers(let totals, let money) = hold.take else {
-            entries[position].added = try entries[position].added.adding(amount)
-            return
+        switch step {
+        case .arrival(let arrival, _):
+            entries[position].arrival = arrival
+            entries[position].hasMoved = true
+        case .hold(let amount):
+            entries[position].state.balance = balance
+            guard case .tiers(let totals, let money) = hold.take else {
+                entries[position].added = try hold.row.sum(entries[position].added, amount)
+                return
+            }
+            try charges[hold.row]?.hold(totals, money: money)
+            entries[position].isComputed = true
+            for part in hold.frees {
+                let position = self.position(of: part.row, else: LimitState(unused: hold, part: part.row))
+                entries[position].added = try entries[position].added.adding(part.amount)
+            }
+        case .nothing, .refused:
+            break
         }
-        try charges[hold.row]?.hold(totals, money: money)
-        entries[position].isComputed = true
-        for part in hold.frees {
-            let position = self.position(of: part.row, else: LimitState(unused: hold, part: part.row))
-            entries[position].added = try entries[position].added.adding(part.amount)
+    }
+}
+
+extension LimitRow {
+    /// What it holds with more; a row that all share goes no further than it can say, see `LimitStateStore`.
+    fileprivate func sum(_ held: FixedDecimal, _ more: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+        do {
+            return try held.adding(more)
+        } catch {
+            guard tenant == .operatorWide else { throw error }
+            return .greatest
         }
     }
 }

@@ -91,6 +91,12 @@ extension CallHold {
                 let hold = try CallHold(use, later)
                 let before = amounts[use.row]
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
+                // Of a limit that came after its admission it need not hold what it counts in already.
+                if case .tiers = hold.take, index == 0, use.row.windowStart <= reservation.createdAt,
+                    !held.contains(where: { ChargeHolds.mainRow(beside: $0) == use.row })
+                {
+                    held.formUnion(hold.frees.map(\.row))
+                }
                 guard index > 0, let more = try hold.beyond(held, amount: before, since: reservation.createdAt)
                 else { continue }
                 held.formUnion(more.frees.map(\.row))

@@ -8,6 +8,9 @@ import Web
 /// Ends reservations that no usage settled: by their callers, or because their suspense is over. Runs under the
 /// tenant's ledger lock, so that it takes turns with the events that settle them.
 struct ReservationClosing: Sendable {
+    /// Makes of what was closed what is to be raised for it, in the same transaction.
+    typealias Telling = @Sendable (Set<ReservationID>, TenantSnapshot, borrowing Transaction) throws -> AlertDraft?
+
     private static let attempts = 4
 
     let catalog: Catalog
@@ -16,14 +19,14 @@ struct ReservationClosing: Sendable {
     let lane: PostgresLane
 
     /// Closes those of a tenant's reservations that are still held, and frees what they hold.
-    /// - Parameter alert: what is to be raised for those that were closed.
+    /// - Parameter alert: tells of those that were closed, if any were.
     /// - Returns: which those were; none where there is no such tenant.
     func close(
         _ reservations: [ReservationID],
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
-        alert: @Sendable (Set<ReservationID>, TenantSnapshot) -> AlertDraft? = { _, _ in nil }
+        alert: Telling = { _, _, _ in nil }
     ) async throws -> Set<ReservationID> {
         for _ in 1..<Self.attempts {
             do {
@@ -40,7 +43,7 @@ struct ReservationClosing: Sendable {
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
-        alert: @Sendable (Set<ReservationID>, TenantSnapshot) -> AlertDraft?
+        alert: Telling
     ) async throws -> Set<ReservationID> {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
@@ -56,7 +59,7 @@ struct ReservationClosing: Sendable {
             var tally = LimitTally()
             for hold in held.compactMap(\.hold) { try tally.release(hold.amount, of: hold.row, by: tenant) }
             var alerts = try tally.write(surroundings, in: transaction)
-            if let leak = alert(closed, tenant) { alerts.append(leak) }
+            if let leak = try alert(closed, tenant, transaction) { alerts.append(leak) }
             try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
             return closed
         }

@@ -13,7 +13,11 @@ package import Web
 /// gateway that was lost with thousands of calls does not bury what else there is to be told. Also forgets closed ones
 /// after a while. Safe on every replica.
 package struct ReservationExpiryWorker: Service {
-    private static let batchCount = 500
+    /// How many are looked up at once, of all tenants.
+    private static let dueCount = 20_000
+    /// How many of a tenant are ended in one transaction, and told in one alert.
+    private static let endedTogether = 5_000
+    private static let deletedCount = 500
     private static let deletedBatches = 200
     private static let keptDays: Int64 = 35
 
@@ -50,21 +54,24 @@ package struct ReservationExpiryWorker: Service {
     package func expireDue() async throws -> Int {
         let now = clock.now()
         var count = 0
-        var due: [Reservation] = []
+        var due: [DueReservation] = []
         repeat {
             due = try await pool.query(
                 .worker,
-                ReservationStore.due(at: now, after: due.last, limit: Self.batchCount),
-                ReservationStore.decode
+                ReservationStore.due(at: now, after: due.last, limit: Self.dueCount),
+                ReservationStore.decodeDue
             )
             var ended: [Int?] = []
-            for (tenant, own) in Dictionary(grouping: due, by: \.tenantID).sorted(by: { $0.key < $1.key }) {
-                ended.append(await expire(own, of: tenant, at: now))
+            for (tenant, own) in Dictionary(grouping: due, by: \.name.tenant).sorted(by: { $0.key < $1.key }) {
+                for start in stride(from: 0, to: own.count, by: Self.endedTogether) {
+                    let together = own[start...].prefix(Self.endedTogether).map(\.name.id)
+                    ended.append(await expire(together, of: tenant, at: now))
+                }
             }
             count += ended.reduce(0) { $0 + ($1 ?? 0) }
             // Where all went well and nothing was left to end, another replica is at it.
             if ended.allSatisfy({ $0 == 0 }) { break }
-        } while due.count == Self.batchCount && !Task.isCancelled
+        } while due.count == Self.dueCount && !Task.isCancelled
         try await deleteClosed(before: now.adding(seconds: -86_400 * Self.keptDays))
         return count
     }
@@ -72,14 +79,14 @@ package struct ReservationExpiryWorker: Service {
     /// Some of them in each round, so that what is due does not wait long.
     private func deleteClosed(before: Instant) async throws {
         for _ in 0..<Self.deletedBatches where !Task.isCancelled {
-            let statement = ReservationStore.deleteClosed(before: before, limit: Self.batchCount)
-            guard try await pool.execute(.worker, statement) == Self.batchCount else { return }
+            let statement = ReservationStore.deleteClosed(before: before, limit: Self.deletedCount)
+            guard try await pool.execute(.worker, statement) == Self.deletedCount else { return }
         }
     }
 
     /// One tenant's trouble must not keep the others' reservations open.
     /// - Returns: how many were ended; nil where they could not be.
-    private func expire(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async -> Int? {
+    private func expire(_ reservations: [ReservationID], of tenant: TenantID, at now: Instant) async -> Int? {
         do {
             return try await close(reservations, of: tenant, at: now)
         } catch {
@@ -91,10 +98,16 @@ package struct ReservationExpiryWorker: Service {
         }
     }
 
-    private func close(_ reservations: [Reservation], of tenant: TenantID, at now: Instant) async throws -> Int {
+    private func close(_ ids: [ReservationID], of tenant: TenantID, at now: Instant) async throws -> Int {
         let closing = ReservationClosing(catalog: catalog, pool: pool, policy: policy, lane: .worker)
-        let closed = try await closing.close(reservations.map(\.id), of: tenant, as: .expired, at: now) { ids, tenant in
-            AlertDraft(expired: reservations.filter { ids.contains($0.id) }, of: tenant)
+        let closed = try await closing.close(ids, of: tenant, as: .expired, at: now) { found, tenant, transaction in
+            let ended = ids.filter(found.contains)
+            guard let first = ended.first else { return nil }
+            let oldest = try transaction.first(
+                ReservationStore.reservation(first, of: tenant.id),
+                ReservationStore.decode
+            )
+            return oldest.map { AlertDraft(expired: $0, and: ended.dropFirst(), of: tenant) }
         }
         expired.increment(by: closed.count)
         return closed.count
@@ -104,23 +117,24 @@ package struct ReservationExpiryWorker: Service {
 extension AlertDraft {
     private static let namedReservations = 100
 
-    /// - Parameter reservations: those of the tenant that ended together, the oldest first.
-    fileprivate init?(expired reservations: [Reservation], of tenant: TenantSnapshot) {
-        guard let first = reservations.first else { return nil }
-        let others = reservations.dropFirst().prefix(Self.namedReservations)
+    /// - Parameters:
+    ///   - first: the oldest of those of the tenant that ended together.
+    ///   - others: the rest of them.
+    fileprivate init(expired first: Reservation, and others: ArraySlice<ReservationID>, of tenant: TenantSnapshot) {
+        let named = others.prefix(Self.namedReservations)
         self.init(
             .reservationExpired,
             of: tenant.id,
             key: tenant.key,
             identity: [first.id.description],
             detail: .object([
-                JSONMember(name: "reservations", value: .number("\(reservations.count)")),
+                JSONMember(name: "reservations", value: .number("\(1 + others.count)")),
                 JSONMember(name: "reservation", value: .string(first.id.description)),
                 JSONMember(name: "source", value: .string(first.source)),
                 JSONMember(name: "admission", value: .string(first.admissionID)),
                 JSONMember(name: "created_at", value: .string(first.createdAt.description)),
                 JSONMember(name: "expired_at", value: .string(first.expiresAt.description)),
-                JSONMember(name: "others", value: .array(others.map { .string($0.id.description) })),
+                JSONMember(name: "others", value: .array(named.map { .string($0.description) })),
             ])
         )
     }

@@ -11,3 +11,26 @@ extension String {
         }
     }
 }
+
+/// A text that is the same as another where their bytes in UTF-8 are, as for a database: as a key of what the database
+/// tells apart by a text.
+package struct ExactText: Sendable, Hashable, ExpressibleByStringInterpolation {
+    package let text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+
+    package init(stringLiteral text: String) {
+        self.init(text)
+    }
+
+    @inlinable
+    package static func == (left: Self, right: Self) -> Bool { left.text.hasSameBytes(as: right.text) }
+
+    @inlinable
+    package func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+}

@@ -3,14 +3,14 @@ import BillingCore
 /// What one reading of tenants brought: the tenants, and the subjects they were asked for under.
 struct LoadedTenants: Sendable {
     let byID: [TenantID: TenantSnapshot]
-    let bySubject: [String: TenantSnapshot]
+    let bySubject: [ExactText: TenantSnapshot]
 
     init(entries: [SubjectDirectory.Entry], tenants: [TenantSnapshot]) {
         let byID = Dictionary(tenants.map { ($0.id, $0) }) { first, _ in first }
-        var bySubject: [String: TenantSnapshot] = [:]
+        var bySubject: [ExactText: TenantSnapshot] = [:]
         for entry in entries {
             guard let subject = entry.subject else { continue }
-            bySubject[subject] = byID[entry.tenantID]
+            bySubject[ExactText(subject)] = byID[entry.tenantID]
         }
         self.byID = byID
         self.bySubject = bySubject
@@ -32,23 +32,30 @@ struct CachedTenants {
     /// Beyond this many plan versions the shared ones are let go; subscriptions in the cache keep theirs.
     private static let planCapacity = 20_000
 
+    private let capacity: Int
     private var cache: TenantCache
     private var plans: [PlanVersionID: PlanVersion] = [:]
     private var loads: [Ticket: Overtaken] = [:]
     private var lastTicket: UInt64 = 0
 
     init(capacity: Int) {
+        self.capacity = capacity
         cache = TenantCache(capacity: capacity)
     }
 
     var cachedCount: Int { cache.count }
 
-    mutating func tenant(subject: String) -> TenantSnapshot? {
+    mutating func tenant(subject: ExactText) -> TenantSnapshot? {
         cache.tenant(subject: subject)
     }
 
     mutating func tenant(_ id: TenantID) -> TenantSnapshot? {
         cache.tenant(id)
+    }
+
+    /// The tenant that a subject named when it was read last, also where it may have changed since.
+    func lastKnown(subject: ExactText) -> TenantSnapshot? {
+        cache.lastKnown(subject: subject)
     }
 
     func page(from position: Int, limit: Int) -> (tenants: [TenantSnapshot], next: Int) {
@@ -64,11 +71,23 @@ struct CachedTenants {
         }
     }
 
+    /// Has every tenant read again before it is used; until then it is what was known last.
     mutating func invalidateAll() {
-        cache.removeAll()
+        cache.makeStale()
         for ticket in loads.keys {
             loads[ticket] = .all
         }
+    }
+
+    /// The same, and nothing is known of them until then.
+    mutating func forgetAll() {
+        invalidateAll()
+        cache = TenantCache(capacity: capacity)
+    }
+
+    /// Takes note of subjects that were read and name nobody.
+    mutating func forget(subjects: [ExactText]) {
+        for subject in subjects { cache.forget(subject: subject) }
     }
 
     mutating func remember(_ periods: [BillingPeriod]) {

@@ -15,6 +15,11 @@ package final class Catalog: Sendable {
     private let clock: Clock
     private let shared = Mutex<CatalogSnapshot>(.empty)
     private let tenants: Mutex<CachedTenants>
+    /// Of the shared catalogue, by each lane for itself: a slow one holds up no other.
+    private let readings = Dictionary(uniqueKeysWithValues: PostgresLane.allCases.map { ($0, SharedReading<Void>()) })
+
+    /// Of tenants by their subjects, likewise.
+    private let subjectReadings = Dictionary(uniqueKeysWithValues: PostgresLane.allCases.map { ($0, SubjectReading()) })
 
     package init(pool: PostgresPool, clock: Clock, capacity: Int = Catalog.defaultCapacity) {
         self.pool = pool
@@ -27,33 +32,30 @@ package final class Catalog: Sendable {
         shared.withLock { $0 }
     }
 
-    /// Reads the shared catalogue again. An older answer never replaces a newer one.
+    /// Reads the shared catalogue again, as it is now or later; those who ask at once share a reading. An older answer
+    /// never replaces a newer one.
     package func reload(lane: PostgresLane = .interactive) async throws {
-        let known = current
-        let snapshot = try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
-            try CatalogSnapshotStore.read(reusing: known, in: transaction)
-        }
-        shared.withLock { current in
-            if snapshot.version >= current.version {
-                current = snapshot
+        try await readings[lane, default: SharedReading()].run { [self] in
+            let snapshot = try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
+                try CatalogSnapshotStore.read(reusing: current, in: transaction)
+            }
+            shared.withLock { current in
+                if snapshot.version >= current.version {
+                    current = snapshot
+                }
             }
         }
     }
 
     /// The tenant a key or subject names, if it is cached.
     package func cachedTenant(subject: String) -> TenantSnapshot? {
-        tenants.withLock { $0.tenant(subject: subject) }
+        tenants.withLock { $0.tenant(subject: ExactText(subject)) }
     }
 
-    /// The same for many subjects under one lock.
-    package func cachedTenants(subjects: some Sequence<String>) -> [String: TenantSnapshot] {
-        tenants.withLock { directory in
-            var found: [String: TenantSnapshot] = [:]
-            for subject in subjects {
-                found[subject] = directory.tenant(subject: subject)
-            }
-            return found
-        }
+    /// The tenant that a key or subject named when it was read last, also where it may have changed since: for when it
+    /// can't be read again.
+    package func lastKnownTenant(subject: String) -> TenantSnapshot? {
+        tenants.withLock { $0.lastKnown(subject: ExactText(subject)) }
     }
 
     /// The tenants that keys or subjects name. What is not cached is read in two round trips, however many there
@@ -61,15 +63,24 @@ package final class Catalog: Sendable {
     package func tenants(
         subjects: some Sequence<String>,
         lane: PostgresLane = .interactive
-    ) async throws -> [String: TenantSnapshot] {
-        let asked = Set(subjects)
-        var found = cachedTenants(subjects: asked)
-        let missing = asked.filter { found[$0] == nil }.sorted()
-        guard !missing.isEmpty else { return found }
-        let loaded = try await load(lane: lane) { transaction in
-            try SubjectDirectory.tenants(of: missing, in: transaction)
+    ) async throws -> [ExactText: TenantSnapshot] {
+        let asked = Set(subjects.lazy.map { ExactText($0) })
+        var found = tenants.withLock { cached in
+            var found: [ExactText: TenantSnapshot] = [:]
+            for subject in asked { found[subject] = cached.tenant(subject: subject) }
+            return found
         }
-        found.merge(loaded.bySubject) { $1 }
+        let missing = asked.filter { found[$0] == nil }
+        guard !missing.isEmpty else { return found }
+        let loaded = try await subjectReadings[lane, default: SubjectReading()].run(missing) { [self] wanted in
+            let subjects = wanted.map(\.text).sorted()
+            return try await load(lane: lane) { transaction in
+                try SubjectDirectory.tenants(of: subjects, in: transaction)
+            }
+        }
+        let gone = missing.filter { loaded.bySubject[$0] == nil }
+        tenants.withLock { $0.forget(subjects: Array(gone)) }
+        for subject in missing { found[subject] = loaded.bySubject[subject] }
         return found
     }
 
@@ -80,7 +91,9 @@ package final class Catalog: Sendable {
 
     /// The tenant with a key; nil when there is none. A subject that is not a key does not count.
     package func tenant(key: String, lane: PostgresLane = .interactive) async throws -> TenantSnapshot? {
-        guard let tenant = try await tenants(subjects: [key], lane: lane)[key], tenant.key == key else { return nil }
+        guard let tenant = try await tenants(subjects: [key], lane: lane)[ExactText(key)],
+            tenant.key.hasSameBytes(as: key)
+        else { return nil }
         return tenant
     }
 
@@ -111,13 +124,19 @@ package final class Catalog: Sendable {
 
     /// Drops a tenant by its key, if it is cached.
     package func invalidate(tenantKey key: String) {
-        guard let tenant = cachedTenant(subject: key) else { return }
+        guard let tenant = lastKnownTenant(subject: key) else { return }
         invalidate(tenant: tenant.id)
     }
 
-    /// Drops all tenants: used when notifications may have been missed.
+    /// Has all tenants read again before they are used, because notifications may have been missed. Until then they are
+    /// what was known last.
     package func invalidateAllTenants() {
         tenants.withLock { $0.invalidateAll() }
+    }
+
+    /// The same, and nothing is known of them until then, because it is not known what a notification was about.
+    package func forgetAllTenants() {
+        tenants.withLock { $0.forgetAll() }
     }
 
     /// Adds the ids of billing periods to the cached tenants they belong to.

@@ -30,32 +30,51 @@ package struct CatalogFollower: Service {
     }
 
     package func run() async throws {
+        let (wishes, reload) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         await cancelWhenGracefulShutdown {
             await withTaskGroup(of: Void.self) { group in
-                group.addTask { await attempt("cannot listen; versions are still compared") { try await listen() } }
+                group.addTask {
+                    await attempt("cannot listen; versions are still compared") { try await listen(reload) }
+                }
+                group.addTask { await reloadCatalog(wishes) }
                 group.addTask { await ask() }
                 await group.waitForAll()
             }
         }
     }
 
-    private func listen() async throws {
+    private func listen(_ reload: AsyncStream<Void>.Continuation) async throws {
         guard let listener else { return }
-        for try await notice in listener {
-            switch notice {
-            case .reconnected:
-                catalog.invalidateAllTenants()
-                await attempt("the catalogue could not be read") { try await catalog.reload(lane: .worker) }
-            case .notification(_, let payload):
-                await follow(payload)
-            }
+        for try await notice in listener { follow(notice, reload) }
+    }
+
+    /// Wishes that come meanwhile are fulfilled together.
+    private func reloadCatalog(_ wishes: AsyncStream<Void>) async {
+        for await _ in wishes where !Task.isCancelled {
+            await attempt("the catalogue could not be read") { try await catalog.reload(lane: .worker) }
         }
     }
 
-    private func follow(_ payload: String) async {
+    /// - Parameter reload: where it is wished that the catalogue is read again; a changed tenant doesn't wait for that.
+    func follow(_ notice: PostgresNotice, _ reload: AsyncStream<Void>.Continuation) {
+        switch notice {
+        case .notification(_, let payload):
+            follow(payload, reload)
+        case .reconnected:
+            catalog.invalidateAllTenants()
+            reload.yield()
+            logger.debug("listening for a changed catalogue")
+        case .overflowed:
+            catalog.forgetAllTenants()
+            reload.yield()
+            logger.warning("more changes of the catalogue were announced than could be followed; all is read again")
+        }
+    }
+
+    private func follow(_ payload: String, _ reload: AsyncStream<Void>.Continuation) {
         switch CatalogNotification(payload: payload) {
         case .catalog:
-            await attempt("the catalogue could not be read") { try await catalog.reload(lane: .worker) }
+            reload.yield()
         case .tenant(let id):
             catalog.invalidate(tenant: id)
         case nil:

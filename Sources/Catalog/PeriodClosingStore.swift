@@ -110,7 +110,7 @@ package enum PeriodClosingStore {
 
     /// Subscriptions, of a part of all tenants, that no regular invoice will follow, with a closed period that needs an
     /// adjustment and was not put off: the last such period of each.
-    package static func awaitingAdjustment(at now: Instant, _ part: Int, of parts: Int) -> SQL {
+    package static func awaitingAdjustment(now: Instant, _ part: Int, of parts: Int) -> SQL {
         """
         SELECT period.tenant_id, period.subscription_id, max(period.period_index)
         FROM billing_period AS period

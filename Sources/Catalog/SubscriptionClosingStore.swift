@@ -25,27 +25,30 @@ package struct SubscriptionClosing: Sendable {
 package enum SubscriptionClosingStore {
     /// Tenants, of a part of all, with subscriptions of which an invoice should have been drafted by now: those that
     /// wait longest first.
-    package static func tenantsDue(at now: Instant, _ part: Int, of parts: Int, limit: Int) -> SQL {
+    /// - Parameters:
+    ///   - time: what counts as the present for what is due.
+    ///   - now: the present, for what was put off.
+    package static func tenantsDue(at time: Instant, now: Instant, _ part: Int, of parts: Int, limit: Int) -> SQL {
         """
         SELECT tenant_id
         FROM subscription
-        WHERE \(isDue(at: now)) AND tenant_id % \(Int64(parts)) = \(Int64(part))
+        WHERE \(isDue(at: time, now: now)) AND tenant_id % \(Int64(parts)) = \(Int64(part))
         ORDER BY LEAST(COALESCE(closing_due_at, anchor), ends_at), tenant_id, subscription_id
         LIMIT \(limit)
         """
     }
 
-    package static func countDue(at now: Instant) -> SQL {
+    package static func countDue(at time: Instant, now: Instant) -> SQL {
         """
         SELECT count(*)
         FROM subscription
-        WHERE \(isDue(at: now))
+        WHERE \(isDue(at: time, now: now))
         """
     }
 
-    private static func isDue(at now: Instant) -> SQL {
+    private static func isDue(at time: Instant, now: Instant) -> SQL {
         """
-        NOT closing_done AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(now)
+        NOT closing_done AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(time)
             AND (closing_put_off_until IS NULL OR closing_put_off_until <= \(now))
         """
     }
@@ -53,14 +56,15 @@ package enum SubscriptionClosingStore {
     /// What is due of some tenants. Read it under their ledger locks.
     package static func due(
         of tenants: [TenantID],
-        at now: Instant,
+        at time: Instant,
+        now: Instant,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [SubscriptionClosing] {
         try transaction.query(
             """
             SELECT tenant_id, subscription_id, closing_index, closing_done
             FROM subscription
-            WHERE tenant_id = ANY(\(tenants)::bigint[]) AND \(isDue(at: now))
+            WHERE tenant_id = ANY(\(tenants)::bigint[]) AND \(isDue(at: time, now: now))
             ORDER BY tenant_id, subscription_id
             """,
             Self.closing

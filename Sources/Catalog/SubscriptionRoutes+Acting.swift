@@ -41,7 +41,7 @@ extension SubscriptionRoutes {
         }
     }
 
-    /// Records who did it and tells of it, in the same transaction.
+    /// Records who did it and tells of it, in the same transaction; nothing of what has changed nothing.
     static func recorded(
         _ change: SubscriptionChange,
         _ action: SubscriptionAction,
@@ -50,6 +50,7 @@ extension SubscriptionRoutes {
         in transaction: borrowing Transaction
     ) throws -> SubscriptionBody {
         let body = SubscriptionBody(change.after, now: now)
+        guard !change.isNothing else { return body }
         try CatalogDesk.audit(
             action.rawValue,
             .subscription,

@@ -9,6 +9,9 @@ struct SubscriptionChange: Sendable {
     let after: Subscription
     /// When it takes effect.
     let effectiveAt: Instant
+
+    /// Whether nothing has become of it.
+    var isNothing: Bool { before?.revision == after.revision }
 }
 
 /// The work of subscribing, changing plans and cancelling, each inside one transaction under the tenant's ledger lock.
@@ -108,7 +111,8 @@ struct SubscriptionService: Sendable {
         return SubscriptionChange(before: before, after: after, effectiveAt: now)
     }
 
-    /// Ends a subscription. One that has not started then covers nothing.
+    /// Ends a subscription. One that has not started then covers nothing, and one that is to end then already stays as
+    /// it is.
     func cancel(
         _ id: SubscriptionID,
         at time: ChangeTime,
@@ -118,8 +122,9 @@ struct SubscriptionService: Sendable {
         checking precondition: (Subscription) throws -> Void
     ) throws -> SubscriptionChange {
         let before = try locked(id, boundTo: bound, now: now, in: transaction, checking: precondition)
-        var after = before
         let end = try afterUsage(of: before, time.instant(for: before, now: now), in: transaction)
+        guard end != before.endsAt else { return SubscriptionChange(before: before, after: before, effectiveAt: end) }
+        var after = before
         after.endsAt = end
         try store(&after, now: now, in: transaction)
         if let earlier = before.endsAt, end > earlier {

@@ -6,8 +6,10 @@ import BillingCore
 struct TenantCache {
     private struct Slot {
         var tenant: TenantSnapshot
-        var subjects: [String]
+        var subjects: [ExactText]
         var isRecentlyUsed: Bool
+        /// It may have changed: it is read again before it is used.
+        var isStale = false
     }
 
     /// A tenant may be known under several subjects; beyond this many per tenant on average the oldest go.
@@ -17,7 +19,7 @@ struct TenantCache {
     private var slots: [Slot?] = []
     private var freeSlots: [Int] = []
     private var slotByTenant: [TenantID: Int] = [:]
-    private var slotBySubject: [String: Int] = [:]
+    private var slotBySubject: [ExactText: Int] = [:]
     private var hand = 0
 
     init(capacity: Int) {
@@ -27,26 +29,30 @@ struct TenantCache {
     var count: Int { slotByTenant.count }
     var subjectCount: Int { slotBySubject.count }
 
-    mutating func tenant(subject: String) -> TenantSnapshot? {
+    mutating func tenant(subject: ExactText) -> TenantSnapshot? {
         guard let index = slotBySubject[subject] else { return nil }
-        slots[index]?.isRecentlyUsed = true
-        return slots[index]?.tenant
+        return use(index)
     }
 
     mutating func tenant(_ id: TenantID) -> TenantSnapshot? {
         guard let index = slotByTenant[id] else { return nil }
-        slots[index]?.isRecentlyUsed = true
-        return slots[index]?.tenant
+        return use(index)
+    }
+
+    /// The tenant that a subject named when it was read last, stale or not.
+    func lastKnown(subject: ExactText) -> TenantSnapshot? {
+        slotBySubject[subject].flatMap { slots[$0]?.tenant }
     }
 
     /// Puts a tenant in, or replaces it, under one more subject if one is given. In another version it may have other
     /// subjects: those of before are forgotten.
-    mutating func insert(_ tenant: TenantSnapshot, subject: String?) {
+    mutating func insert(_ tenant: TenantSnapshot, subject: ExactText?) {
         if let index = slotByTenant[tenant.id], slots[index]?.tenant.catalogVersion != tenant.catalogVersion {
             release(index)
         }
         let index = slotByTenant[tenant.id] ?? place(tenant)
         slots[index]?.tenant = tenant
+        slots[index]?.isStale = false
         guard let subject, slotBySubject[subject] != index else { return }
         forget(subject: subject)
         slots[index]?.subjects.append(subject)
@@ -67,8 +73,15 @@ struct TenantCache {
         release(index)
     }
 
-    mutating func removeAll() {
-        self = TenantCache(capacity: capacity)
+    /// Makes every tenant stale.
+    mutating func makeStale() {
+        for index in slots.indices { slots[index]?.isStale = true }
+    }
+
+    /// Takes a subject from the tenant that it named.
+    mutating func forget(subject: ExactText) {
+        guard let index = slotBySubject.removeValue(forKey: subject) else { return }
+        slots[index]?.subjects.removeAll { $0 == subject }
     }
 
     /// Up to `limit` tenants from a position on, with the position to continue from; it wraps around.
@@ -96,9 +109,10 @@ struct TenantCache {
         return index
     }
 
-    private mutating func forget(subject: String) {
-        guard let index = slotBySubject.removeValue(forKey: subject) else { return }
-        slots[index]?.subjects.removeAll { $0 == subject }
+    private mutating func use(_ index: Int) -> TenantSnapshot? {
+        guard slots[index]?.isStale == false else { return nil }
+        slots[index]?.isRecentlyUsed = true
+        return slots[index]?.tenant
     }
 
     /// Frees the next slot that was not used since the hand last passed; ends after at most two rounds.

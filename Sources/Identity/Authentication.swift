@@ -1,4 +1,5 @@
 import HTTPTypes
+import Metrics
 import Postgres
 package import Web
 
@@ -18,6 +19,12 @@ package struct Authentication: Sendable {
 
     /// For how long what was read last of a credential may stand in while the database is away: a quarter of an hour.
     static let lastKnownMicroseconds: Int64 = 900_000_000
+
+    /// What Admission counts its calls by that get no decision: those that are refused here never get there.
+    private static let unavailable = Counter(
+        label: "turnpike_admissions_unavailable_total",
+        dimensions: [("answered", "closed")]
+    )
 
     /// The principal of a presented credential, or the 401, which does not say what is wrong with it.
     ///
@@ -39,10 +46,11 @@ package struct Authentication: Sendable {
         let patience = lastKnown(presented) == nil ? deadline.whole : deadline.authentication
         do {
             return try await reading.result(by: .now + patience) { try await judged(presented, from: address) }
-        } catch  where error is DeadlineFault || (error as? PostgresError)?.isUnavailable == true {
+        } catch  where error.leavesUnknown {
             // Asked again: it may have been revoked meanwhile.
-            guard let last = lastKnown(presented) else { throw Problem.credentialUnavailable }
-            return last
+            if let last = lastKnown(presented) { return last }
+            Self.unavailable.increment()
+            throw Problem.credentialUnavailable
         }
     }
 
@@ -103,12 +111,29 @@ package struct Authentication: Sendable {
         }
     }
 
-    /// Forgets everything, because a change may have been missed.
+    /// Has everything read again before it is believed, because a change may have been missed. What was read last may
+    /// stand in all the same, but not of what a change was announced of.
+    func makeStale() {
+        apiKeys.makeStale()
+        portalSessions.makeStale()
+        tokens?.makeStale()
+        providers.makeStale()
+    }
+
+    /// Forgets everything, also what was read last, because it is not known what a change was announced of.
     func forgetAll() {
         apiKeys.forgetAll()
         portalSessions.forgetAll()
         tokens?.forgetAll()
         providers.forgetAll()
+    }
+}
+
+extension Error {
+    /// Whether the database has said nothing of a credential, as on a standby that breaks a reading off.
+    fileprivate var leavesUnknown: Bool {
+        guard let error = self as? PostgresError else { return self is DeadlineFault }
+        return error.isUnavailable || error.isRetryable || error.outcomeUnknown
     }
 }
 

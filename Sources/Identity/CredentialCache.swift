@@ -38,11 +38,10 @@ struct CredentialCache {
     }
 
     private var known: [String: Known] = [:]
-    /// What was read last of credentials that were not changed since, as far as this replica was told.
-    private var lastRead: [String: (entry: Entry, at: Instant)] = [:]
+    /// When credentials were valid last, and what was read of those that may not have changed since, as far as this
+    /// replica was told.
+    private var lastRead: [String: (entry: Entry?, at: Instant)] = [:]
     private var absent: [String: Instant] = [:]
-    /// Until when ids count as known although what was read of them is forgotten.
-    private var seen: [String: Instant] = [:]
     private var counter: UInt64 = 0
     /// Rises with every removal: a row read before it must not be kept after it.
     private var generation: UInt64 = 0
@@ -60,7 +59,7 @@ struct CredentialCache {
             return .miss(generation: generation, isKnown: true)
         }
         if let until = absent[keyID], now < until { return .absent }
-        return .miss(generation: generation, isKnown: seen[keyID].map { now < $0 } ?? false)
+        return .miss(generation: generation, isKnown: last(keyID, now: now) != nil)
     }
 
     mutating func insert(
@@ -75,23 +74,25 @@ struct CredentialCache {
         guard let stored else {
             known[keyID] = nil
             lastRead[keyID] = nil
-            seen[keyID] = nil
             if absent.count >= Self.capacity { absent.removeAll(keepingCapacity: true) }
             if generation == self.generation { absent[keyID] = until }
             return nil
         }
         let entry = Entry(stored: stored, tenant: tenant, number: counter)
-        if generation == self.generation {
-            if known.count >= Self.capacity { known.removeAll(keepingCapacity: true) }
-            known[keyID] = Known(
-                entry: entry,
-                verified: nil,
-                freshUntil: now.adding(microseconds: Self.freshMicroseconds),
-                validUntil: until
-            )
-            if lastRead.count >= Self.capacity { lastRead.removeAll(keepingCapacity: true) }
-            lastRead[keyID] = (entry, now)
+        guard generation == self.generation else {
+            // It may be less than what was read before it.
+            lastRead[keyID]?.entry = nil
+            return entry
         }
+        if known.count >= Self.capacity { known.removeAll(keepingCapacity: true) }
+        known[keyID] = Known(
+            entry: entry,
+            verified: nil,
+            freshUntil: now.adding(microseconds: Self.freshMicroseconds),
+            validUntil: until
+        )
+        if lastRead.count >= Self.capacity { lastRead.removeAll(keepingCapacity: true) }
+        lastRead[keyID] = (entry, now)
         return entry
     }
 
@@ -102,10 +103,14 @@ struct CredentialCache {
 
     /// What was known of a credential when it was last read, for as long as that may stand in for the database.
     func lastKnown(_ keyID: String, now: Instant) -> Entry? {
+        last(keyID, now: now)?.entry
+    }
+
+    private func last(_ keyID: String, now: Instant) -> (entry: Entry?, at: Instant)? {
         guard let last = lastRead[keyID],
             now.microseconds - last.at.microseconds <= Authentication.lastKnownMicroseconds
         else { return nil }
-        return last.entry
+        return last
     }
 
     mutating func remove(_ keyID: String) {
@@ -115,19 +120,23 @@ struct CredentialCache {
         absent[keyID] = nil
     }
 
-    /// Forgets what was read, but not which ids were valid: they can be read again whatever else comes from their
-    /// addresses.
-    mutating func removeAll() {
+    /// Has everything read again before it is believed. What was read last stays for when it can't be, and its ids can
+    /// be read again whatever else comes from their addresses.
+    mutating func makeStale() {
         generation += 1
-        seen = lastRead.mapValues { $0.at.adding(microseconds: Authentication.lastKnownMicroseconds) }
         known = [:]
-        lastRead = [:]
         absent = [:]
+    }
+
+    /// The same, and nothing stands in. That ids were valid stays known.
+    mutating func forgetAll() {
+        makeStale()
+        lastRead = lastRead.mapValues { (nil, $0.at) }
     }
 
     mutating func remove(tenant: TenantID) {
         generation += 1
         known = known.filter { $0.value.entry.stored.tenantID != tenant }
-        lastRead = lastRead.filter { $0.value.entry.stored.tenantID != tenant }
+        lastRead = lastRead.filter { $0.value.entry?.stored.tenantID != tenant }
     }
 }

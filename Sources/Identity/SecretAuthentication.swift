@@ -99,9 +99,14 @@ final class SecretAuthentication: Sendable {
         cache.withLock { $0.remove(tenant: tenant) }
     }
 
-    /// Forgets everything, because a change may have been missed.
+    /// See `Authentication.makeStale`.
+    func makeStale() {
+        cache.withLock { $0.makeStale() }
+    }
+
+    /// See `Authentication.forgetAll`.
     func forgetAll() {
-        cache.withLock { $0.removeAll() }
+        cache.withLock { $0.forgetAll() }
     }
 
     private static let refused = Problem.unauthenticated("This key is not valid.")

@@ -1,4 +1,6 @@
 package import BillingCore
+import Catalog
+import Identity
 import Web
 
 /// Where an invoice is in its life.
@@ -158,5 +160,26 @@ struct CanonicalWriter {
         bytes.append(contentsOf: String(text.utf8.count).utf8)
         bytes.append(UInt8(ascii: ":"))
         bytes.append(contentsOf: text.utf8)
+    }
+}
+
+extension WholeInvoice {
+    /// What the audit log says of it.
+    var auditEntry: BulkAuditEntry {
+        BulkAuditEntry(
+            tenant: invoice.tenantID,
+            resourceKey: invoice.id.description,
+            after: .members([
+                "content_hash": .string(document.contentHashText), "number": .text(document.number),
+                "status": .string(invoice.status.rawValue), "total": .amount(document.amounts.total),
+            ])
+        )
+    }
+}
+
+extension StoredDocument {
+    /// The hash in hexadecimal.
+    package var contentHashText: String {
+        contentHash.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     }
 }

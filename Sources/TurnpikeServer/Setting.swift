@@ -54,7 +54,7 @@ package struct Setting: Sendable {
     package static let admissionConnections = Setting(
         "TURNPIKE_ADMISSION_CONNECTIONS",
         "2",
-        "database connections for admission, shared by half as many lanes and what reads credentials"
+        "database connections for admission, shared by half as many lanes and what reads credentials and tenants"
     )
     package static let interactiveConnections = Setting(
         "TURNPIKE_INTERACTIVE_CONNECTIONS",

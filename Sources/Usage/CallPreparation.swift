@@ -1,5 +1,6 @@
 package import BillingCore
 package import Catalog
+import Postgres
 
 /// A call that asks for admission, attributed and measured like the event that will report it.
 package final class PreparedCall: Sendable {
@@ -92,7 +93,7 @@ package struct CallPreparation: Sendable {
     private let preparation: IngestPreparation
 
     package init(_ ingest: IngestService) {
-        preparation = ingest.preparation
+        preparation = ingest.preparation.reading(on: .admission)
     }
 
     private init(_ preparation: IngestPreparation) {
@@ -103,7 +104,7 @@ package struct CallPreparation: Sendable {
     package var cached: CallPreparation { reaching(.memory) }
 
     /// The same where it need only be told what limits a call touches, and not what it would hold: what has no row yet
-    /// is left out.
+    /// is left out, and a tenant that should be read again is as it was known last.
     package var ofLimits: CallPreparation { reaching(.limits) }
 
     private func reaching(_ reach: IngestPreparation.Reach) -> CallPreparation {

@@ -26,17 +26,20 @@ package struct EarlierUsage {
             start: start
         )
         let begun = start.isInForce ? earlier.limitsThatBegin : []
+        var alerts: [AlertDraft] = []
         if start.ratesFrom != nil || !begun.isEmpty {
             do {
-                try earlier.rate(beginning: begun, in: transaction)
+                alerts = try earlier.rate(beginning: begun, in: transaction)
             } catch is DecimalError {
                 throw Problem.counterOverflow
             } catch is CounterOverflow {
                 throw Problem.counterOverflow
             }
         }
-        guard start.isInForce else { return }
-        try QuotaRevision.apply(to: start.tenant, catalog: start.catalog, at: start.now, ids: ids, in: transaction)
+        if start.isInForce {
+            alerts += try QuotaRevision.apply(to: start.tenant, catalog: start.catalog, at: start.now, in: transaction)
+        }
+        try AlertStore.raise(alerts, at: start.now, ids: ids, in: transaction)
     }
 
     /// The time of the last event of an interval.
@@ -52,29 +55,42 @@ package struct EarlierUsage {
         return last ?? nil
     }
 
-    private func rate(beginning begun: [UsageLimit], in transaction: borrowing Transaction) throws {
+    /// - Returns: the alerts of what is rated now and of windows that are over, for the caller to raise.
+    private func rate(beginning begun: [UsageLimit], in transaction: borrowing Transaction) throws -> [AlertDraft] {
         for limit in begun {
             if let start = limit.countedFrom {
                 transaction.enqueue(UsageLimitStore.startCounting(limit.id, of: tenant.id, from: start))
             }
         }
         let starts = begun.compactMap(\.countedFrom) + [countersFrom].compactMap { $0 }
-        guard let from = starts.min() else { return }
+        guard let from = starts.min() else { return [] }
         let interval = Interval(start: from, end: .maximum)
         let bounds = try transaction.first(EventLogStore.bounds(tenant: tenant.id, interval: interval)) {
             row throws(PostgresError) in
             (first: try row.next(Instant?.self), last: try row.next(Instant?.self))
         }
-        guard let first = bounds?.first, let last = bounds?.last else { return }
+        guard let first = bounds?.first, let last = bounds?.last else { return [] }
 
         let periods = try periods(from: first, through: last, in: transaction)
         var recount = UsageRecount(tenant: narrowed(to: begun), periods: periods, catalog: catalog)
+        if start.ratesFrom != nil { recount.alerts = UsageAlerts(at: start.now) }
         try recount.add(eventsOf: interval, in: transaction)
         let whole = periods.filter { period in
             countersFrom.map { max(period.interval.start, subscription.startsAt) >= $0 } ?? false
         }
-        try recount.enqueue(countersOf: Set(whole.map(\.id)), limitsFrom: interval.start, in: transaction)
+        let states = try recount.write(countersOf: Set(whole.map(\.id)), limitsFrom: interval.start, in: transaction)
         transaction.enqueue(PeriodClosingStore.markLate(whole.map(\.tenantID), whole.map(\.id)))
+        let thresholds = LimitAlerts.due(ended(states, of: recount), catalog: catalog, at: start.now, in: transaction)
+        return thresholds + (recount.alerts?.drafts ?? [])
+    }
+
+    /// The windows that are over and reach into what is covered now: `QuotaRevision` tells of all others. What the
+    /// limits in force allow is told of no window that ended before.
+    private func ended(_ states: [LimitState], of recount: UsageRecount) -> [CountedLimit] {
+        let covered = start.ratesFrom ?? start.limitsFrom
+        return states.filter { covered < $0.windowEnd && $0.windowEnd <= start.now }.compactMap { state in
+            recount.limit(state.row.limit).map { CountedLimit(limit: Limit($0), state: state, tenantKey: tenant.key) }
+        }
     }
 
     /// Where the first period starts whose counters are to be counted anew; nil where they stand as they are.
@@ -142,11 +158,12 @@ package struct EarlierUsage {
 extension UsageRecount {
     /// Writes what was counted, whole: the counters of some periods, and the limits' windows. Windows that began before
     /// `start` were counted in part only and are left alone.
-    fileprivate func enqueue(
+    /// - Returns: the limits' windows as they are then.
+    fileprivate func write(
         countersOf periods: Set<BillingPeriodID>,
         limitsFrom start: Instant,
         in transaction: borrowing Transaction
-    ) throws {
+    ) throws -> [LimitState] {
         let rows = try rows().filter { periods.contains($0.key.period) }
         CounterStore.enqueue(rows, in: transaction)
         let distinct = rows.map(\.key).flatMap { counter in
@@ -166,7 +183,8 @@ extension UsageRecount {
                 return change
             }
         }
-        if !usage.isEmpty { transaction.enqueue(LimitStateStore.replaceUse(usage)) }
+        guard !usage.isEmpty else { return [] }
+        return try transaction.query(LimitStateStore.replaceUse(usage), LimitStateStore.decode)
     }
 }
 

@@ -17,6 +17,8 @@ struct IngestPreparation: Sendable {
     let priceSets: PriceSets
     let clock: Clock
     var reach = Reach.database
+    /// What reads tenants and the shared catalogue.
+    var lane = PostgresLane.ingest
 
     /// What may be done about what is not in memory.
     enum Reach: Sendable {
@@ -24,8 +26,8 @@ struct IngestPreparation: Sendable {
         case database
         /// It is `NotCached`.
         case memory
-        /// Rows that have to be there before anything is stored are left out, and the rest is `NotCached`: enough to
-        /// tell what limits are touched.
+        /// Rows that have to be there before anything is stored are left out, tenants are as they were known last, and
+        /// the rest is `NotCached`: enough to tell what limits are touched.
         case limits
     }
 
@@ -64,6 +66,13 @@ struct IngestPreparation: Sendable {
         }
     }
 
+    /// The same on another lane.
+    func reading(on lane: PostgresLane) -> IngestPreparation {
+        var preparation = self
+        preparation.lane = lane
+        return preparation
+    }
+
     /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.
     /// - Returns: what can be stored, and the faults of what cannot.
     func prepare(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
@@ -71,7 +80,7 @@ struct IngestPreparation: Sendable {
             do {
                 return try await prepareOnce(incoming, boundTo: boundTo)
             } catch is PriceVanished {
-                try await catalog.reload()
+                try await catalog.reload(lane: lane)
             }
         }
         return try await prepareOnce(incoming, boundTo: boundTo)
@@ -89,7 +98,7 @@ struct IngestPreparation: Sendable {
         var groupOf: [TenantID: Int] = [:]
         var locators: [PeriodLocator] = []
         for item in incoming {
-            guard let tenant = tenants[item.event.subject], boundTo == nil || tenant.id == boundTo else {
+            guard let tenant = tenants[ExactText(item.event.subject)], boundTo == nil || tenant.id == boundTo else {
                 if boundTo != nil {
                     prepared.faults.append(.unknownSubject(item))
                 } else {
@@ -168,24 +177,27 @@ struct IngestPreparation: Sendable {
             catalog.invalidate(tenant: tenant)
         }
         if stale.shared {
-            try await catalog.reload()
+            try await catalog.reload(lane: lane)
         }
     }
 
-    private func tenants(of incoming: [Incoming]) async throws -> [String: TenantSnapshot] {
-        var known: [String: TenantSnapshot] = [:]
-        var missing: Set<String> = []
+    private func tenants(of incoming: [Incoming]) async throws -> [ExactText: TenantSnapshot] {
+        var known: [ExactText: TenantSnapshot] = [:]
+        var missing: Set<ExactText> = []
         for item in incoming {
-            let subject = item.event.subject
+            let subject = ExactText(item.event.subject)
             guard known[subject] == nil, !missing.contains(subject) else { continue }
-            if let tenant = catalog.cachedTenant(subject: subject) {
+            let tenant =
+                reach == .limits
+                ? catalog.lastKnownTenant(subject: subject.text) : catalog.cachedTenant(subject: subject.text)
+            if let tenant {
                 known[subject] = tenant
             } else {
                 missing.insert(subject)
             }
         }
         if try needs(missing, isForStoring: false) {
-            known.merge(try await catalog.tenants(subjects: missing.sorted())) { first, _ in first }
+            known.merge(try await catalog.tenants(subjects: missing.map(\.text), lane: lane)) { first, _ in first }
         }
         return known
     }

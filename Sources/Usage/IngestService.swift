@@ -148,8 +148,9 @@ package final class IngestService: Service {
         return .faults(faults)
     }
 
+    /// For operations other than ingest itself.
     func refresh(_ stale: StaleCatalog) async throws {
-        try await preparation.refresh(stale)
+        try await preparation.reading(on: .interactive).refresh(stale)
     }
 
     /// Each tenant has its lane, so a larger request of several tenants takes several transactions; one that a counter

@@ -36,7 +36,8 @@ struct UnmatchedReplay: Sendable {
             guard let event = batch.events.first else { continue }
             incoming.append(.init(event: event, time: record.time, receivedAt: record.receivedAt, index: index))
         }
-        var prepared = try await ingest.preparation.prepare(incoming, boundTo: nil)
+        let preparation = ingest.preparation.reading(on: .interactive)
+        var prepared = try await preparation.prepare(incoming, boundTo: nil)
         prepared.unmatched = []
         now = ingest.clock.now()
         flush = try IngestFlush(merging: [prepared], limits: ingest.preparation.limits, at: now)

@@ -8,7 +8,8 @@ import Web
 struct UsageAlerts {
     /// What was noted already, so that thousands of events of a kind are one draft.
     private enum Noted: Hashable {
-        case unmatched(source: String)
+        /// By the bytes of the source, as the alert's key is.
+        case unmatched(source: [UInt8])
         case unsubscribed(TenantID)
         case unsold(TenantID, FeatureID, SubscriptionID, periodIndex: Int)
     }
@@ -27,7 +28,7 @@ struct UsageAlerts {
 
     /// Usage of a source that names no tenant, once a day.
     mutating func addUnmatched(_ event: UsageEvent) {
-        guard noted.insert(.unmatched(source: event.source)).inserted else { return }
+        guard noted.insert(.unmatched(source: Array(event.source.utf8))).inserted else { return }
         drafts.append(
             AlertDraft(
                 .unmatchedUsage,
@@ -43,7 +44,8 @@ struct UsageAlerts {
     mutating func add(_ pending: PendingEvent, _ remark: EventStatus, of tenant: TenantSnapshot, _ features: Features) {
         switch (remark, pending.place) {
         case (.unsubscribed, _): addUnsubscribed(pending.event, of: tenant)
-        case (.unpriced, let place?): addUnsold(pending, at: place, of: tenant, features)
+        case (.unpriced, let place?):
+            addUnsold(pending.event, pending.measurements, at: place, of: tenant, features)
         default: break
         }
     }
@@ -63,13 +65,14 @@ struct UsageAlerts {
     }
 
     /// Usage of features that the plan names no price for, once in a billing period.
-    private mutating func addUnsold(
-        _ pending: PendingEvent,
+    mutating func addUnsold(
+        _ event: UsageEvent,
+        _ measurements: [Measurement],
         at place: EventPlace,
         of tenant: TenantSnapshot,
         _ features: Features
     ) {
-        for measurement in pending.measurements where !measurement.isSold(by: place.planVersion) {
+        for measurement in measurements where !measurement.isSold(by: place.planVersion) {
             let (feature, subscription, index) = (measurement.feature, place.subscription.id, place.periodIndex)
             guard noted.insert(.unsold(tenant.id, feature, subscription, periodIndex: index)).inserted,
                 let key = features[feature]?.key
@@ -79,7 +82,7 @@ struct UsageAlerts {
                 of: tenant.id,
                 key: tenant.key,
                 identity: ["plan", "\(feature)", "\(subscription)", "\(index)"],
-                detail: detail(of: pending.event, ["reason": .string("plan"), "feature": .string(key)])
+                detail: detail(of: event, ["reason": .string("plan"), "feature": .string(key)])
             )
             draft.window = place.period
             drafts.append(draft)

@@ -20,6 +20,8 @@ package struct UsageRecount: Sendable {
     /// so the first to see a value is in the earliest segment.
     private var firstSeen: [CounterKey: FixedDecimal] = [:]
     private var places: [CounterKey: CountedPlace] = [:]
+    /// Is told of usage that the plan does not price; nil where that was told of when it came.
+    var alerts: UsageAlerts?
     private var locator: PeriodLocator
     private var windows: WindowCache
     private var costs: StoredCosts
@@ -107,6 +109,7 @@ package struct UsageRecount: Sendable {
             under: place?.planVersion,
             cost: costs.measured(stored)
         )
+        if let place { alerts?.addUnsold(stored.event, measurements, at: place, of: tenant, catalog.features) }
         for measurement in measurements {
             if let place {
                 guard let period = place.billingPeriodID else { throw UnknownBillingPeriod() }

@@ -29,6 +29,9 @@ package struct Operation: Sendable {
     /// It has an answer also while the database is away, or does not answer in time: what was read last of a
     /// credential may stand in then, and nobody waits longer than an `AnswerDeadline`. Only admissions are.
     package let isAnsweredInOutage: Bool
+    /// It tells a suspended tenant's credential by itself that the tenant is suspended, in the form that its callers
+    /// read: the check of a proxy.
+    package let tellsSuspension: Bool
 
     package static let defaultBodyLimitBytes = 256 * 1024
     package static let json = ["application/json"]

@@ -33,6 +33,7 @@ package final class Operations {
         isBrief: Bool = false,
         endsWithClient: Bool = false,
         isAnsweredInOutage: Bool = false,
+        tellsSuspension: Bool = false,
         handler: @escaping Handler
     ) {
         let operation = Operation(
@@ -45,7 +46,8 @@ package final class Operations {
             isQuiet: isQuiet,
             isBrief: isBrief,
             endsWithClient: endsWithClient,
-            isAnsweredInOutage: isAnsweredInOutage
+            isAnsweredInOutage: isAnsweredInOutage,
+            tellsSuspension: tellsSuspension
         )
         precondition(
             !routes.contains {
@@ -87,6 +89,7 @@ package final class Operations {
         isBrief: Bool = false,
         endsWithClient: Bool = false,
         isAnsweredInOutage: Bool = false,
+        tellsSuspension: Bool = false,
         handler: @escaping Handler
     ) {
         add(
@@ -100,6 +103,7 @@ package final class Operations {
             isBrief: isBrief,
             endsWithClient: endsWithClient,
             isAnsweredInOutage: isAnsweredInOutage,
+            tellsSuspension: tellsSuspension,
             handler: handler
         )
     }

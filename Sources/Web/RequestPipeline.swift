@@ -224,6 +224,6 @@ extension Operation {
     fileprivate func require(of principal: Principal) throws(Problem) {
         guard case .anyOf(let needed) = access else { return }
         guard !principal.scopes.isDisjoint(with: needed) else { throw .insufficientScope(needed: needed) }
-        guard !principal.isTenantSuspended || onlyReads else { throw .tenantSuspended }
+        guard !principal.isTenantSuspended || onlyReads || tellsSuspension else { throw .tenantSuspended }
     }
 }

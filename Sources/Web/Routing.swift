@@ -112,7 +112,8 @@ private struct Unrouted: RouterMiddleware {
             isQuiet: false,
             isBrief: false,
             endsWithClient: false,
-            isAnsweredInOutage: false
+            isAnsweredInOutage: false,
+            tellsSuspension: false
         )
         let route = Operations.Route(operation: operation) { request, _ in
             let allowed = PathTemplate.methods(matching: request.path, among: operations)

@@ -1,3 +1,5 @@
+import BillingCore
+import Limits
 import Postgres
 import TestSupport
 import Testing
@@ -102,6 +104,22 @@ extension TestServer {
                 WHERE scope_value NOT LIKE '#%' AND used + held - overshoot > limit_amount
                 """
             ) { row throws(PostgresError) in try row.next(String.self) }
+        }
+    }
+
+    /// Rows of limits that hold something else than the open reservations say.
+    func unbalancedHolds() async throws -> [String] {
+        try await withPool { pool in
+            let tenants = try await pool.query(.worker, "SELECT tenant_id FROM tenant ORDER BY tenant_id LIMIT 9") {
+                row throws(PostgresError) in try row.next(TenantID.self)
+            }
+            var found: [String] = []
+            for tenant in tenants {
+                found += try await pool.query(.worker, ReservationStore.unbalanced(of: tenant)) {
+                    row throws(PostgresError) in try row.next(String.self)
+                }
+            }
+            return found
         }
     }
 }

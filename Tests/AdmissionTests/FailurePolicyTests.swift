@@ -15,7 +15,7 @@ import Web
         }) { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
                 try await Self.addTenant(tenant, mode, server)
-                #expect(try await server.admit("before-\(tenant)", subject: tenant)["allowed"] == .bool(true))
+                try await Self.admit("before-\(tenant)", of: tenant, server)
             }
             try await Self.whileLocked("limit_state", server) {
                 let closed = try await server.admit("1", subject: "acme", expecting: 503)
@@ -108,7 +108,7 @@ import Web
         try await TestServer.run { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
                 try await Self.addTenant(tenant, mode, server)
-                try await server.admit("before", subject: tenant)
+                try await Self.admit("before", of: tenant, server)
             }
             try await Self.endDatabase(server)
             for call in 1...3 {
@@ -121,6 +121,78 @@ import Web
             for (path, body) in [("events", SentEvent("usage").json), ("tenants", tenant)] {
                 let answer = try await server.operatorClient.post("/api/v1/\(path)", body)
                 #expect(answer.status == 503 && answer.code == "database_unavailable", "\(path): \(answer)")
+            }
+        }
+    }
+
+    @Test("who was known before PostgreSQL came back and hung again still is, but for what a change is announced of")
+    func knownThroughReconnections() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 300
+        }) { server in
+            for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
+                try await Self.addTenant(tenant, mode, server)
+                try await Self.admit("before", of: tenant, server)
+            }
+            try await Self.whileLocked("api_key", server) {
+                try await Self.whileLocked("subject_directory", server) {
+                    try await Self.reconnectListeners(server)
+                    let closed = try await server.admit("1", subject: "acme", expecting: 503)
+                    #expect(closed["code"]?.string == "limits_unavailable")
+                    let open = try await server.admit("1", subject: "beta")
+                    #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
+                    try await server.admit("1", subject: "nobody", expecting: 503)
+                    try await server.database.run("NOTIFY turnpike_credentials, 'key:operator'")
+                    let isForgotten = try await eventually {
+                        let body = #"{"subject":"beta","type":"job.done","source":"gw","id":"2","data":{}}"#
+                        return try await server.operatorClient.post("/api/v1/admissions", body).status == 503
+                    }
+                    #expect(isForgotten)
+                }
+            }
+            try await Self.admit("after", of: "acme", server)
+        }
+    }
+
+    @Test("a credential whose reading a standby breaks off is what it was last known to be")
+    func readingsBrokenOff() async throws {
+        try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 10_000 }) { server in
+            try await server.addTenant("acme")
+            try await server.admit("before")
+            try await server.database.run(
+                """
+                ALTER TABLE api_key RENAME TO kept_api_key;
+                CREATE FUNCTION broken_off() RETURNS SETOF kept_api_key LANGUAGE plpgsql AS $$
+                BEGIN RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = 'serialization_failure'; END $$;
+                CREATE VIEW api_key AS SELECT * FROM broken_off();
+                GRANT SELECT ON api_key TO turnpike_service
+                """
+            )
+            // Nothing that was read is believed any more.
+            server.clock.advance(seconds: 2)
+            #expect(try await server.admit("1")["allowed"] == .bool(true))
+            #expect(try await server.operatorClient.get("/api/v1/tenants").status == 503)
+        }
+    }
+
+    @Test("slow requests of others keep neither an admission nor an event of a tenant that is not cached waiting")
+    func slowRequestsOfOthers() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.interactiveConnections = 1
+            configuration.admission.deadlineMilliseconds = 10_000
+        }) { server in
+            for tenant in ["acme", "beta"] { try await server.addTenant(tenant) }
+            try await withThrowingTaskGroup(of: TestResponse.self) { group in
+                try await Self.whileLocked("fx_rate", server) {
+                    group.addTask { try await server.operatorClient.get("/api/v1/fx-rates") }
+                    let isSlow = try await eventually { try await Self.locks("fx_rate", granted: false, server) == 1 }
+                    #expect(isSlow)
+                    #expect(try await server.admit("1")["allowed"] == .bool(true))
+                    #expect(try await server.ingest(SentEvent("1", subject: "beta")).hasPrefix("accepted 1"))
+                    // They were answered beside it, and not after it.
+                    #expect(try await Self.locks("fx_rate", granted: false, server) == 1)
+                }
+                for try await answer in group { #expect(answer.status == 200) }
             }
         }
     }
@@ -149,9 +221,34 @@ import Web
         let body = #"{"subject":"\#(subject)","type":"job.done","source":"gw","id":"\#(id)","data":{"seconds":1}}"#
         let isAdmitted = try await eventually(within: .seconds(30)) {
             let answer = try await server.operatorClient.post("/api/v1/admissions", body)
-            return answer.json["allowed"] == .bool(true) && answer.json["warnings"]?.elements?.isEmpty != false
+            return answer.json["reservation"]?["id"] != nil
         }
         #expect(isAdmitted)
+    }
+
+    /// Ends the connections on which the server listens, and waits until it knows that it may have missed something.
+    private static func reconnectListeners(_ server: TestServer) async throws {
+        func listened() -> Int { server.log.lines.count { $0.contains("listening for") } }
+        #expect(try await eventually { listened() >= 2 })
+        let before = listened()
+        try await server.database.run(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE '%listen'
+            """
+        )
+        #expect(try await eventually { listened() >= before + 2 })
+    }
+
+    /// How many locks on a table are held, or waited for.
+    private static func locks(_ table: String, granted: Bool, _ server: TestServer) async throws -> Int {
+        try await server.column(
+            """
+            SELECT pid::text FROM pg_locks
+            WHERE relation = \(table)::regclass AND granted = \(granted)
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """
+        ).count
     }
 
     /// As after a failover to a standby: connections are lost, and new ones only read.
@@ -179,7 +276,8 @@ import Web
                     // Ends by being cancelled.
                     try? await pool.transaction(.worker) { transaction in
                         try transaction.execute(SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"))
-                        try transaction.execute("SELECT pg_sleep(20)")
+                        // Longer than one statement may take.
+                        for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
                     }
                 }
                 let isLocked = try await eventually {
@@ -188,6 +286,7 @@ import Web
                         """
                         SELECT count(*) FROM pg_locks
                         WHERE relation = \(table)::regclass AND mode = 'AccessExclusiveLock' AND granted
+                            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                         """
                     ) { row throws(PostgresError) in try row.next(Int64.self) }
                     return locks == [1]

@@ -1,4 +1,5 @@
 import BillingCore
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -6,11 +7,12 @@ import Web
 /// Limits on money, and several limits at once.
 @Suite struct MoneyLimitTests {
     /// Ten seconds are free, every further one costs 2.
-    private static let graduated = """
-        {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-          {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
-         "spend_cap":{"amount":"20","mode":"hard"}}
+    private static let tiers = """
+        {"feature":"seconds","price":{"model":"graduated","tiers":[
+          {"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}
         """
+
+    private static let graduated = #"{"charges":[\#(tiers)],"spend_cap":{"amount":"20","mode":"hard"}}"#
 
     private static func arrange(_ server: TestServer, _ version: String = graduated) async throws {
         try await server.addTenant("acme")
@@ -290,6 +292,79 @@ import Web
             try await server.expectRows(["0 0 0", "0 10 0"])
             try await server.settle(first, event: "a", seconds: "14")
             try await server.expectRows(["8 0 8", "8 0 0"])
+        }
+    }
+
+    @Test("usage of two days that frees what is held of both locks the rows of limits in their order")
+    func lockOrder() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T23:55:00Z")) { server in
+            try await Self.arrange(
+                server,
+                #"{"charges":[\#(Self.tiers)],"quotas":[{"feature":"seconds","limit":"99","window":"day"}]}"#
+            )
+            let budget = """
+                {"key":"day","scope":{"tenant":"acme"},"measure":"charge","amount":"90","currency":"USD",\
+                "window":"day","mode":"hard"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let admission = try await server.admit("1", seconds: "5")
+            server.clock.advance(seconds: 600)
+            let id = admission["reservation"]?["id"]?.string ?? ""
+            let yesterday = #""time":"2026-11-23T23:56:00Z","reservationid":"\#(id)""#
+            let events = [("a", yesterday), ("b", #""time":"2026-11-24T00:04:00Z""#)].map { id, more in
+                """
+                {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme",\(more),\
+                "data":{"seconds":5}}
+                """
+            }
+            try await server.withPool { pool in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        // Of today's two rows the quota's comes first.
+                        try await pool.transaction(.worker) { transaction in
+                            try transaction.execute(
+                                """
+                                SELECT FROM limit_state
+                                WHERE limit_id = (SELECT limit_id FROM usage_limit)
+                                    AND window_start > '2026-11-23 12:00Z'
+                                FOR UPDATE
+                                """
+                            )
+                            try transaction.execute(TestServer.untilSomebodyWaits)
+                            let free = try transaction.query(
+                                """
+                                SELECT limit_id FROM limit_state
+                                WHERE limit_id = (SELECT limit_id FROM budget) AND scope_value = ''
+                                    AND window_start > '2026-11-23 12:00Z'
+                                FOR UPDATE SKIP LOCKED
+                                """
+                            ) { row throws(PostgresError) in try row.next(Int64.self) }
+                            #expect(free.count == 1)
+                        }
+                    }
+                    #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
+                    let answer = try await server.operatorClient.post(
+                        "/api/v1/events",
+                        "[\(events.joined(separator: ","))]"
+                    )
+                    #expect(answer.status == 200, "\(answer)")
+                    try await group.waitForAll()
+                }
+            }
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("what was held of a cap that a change of plan put out of force, and is settled, is no overshoot")
+    func withoutCap() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.publish(#"{"charges":[\#(Self.tiers)]}"#, as: "max")
+            let admission = try await server.admit("1", seconds: "20")
+            try await server.expectRows(["0 20 0"])
+            try await Self.changePlan(server)
+            try await server.settle(admission, event: "a", seconds: "20")
+            try await server.expectRows(["20 0 0"])
         }
     }
 

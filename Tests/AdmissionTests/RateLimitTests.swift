@@ -78,18 +78,7 @@ import Web
                             )
                         }
                     }
-                    let isUnderWay = try await eventually {
-                        let locks = try await pool.query(
-                            .interactive,
-                            """
-                            SELECT count(*) FROM pg_locks
-                            WHERE relation = 'rate_state'::regclass AND mode = 'RowExclusiveLock' AND granted
-                                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                            """
-                        ) { row throws(PostgresError) in try row.next(Int64.self) }
-                        return locks != [0]
-                    }
-                    #expect(isUnderWay)
+                    #expect(try await server.comesToHave("RowExclusiveLock", on: "rate_state"))
                     let faster = #"{"rate":{"limit":6000,"burst":6000}}"#
                     try await server.ask("PATCH", "/budgets/r", faster)
                     try await group.waitForAll()
@@ -109,6 +98,24 @@ import Web
             #expect(try await server.admit("3", more: #","criticality":"critical""#)["allowed"] == .bool(false))
             #expect(try await server.admit("3", more: #","criticality":"critical""#)["allowed"] == .bool(false))
             #expect(try await remaining() == "0")
+        }
+    }
+
+    @Test("what is used of a rate drains at the pace in force as soon as that changes, whether anybody asks or not")
+    func drainsAtOnce() async throws {
+        try await TestServer.run { server in
+            let critical = #","criticality":"critical""#
+            try await Self.addRate(server, #"{"limit":1,"period":"day","burst":2}"#, of: "requests")
+            for index in 1...2 { try await server.admit("\(index)", more: critical) }
+            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":86400}}"#)
+            server.clock.advance(seconds: 1)
+            #expect(try await server.admit("3", more: critical)["allowed"] == .bool(true))
+            #expect(try await server.admit("4", more: critical)["retry_after"]?.number == "1")
+            // Slower: what is used comes back so much later.
+            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":24}}"#)
+            server.clock.advance(seconds: 3_600)
+            #expect(try await server.admit("5", more: critical)["allowed"] == .bool(true))
+            #expect(try await server.admit("6", more: critical)["retry_after"]?.number == "3600")
         }
     }
 

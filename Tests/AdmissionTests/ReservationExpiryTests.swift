@@ -56,6 +56,36 @@ import Web
         }
     }
 
+    /// Six hundred calls of one tenant.
+    private static func admitMany(_ server: TestServer) async throws {
+        for array in 0..<6 {
+            let calls = (0..<100).map { call in
+                """
+                {"subject":"acme","type":"job.done","source":"gw","id":"\(array)-\(call)","data":{"seconds":1},\
+                "ttl_seconds":1}
+                """
+            }
+            try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+        }
+    }
+
+    @Test("many hundreds of reservations that end together are one alert, which says how many")
+    func oneAlertOfMany() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100000")
+            try await Self.admitMany(server)
+            try await server.expectRows(["0 600 0"])
+            server.clock.advance(seconds: 3_700)
+            let open: SQL = "SELECT reservation_id::text FROM reservation WHERE status = 'held'"
+            #expect(try await eventually { try await server.column(open).isEmpty })
+            let alerts = try await server.ask("GET", "/alerts?kind=reservation_expired")["data"]?.elements
+            #expect(alerts?.map { $0["detail"]?["reservations"] } == [.number("600")])
+            #expect(alerts?.first?["detail"]?["others"]?.elements?.count == 100)
+            #expect(alerts?.first?["detail"]?["source"]?.string == "gw")
+            try await server.expectRows(["0 0 0"])
+        }
+    }
+
     @Test("within its suspense a reservation is settled as admitted; one that was extended lives longer")
     func suspense() async throws {
         try await TestServer.run { server in
@@ -76,15 +106,7 @@ import Web
         try await TestServer.run { server in
             try await server.arrangeQuota("100000")
             try await server.addTenant("globex")
-            for array in 0..<6 {
-                let calls = (0..<100).map { call in
-                    """
-                    {"subject":"acme","type":"job.done","source":"gw","id":"\(array)-\(call)","data":{"seconds":1},\
-                    "ttl_seconds":1}
-                    """
-                }
-                try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-            }
+            try await Self.admitMany(server)
             let other = try await server.admit("1", more: #","ttl_seconds":2"#, subject: "globex")
             // What ends one would take its tenant's row below zero.
             _ = try await server.column("UPDATE limit_state SET held = 0 RETURNING ''")

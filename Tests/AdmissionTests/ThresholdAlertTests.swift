@@ -111,6 +111,46 @@ import Web
         }
     }
 
+    @Test("what a threshold of a charge budget tells to be held is what is held when its call is settled")
+    func heldWhenSettled() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeTiers()
+            let admission = try await server.admit("1", seconds: "18")
+            try await server.settle(admission, event: "a", seconds: "18")
+            let alerts = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
+            let caps = alerts.filter { $0["detail"]?["origin"]?.string == "spend_cap" }
+            #expect(caps.map { $0["detail"]?["used"]?.string } == ["16", "16"])
+            #expect(caps.map { $0["detail"]?["held"]?.string } == ["0", "0"])
+        }
+    }
+
+    @Test("usage that waits for a change of its budget is judged by the thresholds of after it")
+    func changedThresholds() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let budget = #"{"key":"all","scope":{},"measure":"requests","amount":"2","window":"month","mode":"soft","#
+            try await server.ask("POST", "/budgets", budget + #""thresholds":[100]}"#, expecting: 201)
+            try await server.ingest(SentEvent("a"))
+            try await server.withPool { pool in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        // As a change does it, which is committed while the usage waits for the row.
+                        try await pool.transaction(.worker) { transaction in
+                            try transaction.execute("UPDATE limit_state SET limit_revision = limit_revision + 1")
+                            transaction.enqueue("UPDATE budget SET thresholds = '{50,75,100}', revision = revision + 1")
+                            try transaction.execute("UPDATE catalog_version SET version = version + 1")
+                            try transaction.execute(TestServer.untilSomebodyWaits)
+                        }
+                    }
+                    #expect(try await server.comesToHave("RowExclusiveLock", on: "catalog_version"))
+                    try await server.ingest(SentEvent("b"))
+                    try await group.waitForAll()
+                }
+            }
+            #expect(try await Self.alerts(server) == ["all 100", "all 50", "all 75"])
+        }
+    }
+
     @Test("where nothing is used any more, a change to an amount of nothing lets every threshold fire again")
     func nothingAllowed() async throws {
         try await TestServer.run { server in

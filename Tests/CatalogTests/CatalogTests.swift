@@ -107,7 +107,7 @@ import Testing
         }
     }
 
-    @Test func aLostListenerMeansAFullResync() async throws {
+    @Test func aLostListenerMeansAFullResyncAndWhatIsKnownMeanwhile() async throws {
         try await CatalogFixture.run { fixture in
             try await fixture.addTenants(1)
             let follower = CatalogFollower(
@@ -128,8 +128,95 @@ import Testing
                 )
                 #expect(try await eventually { fixture.catalog.current.version == 9 })
                 #expect(fixture.catalog.cachedTenant(subject: "t1") == nil)
+                #expect(fixture.catalog.lastKnownTenant(subject: "t1")?.id == TenantID(1))
+                _ = try await fixture.catalog.tenant(key: "t1")
+                #expect(fixture.catalog.cachedTenant(subject: "t1")?.id == TenantID(1))
             }
         }
+    }
+
+    @Test func whatIsReadAgainOrChangedIsNotWhatItWasKnownToBe() async throws {
+        try await CatalogFixture.run { fixture in
+            try await fixture.addTenants(2)
+            let catalog = fixture.catalog
+            _ = try await catalog.tenants(subjects: ["s1", "s2", "t2"])
+            catalog.invalidateAllTenants()
+            try await fixture.database.run("DELETE FROM subject_directory WHERE subject = 's1'")
+            #expect(try await catalog.tenants(subjects: ["s1"]).isEmpty)
+            #expect(catalog.lastKnownTenant(subject: "s1") == nil)
+            #expect(catalog.lastKnownTenant(subject: "s2")?.id == TenantID(2))
+            catalog.invalidate(tenantKey: "t2")
+            #expect(catalog.lastKnownTenant(subject: "s2") == nil)
+        }
+    }
+
+    @Test func manyWhoReadTheCatalogueAgainShareAReadingThatBeganAfterTheyAsked() async throws {
+        try await CatalogFixture.run { fixture in
+            let (catalog, pool) = (fixture.catalog, fixture.pool)
+            try await catalog.reload()
+            try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
+            let before = pool.statistics(of: .interactive).leases
+            let lock = Task {
+                try await pool.transaction(.worker) { transaction in
+                    try transaction.execute("LOCK TABLE meter IN ACCESS EXCLUSIVE MODE")
+                    // Longer than one statement may take.
+                    for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
+                }
+            }
+            defer { lock.cancel() }
+            #expect(try await eventually { try await Self.locksOnMeters(granted: true, pool) == [1] })
+            async let first: Void = catalog.reload()
+            #expect(try await eventually { try await Self.locksOnMeters(granted: false, pool) == [1] })
+            // The first reading has seen version 2.
+            try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
+            let seen: [Int64] = try await withThrowingTaskGroup(of: Int64.self) { group in
+                for _ in 1...200 {
+                    group.addImmediateTask {
+                        try await catalog.reload()
+                        return catalog.current.version
+                    }
+                }
+                lock.cancel()
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            try await first
+            #expect(seen == Array(repeating: 3, count: 200))
+            #expect(pool.statistics(of: .interactive).leases - before <= 8)
+        }
+    }
+
+    @Test func manyWhoReadATenantAgainTakeFewReadings() async throws {
+        try await CatalogFixture.run { fixture in
+            let (catalog, pool) = (fixture.catalog, fixture.pool)
+            try await fixture.addTenants(1)
+            let version = try #require(try await catalog.tenants(subjects: ["s1"])["s1"]?.catalogVersion)
+            let before = pool.statistics(of: .interactive).leases
+            let seen: [Int64?] = try await withThrowingTaskGroup(of: Int64?.self) { group in
+                try await pool.transaction(.worker) { transaction in
+                    _ = try TenantLedger.lockAndBump(TenantID(1), in: transaction)
+                }
+                for _ in 1...200 {
+                    group.addImmediateTask {
+                        catalog.invalidate(tenant: TenantID(1))
+                        return try await catalog.tenants(subjects: ["s1"])["s1"]?.catalogVersion
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(seen == Array(repeating: version + 1, count: 200))
+            #expect(pool.statistics(of: .interactive).leases - before <= 20)
+        }
+    }
+
+    private static func locksOnMeters(granted: Bool, _ pool: PostgresPool) async throws -> [Int64] {
+        try await pool.query(
+            .worker,
+            """
+            SELECT count(*) FROM pg_locks
+            WHERE relation = 'meter'::regclass AND granted = \(granted)
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
     }
 
     @Test func noticesLostNotificationsByAsking() async throws {

@@ -44,4 +44,33 @@ import Web
             #expect(told.count == 5)
         }
     }
+
+    @Test("a cancellation to the same end changes nothing, and is recorded and told once")
+    func theSameCancellationIsToldOnce() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            try await server.publish(limit: "100")
+            let made = try await server.expect(201, "POST", "/subscriptions", #"{"tenant":"acme","plan":"pro"}"#)
+            let cancel = "/subscriptions/\(made.json["id"]?.string ?? "")/cancel"
+            func told() async throws -> [String?] {
+                try await server.column(
+                    """
+                    SELECT data ->> 'ends_at' FROM webhook_event WHERE event_type = 'subscription.canceled'
+                    UNION ALL SELECT action FROM audit_log WHERE action = 'subscription.cancelled'
+                    ORDER BY 1 LIMIT 9
+                    """
+                )
+            }
+            let first = try await server.expect(200, "POST", cancel, #"{"at":"period_end"}"#)
+            server.clock.advance(seconds: 60)
+            for body in [#"{"at":"period_end"}"#, #"{"at":"2026-12-23T08:00:00Z"}"#] {
+                let again = try await server.expect(200, "POST", cancel, body)
+                #expect(again.json == first.json && again.header("ETag") == "\"2\"")
+            }
+            #expect(try await told() == ["2026-12-23T08:00:00.000000Z", "subscription.cancelled"])
+            let other = try await server.expect(200, "POST", cancel, #"{"at":"2026-12-01T00:00:00Z"}"#)
+            #expect(other.header("ETag") == "\"3\"")
+            #expect(try await told().count == 4)
+        }
+    }
 }

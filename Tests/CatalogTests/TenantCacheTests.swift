@@ -48,6 +48,20 @@ import Testing
         #expect(cache.subjectCount == 0)
     }
 
+    @Test func whatIsStaleIsKnownLastUntilItIsReadAgain() {
+        var cache = TenantCache(capacity: 4)
+        cache.insert(tenant(1), subject: "a")
+        cache.insert(tenant(2), subject: "b")
+        cache.makeStale()
+        #expect(cache.tenant(subject: "a") == nil && cache.tenant(TenantID(1)) == nil)
+        #expect(cache.lastKnown(subject: "a")?.id == TenantID(1))
+        cache.insert(tenant(1), subject: nil)
+        #expect(cache.tenant(subject: "a")?.id == TenantID(1))
+        #expect(cache.tenant(subject: "b") == nil)
+        cache.remove(TenantID(2))
+        #expect(cache.lastKnown(subject: "b") == nil)
+    }
+
     @Test func aSubjectThatMovesBelongsToItsLastTenant() {
         var cache = TenantCache(capacity: 4)
         cache.insert(tenant(1), subject: "a")

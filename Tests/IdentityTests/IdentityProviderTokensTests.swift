@@ -39,6 +39,34 @@ import Web
         #expect(tokens.lastKnown(digest, now: now) == nil)
     }
 
+    @Test func whatIsStaleIsAskedAgainAndStandsInMeanwhile() {
+        var tokens = IdentityProviderTokens()
+        let generation = tokens.generation
+        tokens.insert(digest, principal(), end: now.adding(seconds: 3_600), now: now, generation: generation)
+        tokens.makeStale()
+        #expect(found(tokens, digest) == "known")
+        #expect(tokens.lastKnown(digest, now: now.adding(seconds: 900)) != nil)
+        #expect(tokens.lastKnown(digest, now: now.adding(seconds: 901)) == nil)
+        tokens.insert(digest, principal(), end: now.adding(seconds: 3_600), now: now, generation: generation)
+        #expect(found(tokens, digest) == "known", "it was read before")
+        tokens.forget()
+        #expect(tokens.lastKnown(digest, now: now) == nil)
+    }
+
+    @Test func whereAskingIsOvertakenByAChangeWhomATokenSpokeForBeforeStandsInNoMore() {
+        var tokens = IdentityProviderTokens()
+        let other = SHA256.hash(data: Array("other".utf8))
+        let generation = tokens.generation
+        for digest in [digest, other] {
+            tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: generation)
+        }
+        tokens.makeStale()
+        tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: generation)
+        #expect(tokens.lastKnown(digest, now: now) == nil)
+        #expect(found(tokens, digest) == "known")
+        #expect(tokens.lastKnown(other, now: now) != nil)
+    }
+
     @Test func aRefusedTokenStandsInForNobodyAndStaysKnown() {
         var tokens = IdentityProviderTokens()
         tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: tokens.generation)

@@ -1,3 +1,4 @@
+import BillingCore
 import Logging
 import Postgres
 import TestSupport
@@ -115,8 +116,33 @@ struct ClosingFaultTests {
             try await Self.isLeftAlone(server)
             try await server.database.run("DROP TRIGGER refusal ON invoice")
             try server.set("2026-11-15T01:00:00Z")
-            try await server.close()
+            // As of the time at which it failed.
+            let progress = try await server.withPool { pool in
+                try await server.closing(pool).run(asOf: try Instant(parsing: "2026-11-15T00:00:00Z"), waits: true)
+            }
+            #expect(progress.drafted == 1)
             #expect(try await server.invoices().count == before.count + 1)
+        }
+    }
+
+    @Test func `where a whole batch fails those behind it are not kept back`() async throws {
+        try await ClosingStory.run { server in
+            // Of one part of all tenants, and due before those of others.
+            try await server.database.run(
+                """
+                INSERT INTO subscription (tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at,
+                    ends_at, created_at, updated_at, revision)
+                SELECT tenant_id, gen_random_uuid(), plan_version_id, timezone, day, day, day + interval '1 day',
+                    created_at, updated_at, revision
+                FROM subscription, generate_series('2020-01-01Z', '2021-12-31Z', interval '1 day') AS day
+                """
+            )
+            try await Self.addOthers(server)
+            try await Self.refuse("INSERT ON invoice", "22003", server)
+            #expect(try await server.close().failed >= 1)
+            for other in Self.others {
+                #expect(try await server.invoices(other) == ["opening 0 finalized 10.00: fee base 10.00"])
+            }
         }
     }
 

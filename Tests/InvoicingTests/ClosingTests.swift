@@ -214,7 +214,7 @@ struct ClosingTests {
                 finalAt: server.clock.now,
                 ids: .random(server.clock.clock)
             )
-            let awaiting = InvoiceAwaiting.statement(at: server.clock.now, 0, of: 1, limit: 1)
+            let awaiting = InvoiceAwaiting.statement(now: server.clock.now, 0, of: 1, limit: 1)
             var drafted: [Int] = []
             try await server.withPool { pool in
                 for _ in 1...3 {

@@ -128,7 +128,8 @@ import Web
             try await database.run(Self.rows)
             let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
             let now = try Instant(parsing: "2026-11-23T00:00:00Z")
-            let plan = try await QueryPlan(of: InvoiceAwaiting.statement(at: now, 0, of: 2, limit: 50), executing: true, pool)
+            let statement = InvoiceAwaiting.statement(now: now, 0, of: 2, limit: 50)
+            let plan = try await QueryPlan(of: statement, executing: true, pool)
             #expect(plan.usesIndexesOnly && plan.rowsTouched <= 250, "\(plan)")
             await pool.close()
         }

@@ -49,6 +49,34 @@ import Testing
         }
     }
 
+    /// Whoever does not read it anew, but only later, still goes by it.
+    @Test func whatWasHeardBeforeAConnectionWasLostIsStillTold() async throws {
+        try await TestServer.withDatabase { url in
+            let pool = PostgresPool(PostgresConfiguration(url: url).asOwner())
+            func listener() async throws -> [Int32] {
+                try await pool.query(
+                    .worker,
+                    """
+                    SELECT pid FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'turnpike listen' AND state = 'idle'
+                        AND query LIKE 'LISTEN%'
+                    """
+                ) { row throws(PostgresError) in try row.next(Int32.self) }
+            }
+            var iterator = PostgresListener(PostgresConfiguration(url: url), channels: ["catalog"]).makeAsyncIterator()
+            #expect(try await iterator.next() == .reconnected)
+            // Both arrive at once.
+            try await pool.execute(.worker, "SELECT pg_notify('catalog', n::text) FROM generate_series(1, 2) AS n")
+            #expect(try await iterator.next() == .notification(channel: "catalog", payload: "1"))
+            let lost = try #require(try await listener().first)
+            try await pool.execute(.worker, "SELECT pg_terminate_backend(\(lost))")
+            try await eventually("it listens again") { try await listener().contains { $0 != lost } }
+            #expect(try await iterator.next() == .notification(channel: "catalog", payload: "2"))
+            #expect(try await iterator.next() == .reconnected)
+            await pool.close()
+        }
+    }
+
     @Test func aSlowReaderIsToldToResyncInsteadOfFillingMemory() async throws {
         try await TestServer.withDatabase { url in
             let pool = PostgresPool(PostgresConfiguration(url: url))
@@ -60,7 +88,7 @@ import Testing
             while true {
                 let notice = try await iterator.next()
                 notices += 1
-                markers += notice == .reconnected ? 1 : 0
+                markers += notice == .overflowed ? 1 : 0
                 if notice == .notification(channel: "catalog", payload: "5000") { break }
             }
             // The reader may keep up; when it doesn't, it is told.

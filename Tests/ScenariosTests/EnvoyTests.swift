@@ -18,9 +18,13 @@ struct EnvoyTests {
             )
             defer { provider.stop() }
             try await DocumentedEnvoy.run(before: provider.port, admittedBy: turnpike, key: key) { envoy in
-                func call(_ key: String, _ headers: [String: String] = [:]) async throws -> TestResponse {
+                func call(
+                    _ key: String,
+                    _ headers: [String: String] = [:],
+                    at path: String = "/v1/chat/completions"
+                ) async throws -> TestResponse {
                     let own = ["X-Api-Key": key].merging(headers) { $1 }
-                    return try await envoy.post("/v1/chat/completions", #"{"model":"m"}"#, headers: own)
+                    return try await envoy.post(path, #"{"model":"m"}"#, headers: own)
                 }
                 let first = try await call("key-of-acme").expecting(200)
                 #expect(first.text == "Hello")
@@ -29,6 +33,9 @@ struct EnvoyTests {
                 #expect(!provider.request.lowercased().contains("x-turnpike"))
                 #expect(!provider.request.contains("key-of-acme"))
                 #expect(!provider.request.contains(key))
+                let unpriced = try await call("key-of-acme", at: ProxiedTenants.unpricedRoute).expecting(403)
+                #expect(unpriced.header("X-Turnpike-Reason") == "unpriced_model")
+                #expect(unpriced.header("X-Turnpike-Limit") == "money")
                 // One more; what a client claims makes no difference, and its own authorization is for the provider.
                 let claims = ["X-Turnpike-Subject": "globex", "Authorization": "Bearer for-the-provider"]
                 try await call("key-of-acme", claims).expecting(200)

@@ -14,12 +14,19 @@ struct NginxTests {
             let provider = try OneAnswerServer(answer: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nHello")
             defer { provider.stop() }
             try await DocumentedNginx.run(before: provider.port, admittedBy: turnpike, key: key) { nginx in
-                func call(_ key: String, _ headers: [String: String] = [:]) async throws -> TestResponse {
+                func call(
+                    _ key: String,
+                    _ headers: [String: String] = [:],
+                    at path: String = "/v1/chat/completions"
+                ) async throws -> TestResponse {
                     let own = ["X-Api-Key": key].merging(headers) { $1 }
-                    return try await nginx.post("/v1/chat/completions", #"{"model":"m"}"#, headers: own)
+                    return try await nginx.post(path, #"{"model":"m"}"#, headers: own)
                 }
                 #expect(try await call("key-of-acme").expecting(200).text == "Hello")
                 #expect(provider.request.contains(#"{"model":"m"}"#))
+                let unpriced = try await call("key-of-acme", at: ProxiedTenants.unpricedRoute).expecting(403)
+                #expect(unpriced.json["error"]?.string == "unpriced_model")
+                #expect(unpriced.header("X-Turnpike-Limit") == "money")
                 // One more; what a client claims makes no difference.
                 try await call("key-of-acme", ["X-Turnpike-Subject": "globex"]).expecting(200)
                 let limited = try await call("key-of-acme", ["X-Turnpike-Subject": "globex"]).expecting(429)

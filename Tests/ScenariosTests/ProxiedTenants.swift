@@ -4,6 +4,9 @@ import Web
 
 /// Tenants whose calls a proxy asks about, and refuses for different reasons.
 enum ProxiedTenants {
+    /// A route of both documents to a model that has no price here.
+    static let unpricedRoute = "/openai/deployments/gpt-4o-mini/chat/completions?api-version=2026-01-01"
+
     /// With a key of the proxy's own that is not good, every call is unavailable and none refused.
     /// - Parameter run: runs a proxy with such a key in front of nobody.
     static func expectUnavailable(
@@ -21,8 +24,18 @@ enum ProxiedTenants {
         }
     }
 
-    /// Acme may make three calls at once, the third a critical one; globex has no tokens left.
+    /// Acme may make three calls at once, the third a critical one, of models with a price; globex has no input tokens
+    /// of chats left.
     static func configure(_ client: TestClient) async throws {
+        let prices = ["input", "output"].map { kind in
+            (
+                "/price-book",
+                """
+                {"provider": "openai", "model": "gpt-4o", "token_class": "\(kind)", "unit_amount": "0.00001",
+                 "effective_from": "2026-01-01T00:00:00Z"}
+                """
+            )
+        }
         let requests = [
             ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
             ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
@@ -34,9 +47,13 @@ enum ProxiedTenants {
                 """
             ),
             (
-                "/meters",
-                #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
+                "/budgets",
+                """
+                {"key": "money", "scope": {"tenant": "acme"}, "measure": "cost", "amount": "5.00", "currency": "USD",
+                 "window": "lifetime", "mode": "hard"}
+                """
             ),
+            ("/meters", #"{"key": "tokens", "event_type": "chat", "aggregation": "sum", "value": "input_tokens"}"#),
             ("/features", #"{"key": "tokens", "name": "Tokens", "meter": "tokens", "unit": "token"}"#),
             ("/plans", #"{"key": "empty", "name": "Empty", "currency": "USD"}"#),
             (
@@ -47,7 +64,7 @@ enum ProxiedTenants {
                 """
             ),
         ]
-        for (path, body) in requests { try await client.post("/api/v1\(path)", body).expecting(201) }
+        for (path, body) in prices + requests { try await client.post("/api/v1\(path)", body).expecting(201) }
         try await client.post("/api/v1/plans/empty/versions/1/publish").expecting(200)
         let subscription = #"{"tenant": "globex", "plan": "empty", "version": 1}"#
         try await client.post("/api/v1/subscriptions", subscription).expecting(201)

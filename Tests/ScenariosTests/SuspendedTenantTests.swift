@@ -17,7 +17,7 @@ struct SuspendedTenantTests {
             for operation in server.operations where operation.access != .open {
                 let path = IntrusionAttempt.path(of: operation, naming: names)
                 let answer = try await alpha.send("\(operation.method)", path, body: nil)
-                if "\(operation.method)" == "GET" {
+                if "\(operation.method)" == "GET" || operation.tellsSuspension {
                     #expect(answer.code != "tenant_suspended", "\(operation.id): \(answer)")
                 } else {
                     #expect(answer.status == 403, "\(operation.id): \(answer)")
@@ -34,6 +34,23 @@ struct SuspendedTenantTests {
 
             try await server.operatorClient.post("/api/v1/tenants/alpha/resume").expecting(200)
             #expect(try await eventually { try await alpha.post("/api/v1/events").code != "tenant_suspended" })
+        }
+    }
+
+    @Test("a proxy that checks with a suspended tenant's own key is told so in fields, by whatever method it asks")
+    func checksTellIt() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let proxy = try await server.client([.admissionsWrite], tenant: "acme")
+            let check = "/api/v1/admissions/check"
+            for method in ["GET", "POST"] { try await proxy.send(method, check, body: nil).expecting(204) }
+            try await server.operatorClient.post("/api/v1/tenants/acme/suspend").expecting(200)
+            #expect(try await eventually { try await proxy.post("/api/v1/admissions").code == "tenant_suspended" })
+            for method in ["GET", "POST"] {
+                let refused = try await proxy.send(method, check, body: nil).expecting(403)
+                #expect(refused.header("X-Turnpike-Reason") == "tenant_suspended", "\(method): \(refused)")
+                #expect(refused.header("X-Turnpike-Status") == "403")
+            }
         }
     }
 

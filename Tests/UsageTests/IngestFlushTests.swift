@@ -248,6 +248,9 @@ import Web
                 let answer = try await server.ask("POST", "/admissions", call)
                 held.append(try #require(answer["reservation"]?["id"]?.string, "\(answer)"))
             }
+            // Nor does it keep anybody from asking, whatever for.
+            let dry = #"{"subject":"gamma","type":"job.done","source":"gw","id":"2","data":{"seconds":5},"dry_run":"#
+            #expect(try await server.ask("POST", "/admissions", dry + "true}")["allowed"] == .bool(true))
             try await server.ask("POST", "/admissions/\(held[0])/release")
             try await server.ask("POST", "/admissions/\(held[1])/release")
             // A change of it is no trouble either.

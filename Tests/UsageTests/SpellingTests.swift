@@ -1,5 +1,8 @@
 import BillingCore
+import Postgres
+import TestSupport
 import Testing
+import Web
 
 @testable import Usage
 
@@ -27,5 +30,26 @@ import Testing
             CounterKey(tenant: TenantID(1), period: BillingPeriodID(1), feature: FeatureID(1), cell: cell)
         }
         #expect(Set([key(Self.spellings.0), key(Self.spellings.1), key(Self.spellings.0)]).count == 2)
+    }
+
+    @Test func subjectsOfTenantsAreToldApart() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme", subjects: [Self.spellings.0])
+            try await server.addTenant("beta", subjects: [Self.spellings.1])
+            try await server.addFeature("seconds")
+            for (id, subject) in [("1", Self.spellings.0), ("2", Self.spellings.1), ("3", Self.spellings.1)] {
+                #expect(try await server.ingest(SentEvent(id, subject: subject)).hasPrefix("accepted 1"))
+            }
+            // In one request, of which neither is known yet.
+            _ = try await server.withPool { pool in
+                try await pool.execute(.worker, "UPDATE tenant_ledger SET catalog_version = catalog_version + 1")
+            }
+            let events = [("4", Self.spellings.0), ("5", Self.spellings.1)].map { SentEvent($0, subject: $1) }
+            #expect(try await server.post(events).status == 200)
+            for (tenant, count) in [("acme", 2), ("beta", 3)] {
+                let found = try await server.ask("GET", "/events?tenant=\(tenant)")["data"]?.elements?.count
+                #expect(found == count, "\(tenant)")
+            }
+        }
     }
 }

@@ -115,6 +115,61 @@ import Web
         }
     }
 
+    /// The day and threshold of each.
+    private static func thresholds(_ server: TestServer) async throws -> [String] {
+        let listed = try await server.ask("GET", "/alerts?limit=500&kind=threshold_crossed")["data"]?.elements ?? []
+        return listed.map { alert in
+            "\(alert["window"]?["start"]?.string?.prefix(10) ?? "?") \(alert["threshold"]?.string ?? "?")"
+        }.sorted()
+    }
+
+    @Test("a subscription over usage of before tells of it: what met thresholds in any window, and has no price")
+    func earlierUsage() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("jobs", "count", of: nil)
+            try await server.publish(#"{"quotas":[{"feature":"seconds","limit":"10","window":"day"}]}"#)
+            try await server.ingest(
+                SentEvent("before", time: "2026-10-09T12:00:00Z", data: #"{"seconds":90}"#),
+                SentEvent("a", time: "2026-10-20T12:00:00Z", data: #"{"seconds":9}"#),
+                SentEvent("b", time: "2026-11-22T12:00:00Z", data: #"{"seconds":5}"#),
+                SentEvent("c", time: "2026-11-23T07:00:00Z", data: #"{"seconds":10}"#)
+            )
+            try await server.subscribe(at: "2026-10-10T00:00:00Z")
+            let met = [
+                "2026-10-20 50", "2026-10-20 80", "2026-11-22 50", "2026-11-23 100", "2026-11-23 50", "2026-11-23 80",
+            ]
+            #expect(try await Self.thresholds(server) == met)
+            let unpriced = ["a", "b"].map { "unpriced_usage acme plan jobs \($0)" }
+            #expect(try await Self.alerts(server, "&kind=unpriced_usage") == unpriced)
+            server.clock.advance(seconds: 1)
+            let late = SentEvent("late", time: "2026-10-20T13:00:00Z", data: #"{"seconds":1}"#)
+            #expect(try await server.ingest(late) == "accepted 1, unpriced 1")
+            #expect(try await Self.thresholds(server) == (met + ["2026-10-20 100"]).sorted())
+            #expect(try await Self.alerts(server, "&kind=unpriced_usage") == unpriced)
+            let told = try await server.column(
+                """
+                SELECT event_type || ' ' || count(*) FROM webhook_event
+                WHERE event_type IN ('budget.threshold_crossed', 'usage.unpriced') GROUP BY event_type ORDER BY 1
+                """
+            )
+            #expect(told == ["budget.threshold_crossed 7", "usage.unpriced 2"])
+        }
+    }
+
+    @Test("sources that look the same and are written otherwise are told of each, also in one request")
+    func spellings() async throws {
+        try await TestServer.run { server in
+            try await server.addFeature("seconds")
+            try await server.ingest(
+                SentEvent("a", source: "caf\u{E9}", subject: "nobody"),
+                SentEvent("b", source: "cafe\u{301}", subject: "nobody")
+            )
+            #expect(try await Self.alerts(server) == ["unmatched_usage - nobody a", "unmatched_usage - nobody b"])
+        }
+    }
+
     @Test("usage that names no tenant is told once a day for each source, usage without a subscription once a day")
     func unattributedUsage() async throws {
         try await TestServer.run { server in

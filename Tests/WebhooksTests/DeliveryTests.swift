@@ -125,7 +125,7 @@ struct DeliveryTests {
             #expect(log["data"]?[0]?["credential_id"]?.string == "worker:webhook_deliveries")
             try await server.tell([.limitReached])
             #expect(try await server.deliveries(reach: ["failed", "succeeded"]), "nothing more is made for it")
-            let id = try #require(try await server.deliveries("?endpoint=gone").first?["id"]?.string)
+            let id = try #require(try await server.deliveries("?endpoint=gone&tenant=acme").first?["id"]?.string)
             let refused = try await server.operatorClient.post("\(Self.path)/\(id)/retry")
             #expect(refused.code == "webhook_endpoint_disabled")
             let enabled = try await server.operatorClient.patch(

@@ -13,7 +13,7 @@ struct EventScopeTests {
         let receivers = try (0..<3).map { _ in try WebhookReceiver() }
         defer { receivers.forEach { $0.stop() } }
         try await HookStory.run { server in
-            try await server.makeEndpoint("ops", receivers[0].url)
+            try await server.makeEndpoint("hook", receivers[0].url)
             try await server.makeEndpoint("hook", receivers[1].url, #", "tenant": "acme""#)
             try await server.makeEndpoint("hook", receivers[2].url, #", "tenant": "globex""#)
             let acme = try await server.tell([.limitReached], tenant: 1)
@@ -28,6 +28,10 @@ struct EventScopeTests {
             let own = try await server.deliveries(by: reader)
             #expect(own.map { $0["event_id"]?.string } == acme)
             #expect(try await server.deliveries("?tenant=acme").count == 1)
+            let operators = try await server.deliveries("?endpoint=hook")
+            #expect(operators.count == 4 && operators.allSatisfy { $0["tenant"] == .null })
+            #expect(try await server.deliveries("?endpoint=hook&tenant=acme").map { $0["event_id"]?.string } == acme)
+            #expect(try await server.deliveries("?endpoint=hook", by: reader).map { $0["event_id"]?.string } == acme)
             let foreign = try #require(try await server.deliveries("?tenant=globex").first?["id"]?.string)
             #expect(try await reader.get("/api/v1/deliveries/\(foreign)").code == "delivery_not_found")
             #expect(try await reader.post("/api/v1/deliveries/\(foreign)/retry").code == "delivery_not_found")

@@ -7,7 +7,7 @@ import Web
 
 /// Events for people, and the arithmetic of trying again.
 @Suite struct EventTextTests {
-    @Test("Slack gets a text whose values link nothing and mention nobody")
+    @Test("Slack gets a text whose values mention nobody, and link nothing behind other words")
     func slackTextIsPlain() async throws {
         let receiver = try WebhookReceiver()
         defer { receiver.stop() }
@@ -33,6 +33,29 @@ import Web
                 """
             #expect(text == expected)
         }
+    }
+
+    @Test("no value begins a line of a text for Slack, whatever would end one, and no mark hides its mark-up")
+    func valuesStayOnTheirLines() throws {
+        let data = #"""
+            {"tenant":"acme\nused: 0","detail":{"limit":"a\r\nb","scope_value":"u\u2028v\u2029w\u0085x\u000by\u001bz",
+             "model":"<\u200d!channel>\u0301","own\nname":"n"}}
+            """#
+        let event = ClaimedDelivery.Event(
+            id: try #require(UUIDv7("0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60")),
+            type: "limit.reached",
+            occurredAt: try Instant(parsing: "2026-11-23T08:00:00Z"),
+            data: data
+        )
+        let expected = """
+            *Limit reached: a  b (acme used: 0)*
+            limit: a  b
+            scope value: u v w x y z
+            model: &lt;\u{200D}!channel&gt;\u{301}
+            own name: n
+            tenant: acme used: 0
+            """
+        #expect(try JSONValue(parsing: EventText(event).slackBody)["text"]?.string == expected)
     }
 
     @Test("the tries of a delivery spread over about a day, each within its jitter")

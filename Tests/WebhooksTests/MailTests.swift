@@ -156,6 +156,24 @@ struct MailTests {
         #expect(text.split(separator: "\n").allSatisfy { $0.utf8.count <= 78 })
     }
 
+    @Test("no value of an event begins a line of a mail, whatever would end one")
+    func valuesStayOnTheirLines() throws {
+        let data = #"""
+            {"tenant":"acme\r\nused: 0","detail":{"limit":"a\nb","user":"u\u2028v\u2029w\u0085x\u000by\u007fz"}}
+            """#
+        let mail = try Self.message(data)
+        #expect(mail.subject == "Budget threshold crossed: a b (acme  used: 0)")
+        let expected = """
+            limit: a b
+            user: u v w x y z
+            tenant: acme  used: 0
+
+            event 0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60, 2026-11-23T08:00:00.000000Z
+
+            """
+        #expect(mail.text == expected)
+    }
+
     @Test(arguments: [
         "ops@example.com\r\nBcc: a@b.c", "a@b.c, d@e.f", "a b@c.d", "\"a\"@b.c", "<a@b.c>", "a@b.c>", "@b.c", "a@", "a",
         "-oQ/tmp@example.com", "a@b..c", "a@b.c\n", "ops@ex\u{E4}mple.com", "a(comment)@b.c", "a@[127.0.0.1]", "",

@@ -99,7 +99,7 @@ import Web
                         event_type, status, attempt_count, failure_count, next_attempt_at, created_at, finished_at)
                     SELECT 0, gen_random_uuid(), 'ops', number, '\(event)', 'usage.unpriced', 'failed', 1, 1,
                         '2026-11-23T09:00:00Z', '2026-11-23T08:00:00Z', '2026-11-23T08:00:00Z'
-                    FROM generate_series(1, 4500) AS number
+                    FROM generate_series(1001, 5500) AS number
                     """
                 )
             }

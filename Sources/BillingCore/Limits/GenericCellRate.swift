@@ -5,8 +5,8 @@ package struct GenericCellRate: Sendable, Hashable {
     package let periodMicroseconds: Int64
     /// How many units may be used at once after a time of rest, more than zero.
     package let burst: Int64
-    /// How many microseconds one unit takes at the steady pace, rounded up at the twelfth digit, so that no rounding ever
-    /// lets more through than the limit says.
+    /// How many microseconds one unit takes at the steady pace, rounded up at the twelfth digit, so that no rounding
+    /// ever lets more through than the limit says.
     package let interval: FixedDecimal
 
     package init(limit: Int64, periodMicroseconds: Int64, burst: Int64) {

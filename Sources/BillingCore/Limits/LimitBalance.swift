@@ -47,11 +47,6 @@ package struct LimitBalance: Sendable, Hashable {
         return taken > amount
     }
 
-    /// - Throws: `DecimalError.outOfRange` when the sum leaves the range of a quantity.
-    package mutating func hold(_ more: FixedDecimal) throws(DecimalError) {
-        held = try held.adding(more)
-    }
-
     /// What settling `amount` uses beyond the hold that it frees: never negative.
     package static func overshoot(
         using amount: FixedDecimal,

@@ -18,6 +18,8 @@ package struct FixedDecimal: Sendable, Hashable {
     package static let zero = FixedDecimal(uncheckedUnscaled: 0)
     /// The least above zero: 10^-12.
     package static let smallest = FixedDecimal(uncheckedUnscaled: 1)
+    /// 10^26 - 10^-12.
+    package static let greatest = FixedDecimal(uncheckedUnscaled: Int128(truncatingIfNeeded: unscaledLimit - 1))
     package static let one = FixedDecimal(uncheckedUnscaled: unscaledOne)
 
     /// Takes a value times 10^12. Throws `.outOfRange` when the value's magnitude is 10^26 or more.

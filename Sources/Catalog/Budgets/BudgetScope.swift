@@ -93,7 +93,7 @@ extension BudgetScope {
     /// marks rows of another kind.
     package static func scopeValue(_ values: [String]) -> String {
         guard let first = values.first else { return "" }
-        guard values.count > 1 || first.hasPrefix("[") || first.hasPrefix("#") else { return first }
+        guard values.count > 1 || first.hasPrefix("[") || first.utf8.starts(with: "#".utf8) else { return first }
         return JSONValue.array(values.map(JSONValue.string)).text
     }
 

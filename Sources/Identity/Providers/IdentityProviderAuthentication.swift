@@ -95,6 +95,14 @@ final class IdentityProviderAuthentication: Sendable {
         }
     }
 
+    /// See `Authentication.makeStale`.
+    func makeStale() {
+        state.withLock { state in
+            state.freshUntil = nil
+            state.tokens.makeStale()
+        }
+    }
+
     private static func digest(of text: String) -> SHA256Digest {
         var utf8 = text
         return utf8.withUTF8 { SHA256.hash(data: $0) }

@@ -43,7 +43,11 @@ struct IdentityProviderTokens {
     ) {
         if ends.count >= Self.capacity, ends[digest] == nil { makeRoom(now: now) }
         ends[digest] = end
-        guard generation == self.generation else { return }
+        guard generation == self.generation else {
+            // What was just read may be less than whom it spoke for before.
+            principals[digest] = nil
+            return
+        }
         principals[digest] = (principal, now, min(now.adding(seconds: Self.validSeconds), end))
     }
 
@@ -56,6 +60,12 @@ struct IdentityProviderTokens {
     mutating func forget() {
         generation += 1
         principals = [:]
+    }
+
+    /// Has it asked again for whom the tokens speak. Who was known last stays for when that can't be.
+    mutating func makeStale() {
+        generation += 1
+        principals = principals.mapValues { ($0.principal, $0.readAt, .minimum) }
     }
 
     /// Half of the room, or all of it, so that it is not sought for every token.

@@ -95,7 +95,12 @@ final class AccessTokenAuthentication: Sendable {
         cache.withLock { $0.forget { _, principal in principal.tenantID == tenant } }
     }
 
-    /// Forgets everything, because a change may have been missed.
+    /// See `Authentication.makeStale`.
+    func makeStale() {
+        cache.withLock { $0.makeStale() }
+    }
+
+    /// See `Authentication.forgetAll`.
     func forgetAll() {
         cache.withLock { $0.forget { _, _ in true } }
     }

@@ -27,7 +27,7 @@ struct AccessTokenCache {
         /// When the principal was asked for.
         let readAt: Instant
         var freshUntil: Instant
-        let validUntil: Instant
+        var validUntil: Instant
     }
 
     private struct Refusal {
@@ -68,7 +68,11 @@ struct AccessTokenCache {
         now: Instant,
         generation: UInt64
     ) {
-        guard generation == self.generation else { return }
+        guard generation == self.generation else {
+            // What was just read may be less than whom it spoke for before.
+            entries[digest]?.principal = nil
+            return
+        }
         if entries.count >= Self.capacity, entries[digest] == nil { makeRoom(now: now) }
         entries[digest] = Entry(
             token: token,
@@ -88,6 +92,8 @@ struct AccessTokenCache {
     /// Keeps for a moment that a token with a good signature is refused: repeating it asks the database nothing. A
     /// revocation is final, whatever has changed since it was read.
     mutating func refuse(_ digest: SHA256Digest, _ fault: JWTFault, now: Instant, generation: UInt64) {
+        // Whom it spoke for stands in no more, whatever has changed since.
+        entries[digest]?.principal = nil
         guard generation == self.generation || fault == .revoked else { return }
         entries[digest] = nil
         if refusals.count >= Self.capacity { refusals.removeAll(keepingCapacity: true) }
@@ -102,6 +108,16 @@ struct AccessTokenCache {
         for (digest, entry) in entries {
             guard let principal = entry.principal, isGone(entry.token, principal) else { continue }
             entries[digest]?.principal = nil
+        }
+    }
+
+    /// Has everybody asked for again whom the tokens speak for. Who was known last stays for when that can't be, and
+    /// refusals that are not final are forgotten.
+    mutating func makeStale() {
+        forget { _, _ in false }
+        for digest in entries.keys {
+            entries[digest]?.freshUntil = .minimum
+            entries[digest]?.validUntil = .minimum
         }
     }
 

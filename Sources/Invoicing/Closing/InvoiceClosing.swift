@@ -113,7 +113,9 @@ package struct InvoiceClosing: Sendable {
             round.failed = drafted.failed + adjustments.failed + finalized.failed
             total = total + round
             progress(round)
-            let isDone = drafted.steps == 0 && adjustments.drafted == 0 && finalized.found == 0
+            // What failed is put off: there may be more behind it.
+            let isDone =
+                drafted.steps + drafted.failed + adjustments.drafted + adjustments.failed + finalized.found == 0
             if isDone || Task.isCancelled { return total }
         }
     }
@@ -153,10 +155,10 @@ package struct InvoiceClosing: Sendable {
                     "the invoices of a tenant cannot be drafted, and are put off",
                     metadata: ["tenant_id": "\(tenant)", "error": "\(error)"]
                 )
-                let later = putOffUntil
+                let (now, later) = (clock.now(), putOffUntil)
                 try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
                     _ = try TenantLedger.allocate([tenant: 0], in: transaction)
-                    let due = try SubscriptionClosingStore.due(of: [tenant], at: asOf, in: transaction)
+                    let due = try SubscriptionClosingStore.due(of: [tenant], at: asOf, now: now, in: transaction)
                     let subscriptions = due.map(\.subscriptionID)
                     try transaction.execute(
                         SubscriptionClosingStore.putOff(subscriptions, of: tenant, until: later)
@@ -178,6 +180,7 @@ package struct InvoiceClosing: Sendable {
             try transaction.query(
                 SubscriptionClosingStore.tenantsDue(
                     at: asOf,
+                    now: clock.now(),
                     share.part,
                     of: share.parts,
                     limit: Self.batchSubscriptions
@@ -223,7 +226,7 @@ package struct InvoiceClosing: Sendable {
         let waiting = try await pool.query(
             .worker,
             retries: .idempotent(attempts: 5),
-            awaiting(share, asOf: asOf),
+            awaiting(share),
             PeriodClosingStore.awaiting
         )
         var total = (drafted: 0, failed: 0)
@@ -250,13 +253,13 @@ package struct InvoiceClosing: Sendable {
         let drafting = drafting(asOf: asOf)
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
             guard try share.take(in: transaction) else { return 0 }
-            return try drafting.adjustments(awaiting(share, asOf: asOf, only: only), in: transaction)
+            return try drafting.adjustments(awaiting(share, only: only), in: transaction)
         }
     }
 
-    private func awaiting(_ share: ClosingShare, asOf: Instant, only: SubscriptionID? = nil) -> SQL {
+    private func awaiting(_ share: ClosingShare, only: SubscriptionID? = nil) -> SQL {
         InvoiceAwaiting.statement(
-            at: asOf,
+            now: clock.now(),
             share.part,
             of: share.parts,
             limit: Self.batchSubscriptions,
@@ -363,34 +366,14 @@ package struct InvoiceClosing: Sendable {
 
     /// What would be done at a time, without doing it.
     package func due(asOf: Instant) async throws -> (subscriptions: Int, drafts: Int) {
-        let subscriptions = try await pool.query(.worker, SubscriptionClosingStore.countDue(at: asOf)) {
+        let subscriptions = try await pool.query(.worker, SubscriptionClosingStore.countDue(at: asOf, now: clock.now()))
+        {
             row throws(PostgresError) in try row.next(Int64.self)
         }
         let drafts = try await pool.query(.worker, InvoiceStore.countDueDrafts(at: asOf)) {
             row throws(PostgresError) in try row.next(Int64.self)
         }
         return (Int(subscriptions.first ?? 0), Int(drafts.first ?? 0))
-    }
-}
-
-extension WholeInvoice {
-    /// What the audit log says of it.
-    var auditEntry: BulkAuditEntry {
-        BulkAuditEntry(
-            tenant: invoice.tenantID,
-            resourceKey: invoice.id.description,
-            after: .members([
-                "content_hash": .string(document.contentHashText), "number": .text(document.number),
-                "status": .string(invoice.status.rawValue), "total": .amount(document.amounts.total),
-            ])
-        )
-    }
-}
-
-extension StoredDocument {
-    /// The hash in hexadecimal.
-    package var contentHashText: String {
-        contentHash.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     }
 }
 

@@ -30,7 +30,7 @@ struct InvoiceDrafting: Sendable {
         asOf: Instant,
         in transaction: borrowing Transaction
     ) throws -> Outcome {
-        let due = try SubscriptionClosingStore.due(of: tenants, at: asOf, in: transaction)
+        let due = try SubscriptionClosingStore.due(of: tenants, at: asOf, now: now, in: transaction)
         guard !due.isEmpty else { return Outcome(plans: plans) }
         var subscriptions: [SubscriptionID: SubscriptionSnapshot] = [:]
         let ids = Set(due.map(\.tenantID)).sorted()
@@ -115,7 +115,7 @@ struct InvoiceDrafting: Sendable {
 enum InvoiceAwaiting {
     /// - Parameter only: the one subscription; all of a batch when left out.
     static func statement(
-        at now: Instant,
+        now: Instant,
         _ part: Int,
         of parts: Int,
         limit: Int,
@@ -123,7 +123,7 @@ enum InvoiceAwaiting {
     ) -> SQL {
         """
         SELECT waiting.tenant_id, waiting.subscription_id, waiting.period_index
-        FROM (\(PeriodClosingStore.awaitingAdjustment(at: now, part, of: parts)))
+        FROM (\(PeriodClosingStore.awaitingAdjustment(now: now, part, of: parts)))
             AS waiting (tenant_id, subscription_id, period_index)
         WHERE (\(only)::uuid IS NULL OR waiting.subscription_id = \(only)::uuid) AND NOT EXISTS (
             SELECT FROM invoice

@@ -81,10 +81,6 @@ package enum AlertStore {
     /// Newest first.
     static func page(_ filter: Filter, seenBy side: AlertSide, after id: AlertID?, limit: Int) -> SQL {
         var conditions: [SQL] = ["removed_at IS NULL"]
-        if let tenant = filter.tenant {
-            let own: SQL = "tenant_id = \(tenant)"
-            conditions.append(filter.isForOperators ? "(\(own) OR about_tenant_id = \(tenant))" : own)
-        }
         if let kind = filter.kind { conditions.append("kind = \(kind)") }
         if let isAcknowledged = filter.isAcknowledged {
             let time = side.acknowledgedAt
@@ -93,12 +89,42 @@ package enum AlertStore {
         if let from = filter.from { conditions.append("raised_at >= \(from)") }
         if let to = filter.to { conditions.append("raised_at < \(to)") }
         if let id { conditions.append("alert_id < \(id)") }
+        guard let tenant = filter.tenant else {
+            return newest(conditions, by: "alert_id DESC", seenBy: side, limit: limit)
+        }
+        let own = newest(conditions, "tenant_id", tenant, seenBy: side, limit: limit)
+        guard filter.isForOperators else { return own }
+        // What is about the tenant and not its own belongs to tenant 0. Each of the two has an index in its order.
+        let about = newest(conditions, "about_tenant_id", tenant, seenBy: side, limit: limit)
         return """
-            \(selection(side))
-            WHERE \(SQL.joined(conditions, separator: " AND "))
+            (\(own))
+            UNION ALL
+            (\(about))
             ORDER BY alert_id DESC
             LIMIT \(limit)
             """
+    }
+
+    /// `= ANY` does not tell the planner that the tenant is one, so that no index has this order but those by tenant.
+    /// Otherwise it may follow one of all tenants, past the newer alerts of all the others.
+    private static func newest(
+        _ conditions: [SQL],
+        _ column: SQL,
+        _ tenant: TenantID,
+        seenBy side: AlertSide,
+        limit: Int
+    ) -> SQL {
+        let own: SQL = "\(column) = ANY (ARRAY[\(tenant)::bigint])"
+        return newest([own] + conditions, by: "\(column) DESC, alert_id DESC", seenBy: side, limit: limit)
+    }
+
+    private static func newest(_ conditions: [SQL], by order: SQL, seenBy side: AlertSide, limit: Int) -> SQL {
+        """
+        \(selection(side))
+        WHERE \(SQL.joined(conditions, separator: " AND "))
+        ORDER BY \(order)
+        LIMIT \(limit)
+        """
     }
 
     /// The alert of an id, whoever's it is.

@@ -10,8 +10,12 @@ struct BudgetRevision: Sendable {
 
     /// Puts amount, mode and thresholds in force in present and coming windows, in the transaction that changes the
     /// budget, under the locks of `BudgetService.lock`. Thresholds that use has met already and that did not fire, or
-    /// fired and were no longer met in between, fire now.
-    func apply(_ budget: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
+    /// fired and were no longer met in between, fire now. Of a rate what was used stays so many units.
+    func apply(_ budget: Budget, after before: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
+        if let rate = budget.rate, rate.limit != before.rate?.limit {
+            let statement = RateStateStore.follow(budget.id, interval: rate.cells.interval, at: now)
+            _ = try transaction.execute(statement)
+        }
         guard budget.window != nil, budget.isActive else { return }
         let limit = Limit(budget)
         let states = try transaction.query(

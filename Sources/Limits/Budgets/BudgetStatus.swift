@@ -38,8 +38,13 @@ struct BudgetStatuses: Sendable {
         }
         for budget in split {
             let found = rows[budget.id] ?? []
-            let windows = found.prefix(limit).compactMap { present(budget, $0, tenants, at: now) }
-            statuses[budget.id] = BudgetStatusBody(windows: windows, isTruncated: found.count > limit)
+            var windows = found.compactMap { present(budget, $0, tenants, at: now) }
+            if windows.count < found.count, found.count > limit {
+                windows = try await presentWindows(of: budget, after: nil, count: limit + 1, at: now, context)
+                    .map(\.body)
+            }
+            let isTruncated = windows.count > limit
+            statuses[budget.id] = BudgetStatusBody(windows: Array(windows.prefix(limit)), isTruncated: isTruncated)
         }
         return statuses
     }
@@ -53,21 +58,44 @@ struct BudgetStatuses: Sendable {
         }
         let now = context.clock.now()
         let position = try Self.position(page)
-        let states = try await desk.read(context) { transaction in
-            try transaction.query(
-                LimitStateStore.fullest(of: budget, after: position, limit: page.fetchCount, at: now),
-                LimitStateStore.decode
-            )
-        }
-        let tenants = try await tenants(of: states.map(\.row.tenant))
-        let cut = page.page(states) { state in
-            [
-                state.balance.used.description, String(state.row.tenant.rawValue), state.row.scopeValue,
-                state.row.windowStart.description,
+        let found = try await presentWindows(of: budget, after: position, count: page.fetchCount, at: now, context)
+        let cut = page.page(found) { window in
+            let row = window.state.row
+            return [
+                window.state.balance.used.description, String(row.tenant.rawValue), row.scopeValue,
+                row.windowStart.description,
             ]
         }
-        let bodies = cut.data.compactMap { present(budget, $0, tenants, at: now) }
-        return Page(data: bodies, nextCursor: cut.nextCursor)
+        return Page(data: cut.data.map(\.body), nextCursor: cut.nextCursor)
+    }
+
+    /// The fullest windows behind a position, so many if there are.
+    private func presentWindows(
+        of budget: Budget,
+        after position: LimitStateStore.Position?,
+        count: Int,
+        at now: Instant,
+        _ context: RequestContext
+    ) async throws -> [(state: LimitState, body: BudgetWindowBody)] {
+        var found: [(state: LimitState, body: BudgetWindowBody)] = []
+        var position = position
+        while true {
+            let after = position
+            let states = try await desk.read(context) { transaction in
+                try transaction.query(
+                    LimitStateStore.fullest(of: budget, after: after, limit: count, at: now),
+                    LimitStateStore.decode
+                )
+            }
+            let tenants = try await tenants(of: states.map(\.row.tenant))
+            found += states.compactMap { state in
+                present(budget, state, tenants, at: now).map { (state, $0) }
+            }
+            guard found.count < count, states.count == count, let last = states.last else {
+                return Array(found.prefix(count))
+            }
+            position = LimitStateStore.Position(of: last)
+        }
     }
 
     /// A row as it is answered; nil for one that isn't of the budget's scope, or whose window is over before its end,

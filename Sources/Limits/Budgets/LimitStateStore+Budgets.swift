@@ -25,6 +25,22 @@ extension LimitStateStore {
         let tenant: TenantID
         let scopeValue: String
         let windowStart: Instant
+
+        init(of state: LimitState) {
+            self.init(
+                used: state.balance.used,
+                tenant: state.row.tenant,
+                scopeValue: state.row.scopeValue,
+                windowStart: state.row.windowStart
+            )
+        }
+
+        init(used: FixedDecimal, tenant: TenantID, scopeValue: String, windowStart: Instant) {
+            self.used = used
+            self.tenant = tenant
+            self.scopeValue = scopeValue
+            self.windowStart = windowStart
+        }
     }
 
     /// The same of one budget, page by page.

@@ -128,6 +128,12 @@ package struct TenantReservation: Sendable, Hashable {
     }
 }
 
+/// A reservation whose suspense is over.
+package struct DueReservation: Sendable {
+    package let name: TenantReservation
+    let suspenseEndsAt: Instant
+}
+
 /// So much of one row of `limit_state`, which may be the operator's, held by a reservation.
 package struct ReservationHold: Sendable, Hashable {
     package let row: LimitRow

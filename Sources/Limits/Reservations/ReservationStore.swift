@@ -127,15 +127,16 @@ package enum ReservationStore {
             """
     }
 
-    /// The first of the reservations whose suspense is over, or those that follow one of them.
-    package static func due(at now: Instant, after last: Reservation?, limit: Int) -> SQL {
+    /// The first of the reservations whose suspense is over, or those that follow one of them. Rows decode with
+    /// `decodeDue`.
+    package static func due(at now: Instant, after last: DueReservation?, limit: Int) -> SQL {
         """
-        SELECT \(columns)
+        SELECT suspense_ends_at, tenant_id, reservation_id
         FROM reservation
         WHERE status = 'held' AND suspense_ends_at <= \(now)
             AND (suspense_ends_at, tenant_id, reservation_id) > (
-                \(last?.suspenseEndsAt ?? .minimum), \(last?.tenantID ?? .operatorWide),
-                \(last?.id ?? ReservationID(rawValue: .zero))
+                \(last?.suspenseEndsAt ?? .minimum), \(last?.name.tenant ?? .operatorWide),
+                \(last?.name.id ?? ReservationID(rawValue: .zero))
             )
         ORDER BY suspense_ends_at, tenant_id, reservation_id
         LIMIT \(limit)
@@ -252,6 +253,15 @@ package enum ReservationStore {
             maximumOutputTokens: try row.next(),
             contentHash: try row.next(),
             use: ReservedUse(model: try row.next(), feature: try row.next(), dataClass: try row.next())
+        )
+    }
+
+    @Sendable
+    package static func decodeDue(_ row: inout PostgresRow) throws(PostgresError) -> DueReservation {
+        let suspenseEndsAt = try row.next(Instant.self)
+        return DueReservation(
+            name: TenantReservation(tenant: try row.next(), id: try row.next()),
+            suspenseEndsAt: suspenseEndsAt
         )
     }
 

@@ -51,8 +51,10 @@ package struct PostgresListener: AsyncSequence, Sendable {
 /// What a listener hears.
 package enum PostgresNotice: Hashable, Sendable {
     case notification(channel: String, payload: String)
-    /// Listening begins, for the first time or again, or the reader was too slow and notifications were dropped.
+    /// Listening begins, for the first time or again.
     case reconnected
+    /// The reader was too slow: notifications that were heard are dropped.
+    case overflowed
 }
 
 /// One iteration of a listener: a thread that waits for the socket and for being told to stop.
@@ -117,7 +119,7 @@ private final class ListeningLine: Sendable {
                     try session.run("LISTEN \(quotedIdentifier(channel))")
                 }
                 failures = 0
-                mailbox.resync()
+                mailbox.put(.reconnected)
                 listen(session)
             } catch {
                 failures += 1
@@ -188,16 +190,18 @@ private final class WakeUp: Sendable {
     }
 }
 
-/// Notices that nobody has read yet, at most so many; what overflows is replaced by the marker that says so.
-private final class Mailbox: Sendable {
+/// Notices that nobody has read yet, at most so many; what overflows is replaced by the marker that says so. Of
+/// reconnections the last one waits: what is read anew after it has what is read anew after those before.
+final class Mailbox: Sendable {
     private struct State {
         var notices: [PostgresNotice] = []
         var reader: CheckedContinuation<PostgresNotice?, Never>?
         var isFinished = false
     }
 
+    static let limit = 1_024
+
     private let state = Mutex(State())
-    private static let limit = 1_024
 
     var isFinished: Bool { state.withLock { $0.isFinished } }
 
@@ -208,20 +212,12 @@ private final class Mailbox: Sendable {
                 state.reader = nil
                 return reader
             }
-            if state.notices.count >= Self.limit {
-                state.notices = [.reconnected]
-            } else {
-                state.notices.append(notice)
-            }
+            if notice == .reconnected { state.notices.removeAll { $0 == .reconnected } }
+            if state.notices.count >= Self.limit { state.notices = [.overflowed] }
+            state.notices.append(notice)
             return nil
         }
         reader?.resume(returning: notice)
-    }
-
-    /// What was said before is contained in what will be read anew.
-    func resync() {
-        state.withLock { $0.notices = [] }
-        put(.reconnected)
     }
 
     func next() async -> PostgresNotice? {

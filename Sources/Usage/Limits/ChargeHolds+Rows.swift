@@ -4,7 +4,7 @@ package import Limits
 
 /// The rows of `limit_state` beside a limit's own that hold quantities.
 extension ChargeHolds {
-    private static let mark: Character = "#"
+    private static let mark = "#"
 
     /// The row that holds money for calls without a known price.
     package static func moneyRow(beside row: LimitRow) -> LimitRow { row.without(scopeValue: "\(mark)money") }
@@ -38,11 +38,14 @@ extension ChargeHolds {
 
     /// The limit's own row beside which this one holds a quantity; nil for any other row.
     package static func mainRow(beside row: LimitRow) -> LimitRow? {
-        row.scopeValue.first == mark ? row.without(scopeValue: "") : nil
+        isMarked(row) ? row.without(scopeValue: "") : nil
     }
 
+    /// By bytes, as the database sees it: a sign may go on behind the mark.
+    private static func isMarked(_ row: LimitRow) -> Bool { row.scopeValue.utf8.starts(with: mark.utf8) }
+
     static func counter(of row: LimitRow) -> (CounterKey, Part)? {
-        guard row.scopeValue.first == mark else { return nil }
+        guard isMarked(row) else { return nil }
         let fields = row.scopeValue.dropFirst().split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         guard fields.count == 4, let period = Int64(fields[0]), let feature = Int64(fields[1]),
             let part = Part(rawValue: String(fields[2]))

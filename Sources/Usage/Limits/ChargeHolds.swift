@@ -214,10 +214,12 @@ extension ChargeHolds {
     /// rows. What `used` and `held` together have grown by is overshoot, because no reservation held it; what they have
     /// fallen by when usage was voided is less of that.
     /// - Parameter changed: the limits' own rows as they are now, and by how much their use was changed.
+    /// - Returns: what they hold then.
+    @discardableResult
     package static func recompute(
         _ changed: [(state: LimitState, used: FixedDecimal, isVoid: Bool, tenant: TenantSnapshot)],
         in transaction: borrowing Transaction
-    ) throws {
+    ) throws -> [LimitRow: FixedDecimal] {
         let loaded = try load(changed.map { Wanted(row: $0.state.row, tenant: $0.tenant) }, in: transaction)
         var rows: [LimitRow] = []
         var helds: [FixedDecimal] = []
@@ -231,6 +233,7 @@ extension ChargeHolds {
             overshoots.append(isVoid ? growth : max(.zero, growth))
         }
         if !rows.isEmpty { transaction.enqueue(LimitStateStore.setHeld(rows, held: helds, overshoot: overshoots)) }
+        return Dictionary(uniqueKeysWithValues: zip(rows, helds))
     }
 }
 

@@ -73,6 +73,12 @@ package struct LimitTally {
         _ body: (inout LimitChange) throws(DecimalError) -> Void
     ) throws(DecimalError) {
         func change(_ entry: inout Entry) throws(DecimalError) {
+            if entry.limit == nil {
+                // Until now it was freed alone, which says nothing of the window, nor of the amount in force.
+                let released = entry.change.released
+                entry.change = LimitChange(use)
+                entry.change.released = released
+            }
             entry.limit = use.limit
             entry.tenant = tenant
             entry.followsTiers = use.limit.followsTiers
@@ -83,6 +89,7 @@ package struct LimitTally {
 
     /// Writes the changes, and works out anew what limits on charges hold.
     /// - Returns: the alerts of thresholds that were crossed, for the caller to raise.
+    /// - Throws: `StaleCatalog` where a budget was changed meanwhile.
     package func write(
         _ surroundings: LimitSurroundings,
         in transaction: borrowing Transaction
@@ -95,17 +102,26 @@ package struct LimitTally {
             $0.followsTiers && $0.limit != nil && $0.change.windowEnd <= surroundings.now
         }
         if !past.isEmpty { transaction.enqueue(LimitStateStore.count(past.map(\.change.changingNothing))) }
-        let states = try transaction.query(
+        var states = try transaction.query(
             LimitStateStore.count(entries.values.map(\.change)),
             LimitStateStore.decode
         )
-        try ChargeHolds.recompute(
+        // Thresholds are those of the budgets as they were read, before their rows were locked.
+        let isRevised = states.contains { state in
+            guard let limit = entries[state.row]?.limit, case .budget = limit.origin else { return false }
+            return limit.revision < state.revision
+        }
+        guard !isRevised else { throw StaleCatalog(tenants: [], shared: true) }
+        let held = try ChargeHolds.recompute(
             states.compactMap { state in
                 guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
                 return (state, entry.change.used, entry.isVoid, tenant)
             },
             in: transaction
         )
+        for (index, state) in states.enumerated() {
+            if let held = held[state.row] { states[index].balance.held = held }
+        }
         let counted = states.compactMap { state in
             entries[state.row].flatMap { entry in
                 entry.limit.map { CountedLimit(limit: $0, state: state, tenantKey: entry.tenant?.key) }

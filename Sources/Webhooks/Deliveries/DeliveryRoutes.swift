@@ -29,7 +29,8 @@ struct DeliveryRoutes: Sendable {
         )
         try query.finish()
         let owner = try await EndpointOwner(named: asked, context, tenants)
-        filter.tenant = owner.key == nil ? nil : owner.tenant
+        // The key of an endpoint is one of its owner's.
+        filter.tenant = owner.key == nil && filter.endpointKey == nil ? nil : owner.tenant
         let rows = try await DeliveryLog.list(
             filter,
             before: try Self.position(page),

@@ -1,6 +1,7 @@
 import Web
 
-/// An event in words, for people: a title, and its values line by line, those of an alert's details first.
+/// An event in words, for people: a title, and its values line by line, those of an alert's details first. None of
+/// them begins a line by itself.
 struct EventText: Sendable {
     let title: String
     let lines: [(name: String, value: String)]
@@ -18,7 +19,7 @@ struct EventText: Sendable {
     private static func lines(_ value: JSONValue) -> [(name: String, value: String)] {
         guard case .object(let members) = value else { return [] }
         return members.flatMap { member in
-            let name = member.name.replacing("_", with: " ")
+            let name = printable(member.name.replacing("_", with: " "))
             if let text = plain(member.value) { return [(name, text)] }
             return name == "detail" ? [] : lines(member.value).map { ("\(name) \($0.name)", $0.value) }
         }
@@ -26,14 +27,27 @@ struct EventText: Sendable {
 
     private static func plain(_ value: JSONValue?) -> String? {
         switch value {
-        case .string(let text): text
+        case .string(let text): printable(text)
         case .number(let text): text
         case .bool(let value): value ? "yes" : "no"
         case .null, .array, .object, nil: nil
         }
     }
 
-    /// The body of an incoming webhook of Slack: `{"text": "..."}`, in its mark-up.
+    /// What would end a line, or does anything but show, becomes a space.
+    private static func printable(_ text: String) -> String {
+        var scalars = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .control, .lineSeparator, .paragraphSeparator: scalars.append(" ")
+            default: scalars.append(scalar)
+            }
+        }
+        return String(scalars)
+    }
+
+    /// The body of an incoming webhook of Slack: `{"text": "..."}`, in its mark-up. Others that take it, such as Google
+    /// Chat, refuse members that they don't know.
     var slackBody: [UInt8] {
         let text = (["*\(Self.escaped(title))*"] + lines.map { "\(Self.escaped($0.name)): \(Self.escaped($0.value))" })
             .joined(separator: "\n")
@@ -43,8 +57,19 @@ struct EventText: Sendable {
         return bytes
     }
 
-    /// The three characters that mean something to Slack, without which nothing links and nobody is mentioned.
+    /// The three characters that mean something to Slack, without which nobody is mentioned and no link stands behind
+    /// other words; an address in a value is linked as it reads. By scalars, because a mark that combines with one
+    /// would keep it from being found.
     private static func escaped(_ text: String) -> String {
-        text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
+        var scalars = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "&": scalars.append(contentsOf: "&amp;".unicodeScalars)
+            case "<": scalars.append(contentsOf: "&lt;".unicodeScalars)
+            case ">": scalars.append(contentsOf: "&gt;".unicodeScalars)
+            default: scalars.append(scalar)
+            }
+        }
+        return String(scalars)
     }
 }

@@ -65,6 +65,18 @@ import Testing
         #expect(try !Self.use("99").isProjectedToReach(at: Instant(seconds: 863)))
     }
 
+    @Test func useWhoseProjectionLeavesTheRangeOfAQuantityIsForecastToReachTheLimit() throws {
+        let most = "99999999999999999999999999.999999999999"
+        let use = try Self.use("50000000000000000000000000", of: most)
+        #expect(use.projected(at: Instant(seconds: 43_200)) == nil)
+        #expect(use.isProjectedToReach(at: Instant(seconds: 43_200)))
+        #expect(use.isProjectedToReach(at: Instant(seconds: 864)))
+        #expect(!use.isProjectedToReach(at: Instant(seconds: 43_201)))
+        #expect(!use.isProjectedToReach(at: Instant(seconds: 863)))
+        #expect(!use.isProjectedToReach(at: Instant(seconds: 86_400)))
+        #expect(try !Self.use(most, of: "1", in: .allTime).isProjectedToReach(at: Instant(seconds: 43_200)))
+    }
+
     /// x n / d, cut off: the remainder is below d and gives x n back.
     @Test func fractionsAreExactButForTheRemainder() throws {
         var generator = SeededGenerator(seed: 29)

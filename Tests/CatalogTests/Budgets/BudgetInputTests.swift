@@ -169,7 +169,12 @@ import Web
         #expect(scope.values(inScopeValue: "") == [:] && scope.values(inScopeValue: "u9") == nil)
         scope.user = .each
         #expect(scope.splitDimensions == [.user])
-        for (user, text) in [("u9", "u9"), (#"["u9"]"#, #"["[\"u9\"]"]"#), ("#1/2/q/", ##"["#1/2/q/"]"##), ("", "")] {
+        // The database sees the first sign of "#" with more, which look like one.
+        let keycap = "#\u{FE0F}\u{20E3}"
+        for (user, text) in [
+            ("u9", "u9"), (#"["u9"]"#, #"["[\"u9\"]"]"#), ("#1/2/q/", ##"["#1/2/q/"]"##), ("", ""),
+            (keycap, "[\"\(keycap)\"]"),
+        ] {
             #expect(BudgetScope.scopeValue([user]) == text)
             #expect(scope.values(inScopeValue: text) == [.user: user])
         }

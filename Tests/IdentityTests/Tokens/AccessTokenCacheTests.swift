@@ -86,6 +86,35 @@ import Web
         #expect(cache.lastKnown(digest(2), now: start) == nil, "it was revoked")
     }
 
+    @Test func whatIsStaleIsAskedAgainAndStandsInMeanwhile() {
+        var cache = AccessTokenCache()
+        for number in 1...3 { insert(number, token("\(number)", lifetimeSeconds: 3_600), into: &cache) }
+        cache.makeStale()
+        #expect(cache.fresh(digest(1), now: start) == nil)
+        for _ in 1...2 { #expect(isVerified(cache.find(digest(1), now: start)), "nobody goes on with it") }
+        #expect(cache.lastKnown(digest(1), now: start.adding(seconds: 900)) != nil)
+        #expect(cache.lastKnown(digest(1), now: start.adding(seconds: 901)) == nil)
+        cache.forget { token, _ in token.clientID == "2" }
+        #expect(cache.lastKnown(digest(2), now: start) == nil, "its client has changed")
+        cache.refuse(digest(3), .client, now: start, generation: 0)
+        #expect(cache.lastKnown(digest(3), now: start) == nil, "it was refused, whatever has changed since")
+    }
+
+    @Test func whereAskingIsOvertakenByAChangeWhomATokenSpokeForBeforeStandsInNoMore() {
+        var cache = AccessTokenCache()
+        for number in 1...2 { insert(number, token("\(number)"), into: &cache) }
+        cache.makeStale()
+        guard case .verified(let token, let generation) = cache.find(digest(1), now: start) else {
+            Issue.record("its client is to be asked")
+            return
+        }
+        cache.makeStale()
+        cache.insert(digest(1), token, .anonymous, now: start, generation: generation)
+        #expect(cache.lastKnown(digest(1), now: start) == nil)
+        #expect(isVerified(cache.find(digest(1), now: start)), "its signature is good all the same")
+        #expect(cache.lastKnown(digest(2), now: start) != nil)
+    }
+
     @Test func aRevocationIsRememberedThoughItWasAnnouncedAfterItWasRead() {
         var cache = AccessTokenCache()
         guard case .miss(let generation) = cache.find(digest(1), now: start) else { return }

@@ -97,3 +97,84 @@ import Web
         }
     }
 }
+
+/// Lists and removals read few of very many alerts.
+@Suite struct AlertPlanTests {
+    /// The oldest are of tenant 7, or of it and for operators; one in a thousand is of another kind. Those of windows
+    /// without an end come before those without a window.
+    private static let alerts = """
+        INSERT INTO alert (
+            tenant_id, alert_id, alert_key, kind, about_tenant_id, raised_at, window_start, window_end, detail
+        )
+        SELECT owner, lpad(to_hex(n), 32, '0')::uuid, n::text,
+            CASE WHEN n % 1000 = 500 THEN 'reservation_expired' ELSE 'threshold_crossed' END,
+            CASE WHEN owner = 0 THEN 7 + n / 2000 END, '2025-01-01Z'::timestamptz + n * interval '1 minute',
+            CASE WHEN n <= 15000 THEN '0001-01-01Z'::timestamptz END,
+            CASE WHEN n <= 15000 THEN '9999-12-31Z'::timestamptz END, '{}'
+        FROM (
+            SELECT n, CASE WHEN n % 100 = 1 THEN 0 WHEN n <= 2000 THEN 7 ELSE 100 + n % 50 END AS owner
+            FROM generate_series(1, 20000) n
+        ) AS numbered;
+        """
+
+    /// - Parameter seen: which both sides have acknowledged, the others nobody has.
+    private static func acknowledge(_ seen: String) -> String {
+        """
+        UPDATE alert
+        SET (acknowledged_at, acknowledged_by, tenant_acknowledged_at, tenant_acknowledged_by) = (
+            SELECT raised_at, 'key:1', raised_at, 'key:2' WHERE alert_key::bigint % 1000 \(seen) 7
+        );
+        ANALYZE alert;
+        """
+    }
+
+    private static func filter(_ change: (inout AlertStore.Filter) -> Void) -> AlertStore.Filter {
+        var filter = AlertStore.Filter()
+        filter.isForOperators = true
+        change(&filter)
+        return filter
+    }
+
+    @Test("a list reads about as many alerts as it shows, if most are acknowledged or few", arguments: ["<>", "="])
+    func lists(acknowledged: String) async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.alerts + Self.acknowledge(acknowledged))
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let seven = TenantID(7)
+            let filters = [
+                Self.filter { _ in }, Self.filter { $0.kind = .reservationExpired },
+                Self.filter { $0.isAcknowledged = false }, Self.filter { $0.isAcknowledged = true },
+                Self.filter { $0.tenant = seven },
+            ]
+            for filter in filters {
+                let page = AlertStore.page(filter, seenBy: .operator, after: nil, limit: 21)
+                let plan = try await QueryPlan(of: page, executing: true, pool)
+                #expect(plan.rowsTouched <= 100, "\(filter): \(plan)")
+            }
+            for isAcknowledged in [nil, false, true] {
+                let filter = AlertStore.Filter(tenant: seven, isAcknowledged: isAcknowledged)
+                let page = AlertStore.page(filter, seenBy: .tenant, after: nil, limit: 21)
+                let plan = try await QueryPlan(of: page, as: .tenant(7), executing: true, pool)
+                #expect(plan.rowsTouched <= 100, "\(filter): \(plan)")
+            }
+            await pool.close()
+        }
+    }
+
+    @Test("what is removed is found without those before it whose window goes on")
+    func removal() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.alerts + "ANALYZE alert;")
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let now = try Instant(parsing: "2026-11-23T08:00:00Z")
+            let removal = AlertStore.removal(olderThan: now, at: now, limit: 50)
+            let plan = try await QueryPlan(of: removal, executing: true, pool)
+            #expect(plan.rowsTouched <= 300, "\(plan)")
+            let left = try await pool.query(.worker, "SELECT count(*) FROM alert") { row throws(PostgresError) in
+                try row.next(Int64.self)
+            }
+            #expect(left == [19_950])
+            await pool.close()
+        }
+    }
+}

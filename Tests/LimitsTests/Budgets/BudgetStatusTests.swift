@@ -125,6 +125,18 @@ import Web
             server.clock.advance(seconds: 60)
             let isOver = try await eventually { try await used() == [] }
             #expect(isOver)
+            // However many of them there are, with more use than others.
+            for number in 10...69 {
+                let start = "2026-11-11T\(number / 10 + 10):1\(number % 10):00Z"
+                try await Self.add(
+                    Row(budget: "each", tenant: "acme", start: start, end: "2026-12-10T12:00:00Z", used: "\(number)"),
+                    to: server
+                )
+            }
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", at: "2026-11-10T12:00:00Z")
+            try await server.ingest(SentEvent("b", subject: "beta"))
+            #expect(try await used() == ["1"])
         }
     }
 

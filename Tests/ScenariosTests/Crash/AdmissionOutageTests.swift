@@ -38,6 +38,21 @@ struct AdmissionOutageTests {
         }
     }
 
+    /// By a process that answers nobody else: what it counts is exactly that.
+    @Test("each call whose credential can't be read is counted once, with those that are closed")
+    func unreadCredentials() async throws {
+        try await ServedTurnpike.run(settings: { _ in Self.settings }) { turnpike in
+            let stranger = turnpike.client.with(key: "tpk_stranger_0123456789abcdef0123456789abcdef")
+            try await turnpike.killDatabase()
+            for index in 1...10 {
+                #expect(try await stranger.get("/api/v1/admissions/check").status == 503)
+                #expect(try await Self.admit(stranger, "open", "\(index)").status == 503)
+            }
+            let metrics = try await turnpike.client.with(key: nil).get("/metrics").text.split(separator: "\n")
+            #expect(metrics.contains(#"turnpike_admissions_unavailable_total{answered="closed"} 20"#))
+        }
+    }
+
     private struct Callers {
         /// With a key, and with an access token, of which both were used once.
         var known: [TestClient] = []
