@@ -145,7 +145,8 @@ extension CallHold {
     /// The same row at two moments of a reservation's life: a billing period, a trial or a plan may end in between, so
     /// that the call counts in other counters then, at other prices. It holds in both counters, or the higher amount.
     private func joined(with later: CallHold) throws(DecimalError) -> CallHold {
-        try merged(with: later) { max($0, $1) }
+        if case .unpriced = later.take { return later }
+        return try merged(with: later) { max($0, $1) }
     }
 
     /// Both of one row, where one is taken beside the other.

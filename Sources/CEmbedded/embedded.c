@@ -120,10 +120,13 @@ static const unsigned char migration_0039[] = {
 #embed "../../migrations/0039_closing_put_off.sql"
 };
 static const unsigned char migration_0040[] = {
-#embed "../../migrations/0040_rates_and_scope_values.sql"
+#embed "../../migrations/0040_scope_values.sql"
 };
 static const unsigned char migration_0041[] = {
-#embed "../../migrations/0041_alert_lookup.sql"
+#embed "../../migrations/0041_rate_paces.sql"
+};
+static const unsigned char migration_0042[] = {
+#embed "../../migrations/0042_alert_lookup.sql"
 };
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
@@ -183,8 +186,9 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0037_limits_and_alerts.sql", migration_0037),
     FILE_ENTRY("0038_subscription_start.sql", migration_0038),
     FILE_ENTRY("0039_closing_put_off.sql", migration_0039),
-    FILE_ENTRY("0040_rates_and_scope_values.sql", migration_0040),
-    FILE_ENTRY("0041_alert_lookup.sql", migration_0041),
+    FILE_ENTRY("0040_scope_values.sql", migration_0040),
+    FILE_ENTRY("0041_rate_paces.sql", migration_0041),
+    FILE_ENTRY("0042_alert_lookup.sql", migration_0042),
 };
 
 size_t embedded_migration_count(void) {

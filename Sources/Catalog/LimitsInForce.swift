@@ -11,6 +11,7 @@ enum LimitsInForce {
         let own = plan == nil ? [] : try QuotaOverrideStore.active(of: tenant, in: transaction)
         try UsageLimitStore.replace(with: own.replacing(plan?.quotas ?? []), for: tenant, in: transaction)
         try SpendCapStore.replace(with: plan?.terms.spendCap, for: tenant, at: now, in: transaction)
+        try SpendCapStore.prepare(for: tenant, at: now, in: transaction)
         try SubscriptionStore.scheduleLimits(after: now, tenant: tenant, in: transaction)
     }
 

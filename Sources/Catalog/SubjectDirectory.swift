@@ -45,8 +45,8 @@ enum SubjectDirectory {
             RETURNING subject
             """
         ) { row throws(PostgresError) in try row.next(String.self) }
-        let taken = Set(subjects).subtracting(registered)
-        return taken.sorted()
+        let new = Set(registered.map { ExactText($0) })
+        return subjects.filter { !new.contains(ExactText($0)) }.sorted()
     }
 
     /// Takes subjects, never the key, from a tenant.

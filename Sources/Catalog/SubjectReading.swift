@@ -10,7 +10,7 @@ final class SubjectReading: Sendable {
         /// To read, for oneself and for whoever waits.
         case lead
         case done(Result<LoadedTenants, any Error>)
-        /// What was read together fails for the sake of some row: each reads for itself.
+        /// What was read together fails for the sake of some row, or takes too long: each reads for itself.
         case alone
     }
 
@@ -20,6 +20,7 @@ final class SubjectReading: Sendable {
     }
 
     private static let callersTogether = 100
+    private static let subjectsTogether = 1_000
 
     private let state = Mutex<(isReading: Bool, waiting: [Waiter])>((false, []))
 
@@ -52,14 +53,19 @@ final class SubjectReading: Sendable {
         _ subjects: Set<ExactText>,
         _ read: @Sendable (Set<ExactText>) async throws -> LoadedTenants
     ) async throws -> LoadedTenants {
+        var wanted = subjects
         let others = state.withLock { state in
-            let others = Array(state.waiting.prefix(Self.callersTogether))
+            let others = state.waiting.prefix(Self.callersTogether).prefix { waiter in
+                guard wanted.count + waiter.subjects.count <= Self.subjectsTogether else { return false }
+                wanted.formUnion(waiter.subjects)
+                return true
+            }
             state.waiting.removeFirst(others.count)
-            return others
+            return Array(others)
         }
         let result: Result<LoadedTenants, any Error>
         do {
-            result = .success(try await read(others.reduce(subjects) { $0.union($1.subjects) }))
+            result = .success(try await read(wanted))
         } catch {
             result = .failure(error)
         }
@@ -92,8 +98,9 @@ final class SubjectReading: Sendable {
 }
 
 extension Error {
-    /// Whether other rows may do: anything but what PostgreSQL says of itself.
+    /// Whether fewer rows, or others, may do: anything but what PostgreSQL says of itself.
     fileprivate var isOfRows: Bool {
-        (self as? PostgresError)?.isOfRows ?? !(self is CancellationError)
+        guard let error = self as? PostgresError else { return !(self is CancellationError) }
+        return error.isOfRows || error.kind == .timeout
     }
 }

@@ -70,10 +70,11 @@ enum TenantService {
         {
             throw CatalogFault.taxRateInUse(tenant.key, rate: other.key, invoice: other.invoice)
         }
-        let before = Set(tenant.subjects)
-        let after = Set(changed.subjects)
-        try SubjectDirectory.release(before.subtracting(after).sorted(), of: tenant.id, in: transaction)
-        try register(after.subtracting(before).sorted(), among: subjects, for: tenant.id, in: transaction)
+        let before = Set(tenant.subjects.map { ExactText($0) })
+        let after = Set(changed.subjects.map { ExactText($0) })
+        let (gone, added) = (before.subtracting(after), after.subtracting(before))
+        try SubjectDirectory.release(gone.map(\.text).sorted(), of: tenant.id, in: transaction)
+        try register(added.map(\.text).sorted(), among: subjects, for: tenant.id, in: transaction)
         try TenantStore.update(changed, in: transaction)
     }
 
@@ -87,7 +88,7 @@ enum TenantService {
         guard taken.isEmpty else {
             throw CatalogFault.subjectsTaken(
                 taken.map { subject in
-                    let index = subjects.firstIndex(of: subject).map { "/\($0)" } ?? ""
+                    let index = subjects.firstIndex { $0.hasSameBytes(as: subject) }.map { "/\($0)" } ?? ""
                     return .init(pointer: "/subjects\(index)", subject: subject)
                 }
             )

@@ -6,8 +6,16 @@ extension LimitStateStore {
     /// Puts changed limits in force in their rows of present and coming windows, and returns them. What exceeds a
     /// lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold (promise P3). Of
     /// the thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
-    /// - Parameter tenant: whose rows; nil for those of all tenants and the operator.
-    static func follow(_ limits: [Limit], of tenant: TenantID?, at now: Instant) -> SQL {
+    /// - Parameters:
+    ///   - tenant: whose rows; nil for those of all tenants and the operator.
+    ///   - periodStart: where the tenant's billing period begins: one of before, of a subscription that was ended, is
+    ///     no present window, whenever it should have ended.
+    static func follow(
+        _ limits: [Limit],
+        of tenant: TenantID?,
+        periodStart: Instant = .minimum,
+        at now: Instant
+    ) -> SQL {
         let bounds = limits.compactMap { limit -> (limit: Limit, amount: FixedDecimal, kind: WindowKind)? in
             guard case .window(let amount, let kind, _, _) = limit.bound else { return nil }
             return (limit, amount, kind)
@@ -22,7 +30,8 @@ extension LimitStateStore {
             FROM unnest(
                 \(bounds.map(\.limit.id))::bigint[], \(bounds.map(\.amount))::numeric[],
                 \(bounds.map(\.limit.revision))::bigint[],
-                \(bounds.map { $0.kind.earliestStart(ofWindowAt: now) })::timestamptz[]
+                \(bounds.map { $0.kind == .billingPeriod ? periodStart : $0.kind.earliestStart(ofWindowAt: now) })
+                    ::timestamptz[]
             ) AS changed (limit_id, amount, revision, earliest)
             JOIN limit_state AS row
                 ON row.limit_id = changed.limit_id AND row.window_start >= changed.earliest

@@ -100,8 +100,8 @@ package struct EarlierUsage {
         }
     }
 
-    /// The limits whose counting now begins, or begins earlier than it did: at the start of the window that contains
-    /// `limitsFrom`. `countedFrom` is where it begins.
+    /// The limits whose counting now begins, or begins earlier than it did because more time is covered: at the start
+    /// of the window that contains `limitsFrom`. `countedFrom` is where it begins.
     private var limitsThatBegin: [UsageLimit] {
         let windows = CalendarWindows(zone: tenant.zone)
         return tenant.limits.compactMap { limit in
@@ -110,7 +110,7 @@ package struct EarlierUsage {
                 limit.window == .billingPeriod
                 ? max(subscription.startsAt, subscription.period(containing: from)?.interval.start ?? from)
                 : windows.window(limit.window, containing: from).start
-            if let countedFrom = limit.countedFrom, countedFrom <= begin { return nil }
+            if let countedFrom = limit.countedFrom, start.ratesFrom == nil || countedFrom <= begin { return nil }
             return limit.counting(from: begin)
         }
     }

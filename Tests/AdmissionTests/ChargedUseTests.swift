@@ -96,9 +96,7 @@ import Web
         }
     }
 
-    @Test(
-        "a quota lowered for days to come leaves as overshoot what is above it, when what counts in it begins earlier"
-    )
+    @Test("a quota of a tenant's own counts from where it began, whatever becomes of the subscription")
     func loweredQuota() async throws {
         try await TestServer.run(clock: TestClock("2026-11-10T08:00:00Z")) { server in
             try await Self.arrange(server)
@@ -110,8 +108,69 @@ import Web
             try await server.ask("PUT", quota, #"{"limit":"40"}"#)
             let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
             try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"period_end"}"#)
-            try await server.expectRows(["80 0 40"])
+            try await server.expectRows(["80 0 0"])
+            let told = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
+            #expect(told.compactMap { $0["threshold"]?.string }.sorted() == ["50", "80"])
             #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test("what a month that is over has met of a limit lowered since is told by nothing that is voided or comes late")
+    func loweredLater() async throws {
+        try await TestServer.run(clock: TestClock("2026-10-05T08:00:00Z")) { server in
+            try await server.addTenant("acme")
+            let budget = #"{"key":"b","scope":{"tenant":"acme"},"measure":"requests","amount":"10","window":"month","#
+            try await server.ask("POST", "/budgets", budget + #""mode":"soft"}"#, expecting: 201)
+            for id in ["1", "2", "3"] { try await server.ingest(SentEvent(id)) }
+            server.clock.set(try Instant(parsing: "2026-11-05T08:00:00Z"))
+            try await server.ask("PATCH", "/budgets/b", #"{"amount":"4"}"#)
+            func told() async throws -> [String] {
+                let alerts = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
+                return alerts.compactMap { $0["threshold"]?.string }.sorted()
+            }
+            _ = try await server.void("3")
+            #expect(try await told() == [])
+            // The late one is the third of four: 50 was met before it, and 80 is not yet.
+            try await server.ingest(SentEvent("4", time: "2026-10-06T08:00:00Z"))
+            #expect(try await told() == [])
+            try await server.ingest(SentEvent("5", time: "2026-10-06T08:00:00Z"))
+            #expect(try await told() == ["100", "80"])
+        }
+    }
+
+    @Test("a cap that a scheduled change brings counts from its start, however late it is put in force")
+    func scheduledCap() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-10T08:00:00Z")) { server in
+            try await Self.arrange(server)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.publish(#"\#(Self.perSecond),"spend_cap":{"amount":"100","mode":"hard"}}"#, as: "max")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max","at":"period_end"}"#)
+            #expect(try await server.operatorClient.get("/api/v1/tenants/acme/spend-cap").status == 404)
+            server.clock.set(try Instant(parsing: "2026-12-01T00:30:00Z"))
+            try await server.ingest(SentEvent("1", time: "2026-12-01T00:10:00Z", data: #"{"seconds":40}"#))
+            let path = "/api/v1/tenants/acme/spend-cap"
+            let isInForce = try await eventually { try await server.operatorClient.get(path).status == 200 }
+            #expect(isInForce)
+            let cap = try await server.ask("GET", "/tenants/acme/spend-cap")
+            #expect(cap["used"]?.string == "80.00" && cap["remaining"]?.string == "20.00", "\(cap)")
+        }
+    }
+
+    @Test("in a trial a limit on charges refuses no call for want of a price")
+    func trial() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let price = #"{"feature":"seconds","price":{"model":"cost_plus","markup_percent":"10"}}"#
+            try await server.publish(
+                #"{"charges":[\#(price)],"trial_days":14,"spend_cap":{"amount":"9","mode":"hard"}}"#
+            )
+            try await server.subscribe(at: "2026-11-20T00:00:00Z")
+            let data = #","provider":"p","model":"unknown","input_tokens":1"#
+            #expect(try await server.admit("1", data: data)["allowed"] == .bool(true))
+            server.clock.advance(seconds: 14 * 86_400)
+            #expect(try await server.admit("2", data: data)["reason"]?.string == "unpriced_model")
         }
     }
 

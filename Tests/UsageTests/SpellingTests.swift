@@ -32,6 +32,18 @@ import Web
         #expect(Set([key(Self.spellings.0), key(Self.spellings.1), key(Self.spellings.0)]).count == 2)
     }
 
+    @Test func aTenantsOwnSpellingsAreToldApart() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme", subjects: [Self.spellings.0])
+            for subjects in ["\"\(Self.spellings.1)\"", "\"\(Self.spellings.0)\",\"\(Self.spellings.1)\""] {
+                try await server.ask("PATCH", "/tenants/acme", #"{"subjects":[\#(subjects)]}"#)
+                let stored = try await server.column("SELECT subject FROM subject_directory WHERE NOT is_key")
+                #expect(stored.count == subjects.split(separator: ",").count)
+                #expect(stored.contains { $0?.utf8.elementsEqual(Self.spellings.1.utf8) == true })
+            }
+        }
+    }
+
     @Test func subjectsOfTenantsAreToldApart() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme", subjects: [Self.spellings.0])

@@ -77,10 +77,10 @@ struct DeliveryStory: Sendable {
         try await pool.transaction(.worker) { Outbox.enqueue(events, in: $0) }
     }
 
-    private func sender(lookups: Int) -> WebhookSender {
+    private func sender(lookups: Int, attemptSeconds: Int64) -> WebhookSender {
         let outbound = OutboundClient(
             addresses: OutboundGuard(allowed: [AddressRange("127.0.0.1")].compactMap(\.self)),
-            timeoutSeconds: 15,
+            timeoutSeconds: attemptSeconds,
             lookups: lookups
         )
         return WebhookSender(
@@ -93,10 +93,14 @@ struct DeliveryStory: Sendable {
     }
 
     /// - Parameter lookups: as many as the limits have when left out.
-    func worker(_ limits: DeliveryWorker.Limits = .init(), lookups: Int? = nil) -> DeliveryWorker {
+    func worker(
+        _ limits: DeliveryWorker.Limits = .init(),
+        lookups: Int? = nil,
+        attemptSeconds: Int64 = 15
+    ) -> DeliveryWorker {
         DeliveryWorker(
             pool: pool,
-            sender: sender(lookups: lookups ?? limits.lookups),
+            sender: sender(lookups: lookups ?? limits.lookups, attemptSeconds: attemptSeconds),
             disabling: EndpointDisabling(announce: { _, _ in }, ids: .random(clock.clock)),
             tenants: TenantDirectory(
                 tenant: { _ in nil },

@@ -1,20 +1,20 @@
 /// What providers charge: every entry, past and future ones included. Immutable.
 package struct PriceBook: Sendable {
     private struct Provider: Sendable {
-        var exact: [String: ModelPrices] = [:]
+        var exact: [ExactText: ModelPrices] = [:]
         /// By descending length, so that the first that fits is the most specific.
         var patterns: [(prefix: String, prices: ModelPrices)] = []
     }
 
-    private let providers: [String: Provider]
+    private let providers: [ExactText: Provider]
     package let count: Int
 
     package static let empty = PriceBook([])
 
     package init(_ prices: [ProviderPrice]) {
-        var byModel: [String: [ModelPattern: [ProviderPrice]]] = [:]
+        var byModel: [ExactText: [ModelPattern: [ProviderPrice]]] = [:]
         for price in prices {
-            byModel[price.rate.provider, default: [:]][price.rate.model, default: []].append(price)
+            byModel[ExactText(price.rate.provider), default: [:]][price.rate.model, default: []].append(price)
         }
         providers = byModel.mapValues { models in
             var provider = Provider()
@@ -22,7 +22,7 @@ package struct PriceBook: Sendable {
                 if let prefix = model.prefix {
                     provider.patterns.append((prefix, ModelPrices(prices)))
                 } else {
-                    provider.exact[model.text] = ModelPrices(prices)
+                    provider.exact[ExactText(model.text)] = ModelPrices(prices)
                 }
             }
             provider.patterns.sort { $0.prefix.utf8.count > $1.prefix.utf8.count }
@@ -49,11 +49,11 @@ package struct PriceBook: Sendable {
     }
 
     private func append(_ provider: String, _ model: String, to found: inout [ModelPrices]) {
-        guard let prices = providers[provider] else { return }
-        if let exact = prices.exact[model] {
+        guard let prices = providers[ExactText(provider)] else { return }
+        if let exact = prices.exact[ExactText(model)] {
             found.append(exact)
         }
-        for pattern in prices.patterns where model.hasPrefix(pattern.prefix) {
+        for pattern in prices.patterns where model.utf8.starts(with: pattern.prefix.utf8) {
             found.append(pattern.prices)
         }
     }

@@ -10,8 +10,7 @@ package struct ProviderPrice: Sendable, Hashable {
 
     /// What a price is for. Prices of the same rate replace each other in the course of time.
     package struct Rate: Sendable, Hashable {
-        /// As events name it, or `*` for every provider without a price of its own.
-        package let provider: String
+        private let providerName: ExactText
         package let model: ModelPattern
         package let component: CostComponent
         /// The price holds for calls with more input tokens than this; 0 for all.
@@ -23,11 +22,14 @@ package struct ProviderPrice: Sendable, Hashable {
             component: CostComponent,
             aboveInputTokens: Int64 = 0
         ) {
-            self.provider = provider
+            providerName = ExactText(provider)
             self.model = model
             self.component = component
             self.aboveInputTokens = aboveInputTokens
         }
+
+        /// As events name it, or `*` for every provider without a price of its own.
+        package var provider: String { providerName.text }
     }
 
     package init(
@@ -49,13 +51,15 @@ package struct ProviderPrice: Sendable, Hashable {
 
 /// A model's name, or with a trailing `*` every model whose name starts like it.
 package struct ModelPattern: Sendable, Hashable, CustomStringConvertible {
-    package let text: String
+    private let name: ExactText
 
     /// Nil for an empty text, and for one with a `*` elsewhere than at its end.
     package init?(_ text: String) {
         guard !text.isEmpty, !text.dropLast().contains("*") else { return nil }
-        self.text = text
+        name = ExactText(text)
     }
+
+    package var text: String { name.text }
 
     /// What the names of a pattern's models start with; nil for the name of one model.
     var prefix: String? { text.hasSuffix("*") ? String(text.dropLast()) : nil }
@@ -64,7 +68,9 @@ package struct ModelPattern: Sendable, Hashable, CustomStringConvertible {
 
     /// Whether it stands for the model of this name. Nothing is allocated.
     package func matches(_ model: String) -> Bool {
-        text.utf8.last == UInt8(ascii: "*") ? model.utf8.starts(with: text.utf8.dropLast()) : model == text
+        text.utf8.last == UInt8(ascii: "*")
+            ? model.utf8.starts(with: text.utf8.dropLast())
+            : model.hasSameBytes(as: text)
     }
 
     /// Whether it stands for every model that the other one stands for.

@@ -49,6 +49,34 @@ enum SpendCapStore {
         )
     }
 
+    /// Makes the tenant's first cap, out of force, where the plan of a segment to come has one: so what is used from
+    /// the segment's start on counts, however late the cap is put in force.
+    static func prepare(
+        for tenant: TenantID,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) {
+        try transaction.execute(
+            """
+            INSERT INTO spend_cap (tenant_id, limit_id, amount, mode, revision, active, counted_from)
+            SELECT \(tenant), nextval('limit_id_seq'), (cap ->> 'amount')::numeric, cap ->> 'mode', 1, false, \(now)
+            FROM (
+                SELECT coalesce(
+                    nullif(segment.overrides -> 'spend_cap', 'null'),
+                    nullif(version.definition -> 'spend_cap', 'null')
+                )
+                FROM subscription_segment AS segment
+                JOIN plan_version AS version USING (plan_version_id)
+                WHERE segment.tenant_id = \(tenant) AND segment.starts_at > \(now)
+                ORDER BY segment.starts_at
+            ) AS scheduled (cap)
+            WHERE cap IS NOT NULL AND NOT EXISTS (SELECT FROM spend_cap WHERE tenant_id = \(tenant))
+            LIMIT 1
+            ON CONFLICT ON CONSTRAINT spend_cap_identity DO NOTHING
+            """
+        )
+    }
+
     /// The caps that these tenants have or had. Rows decode with `owned`.
     static func ofTenants(_ ids: [TenantID]) -> SQL {
         """

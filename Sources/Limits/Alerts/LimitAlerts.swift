@@ -9,11 +9,14 @@ package struct CountedLimit: Sendable {
     let state: LimitState
     /// Who used it; of a limit over all tenants the one that did now.
     let tenantKey: String?
+    /// By how much the transaction changed what is used; nil where it counted all of it.
+    let added: FixedDecimal?
 
-    package init(limit: Limit, state: LimitState, tenantKey: String?) {
+    package init(limit: Limit, state: LimitState, tenantKey: String?, added: FixedDecimal? = nil) {
         self.limit = limit
         self.state = state
         self.tenantKey = tenantKey
+        self.added = added
     }
 }
 
@@ -61,9 +64,18 @@ extension CountedLimit {
         else {
             return []
         }
-        var due = limit.thresholds.filter { state.balance.reaches($0) }.map(\.value)
+        var due = limit.thresholds.filter { state.balance.reaches($0) && !isMetBefore($0, at: now) }.map(\.value)
         if limit.alertsOnForecast, isProjectedToReach(at: now) { due.insert(Self.forecast, at: 0) }
         return due.filter { !fired.contains($0) }
+    }
+
+    /// Whether it was met in a window that is over before anything was added: by the amount that is in force by now,
+    /// and not by what happens.
+    private func isMetBefore(_ threshold: Percent, at now: Instant) -> Bool {
+        guard state.windowEnd <= now, let added else { return false }
+        var before = state.balance
+        before.used = (try? before.used.subtracting(added)) ?? before.used
+        return before.reaches(threshold)
     }
 
     /// What has fired, without a forecast that does not hold any more.

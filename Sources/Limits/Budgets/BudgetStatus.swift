@@ -8,6 +8,7 @@ struct BudgetStatuses: Sendable {
     let desk: CatalogDesk
     /// Where the days of operator-wide budgets begin.
     let operatorZone: Zone
+    private static let passedOverTogether = 1_000
 
     /// The windows of each budget that contain the present. Where each user, tenant or model has a row of its own these
     /// are the fullest, and at most `limit`. Of a rate, what is left of it.
@@ -79,11 +80,12 @@ struct BudgetStatuses: Sendable {
     ) async throws -> [(state: LimitState, body: BudgetWindowBody)] {
         var found: [(state: LimitState, body: BudgetWindowBody)] = []
         var position = position
+        var limit = count
         while true {
-            let after = position
+            let (after, most) = (position, limit)
             let states = try await desk.read(context) { transaction in
                 try transaction.query(
-                    LimitStateStore.fullest(of: budget, after: after, limit: count, at: now),
+                    LimitStateStore.fullest(of: budget, after: after, limit: most, at: now),
                     LimitStateStore.decode
                 )
             }
@@ -91,10 +93,11 @@ struct BudgetStatuses: Sendable {
             found += states.compactMap { state in
                 present(budget, state, tenants, at: now).map { (state, $0) }
             }
-            guard found.count < count, states.count == count, let last = states.last else {
+            guard found.count < count, states.count == most, let last = states.last else {
                 return Array(found.prefix(count))
             }
             position = LimitStateStore.Position(of: last)
+            limit = max(limit, Self.passedOverTogether)
         }
     }
 

@@ -5,8 +5,8 @@ import Catalog
 /// event then costs a look-up and a few multiplications.
 struct CallRater {
     private struct Model: Hashable {
-        let provider: String?
-        let model: String
+        let provider: ExactText?
+        let model: ExactText
     }
 
     private struct Known {
@@ -56,7 +56,7 @@ struct CallRater {
 
     private mutating func priced(_ event: UsageEvent, at time: Instant, currency: Currency) -> PricedCall? {
         guard let name = event.usage.model else { return nil }
-        let model = Model(provider: event.usage.provider, model: name)
+        let model = Model(provider: event.usage.provider.map { ExactText($0) }, model: ExactText(name))
         var entry = entry(of: model)
         let cost = Self.providerCost(of: event, at: time, by: entry.candidates, version: version)
         if let cost {
@@ -80,7 +80,8 @@ struct CallRater {
     private mutating func entry(of model: Model) -> Known {
         if let latest, latest.model == model { return latest.known }
         if let latest { known[latest.model] = latest.known }
-        return known[model] ?? Known(candidates: costs.prices.candidates(provider: model.provider, model: model.model))
+        return known[model]
+            ?? Known(candidates: costs.prices.candidates(provider: model.provider?.text, model: model.model.text))
     }
 
     private func reported(_ event: UsageEvent, at time: Instant, currency: Currency) -> PricedCall? {

@@ -4,8 +4,8 @@ import Catalog
 /// What the costs of stored events come to, as of one place in a tenant's ledger: for counting them anew.
 struct StoredCosts: Sendable {
     private struct Model: Hashable {
-        let provider: String?
-        let model: String
+        let provider: ExactText?
+        let model: ExactText
     }
 
     private let costs: CostCatalog
@@ -69,8 +69,8 @@ struct StoredCosts: Sendable {
 
     private mutating func rated(_ stored: StoredEvent) -> ProviderCost? {
         guard let name = stored.event.usage.model else { return nil }
-        let model = Model(provider: stored.event.usage.provider, model: name)
-        let candidates = known[model] ?? costs.prices.candidates(provider: model.provider, model: name)
+        let model = Model(provider: stored.event.usage.provider.map { ExactText($0) }, model: ExactText(name))
+        let candidates = known[model] ?? costs.prices.candidates(provider: model.provider?.text, model: name)
         known[model] = candidates
         return CallRater.providerCost(
             of: stored.event,

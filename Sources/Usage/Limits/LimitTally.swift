@@ -124,7 +124,9 @@ package struct LimitTally {
         }
         let counted = states.compactMap { state in
             entries[state.row].flatMap { entry in
-                entry.limit.map { CountedLimit(limit: $0, state: state, tenantKey: entry.tenant?.key) }
+                entry.limit.map {
+                    CountedLimit(limit: $0, state: state, tenantKey: entry.tenant?.key, added: entry.change.used)
+                }
             }
         }
         return LimitAlerts.due(counted, catalog: surroundings.shared, at: surroundings.now, in: transaction)

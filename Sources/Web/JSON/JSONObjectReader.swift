@@ -1,3 +1,5 @@
+import BillingCore
+
 /// Reads the members of a JSON object, and collects everything that is wrong with them instead of stopping at the first
 /// fault. Each method returns a usable value even where it records a fault; `finish` then throws them all, members that
 /// nobody asked for included. Not Sendable: one reader serves one request.
@@ -162,7 +164,7 @@ extension JSONObjectReader {
     ) -> [String] {
         guard let elements = array(name, minimumCount: minimumCount, maximumCount: maximumCount) else { return [] }
         var texts: [String] = []
-        var seen: Set<String> = []
+        var seen: Set<ExactText> = []
         for (index, element) in elements.enumerated() {
             let path = "\(JSONPointer.escaped(name))/\(index)"
             guard case .string(let text) = element, !text.isEmpty, text.count <= maximumLength else {
@@ -173,7 +175,7 @@ extension JSONObjectReader {
                 )
                 continue
             }
-            guard seen.insert(text).inserted else {
+            guard seen.insert(ExactText(text)).inserted else {
                 fault(at: path, code: "duplicate", detail: "\"\(name)\" must not hold the same string twice")
                 continue
             }

@@ -144,6 +144,21 @@ import Testing
         #expect(try later.convert(FixedDecimal(parsing: "0.000000000005")).description == "0.000000000002")
     }
 
+    @Test func `names that look the same and are written otherwise have prices of their own`() throws {
+        let names = ["mod\u{E8}le", "mode\u{300}le"]
+        let book = PriceBook(
+            try names.flatMap { name in
+                [try .sample(.input, "1", model: name), try .sample(.input, "1", provider: name, model: "m")]
+            }
+        )
+        for (provider, model) in [("openai", names), (names[0], ["m"]), (names[1], ["m"])] {
+            for model in model { #expect(book.candidates(provider: provider, model: model).count == 1) }
+        }
+        let found = names.map { book.candidates(provider: "openai", model: $0).first }
+        #expect(found[0] !== found[1])
+        #expect(ModelPattern(names[0])?.matches(names[1]) == false)
+    }
+
     @Test func `patterns have their star at the end`() {
         #expect(ModelPattern("gpt-*-mini") == nil && ModelPattern("") == nil && ModelPattern("**") == nil)
         #expect(ModelPattern("*")?.text == "*" && ModelPattern("gpt-4o*")?.text == "gpt-4o*")
