@@ -83,6 +83,7 @@ extension CallHold {
         var windows = WindowCache(zone: call.tenant.zone)
         var held = held
         var amounts: [LimitRow: FixedDecimal] = [:]
+        var unpriced: Set<LimitRow> = []
         var holds: [CallHold] = []
         var positions: [LimitRow: Int] = [:]
         for (index, later) in ([call] + later).enumerated() {
@@ -90,6 +91,7 @@ extension CallHold {
             for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
                 let hold = try CallHold(use, later)
                 let before = amounts[use.row]
+                if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
                 // Of a limit that came after its admission it need not hold what it counts in already.
                 if case .tiers = hold.take, index == 0, use.row.windowStart <= reservation.createdAt,
@@ -97,7 +99,14 @@ extension CallHold {
                 {
                     held.formUnion(hold.frees.map(\.row))
                 }
-                guard index > 0, let more = try hold.beyond(held, amount: before, since: reservation.createdAt)
+                let start = reservation.createdAt
+                guard index > 0,
+                    let more = try hold.beyond(
+                        held,
+                        amount: before,
+                        wasUnpriced: unpriced.contains(use.row),
+                        since: start
+                    )
                 else { continue }
                 held.formUnion(more.frees.map(\.row))
                 if let position = positions[use.row] {
@@ -115,10 +124,12 @@ extension CallHold {
     /// - Parameters:
     ///   - held: the rows that something is held of.
     ///   - before: what the same call took of the row at an earlier time.
+    ///   - wasUnpriced: whether something of it had no known price already, as it has in no trial.
     ///   - start: when its reservation was made; what is held of windows of before is known.
     private func beyond(
         _ held: Set<LimitRow>,
         amount before: FixedDecimal?,
+        wasUnpriced: Bool,
         since start: Instant
     ) throws(DecimalError) -> CallHold? {
         let isEntered = row.windowStart > start && !held.contains(row)
@@ -128,7 +139,9 @@ extension CallHold {
         case .amount(let amount) where !isEntered:
             guard let before, amount > before else { return nil }
             return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .amount(try amount.subtracting(before)))
-        case .amount, .unpriced, .rate:
+        case .unpriced:
+            return isEntered || !wasUnpriced ? self : nil
+        case .amount, .rate:
             return isEntered ? self : nil
         }
     }

@@ -10,7 +10,7 @@ final class SubjectReading: Sendable {
         /// To read, for oneself and for whoever waits.
         case lead
         case done(Result<LoadedTenants, any Error>)
-        /// What was read together fails for the sake of some row, or takes too long: each reads for itself.
+        /// What was read together fails for the sake of some row: each reads for itself.
         case alone
     }
 
@@ -98,9 +98,8 @@ final class SubjectReading: Sendable {
 }
 
 extension Error {
-    /// Whether fewer rows, or others, may do: anything but what PostgreSQL says of itself.
+    /// Whether other rows may do: anything but what PostgreSQL says of itself.
     fileprivate var isOfRows: Bool {
-        guard let error = self as? PostgresError else { return !(self is CancellationError) }
-        return error.isOfRows || error.kind == .timeout
+        (self as? PostgresError)?.isOfRows ?? !(self is CancellationError)
     }
 }

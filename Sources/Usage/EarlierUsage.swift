@@ -110,7 +110,11 @@ package struct EarlierUsage {
                 limit.window == .billingPeriod
                 ? max(subscription.startsAt, subscription.period(containing: from)?.interval.start ?? from)
                 : windows.window(limit.window, containing: from).start
-            if let countedFrom = limit.countedFrom, start.ratesFrom == nil || countedFrom <= begin { return nil }
+            if let countedFrom = limit.countedFrom,
+                countedFrom <= begin || countedFrom <= start.ratesFrom ?? .maximum
+            {
+                return nil
+            }
             return limit.counting(from: begin)
         }
     }

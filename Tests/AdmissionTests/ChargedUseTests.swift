@@ -147,7 +147,10 @@ import Web
             let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
             try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max","at":"period_end"}"#)
             #expect(try await server.operatorClient.get("/api/v1/tenants/acme/spend-cap").status == 404)
+            try await server.ask("PATCH", "/tenants/acme", #"{"timezone":"Europe/Berlin"}"#)
             server.clock.set(try Instant(parsing: "2026-12-01T00:30:00Z"))
+            // Of the plan before, in the month in which the cap begins.
+            try await server.ingest(SentEvent("0", time: "2026-11-30T23:30:00Z", data: #"{"seconds":7}"#))
             try await server.ingest(SentEvent("1", time: "2026-12-01T00:10:00Z", data: #"{"seconds":40}"#))
             let path = "/api/v1/tenants/acme/spend-cap"
             let isInForce = try await eventually { try await server.operatorClient.get(path).status == 200 }
@@ -169,6 +172,12 @@ import Web
             try await server.subscribe(at: "2026-11-20T00:00:00Z")
             let data = #","provider":"p","model":"unknown","input_tokens":1"#
             #expect(try await server.admit("1", data: data)["allowed"] == .bool(true))
+            server.clock.set(try Instant(parsing: "2026-12-03T23:30:00Z"))
+            let last = try await server.admit("last", more: #","ttl_seconds":900"#, data: data)
+            let id = last["reservation"]?["id"]?.string ?? ""
+            let beyond = #"{"ttl_seconds":7200}"#
+            let refused = try await server.ask("POST", "/admissions/\(id)/extend", beyond, expecting: 409)
+            #expect(refused["code"]?.string == "extends_beyond_window")
             server.clock.advance(seconds: 14 * 86_400)
             #expect(try await server.admit("2", data: data)["reason"]?.string == "unpriced_model")
         }

@@ -14,11 +14,11 @@ package struct SpendCapInForce: Sendable, Hashable {
 
 /// All SQL on `spend_cap`.
 enum SpendCapStore {
-    /// Whether the tenant has or had a cap.
+    /// Whether the tenant has or had a cap in force.
     static func exists(for tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError) -> Bool {
-        let found = try transaction.first("SELECT EXISTS (SELECT FROM spend_cap WHERE tenant_id = \(tenant))") {
-            row throws(PostgresError) in try row.next(Bool.self)
-        }
+        let found = try transaction.first(
+            "SELECT EXISTS (SELECT FROM spend_cap WHERE tenant_id = \(tenant) AND (active OR revision > 1))"
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
         return found ?? false
     }
 
@@ -42,7 +42,9 @@ enum SpendCapStore {
             INSERT INTO spend_cap AS existing (tenant_id, limit_id, amount, mode, revision, active, counted_from)
             VALUES (\(tenant), nextval('limit_id_seq'), \(cap.amount), \(cap.mode), 1, true, \(now))
             ON CONFLICT ON CONSTRAINT spend_cap_identity DO UPDATE
-            SET amount = excluded.amount, mode = excluded.mode, revision = existing.revision + 1, active = true
+            SET amount = excluded.amount, mode = excluded.mode, revision = existing.revision + 1, active = true,
+                counted_from = CASE WHEN existing.revision = 1 AND NOT existing.active
+                    THEN least(existing.counted_from, excluded.counted_from) ELSE existing.counted_from END
             WHERE (existing.amount, existing.mode, existing.active)
                 IS DISTINCT FROM (excluded.amount, excluded.mode, excluded.active)
             """
@@ -50,29 +52,39 @@ enum SpendCapStore {
     }
 
     /// Makes the tenant's first cap, out of force, where the plan of a segment to come has one: so what is used from
-    /// the segment's start on counts, however late the cap is put in force.
+    /// the segment's start on counts, however late the cap is put in force. Nothing counts in one that comes no more.
     static func prepare(
         for tenant: TenantID,
         at now: Instant,
         in transaction: borrowing Transaction
     ) throws(PostgresError) {
+        transaction.enqueue(
+            """
+            UPDATE spend_cap SET counted_from = \(Instant.maximum)
+            WHERE tenant_id = \(tenant) AND NOT active AND revision = 1
+            """
+        )
         try transaction.execute(
             """
-            INSERT INTO spend_cap (tenant_id, limit_id, amount, mode, revision, active, counted_from)
-            SELECT \(tenant), nextval('limit_id_seq'), (cap ->> 'amount')::numeric, cap ->> 'mode', 1, false, \(now)
+            INSERT INTO spend_cap AS existing (tenant_id, limit_id, amount, mode, revision, active, counted_from)
+            SELECT \(tenant), nextval('limit_id_seq'), (cap ->> 'amount')::numeric, cap ->> 'mode', 1, false, starts_at
             FROM (
-                SELECT coalesce(
+                SELECT segment.starts_at, coalesce(
                     nullif(segment.overrides -> 'spend_cap', 'null'),
                     nullif(version.definition -> 'spend_cap', 'null')
                 )
                 FROM subscription_segment AS segment
-                JOIN plan_version AS version USING (plan_version_id)
+                JOIN subscription USING (tenant_id, subscription_id)
+                JOIN plan_version AS version ON version.plan_version_id = segment.plan_version_id
                 WHERE segment.tenant_id = \(tenant) AND segment.starts_at > \(now)
+                    AND (subscription.ends_at IS NULL OR segment.starts_at < subscription.ends_at)
                 ORDER BY segment.starts_at
-            ) AS scheduled (cap)
-            WHERE cap IS NOT NULL AND NOT EXISTS (SELECT FROM spend_cap WHERE tenant_id = \(tenant))
+            ) AS scheduled (starts_at, cap)
+            WHERE cap IS NOT NULL
             LIMIT 1
-            ON CONFLICT ON CONSTRAINT spend_cap_identity DO NOTHING
+            ON CONFLICT ON CONSTRAINT spend_cap_identity DO UPDATE
+            SET amount = excluded.amount, mode = excluded.mode, counted_from = excluded.counted_from
+            WHERE NOT existing.active AND existing.revision = 1
             """
         )
     }

@@ -9,14 +9,15 @@ package struct CountedLimit: Sendable {
     let state: LimitState
     /// Who used it; of a limit over all tenants the one that did now.
     let tenantKey: String?
-    /// By how much the transaction changed what is used; nil where it counted all of it.
-    let added: FixedDecimal?
+    /// By how much the transaction changed what is used in a window that is over; nil in others, and where it counted
+    /// all of it.
+    let addedAfterwards: FixedDecimal?
 
-    package init(limit: Limit, state: LimitState, tenantKey: String?, added: FixedDecimal? = nil) {
+    package init(limit: Limit, state: LimitState, tenantKey: String?, addedAfterwards: FixedDecimal? = nil) {
         self.limit = limit
         self.state = state
         self.tenantKey = tenantKey
-        self.added = added
+        self.addedAfterwards = addedAfterwards
     }
 }
 
@@ -64,15 +65,15 @@ extension CountedLimit {
         else {
             return []
         }
-        var due = limit.thresholds.filter { state.balance.reaches($0) && !isMetBefore($0, at: now) }.map(\.value)
+        var due = limit.thresholds.filter { state.balance.reaches($0) && !isMetBefore($0) }.map(\.value)
         if limit.alertsOnForecast, isProjectedToReach(at: now) { due.insert(Self.forecast, at: 0) }
         return due.filter { !fired.contains($0) }
     }
 
     /// Whether it was met in a window that is over before anything was added: by the amount that is in force by now,
     /// and not by what happens.
-    private func isMetBefore(_ threshold: Percent, at now: Instant) -> Bool {
-        guard state.windowEnd <= now, let added else { return false }
+    private func isMetBefore(_ threshold: Percent) -> Bool {
+        guard let added = addedAfterwards else { return false }
         var before = state.balance
         before.used = (try? before.used.subtracting(added)) ?? before.used
         return before.reaches(threshold)

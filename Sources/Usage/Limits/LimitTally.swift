@@ -124,8 +124,14 @@ package struct LimitTally {
         }
         let counted = states.compactMap { state in
             entries[state.row].flatMap { entry in
-                entry.limit.map {
-                    CountedLimit(limit: $0, state: state, tenantKey: entry.tenant?.key, added: entry.change.used)
+                entry.limit.map { limit in
+                    let isOver = limit.isOver(state, of: entry.tenant, at: surroundings.now)
+                    return CountedLimit(
+                        limit: limit,
+                        state: state,
+                        tenantKey: entry.tenant?.key,
+                        addedAfterwards: isOver ? entry.change.used : nil
+                    )
                 }
             }
         }
@@ -156,6 +162,16 @@ extension LimitTally {
             entries[main] = Entry(change: LimitChange(keeping: main), tenant: like?.tenant, followsTiers: true)
         }
         return entries
+    }
+}
+
+extension Limit {
+    /// Whether a window is over, as a billing period is where its subscription was ended, whenever it should have been.
+    fileprivate func isOver(_ state: LimitState, of tenant: TenantSnapshot?, at now: Instant) -> Bool {
+        guard state.windowEnd > now else { return true }
+        guard windowKind == .billingPeriod, let tenant else { return false }
+        let present = tenant.subscription(covering: now)?.period(containing: now)?.interval.start
+        return state.row.windowStart < present ?? now
     }
 }
 
