@@ -242,13 +242,7 @@ import Web
 
     /// How many locks on a table are held, or waited for.
     private static func locks(_ table: String, granted: Bool, _ server: TestServer) async throws -> Int {
-        try await server.column(
-            """
-            SELECT pid::text FROM pg_locks
-            WHERE relation = \(table)::regclass AND granted = \(granted)
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        ).count
+        Int(try await server.withPool { pool in try await pool.locks(on: table, granted: granted) })
     }
 
     /// As after a failover to a standby: connections are lost, and new ones only read.
@@ -272,25 +266,9 @@ import Web
     ) async throws {
         try await server.withPool { pool in
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    // Ends by being cancelled.
-                    try? await pool.transaction(.worker) { transaction in
-                        try transaction.execute(SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"))
-                        // Longer than one statement may take.
-                        for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
-                    }
-                }
-                let isLocked = try await eventually {
-                    let locks = try await pool.query(
-                        .interactive,
-                        """
-                        SELECT count(*) FROM pg_locks
-                        WHERE relation = \(table)::regclass AND mode = 'AccessExclusiveLock' AND granted
-                            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                        """
-                    ) { row throws(PostgresError) in try row.next(Int64.self) }
-                    return locks == [1]
-                }
+                // Ends by being cancelled.
+                group.addTask { try? await pool.holdTable(table) }
+                let isLocked = try await eventually { try await pool.locks("AccessExclusiveLock", on: table) == 1 }
                 #expect(isLocked)
                 try await body()
                 group.cancelAll()

@@ -60,36 +60,19 @@ import Testing
             try await CatalogTests.running(Self.follower(fixture, listens: true)) {
                 #expect(try await eventually { catalog.current.version == 1 })
                 _ = try await catalog.tenant(key: "t1")
-                let lock = Task {
-                    try await pool.transaction(.ingest) { transaction in
-                        try transaction.execute("LOCK TABLE meter IN ACCESS EXCLUSIVE MODE")
-                        // Longer than one statement may take.
-                        for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
-                    }
-                }
+                let lock = Task { try await pool.holdTable("meter", lane: .ingest) }
                 defer { lock.cancel() }
-                #expect(try await eventually { try await Self.locksOnMeters(granted: true, pool) == 1 })
+                #expect(try await eventually { try await pool.locks(on: "meter", granted: true) == 1 })
                 try await pool.transaction(.interactive) { _ = try CatalogVersion.bump(in: $0) }
-                #expect(try await eventually { try await Self.locksOnMeters(granted: false, pool) == 1 })
+                #expect(try await eventually { try await pool.locks(on: "meter", granted: false) == 1 })
                 try await pool.transaction(.interactive) { _ = try TenantLedger.lockAndBump(TenantID(1), in: $0) }
                 #expect(try await eventually { catalog.cachedTenant(subject: "t1") == nil })
                 // The catalogue is still being read.
-                #expect(try await Self.locksOnMeters(granted: false, pool) == 1)
+                #expect(try await pool.locks(on: "meter", granted: false) == 1)
                 lock.cancel()
                 #expect(try await eventually { catalog.current.version == 2 })
             }
         }
     }
 
-    private static func locksOnMeters(granted: Bool, _ pool: PostgresPool) async throws -> Int64 {
-        let counts = try await pool.query(
-            .interactive,
-            """
-            SELECT count(*) FROM pg_locks
-            WHERE relation = 'meter'::regclass AND granted = \(granted)
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        ) { row throws(PostgresError) in try row.next(Int64.self) }
-        return counts.first ?? 0
-    }
 }

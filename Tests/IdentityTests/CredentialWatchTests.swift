@@ -80,13 +80,7 @@ import Web
             let caller = server.anonymous.with(key: key)
             #expect(try await caller.get("/api/v1/tenants").status == 200)
             try await server.withPool { pool in
-                let lock = Task {
-                    try await pool.transaction(.worker) { transaction in
-                        try transaction.execute("LOCK TABLE signing_key IN ACCESS EXCLUSIVE MODE")
-                        // Longer than one statement may take.
-                        for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
-                    }
-                }
+                let lock = Task { try await pool.holdTable("signing_key") }
                 defer { lock.cancel() }
                 #expect(try await server.comesToHave("AccessExclusiveLock", on: "signing_key"))
                 try await server.database.run("NOTIFY turnpike_credentials, 'signing_keys:'")

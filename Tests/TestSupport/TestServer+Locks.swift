@@ -1,23 +1,37 @@
-package import Postgres
+@testable package import Postgres
+
+extension PostgresPool {
+    /// Locks a table against everybody until the task is cancelled.
+    package func holdTable(_ table: String, lane: PostgresLane = .worker) async throws {
+        try await transaction(lane) { transaction in
+            try transaction.execute(SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"))
+            // Longer than one statement may take.
+            for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
+        }
+    }
+
+    /// How many locks on a table of its database somebody has, or waits for.
+    /// - Parameter mode: of which kind; nil for all.
+    package func locks(_ mode: String? = nil, on table: String, granted: Bool = true) async throws -> Int64 {
+        let counts = try await query(
+            .interactive,
+            """
+            SELECT count(*) FROM pg_locks
+            WHERE relation = \(table)::regclass AND granted = \(granted)
+                AND (\(mode)::text IS NULL OR mode = \(mode)::text)
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
+        return counts.first ?? 0
+    }
+}
 
 /// What tests of races wait for.
 extension TestServer {
     /// Waits until somebody has such a lock on a table of this server's database.
     /// - Returns: whether that came to be.
     package func comesToHave(_ mode: String, on table: String) async throws -> Bool {
-        try await withPool { pool in
-            try await eventually {
-                let locks = try await pool.query(
-                    .interactive,
-                    """
-                    SELECT count(*) FROM pg_locks
-                    WHERE relation = \(table)::regclass AND mode = \(mode) AND granted
-                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    """
-                ) { row throws(PostgresError) in try row.next(Int64.self) }
-                return locks != [0]
-            }
-        }
+        try await withPool { pool in try await eventually { try await pool.locks(mode, on: table) != 0 } }
     }
 
     /// A statement that ends when somebody waits for a lock in this server's database, or after a while.
