@@ -66,6 +66,12 @@ package final class TenantSnapshot: Sendable {
         subscriptions.last { $0.covers(instant) }
     }
 
+    /// Where the billing period begins that an instant falls in; the instant itself where no subscription covers it, so
+    /// that no period of before is taken for a present one.
+    package func periodStart(at instant: Instant) -> Instant {
+        subscription(covering: instant)?.period(containing: instant)?.interval.start ?? instant
+    }
+
     /// The same tenant with more billing period ids known; itself when none of them is its own or new.
     package func remembering(_ periods: [BillingPeriod]) -> TenantSnapshot {
         var changed = false

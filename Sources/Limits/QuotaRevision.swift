@@ -17,12 +17,7 @@ package enum QuotaRevision {
         guard !limits.isEmpty else { return [] }
         let byID = Dictionary(limits.map { ($0.id, $0) }) { first, _ in first }
         let states = try transaction.query(
-            LimitStateStore.follow(
-                limits,
-                of: tenant.id,
-                periodStart: tenant.subscription(covering: now)?.period(containing: now)?.interval.start ?? now,
-                at: now
-            ),
+            LimitStateStore.follow(limits, of: tenant.id, periodStart: tenant.periodStart(at: now), at: now),
             LimitStateStore.decode
         )
         let counted = states.compactMap { state in

@@ -156,17 +156,11 @@ import Testing
             try await catalog.reload()
             try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
             let before = pool.statistics(of: .interactive).leases
-            let lock = Task {
-                try await pool.transaction(.worker) { transaction in
-                    try transaction.execute("LOCK TABLE meter IN ACCESS EXCLUSIVE MODE")
-                    // Longer than one statement may take.
-                    for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
-                }
-            }
+            let lock = Task { try await pool.holdTable("meter") }
             defer { lock.cancel() }
-            #expect(try await eventually { try await Self.locksOnMeters(granted: true, pool) == [1] })
+            #expect(try await eventually { try await pool.locks(on: "meter", lane: .worker) == 1 })
             async let first: Void = catalog.reload()
-            #expect(try await eventually { try await Self.locksOnMeters(granted: false, pool) == [1] })
+            #expect(try await eventually { try await pool.locks(on: "meter", granted: false, lane: .worker) == 1 })
             // The first reading has seen version 2.
             try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
             let seen: [Int64] = try await withThrowingTaskGroup(of: Int64.self) { group in
@@ -206,17 +200,6 @@ import Testing
             #expect(seen == Array(repeating: version + 1, count: 200))
             #expect(pool.statistics(of: .interactive).leases - before <= 20)
         }
-    }
-
-    private static func locksOnMeters(granted: Bool, _ pool: PostgresPool) async throws -> [Int64] {
-        try await pool.query(
-            .worker,
-            """
-            SELECT count(*) FROM pg_locks
-            WHERE relation = 'meter'::regclass AND granted = \(granted)
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        ) { row throws(PostgresError) in try row.next(Int64.self) }
     }
 
     @Test func noticesLostNotificationsByAsking() async throws {

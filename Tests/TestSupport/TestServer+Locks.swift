@@ -11,10 +11,17 @@ extension PostgresPool {
     }
 
     /// How many locks on a table of its database somebody has, or waits for.
-    /// - Parameter mode: of which kind; nil for all.
-    package func locks(_ mode: String? = nil, on table: String, granted: Bool = true) async throws -> Int64 {
+    /// - Parameters:
+    ///   - mode: of which kind; nil for all.
+    ///   - lane: where it is asked, for who counts what another lane does.
+    package func locks(
+        _ mode: String? = nil,
+        on table: String,
+        granted: Bool = true,
+        lane: PostgresLane = .interactive
+    ) async throws -> Int64 {
         let counts = try await query(
-            .interactive,
+            lane,
             """
             SELECT count(*) FROM pg_locks
             WHERE relation = \(table)::regclass AND granted = \(granted)

@@ -2,6 +2,7 @@ import CEmbedded
 import Crypto
 import Foundation
 import Mustache
+import Web
 
 /// Renders an invoice as one page of HTML that needs nothing else: its style is inside, there is no script, and it
 /// prints on A4 with the table's head repeated on each page. Every text is escaped.
@@ -68,23 +69,20 @@ private struct View {
     }
 }
 
-/// Escapes scalar by scalar. Mustache's own type compares whole characters, and so lets a `<` pass that is followed by
-/// a combining mark.
+/// Escapes scalar by scalar, as Mustache's own type does not.
 private struct EscapedMarkup: MustacheContentType {
     static let name = "INVOICE_HTML"
 
     func escapeText(_ text: String) -> String {
-        var escaped = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
+        text.replacingScalars { scalar in
             switch scalar {
-            case "&": escaped.append(contentsOf: "&amp;".unicodeScalars)
-            case "<": escaped.append(contentsOf: "&lt;".unicodeScalars)
-            case ">": escaped.append(contentsOf: "&gt;".unicodeScalars)
-            case "\"": escaped.append(contentsOf: "&quot;".unicodeScalars)
-            case "'": escaped.append(contentsOf: "&#39;".unicodeScalars)
-            default: escaped.append(scalar)
+            case "&": "&amp;"
+            case "<": "&lt;"
+            case ">": "&gt;"
+            case "\"": "&quot;"
+            case "'": "&#39;"
+            default: nil
             }
         }
-        return String(escaped)
     }
 }

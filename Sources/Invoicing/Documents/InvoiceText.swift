@@ -59,21 +59,6 @@ package enum InvoiceText {
         String(instant.description.prefix(19)) + "Z"
     }
 
-    /// Printable text: what would break a line or a page becomes a space.
-    package static func printable(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: isControl) else { return text }
-        var scalars = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars { scalars.append(isControl(scalar) ? " " : scalar) }
-        return String(scalars)
-    }
-
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .lineSeparator, .paragraphSeparator: true
-        default: false
-        }
-    }
-
     private static func civilDate(_ instant: Instant, in zone: Zone) -> CivilDate {
         let microsecondsPerDay: Int64 = 86_400_000_000
         let local = zone.localMicroseconds(at: instant)

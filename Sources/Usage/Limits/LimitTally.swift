@@ -170,8 +170,7 @@ extension Limit {
     fileprivate func isOver(_ state: LimitState, of tenant: TenantSnapshot?, at now: Instant) -> Bool {
         guard state.windowEnd > now else { return true }
         guard windowKind == .billingPeriod, let tenant else { return false }
-        let present = tenant.subscription(covering: now)?.period(containing: now)?.interval.start
-        return state.row.windowStart < present ?? now
+        return state.row.windowStart < tenant.periodStart(at: now)
     }
 }
 

@@ -19,7 +19,7 @@ struct EventText: Sendable {
     private static func lines(_ value: JSONValue) -> [(name: String, value: String)] {
         guard case .object(let members) = value else { return [] }
         return members.flatMap { member in
-            let name = printable(member.name.replacing("_", with: " "))
+            let name = member.name.replacing("_", with: " ").onOneLine
             if let text = plain(member.value) { return [(name, text)] }
             return name == "detail" ? [] : lines(member.value).map { ("\(name) \($0.name)", $0.value) }
         }
@@ -27,23 +27,11 @@ struct EventText: Sendable {
 
     private static func plain(_ value: JSONValue?) -> String? {
         switch value {
-        case .string(let text): printable(text)
+        case .string(let text): text.onOneLine
         case .number(let text): text
         case .bool(let value): value ? "yes" : "no"
         case .null, .array, .object, nil: nil
         }
-    }
-
-    /// What would end a line, or does anything but show, becomes a space.
-    private static func printable(_ text: String) -> String {
-        var scalars = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
-            switch scalar.properties.generalCategory {
-            case .control, .lineSeparator, .paragraphSeparator: scalars.append(" ")
-            default: scalars.append(scalar)
-            }
-        }
-        return String(scalars)
     }
 
     /// The body of an incoming webhook of Slack: `{"text": "..."}`, in its mark-up. Others that take it, such as Google
@@ -58,18 +46,15 @@ struct EventText: Sendable {
     }
 
     /// The three characters that mean something to Slack, without which nobody is mentioned and no link stands behind
-    /// other words; an address in a value is linked as it reads. By scalars, because a mark that combines with one
-    /// would keep it from being found.
+    /// other words; an address in a value is linked as it reads.
     private static func escaped(_ text: String) -> String {
-        var scalars = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
+        text.replacingScalars { scalar in
             switch scalar {
-            case "&": scalars.append(contentsOf: "&amp;".unicodeScalars)
-            case "<": scalars.append(contentsOf: "&lt;".unicodeScalars)
-            case ">": scalars.append(contentsOf: "&gt;".unicodeScalars)
-            default: scalars.append(scalar)
+            case "&": "&amp;"
+            case "<": "&lt;"
+            case ">": "&gt;"
+            default: nil
             }
         }
-        return String(scalars)
     }
 }

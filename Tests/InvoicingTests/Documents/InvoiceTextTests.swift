@@ -23,8 +23,4 @@ import Testing
         )
         #expect(InvoiceText.wholeSeconds(SampleInvoice.instant("2026-12-02T01:02:03.9Z")) == "2026-12-02T01:02:03Z")
     }
-
-    @Test func controlCharactersBecomeSpaces() {
-        #expect(InvoiceText.printable("a\r\nb\u{0}c\u{2028}d e") == "a  b c d e")
-    }
 }

@@ -1,11 +1,13 @@
+import Web
+
 /// Renders an invoice as a PDF of A4 pages: a table that goes on over pages with its head repeated, page numbers, long
 /// names broken into lines. The same document gives the same bytes with the same libraries and fonts.
 package enum InvoicePDF {
     package static func render(_ document: PrintableInvoice) throws(PDFError) -> [UInt8] {
         let canvas = try PDFCanvas(
             PDFCanvas.Metadata(
-                title: InvoiceText.printable(document.heading),
-                author: InvoiceText.printable(document.seller.name),
+                title: document.heading.onOneLine,
+                author: document.seller.name.onOneLine,
                 createdAt: InvoiceText.wholeSeconds(document.documentedAt)
             )
         )
@@ -22,7 +24,7 @@ package enum InvoicePDF {
         // The number alone is short; a seller's name might meet the page number.
         return [
             .text(
-                InvoiceText.printable(document.heading),
+                document.heading.onOneLine,
                 style,
                 x: PDFPages.left,
                 y: y,
@@ -84,8 +86,8 @@ private struct InvoicePDFComposer {
         pages.y = start
         let x = PDFPages.left + 265
         for fact in document.facts {
-            let lines = canvas.lines(of: InvoiceText.printable(fact.value), style: Self.normal, width: 145)
-            pages.addText(InvoiceText.printable(fact.label), Self.label, x: x, width: 85)
+            let lines = canvas.lines(of: fact.value.onOneLine, style: Self.normal, width: 145)
+            pages.addText(fact.label.onOneLine, Self.label, x: x, width: 85)
             for line in lines {
                 pages.addText(line, Self.normal, x: x + 85, width: PDFPages.right - x - 85, alignment: .right)
                 pages.y += Self.normal.lineHeight
@@ -101,7 +103,7 @@ private struct InvoicePDFComposer {
         alignment: PDFAlignment = .left
     ) {
         for (text, style) in texts {
-            for line in canvas.lines(of: InvoiceText.printable(text), style: style, width: width) {
+            for line in canvas.lines(of: text.onOneLine, style: style, width: width) {
                 pages.addText(line, style, x: x, width: width, alignment: alignment)
                 pages.y += style.lineHeight
             }
@@ -138,7 +140,7 @@ private struct InvoicePDFComposer {
         let indent = style == Self.detail ? 10.0 : 0
         let cells = zip(Column.all, row.cells).map { column, text in
             canvas.lines(
-                of: InvoiceText.printable(text),
+                of: text.onOneLine,
                 style: style,
                 width: column.width - (column.alignment == .left ? indent : 0)
             )
@@ -192,7 +194,7 @@ private struct InvoicePDFComposer {
             }
             let amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
             pages.addText(amount, style, x: x, width: PDFPages.right - x, alignment: .right)
-            for line in canvas.lines(of: InvoiceText.printable(total.label), style: style, width: 140) {
+            for line in canvas.lines(of: total.label.onOneLine, style: style, width: 140) {
                 pages.addText(line, style, x: x, width: 140)
                 pages.y += style.lineHeight
             }
@@ -204,8 +206,7 @@ private struct InvoicePDFComposer {
     private mutating func addNotes() {
         for note in document.pageNotes {
             for paragraph in note.split(separator: "\n", omittingEmptySubsequences: false) {
-                let text = InvoiceText.printable(String(paragraph))
-                for line in canvas.lines(of: text, style: Self.detail, width: PDFPages.width) {
+                for line in canvas.lines(of: String(paragraph).onOneLine, style: Self.detail, width: PDFPages.width) {
                     if Self.detail.lineHeight > pages.remaining { pages.breakPage() }
                     pages.addText(line, Self.detail, x: PDFPages.left, width: PDFPages.width)
                     pages.y += Self.detail.lineHeight
