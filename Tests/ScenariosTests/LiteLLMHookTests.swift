@@ -47,6 +47,38 @@ struct LiteLLMHookTests {
         }
     }
 
+    @Test("the hook names the setting that is wrong, and does not load", .timeLimit(.minutes(5)))
+    func wrongSettingsAreNamed() async throws {
+        let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
+        let script = """
+            import os, sys
+            sys.path.insert(0, "integrations/litellm")
+            good = {"TURNPIKE_URL": "http://[::1]:8080/base/", "TURNPIKE_API_KEY": "key"}
+            os.environ.update(good, LITELLM_LOCAL_MODEL_COST_MAP="True")
+            sys.dont_write_bytecode = True
+            from turnpike_hook import _PROXY_TurnpikeHook
+            for given in sys.argv[1:]:
+                name, value = given.split("=", 1)
+                try:
+                    _PROXY_TurnpikeHook({**good, name: value})
+                    print("taken:", given)
+                except ValueError as told:
+                    print(told)
+            """
+        let wrong = [
+            "TURNPIKE_URL=turnpike.example", "TURNPIKE_URL=https://turnpike.example?x", "TURNPIKE_API_KEY=",
+            "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_TIMEOUT_SECONDS=nan",
+            "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
+        ]
+        let output = try await TestTools.run(python.path, ["-c", script] + wrong, in: TestTools.packageRoot)
+        let told = output.split(separator: "\n").filter { !$0.contains("LiteLLM") }
+        #expect(told.count == wrong.count, "\(output)")
+        for (setting, line) in zip(wrong, told) {
+            let name = setting.prefix { $0 != "=" }
+            #expect(line.hasPrefix("turnpike_hook: ") && line.contains(name), "\(setting): \(line)")
+        }
+    }
+
     /// Runs a proxy with the hook in front of a Turnpike that limits two teams.
     private static func withHook(
         _ settings: [String: String] = [:],

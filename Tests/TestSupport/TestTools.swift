@@ -29,7 +29,7 @@ package enum TestTools {
                 directory: directory,
                 logDirectory: logs
             ) { child in
-                let code = try await child.exitCode(within: .seconds(60))
+                let code = try await child.exitCode(within: .seconds(300))
                 guard code == 0 else {
                     let output = await child.outputTail()
                     throw ChildProcess.Failure(description: "\(program) failed with \(code)\n\(output)")

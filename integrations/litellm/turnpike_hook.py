@@ -143,6 +143,18 @@ def _metadata(key, name):
     return (key.metadata or {}).get(name) or (key.team_metadata or {}).get(name)
 
 
+def positive_setting(environment, name, default, kind):
+    text = environment.get(name, default)
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value <= LARGEST_COUNT:
+        told = "integer" if kind is int else "number"
+        raise ValueError(f"turnpike_hook: {name} must be a positive {told}, not {text!r}")
+    return value
+
+
 def member(value, *names):
     """A member of a member of what may be an object or a dictionary; None where there is none."""
     for name in names:
@@ -213,7 +225,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         missing = [name for name in ("TURNPIKE_URL", "TURNPIKE_API_KEY") if not environment.get(name)]
         if missing:
             raise ValueError("turnpike_hook: missing in the environment: " + ", ".join(missing))
-        self.url = environment["TURNPIKE_URL"].rstrip("/") + "/api/v1"
+        url = environment["TURNPIKE_URL"]
+        if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+            told = "must be an address such as https://turnpike.example"
+            raise ValueError(f"turnpike_hook: TURNPIKE_URL {told}, not {url!r}")
+        self.url = url.rstrip("/") + "/api/v1"
         self.key = environment["TURNPIKE_API_KEY"]
         default_subjects = "metadata,team_alias,team_id,org_id,user_id"
         self.subjects = environment.get("TURNPIKE_SUBJECT", default_subjects).replace(" ", "").split(",")
@@ -224,11 +240,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         if on_failure not in ("open", "closed"):
             raise ValueError("turnpike_hook: TURNPIKE_ON_FAILURE must be open or closed")
         self.fails_open = on_failure == "open"
-        self.timeout = float(environment.get("TURNPIKE_TIMEOUT_SECONDS", "2"))
+        self.timeout = positive_setting(environment, "TURNPIKE_TIMEOUT_SECONDS", "2", float)
         self.type = environment.get("TURNPIKE_EVENT_TYPE", "llm.completion")
         self.source = environment.get("TURNPIKE_SOURCE", "litellm")
-        self.output_tokens = int(environment.get("TURNPIKE_OUTPUT_TOKENS", "4096"))
-        self.least_output_tokens = int(environment.get("TURNPIKE_MIN_OUTPUT_TOKENS", "64"))
+        self.output_tokens = positive_setting(environment, "TURNPIKE_OUTPUT_TOKENS", "4096", int)
+        self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
         self.client = None
         self.open = OrderedDict()
         self.tasks = set()
