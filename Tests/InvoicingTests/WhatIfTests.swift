@@ -219,7 +219,9 @@ import Web
             let count = try transaction.first(
                 """
                 SELECT count(*), pg_sleep(0.01)::text
-                FROM pg_locks WHERE relation = 'usage_event'::regclass AND NOT granted
+                FROM pg_locks
+                WHERE relation = 'usage_event'::regclass AND NOT granted
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                 """
             ) { row throws(PostgresError) in try row.next(Int64.self) }
             if count == waiting { return true }

@@ -94,13 +94,7 @@ import Web
             let client = server.operatorClient
             async let first = client.post(path, body, headers: headers)
             // The first has its claim and waits for the table.
-            let isWaiting = try await eventually {
-                try await pool.query(
-                    .interactive,
-                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted ORDER BY 1 LIMIT 1"
-                ) { row throws(PostgresError) in try row.next(Int64.self) }.first ?? 0 > 0
-            }
-            #expect(isWaiting)
+            #expect(try await eventually { try await pool.locks(on: "audit_log", granted: false) != 0 })
             let second = try await client.post(path, body, headers: headers)
             #expect(second.status == 409)
             #expect(second.code == "idempotency_key_in_use")
