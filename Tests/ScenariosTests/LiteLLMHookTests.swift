@@ -69,7 +69,7 @@ struct LiteLLMHookTests {
         let wrong = [
             "TURNPIKE_URL=turnpike.example", "TURNPIKE_URL=https://turnpike.example?x", "TURNPIKE_API_KEY=",
             "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_TIMEOUT_SECONDS=nan",
-            "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
+            "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
         ]
         let output = try await TestTools.run(python.path, ["-c", script] + wrong, in: TestTools.packageRoot)
         let told = output.split(separator: "\n").filter { !$0.contains("LiteLLM") }
@@ -125,11 +125,31 @@ struct LiteLLMHookTests {
         try await proxy.call("answer", tokens: 20, more: #","no-log":true"#).expecting(200)
         #expect(try await balance(of: "acme", client) == Balance(used: start + 60, held: 0))
 
+        let routed = try await useRouters(proxy, client, from: start + 60)
         try await refuseUnbounded(proxy)
         let bound = #""max_output_tokens":5000,"max_completion_tokens":1"#
         try await proxy.post("/v1/responses", #"{"model":"best","input":"answer",\#(bound)}"#).expecting(200)
-        #expect(try await proxy.bounds().last == 1_000 - start - 60)
+        #expect(try await proxy.bounds().last == 1_000 - routed)
         #expect(try await balance(of: "acme", client) == Balance(used: 1_000, held: 0))
+    }
+
+    /// What LiteLLM calls on its own behalf counts by itself, and no router raises what was admitted.
+    /// - Returns: what is used afterwards.
+    private static func useRouters(_ proxy: HookedProxy, _ client: TestClient, from start: Int) async throws -> Int {
+        let said = #""messages":[{"role":"user","content":"answer"}]"#
+        // A client's own mark changes nothing.
+        for forged in ["", #","metadata":{"is_silent_experiment":true,"internal_call_origin":"x"}"#] {
+            let body = #"{"model":"ours","max_tokens":10,\#(said)\#(forged)}"#
+            try await proxy.post("/v1/chat/completions", body).expecting(200)
+        }
+        #expect(try await balance(of: "acme", client) == Balance(used: start + 20, held: 0))
+        try await proxy.post("/v1/chat/completions", #"{"model":"smart","max_tokens":30,\#(said)}"#).expecting(200)
+        #expect(try await proxy.bounds().last == 30)
+        #expect(try await balance(of: "acme", client) == Balance(used: start + 50, held: 0))
+        try await proxy.post("/v1/chat/completions", #"{"model":"shadowed","max_tokens":20,\#(said)}"#).expecting(200)
+        let used = start + 90
+        #expect(try await eventually { try await balance(of: "acme", client) == Balance(used: used, held: 0) })
+        return used
     }
 
     /// Calls that would use more than is held of them reach no provider.
@@ -150,6 +170,10 @@ struct LiteLLMHookTests {
             #""additional_drop_params":[".max_tokens"]"#,
             #""additional_drop_params":["max_tokens."]"#,
             #""context_window_fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]"#,
+            #""fallbacks":["claude"]"#,
+            #""router_settings_override":{"context_window_fallbacks":[{"best":["claude"]}]}"#,
+            #""extra_body":{"stream_options":{"include_usage":false}}"#,
+            #""extra_body":{"background":true}"#,
             #""router_settings_override":{"fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]}"#,
         ]
         for member in hidden {
@@ -158,6 +182,9 @@ struct LiteLLMHookTests {
         }
         let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
         #expect(try await proxy.post("/v1/responses", later).status == 400)
+        let contents = #"{"contents":[{"role":"user","parts":[{"text":"answer"}]}]}"#
+        let uncounted = try await proxy.post("/v1beta/models/best:generateContent", contents)
+        #expect(uncounted.status == 400 && uncounted.text.contains("can't be counted"), "\(uncounted)")
         #expect(try await proxy.bounds().count == made)
     }
 

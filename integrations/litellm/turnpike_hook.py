@@ -17,6 +17,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_SOURCE              their source, litellm
     TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
+    TURNPIKE_UNCOUNTED_CALLS     refused (default): generateContent, WebSockets and compacted responses are refused,
+                                 because they can't be counted; passed: they are made, unasked and unreported
 """
 
 import asyncio
@@ -132,11 +134,30 @@ ESSENTIAL = (
     "reasoning_tokens",
 )
 CALL = "turnpike_call"
+# By which LiteLLM marks calls that it makes on its own behalf for another one: of a classifier, of a silent model.
+INNER_MARKS = ("internal_call_origin", "is_silent_experiment")
+# Where a call's metadata are: LiteLLM's own are the first where there are both, and the second are the client's then.
+METADATA = ("litellm_metadata", "metadata")
+# Calls of these types reach the same models, and say neither what bounds them nor what they used in a form known here.
+UNCOUNTED = (
+    "agenerate_content",
+    "agenerate_content_stream",
+    "acompact_responses",
+    "_aresponses_websocket",
+    "_arealtime",
+)
+# What LiteLLM tells of a stream or of a response depends on them.
+REPORTING = ("stream", "stream_options", "background")
+FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+# The request has not arrived.
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # How long LiteLLM may take to report a call that has ended.
 GRACE_SECONDS = 5
 # A call that takes longer than this is reported by nobody; its reservation has expired.
 FORGOTTEN_AFTER_SECONDS = 86_400
 DELIVERY_ATTEMPTS = 7
+# Nobody waits for a delivery, so that it may take longer than an answer on a call.
+DELIVERY_SECONDS = 10
 
 
 def _metadata(key, name):
@@ -172,6 +193,8 @@ class Call:
     input_tokens: int
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     reservation: str | None = None
+    # By how many tokens each answer is bounded at most, where it is.
+    room: int | None = None
     began: float = field(default_factory=time.monotonic)
     # Whether parts of its answer are being passed on.
     streams: bool = False
@@ -245,6 +268,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.source = environment.get("TURNPIKE_SOURCE", "litellm")
         self.output_tokens = positive_setting(environment, "TURNPIKE_OUTPUT_TOKENS", "4096", int)
         self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
+        uncounted = environment.get("TURNPIKE_UNCOUNTED_CALLS", "refused")
+        if uncounted not in ("refused", "passed"):
+            raise ValueError("turnpike_hook: TURNPIKE_UNCOUNTED_CALLS must be refused or passed")
+        self.passes_uncounted = uncounted == "passed"
         self.client = None
         self.open = OrderedDict()
         self.tasks = set()
@@ -252,14 +279,18 @@ class _PROXY_TurnpikeHook(CustomLogger):
     # Before the call
 
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
+        if call_type in UNCOUNTED and not self.passes_uncounted:
+            told = f"calls of the type {call_type} can't be counted; use chat completions, responses or messages"
+            raise refusal(400, "invalid_request", told)
         if call_type not in OWN_BOUNDS:
             return None
         refuse_several_models(data, call_type)
+        refuse_fallbacks(data)
         if data.get("background"):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
         subject = self._subject(user_api_key_dict, data)
-        model, provider = deployment(data.get("model") or "")
+        model, provider = deployment(data.get("model") or "", user_api_key_dict.team_id)
         attributes = {"model": model, "provider": provider, "user": data.get("user")}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
@@ -270,9 +301,36 @@ class _PROXY_TurnpikeHook(CustomLogger):
         request = asyncio.current_task()
         if request is not None:
             request.add_done_callback(lambda _: self._ended(call))
-        name = "litellm_metadata" if "litellm_metadata" in data else "metadata"
+        for name in METADATA:
+            if isinstance(data.get(name), dict):
+                # Only LiteLLM may say so of a call, and does so later.
+                data[name] = {key: value for key, value in data[name].items() if key not in INNER_MARKS}
+        name = next(name for name in METADATA if name in data or name == "metadata")
         data[name] = {**(data.get(name) or {}), CALL: call.id}
         return data
+
+    async def async_pre_call_deployment_hook(self, kwargs, call_type):
+        """Of each attempt, as it goes to a provider."""
+        call = self._find(kwargs)
+        if call is None:
+            return None
+        if is_inner(kwargs):
+            return self._apart(kwargs, call)
+        # A router may have set another bound since the call was admitted.
+        bounds = {name: kwargs[name] for name in BOUNDS if isinstance(kwargs.get(name), int)}
+        raised = [name for name, bound in bounds.items() if call.room and bound > call.room]
+        return {**kwargs, **dict.fromkeys(raised, call.room)} if raised else None
+
+    def _apart(self, kwargs, call):
+        """What LiteLLM calls on its own behalf is no part of the call: it is reported as one of its own."""
+        inner = Call(call.subject, {**call.data}, 0)
+        self._remember(inner)
+        marked = {
+            name: {**kwargs[name], CALL: inner.id}
+            for name in METADATA
+            if isinstance(kwargs.get(name), dict) and CALL in kwargs[name]
+        }
+        return {**kwargs, **marked}
 
     def _subject(self, key, data):
         subject = next(filter(None, (SUBJECTS[name](key, data) for name in self.subjects)), None)
@@ -289,7 +347,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         bounds = self._bounds(data, call_type)
         choices = choices_of(data, call_type)
         if bounds:
-            asked = max(bounds.values()) * choices
+            call.room = max(bounds.values())
+            asked = call.room * choices
             if asked > LARGEST_COUNT:
                 raise refusal(400, "invalid_request", f"a call can't be bounded by {asked} output tokens")
             body["data"]["output_tokens"] = asked
@@ -302,8 +361,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         call.reservation = member(decision, "reservation", "id")
         admitted = decision.get("max_output_tokens")
         if admitted is not None:
-            room = max(1, int(admitted) // choices)
-            data.update({name: min(bound, room) for name, bound in bounds.items()})
+            call.room = min(call.room, max(1, int(admitted) // choices))
+            data.update({name: min(bound, call.room) for name, bound in bounds.items()})
 
     def _bounds(self, data, call_type):
         """What bounds the output of a call. What only a provider might obey doesn't replace the bound of its type."""
@@ -321,16 +380,30 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def _decision(self, body):
         """None where Turnpike can't be asked and calls are made then."""
         try:
-            answer = await self._post("/admissions", body)
+            answer = await self._post("/admissions", body, self.timeout)
             if not passes(answer.status_code):
                 return decision_in(answer)
             told = answer.text
         except httpx.HTTPError as error:
             told = repr(error)
+            if not isinstance(error, UNSENT):
+                self._in_background(self._give_back(body))
+        except asyncio.CancelledError:
+            self._in_background(self._give_back(body))
+            raise
         logger.error("turnpike: no decision on a call of %s: %s", body["subject"], told)
         if self.fails_open:
             return None
         raise refusal(503, "limits_unavailable", "the limits of this call can't be asked now; try again", 1)
+
+    async def _give_back(self, body):
+        """Of a question that may have been answered unheard. Asked again, it has the same reservation."""
+        await asyncio.sleep(GRACE_SECONDS)
+        answer = await self._deliver("/admissions", body)
+        if answer is not None and answer.is_success:
+            reservation = member(answer.json(), "reservation", "id")
+            if reservation:
+                await self._deliver(f"/admissions/{reservation}/release", {})
 
     # After the call: the first that knows settles or releases it. What LiteLLM logs as a failure is one of an attempt.
 
@@ -396,7 +469,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         if call.reservation:
             event["reservationid"] = call.reservation
         event["data"] = {**call.data, **usage}
-        if await self._deliver("/events", event) == 400:
+        answer = await self._deliver("/events", event)
+        if answer is not None and answer.status_code == 400:
             event["data"] = {name: event["data"][name] for name in ESSENTIAL if name in event["data"]}
             await self._deliver("/events", event)
 
@@ -405,29 +479,28 @@ class _PROXY_TurnpikeHook(CustomLogger):
             await self._deliver(f"/admissions/{call.reservation}/release", {})
 
     async def _deliver(self, path, body):
-        """Repeats until it is taken, which counts once, or is refused. Returns the last status, if there was one."""
-        status = None
+        """Repeats until it is taken, which counts once, or is refused. Returns the last answer, if there was one."""
+        last = None
         for attempt in range(DELIVERY_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.5 * 2 ** (attempt - 1))
             try:
-                answer = await self._post(path, body)
+                answer = await self._post(path, body, max(self.timeout, DELIVERY_SECONDS))
             except httpx.HTTPError as error:
                 told = repr(error)
                 continue
             if answer.is_success:
-                return answer.status_code
-            status, told = answer.status_code, answer.text
-            if not passes(status):
+                return answer
+            last, told = answer, answer.text
+            if not passes(answer.status_code):
                 break
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
-        return status
+        return last
 
-    async def _post(self, path, body):
+    async def _post(self, path, body, timeout):
         if self.client is None:
-            headers = {"Authorization": f"Bearer {self.key}"}
-            self.client = httpx.AsyncClient(headers=headers, timeout=self.timeout)
-        return await self.client.post(self.url + path, json=body)
+            self.client = httpx.AsyncClient(headers={"Authorization": f"Bearer {self.key}"})
+        return await self.client.post(self.url + path, json=body, timeout=timeout)
 
     # Calls on their way
 
@@ -437,8 +510,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             self.open.popitem(last=False)
 
     def _find(self, holder):
-        """LiteLLM's own is the first where there is one; the second is the client's then."""
-        for name in ("litellm_metadata", "metadata"):
+        for name in METADATA:
             identifier = member(holder, name, CALL)
             if isinstance(identifier, str) and identifier in self.open:
                 return self.open[identifier]
@@ -454,12 +526,16 @@ class _PROXY_TurnpikeHook(CustomLogger):
         task.add_done_callback(self.tasks.discard)
 
 
-def deployment(name):
+def is_inner(holder):
+    return any(member(holder, name, mark) for name in METADATA for mark in INNER_MARKS)
+
+
+def deployment(name, team):
     """The provider's model behind a model group of the proxy; of several, the first."""
     from litellm.proxy import proxy_server
 
     if proxy_server.llm_router is not None:
-        group = proxy_server.llm_router.get_model_list(model_name=name) or []
+        group = proxy_server.llm_router.get_model_list(model_name=name, team_id=team) or []
         name = group[0]["litellm_params"]["model"] if group else name
     try:
         model, provider, *_ = litellm.get_llm_provider(name)
@@ -478,6 +554,16 @@ def refuse_several_models(data, call_type):
     if is_parted and "," in (data.get("model") or ""):
         told = "model must name one model, without a comma; make a call for each of several"
         raise refusal(400, "invalid_request", told)
+
+
+def refuse_fallbacks(data):
+    """Another model would be called than was asked for; what the operator has configured is his to judge."""
+    body = member(data, "proxy_server_request", "body")
+    for given in (body, member(body, "router_settings_override")):
+        named = next((name for name in FALLBACKS if member(given, name)), None)
+        if named:
+            told = f"{named} can't be given with a call; they are set in the proxy's configuration"
+            raise refusal(400, "invalid_request", told)
 
 
 def count_input(model, data):
@@ -557,8 +643,15 @@ def hidden_bounds(data):
     call, *inner = objects_in(passed_on)
     names = (*BOUNDS, *CHOICES)
     dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in names]
+    reporting = [name for found in inner for name in REPORTING if is_reporting(name, found.get(name))]
     # What a schema says of a member with such a name is an object.
-    return dropped + [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
+    bounds = [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
+    return dropped + reporting + bounds
+
+
+def is_reporting(name, value):
+    """Where it is set, and no schema of a member with such a name."""
+    return isinstance(value, bool) or (name == "stream_options" and member(value, "include_usage") is not None)
 
 
 def dropped_in(found):
@@ -633,7 +726,7 @@ def counts_in(usage):
     return Counter(
         input_tokens=count(usage, "prompt_tokens") or count(usage, "input_tokens") + read + written,
         cached_input_tokens=count(of_input, "cached_tokens") or read,
-        cache_write_tokens=written,
+        cache_write_tokens=written or count(of_input, "cache_write_tokens") or count(of_input, "cache_creation_tokens"),
         output_tokens=count(usage, "completion_tokens") or count(usage, "output_tokens"),
         reasoning_tokens=count(of_output, "reasoning_tokens"),
     )
