@@ -173,6 +173,7 @@ struct LiteLLMHookTests {
             #""fallbacks":["claude"]"#,
             #""router_settings_override":{"context_window_fallbacks":[{"best":["claude"]}]}"#,
             #""extra_body":{"stream_options":{"include_usage":false}}"#,
+            #""extra_body":{"stream_options":null}"#,
             #""extra_body":{"background":true}"#,
             #""router_settings_override":{"fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]}"#,
         ]
@@ -196,7 +197,8 @@ struct LiteLLMHookTests {
         let image = #"{"type":"input_image","image_url":"data:image/png;base64,\#(data)"}"#
         let used = #"{"id":"call_1","type":"custom","custom":{"name":"look","input":"there"}}"#
         let tool = #"{"name":"look","parameters":{"properties":{"places":{"type":"array"}}}}"#
-        let choices = #""candidate_count":3,"extra_body":{"schema":{"n":{"type":"integer"}}}"#
+        let schema = #"{"n":{"type":"integer"},"stream":{"type":"string"}}"#
+        let choices = #""candidate_count":3,"extra_body":{"schema":\#(schema)}"#
         let answer = #"{"role":"user","content":"answer"}"#
         let chat = #"{"model":"best","max_tokens":20,"messages":["#
         let calls: [(path: String, body: String, taken: ClosedRange<Int>)] = [

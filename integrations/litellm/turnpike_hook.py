@@ -643,15 +643,18 @@ def hidden_bounds(data):
     call, *inner = objects_in(passed_on)
     names = (*BOUNDS, *CHOICES)
     dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in names]
-    reporting = [name for found in inner for name in REPORTING if is_reporting(name, found.get(name))]
+    reporting = [name for found in inner for name in REPORTING if is_reporting(name, found)]
     # What a schema says of a member with such a name is an object.
     bounds = [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
     return dropped + reporting + bounds
 
 
-def is_reporting(name, value):
-    """Where it is set, and no schema of a member with such a name."""
-    return isinstance(value, bool) or (name == "stream_options" and member(value, "include_usage") is not None)
+def is_reporting(name, found):
+    """Where it is set, were it to nothing. What a schema says of a member with such a name has a type."""
+    value = found.get(name, "")
+    if name == "stream_options":
+        return name in found and member(value, "type") is None
+    return not isinstance(value, (dict, str))
 
 
 def dropped_in(found):
