@@ -66,10 +66,16 @@ package final class TenantSnapshot: Sendable {
         subscriptions.last { $0.covers(instant) }
     }
 
+    /// The billing period that an instant falls in, cut by neither start nor end of its subscription; nil where none
+    /// covers it.
+    package func billingPeriod(containing instant: Instant) -> Interval? {
+        subscription(covering: instant)?.period(containing: instant)?.interval
+    }
+
     /// Where the billing period begins that an instant falls in; the instant itself where no subscription covers it, so
     /// that no period of before is taken for a present one.
     package func periodStart(at instant: Instant) -> Instant {
-        subscription(covering: instant)?.period(containing: instant)?.interval.start ?? instant
+        billingPeriod(containing: instant)?.start ?? instant
     }
 
     /// The same tenant with more billing period ids known; itself when none of them is its own or new.

@@ -62,7 +62,7 @@ package struct QuotaRoutes: Sendable {
     private func quotas(of tenant: TenantSnapshot, at now: Instant) async throws -> [QuotaBody] {
         let shared = catalog.current
         let windows = CalendarWindows(zone: tenant.zone)
-        let period = tenant.subscription(covering: now)?.period(containing: now)?.interval
+        let period = tenant.billingPeriod(containing: now)
         let current = tenant.limits.filter(\.isActive).compactMap { limit -> (UsageLimit, Feature, Interval)? in
             let window = limit.window == .billingPeriod ? period : windows.window(limit.window, containing: now)
             guard let window, let feature = shared.features[limit.featureID] else { return nil }

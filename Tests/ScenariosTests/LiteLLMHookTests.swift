@@ -71,7 +71,13 @@ struct LiteLLMHookTests {
             "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_TIMEOUT_SECONDS=nan",
             "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
         ]
-        let output = try await TestTools.run(python.path, ["-c", script] + wrong, in: TestTools.packageRoot)
+        // LiteLLM takes its time to load.
+        let output = try await TestTools.run(
+            python.path,
+            ["-c", script] + wrong,
+            in: TestTools.packageRoot,
+            within: .seconds(240)
+        )
         let told = output.split(separator: "\n").filter { !$0.contains("LiteLLM") }
         #expect(told.count == wrong.count, "\(output)")
         for (setting, line) in zip(wrong, told) {

@@ -20,7 +20,12 @@ package enum TestTools {
     }
 
     /// Runs a program of the machine to its end and gives what it prints; fails when it does.
-    package static func run(_ program: String, _ arguments: [String], in directory: URL) async throws -> String {
+    package static func run(
+        _ program: String,
+        _ arguments: [String],
+        in directory: URL,
+        within limit: Duration = .seconds(60)
+    ) async throws -> String {
         try await withTemporaryDirectory { logs in
             try await withChildProcess(
                 URL(fileURLWithPath: "/usr/bin/env"),
@@ -29,7 +34,7 @@ package enum TestTools {
                 directory: directory,
                 logDirectory: logs
             ) { child in
-                let code = try await child.exitCode(within: .seconds(300))
+                let code = try await child.exitCode(within: limit)
                 guard code == 0 else {
                     let output = await child.outputTail()
                     throw ChildProcess.Failure(description: "\(program) failed with \(code)\n\(output)")

@@ -1,6 +1,5 @@
 import Identity
 import TurnpikeServer
-import Foundation
 import Identity
 import Postgres
 import TestSupport
@@ -14,16 +13,6 @@ import Web
 
     private func keyCount(_ server: TestServer) async throws -> Int {
         try await server.operatorClient.get(path).json["data"]?.elements?.count ?? 0
-    }
-
-    /// Holds the table until told; the gate opens in any case, so that a failure can't keep the test waiting.
-    private func lockAuditLog(_ pool: PostgresPool, _ isLocked: Gate, _ mayEnd: DispatchSemaphore) async throws {
-        defer { isLocked.open() }
-        try await pool.transaction(.worker) { transaction in
-            try transaction.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")
-            isLocked.open()
-            mayEnd.wait()
-        }
     }
 
     @Test func aRepeatedRequestGetsTheFirstAnswerAndDoesNothingAgain() async throws {
@@ -85,11 +74,9 @@ import Web
         try await TestServer.run { server in
             // The service's role may not lock this table; its owner may.
             let pool = PostgresPool(PostgresConfiguration(url: server.database.url).asOwner())
-            let isLocked = Gate()
-            let mayEnd = DispatchSemaphore(value: 0)
-            defer { mayEnd.signal() }
-            async let lock: Void = lockAuditLog(pool, isLocked, mayEnd)
-            await isLocked.wait()
+            let lock = Task { try await pool.holdTable("audit_log") }
+            defer { lock.cancel() }
+            #expect(try await eventually { try await pool.locks(on: "audit_log") != 0 })
             let headers = ["Idempotency-Key": "slow"]
             let client = server.operatorClient
             async let first = client.post(path, body, headers: headers)
@@ -99,8 +86,7 @@ import Web
             #expect(second.status == 409)
             #expect(second.code == "idempotency_key_in_use")
             #expect(second.header("Retry-After") == "1")
-            mayEnd.signal()
-            try await lock
+            lock.cancel()
             let answered = try await first
             #expect(answered.status == 201)
             let third = try await client.post(path, body, headers: headers)

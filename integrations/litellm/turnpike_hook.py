@@ -164,6 +164,13 @@ def _metadata(key, name):
     return (key.metadata or {}).get(name) or (key.team_metadata or {}).get(name)
 
 
+def chosen_setting(environment, name, default, other):
+    text = environment.get(name, default)
+    if text not in (default, other):
+        raise ValueError(f"turnpike_hook: {name} must be {default} or {other}, not {text!r}")
+    return text
+
+
 def positive_setting(environment, name, default, kind):
     text = environment.get(name, default)
     try:
@@ -259,18 +266,13 @@ class _PROXY_TurnpikeHook(CustomLogger):
         unknown = [name for name in self.subjects if name not in SUBJECTS]
         if unknown:
             raise ValueError(f"turnpike_hook: TURNPIKE_SUBJECT: {unknown} is not among {list(SUBJECTS)}")
-        on_failure = environment.get("TURNPIKE_ON_FAILURE", "closed")
-        if on_failure not in ("open", "closed"):
-            raise ValueError("turnpike_hook: TURNPIKE_ON_FAILURE must be open or closed")
-        self.fails_open = on_failure == "open"
+        self.fails_open = chosen_setting(environment, "TURNPIKE_ON_FAILURE", "closed", "open") == "open"
         self.timeout = positive_setting(environment, "TURNPIKE_TIMEOUT_SECONDS", "2", float)
         self.type = environment.get("TURNPIKE_EVENT_TYPE", "llm.completion")
         self.source = environment.get("TURNPIKE_SOURCE", "litellm")
         self.output_tokens = positive_setting(environment, "TURNPIKE_OUTPUT_TOKENS", "4096", int)
         self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
-        uncounted = environment.get("TURNPIKE_UNCOUNTED_CALLS", "refused")
-        if uncounted not in ("refused", "passed"):
-            raise ValueError("turnpike_hook: TURNPIKE_UNCOUNTED_CALLS must be refused or passed")
+        uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
         self.client = None
         self.open = OrderedDict()
@@ -305,7 +307,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             if isinstance(data.get(name), dict):
                 # Only LiteLLM may say so of a call, and does so later.
                 data[name] = {key: value for key, value in data[name].items() if key not in INNER_MARKS}
-        name = next(name for name in METADATA if name in data or name == "metadata")
+        name = "litellm_metadata" if "litellm_metadata" in data else "metadata"
         data[name] = {**(data.get(name) or {}), CALL: call.id}
         return data
 
@@ -323,14 +325,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     def _apart(self, kwargs, call):
         """What LiteLLM calls on its own behalf is no part of the call: it is reported as one of its own."""
-        inner = Call(call.subject, {**call.data}, 0)
+        inner = Call(call.subject, call.data, 0)
         self._remember(inner)
-        marked = {
-            name: {**kwargs[name], CALL: inner.id}
-            for name in METADATA
-            if isinstance(kwargs.get(name), dict) and CALL in kwargs[name]
-        }
-        return {**kwargs, **marked}
+        marked = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
+        return {**kwargs, **{name: {**kwargs[name], CALL: inner.id} for name in marked}}
 
     def _subject(self, key, data):
         subject = next(filter(None, (SUBJECTS[name](key, data) for name in self.subjects)), None)
@@ -636,7 +634,6 @@ def hidden_bounds(data):
     """What LiteLLM or a provider would obey instead of the members by which the call is held."""
     read = (*INPUTS, "messages")
     passed_on = {name: value for name, value in get_non_default_completion_params(data).items() if name not in read}
-    passed_on["fallbacks"] = data.get("fallbacks")
     # The client's; the operator may have others in their place.
     settings = "router_settings_override"
     passed_on[settings] = member(data, "proxy_server_request", "body", settings)

@@ -13,6 +13,6 @@ extension BudgetWindow {
         guard kind == .billingPeriod else {
             return CalendarWindows(zone: tenant?.zone ?? operatorZone).window(kind, containing: instant)
         }
-        return tenant?.subscription(covering: instant)?.period(containing: instant)?.interval
+        return tenant?.billingPeriod(containing: instant)
     }
 }

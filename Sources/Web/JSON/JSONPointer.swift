@@ -2,16 +2,13 @@
 package enum JSONPointer {
     /// One reference token, escaped.
     package static func escaped(_ name: String) -> String {
-        guard name.utf8.contains(where: { $0 == UInt8(ascii: "~") || $0 == UInt8(ascii: "/") }) else { return name }
-        var result = ""
-        for character in name.unicodeScalars {
-            switch character {
-            case "~": result += "~0"
-            case "/": result += "~1"
-            default: result.unicodeScalars.append(character)
+        name.replacingScalars { scalar in
+            switch scalar {
+            case "~": "~0"
+            case "/": "~1"
+            default: nil
             }
         }
-        return result
     }
 
     package static func appending(_ name: String, to pointer: String) -> String {
