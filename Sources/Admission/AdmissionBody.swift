@@ -2,6 +2,7 @@ import BillingCore
 import Catalog
 import HTTPTypes
 import Limits
+import Usage
 import Web
 
 /// What is answered of one call.
@@ -36,7 +37,7 @@ struct AdmissionBody: Sendable {
         ]
 
     /// - Parameter catalog: names the features of quotas.
-    init(_ answer: AdmissionService.Answer, for principal: Principal, catalog: CatalogSnapshot) {
+    init(_ answer: AdmissionService.Answer, for principal: Principal, catalog: CatalogSnapshot, at now: Instant) {
         switch answer {
         case .unknownSubject: self.init(refusedFor: "unknown_subject")
         case .suspended: self.init(refusedFor: "tenant_suspended")
@@ -45,7 +46,7 @@ struct AdmissionBody: Sendable {
         case .open:
             self.init(allowed: true)
             warnings = ["limits_unavailable"]
-        case .decided(let outcome): self.init(outcome, for: principal, catalog)
+        case .decided(let outcome): self.init(outcome, for: principal, catalog, now)
         }
     }
 
@@ -58,7 +59,12 @@ struct AdmissionBody: Sendable {
         self.reason = reason
     }
 
-    private init(_ outcome: AdmissionOutcome, for principal: Principal, _ catalog: CatalogSnapshot) {
+    private init(
+        _ outcome: AdmissionOutcome,
+        for principal: Principal,
+        _ catalog: CatalogSnapshot,
+        _ now: Instant
+    ) {
         switch outcome {
         case .allowed(let made, let touched, let tokens):
             self.init(allowed: true)
@@ -71,7 +77,7 @@ struct AdmissionBody: Sendable {
             self.init(allowed: true)
             reservation = ReservationBody(earlier)
             maxOutputTokens = earlier.maximumOutputTokens
-            warnings = ["repeated"]
+            warnings = earlier.expiresAt <= now ? ["repeated", "expired"] : ["repeated"]
         case .refused(let violations):
             self.init(allowed: false)
             let visible = violations.filter { principal.maySee($0.limit) }
@@ -134,6 +140,12 @@ struct LimitBody: Sendable {
         let retryAfter: Int64?
     }
 
+    struct Unpriced: Sendable {
+        /// By their keys.
+        let features: [String]
+        let modelCall: UnpricedUse.ModelCall?
+    }
+
     let key: String
     /// `quota`, `spend_cap` or `budget`.
     let origin: String
@@ -149,6 +161,8 @@ struct LimitBody: Sendable {
     var window: Window?
     /// Instead of an amount in a window.
     var rate: Rate?
+    /// What has no known price, where that is why it refuses.
+    var unpriced: Unpriced?
 
     init(_ touched: TouchedLimit, _ catalog: CatalogSnapshot) {
         self.init(touched.limit, touched.state, touched.rateRemaining, retryAfter: nil, catalog)
@@ -162,6 +176,9 @@ struct LimitBody: Sendable {
             retryAfter: violation.retryAfter,
             catalog
         )
+        unpriced = violation.unpriced.map { use in
+            Unpriced(features: use.features.compactMap { catalog.features[$0]?.key }, modelCall: use.modelCall)
+        }
     }
 
     private init(
@@ -257,8 +274,25 @@ extension LimitBody {
             if let rate { writer.object("rate") { rate.write(to: &$0) } } else { writer.null("rate") }
             writer.member("remaining", remaining)
             writer.member("scope_value", scopeValue)
+            if let unpriced {
+                writer.object("unpriced") { unpriced.write(to: &$0) }
+            } else {
+                writer.null("unpriced")
+            }
             writer.member("used", used)
             if let window { writer.object("window") { window.write(to: &$0) } } else { writer.null("window") }
+        }
+    }
+}
+
+extension LimitBody.Unpriced {
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.array("features", features) { $0.element($1) }
+        guard let modelCall else { return writer.null("model_call") }
+        writer.object("model_call") { writer in
+            writer.member("lacks", modelCall.lacks)
+            writer.member("model", modelCall.model)
+            writer.member("provider", modelCall.provider)
         }
     }
 }

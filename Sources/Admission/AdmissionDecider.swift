@@ -13,7 +13,7 @@ struct AdmissionDecider: Sendable {
     let pool: PostgresPool
     let policy: LimitPolicy
     let clock: Clock
-    private let told = ReachedLimits()
+    private let told = RefusalAlerts()
     private let lately = LatelyRefused()
 
     init(pool: PostgresPool, policy: LimitPolicy, clock: Clock) {

@@ -79,7 +79,7 @@ struct AdmissionFlush: Sendable {
     /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(
         isAbandoned: (Int) -> Bool,
-        told: ReachedLimits,
+        told: RefusalAlerts,
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
         let rows = LockedRows(requests)
@@ -104,7 +104,7 @@ struct AdmissionFlush: Sendable {
         for (index, request) in requests.enumerated() {
             decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
-        let alerts = told.drafts(of: decisions.outcomes, requests, catalog: shared, in: transaction)
+        let alerts = told.drafts(of: decisions.outcomes, requests, at: now, catalog: shared, in: transaction)
         guard !decisions.made.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }

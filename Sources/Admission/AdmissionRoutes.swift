@@ -117,9 +117,9 @@ package struct AdmissionRoutes: Sendable {
             isArray: isArray,
             isCheck: isCheck
         )
-        let shared = catalog.current
+        let (shared, now) = (catalog.current, context.clock.now())
         return answers.map { answer in
-            let body = AdmissionBody(answer, for: context.principal, catalog: shared)
+            let body = AdmissionBody(answer, for: context.principal, catalog: shared, at: now)
             AdmissionMetrics.count(body.reason)
             return body
         }
@@ -279,10 +279,12 @@ extension Problem {
     }
 
     fileprivate static func admissionClosed(_ reservation: Reservation) -> Problem {
-        let state = reservation.status == .held ? "expired" : reservation.status.rawValue
-        return .conflict(
+        .conflict(
             code: "admission_closed",
-            detail: "The reservation can't be changed any more: it is \(state)."
+            detail: reservation.status == .held
+                ? "The reservation expired at \(reservation.expiresAt). It can be settled or released until "
+                    + "\(reservation.suspenseEndsAt), and not extended."
+                : "The reservation can't be changed any more: it is \(reservation.status)."
         )
     }
 }

@@ -19,6 +19,8 @@ struct LimitViolation: Sendable {
     /// After how many microseconds the same call might be admitted; nil where that can't be told, or it never is.
     let retryAfterMicroseconds: Int64?
     var rateRemaining: Int64?
+    /// What has no known price; nil unless that is why.
+    var unpriced: UnpricedUse?
     /// Whether the call alone is more than the limit ever allows.
     var isTooLarge = false
 
@@ -167,8 +169,17 @@ struct AdmissionStates {
         switch hold.take {
         case .rate(let units):
             return try rate(units, hold, entry, criticality, now)
-        case .unpriced:
-            return hold.limit.denies ? refused(hold, entry.state, .unpricedModel, retryAfter: nil) : .nothing
+        case .unpriced(let use):
+            guard hold.limit.denies else { return .nothing }
+            return .refused(
+                LimitViolation(
+                    limit: hold.limit,
+                    state: entry.state,
+                    reason: .unpricedModel,
+                    retryAfterMicroseconds: nil,
+                    unpriced: use
+                )
+            )
         case .amount(let amount):
             guard !hold.limit.denies || balance.admits(amount) else {
                 return exceeded(hold, entry.state, byCallOf: amount, now)
@@ -212,27 +223,16 @@ struct AdmissionStates {
         case .allowed(let arrival, let remaining):
             return .arrival(arrival, remaining: remaining)
         case .refused(let retryAfter, let remaining):
-            let state = LimitState(unused: hold)
-            return refused(hold, state, .rateLimited, retryAfter: retryAfter, remaining: remaining)
-        }
-    }
-
-    private func refused(
-        _ hold: CallHold,
-        _ state: LimitState,
-        _ reason: LimitViolation.Reason,
-        retryAfter: Int64?,
-        remaining: Int64? = nil
-    ) -> Step {
-        .refused(
-            LimitViolation(
-                limit: hold.limit,
-                state: state,
-                reason: reason,
-                retryAfterMicroseconds: retryAfter,
-                rateRemaining: remaining
+            return .refused(
+                LimitViolation(
+                    limit: hold.limit,
+                    state: LimitState(unused: hold),
+                    reason: .rateLimited,
+                    retryAfterMicroseconds: retryAfter,
+                    rateRemaining: remaining
+                )
             )
-        )
+        }
     }
 
     /// The limit with what a step takes of it.

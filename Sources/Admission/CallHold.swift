@@ -12,7 +12,7 @@ struct CallHold: Sendable {
         case tiers([CounterKey: UsageTotal], money: FixedDecimal)
         case rate(FixedDecimal)
         /// The call's price is not known, and the limit names none to fall back to.
-        case unpriced
+        case unpriced(UnpricedUse)
     }
 
     let limit: Limit
@@ -201,11 +201,11 @@ extension CallHold {
         case .known(let amount):
             return .amount(amount)
         case .unpriced:
-            return try fallback(use.limit, call).map(Take.amount) ?? .unpriced
+            return try fallback(use.limit, call).map(Take.amount) ?? .unpriced(call.pending.unpricedCost)
         case .charge(let feature):
             var money = FixedDecimal.zero
-            if !call.pending.isPriced(feature: feature) {
-                guard let fallback = try fallback(use.limit, call) else { return .unpriced }
+            if let unpriced = call.pending.unpricedCharge(of: feature) {
+                guard let fallback = try fallback(use.limit, call) else { return .unpriced(unpriced) }
                 money = fallback
             }
             // Of what has a price.

@@ -1,25 +1,26 @@
-import BillingCore
+package import BillingCore
 import Catalog
-import Limits
+package import Limits
 import Web
 
 /// What a transaction has to tell of usage that does not count everywhere. Each is told once; nothing costs anything
 /// where all usage is plainly accepted.
-struct UsageAlerts {
+package struct UsageAlerts {
     /// What was noted already, so that thousands of events of a kind are one draft.
     private enum Noted: Hashable {
         /// By the bytes of the source, as the alert's key is.
         case unmatched(source: [UInt8])
         case unsubscribed(TenantID)
         case unsold(TenantID, FeatureID, SubscriptionID, periodIndex: Int)
+        case refused(TenantID)
     }
 
-    private(set) var drafts: [AlertDraft] = []
+    package private(set) var drafts: [AlertDraft] = []
     private var noted: Set<Noted> = []
     /// The day (UTC) by which is told once what may go on for long.
     private let day: String
 
-    init(at now: Instant) {
+    package init(at now: Instant) {
         day = String(now.description.prefix(10))
     }
 
@@ -103,6 +104,32 @@ struct UsageAlerts {
                 [
                     "reason": .string(key.reason.rawValue), "provider": .text(unpriced.event.usage.provider),
                     "model": .text(unpriced.event.usage.model), "currency": .string(tenant.currency.code),
+                ]
+            )
+        )
+        draft.isOperatorOnly = true
+        drafts.append(draft)
+    }
+
+    /// A call that a limit on money refuses because something of it has no known price: of features that the plan
+    /// names none for like usage of them, and of models once a day.
+    package mutating func add(_ unpriced: UnpricedUse, of call: PreparedCall) {
+        let (event, tenant) = (call.pending.event, call.tenant)
+        if !unpriced.features.isEmpty, let place = call.pending.place {
+            addUnsold(event, call.pending.measurements, at: place, of: tenant, call.shared.features)
+        }
+        guard let modelCall = unpriced.modelCall, noted.insert(.refused(tenant.id)).inserted else { return }
+        var draft = AlertDraft(
+            .unpricedUsage,
+            of: tenant.id,
+            key: tenant.key,
+            identity: ["refused", day],
+            detail: detail(
+                of: event,
+                [
+                    "reason": .string(modelCall.lacks), "provider": .text(modelCall.provider),
+                    "model": .text(modelCall.model), "currency": .string(tenant.currency.code),
+                    "refused": .bool(true), "day": .string(day),
                 ]
             )
         )

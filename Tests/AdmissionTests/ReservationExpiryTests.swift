@@ -15,9 +15,11 @@ import Web
             server.clock.advance(seconds: 61)
             try await server.expectRows(["0 4 0"])
             let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")"
-            #expect(
-                try await server.ask("POST", "\(path)/extend", expecting: 409)["code"]?.string == "admission_closed"
-            )
+            let refused = try await server.ask("POST", "\(path)/extend", expecting: 409)
+            #expect(refused["code"]?.string == "admission_closed")
+            #expect(refused["detail"]?.string?.contains("settled or released until") == true, "\(refused)")
+            let again = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
+            #expect(again["warnings"]?.text == #"["repeated","expired"]"#)
             server.clock.advance(seconds: 3_600)
             #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
             try await server.expectRows(["0 0 0"])

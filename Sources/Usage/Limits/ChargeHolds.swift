@@ -268,14 +268,6 @@ extension PendingEvent {
         }
         return totals
     }
-
-    /// Whether the plan says what all of the use is charged: in a trial nothing.
-    package func isPriced(feature: FeatureID? = nil) -> Bool {
-        guard let place, !place.isTrial else { return true }
-        return measurements.allSatisfy { measurement in
-            (feature != nil && measurement.feature != feature) || measurement.isPriced(by: place.planVersion)
-        }
-    }
 }
 
 extension Price {

@@ -3,13 +3,14 @@ import Catalog
 import Limits
 import Postgres
 import Synchronization
+import Usage
 
-/// Which limits are known to have been told of as reached, so that a caller that asks on and on costs no write each
-/// time. Only that: the alert itself is unique in the database.
-final class ReachedLimits: Sendable {
-    private struct Mark: Hashable {
-        let row: LimitRow
-        let revision: Int64
+/// What is known to have been told of refused calls, so that a caller that asks on and on costs no write each time.
+/// Only that: the alert itself is unique in the database.
+final class RefusalAlerts: Sendable {
+    private enum Mark: Hashable {
+        case reached(LimitRow, revision: Int64)
+        case unpriced(TenantID, alert: String)
     }
 
     private static let capacity = 10_000
@@ -21,16 +22,17 @@ final class ReachedLimits: Sendable {
     func drafts(
         of outcomes: [AdmissionOutcome],
         _ requests: [AdmissionRequest],
+        at now: Instant,
         catalog: CatalogSnapshot,
         in transaction: borrowing Transaction
     ) -> [AlertDraft] {
         var drafts: [AlertDraft] = []
         var marks: Set<Mark> = []
+        func isNew(_ mark: Mark) -> Bool { !told.withLock { $0.contains(mark) } && marks.insert(mark).inserted }
         for (outcome, request) in zip(outcomes, requests) where !request.call.isDryRun {
             guard case .refused(let violations) = outcome else { continue }
             for violation in violations where violation.tellsOfReach {
-                let mark = Mark(row: violation.state.row, revision: violation.state.revision)
-                guard !told.withLock({ $0.contains(mark) }), marks.insert(mark).inserted else { continue }
+                guard isNew(.reached(violation.state.row, revision: violation.state.revision)) else { continue }
                 drafts.append(
                     LimitAlerts.limitReached(
                         violation.limit,
@@ -40,6 +42,9 @@ final class ReachedLimits: Sendable {
                     )
                 )
             }
+            var unpriced = UsageAlerts(at: now)
+            for use in violations.compactMap(\.unpriced) { unpriced.add(use, of: request.prepared) }
+            drafts += unpriced.drafts.filter { isNew(.unpriced(request.tenant.id, alert: $0.key)) }
         }
         if !marks.isEmpty {
             transaction.afterCommit { [marks] in self.remember(marks) }

@@ -1,0 +1,73 @@
+import TestSupport
+import Testing
+import Web
+
+/// Calls that a limit on money refuses because something of them has no known price.
+@Suite struct UnpricedCallTests {
+    /// What the alerts say, the latest first.
+    private static func alerts(_ server: TestServer) async throws -> [String] {
+        let alerts = try await server.ask("GET", "/alerts")["data"]?.elements ?? []
+        return alerts.map { alert in
+            let what = ["reason", "feature", "provider", "model", "event"].compactMap { alert["detail"]?[$0]?.string }
+            return ([alert["kind"]?.string, alert["tenant"]?.string].compactMap(\.self) + what).joined(separator: " ")
+        }
+    }
+
+    @Test("a feature that the plan does not price is named where its calls are refused, and told of once")
+    func feature() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let price = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1"}}"#
+            try await server.publish(#"{"charges":[\#(price)],"spend_cap":{"amount":"50","mode":"hard"}}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let priced = try await server.admit("1")
+            #expect(priced["limits"]?[0]?["unpriced"] == .null)
+            try await server.addFeature("jobs", "count", of: nil)
+            for id in ["2", "3"] {
+                let refused = try await server.admit(id)
+                #expect(refused["reason"]?.string == "unpriced_model")
+                let unpriced = refused["limits"]?[0]?["unpriced"]?.text
+                #expect(unpriced == #"{"features":["jobs"],"model_call":null}"#)
+            }
+            #expect(try await Self.alerts(server) == ["unpriced_usage acme plan jobs 2"])
+            let tenant = try await server.client([.budgetsRead], tenant: "acme")
+            #expect(try await server.ask("GET", "/alerts", as: tenant)["data"]?.elements?.count == 1)
+            // Usage of it is the same thing to tell.
+            try await server.ingest(SentEvent("4", data: #"{"seconds":1}"#))
+            #expect(try await Self.alerts(server).count == 1)
+        }
+    }
+
+    @Test("a model without a known price is named where its calls are refused, and told to operators once a day")
+    func model() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"costs","scope":{"tenant":"acme"},"measure":"cost","amount":"10","currency":"USD",\
+                "window":"month","mode":"hard"}
+                """,
+                expecting: 201
+            )
+            func ask(_ id: String, _ model: String, _ more: String = "") async throws -> JSONValue? {
+                let data = #","provider":"openai","model":"\#(model)","input_tokens":5"#
+                return try await server.admit(id, more: more, data: data)["limits"]?[0]?["unpriced"]
+            }
+            let first = try await ask("1", "gpt-9", #","dry_run":true"#)
+            let call = #"{"lacks":"price","model":"gpt-9","provider":"openai"}"#
+            #expect(first?.text == #"{"features":[],"model_call":\#(call)}"#)
+            #expect(try await Self.alerts(server).isEmpty, "a dry run raises nothing")
+            _ = try await ask("2", "gpt-9")
+            _ = try await ask("3", "gpt-10")
+            #expect(try await Self.alerts(server) == ["unpriced_usage acme price openai gpt-9 2"])
+            let tenant = try await server.client([.budgetsRead], tenant: "acme")
+            #expect(try await server.ask("GET", "/alerts", as: tenant)["data"]?.elements?.isEmpty == true)
+            server.clock.advance(seconds: 86_400)
+            _ = try await ask("4", "gpt-10")
+            #expect(try await Self.alerts(server).first == "unpriced_usage acme price openai gpt-10 4")
+        }
+    }
+}
