@@ -41,12 +41,16 @@ struct AdmissionBody: Sendable {
         switch answer {
         case .unknownSubject: self.init(refusedFor: "unknown_subject")
         case .suspended: self.init(refusedFor: "tenant_suspended")
-        case .unavailable: self.init(refusedFor: AdmissionService.Answer.unavailableReason)
+        case .unavailable:
+            self.init(refusedFor: AdmissionService.Answer.unavailableReason)
+            retryAfter = Problem.limitsUnavailableSeconds
         case .outOfRange: self.init(refusedFor: AdmissionService.Answer.outOfRangeReason)
         case .open:
             self.init(allowed: true)
             warnings = ["limits_unavailable"]
-        case .decided(let outcome): self.init(outcome, for: principal, catalog, now)
+        case .decided(let outcome, let remark):
+            self.init(outcome, for: principal, catalog, now)
+            if let remark, allowed { warnings.append(remark.rawValue) }
         }
     }
 

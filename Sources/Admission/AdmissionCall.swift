@@ -20,6 +20,17 @@ struct AdmissionCall: Sendable {
     /// Where the call as a whole exceeds a limit, it may use fewer output tokens, down to so many.
     let minimumOutputTokens: Int64?
     let criticality: Criticality
+
+    /// What is wrong with the least number of output tokens beside the number that is asked for.
+    fileprivate var tokenFaults: [FieldFault] {
+        guard let minimum = minimumOutputTokens else { return [] }
+        let asked = event.usage.outputTokens
+        guard asked.map({ minimum > $0 }) ?? true else { return [] }
+        let detail =
+            "\"min_output_tokens\" must be at most the \"output_tokens\" of \"data\", which "
+            + (asked.map { "are \($0)" } ?? "are missing")
+        return [FieldFault(pointer: "/min_output_tokens", code: "out_of_range", detail: detail)]
+    }
 }
 
 extension AdmissionCall {
@@ -70,9 +81,10 @@ struct AdmissionInput: Sendable {
         }
         for (position, event) in batch.events.enumerated() {
             let index = batch.indexes[position]
-            faults += Self.foreign(to: event).map { $0.within(batch, index) }
             let text = try Self.text(UnsafeRawBufferPointer(rebasing: body[batch.ranges[position]]))
-            calls.append(AdmissionCall(event, text, own[index] ?? OwnFields()))
+            let call = AdmissionCall(event, text, own[index] ?? OwnFields())
+            faults += (Self.foreign(to: event) + call.tokenFaults).map { $0.within(batch, index) }
+            calls.append(call)
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
     }

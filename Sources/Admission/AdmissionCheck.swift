@@ -18,11 +18,20 @@ struct AdmissionCheck: Sendable {
         "Data-Class": "data_class",
     ]
     private static let numbers = ["Input-Tokens": "input_tokens", "Output-Tokens": "output_tokens"]
+    private static let others = ["Subject", "Type", "Source", "Id", "Reserve", "Ttl-Seconds", "Criticality"]
+    private static let names = Array(texts.keys) + Array(numbers.keys) + others
 
     init(_ request: APIRequest, _ context: RequestContext) throws {
         let principal = context.principal
         func field(_ name: String) -> String? { request.header(Self.prefix + name).flatMap { $0.isEmpty ? nil : $0 } }
-        reserves = try Self.reserves(field("Reserve"))
+        var faults = Self.unknownFields(request.headers)
+        let reserve = field("Reserve")
+        reserves = reserve == "true"
+        // Whoever means to reserve and is misunderstood would hold nothing.
+        if let reserve, reserve != "true", reserve != "false" {
+            let detail = "the field must be \"true\" or \"false\""
+            faults.append(FieldFault(pointer: "/reserve", code: "invalid_value", detail: detail))
+        }
         var members = [
             JSONMember(name: "subject", value: .string(field("Subject") ?? principal.tenantKey ?? "")),
             JSONMember(name: "type", value: .string(field("Type") ?? "llm.completion")),
@@ -43,11 +52,33 @@ struct AdmissionCheck: Sendable {
         if let criticality = field("Criticality") {
             members.append(JSONMember(name: "criticality", value: .string(criticality)))
         }
-        let input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
-            try AdmissionInput(body, attribution: principal.attribution)
+        let input: AdmissionInput
+        do {
+            input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
+                try AdmissionInput(body, attribution: principal.attribution)
+            }
+        } catch let failure as ValidationFailure {
+            throw ValidationFailure(faults + failure.faults)
         }
-        guard let call = input.calls.first else { throw Problem.validationFailed([]) }
+        guard faults.isEmpty, let call = input.calls.first else { throw ValidationFailure(faults) }
         self.call = call
+    }
+
+    /// Fields that say nothing to anybody: a mistyped one would leave a limit unasked.
+    private static func unknownFields(_ headers: HTTPFields) -> [FieldFault] {
+        headers.compactMap { header in
+            let name = header.name.canonicalName
+            guard name.hasPrefix(prefix.lowercased()) else { return nil }
+            let own = String(name.dropFirst(prefix.count))
+            guard !names.contains(where: { $0.lowercased() == own }) else { return nil }
+            let meant = Nearest.name(to: own, among: names).map { "; did you mean \"\(prefix)\($0)\"?" } ?? ""
+            let detail = "the field is not known\(meant)"
+            return FieldFault(
+                pointer: "/" + own.replacing("-", with: "_"),
+                code: "unknown_field",
+                detail: detail
+            )
+        }
     }
 
     /// A problem of the call, at the header fields that its members were read from.
@@ -63,17 +94,6 @@ struct AdmissionCheck: Sendable {
             )
         }
         return problem
-    }
-
-    /// Whoever means to reserve and is misunderstood would hold nothing.
-    private static func reserves(_ text: String?) throws(ValidationFailure) -> Bool {
-        switch text {
-        case "true": true
-        case nil, "false": false
-        default:
-            let detail = "the field must be \"true\" or \"false\""
-            throw ValidationFailure([FieldFault(pointer: "/reserve", code: "invalid_value", detail: detail)])
-        }
     }
 
     /// A text that is no number stays a text, which is a fault of its member.

@@ -70,7 +70,8 @@ package final class AdmissionService: Service {
 
     /// What is decided of one call.
     enum Answer: Sendable {
-        case decided(AdmissionOutcome)
+        /// - Parameter remark: what its event would be remarked on for.
+        case decided(AdmissionOutcome, remark: EventStatus?)
         case unknownSubject
         case suspended
         /// The database did not answer in time; nothing is held.
@@ -234,7 +235,8 @@ package final class AdmissionService: Service {
         for _ in 0..<Self.attempts {
             do {
                 let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
-                return .decided(try await lane.decide(request, by: deadline))
+                let outcome = try await lane.decide(request, by: deadline)
+                return .decided(outcome, remark: request.prepared.pending.remark)
             } catch let stale as StaleCatalog {
                 do {
                     try await reading.result(by: deadline) { [calls] in try await calls.refresh(stale) }
@@ -370,10 +372,13 @@ enum AdmissionMetrics {
 }
 
 extension Problem {
+    /// When a call is worth asking again that can't be decided now.
+    static let limitsUnavailableSeconds: Int64 = 1
+
     static let limitsUnavailable = Problem(
         .serviceUnavailable,
         code: "limits_unavailable",
         detail: "A limit that the call touches can't be asked now, and refuses then. Try again.",
-        headers: [.retryAfter: "1"]
+        headers: [.retryAfter: "\(limitsUnavailableSeconds)"]
     )
 }

@@ -26,7 +26,8 @@ struct PlanDraft: Sendable {
     }
 
     /// Throws every fault of the body.
-    static func read(_ fields: JSONObjectReader) throws -> PlanDraft {
+    /// - Parameter isStored: of an earlier release, maybe, which took what is a fault by now.
+    static func read(_ fields: JSONObjectReader, isStored: Bool = false) throws -> PlanDraft {
         let interval = fields.string("interval", default: "month")
         if interval != "month" {
             let detail = "\"interval\" \"\(interval)\" is not supported yet; \"month\" is supported"
@@ -34,7 +35,7 @@ struct PlanDraft: Sendable {
         }
         let fees = fields.objects("fees", maximumCount: 100, readFee)
         let charges = fields.objects("charges", maximumCount: 500, readCharge)
-        let quotas = fields.objects("quotas", maximumCount: 500, readQuota)
+        let quotas = fields.objects("quotas", maximumCount: 500) { readQuota($0, isStored: isStored) }
         let terms = PlanTerms.read(fields)
         rejectDuplicates(fees: fees, charges: charges, quotas: quotas, fields)
         try fields.finish()
@@ -62,12 +63,13 @@ struct PlanDraft: Sendable {
         return price.flatMap { $0 }.map { Charge(feature: feature, price: $0) }
     }
 
-    static func readQuota(_ fields: JSONObjectReader) -> Quota? {
+    static func readQuota(_ fields: JSONObjectReader, isStored: Bool) -> Quota? {
         let feature = fields.key("feature")
         let limit = fields.decimal("limit", minimum: .zero)
         let window = fields.choice("window", of: WindowKind.self)
         let mode = fields.choice("mode", default: LimitMode.hard)
         let overage = fields.choice("overage", default: Overage(of: mode))
+        if !isStored { Overage.rejectContradiction(overage, mode, fields) }
         return window.map { Quota(feature: feature, limit: limit, window: $0, mode: mode, overage: overage) }
     }
 

@@ -72,10 +72,11 @@ extension PlanOverrides {
 
 extension PlanDraft {
     /// Reads the members of a plan version that a subscription may have its own of.
-    static func readOverrides(_ fields: JSONObjectReader) -> PlanDraft {
+    /// - Parameter isStored: see `read`.
+    static func readOverrides(_ fields: JSONObjectReader, isStored: Bool) -> PlanDraft {
         let fees = fields.objects("fees", maximumCount: 100, readFee)
         let charges = fields.objects("charges", maximumCount: 500, readCharge)
-        let quotas = fields.objects("quotas", maximumCount: 500, readQuota)
+        let quotas = fields.objects("quotas", maximumCount: 500) { readQuota($0, isStored: isStored) }
         let terms = PlanTerms.readAmounts(fields)
         rejectDuplicates(fees: fees, charges: charges, quotas: quotas, fields)
         return PlanDraft(

@@ -196,7 +196,7 @@ private struct StoredVersion {
 
     func draft() throws -> PlanDraft {
         do {
-            return try PlanDraft.read(JSONObjectReader(JSONValue(parsing: definition.text)))
+            return try PlanDraft.read(JSONObjectReader(JSONValue(parsing: definition.text)), isStored: true)
         } catch is ValidationFailure {
             throw unreadable
         }

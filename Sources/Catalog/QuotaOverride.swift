@@ -53,6 +53,7 @@ struct QuotaOverrideInput: Sendable {
             mode: fields.contains("mode") ? fields.choice("mode") : nil,
             overage: fields.contains("overage") ? fields.choice("overage") : nil
         )
+        Overage.rejectContradiction(input.overage, input.mode, fields)
         try fields.finish()
         return input
     }

@@ -27,7 +27,7 @@ struct SubscriptionInput: Sendable {
             version: fields.optionalInteger("version", in: 1...Int(Int32.max)),
             startsAt: fields.optionalInstant("starts_at"),
             trialDays: fields.optionalInteger("trial_days", in: 0...PlanTerms.longestTrialDays),
-            overrides: fields.optionalObject("overrides", PlanDraft.readOverrides),
+            overrides: fields.optionalObject("overrides") { PlanDraft.readOverrides($0, isStored: false) },
             isDryRun: fields.bool("dry_run", default: false)
         )
         if let start = input.startsAt, start < earliest || start > now.adding(microseconds: futureMicroseconds) {
@@ -55,7 +55,7 @@ struct PlanChangeInput: Sendable {
             plan: fields.key("plan"),
             version: fields.optionalInteger("version", in: 1...Int(Int32.max)),
             time: ChangeTime.read(fields, now: now),
-            overrides: fields.optionalObject("overrides", PlanDraft.readOverrides),
+            overrides: fields.optionalObject("overrides") { PlanDraft.readOverrides($0, isStored: false) },
             isDryRun: fields.bool("dry_run", default: false)
         )
         try fields.finish()

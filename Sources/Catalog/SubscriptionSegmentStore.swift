@@ -228,7 +228,7 @@ struct SegmentPlans: Sendable {
     private static func draft(_ text: String, of segment: StoredSegment) throws -> PlanDraft {
         do {
             let fields = JSONObjectReader(try JSONValue(parsing: text))
-            let draft = PlanDraft.readOverrides(fields)
+            let draft = PlanDraft.readOverrides(fields, isStored: true)
             try fields.finish()
             return draft
         } catch is ValidationFailure {

@@ -1,4 +1,5 @@
 package import BillingCore
+import Web
 
 /// Whether reaching a limit denies the next admission or only warns.
 package enum LimitMode: String, Sendable, Hashable, CaseIterable {
@@ -11,6 +12,13 @@ package enum Overage: String, Sendable, Hashable, CaseIterable {
 
     /// What goes with a mode, unless the quota says otherwise.
     init(of mode: LimitMode) { self = mode == .hard ? .denied : .allowed }
+
+    /// A soft quota lets everything pass: whoever denies the overage means a hard one.
+    static func rejectContradiction(_ overage: Overage?, _ mode: LimitMode?, _ fields: JSONObjectReader) {
+        guard mode == .soft, overage == .denied else { return }
+        let detail = "a \"soft\" quota denies nothing: make it \"hard\", or leave \"overage\" out"
+        fields.fault(at: "overage", code: "not_applicable", detail: detail)
+    }
 }
 
 /// A quota of a plan version: at most `limit` units of a feature in each window.

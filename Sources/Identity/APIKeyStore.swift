@@ -79,7 +79,7 @@ enum APIKeyStore {
         case nil: break
         }
         if let since = filter.unusedSince {
-            conditions.append("(last_used_at IS NULL OR last_used_at < \(since))")
+            conditions.append("created_at < \(since) AND (last_used_at IS NULL OR last_used_at < \(since))")
         }
         return try await pool.query(
             .interactive,

@@ -106,6 +106,7 @@ struct QuotaBody: Encodable, Sendable {
     let limit: FixedDecimal
     let used: FixedDecimal
     let held: FixedDecimal
+    let overshoot: FixedDecimal
     let remaining: FixedDecimal
     let mode: String
     let overage: String
@@ -121,6 +122,7 @@ struct QuotaBody: Encodable, Sendable {
         self.limit = limit.amount
         used = balance.used
         held = balance.held
+        overshoot = balance.overshoot
         remaining = balance.remaining
         mode = limit.mode.rawValue
         overage = limit.overage.rawValue

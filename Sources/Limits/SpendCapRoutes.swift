@@ -1,5 +1,6 @@
 import BillingCore
 package import Catalog
+import HTTPTypes
 package import Postgres
 package import Web
 
@@ -21,7 +22,7 @@ package struct SpendCapRoutes: Sendable {
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
         let tenant = try await catalog.tenant(request.parameter("key"), for: context)
-        guard let cap = tenant.spendCap, cap.isActive else { throw Problem.notFound("spend_cap", tenant.key) }
+        guard let cap = tenant.spendCap, cap.isActive else { throw Problem.noSpendCap(tenant.key) }
         let now = context.clock.now()
         let window = CalendarWindows(zone: tenant.zone).window(.month, containing: now)
         let row = LimitRow(tenant: tenant.id, limit: cap.id, windowStart: window.start)
@@ -60,5 +61,15 @@ private struct SpendCapBody: Encodable {
         try container.encode(amount, forKey: .amount)
         try container.encode(currency, forKey: .currency)
         try container.encode(mode, forKey: .mode)
+    }
+}
+
+extension Problem {
+    fileprivate static func noSpendCap(_ tenant: String) -> Problem {
+        Problem(
+            .notFound,
+            code: "spend_cap_not_found",
+            detail: "The plan of tenant '\(tenant)' sets no spend cap."
+        )
     }
 }

@@ -54,7 +54,7 @@ struct UnmatchedEvent: Sendable {
 
 /// What became of an event. Every event ends in exactly one of `accepted`, `duplicate`, `conflict`, `unmatched` and
 /// `rejected`; `unmetered`, `unsubscribed` and `unpriced` are accepted events that do not count everywhere, `unsettled`
-/// those that name a reservation which is not held any more, or never was.
+/// those that name a reservation which is not held any more, or never was, or are to settle a part of none.
 package enum EventStatus: String, Sendable, CaseIterable {
     case accepted
     case duplicate
@@ -83,7 +83,7 @@ extension EventNotice {
 
 extension PendingEvent {
     /// The remark on an event that is stored and counted, if any.
-    var remark: EventStatus? {
+    package var remark: EventStatus? {
         if measurements.isEmpty { return .unmetered }
         guard let plan = place?.planVersion else { return .unsubscribed }
         return measurements.allSatisfy { $0.isPriced(by: plan) } ? nil : .unpriced

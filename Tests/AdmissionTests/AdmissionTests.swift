@@ -86,7 +86,7 @@ import Web
                 answer.text == """
                     {"allowed":true,"limits":[{"currency":null,"held":"2","key":"seconds","limit":"10",\
                     "measure":"units","mode":"hard","origin":"quota","rate":null,"remaining":"5","scope_value":null,\
-                    "used":"3","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
+                    "unpriced":null,"used":"3","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
                     "start":"2026-11-01T00:00:00.000000Z"}}],"max_output_tokens":null,"reason":null,\
                     "reservation":{"expires_at":"2026-11-23T08:15:00.000000Z","id":"\(id)","status":"held"},\
                     "retry_after":null,"warnings":[]}
@@ -249,7 +249,15 @@ import Web
             let unknown = named("unknown", "01a214fd-daa7-78d3-b04d-32dede44f7f3")
             let other = try await server.operatorClient.post("/api/v1/events", unknown).expecting(200)
             #expect(other.report == "accepted 1, unsettled 1")
-            try await server.expectRows(["9 0 6"])
+            let partOfNone = """
+                {"id":"none","source":"gw","type":"job.done","subject":"acme","reservationpartial":true,\
+                "data":{"seconds":2}}
+                """
+            let none = try await server.operatorClient.post("/api/v1/events", partOfNone).expecting(200)
+            #expect(none.report == "accepted 1, unsettled 1")
+            try await server.expectRows(["11 0 8"])
+            let quota = try await server.ask("GET", "/tenants/acme/quotas/seconds")
+            #expect(quota["used"]?.string == "11" && quota["overshoot"]?.string == "8")
         }
     }
 

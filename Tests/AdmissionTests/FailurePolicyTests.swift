@@ -117,6 +117,11 @@ import Web
                 let open = try await server.admit("\(call)", subject: "beta")
                 #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
             }
+            let two = ["acme", "beta"].map { #"{"subject":"\#($0)","type":"job.done","source":"gw","id":"4"}"# }
+            let array = try await server.ask("POST", "/admissions", "[\(two.joined(separator: ","))]")
+            let (acme, beta) = (array["data"]?[0], array["data"]?[1])
+            #expect(acme?["reason"]?.string == "limits_unavailable" && acme?["retry_after"]?.number == "1")
+            #expect(beta?["allowed"] == .bool(true))
             let tenant = #"{"key":"gamma","name":"Gamma","currency":"USD","timezone":"UTC"}"#
             for (path, body) in [("events", SentEvent("usage").json), ("tenants", tenant)] {
                 let answer = try await server.operatorClient.post("/api/v1/\(path)", body)

@@ -132,6 +132,7 @@ import Web
                 ("\(Self.path)?window=day", "{}", ["/limit"]),
                 ("\(Self.path)?window=day", #"{"limit":"-1"}"#, ["/limit"]),
                 ("\(Self.path)?window=day", #"{"limit":"1","mode":"firm"}"#, ["/mode"]),
+                ("\(Self.path)?window=day", #"{"limit":"1","mode":"soft","overage":"denied"}"#, ["/overage"]),
             ]
             for (path, body, pointers) in faulty {
                 #expect(try await server.expect(400, "PUT", path, body).pointers == pointers)

@@ -157,8 +157,11 @@ import Web
             server.clock.advance(seconds: 10)
             #expect(try await server.anonymous.with(key: String(forged)).get("/api/v1/audit-log").status == 401)
             #expect(try await server.operatorClient.get("\(path)/\(made.id)").json["last_used_at"] == .null)
-            let unused = try await server.operatorClient.get("\(path)?unused_since=2026-01-01T00:00:00Z")
-            #expect(unused.json["data"]?.elements?.contains { $0["id"]?.string == made.id } == true)
+            for (since, isListed) in [("2026-11-23T08:00:00Z", false), ("2026-11-23T08:00:01Z", true)] {
+                let unused = try await server.operatorClient.get("\(path)?unused_since=\(since)")
+                let ids = unused.json["data"]?.elements?.compactMap { $0["id"]?.string }
+                #expect(ids?.contains(made.id) == isListed, "made at 08:00, used and not written yet")
+            }
         }
         // What had gathered was written when the service stopped.
         try await TestServer.run(on: database) { server in

@@ -28,14 +28,15 @@ import Web
             #expect(
                 quotas.text == """
                     {"data":[\
-                    {"feature":"jobs","held":"0","limit":"10","mode":"hard","overage":"denied","remaining":"9",\
-                    "unit":"unit","used":"1","window":{"end":"2026-12-10T12:00:00.000000Z","kind":"billing_period",\
+                    {"feature":"jobs","held":"0","limit":"10","mode":"hard","overage":"denied","overshoot":"1",\
+                    "remaining":"9","unit":"unit","used":"1",\
+                    "window":{"end":"2026-12-10T12:00:00.000000Z","kind":"billing_period",\
                     "start":"2026-11-10T12:00:00.000000Z"}},\
-                    {"feature":"jobs","held":"0","limit":"3","mode":"soft","overage":"allowed","remaining":"2",\
-                    "unit":"unit","used":"1","window":{"end":"2026-11-23T23:00:00.000000Z","kind":"day",\
-                    "start":"2026-11-22T23:00:00.000000Z"}},\
-                    {"feature":"seconds","held":"0","limit":"2.5","mode":"hard","overage":"allowed","remaining":"1",\
-                    "unit":"unit","used":"1.5","window":{"end":null,"kind":"lifetime","start":null}}],\
+                    {"feature":"jobs","held":"0","limit":"3","mode":"soft","overage":"allowed","overshoot":"1",\
+                    "remaining":"2","unit":"unit","used":"1",\
+                    "window":{"end":"2026-11-23T23:00:00.000000Z","kind":"day","start":"2026-11-22T23:00:00.000000Z"}},\
+                    {"feature":"seconds","held":"0","limit":"2.5","mode":"hard","overage":"allowed","overshoot":"1.5",\
+                    "remaining":"1","unit":"unit","used":"1.5","window":{"end":null,"kind":"lifetime","start":null}}],\
                     "next_cursor":null}
                     """
             )

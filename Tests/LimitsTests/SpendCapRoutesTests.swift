@@ -27,8 +27,8 @@ import Web
                 #expect(
                     cap.text == """
                         {"amount":"50.00","counted_since":"2026-11-23T08:00:00.000000Z","currency":"USD","held":"6.00",\
-                        "mode":"hard","percent":"20","projected":null,"remaining":"34.00","used":"10.00",\
-                        "window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
+                        "mode":"hard","overshoot":"10.00","percent":"20","projected":null,"remaining":"34.00",\
+                        "used":"10.00","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
                         "start":"2026-11-01T00:00:00.000000Z"}}
                         """
                 )
@@ -41,6 +41,7 @@ import Web
             #expect(next["used"]?.string == "0.00" && next["remaining"]?.string == "50.00")
             let none = try await server.ask("GET", "/tenants/beta/spend-cap", expecting: 404)
             #expect(none["code"]?.string == "spend_cap_not_found")
+            #expect(none["detail"]?.string == "The plan of tenant 'beta' sets no spend cap.")
             #expect(try await own.get("/api/v1/tenants/beta/spend-cap").expecting(404).code == "tenant_not_found")
         }
     }

@@ -106,7 +106,8 @@ package struct BudgetRoutes: Sendable {
         var input = try BudgetInput.read(try request.fields(), costCurrency: costCurrency)
         if let own = context.principal.tenantKey {
             if input.scope.tenant == nil { input.scope.tenant = .exact(own) }
-            guard input.scope.tenant != .each, input.measure != .cost else { throw CatalogFault.operatorOnly.problem }
+            guard input.scope.tenant != .each else { throw CatalogFault.operatorOnly.problem }
+            guard input.measure != .cost else { throw Problem.costsAreOfOperators }
         }
         let tenant = try await named(input.scope, context)
         let manager: BudgetManager = context.principal.isOperatorWide ? .operator : .tenant
@@ -246,4 +247,12 @@ struct BudgetWithStatusBody: Encodable, Sendable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(status, forKey: .status)
     }
+}
+
+extension Problem {
+    fileprivate static let costsAreOfOperators = Problem.forbidden(
+        code: "operator_only",
+        detail: "\"measure\" is \"cost\": what providers charge is the operator's. A tenant limits what it is charged "
+            + "itself: \"charge\"."
+    )
 }

@@ -183,6 +183,7 @@ struct BudgetStatusBody: Encodable, Sendable {
 struct WindowUseBody: Encodable, Sendable {
     let used: String
     let held: String
+    let overshoot: String
     let remaining: String
     let percent: FixedDecimal?
     let projected: String?
@@ -203,6 +204,7 @@ struct WindowUseBody: Encodable, Sendable {
         let use = WindowUse(balance, in: interval, countedFrom: countedFrom)
         used = bound.shown(balance.used)
         held = bound.shown(balance.held)
+        overshoot = bound.shown(balance.overshoot)
         remaining = bound.shown(balance.allowing(measure).remaining)
         percent = use.percent
         projected = use.projected(at: now).map(bound.shown)

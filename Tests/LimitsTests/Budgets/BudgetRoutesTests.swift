@@ -45,7 +45,7 @@ import Web
                 shown["status"]?.text == """
                     {"rates":[],"truncated":false,\
                     "windows":[{"counted_since":"2026-11-23T08:00:00.000000Z","held":"0.00",\
-                    "percent":"0","projected":null,"remaining":"5000.00","scope":{},"used":"0.00",\
+                    "overshoot":"0.00","percent":"0","projected":null,"remaining":"5000.00","scope":{},"used":"0.00",\
                     "window":{"end":"2026-11-24T00:00:00.000000Z","kind":"day","start":"2026-11-23T00:00:00.000000Z"}}]}
                     """
             )
@@ -258,6 +258,8 @@ import Web
             for body in [each, cost.replacing("acme-cost", with: "mine")] {
                 let refused = try await acme.post("/api/v1/budgets", body)
                 #expect(refused.status == 403 && refused.code == "operator_only", "\(body)")
+                let namesMeasure = refused.json["detail"]?.string?.contains("\"measure\"") == true
+                #expect(namesMeasure == (body != each), "\(refused.text)")
             }
         }
     }

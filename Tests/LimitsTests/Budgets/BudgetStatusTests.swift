@@ -62,7 +62,7 @@ import Web
                 status?.text == """
                     {"rates":[],"truncated":false,\
                     "windows":[{"counted_since":"2026-11-23T08:00:00.000000Z","held":"20",\
-                    "percent":"30","projected":"120","remaining":"50","scope":{},"used":"30",\
+                    "overshoot":"0","percent":"30","projected":"120","remaining":"50","scope":{},"used":"30",\
                     "window":{"end":"2026-11-24T00:00:00.000000Z","kind":"day","start":"2026-11-23T00:00:00.000000Z"}}]}
                     """
             )
