@@ -23,7 +23,8 @@ enum DocumentedNginx {
                 try text.write(to: file, atomically: true, encoding: .utf8)
                 return file.path
             }
-            let subjects = try write("subjects.map", "key-of-acme acme;\nkey-of-globex globex;\nkey-of-hooli hooli;\n")
+            let keys = ["acme", "globex", "hooli"].map { "~^key-of-\($0)$ \($0);\n" }.joined()
+            let subjects = try write("subjects.map", keys)
             let authorization = try write("key.conf", "proxy_set_header Authorization \"Bearer \(key)\";\n")
             var configuration = try DocumentedConfiguration(section: "nginx")
             configuration.replace([

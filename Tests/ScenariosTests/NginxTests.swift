@@ -36,8 +36,10 @@ struct NginxTests {
                 let exhausted = try await call("key-of-globex").expecting(403)
                 #expect(exhausted.json["error"]?.string == "quota_exceeded")
                 #expect(exhausted.header("X-Turnpike-Limit") == "tokens")
-                let unknown = try await call("key-of-nobody").expecting(401)
-                #expect(unknown.json["error"]?.string == "unknown_key")
+                for key in ["key-of-nobody", "KEY-of-acme"] {
+                    let unknown = try await call(key).expecting(401)
+                    #expect(unknown.json["error"]?.string == "unknown_key")
+                }
                 let gone = try await call("key-of-hooli").expecting(403)
                 #expect(gone.json["error"]?.string == "unknown_subject")
                 #expect(provider.connections == 2)
