@@ -26,7 +26,7 @@ struct AdmissionBody: Sendable {
     /// How many output tokens the call may use, where it says how many it would.
     var maxOutputTokens: Int64?
     var warnings: [String] = []
-    /// Whether nothing but rates refuse it, for proxies; it is not part of the answer.
+    /// Whether nothing but rates refuse it, and not for ever, for proxies; it is not part of the answer.
     private(set) var isRateLimited = false
 
     /// Everything that `reason` may be.
@@ -87,10 +87,13 @@ struct AdmissionBody: Sendable {
             let visible = violations.filter { principal.maySee($0.limit) }
             // A rate is soon over: where something else refuses too, that is why.
             let lasting = visible.filter { $0.reason != .rateLimited }
-            isRateLimited = violations.allSatisfy { $0.reason == .rateLimited }
-            let first = isRateLimited ? visible.first : lasting.first
-            reason = first?.reason.rawValue ?? "limit_exceeded"
-            retryAfter = visible.count == violations.count ? Self.seconds(violations) : nil
+            let isOfRates = violations.allSatisfy { $0.reason == .rateLimited }
+            reason = isOfRates ? LimitViolation.Reason.rateLimited.rawValue : lasting.first?.reason.rawValue
+            reason = reason ?? "limit_exceeded"
+            // When a rate has room says nothing of what the caller may not know.
+            let isKnown = violations.allSatisfy { $0.reason == .rateLimited || principal.maySee($0.limit) }
+            retryAfter = isKnown ? Self.seconds(violations) : nil
+            isRateLimited = isOfRates && retryAfter != nil
             limits = (lasting + visible.filter { $0.reason == .rateLimited }).map { LimitBody($0, catalog) }
         case .closed(let earlier):
             self.init(refusedFor: "admission_closed")
@@ -227,7 +230,7 @@ extension AdmissionBody {
     /// limits, and `Retry-After` of a refusal.
     var rateFields: HTTPFields {
         var fields: HTTPFields = [:]
-        let rates = limits.compactMap { limit in limit.rate.map { (limit.key, $0, limit.measure) } }
+        let rates = namedRates
         if !rates.isEmpty, let limit = HTTPField.Name("RateLimit"), let policy = HTTPField.Name("RateLimit-Policy") {
             fields[limit] = rates.map { key, rate, _ in
                 "\"\(key)\";r=\(rate.remaining ?? 0)" + (rate.retryAfter.map { ";t=\($0)" } ?? "")
@@ -240,6 +243,28 @@ extension AdmissionBody {
         }
         if !allowed, let retryAfter { fields[.retryAfter] = "\(retryAfter)" }
         return fields
+    }
+
+    /// Of rates of one name, such as a tenant's own beside the operator's, the one with the least left: a name stands
+    /// for one policy.
+    private var namedRates: [(key: String, rate: LimitBody.Rate, measure: String)] {
+        var named: [(key: String, rate: LimitBody.Rate, measure: String)] = []
+        for limit in limits {
+            guard let rate = limit.rate else { continue }
+            let item = (key: limit.key, rate: rate, measure: limit.measure)
+            if let index = named.firstIndex(where: { $0.key == limit.key }) {
+                if rate.isTighter(than: named[index].rate) { named[index] = item }
+            } else {
+                named.append(item)
+            }
+        }
+        return named
+    }
+}
+
+extension LimitBody.Rate {
+    fileprivate func isTighter(than other: LimitBody.Rate) -> Bool {
+        (remaining ?? 0, -(retryAfter ?? 0)) < (other.remaining ?? 0, -(other.retryAfter ?? 0))
     }
 }
 

@@ -19,7 +19,15 @@ struct AdmissionCall: Sendable {
     let isDryRun: Bool
     /// Where the call as a whole exceeds a limit, it may use fewer output tokens, down to so many.
     let minimumOutputTokens: Int64?
-    let criticality: Criticality
+    /// As the caller says.
+    let claimedCriticality: Criticality
+    /// Whether a credential asks that is bound to a tenant.
+    let isOfTenant: Bool
+
+    /// How important it is among the calls that a limit bounds: a tenant can't put its own before other tenants'.
+    func criticality(within limit: Limit) -> Criticality {
+        isOfTenant && limit.isOperatorWide && claimedCriticality == .critical ? .default : claimedCriticality
+    }
 
     /// What is wrong with the least number of output tokens beside the number that is asked for.
     fileprivate var tokenFaults: [FieldFault] {
@@ -44,7 +52,8 @@ extension AdmissionCall {
         seconds = nil
         isDryRun = false
         minimumOutputTokens = nil
-        criticality = .default
+        claimedCriticality = .default
+        isOfTenant = false
     }
 }
 
@@ -57,10 +66,10 @@ struct AdmissionInput: Sendable {
 
     /// Reads what is the admission's own, and the rest like an event.
     /// - Throws: `Problem` for malformed JSON, and `ValidationFailure` with every fault of every call.
-    init(_ body: UnsafeRawBufferPointer, attribution: Attribution) throws {
+    init(_ body: UnsafeRawBufferPointer, by principal: Principal) throws {
         let decoder = EventDecoder(
             maximumEvents: Self.maximumCalls,
-            attribution: attribution,
+            attribution: principal.attribution,
             foreignNames: AdmissionCall.ownNames
         )
         let batch = decoder.decode(body, as: .plain)
@@ -82,7 +91,7 @@ struct AdmissionInput: Sendable {
         for (position, event) in batch.events.enumerated() {
             let index = batch.indexes[position]
             let text = try Self.text(UnsafeRawBufferPointer(rebasing: body[batch.ranges[position]]))
-            let call = AdmissionCall(event, text, own[index] ?? OwnFields())
+            let call = AdmissionCall(event, text, own[index] ?? OwnFields(), isOfTenant: !principal.isOperatorWide)
             faults += (Self.foreign(to: event) + call.tokenFaults).map { $0.within(batch, index) }
             calls.append(call)
         }
@@ -130,14 +139,15 @@ private struct OwnFields {
 }
 
 extension AdmissionCall {
-    fileprivate init(_ event: UsageEvent, _ text: String, _ own: OwnFields) {
+    fileprivate init(_ event: UsageEvent, _ text: String, _ own: OwnFields, isOfTenant: Bool) {
         self.init(
             event: event,
             text: text,
             seconds: own.seconds,
             isDryRun: own.isDryRun,
             minimumOutputTokens: own.minimumOutputTokens,
-            criticality: own.criticality
+            claimedCriticality: own.criticality,
+            isOfTenant: isOfTenant
         )
     }
 }

@@ -55,7 +55,7 @@ struct AdmissionCheck: Sendable {
         let input: AdmissionInput
         do {
             input = try JSONValue.object(members).bytes.withUnsafeBytes { body in
-                try AdmissionInput(body, attribution: principal.attribution)
+                try AdmissionInput(body, by: principal)
             }
         } catch let failure as ValidationFailure {
             throw ValidationFailure(faults + failure.faults)

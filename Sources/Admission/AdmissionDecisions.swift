@@ -51,16 +51,16 @@ struct AdmissionDecisions {
         var tokens = request.outputTokens
         if request.isCheck {
             // What is only checked holds nothing: it must fit, and uses its rates.
-            let fits = try states.decide(request.holds, criticality: request.call.criticality, at: now, keeps: false)
+            let fits = try states.decide(request.holds, of: request.call, at: now, keeps: false)
             guard case .allowed = fits else { return finish(fits, request, tokens, reserving: nil) }
-            _ = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
+            _ = try states.decide(taken, of: request.call, at: now, keeps: keeps)
             return finish(fits, request, tokens, reserving: nil)
         }
-        var verdict = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
+        var verdict = try states.decide(taken, of: request.call, at: now, keeps: keeps)
         if case .refused = verdict, let fewer = fewerTokens(request, states, now) {
             (taken, tokens) = (fewer.holds, fewer.tokens)
             // Where even the fewest do not fit, this tells what refuses those.
-            verdict = try states.decide(taken, criticality: request.call.criticality, at: now, keeps: keeps)
+            verdict = try states.decide(taken, of: request.call, at: now, keeps: keeps)
         }
         finish(verdict, request, tokens, reserving: keeps ? taken : nil)
         if keeps, let made = made.last, case .allowed = verdict { known[key] = made.reservation }
@@ -106,7 +106,7 @@ struct AdmissionDecisions {
             guard let holds = try? shrunk(tokens),
                 case .allowed = try? states.decide(
                     holds,
-                    criticality: request.call.criticality,
+                    of: request.call,
                     at: now,
                     keeps: false
                 )

@@ -55,7 +55,7 @@ extension AdmissionFlush {
         with states: inout AdmissionStates
     ) throws -> [AdmissionOutcome] {
         try zip(requests, reservations).map { request, reservation in
-            switch try states.decide(request.holds, criticality: request.call.criticality, at: now, keeps: true) {
+            switch try states.decide(request.holds, of: request.call, at: now, keeps: true) {
             case .allowed(let touched):
                 return .allowed(reservation: reservation, touched, maximumOutputTokens: request.outputTokens)
             case .refused:

@@ -59,7 +59,7 @@ package struct AdmissionRoutes: Sendable {
     @Sendable
     private func admit(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
-        let input = try request.withBody { try AdmissionInput($0, attribution: context.principal.attribution) }
+        let input = try request.withBody { try AdmissionInput($0, by: context.principal) }
         let bodies = try await decide(input.calls, context, isArray: input.isArray)
         if input.isArray { return .json { $0.object { $0.array("data", bodies) { $1.write(to: &$0) } } } }
         guard let body = bodies.first else { throw Problem.validationFailed([]) }

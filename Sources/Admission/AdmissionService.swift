@@ -86,8 +86,7 @@ package final class AdmissionService: Service {
     }
 
     /// Decides the calls of a request, each for itself.
-    /// - Throws: `Problem` for calls that are not what they should be, and 503 when a limit that fails closed can't be
-    ///   asked.
+    /// - Throws: `Problem` for calls that are not what they should be.
     func decide(
         _ asked: [AdmissionCall],
         by principal: Principal,
@@ -109,7 +108,7 @@ package final class AdmissionService: Service {
             )
         } catch  where error.meansUnavailable {
             AdmissionMetrics.countUnavailable(isClosed: true)
-            throw Problem.limitsUnavailable
+            return asked.map { _ in .unavailable }
         }
         if entries.count == 1 {
             switch entries[0] {

@@ -132,7 +132,7 @@ struct AdmissionStates {
     /// - Parameter keeps: whether what it takes is taken; not for a trial.
     mutating func decide(
         _ holds: [CallHold],
-        criticality: Criticality,
+        of call: AdmissionCall,
         at now: Instant,
         keeps: Bool
     ) throws(DecimalError) -> Verdict {
@@ -141,7 +141,7 @@ struct AdmissionStates {
         var violations: [LimitViolation] = []
         for hold in holds {
             let position = position(of: hold.row, else: LimitState(unused: hold))
-            let step = try step(hold, entries[position], criticality, now)
+            let step = try step(hold, entries[position], of: call, now)
             if case .refused(let violation) = step { violations.append(violation) }
             steps.append((position, step))
         }
@@ -162,13 +162,13 @@ struct AdmissionStates {
     private func step(
         _ hold: CallHold,
         _ entry: Entry,
-        _ criticality: Criticality,
+        of call: AdmissionCall,
         _ now: Instant
     ) throws(DecimalError) -> Step {
         let balance = entry.state.balance.allowing(hold.limit.measure)
         switch hold.take {
         case .rate(let units):
-            return try rate(units, hold, entry, criticality, now)
+            return try rate(units, hold, entry, call.criticality(within: hold.limit), now)
         case .unpriced(let use):
             guard hold.limit.denies else { return .nothing }
             return .refused(
@@ -320,9 +320,11 @@ extension Limit {
 }
 
 extension CallHold {
-    /// When the window ends, there is a new one; all time has no end.
+    /// When the window ends, there is a new one; all time has no end. In a window that is still to begin only calls
+    /// under way hold something, and most have ended when it does.
     fileprivate func retryAfter(_ now: Instant) -> Int64? {
-        windowEnd == .maximum ? nil : max(0, windowEnd.microseconds - now.microseconds)
+        let time = row.windowStart > now ? row.windowStart : windowEnd
+        return time == .maximum ? nil : max(0, time.microseconds - now.microseconds)
     }
 
     /// What a reservation of the call has to free again: of each row so much.

@@ -17,8 +17,9 @@ final class RefusalAlerts: Sendable {
     private let told = Mutex<Set<Mark>>([])
 
     /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none, nor does a call that
-    /// is larger than the limit itself: that says nothing of how much is left. What is told is remembered with the
-    /// commit: a transaction that is rolled back or tried again tells it again.
+    /// is larger than the limit itself, or has no room in a window that is still to begin: that says nothing of how
+    /// much is left. What is told is remembered with the commit: a transaction that is rolled back or tried again tells
+    /// it again.
     func drafts(
         of outcomes: [AdmissionOutcome],
         _ requests: [AdmissionRequest],
@@ -31,7 +32,7 @@ final class RefusalAlerts: Sendable {
         func isNew(_ mark: Mark) -> Bool { !told.withLock { $0.contains(mark) } && marks.insert(mark).inserted }
         for (outcome, request) in zip(outcomes, requests) where !request.call.isDryRun {
             guard case .refused(let violations) = outcome else { continue }
-            for violation in violations where violation.tellsOfReach {
+            for violation in violations where violation.tellsOfReach(at: now) {
                 guard isNew(.reached(violation.state.row, revision: violation.state.revision)) else { continue }
                 drafts.append(
                     LimitAlerts.limitReached(
@@ -61,5 +62,7 @@ final class RefusalAlerts: Sendable {
 }
 
 extension LimitViolation {
-    fileprivate var tellsOfReach: Bool { reason != .rateLimited && reason != .unpricedModel && !isTooLarge }
+    fileprivate func tellsOfReach(at now: Instant) -> Bool {
+        reason != .rateLimited && reason != .unpricedModel && !isTooLarge && state.row.windowStart <= now
+    }
 }

@@ -158,7 +158,7 @@ private struct Moving: Sendable {
             arrivals: [:],
             charges: try ChargeHolds.load(flush.tiers, in: transaction)
         )
-        let verdict = try states.decide(request.holds, criticality: .default, at: now, keeps: true)
+        let verdict = try states.decide(request.holds, of: call, at: now, keeps: true)
         if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }
         flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
         let taken = request.holds.flatMap(\.frees)

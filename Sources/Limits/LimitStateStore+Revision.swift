@@ -43,12 +43,7 @@ extension LimitStateStore {
                 overshoot = greatest(
                     state.overshoot, least(\(greatest), state.used + state.held - excluded.limit_amount)
                 ),
-                thresholds_fired = ARRAY(
-                    SELECT threshold
-                    FROM unnest(state.thresholds_fired) AS threshold
-                    WHERE state.used > 0 AND state.used * 100 >= excluded.limit_amount * threshold
-                    ORDER BY threshold
-                )
+                thresholds_fired = \(stillMet)
             RETURNING \(returned)
             """
     }

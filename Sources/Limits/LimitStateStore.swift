@@ -39,7 +39,8 @@ package enum LimitStateStore {
             )),
             limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
                 THEN excluded.limit_amount ELSE state.limit_amount END,
-            limit_revision = greatest(excluded.limit_revision, state.limit_revision)
+            limit_revision = greatest(excluded.limit_revision, state.limit_revision),
+            thresholds_fired = \(stillFired)
         RETURNING \(returned)
         """
     }
@@ -48,6 +49,22 @@ package enum LimitStateStore {
     /// that, nor does what it holds fall below zero when what went beyond is freed: it is off then by what one
     /// tenant's enormous amounts went beyond, and keeps nobody else from being counted.
     static let greatest: SQL = "99999999999999999999999999.999999999999"
+
+    /// What has fired of a row: under a newer definition, of which nobody told it when it was made at that moment,
+    /// what is still met.
+    private static let stillFired: SQL = """
+        CASE WHEN excluded.limit_revision > state.limit_revision THEN \(stillMet) ELSE state.thresholds_fired END
+        """
+
+    /// Of the thresholds that have fired those that are still met by what is used.
+    static let stillMet: SQL = """
+        ARRAY(
+            SELECT threshold
+            FROM unnest(state.thresholds_fired) AS threshold
+            WHERE state.used > 0 AND state.used * 100 >= excluded.limit_amount * threshold
+            ORDER BY threshold
+        )
+        """
 
     private static func shared(_ capped: SQL, else sum: SQL? = nil) -> SQL {
         """
@@ -68,7 +85,8 @@ package enum LimitStateStore {
                     THEN excluded.used + state.held - excluded.limit_amount
                 END
             )),
-            limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision
+            limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
+            thresholds_fired = \(stillFired)
         RETURNING \(returned)
         """
     }
@@ -143,14 +161,21 @@ package enum LimitStateStore {
             """
     }
 
-    /// Notes which thresholds of locked rows have fired by now.
-    package static func fire(_ row: LimitRow, thresholds: [FixedDecimal]) -> SQL {
-        """
-        UPDATE limit_state
-        SET thresholds_fired = \(thresholds)::numeric[]
-        WHERE tenant_id = \(row.tenant) AND limit_id = \(row.limit) AND scope_value = \(row.scopeValue)
-            AND window_start = \(row.windowStart)
-        """
+    /// Notes which thresholds of locked rows have fired by now; each row comes once.
+    static func fire(_ marks: [(row: LimitRow, fired: [FixedDecimal])]) -> SQL {
+        let columns = LimitRowColumns(marks.lazy.map(\.row))
+        // There are no arrays of arrays of different lengths.
+        let fired = marks.map { "{\($0.fired.map(\.description).joined(separator: ","))}" }
+        return """
+            UPDATE limit_state AS state
+            SET thresholds_fired = mark.fired::numeric[]
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[], \(fired)::text[]
+            ) AS mark (tenant_id, limit_id, scope_value, window_start, fired)
+            WHERE state.tenant_id = mark.tenant_id AND state.limit_id = mark.limit_id
+                AND state.scope_value = mark.scope_value AND state.window_start = mark.window_start
+            """
     }
 
     /// The states of the given rows; a row that is not there has used nothing.

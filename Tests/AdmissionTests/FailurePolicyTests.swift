@@ -17,7 +17,7 @@ import Web
                 try await Self.addTenant(tenant, mode, server)
                 try await Self.admit("before-\(tenant)", of: tenant, server)
             }
-            try await Self.whileLocked("limit_state", server) {
+            try await server.whileLocked("limit_state") {
                 let closed = try await server.admit("1", subject: "acme", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
                 let open = try await server.admit("2", subject: "beta")
@@ -50,7 +50,7 @@ import Web
             try await server.addTenant("gamma")
             for tenant in ["acme", "beta"] { try await Self.admit("november-\(tenant)", of: tenant, server) }
             server.clock.advance(seconds: 31 * 86_400)
-            try await Self.whileLocked("billing_period", server) {
+            try await server.whileLocked("billing_period") {
                 let closed = try await server.admit("december", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
                 let open = try await server.admit("december", subject: "beta")
@@ -73,7 +73,7 @@ import Web
             let calls = ["beta", "nobody", "beta"].enumerated().map { index, subject in
                 #"{"subject":"\#(subject)","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":1}}"#
             }
-            try await Self.whileLocked("subject_directory", server) {
+            try await server.whileLocked("subject_directory") {
                 let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
                 let found = answers["data"]?.elements ?? []
                 #expect(found.map { $0["allowed"] } == [.bool(true), .bool(false), .bool(true)], "\(answers)")
@@ -93,7 +93,7 @@ import Web
             let changed = try await server.ask("PATCH", "/budgets/beta", #"{"mode":"soft"}"#)
             #expect(changed["on_failure"]?.string == "open")
             for tenant in ["acme", "beta"] { try await Self.admit("before", of: tenant, server) }
-            try await Self.whileLocked("limit_state", server) {
+            try await server.whileLocked("limit_state") {
                 let closed = try await server.admit("1", subject: "acme", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
                 #expect(try await server.admit("2", subject: "beta")["allowed"] == .bool(true))
@@ -139,8 +139,8 @@ import Web
                 try await Self.addTenant(tenant, mode, server)
                 try await Self.admit("before", of: tenant, server)
             }
-            try await Self.whileLocked("api_key", server) {
-                try await Self.whileLocked("subject_directory", server) {
+            try await server.whileLocked("api_key") {
+                try await server.whileLocked("subject_directory") {
                     try await Self.reconnectListeners(server)
                     let closed = try await server.admit("1", subject: "acme", expecting: 503)
                     #expect(closed["code"]?.string == "limits_unavailable")
@@ -188,7 +188,7 @@ import Web
         }) { server in
             for tenant in ["acme", "beta"] { try await server.addTenant(tenant) }
             try await withThrowingTaskGroup(of: TestResponse.self) { group in
-                try await Self.whileLocked("fx_rate", server) {
+                try await server.whileLocked("fx_rate") {
                     group.addTask { try await server.operatorClient.get("/api/v1/fx-rates") }
                     let isSlow = try await eventually { try await Self.locks("fx_rate", granted: false, server) == 1 }
                     #expect(isSlow)
@@ -261,23 +261,5 @@ import Web
             END $$
             """
         )
-    }
-
-    /// Somebody locks a table until the body has its answers.
-    private static func whileLocked(
-        _ table: String,
-        _ server: TestServer,
-        _ body: () async throws -> Void
-    ) async throws {
-        try await server.withPool { pool in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                // Ends by being cancelled.
-                group.addTask { try? await pool.holdTable(table) }
-                let isLocked = try await eventually { try await pool.locks("AccessExclusiveLock", on: table) == 1 }
-                #expect(isLocked)
-                try await body()
-                group.cancelAll()
-            }
-        }
     }
 }

@@ -198,4 +198,54 @@ import Web
             #expect(seen["data"]?[0]?["kind"]?.string == "limit_reached")
         }
     }
+
+    @Test("what fired in a row that was being made while its budget was raised can fire again under the new amount")
+    func raisedMeanwhile() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"users","scope":{"tenant":"*","user":"*"},"measure":"requests","amount":"2","window":"month",\
+                "mode":"soft","thresholds":[50]}
+                """,
+                expecting: 201
+            )
+            let user = #"{"user":"ann"}"#
+            var first: Task<Void, any Error>?
+            try await server.whileLocked("alert") {
+                first = Task { _ = try await server.ingest(SentEvent("1", data: user)) }
+                // It has made its row, and has an alert to tell.
+                let isWaiting = try await eventually {
+                    try await server.withPool { try await $0.locks(on: "alert", granted: false) } == 1
+                }
+                #expect(isWaiting)
+                try await server.ask("PATCH", "/budgets/users", #"{"amount":"10"}"#)
+            }
+            try await first?.value
+            #expect(try await Self.alerts(server) == ["users 50"])
+            for id in 2...5 { try await server.ingest(SentEvent("\(id)", data: user)) }
+            #expect(try await Self.alerts(server) == ["users 50", "users 50"])
+            let details = try await server.ask("GET", "/alerts")["data"]?.elements?.compactMap { $0["detail"] }
+            #expect(details?.compactMap { $0["amount"]?.string }.sorted() == ["10", "2"])
+            #expect(details?.allSatisfy { $0["managed_by"]?.string == "operator" } == true)
+        }
+    }
+
+    @Test("a call without room in a window that is still to begin tells nothing of it, and may be asked again then")
+    func comingWindow() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T23:50:00Z")) { server in
+            try await server.arrangeQuota("10", window: "day")
+            let first = try await server.admit("1", seconds: "10", more: #","ttl_seconds":900"#)
+            let refused = try await server.admit("2", more: #","ttl_seconds":900"#)
+            #expect(refused["retry_after"]?.number == "600", "both windows are full; the next one begins then")
+            #expect(try await Self.alerts(server, kind: "limit_reached") == ["seconds -"])
+            try await server.settle(first, event: "a", seconds: "10")
+            server.clock.advance(seconds: 3_600)
+            try await server.ingest(SentEvent("b", data: #"{"seconds":10}"#))
+            #expect(try await server.admit("3")["reason"]?.string == "quota_exceeded")
+            #expect(try await Self.alerts(server, kind: "limit_reached") == ["seconds -", "seconds -"])
+        }
+    }
 }

@@ -33,6 +33,8 @@ package final class Limit: Sendable {
     package let isActive: Bool
     /// Usage from this time on counts; nil before any does.
     package let countedFrom: Instant?
+    /// Plans are the operator's.
+    package let managedBy: BudgetManager
 
     package static let defaultThresholds = [50, 80, 100].compactMap { Percent(FixedDecimal($0)) }
 
@@ -55,6 +57,7 @@ package final class Limit: Sendable {
         revision = quota.revision
         isActive = quota.isActive
         countedFrom = quota.countedFrom
+        managedBy = .operator
     }
 
     /// - Parameter currency: the tenant's.
@@ -72,6 +75,7 @@ package final class Limit: Sendable {
         revision = cap.revision
         isActive = cap.isActive
         countedFrom = cap.countedFrom
+        managedBy = .operator
     }
 
     package init(_ budget: Budget) {
@@ -94,6 +98,7 @@ package final class Limit: Sendable {
         revision = budget.revision
         isActive = budget.isActive
         countedFrom = budget.countedFrom
+        managedBy = budget.managedBy
     }
 
     package var scope: BudgetScope { scopeReference.scope }

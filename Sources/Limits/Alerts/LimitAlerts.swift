@@ -33,14 +33,17 @@ package enum LimitAlerts {
         isRevised: Bool = false,
         in transaction: borrowing Transaction
     ) -> [AlertDraft] {
-        counted.flatMap { counted -> [AlertDraft] in
+        var marks: [(row: LimitRow, fired: [FixedDecimal])] = []
+        let drafts = counted.flatMap { counted -> [AlertDraft] in
             let before = counted.state.firedThresholds
             let fired = isRevised ? counted.stillFired(at: now) : before
             let due = counted.dueMarks(beside: fired, at: now)
             guard !due.isEmpty || fired != before else { return [] }
-            transaction.enqueue(LimitStateStore.fire(counted.state.row, thresholds: fired + due))
+            marks.append((counted.state.row, fired + due))
             return due.map { counted.draft(of: $0, catalog) }
         }
+        if !marks.isEmpty { transaction.enqueue(LimitStateStore.fire(marks)) }
+        return drafts
     }
 
     /// Says that a limit refused a call: once for a window and revision.
@@ -106,6 +109,7 @@ extension CountedLimit {
         var members = [
             JSONMember(name: "limit", value: .string(limit.name(in: catalog))),
             JSONMember(name: "origin", value: .string(limit.originName)),
+            JSONMember(name: "managed_by", value: .string(limit.managedBy.rawValue)),
             JSONMember(name: "measure", value: .string(limit.measure.rawValue)),
             JSONMember(name: "mode", value: .string(limit.mode.rawValue)),
             JSONMember(name: "amount", value: .string(state.balance.amount.description)),
