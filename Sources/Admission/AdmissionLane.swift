@@ -179,7 +179,10 @@ final class AdmissionLane: Sendable {
         }
     }
 
-    private func decide(_ batch: [Waiting]) async {
+    /// Those that nobody waits for any more, as after an outage, hold up nobody.
+    private func decide(_ waiting: [Waiting]) async {
+        let batch = waiting.filter { !$0.ticket.isAbandoned }
+        guard !batch.isEmpty else { return }
         do {
             let outcomes = try await decider.decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
             Self.finish(batch, outcomes)
