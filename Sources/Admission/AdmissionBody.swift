@@ -94,7 +94,8 @@ struct AdmissionBody: Sendable {
             let isKnown = violations.allSatisfy { $0.reason == .rateLimited || principal.maySee($0.limit) }
             retryAfter = isKnown ? Self.seconds(violations) : nil
             isRateLimited = isOfRates && retryAfter != nil
-            limits = (lasting + visible.filter { $0.reason == .rateLimited }).map { LimitBody($0, catalog) }
+            limits = (lasting + visible.filter { $0.reason == .rateLimited })
+                .map { LimitBody($0, for: principal, catalog) }
         case .closed(let earlier):
             self.init(refusedFor: "admission_closed")
             reservation = ReservationBody(earlier)
@@ -151,6 +152,7 @@ struct LimitBody: Sendable {
         /// By their keys.
         let features: [String]
         let modelCall: UnpricedUse.ModelCall?
+        let tellsWhatLacks: Bool
     }
 
     let key: String
@@ -175,7 +177,7 @@ struct LimitBody: Sendable {
         self.init(touched.limit, touched.state, touched.rateRemaining, retryAfter: nil, catalog)
     }
 
-    init(_ violation: LimitViolation, _ catalog: CatalogSnapshot) {
+    init(_ violation: LimitViolation, for principal: Principal, _ catalog: CatalogSnapshot) {
         self.init(
             violation.limit,
             violation.state,
@@ -184,7 +186,11 @@ struct LimitBody: Sendable {
             catalog
         )
         unpriced = violation.unpriced.map { use in
-            Unpriced(features: use.features.compactMap { catalog.features[$0]?.key }, modelCall: use.modelCall)
+            Unpriced(
+                features: use.features.compactMap { catalog.features[$0]?.key },
+                modelCall: use.modelCall,
+                tellsWhatLacks: principal.isOperatorWide
+            )
         }
     }
 
@@ -263,8 +269,11 @@ extension AdmissionBody {
 }
 
 extension LimitBody.Rate {
-    fileprivate func isTighter(than other: LimitBody.Rate) -> Bool {
-        (remaining ?? 0, -(retryAfter ?? 0)) < (other.remaining ?? 0, -(other.retryAfter ?? 0))
+    /// Of an answer all rates refuse, or none does: one that has never room for the call comes first.
+    fileprivate func isTighter(than other: LimitBody.Rate) -> Bool { tightness < other.tightness }
+
+    private var tightness: (Int, Int64, Int64) {
+        (retryAfter == nil ? 0 : 1, remaining ?? 0, -(retryAfter ?? 0))
     }
 }
 
@@ -319,7 +328,7 @@ extension LimitBody.Unpriced {
         writer.array("features", features) { $0.element($1) }
         guard let modelCall else { return writer.null("model_call") }
         writer.object("model_call") { writer in
-            writer.member("lacks", modelCall.lacks)
+            writer.member("lacks", tellsWhatLacks ? modelCall.lacks : nil)
             writer.member("model", modelCall.model)
             writer.member("provider", modelCall.provider)
         }

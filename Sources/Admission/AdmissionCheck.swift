@@ -20,6 +20,8 @@ struct AdmissionCheck: Sendable {
     private static let numbers = ["Input-Tokens": "input_tokens", "Output-Tokens": "output_tokens"]
     private static let others = ["Subject", "Type", "Source", "Id", "Reserve", "Ttl-Seconds", "Criticality"]
     private static let names = Array(texts.keys) + Array(numbers.keys) + others
+    private static let lowercasedPrefix = prefix.lowercased()
+    private static let knownFields = Set(names.map { (prefix + $0).lowercased() })
 
     init(_ request: APIRequest, _ context: RequestContext) throws {
         let principal = context.principal
@@ -68,16 +70,11 @@ struct AdmissionCheck: Sendable {
     private static func unknownFields(_ headers: HTTPFields) -> [FieldFault] {
         headers.compactMap { header in
             let name = header.name.canonicalName
-            guard name.hasPrefix(prefix.lowercased()) else { return nil }
-            let own = String(name.dropFirst(prefix.count))
-            guard !names.contains(where: { $0.lowercased() == own }) else { return nil }
-            let meant = Nearest.name(to: own, among: names).map { "; did you mean \"\(prefix)\($0)\"?" } ?? ""
+            guard name.hasPrefix(lowercasedPrefix), !knownFields.contains(name) else { return nil }
+            let nearest = Nearest.name(to: String(name.dropFirst(prefix.count)), among: names)
+            let meant = nearest.map { "; did you mean \"\(prefix)\($0)\"?" } ?? ""
             let detail = "the field is not known\(meant)"
-            return FieldFault(
-                pointer: "/" + own.replacing("-", with: "_"),
-                code: "unknown_field",
-                detail: detail
-            )
+            return FieldFault(pointer: header.name.rawName, code: "unknown_field", detail: detail)
         }
     }
 
@@ -85,7 +82,9 @@ struct AdmissionCheck: Sendable {
     static func inFields(_ problem: Problem) -> Problem {
         var problem = problem
         problem.errors = problem.errors.map { fault in
-            guard let member = fault.pointer.split(separator: "/").last else { return fault }
+            guard fault.pointer.hasPrefix("/"), let member = fault.pointer.split(separator: "/").last else {
+                return fault
+            }
             let words = member.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }
             return Problem.Fault(
                 pointer: prefix + words.joined(separator: "-"),

@@ -235,7 +235,7 @@ package final class AdmissionService: Service {
             do {
                 let lane = lanes[Int(truncatingIfNeeded: request.tenant.id.rawValue) % lanes.count]
                 let outcome = try await lane.decide(request, by: deadline)
-                return .decided(outcome, remark: request.prepared.pending.remark)
+                return .decided(outcome, remark: request.prepared.remark)
             } catch let stale as StaleCatalog {
                 do {
                     try await reading.result(by: deadline) { [calls] in try await calls.refresh(stale) }

@@ -10,10 +10,11 @@ import Usage
 final class RefusalAlerts: Sendable {
     private enum Mark: Hashable {
         case reached(LimitRow, revision: Int64)
-        case unpriced(TenantID, alert: String)
+        case unpriced(UnpricedUse.Identity, day: Int64)
     }
 
     private static let capacity = 10_000
+    private static let dayMicroseconds: Int64 = 86_400 * 1_000_000
     private let told = Mutex<Set<Mark>>([])
 
     /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none, nor does a call that
@@ -28,6 +29,8 @@ final class RefusalAlerts: Sendable {
         in transaction: borrowing Transaction
     ) -> [AlertDraft] {
         var drafts: [AlertDraft] = []
+        var unpriced: UsageAlerts?
+        let day = now.microseconds / Self.dayMicroseconds
         var marks: Set<Mark> = []
         func isNew(_ mark: Mark) -> Bool { !told.withLock { $0.contains(mark) } && marks.insert(mark).inserted }
         for (outcome, request) in zip(outcomes, requests) where !request.call.isDryRun {
@@ -43,10 +46,14 @@ final class RefusalAlerts: Sendable {
                     )
                 )
             }
-            var unpriced = UsageAlerts(at: now)
-            for use in violations.compactMap(\.unpriced) { unpriced.add(use, of: request.prepared) }
-            drafts += unpriced.drafts.filter { isNew(.unpriced(request.tenant.id, alert: $0.key)) }
+            for case let use? in violations.lazy.map(\.unpriced) {
+                guard isNew(.unpriced(use.identity(of: request.tenant.id), day: day)) else { continue }
+                var alerts = unpriced ?? UsageAlerts(at: now)
+                alerts.add(use, of: request.prepared)
+                unpriced = alerts
+            }
         }
+        drafts += unpriced?.drafts ?? []
         if !marks.isEmpty {
             transaction.afterCommit { [marks] in self.remember(marks) }
         }

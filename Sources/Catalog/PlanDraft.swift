@@ -27,7 +27,7 @@ struct PlanDraft: Sendable {
 
     /// Throws every fault of the body.
     /// - Parameter isStored: of an earlier release, maybe, which took what is a fault by now.
-    static func read(_ fields: JSONObjectReader, isStored: Bool = false) throws -> PlanDraft {
+    static func read(_ fields: JSONObjectReader, isStored: Bool) throws -> PlanDraft {
         let interval = fields.string("interval", default: "month")
         if interval != "month" {
             let detail = "\"interval\" \"\(interval)\" is not supported yet; \"month\" is supported"

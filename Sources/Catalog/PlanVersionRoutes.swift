@@ -43,7 +43,7 @@ struct PlanVersionRoutes: Sendable {
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let key = try request.parameter("key")
-        let draft = try PlanDraft.read(try request.fields())
+        let draft = try PlanDraft.read(try request.fields(), isStored: false)
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
             _ = try CatalogVersion.bump(in: transaction)
@@ -67,7 +67,7 @@ struct PlanVersionRoutes: Sendable {
 
     private func replace(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let name = try VersionName(request)
-        let draft = try PlanDraft.read(try request.fields())
+        let draft = try PlanDraft.read(try request.fields(), isStored: false)
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
             let before = try Self.lockedDraft(name, request, in: transaction)

@@ -26,7 +26,8 @@ extension [QuotaOverride] {
         for override in self {
             let index = result.firstIndex { $0.featureID == override.featureID && $0.window == override.window }
             let base = index.map { result[$0] }
-            let mode = override.mode ?? base?.mode ?? .hard
+            // Whoever denies the overage means a hard one.
+            let mode = override.mode ?? (override.overage == .denied ? .hard : base?.mode) ?? .hard
             let quota = Quota(
                 featureID: override.featureID,
                 featureKey: override.featureKey,

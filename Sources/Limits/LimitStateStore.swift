@@ -51,9 +51,10 @@ package enum LimitStateStore {
     static let greatest: SQL = "99999999999999999999999999.999999999999"
 
     /// What has fired of a row: under a newer definition, of which nobody told it when it was made at that moment,
-    /// what is still met.
+    /// what is still met; and no forecast, which is made anew.
     private static let stillFired: SQL = """
-        CASE WHEN excluded.limit_revision > state.limit_revision THEN \(stillMet) ELSE state.thresholds_fired END
+        CASE WHEN excluded.limit_revision > state.limit_revision
+            THEN array_remove(\(stillMet), 0::numeric) ELSE state.thresholds_fired END
         """
 
     /// Of the thresholds that have fired those that are still met by what is used.

@@ -25,6 +25,13 @@ package final class PreparedCall: Sendable {
         self.preparation = preparation
     }
 
+    /// What its event would be remarked on for. It need not say yet what a meter will read.
+    package var remark: EventStatus? {
+        guard pending.measurements.isEmpty else { return pending.remark }
+        guard shared.featuresByEventType[pending.event.type] != nil else { return .unmetered }
+        return pending.place == nil ? .unsubscribed : nil
+    }
+
     /// Whether the call would count in the same counters at another time: in the same billing period and segment.
     package func countsAlike(at time: Instant) -> Bool {
         guard let subscription = tenant.subscription(covering: time), let period = subscription.period(containing: time)

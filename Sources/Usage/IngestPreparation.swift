@@ -17,7 +17,8 @@ struct IngestPreparation: Sendable {
     let priceSets: PriceSets
     let clock: Clock
     var reach = Reach.database
-    /// What reads tenants and the shared catalogue, and makes what events need to be stored.
+    /// What reads tenants and the shared catalogue. What events need to be stored is made on the lane of ingest: it may
+    /// wait for a tenant's ledger, and admission has no connection to spare for that.
     var lane = PostgresLane.ingest
 
     /// What may be done about what is not in memory.
@@ -157,7 +158,7 @@ struct IngestPreparation: Sendable {
             }
         }
         guard try needs(sets) || needs(rates) else { return }
-        try await priceSets.ensure(sets, rates: rates, at: clock.now(), lane: lane, pool: pool)
+        try await priceSets.ensure(sets, rates: rates, at: clock.now(), lane: .ingest, pool: pool)
     }
 
     /// Whether there is something to be read or written.
@@ -214,7 +215,7 @@ struct IngestPreparation: Sendable {
         }
         guard try needs(wanted) else { return prepared }
         let missing = Array(wanted)
-        let periods = try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
+        let periods = try await pool.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
             _ = try TenantLedger.allocate(
                 Dictionary(missing.map { ($0.tenantID, 0) }) { first, _ in first },
                 in: transaction

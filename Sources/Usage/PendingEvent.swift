@@ -83,7 +83,7 @@ extension EventNotice {
 
 extension PendingEvent {
     /// The remark on an event that is stored and counted, if any.
-    package var remark: EventStatus? {
+    var remark: EventStatus? {
         if measurements.isEmpty { return .unmetered }
         guard let plan = place?.planVersion else { return .unsubscribed }
         return measurements.allSatisfy { $0.isPriced(by: plan) } ? nil : .unpriced

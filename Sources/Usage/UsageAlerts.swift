@@ -12,7 +12,7 @@ package struct UsageAlerts {
         case unmatched(source: [UInt8])
         case unsubscribed(TenantID)
         case unsold(TenantID, FeatureID, SubscriptionID, periodIndex: Int)
-        case refused(TenantID)
+        case refused(TenantID, lacking: String)
     }
 
     package private(set) var drafts: [AlertDraft] = []
@@ -73,8 +73,19 @@ package struct UsageAlerts {
         of tenant: TenantSnapshot,
         _ features: Features
     ) {
-        for measurement in measurements where !measurement.isSold(by: place.planVersion) {
-            let (feature, subscription, index) = (measurement.feature, place.subscription.id, place.periodIndex)
+        let unsold = measurements.lazy.filter { !$0.isSold(by: place.planVersion) }.map(\.feature)
+        addUnsold(event, unsold, at: place, of: tenant, features)
+    }
+
+    private mutating func addUnsold(
+        _ event: UsageEvent,
+        _ unsold: some Sequence<FeatureID>,
+        at place: EventPlace,
+        of tenant: TenantSnapshot,
+        _ features: Features
+    ) {
+        let (subscription, index) = (place.subscription.id, place.periodIndex)
+        for feature in unsold {
             guard noted.insert(.unsold(tenant.id, feature, subscription, periodIndex: index)).inserted,
                 let key = features[feature]?.key
             else { continue }
@@ -112,18 +123,20 @@ package struct UsageAlerts {
     }
 
     /// A call that a limit on money refuses because something of it has no known price: of features that the plan
-    /// names none for like usage of them, and of models once a day.
+    /// names none for like usage of them, and of models once a day, whatever lacks: callers can make up their names.
     package mutating func add(_ unpriced: UnpricedUse, of call: PreparedCall) {
         let (event, tenant) = (call.pending.event, call.tenant)
-        if !unpriced.features.isEmpty, let place = call.pending.place {
-            addUnsold(event, call.pending.measurements, at: place, of: tenant, call.shared.features)
+        if let place = unpriced.place {
+            addUnsold(event, unpriced.features, at: place, of: tenant, call.shared.features)
         }
-        guard let modelCall = unpriced.modelCall, noted.insert(.refused(tenant.id)).inserted else { return }
+        guard let modelCall = unpriced.modelCall,
+            noted.insert(.refused(tenant.id, lacking: modelCall.lacks)).inserted
+        else { return }
         var draft = AlertDraft(
             .unpricedUsage,
             of: tenant.id,
             key: tenant.key,
-            identity: ["refused", day],
+            identity: ["refused", modelCall.lacks, day],
             detail: detail(
                 of: event,
                 [

@@ -31,6 +31,8 @@ import Web
             let body = #"{"subject":"acme","type":"job.dun","source":"gw","id":"2","data":{"seconds":1}}"#
             let mistyped = try await server.ask("POST", "/admissions", body)
             #expect(mistyped["warnings"]?.text == #"["unmetered"]"#)
+            let unread = #"{"subject":"acme","type":"job.done","source":"gw","id":"2b","data":{}}"#
+            #expect(try await server.ask("POST", "/admissions", unread)["warnings"]?.text == "[]")
             try await server.addTenant("beta")
             #expect(try await server.admit("3", subject: "beta")["warnings"]?.text == #"["unsubscribed"]"#)
             try await server.addFeature("jobs", "count", of: nil)
@@ -54,6 +56,10 @@ import Web
             #expect(answer.pointers.sorted() == pointers)
             #expect(answer.text.contains(#"did you mean \"X-Turnpike-Cost-Center\"?"#), "\(answer.text)")
             #expect(try await server.column("SELECT 1::text FROM rate_state") == [])
+            let underscored = ["X-Turnpike-Subject": "acme", "X-Turnpike-Cost_Center": "c1"]
+            let other = try await server.operatorClient.get("/api/v1/admissions/check", headers: underscored)
+                .expecting(400)
+            #expect(other.pointers == ["X-Turnpike-Cost_Center"])
             let good = ["X-Turnpike-Subject": "acme", "x-turnpike-model": "gpt-4o", "X-Turnpike-Cost-Center": "c1"]
             try await server.operatorClient.get("/api/v1/admissions/check", headers: good).expecting(204)
         }

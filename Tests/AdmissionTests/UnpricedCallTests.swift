@@ -70,4 +70,45 @@ import Web
             #expect(try await Self.alerts(server).first == "unpriced_usage acme price openai gpt-10 4")
         }
     }
+
+    @Test("what the price book lacks is told to operators, and a tenant which model it is")
+    func tenantsView() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let price = #"{"feature":"seconds","price":{"model":"cost_plus","markup_percent":"10"}}"#
+            try await server.publish(#"{"charges":[\#(price)],"spend_cap":{"amount":"50","mode":"hard"}}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let own = try await server.client([.admissionsWrite], tenant: "acme")
+            for (client, lacks) in [(server.operatorClient, #""price""#), (own, "null")] {
+                let data = #","provider":"p","model":"unknown","input_tokens":1"#
+                let refused = try await server.admit("1", data: data, as: client)
+                let call = #"{"lacks":\#(lacks),"model":"unknown","provider":"p"}"#
+                #expect(refused["limits"]?[0]?["unpriced"]?.text == #"{"features":[],"model_call":\#(call)}"#)
+            }
+        }
+    }
+
+    @Test("a feature that only the plan to come leaves out is told of, too, with the period that it is left out in")
+    func laterPlan() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-30T23:50:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("jobs", "count", of: nil)
+            let price = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1"}}"#
+            let cap = #""spend_cap":{"amount":"50","mode":"hard"}"#
+            let jobs = #"{"feature":"jobs","price":{"model":"per_unit","unit_amount":"1"}}"#
+            try await server.publish(#"{"charges":[\#(price),\#(jobs)],\#(cap)}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.publish(#"{"charges":[\#(price)],\#(cap)}"#, as: "max")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max","at":"period_end"}"#)
+            #expect(try await server.admit("short", more: #","ttl_seconds":60"#)["allowed"] == .bool(true))
+            let refused = try await server.admit("long", more: #","ttl_seconds":900"#)
+            #expect(refused["reason"]?.string == "unpriced_model", "\(refused)")
+            #expect(try await Self.alerts(server) == ["unpriced_usage acme plan jobs long"])
+            let window = try await server.ask("GET", "/alerts")["data"]?[0]?["window"]
+            #expect(window?["start"]?.string == "2026-12-01T00:00:00.000000Z")
+        }
+    }
 }

@@ -45,7 +45,15 @@ import Web
 
     @Test(arguments: faulty)
     func pointsAtEveryFault(text: String, expected: [String]) throws {
-        #expect(faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text))) } == expected)
+        #expect(faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false) } == expected)
+    }
+
+    @Test func aSoftQuotaThatDeniesIsReadWhereAnEarlierReleaseStoredIt() throws {
+        let text = #"{"quotas":[{"feature":"f","limit":"1","window":"day","mode":"soft","overage":"denied"}]}"#
+        let stored = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: true)
+        #expect(stored.quotas.map(\.overage) == [.denied])
+        let found = faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false) }
+        #expect(found == ["/quotas/0/overage not_applicable"])
     }
 
     @Test func definitionsSurviveStorage() throws {
@@ -56,7 +64,7 @@ import Web
              "quotas":[{"feature":"f","limit":"5000000","window":"billing_period"}],
              "minimum_commitment":"50.00","included_credit":"5.00","spend_cap":{"amount":"500"},"trial_days":14}
             """
-        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)))
+        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false)
         let definition = PlanDefinition(
             fees: draft.fees,
             charges: draft.charges.map {
@@ -65,7 +73,7 @@ import Web
             quotas: draft.quotas.map { Quota($0, feature: FeatureID(1)) },
             terms: draft.terms
         )
-        let again = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: definition.storedText)))
+        let again = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: definition.storedText)), isStored: true)
         #expect(again.fees == draft.fees)
         #expect(again.charges.map(\.price) == draft.charges.map(\.price))
         #expect(again.quotas.map(\.limit) == draft.quotas.map(\.limit))

@@ -88,7 +88,7 @@ import Web
     @Test(arguments: faulty)
     func pointsAtEveryFault(price: String, expected: [String]) throws {
         let text = #"{"charges":[{"feature":"f","price":\#(price)}]}"#
-        let found = faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text))) }
+        let found = faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false) }
         #expect(found == expected.map { "/charges/0/price" + $0 })
     }
 
@@ -98,7 +98,7 @@ import Web
             {"charges":[{"feature":"f","price":{"model":"matrix","dimensions":["a"],"cells":[
              {"match":{"a":"\(value)"},"price":{"model":"per_unit","unit_amount":"1"}}]}}]}
             """
-        let found = faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text))) }
+        let found = faults { try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false) }
         #expect(found == ["/charges/0/price/cells/0/match/a invalid_element"])
     }
 
@@ -122,7 +122,7 @@ import Web
     ])
     func everyModelIsShownAsItIsRead(price: String) throws {
         let text = #"{"charges":[{"feature":"f","price":\#(price)}]}"#
-        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)))
+        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false)
         #expect(draft.charges.first?.price.json.text == price)
     }
 
@@ -131,7 +131,7 @@ import Web
             {"charges":[{"feature":"f","price":{"model":"matrix","dimensions":["b","a"],"cells":[{"match":
             {"b":"2","a":"1"},"price":{"model":"per_unit","unit_amount":"1"}}]}}]}
             """#
-        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)))
+        let draft = try PlanDraft.read(JSONObjectReader(JSONValue(parsing: text)), isStored: false)
         guard case .matrix(let matrix)? = draft.charges.first?.price else {
             Issue.record("the price is no matrix")
             return

@@ -99,12 +99,15 @@ import Web
             try await server.publish(#"{"quotas":[\#(quota)]}"#)
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             let path = "\(Self.path)?window=day"
-            for (body, overage) in [
-                (#"{"limit":"7"}"#, "allowed"), (#"{"limit":"7","mode":"hard"}"#, "denied"),
-                (#"{"limit":"7","mode":"hard","overage":"allowed"}"#, "allowed"),
+            for (body, mode, overage) in [
+                (#"{"limit":"7"}"#, "soft", "allowed"), (#"{"limit":"7","mode":"hard"}"#, "hard", "denied"),
+                (#"{"limit":"7","mode":"hard","overage":"allowed"}"#, "hard", "allowed"),
+                // Who denies what is beyond means a hard one.
+                (#"{"limit":"7","overage":"denied"}"#, "hard", "denied"),
             ] {
                 _ = try await server.expect(200, "PUT", path, body)
-                #expect(try await server.expect(200, "GET", path).json["overage"]?.string == overage)
+                let quota = try await server.expect(200, "GET", path).json
+                #expect(quota["mode"]?.string == mode && quota["overage"]?.string == overage, "\(body)")
             }
         }
     }

@@ -790,8 +790,13 @@ def denial(decision):
     reason = decision.get("reason") or "refused"
     told = "the call was refused: " + reason.replace("_", " ")
     for limit in decision.get("limits") or []:
-        window, rate = limit.get("window"), limit.get("rate")
-        if rate:
+        window, rate, unpriced = limit.get("window"), limit.get("rate"), limit.get("unpriced")
+        if unpriced:
+            lacking = [f"the feature {feature}" for feature in unpriced["features"]]
+            if unpriced["model_call"]:
+                lacking.append("the model")
+            told += f"; {limit['key']} needs a price for " + " and ".join(lacking)
+        elif rate:
             told += f"; {limit['key']} allows {rate['limit']} {limit['measure']} in {rate['period_seconds']} s"
         elif window:
             period = window["kind"].replace("_", " ")
