@@ -37,7 +37,9 @@ package struct Webhooks: Sendable {
             writes: writes,
             tenants: tenants,
             masterKey: masterKey,
-            sendsMail: mail != nil
+            sendsMail: mail != nil,
+            outbound: outbound,
+            tenantOutbound: tenantOutbound
         )
         deliveries = DeliveryRoutes(pool: pool, writes: writes, tenants: tenants)
         let metrics = DeliveryMetrics()

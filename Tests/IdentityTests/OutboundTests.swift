@@ -43,12 +43,26 @@ import Web
             Issue.record("\(url) was read")
         } catch {
             let isRefused = if case .refused = error { true } else { false }
-            #expect(isRefused || error == .malformed || isUnresolved(error), "\(url): \(error)")
+            #expect(isRefused, "\(url): \(error)")
         }
     }
 
-    private func isUnresolved(_ fault: OutboundFault) -> Bool {
-        if case .unresolved = fault { true } else { false }
+    @Test func aNameOfAnotherScriptIsTheOneThatIsWritten() throws {
+        #expect(try OutboundURL("https://xn--bcher-kva.example:8443/a").host == "xn--bcher-kva.example")
+    }
+
+    @Test(arguments: [
+        ("https://10.0.0.1/", OutboundFault.refused("10.0.0.1")), ("https://[::1]/", .refused("::1")),
+        ("http://8.8.8.8/", .unencrypted), ("http://example.com/", .unencrypted),
+    ])
+    func whatCanNeverBeReachedIsToldBefore(_ url: String, _ fault: OutboundFault) throws {
+        #expect(try OutboundURL(url).refusal(by: OutboundGuard()) == fault)
+    }
+
+    @Test(arguments: ["https://10.1.2.3/", "http://10.1.2.3/", "https://8.8.8.8/", "http://example.com/"])
+    func whatMayBeReachedIsNot(_ url: String) throws {
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("10.1.0.0/16"))])
+        #expect(try OutboundURL(url).refusal(by: addresses) == nil)
     }
 
     @Test(arguments: [
@@ -61,7 +75,9 @@ import Web
         "https://[fe80::1%25eth0]/", "https://example.com\\@127.0.0.1/", "https://%6c%6fcalhost/",
     ])
     func whatIsNoPlainURLIsMalformed(_ url: String) {
-        #expect(throws: OutboundFault.malformed) { try OutboundURL(url) }
+        let fault = #expect(throws: OutboundFault.self) { try OutboundURL(url) }
+        let isMalformed = if case .malformed = fault { true } else { false }
+        #expect(isMalformed, "\(url)")
     }
 
     @Test(arguments: [
@@ -132,6 +148,20 @@ import Web
             try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 1_000)
         }
         #expect(try await eventually { server.isLeft }, "the connection is closed")
+    }
+
+    @Test func aStatusThatCameCountsWhateverBecomesOfTheBody() async throws {
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        func post(_ port: Int) async throws -> OutboundAnswer {
+            try await client.post("http://127.0.0.1:\(port)/", for: "acme", headers: [], body: [], excerptBytes: 100)
+        }
+        let dripping = try DrippingServer(bytes: 200)
+        #expect(try await post(dripping.port).status == 200)
+        #expect(try await eventually { dripping.isLeft }, "the connection is closed")
+        let breaking = try OneAnswerServer(answer: "HTTP/1.1 410 Gone\r\nContent-Length: 50\r\n\r\nit is")
+        let gone = try await post(breaking.port)
+        #expect(gone.status == 410 && gone.excerpt == Array("it is".utf8))
     }
 }
 

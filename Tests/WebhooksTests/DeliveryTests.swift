@@ -217,13 +217,20 @@ struct DeliveryTests {
         let receiver = try WebhookReceiver()
         defer { receiver.stop() }
         try await HookStory.run(configure: { $0.outboundAllowed = [] }) { server in
-            let urls = ["http://127.0.0.1:\(receiver.port)/", "https://localhost:\(receiver.port)/", "https://[::1]/"]
+            for url in ["http://127.0.0.1:\(receiver.port)/", "https://[::1]/", "http://localhost/"] {
+                let body = #"{"key": "a", "url": "\#(url)", "events": ["*"]}"#
+                let refused = try await server.operatorClient.post("/api/v1/webhook-endpoints", body)
+                #expect(refused.status == 400 && refused.pointers == ["/url"], "\(url)")
+                #expect(refused.text.contains("must be https at a public address"), "\(refused.text)")
+            }
+            // What is no address as it is written is looked up at each attempt.
+            let urls = ["https://localhost:\(receiver.port)/", "https://2130706433/"]
             for (index, url) in urls.enumerated() { try await server.makeEndpoint("ops-\(index)", url) }
-            try await server.makeEndpoint("chat", urls[1], #", "kind": "slack""#)
+            try await server.makeEndpoint("chat", urls[0], #", "kind": "slack""#)
             try await server.tell([.limitReached])
             #expect(
                 try await eventually(within: .seconds(30)) {
-                    try await server.column("SELECT error FROM webhook_attempt ORDER BY error LIMIT 9").count == 4
+                    try await server.column("SELECT error FROM webhook_attempt ORDER BY error LIMIT 9").count == 3
                 }
             )
             let errors = try await server.column("SELECT error FROM webhook_attempt ORDER BY error LIMIT 9")
@@ -238,16 +245,17 @@ struct DeliveryTests {
         defer { receiver.stop() }
         try await HookStory.run(configure: { $0.webhookAllowed = [] }) { server in
             try await server.makeEndpoint("ops", receiver.url)
-            let urls = [
-                receiver.url, "https://localhost:\(receiver.port)/", "https://nowhere.invalid/",
-                "http://nowhere.invalid/",
-            ]
+            for url in [receiver.url, "http://nowhere.invalid/"] {
+                let body = #"{"key": "a", "url": "\#(url)", "events": ["*"], "tenant": "acme"}"#
+                #expect(try await server.operatorClient.post("/api/v1/webhook-endpoints", body).pointers == ["/url"])
+            }
+            let urls = ["https://localhost:\(receiver.port)/", "https://nowhere.invalid/"]
             for (index, url) in urls.enumerated() {
                 try await server.makeEndpoint("own-\(index)", url, #", "tenant": "acme""#)
             }
             try await server.tell([.limitReached])
             let statement: SQL = "SELECT error FROM webhook_attempt WHERE tenant_id = 1 ORDER BY error LIMIT 9"
-            #expect(try await eventually(within: .seconds(60)) { try await server.column(statement).count == 4 })
+            #expect(try await eventually(within: .seconds(60)) { try await server.column(statement).count == 2 })
             let errors = try await server.column(statement)
             #expect(Set(errors) == ["the URL must be https at a public address"])
             #expect(try await server.deliveries("?status=succeeded").map { $0["endpoint"]?.string } == ["ops"])

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
+import Synchronization
 import Web
 
 /// Speaks with a URL that somebody configured. The name is resolved once, the address is judged, and the connection
@@ -55,24 +56,43 @@ package struct OutboundClient: Sendable {
         body: [UInt8],
         excerptBytes: Int
     ) async throws(OutboundFault) -> OutboundAnswer {
-        try await inTime(try OutboundURL(text), for: owner) { url, client in
+        try await inTime(try OutboundURL(text), for: owner, readingFor: Self.excerptPatience) { url, client in
             var request = Self.request(.POST, url, headers: headers)
             request.body = .bytes(body)
             let response = try await client.execute(request, timeout: timeout)
-            var excerpt: [UInt8] = []
-            for try await part in response.body {
-                excerpt.append(contentsOf: part.readableBytesView.prefix(excerptBytes - excerpt.count))
-                if excerpt.count == excerptBytes { break }
-            }
+            // What came of it is known now; what the body does from here on changes nothing.
+            let excerpt = await Self.beginning(of: response.body, bytes: excerptBytes)
             return OutboundAnswer(status: Int(response.status.code), excerpt: excerpt)
         }
     }
 
+    private static let excerptPatience = TimeAmount.seconds(1)
+
+    /// As much of a body as comes soon; one that breaks off has what came before.
+    private static func beginning(of body: HTTPClientResponse.Body, bytes: Int) async -> [UInt8] {
+        let excerpt = Excerpt()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do {
+                    for try await part in body {
+                        if excerpt.append(part.readableBytesView, upTo: bytes) == bytes { break }
+                    }
+                } catch {}
+            }
+            group.addTask { try? await Task.sleep(for: .nanoseconds(excerptPatience.nanoseconds)) }
+            await group.next()
+            group.cancelAll()
+        }
+        return excerpt.bytes
+    }
+
     /// One deadline is for all of it, from the name to the last byte of the body. What can't be cancelled, such as a
     /// name being resolved, is left to end by itself.
+    /// - Parameter patience: how long after its deadline the exchange still reads an answer that has begun.
     private func inTime<Outcome: Sendable>(
         _ url: OutboundURL,
         for owner: String,
+        readingFor patience: TimeAmount = .zero,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
         let (outcomes, first) = AsyncStream.makeStream(of: Result<Outcome, OutboundFault>.self)
@@ -84,7 +104,7 @@ package struct OutboundClient: Sendable {
             }
         }
         let alarm = Task {
-            try await Task.sleep(for: .nanoseconds(timeout.nanoseconds))
+            try await Task.sleep(for: .nanoseconds((timeout + patience).nanoseconds))
             first.yield(.failure(.unanswered("it was not complete in time")))
         }
         defer {
@@ -109,7 +129,13 @@ package struct OutboundClient: Sendable {
         configuration.dnsOverride = [url.host: address.description]
         configuration.httpVersion = .http1Only
         configuration.http1_1ConnectionDebugInitializer = { channel in
-            channel.eventLoop.submit { try StatusGuard.add(to: channel) }
+            channel.eventLoop.submit {
+                // Whatever the client made of the URL: nothing is sent to an address that was not judged.
+                guard channel.remoteAddress?.ipAddress.flatMap({ IPAddress($0) }) == address else {
+                    throw OutboundFault.refused(url.host)
+                }
+                try StatusGuard.add(to: channel)
+            }
         }
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let outcome: Result<Outcome, any Error>
@@ -118,7 +144,8 @@ package struct OutboundClient: Sendable {
         } catch {
             outcome = .failure(error)
         }
-        try? await client.shutdown()
+        // A peer that does not answer the end of TLS is waited for by nobody.
+        Task { try? await client.shutdown() }
         switch outcome {
         case .success(let value): return value
         case .failure(let fault as OutboundFault): throw fault
@@ -176,6 +203,21 @@ package struct OutboundClient: Sendable {
     }
 }
 
+/// As much of a body as has been read.
+private final class Excerpt: Sendable {
+    private let read = Mutex<[UInt8]>([])
+
+    var bytes: [UInt8] { read.withLock { $0 } }
+
+    /// - Returns: how many bytes there are.
+    func append(_ part: ByteBufferView, upTo limit: Int) -> Int {
+        read.withLock { read in
+            read.append(contentsOf: part.prefix(limit - read.count))
+            return read.count
+        }
+    }
+}
+
 /// What a URL said to what was sent there.
 package struct OutboundAnswer: Sendable {
     package let status: Int
@@ -191,16 +233,35 @@ package struct OutboundURL: Sendable, Equatable {
 
     package init(_ text: String) throws(OutboundFault) {
         guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
-            let scheme = components.scheme?.lowercased(), ["http", "https"].contains(scheme),
-            let written = components.host, components.user == nil, components.password == nil,
-            components.fragment == nil, let authority = Self.authority(of: text), Self.isPlain(authority)
-        else { throw .malformed }
+            let scheme = components.scheme?.lowercased()
+        else { throw .malformed("it must be a URL of at most 2,000 bytes, such as \"https://example.com/hook\"") }
+        guard ["http", "https"].contains(scheme) else { throw .malformed("it must begin with \"https://\"") }
+        guard components.user == nil, components.password == nil, components.fragment == nil else {
+            throw .malformed("it must be without user, password and fragment")
+        }
+        // As it is written, which is what the client connects to: `host` would show a name of another script decoded.
+        guard let written = components.encodedHost, let authority = Self.authority(of: text),
+            Self.isPlain(authority)
+        else { throw .malformed(Self.plainHost) }
         let isBracketed = written.hasPrefix("[") && written.hasSuffix("]")
         let host = isBracketed ? String(written.dropFirst().dropLast()) : written
-        guard !host.isEmpty else { throw .malformed }
+        guard !host.isEmpty else { throw .malformed(Self.plainHost) }
         self.text = text
         self.host = host
         isEncrypted = scheme == "https"
+    }
+
+    private static let plainHost =
+        "its host must be written in letters, digits, dots and hyphens (one of another script as \"xn--...\"), and its "
+        + "port, if any, be one from 1 to 65535"
+
+    /// Why it can never be reached; nil where that can't be told before its name is looked up.
+    package func refusal(by addresses: OutboundGuard) -> OutboundFault? {
+        guard let address = IPAddress(host) else {
+            return isEncrypted || addresses.allowsSome ? nil : .unencrypted
+        }
+        guard addresses.permits(address) else { return .refused(host) }
+        return isEncrypted || addresses.isAllowed(address) ? nil : .unencrypted
     }
 
     private static func authority(of text: String) -> Substring? {
@@ -225,7 +286,8 @@ package struct OutboundURL: Sendable, Equatable {
 
 /// Why a configured URL could not be read. The texts name nothing of the answer, which may come from inside.
 package enum OutboundFault: Error, Equatable, CustomStringConvertible {
-    case malformed
+    /// With what it must be.
+    case malformed(String)
     case unencrypted
     /// Too many other names were being looked up for the same owner, or at all.
     case notLookedUp(String)
@@ -242,7 +304,7 @@ package enum OutboundFault: Error, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .malformed: "it must be an https URL with a host, a port up to 65535 if any, and without user and fragment"
+        case .malformed(let requirement): requirement
         case .unencrypted: "http is possible only to addresses in TURNPIKE_OUTBOUND_ALLOW"
         case .notLookedUp(let host): "'\(host)' was not looked up: too many lookups are under way"
         case .unresolved(let host): "'\(host)' has no address"

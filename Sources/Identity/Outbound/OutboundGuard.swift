@@ -14,6 +14,9 @@ package struct OutboundGuard: Sendable {
         isAllowed(address) || Self.isPublic(address)
     }
 
+    /// Whether there are addresses that may be spoken with in plain HTTP.
+    var allowsSome: Bool { !allowed.isEmpty }
+
     func isAllowed(_ address: IPAddress) -> Bool {
         allowed.contains { $0.contains(address) }
     }

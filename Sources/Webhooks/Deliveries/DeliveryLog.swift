@@ -12,7 +12,7 @@ enum DeliveryLog {
         var eventType: String?
     }
 
-    /// A delivery with its event and every attempt, the first one first.
+    /// A delivery with its event and its attempts, the latest thousand, the first one first.
     struct Detail: Sendable {
         let delivery: DeliveryRecord
         let occurredAt: Instant
@@ -30,7 +30,6 @@ enum DeliveryLog {
         let error: String?
     }
 
-    /// More than any delivery gets, however often it is asked for again.
     private static let attemptLimit = 1_000
     private static let removalBatch = 2_000
 
@@ -88,12 +87,12 @@ enum DeliveryLog {
                 SELECT attempt, started_at, duration_ms, outcome, status_code, response_excerpt, error
                 FROM webhook_attempt
                 WHERE tenant_id = \(delivery.endpoint.tenant) AND delivery_id = \(id)
-                ORDER BY attempt
+                ORDER BY attempt DESC
                 LIMIT \(attemptLimit)
                 """,
                 attempt
             )
-            return Detail(delivery: delivery, occurredAt: occurredAt, data: data, attempts: attempts)
+            return Detail(delivery: delivery, occurredAt: occurredAt, data: data, attempts: attempts.reversed())
         }
     }
 

@@ -31,6 +31,12 @@ struct DeliveryRoutes: Sendable {
         let owner = try await EndpointOwner(named: asked, context, tenants)
         // The key of an endpoint is one of its owner's.
         filter.tenant = owner.key == nil && filter.endpointKey == nil ? nil : owner.tenant
+        if let key = filter.endpointKey {
+            let id = WebhookEndpointID(tenant: owner.tenant, key: key)
+            guard try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) != nil else {
+                throw Problem.notFound(WebhookEndpointRoutes.resource, key)
+            }
+        }
         let rows = try await DeliveryLog.list(
             filter,
             before: try Self.position(page),

@@ -88,26 +88,36 @@ struct DeliveryWorker: Service {
         _ start: (ClaimedDelivery) -> Void
     ) async throws {
         var failure: (any Error)?
-        do {
-            try await fanOut(batch)
-        } catch {
-            failure = error
-        }
-        try await claimDue(slots, start)
+        var waitsMore = false
+        repeat {
+            do {
+                waitsMore = try await fanOut(batch, batches: Self.batchesBetweenClaims)
+            } catch {
+                (waitsMore, failure) = (false, error)
+            }
+            try await claimDue(slots, start)
+        } while waitsMore && !Task.isCancelled && !Task.isShuttingDownGracefully
         if let failure { throw FanOutFailure(cause: failure) }
     }
+
+    /// So many events may come at once, as at a month's end, that what is due has no time to wait for all of them.
+    private static let batchesBetweenClaims = 8
 
     /// Queues the deliveries of every event that waits. A batch that meets something that can't be queued is halved
     /// until it is known what; the rest goes on. Of very many that can't be, each round meets some, so that what is
     /// queued is delivered meanwhile.
-    func fanOut(_ batch: FanOutBatch) async throws {
+    /// - Returns: whether more may wait than the batches took.
+    @discardableResult
+    func fanOut(_ batch: FanOutBatch, batches: Int = .max) async throws -> Bool {
         for suspect in try await OutboxSuspects.due(at: clock.now(), pool: pool) { _ = try await fanOut(suspect) }
-        var (taken, limit, failures) = (0, 0, 0)
+        var (taken, limit, failures, done) = (0, 0, 0, 0)
         repeat {
+            guard done < batches else { return true }
+            done += 1
             limit = batch.size
             do {
                 if limit == 1 {
-                    guard let first = try await OutboxSuspects.first(pool: pool) else { return }
+                    guard let first = try await OutboxSuspects.first(pool: pool) else { return false }
                     failures += try await fanOut(first) ? 0 : 1
                     taken = 1
                 } else {
@@ -122,6 +132,7 @@ struct DeliveryWorker: Service {
                 throw error
             }
         } while taken == limit && failures < OutboxSuspects.batch && !Task.isCancelled
+        return false
     }
 
     /// Queues one event and tells whether it could. That it can't be is noted with it, and nobody else's trouble.
@@ -259,7 +270,8 @@ struct DeliveryWorker: Service {
             return try await fail(claim, target, result, startedAt: startedAt, duration)
         }
         let now = clock.now()
-        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+        // What was taken would be sent again: a database that starts anew is waited for.
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 30)) { transaction in
             WebhookEndpointStore.note(claim.endpoint, as: target, failingSince: nil, in: transaction)
             DeliveryQueue.record(result, of: claim, startedAt: startedAt, duration, in: transaction)
             DeliveryQueue.succeed(claim, at: now, in: transaction)

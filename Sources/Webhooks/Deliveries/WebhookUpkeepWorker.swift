@@ -20,11 +20,16 @@ struct WebhookUpkeepWorker: Service {
 
     func run() async throws {
         await WorkerLoop("webhook_upkeep", every: .seconds(60), clock: clock, logger: logger).run {
-            try await sealURLs()
-            try await cancel()
-            try await clearPreviousSecrets()
-            try await measure()
-            try await sweep()
+            var failure: (any Error)?
+            // What one of them meets keeps none of the others from being done.
+            for step in [sealURLs, cancel, clearPreviousSecrets, measure, sweep] {
+                do {
+                    try await step()
+                } catch {
+                    failure = failure ?? error
+                }
+            }
+            if let failure { throw failure }
         }
     }
 

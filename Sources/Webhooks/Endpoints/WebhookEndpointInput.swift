@@ -14,13 +14,14 @@ struct NewWebhookEndpoint: Sendable {
     /// Nil for kinds that are not signed.
     let signing: WebhookSigning?
 
-    init(_ request: APIRequest) throws {
+    /// - Parameter addresses: where the URL may lead, by the owner that the body may name.
+    init(_ request: APIRequest, addresses: (_ tenantKey: String?) -> OutboundGuard) throws {
         let fields = try request.fields()
         key = fields.key("key")
         tenantKey = fields.optionalKey("tenant")
         kind = fields.choice("kind", default: .webhook)
         url = fields.string("url", maximumLength: 2_000)
-        if !url.isEmpty { kind.check(url, fields) }
+        if !url.isEmpty { kind.check(url, by: addresses(tenantKey), fields) }
         description = fields.optionalString("description", minimumLength: 0, maximumLength: 500) ?? ""
         events = WebhookEventSelection(fields)
         isEnabled = fields.bool("enabled", default: true)
@@ -67,11 +68,12 @@ struct WebhookEndpointPatch: Sendable {
 
     /// The endpoint as the body wants it. Another URL, or enabling it again, gives it a new start. The URL as shown
     /// changes nothing.
-    func applied(to endpoint: WebhookEndpoint) throws -> WebhookEndpoint {
+    /// - Parameter addresses: where its URL may lead.
+    func applied(to endpoint: WebhookEndpoint, addresses: OutboundGuard) throws -> WebhookEndpoint {
         var changed = endpoint
         let fields = JSONObjectReader(body)
         if case .string(let url)? = body["url"], url != endpoint.shownURL {
-            endpoint.kind.check(url, fields)
+            endpoint.kind.check(url, by: addresses, fields)
             guard fields.faults.isEmpty else { throw ValidationFailure(fields.faults) }
             changed.url = url
         }
@@ -89,12 +91,15 @@ struct WebhookEndpointPatch: Sendable {
 }
 
 extension WebhookEndpoint.Kind {
-    /// Records a fault where this kind can't use the URL.
-    fileprivate func check(_ url: String, _ fields: JSONObjectReader) {
+    /// Records a fault where this kind can't use the URL, or it can never be reached.
+    fileprivate func check(_ url: String, by addresses: OutboundGuard, _ fields: JSONObjectReader) {
         switch self {
         case .webhook, .slack:
             do throws(OutboundFault) {
-                _ = try OutboundURL(url)
+                if try OutboundURL(url).refusal(by: addresses) != nil {
+                    let detail = "\"url\" must be https at a public address, or at one that the operator allows"
+                    fields.fault(at: "url", code: "invalid_url", detail: detail)
+                }
             } catch {
                 fields.fault(at: "url", code: "invalid_url", detail: "\"url\": \(error)")
             }
@@ -115,8 +120,12 @@ extension WebhookEventSelection {
             self = .all
             return
         }
+        if let index = names.firstIndex(of: Self.wildcard) {
+            let detail = "\"\(Self.wildcard)\" is all event types, and stands alone"
+            fields.fault(at: "events/\(index)", code: "not_alone", detail: detail)
+        }
         self = .only(
-            names.enumerated().compactMap { index, name in
+            names.enumerated().filter { $0.element != Self.wildcard }.compactMap { index, name in
                 let type = WebhookEventType(rawValue: name)
                 if type == nil {
                     let nearest = Nearest.name(to: name, among: WebhookEventType.allCases.map(\.rawValue))

@@ -16,6 +16,10 @@ struct WebhookEndpointRoutes: Sendable {
     let masterKey: MasterKey?
     /// Whether the service can send mail.
     let sendsMail: Bool
+    /// Where the operator's own endpoints may lead.
+    let outbound: OutboundGuard
+    /// Where those of tenants may lead.
+    let tenantOutbound: OutboundGuard
 
     func register(in operations: Operations) {
         let (all, one) = ("/webhook-endpoints", "/webhook-endpoints/{key}")
@@ -31,7 +35,10 @@ struct WebhookEndpointRoutes: Sendable {
     }
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        let new = try NewWebhookEndpoint(request)
+        let isBound = !context.principal.isOperatorWide
+        let new = try NewWebhookEndpoint(request) { tenantKey in
+            isBound || tenantKey != nil ? tenantOutbound : outbound
+        }
         let owner = EndpointOwner(
             tenant: try await tenants.grantedTenant(named: new.tenantKey, by: context.principal),
             key: context.principal.tenantKey ?? new.tenantKey
@@ -109,7 +116,8 @@ struct WebhookEndpointRoutes: Sendable {
     private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let patch = try WebhookEndpointPatch(request)
         return try await change(request, context) { endpoint, owner, now, transaction in
-            var updated = try patch.applied(to: endpoint)
+            let addresses = endpoint.id.tenant == .operatorWide ? outbound : tenantOutbound
+            var updated = try patch.applied(to: endpoint, addresses: addresses)
             if endpoint.kind == .email, updated.url != endpoint.url, !context.principal.isOperatorWide {
                 throw Problem.mailIsForOperators
             }

@@ -17,10 +17,17 @@ enum WebhookEndpointStore {
         sealedURL: [UInt8]? = nil,
         in transaction: borrowing Transaction
     ) throws -> Insertion {
-        let count = try transaction.first(
-            "SELECT count(*) FROM webhook_endpoint WHERE tenant_id = \(endpoint.id.tenant)"
-        ) { row throws(PostgresError) in try row.next(Int64.self) }
-        guard (count ?? 0) < maximumCount else { return .full }
+        // One owner's are made one after the other, so that they are counted.
+        let owner = "webhook endpoints of \(endpoint.id.tenant)"
+        transaction.enqueue("SELECT pg_advisory_xact_lock(hashtextextended(\(owner), 0))")
+        let counts = try transaction.first(
+            """
+            SELECT count(*), count(*) FILTER (WHERE endpoint_key = \(endpoint.id.key))
+            FROM webhook_endpoint WHERE tenant_id = \(endpoint.id.tenant)
+            """
+        ) { row throws(PostgresError) in (all: try row.next(Int64.self), same: try row.next(Int64.self)) }
+        if let counts, counts.same > 0 { return .taken }
+        if let counts, counts.all >= maximumCount { return .full }
         let inserted = try transaction.execute(
             """
             INSERT INTO webhook_endpoint (tenant_id, endpoint_key, kind, url, description, events, enabled, signing,
