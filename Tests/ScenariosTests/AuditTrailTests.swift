@@ -248,7 +248,7 @@ private final class AuditTrail: Sendable {
 
     func tellOthers(_ server: TestServer) async throws {
         let (all, one) = ("/webhook-endpoints", "/webhook-endpoints/ops")
-        let body = #"{"key": "ops", "url": "https://127.0.0.1/", "events": ["webhook.test"]}"#
+        let body = #"{"key": "ops", "url": "https://example.com/", "events": ["webhook.test"]}"#
         try await write("createWebhookEndpoint", server, "POST", all, body, leaves: .made)
         try await write("updateWebhookEndpoint", server, "PATCH", one, #"{"description": "x"}"#, ifMatch: "\"1\"")
         try await write("rotateWebhookEndpointSecret", server, "POST", "\(one)/rotate-secret")

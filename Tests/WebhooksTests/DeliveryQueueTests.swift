@@ -296,6 +296,21 @@ struct DeliveryQueueTests {
         }
     }
 
+    @Test("what waits to be queued is queued piece by piece, so that what is due can be tried in between")
+    func pieces() async throws {
+        try await DeliveryStory.run(urls: ["https://example.com/"], events: 0) { queue in
+            try await queue.add(5)
+            let (worker, batch) = (queue.worker(), FanOutBatch(2))
+            #expect(try await worker.fanOut(batch, batches: 1))
+            let waiting: SQL = "SELECT count(*) FROM webhook_event WHERE fanned_out_at IS NULL"
+            let left = try await queue.pool.query(.worker, waiting) { row throws(PostgresError) in
+                try row.next(Int64.self)
+            }
+            #expect(left == [3])
+            #expect(try await !worker.fanOut(batch, batches: 8))
+        }
+    }
+
     @Test("a claim reads each endpoint that something waits for once, also before the tables are analysed")
     func manyEndpoints() async throws {
         let count = 2_000

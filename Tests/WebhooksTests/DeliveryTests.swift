@@ -32,6 +32,8 @@ struct DeliveryTests {
             )
             #expect(one.headers["webhook-timestamp"] == "1795420800")
             #expect(one.headers["content-type"] == "application/json")
+            let unknown = try await server.operatorClient.get("\(Self.path)?endpoint=none")
+            #expect(unknown.status == 404 && unknown.code == "webhook_endpoint_not_found")
             let delivery = try #require(try await server.deliveries("?endpoint=some").first)
             #expect(delivery["event_id"]?.string == ids[1] && delivery["attempt_count"]?.number == "1")
             let detail = try await server.operatorClient.get("\(Self.path)/\(delivery["id"]?.string ?? "")").json

@@ -140,6 +140,8 @@ import Web
                 let answer = try await client.post(Self.path, body)
                 #expect(answer.status == 400 && answer.pointers.contains(pointer), "\(body): \(answer)")
             }
+            let both = #"{"key": "a", "url": "https://example.com/", "events": ["*", "invoice.paid"]}"#
+            #expect(try await client.post(Self.path, both).text.contains("stands alone"))
             try await server.makeEndpoint("ops", "https://example.com/hook")
             let again = try await client.post(Self.path, #"{"key": "ops", "url": "https://a.b/", "events": ["*"]}"#)
             #expect(again.status == 409 && again.code == "webhook_endpoint_exists")
@@ -179,6 +181,19 @@ import Web
             let body = #"{"key": "a", "url": "https://example.com/", "events": ["*"]}"#
             let full = try await server.operatorClient.post(Self.path, body)
             #expect(full.status == 409 && full.code == "too_many_webhook_endpoints")
+            let same = #"{"key": "slack-1", "url": "https://example.com/", "events": ["*"]}"#
+            #expect(try await server.operatorClient.post(Self.path, same).code == "webhook_endpoint_exists")
+            try await server.database.run("DELETE FROM webhook_endpoint WHERE endpoint_key = 'slack-1'")
+            let made = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for index in 0..<8 {
+                    group.addTask {
+                        let own = body.replacing(#""a""#, with: "\"a\(index)\"")
+                        return try await server.operatorClient.post(Self.path, own).status == 201
+                    }
+                }
+                return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+            }
+            #expect(made == 1, "there was room for one")
             let acme = try await server.client([.webhooksWrite], tenant: "acme")
             #expect(try await acme.post(Self.path, body).status == 201)
         }

@@ -43,7 +43,8 @@ import Web
             _ = try await server.post(enormous).expecting(200)
             try await server.ingest(.call("c", input: 10, output: 1, subject: "beta"))
             for tokenClass in ["input", "output"] { try await server.price(tokenClass, "1000000000") }
-            #expect(try await server.rateUnpriced() == 1)
+            // The service's own worker may have been first.
+            #expect(try await server.rateUnpriced() <= 1)
             #expect(try await server.providerCosts("beta") == ["c": "11000000000"])
         }
     }
