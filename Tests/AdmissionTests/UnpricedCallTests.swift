@@ -13,14 +13,19 @@ import Web
         }
     }
 
+    /// A tenant whose seconds have a price, under a spend cap.
+    private static func arrange(_ server: TestServer, price: String) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        let charge = #"{"feature":"seconds","price":\#(price)}"#
+        try await server.publish(#"{"charges":[\#(charge)],"spend_cap":{"amount":"50","mode":"hard"}}"#)
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+    }
+
     @Test("a feature that the plan does not price is named where its calls are refused, and told of once")
     func feature() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            let price = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1"}}"#
-            try await server.publish(#"{"charges":[\#(price)],"spend_cap":{"amount":"50","mode":"hard"}}"#)
-            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.arrange(server, price: #"{"model":"per_unit","unit_amount":"1"}"#)
             let priced = try await server.admit("1")
             #expect(priced["limits"]?[0]?["unpriced"] == .null)
             try await server.addFeature("jobs", "count", of: nil)
@@ -74,11 +79,7 @@ import Web
     @Test("what the price book lacks is told to operators, and a tenant which model it is")
     func tenantsView() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            let price = #"{"feature":"seconds","price":{"model":"cost_plus","markup_percent":"10"}}"#
-            try await server.publish(#"{"charges":[\#(price)],"spend_cap":{"amount":"50","mode":"hard"}}"#)
-            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.arrange(server, price: #"{"model":"cost_plus","markup_percent":"10"}"#)
             let own = try await server.client([.admissionsWrite], tenant: "acme")
             for (client, lacks) in [(server.operatorClient, #""price""#), (own, "null")] {
                 let data = #","provider":"p","model":"unknown","input_tokens":1"#
