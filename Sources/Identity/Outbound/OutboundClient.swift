@@ -121,7 +121,7 @@ package struct OutboundClient: Sendable {
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
         let address = try await address(of: url, for: owner)
-        guard url.isEncrypted || addresses.isAllowed(address) else { throw .unencrypted }
+        if let refusal = url.refusal(at: address, by: addresses) { throw refusal }
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             timeout: .init(connect: timeout, read: timeout)
@@ -260,6 +260,11 @@ package struct OutboundURL: Sendable, Equatable {
         guard let address = IPAddress(host) else {
             return isEncrypted || addresses.allowsSome ? nil : .unencrypted
         }
+        return refusal(at: address, by: addresses)
+    }
+
+    /// Why an address that its host has is not spoken with; nil where it may be.
+    fileprivate func refusal(at address: IPAddress, by addresses: OutboundGuard) -> OutboundFault? {
         guard addresses.permits(address) else { return .refused(host) }
         return isEncrypted || addresses.isAllowed(address) ? nil : .unencrypted
     }
