@@ -128,6 +128,9 @@ static const unsigned char migration_0041[] = {
 static const unsigned char migration_0042[] = {
 #embed "../../migrations/0042_alert_lookup.sql"
 };
+static const unsigned char migration_0043[] = {
+#embed "../../migrations/0043_budget_changes.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -189,6 +192,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0040_scope_values.sql", migration_0040),
     FILE_ENTRY("0041_rate_paces.sql", migration_0041),
     FILE_ENTRY("0042_alert_lookup.sql", migration_0042),
+    FILE_ENTRY("0043_budget_changes.sql", migration_0043),
 };
 
 size_t embedded_migration_count(void) {

@@ -55,14 +55,7 @@ package struct LimitRetention: Service {
             guard try transaction.tryLock(Self.lockID) else { return nil }
             // Pages are read in the order of an index, also where the table was not analysed.
             transaction.enqueue("SET LOCAL enable_sort = off")
-            return try transaction.query(statement) { row throws(PostgresError) in
-                LimitRow(
-                    tenant: try row.next(),
-                    limit: try row.next(),
-                    scopeValue: try row.next(),
-                    windowStart: try row.next()
-                )
-            }.first
+            return try transaction.first(statement, LimitRow.decode)
         }
     }
 }

@@ -1,4 +1,5 @@
 package import BillingCore
+import Postgres
 
 /// Names one row of `limit_state`: one window of a limit, for one of the values that it tells apart.
 package struct LimitRow: Sendable, Hashable {
@@ -28,6 +29,12 @@ package struct LimitRow: Sendable, Hashable {
         hasher.combine(windowStart)
         if !scopeValue.isEmpty { hasher.combine(scopeValue) }
         hasher.combine(tenant)
+    }
+
+    /// Reads tenant, limit, value and start of the window.
+    @Sendable
+    static func decode(_ row: inout PostgresRow) throws(PostgresError) -> LimitRow {
+        LimitRow(tenant: try row.next(), limit: try row.next(), scopeValue: try row.next(), windowStart: try row.next())
     }
 }
 

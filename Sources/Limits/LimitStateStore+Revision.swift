@@ -3,17 +3,25 @@ import Catalog
 import Postgres
 
 extension LimitStateStore {
-    /// Puts changed limits in force in their rows of present and coming windows, and returns them. What exceeds a
-    /// lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold (promise P3). Of
-    /// the thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
-    /// - Parameters:
-    ///   - tenant: whose rows; nil for those of all tenants and the operator.
-    ///   - periodStart: where the tenant's billing period begins: one of before, of a subscription that was ended, is
-    ///     no present window, whenever it should have ended.
-    static func follow(
+    /// Puts a tenant's changed limits in force in their rows of present and coming windows, and returns them. What
+    /// exceeds a lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold
+    /// (promise P3). Of the thresholds that have fired those are kept that are still met. Rows are locked in the order
+    /// of `count`.
+    /// - Parameter periodStart: where the tenant's billing period begins: one of before, of a subscription that was
+    ///   ended, is no present window, whenever it should have ended.
+    static func follow(_ limits: [Limit], of tenant: TenantID, periodStart: Instant, at now: Instant) -> SQL {
+        follow(limits, periodStart: periodStart, where: "row.tenant_id = \(tenant)", at: now)
+    }
+
+    /// The same of a budget, for some of its rows, whosesoever they are.
+    static func follow(_ budget: Limit, _ piece: LimitRowPiece, at now: Instant) -> SQL {
+        follow([budget], where: piece.condition("row.window_start, row.tenant_id, row.scope_value", place), at: now)
+    }
+
+    private static func follow(
         _ limits: [Limit],
-        of tenant: TenantID?,
         periodStart: Instant = .minimum,
+        where isWanted: SQL,
         at now: Instant
     ) -> SQL {
         let bounds = limits.compactMap { limit -> (limit: Limit, amount: FixedDecimal, kind: WindowKind)? in
@@ -35,8 +43,7 @@ extension LimitStateStore {
             ) AS changed (limit_id, amount, revision, earliest)
             JOIN limit_state AS row
                 ON row.limit_id = changed.limit_id AND row.window_start >= changed.earliest
-                AND row.window_end > \(now) AND row.scope_value NOT LIKE '#%'
-                AND (\(tenant)::bigint IS NULL OR row.tenant_id = \(tenant)::bigint)
+                AND row.window_end > \(now) AND row.scope_value NOT LIKE '#%' AND \(isWanted)
             ORDER BY row.tenant_id = 0, row.tenant_id, row.limit_id, row.scope_value, row.window_start
             ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
             SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
@@ -46,6 +53,76 @@ extension LimitStateStore {
                 thresholds_fired = \(stillMet)
             RETURNING \(returned)
             """
+    }
+
+    /// The last of the next so many rows of a budget in present and coming windows; none where fewer are left.
+    static func lastOfNext(
+        _ count: Int,
+        of budget: LimitID,
+        _ kind: WindowKind,
+        after row: LimitRow?,
+        at now: Instant
+    ) -> SQL {
+        """
+        SELECT tenant_id, limit_id, scope_value, window_start
+        FROM limit_state
+        WHERE limit_id = \(budget) AND window_start >= \(kind.earliestStart(ofWindowAt: now))
+            AND window_end > \(now) AND scope_value NOT LIKE '#%'
+            AND \(LimitRowPiece(after: row).condition("window_start, tenant_id, scope_value", place))
+        ORDER BY limit_id, window_start, tenant_id, scope_value
+        OFFSET \(count - 1)
+        LIMIT 1
+        """
+    }
+
+    private static func place(of row: LimitRow) -> SQL { "\(row.windowStart), \(row.tenant), \(row.scopeValue)" }
+}
+
+extension RateStateStore {
+    /// Puts another pace in force in some of the rows that are there. One that is made meanwhile, or is used by calls
+    /// that are still decided at the pace of before, follows when it is used next.
+    static func follow(_ budget: LimitID, interval: FixedDecimal, _ piece: LimitRowPiece, at now: Instant) -> SQL {
+        """
+        INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival, unit_interval)
+        SELECT tenant_id, limit_id, scope_value, arrival, \(interval)::numeric
+        FROM rate_state
+        WHERE limit_id = \(budget) AND \(piece.condition("tenant_id, scope_value", place))
+        ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+        ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
+        SET arrival = \(arrival(at: now, pace: "excluded.unit_interval")), unit_interval = excluded.unit_interval
+        """
+    }
+
+    /// The last of the next so many rows of a rate; none where fewer are left.
+    static func lastOfNext(_ count: Int, of budget: LimitID, after row: LimitRow?) -> SQL {
+        """
+        SELECT tenant_id, limit_id, scope_value, \(Interval.allTime.start)::timestamptz
+        FROM rate_state
+        WHERE limit_id = \(budget) AND \(LimitRowPiece(after: row).condition("tenant_id, scope_value", place))
+        ORDER BY limit_id, tenant_id, scope_value
+        OFFSET \(count - 1)
+        LIMIT 1
+        """
+    }
+
+    private static func place(of row: LimitRow) -> SQL { "\(row.tenant), \(row.scopeValue)" }
+}
+
+/// Some of a limit's rows that follow one another in the order in which an index has them.
+struct LimitRowPiece: Sendable {
+    /// Nil where it begins with the first row.
+    var after: LimitRow?
+    /// Nil where it goes to the last row.
+    var through: LimitRow?
+
+    /// - Parameters:
+    ///   - columns: those of the order.
+    ///   - place: the values of a row in them.
+    fileprivate func condition(_ columns: SQL, _ place: (LimitRow) -> SQL) -> SQL {
+        var bounds: [SQL] = ["true"]
+        if let after { bounds.append("(\(columns)) > (\(place(after)))") }
+        if let through { bounds.append("(\(columns)) <= (\(place(through)))") }
+        return .joined(bounds, separator: " AND ")
     }
 }
 

@@ -241,14 +241,8 @@ package enum LimitStateStore {
 
     @Sendable
     package static func decode(_ row: inout PostgresRow) throws(PostgresError) -> LimitState {
-        let key = LimitRow(
-            tenant: try row.next(),
-            limit: try row.next(),
-            scopeValue: try row.next(),
-            windowStart: try row.next()
-        )
-        return LimitState(
-            row: key,
+        LimitState(
+            row: try LimitRow.decode(&row),
             windowEnd: try row.next(),
             balance: LimitBalance(
                 used: try row.next(),

@@ -56,20 +56,6 @@ package enum RateStateStore {
             """
     }
 
-    /// Puts another pace in force in rows that are there. One that is made meanwhile, or is used by calls that are
-    /// still decided at the pace of before, follows when it is used next.
-    package static func follow(_ limit: LimitID, interval: FixedDecimal, at now: Instant) -> SQL {
-        """
-        INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival, unit_interval)
-        SELECT tenant_id, limit_id, scope_value, arrival, \(interval)::numeric
-        FROM rate_state
-        WHERE limit_id = \(limit)
-        ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
-        ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
-        SET arrival = \(arrival(at: now, pace: "excluded.unit_interval")), unit_interval = excluded.unit_interval
-        """
-    }
-
     /// The arrival time of the row `state` at the pace in force, rounded half away from zero at the twelfth digit: as
     /// many whole units are left as at the pace of before. A row without a pace is of before there were any.
     static func arrival(at now: Instant, pace: SQL) -> SQL {

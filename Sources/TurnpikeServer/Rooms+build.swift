@@ -65,34 +65,28 @@ extension Rooms {
                 { try await catalog.reload() },
                 { try await usage.partitionWorker.makeAhead() },
             ],
-            services: dependencies.credentialServices(identity) + webhooks.services + [
-                CatalogFollower(
-                    catalog: catalog,
-                    listeningWith: dependencies.configuration.postgres,
-                    logger: dependencies.logger
-                ),
-                LimitsInForceWorker(
-                    pool: dependencies.pool,
-                    catalog: catalog,
-                    usage: .ofUsageRoom(dependencies.ids),
-                    clock: dependencies.clock,
-                    logger: dependencies.logger
-                ),
-                invoicing.closingWorker,
-                invoicing.overdueWorker,
-                usage.partitionWorker,
-                usage.costWorker,
-                admission.expiryWorker,
-                AlertExpiryWorker(
-                    pool: dependencies.pool,
-                    keptDays: dependencies.configuration.alertRetentionDays,
-                    clock: dependencies.clock,
-                    logger: dependencies.logger
-                ),
-                LimitRetention(pool: dependencies.pool, clock: dependencies.clock, logger: dependencies.logger),
-                usage.ingest,
-                admission.service,
-            ]
+            services: dependencies.credentialServices(identity) + webhooks.services
+                + dependencies.limitServices(catalog) + [
+                    CatalogFollower(
+                        catalog: catalog,
+                        listeningWith: dependencies.configuration.postgres,
+                        logger: dependencies.logger
+                    ),
+                    LimitsInForceWorker(
+                        pool: dependencies.pool,
+                        catalog: catalog,
+                        usage: .ofUsageRoom(dependencies.ids),
+                        clock: dependencies.clock,
+                        logger: dependencies.logger
+                    ),
+                    invoicing.closingWorker,
+                    invoicing.overdueWorker,
+                    usage.partitionWorker,
+                    usage.costWorker,
+                    admission.expiryWorker,
+                    usage.ingest,
+                    admission.service,
+                ]
         )
     }
 }
@@ -109,6 +103,15 @@ extension Dependencies {
             operatorZone: configuration.zone
         ).register(in: operations)
         AlertRoutes(catalog: catalog, pool: pool, writes: writes).register(in: operations)
+    }
+
+    /// What changed budgets do to their rows, and what goes when it is old.
+    fileprivate func limitServices(_ catalog: Catalog) -> [any Service] {
+        [
+            BudgetRevisionWorker(pool: pool, catalog: catalog, ids: ids, clock: clock, logger: logger),
+            AlertExpiryWorker(pool: pool, keptDays: configuration.alertRetentionDays, clock: clock, logger: logger),
+            LimitRetention(pool: pool, clock: clock, logger: logger),
+        ]
     }
 
     /// What lowers an invoice, before or after it is final.

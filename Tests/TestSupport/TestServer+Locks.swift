@@ -3,8 +3,13 @@
 extension PostgresPool {
     /// Locks a table against everybody until the task is cancelled.
     package func holdTable(_ table: String, lane: PostgresLane = .worker) async throws {
+        try await hold(SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"), lane: lane)
+    }
+
+    /// Keeps what a statement locks until the task is cancelled.
+    package func hold(_ statement: SQL, lane: PostgresLane = .worker) async throws {
         try await transaction(lane) { transaction in
-            try transaction.execute(SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"))
+            try transaction.execute(statement)
             // Longer than one statement may take.
             for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
         }

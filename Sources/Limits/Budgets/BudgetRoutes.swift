@@ -186,7 +186,7 @@ package struct BudgetRoutes: Sendable {
             let after = try work(before, now)
             guard after != before else { return try answer(before) }
             try BudgetStore.update(after, in: transaction)
-            try revision.apply(after, after: before, at: context.clock.now(), in: transaction)
+            try revision.begin(after, at: context.clock.now(), in: transaction)
             try CatalogDesk.audit(
                 action,
                 .budget,

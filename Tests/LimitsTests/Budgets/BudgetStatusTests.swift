@@ -315,11 +315,14 @@ import Web
                 createdAt: server.clock.now,
                 updatedAt: server.clock.now
             )
+            let today = try Instant(parsing: "2026-11-23T00:00:00Z")
+            let row = LimitRow(tenant: TenantID(100), limit: budget.id, windowStart: today)
             try await server.withPool { pool in
                 let statements = [
                     LimitStateStore.fullest(of: [budget], limit: 50, at: server.clock.now),
                     LimitStateStore.fullest(of: budget, after: nil, limit: 50, at: server.clock.now),
-                    LimitStateStore.follow([Limit(budget)], of: nil, at: server.clock.now),
+                    LimitStateStore.lastOfNext(50, of: budget.id, .day, after: row, at: server.clock.now),
+                    LimitStateStore.follow(Limit(budget), LimitRowPiece(after: row), at: server.clock.now),
                 ]
                 for statement in statements {
                     let plan = try await QueryPlan(of: statement, pool)

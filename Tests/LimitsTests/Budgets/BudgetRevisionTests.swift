@@ -1,0 +1,172 @@
+import Catalog
+import Limits
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// How the rows of a budget follow its change.
+@Suite struct BudgetRevisionTests {
+    private static func make(_ server: TestServer, _ bound: String) async throws {
+        try await server.addTenant("acme")
+        let scope = #"{"tenant":"*","user":"*"}"#
+        try await server.ask("POST", "/budgets", #"{"key":"users","scope":\#(scope),\#(bound)}"#, expecting: 201)
+    }
+
+    private static func followAll(_ server: TestServer) async throws {
+        try await server.withPool { pool in
+            let clock = server.clock.clock
+            let catalog = Catalog(pool: pool, clock: clock)
+            try await catalog.reload()
+            let ids = IDSource.random(clock)
+            try await BudgetRevisionWorker(pool: pool, catalog: catalog, ids: ids, clock: clock, logger: .silent)
+                .followAll()
+        }
+    }
+
+    /// How many budgets have rows that are still to follow.
+    private static func changes(_ server: TestServer) async throws -> Int {
+        try await server.column("SELECT limit_id::text FROM budget_change").count
+    }
+
+    /// Runs while somebody has locked the row of a user.
+    private static func whileLocked(
+        _ statement: SQL,
+        on table: String,
+        _ server: TestServer,
+        _ body: () async throws -> Void
+    ) async throws {
+        try await server.withPool { pool in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                // Ends by being cancelled.
+                group.addTask { try? await pool.hold(statement) }
+                #expect(try await server.comesToHave("RowShareLock", on: table))
+                try await body()
+                group.cancelAll()
+            }
+        }
+    }
+
+    @Test("of very many rows one that somebody has locked delays no change: it is brought to all, with its alerts")
+    func pieces() async throws {
+        try await TestServer.run { server in
+            try await Self.make(server, #""measure":"requests","amount":"100","window":"day","thresholds":[50]"#)
+            try await server.database.run(
+                """
+                INSERT INTO limit_state (
+                    tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                    limit_revision
+                )
+                SELECT tenant.tenant_id, limit_id, 'u' || number, '2026-11-23Z', '2026-11-24Z', 30, 0, 0, 100,
+                    budget.revision
+                FROM tenant, budget, generate_series(1001, 2200) AS number
+                """
+            )
+            func followed() async throws -> String? {
+                try await server.column(
+                    """
+                    SELECT concat_ws(' ', count(*) FILTER (WHERE limit_revision = 2 AND limit_amount = 60),
+                        (SELECT count(*) FROM alert WHERE threshold = 50),
+                        (SELECT count(*) FROM budget_change))
+                    FROM limit_state
+                    """
+                ).first ?? nil
+            }
+            try await Self.whileLocked(
+                "SELECT FROM limit_state WHERE scope_value = 'u1900' FOR UPDATE",
+                on: "limit_state",
+                server
+            ) {
+                try await server.ask("PATCH", "/budgets/users", #"{"amount":"60"}"#)
+                let rows = try await server.column(
+                    """
+                    SELECT limit_revision::text FROM limit_state
+                    WHERE scope_value IN ('u1001', 'u1900') ORDER BY scope_value
+                    """
+                )
+                #expect(rows == ["2", "1"], "the first rows have followed with the change")
+            }
+            #expect(try await eventually { try await followed() == "1200 1200 0" })
+        }
+    }
+
+    @Test("a row that was being made while its budget was lowered follows, and tells what it has met by that")
+    func madeMeanwhile() async throws {
+        try await TestServer.run { server in
+            try await Self.make(server, #""measure":"requests","amount":"100","window":"day","thresholds":[1,50]"#)
+            var first: Task<Void, any Error>?
+            defer { first?.cancel() }
+            try await server.withPool { pool in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    // Ends by being cancelled.
+                    group.addTask { try? await pool.holdTable("alert") }
+                    #expect(try await server.comesToHave("AccessExclusiveLock", on: "alert"))
+                    first = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
+                    // It has made its row, and has an alert to tell.
+                    let isWaiting = try await eventually {
+                        try await pool.locks("RowExclusiveLock", on: "alert", granted: false) > 0
+                    }
+                    #expect(isWaiting)
+                    try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#)
+                    try await Self.followAll(server)
+                    #expect(try await Self.changes(server) == 1, "a row is still being made")
+                    group.cancelAll()
+                }
+            }
+            try await first?.value
+            #expect(try await eventually { try await Self.changes(server) == 0 })
+            let told = try await server.column(
+                "SELECT trim_scale(threshold)::text FROM alert ORDER BY threshold"
+            )
+            #expect(told == ["1", "50"])
+            #expect(try await server.column("SELECT trim_scale(limit_amount)::text FROM limit_state") == ["2"])
+        }
+    }
+
+    @Test("transactions of others on the same server hold up a change for a minute at most")
+    func heldUpByOthers() async throws {
+        try await TestServer.run { server in
+            try await Self.make(server, #""measure":"requests","amount":"100","window":"day""#)
+            try await server.database.run(
+                """
+                INSERT INTO budget_change (tenant_id, limit_id, changed_in, changed_at)
+                SELECT tenant_id, limit_id, '9223372036854775807', '\(server.clock.now)' FROM budget
+                """
+            )
+            server.clock.advance(seconds: 60)
+            try await Self.followAll(server)
+            #expect(try await Self.changes(server) == 1)
+            server.clock.advance(seconds: 1)
+            try await Self.followAll(server)
+            #expect(try await Self.changes(server) == 0)
+        }
+    }
+
+    @Test("of very many rows of a rate all come to the pace in force")
+    func rates() async throws {
+        try await TestServer.run { server in
+            try await Self.make(server, #""measure":"requests","rate":{"limit":10,"period":"minute"}"#)
+            try await server.database.run(
+                """
+                INSERT INTO rate_state (tenant_id, limit_id, scope_value, arrival, unit_interval)
+                SELECT tenant.tenant_id, limit_id, 'u' || number, 0, 6000000
+                FROM tenant, budget, generate_series(1001, 2200) AS number
+                """
+            )
+            try await Self.whileLocked(
+                "SELECT FROM rate_state WHERE scope_value = 'u1900' FOR UPDATE",
+                on: "rate_state",
+                server
+            ) {
+                try await server.ask("PATCH", "/budgets/users", #"{"rate":{"limit":20}}"#)
+            }
+            let isFollowed = try await eventually {
+                let paces = try await server.column(
+                    "SELECT concat_ws(' ', trim_scale(unit_interval), count(*)) FROM rate_state GROUP BY unit_interval"
+                )
+                return paces == ["3000000 1200"]
+            }
+            #expect(isFollowed)
+        }
+    }
+}
