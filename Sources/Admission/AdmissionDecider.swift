@@ -13,13 +13,17 @@ struct AdmissionDecider: Sendable {
     let pool: PostgresPool
     let policy: LimitPolicy
     let clock: Clock
+    /// How long a flush waits for rows that others have locked.
+    let patience: Duration
+    let stuck = StuckTenants()
     private let told = RefusalAlerts()
     private let lately = LatelyRefused()
 
-    init(pool: PostgresPool, policy: LimitPolicy, clock: Clock) {
+    init(pool: PostgresPool, policy: LimitPolicy, clock: Clock, patience: Duration) {
         self.pool = pool
         self.policy = policy
         self.clock = clock
+        self.patience = patience
     }
 
     /// Parts calls that are likely to be admitted all at once from those that have to be looked at one by one, so that
@@ -41,16 +45,21 @@ struct AdmissionDecider: Sendable {
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
-        try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
+        Self.wait(for: patience, in: transaction)
+        return try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
     }
 
     /// The decisions on calls, one after the other.
-    /// - Parameter isAbandoned: whether nobody waits for a decision any more.
+    /// - Parameters:
+    ///   - patience: how long it waits for rows that others have locked.
+    ///   - isAbandoned: whether nobody waits for a decision any more.
+    /// - Throws: `PostgresError` that `isLockTimeout` when that was not enough.
     func decide(
         _ requests: [AdmissionRequest],
+        waiting patience: Duration,
         isAbandoned: @Sendable (Int) -> Bool
     ) async throws -> [AdmissionOutcome] {
-        let outcomes = try await oneByOne(flush(requests), isAbandoned)
+        let outcomes = try await oneByOne(flush(requests), patience, isAbandoned)
         lately.note(outcomes, of: requests)
         return outcomes
     }
@@ -61,29 +70,38 @@ struct AdmissionDecider: Sendable {
 
     private func oneByOne(
         _ flush: AdmissionFlush,
+        _ patience: Duration,
         _ isAbandoned: @Sendable (Int) -> Bool
     ) async throws -> [AdmissionOutcome] {
         for _ in 1..<Self.attempts {
             do {
-                return try await once(flush, isAbandoned)
+                return try await once(flush, patience, isAbandoned)
             } catch let error as PostgresError where error.constraint == "reservation_identity" {
                 continue
             }
         }
-        return try await once(flush, isAbandoned)
+        return try await once(flush, patience, isAbandoned)
     }
 
     private func once(
         _ flush: AdmissionFlush,
+        _ patience: Duration,
         _ isAbandoned: @Sendable (Int) -> Bool
     ) async throws -> [AdmissionOutcome] {
         do {
             return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
+                Self.wait(for: patience, in: transaction)
+                return try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
             }
         } catch let nothing as NothingAdmitted {
             return nothing.outcomes
         }
+    }
+
+    private static func wait(for patience: Duration, in transaction: borrowing Transaction) {
+        let (seconds, attoseconds) = patience.components
+        let milliseconds = seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+        transaction.enqueue("SELECT set_config('lock_timeout', \("\(milliseconds)ms"), true)")
     }
 }
 

@@ -1,4 +1,5 @@
 import BillingCore
+import Catalog
 import DequeModule
 import Limits
 import Postgres
@@ -19,13 +20,17 @@ final class AdmissionLane: Sendable {
         var queue: Deque<Waiting> = []
         /// Those who may still wait, in the order of their deadlines.
         var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
-        /// Batches to be decided one by one.
+        /// Batches whose calls are to be decided one by one.
         var apart: [[Waiting]] = []
+        /// Calls that somebody's locks may hold up, to be decided by tenant.
+        var stuck: [Waiting] = []
         var isClosed = false
     }
 
     static let queuedCalls = 10_000
     static let flushedCalls = 256
+    /// After how many tenants whose rows are locked by others calls are not tried in a round.
+    private static let vainAttempts = 3
     private static let sweep = Duration.milliseconds(10)
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
     private static let haste = Duration.milliseconds(25)
@@ -120,10 +125,11 @@ final class AdmissionLane: Sendable {
                 if let batch = take() { setApart(batch) }
             }
             for batch in takeApart() { await decide(batch) }
+            await decideByTenant(takeStuck())
         }
     }
 
-    private var hasWaiting: Bool { state.withLock { !$0.queue.isEmpty } }
+    private var hasWaiting: Bool { state.withLock { !$0.queue.isEmpty || !$0.apart.isEmpty || !$0.stuck.isEmpty } }
 
     /// Some of those that wait, in the order in which they came.
     private func take() -> [Waiting]? {
@@ -141,12 +147,19 @@ final class AdmissionLane: Sendable {
 
     /// The next batch that is likely to be admitted; nil where there is none, or others have to be decided first.
     private func takeTogether() -> [Waiting]? {
-        guard state.withLock(\.apart.isEmpty), let batch = take() else { return nil }
+        guard state.withLock({ $0.apart.isEmpty && $0.stuck.isEmpty }), let batch = take() else { return nil }
         let soon = ContinuousClock.now + Self.haste
-        var (together, apart): ([Waiting], [Waiting]) = ([], [])
+        var (together, apart, stuck): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
         for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
-            if isLikely, waiting.deadline > soon { together.append(waiting) } else { apart.append(waiting) }
+            if decider.stuck.contains(waiting.request.tenant.id) {
+                stuck.append(waiting)
+            } else if isLikely, waiting.deadline > soon {
+                together.append(waiting)
+            } else {
+                apart.append(waiting)
+            }
         }
+        if !stuck.isEmpty { setStuck(stuck) }
         if !apart.isEmpty { setApart(apart) }
         return together.isEmpty ? nil : together
     }
@@ -157,6 +170,15 @@ final class AdmissionLane: Sendable {
         state.withLock { state in
             defer { state.apart = [] }
             return state.apart
+        }
+    }
+
+    private func setStuck(_ batch: [Waiting]) { state.withLock { $0.stuck += batch } }
+
+    private func takeStuck() -> [Waiting] {
+        state.withLock { state in
+            defer { state.stuck = [] }
+            return state.stuck
         }
     }
 
@@ -172,7 +194,9 @@ final class AdmissionLane: Sendable {
 
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
     private func leave(_ batch: [Waiting], _ error: any Error) {
-        if error is NotAllAdmitted || error is PostgresError || error.isOfData {
+        if error.isLockTimeout {
+            setStuck(batch)
+        } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
             setApart(batch)
         } else {
             Self.finish(batch, error)
@@ -184,8 +208,9 @@ final class AdmissionLane: Sendable {
         let batch = waiting.filter { !$0.ticket.isAbandoned }
         guard !batch.isEmpty else { return }
         do {
-            let outcomes = try await decider.decide(batch.map(\.request)) { batch[$0].ticket.isAbandoned }
-            Self.finish(batch, outcomes)
+            try await decide(batch, waiting: decider.patience)
+        } catch  where error.isLockTimeout {
+            setStuck(batch)
         } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
@@ -195,6 +220,41 @@ final class AdmissionLane: Sendable {
             Self.finish(batch, error)
         }
     }
+
+    private func decide(_ batch: [Waiting], waiting patience: Duration) async throws {
+        let outcomes = try await decider.decide(batch.map(\.request), waiting: patience) {
+            batch[$0].ticket.isAbandoned
+        }
+        Self.finish(batch, outcomes)
+    }
+
+    /// Calls that somebody's locks may hold up, each tenant's by themselves: those of the others are decided. Where
+    /// even so some of them wait in vain, a row that all share is locked, and no more are tried in this round.
+    private func decideByTenant(_ waiting: [Waiting]) async {
+        var vain = 0
+        for (tenant, calls) in Dictionary(grouping: waiting, by: \.request.tenant.id) {
+            let batch = calls.filter { !$0.ticket.isAbandoned }
+            guard !batch.isEmpty else { continue }
+            guard vain < Self.vainAttempts, !decider.stuck.isPaused(tenant) else {
+                Self.finish(batch, AdmissionRefusal.rowsLocked)
+                continue
+            }
+            do {
+                try await decide(batch, waiting: StuckTenants.patience)
+            } catch  where error.isLockTimeout {
+                vain += 1
+                decider.stuck.note(tenant)
+                Self.finish(batch, error)
+            } catch {
+                leave(batch, error)
+            }
+        }
+    }
+}
+
+extension Error {
+    /// Whether rows were waited for in vain that others have locked.
+    fileprivate var isLockTimeout: Bool { (self as? PostgresError)?.sqlState == .lockNotAvailable }
 }
 
 /// Why a call can't be decided.
@@ -205,4 +265,6 @@ enum AdmissionRefusal: Error {
     case catalogBusy
     /// Nothing was decided within the time that admission takes at most.
     case tooLate
+    /// Others have had rows locked for so long that it isn't tried now.
+    case rowsLocked
 }

@@ -48,7 +48,12 @@ package final class AdmissionService: Service {
         self.clock = clock
         let calls = CallPreparation(ingest)
         self.calls = calls
-        let decider = AdmissionDecider(pool: pool, policy: calls.limits, clock: clock)
+        let decider = AdmissionDecider(
+            pool: pool,
+            policy: calls.limits,
+            clock: clock,
+            patience: .milliseconds(limits.deadlineMilliseconds)
+        )
         lanes = (0..<limits.lanes).map { _ in
             AdmissionLane(decider: decider)
         }
@@ -330,7 +335,7 @@ extension Error {
         switch self {
         case let refusal as AdmissionRefusal:
             switch refusal {
-            case .queueFull, .stopping, .catalogBusy, .tooLate: true
+            case .queueFull, .stopping, .catalogBusy, .tooLate, .rowsLocked: true
             }
         case is DeadlineFault: true
         case let error as PostgresError:

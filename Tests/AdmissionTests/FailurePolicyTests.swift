@@ -35,6 +35,49 @@ import Web
         }
     }
 
+    @Test(
+        "a tenant whose row somebody has locked for long holds up no other tenant on its lane, and goes on afterwards"
+    )
+    func rowLockedForLong() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.lanes = 1
+            configuration.admission.deadlineMilliseconds = 1_000
+        }) { server in
+            for tenant in ["acme", "beta"] {
+                try await Self.addTenant(tenant, "hard", server)
+                try await Self.admit("before", of: tenant, server)
+            }
+            try await server.ask("PATCH", "/budgets/beta", #"{"amount":"100"}"#)
+            try await server.withPool { pool in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    // Ends by being cancelled.
+                    group.addTask {
+                        try? await pool.hold(
+                            """
+                            SELECT FROM limit_state AS state JOIN tenant USING (tenant_id)
+                            WHERE key = 'acme'
+                            FOR UPDATE OF state
+                            """
+                        )
+                    }
+                    #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
+                    group.addTask {
+                        var count = 0
+                        while !Task.isCancelled {
+                            try await server.admit("stuck-\(count)", subject: "acme", expecting: 503)
+                            count += 1
+                        }
+                    }
+                    for id in 1...6 { try await Self.admit("beside-\(id)", of: "beta", server) }
+                    #expect(try await pool.locks("RowShareLock", on: "limit_state") == 1, "acme's row is locked still")
+                    group.cancelAll()
+                }
+            }
+            try await Self.admit("after", of: "acme", server)
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
     @Test("where a billing period can't be made in time, the limits of a tenant that is known say what holds")
     func periodsAreWaitedForNoLonger() async throws {
         try await TestServer.run(configure: { configuration in
