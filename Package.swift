@@ -67,6 +67,7 @@ let package = Package(
                 "Web", crypto, logging, metrics, lifecycle, nioCore, nioHTTP1, httpTypes,
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             swiftSettings: settings
         ),

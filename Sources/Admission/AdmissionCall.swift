@@ -114,7 +114,7 @@ struct AdmissionInput: Sendable {
             faults.append(FieldFault(pointer: "/time", code: "not_applicable", detail: detail))
         }
         for name in event.extensionNames {
-            let detail = "\"\(name)\" is not a field of an admission"
+            let detail = "\"\(name)\" is not a field of an admission; see POST /admissions in /openapi.yaml"
             faults.append(FieldFault(pointer: "/" + name, code: "unknown_field", detail: detail))
         }
         return faults

@@ -38,7 +38,7 @@ struct AdmissionDecisions {
         with states: inout AdmissionStates
     ) throws(DecimalError) {
         let key = request.key
-        if !request.isCheck, !request.call.isDryRun, let earlier = known[key] {
+        if !request.isCheck, let earlier = known[key] {
             guard earlier.contentHash == request.prepared.pending.event.contentHash else {
                 outcomes.append(.conflict)
                 return

@@ -17,6 +17,8 @@ package enum CatalogFault: Error, Sendable, Equatable {
 
     case notFound(Resource, String)
     case keyTaken(Resource, String)
+    /// By a budget that is archived: what its rows counted is never another's.
+    case keyOfArchivedBudget(String)
     /// Subjects that belong to somebody already, with where each stands in the request.
     case subjectsTaken([SubjectInUse])
     case meterInUse(String, features: [String])
@@ -67,6 +69,12 @@ extension CatalogFault {
             .notFound(resource.rawValue, key)
         case .keyTaken(let resource, let key):
             .alreadyExists(resource.rawValue, key)
+        case .keyOfArchivedBudget(let key):
+            .alreadyExists(
+                Resource.budget.rawValue,
+                key,
+                detail: "The budget '\(key)' is archived and keeps its key. Take another one."
+            )
         case .subjectsTaken(let subjects):
             Problem(
                 .conflict,
@@ -124,7 +132,7 @@ extension CatalogFault {
         case .operatorOnly:
             .forbidden(
                 code: "operator_only",
-                detail: "This credential is bound to a tenant; what all tenants share needs an operator's."
+                detail: "This credential is bound to a tenant; this needs an operator's."
             )
         case .unreadable:
             .internalError(self)

@@ -8,7 +8,7 @@ struct NamePatch: Sendable {
     static func read(_ body: JSONValue, immutable: [String], of resource: CatalogFault.Resource) throws -> NamePatch {
         let fields = JSONObjectReader(body)
         fields.rejectImmutable(immutable, of: "a \(resource.rawValue)")
-        fields.rejectNull(["name"], in: body)
+        fields.rejectNull(["name"])
         let name = fields.optionalString("name")
         try fields.finish()
         return NamePatch(name: name)

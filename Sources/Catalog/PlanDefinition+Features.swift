@@ -21,10 +21,7 @@ extension PlanDefinition {
             faults += Self.faults(of: features[quota.feature], key: quota.feature, at: "\(pointer)/feature")
             guard let found = features[quota.feature] else { continue }
             let aggregation = found.meter.definition.aggregation
-            if quota.mode == .hard, !aggregation.acceptsHardLimits {
-                let detail = "hard limits accept sum and count only; \"\(quota.feature)\" is \(aggregation.rawValue)"
-                faults.append(FieldFault(pointer: "\(pointer)/mode", code: "not_applicable", detail: detail))
-            } else if !aggregation.acceptsHardLimits {
+            if !aggregation.acceptsHardLimits {
                 let detail = "quotas count sum and count only; \"\(quota.feature)\" is \(aggregation.rawValue)"
                 faults.append(FieldFault(pointer: "\(pointer)/feature", code: "not_applicable", detail: detail))
             }

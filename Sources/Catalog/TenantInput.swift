@@ -78,7 +78,7 @@ struct TenantPatch: Sendable {
     static func read(_ body: JSONValue, key: String) throws -> TenantPatch {
         let fields = JSONObjectReader(body)
         fields.rejectImmutable(["key", "currency"], of: "a tenant")
-        fields.rejectNull(["name", "timezone"], in: body)
+        fields.rejectNull(["name", "timezone"])
         let costCenter = fields.optionalString("cost_center")
         let billingEmail = TenantInput.readEmail(fields)
         let subjects = TenantInput.readSubjects(fields, key: key)
@@ -120,8 +120,8 @@ extension JSONObjectReader {
     }
 
     /// Faults for members that a merge patch would clear and that must stay.
-    func rejectNull(_ names: [String], in body: JSONValue) {
-        for name in names where body[name] == .null {
+    func rejectNull(_ names: [String]) {
+        for name in names where isNull(name) {
             fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
         }
     }

@@ -42,7 +42,7 @@ package struct QuotaRoutes: Sendable {
             quota.feature == feature && (window.map { $0.rawValue == quota.window.kind } ?? true)
         }
         guard let tightest = quotas.min(by: { $0.remaining < $1.remaining }) else {
-            throw Problem.notFound("quota", feature)
+            throw Problem.notFound("quota", feature + (window.map { " (\($0.rawValue))" } ?? ""))
         }
         let overrides = try await pool.query(
             .interactive,

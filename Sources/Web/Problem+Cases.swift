@@ -4,15 +4,17 @@ package import HTTPTypes
 extension Problem {
     /// The same for what does not exist and for what belongs to another tenant, so that the one can't be told
     /// from the other.
-    package static func notFound(_ resource: String, _ key: String) -> Problem {
-        Problem(.notFound, code: "\(resource)_not_found", detail: "There is no \(words(resource)) '\(key)'.")
+    /// - Parameter detail: what to do, where more is known than that there is none.
+    package static func notFound(_ resource: String, _ key: String, detail: String? = nil) -> Problem {
+        Problem(.notFound, code: "\(resource)_not_found", detail: detail ?? "There is no \(words(resource)) '\(key)'.")
     }
 
-    package static func alreadyExists(_ resource: String, _ key: String) -> Problem {
+    /// - Parameter detail: what there is, where that is more than one with the key.
+    package static func alreadyExists(_ resource: String, _ key: String, detail: String? = nil) -> Problem {
         Problem(
             .conflict,
             code: "\(resource)_exists",
-            detail: "There is already a \(words(resource)) '\(key)'.",
+            detail: detail ?? "There is already a \(words(resource)) '\(key)'.",
             errors: [Fault(pointer: "/key", code: "taken", detail: "'\(key)' is taken.")]
         )
     }

@@ -203,7 +203,15 @@ import Web
             #expect(again["warnings"]?.text == #"["repeated"]"#)
             let problem = try await server.admit("1", seconds: "5", expecting: 409)
             #expect(problem["code"]?.string == "admission_conflict")
+            // A trial is answered as the call would be.
+            let trial = #","dry_run":true"#
+            #expect(try await server.admit("1", seconds: "4", more: trial)["warnings"]?.text == #"["repeated"]"#)
+            let other = try await server.admit("1", seconds: "5", more: trial, expecting: 409)
+            #expect(other["code"]?.string == "admission_conflict")
             try await server.expectRows(["0 4 0"])
+            try await server.settle(first, event: "a", seconds: "4")
+            let closed = try await server.admit("1", seconds: "4", more: trial)
+            #expect(closed["allowed"] == .bool(false) && closed["reason"]?.string == "admission_closed")
         }
     }
 

@@ -90,7 +90,7 @@ import Web
                            {"feature":"gone","limit":"1","window":"day"}]}
                 """
             )
-            #expect(refused.pointers == ["/charges/0/feature", "/quotas/0/mode", "/quotas/1/feature"])
+            #expect(refused.pointers == ["/charges/0/feature", "/quotas/0/feature", "/quotas/1/feature"])
             let soft = try await server.expect(
                 400,
                 "POST",

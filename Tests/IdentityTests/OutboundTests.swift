@@ -30,10 +30,9 @@ import Web
         #expect(!addresses.permits(try #require(IPAddress("10.2.2.3"))))
     }
 
-    /// Every way of writing the loopback address, and names for it.
+    /// Ways of writing the loopback address, and names for it.
     @Test(arguments: [
-        "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://017700000001/",
-        "https://localhost/", "https://LOCALHOST/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://0/",
+        "https://127.0.0.1/", "https://localhost/", "https://LOCALHOST/", "https://[::1]/", "https://[::ffff:7f00:1]/",
         "https://169.254.169.254/latest/meta-data/", "https://[fe80::1]/",
     ])
     func theAddressBehindANameIsWhatCounts(_ url: String) async throws {
@@ -73,6 +72,10 @@ import Web
         "https://example.com:65536/", "https://example.com:70000/", "https://example.com:0/", "https://example.com:-1/",
         "https://example.com:99999999999999999999/", "https://127.0.0.1:70000/", "https://[]/", "https://[]:443/",
         "https://[fe80::1%25eth0]/", "https://example.com\\@127.0.0.1/", "https://%6c%6fcalhost/",
+        "https://example.com/a b", "https://example.com/a\r\nX-Injected: y", "https://example.com/\u{FC}",
+        "https://example.com/{id}", "https://10.1/", "https://0xa000001/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://017700000001/",
+        "https://0/", "https://167772161/", "https://169.254.43518/",
+        "https://0x7f.1/", "https://1.2.3.4.5/", "https://127.0.0.01./",
     ])
     func whatIsNoPlainURLIsMalformed(_ url: String) {
         let fault = #expect(throws: OutboundFault.self) { try OutboundURL(url) }
@@ -82,7 +85,7 @@ import Web
 
     @Test(arguments: [
         "https://keys.Example-1.com:8443/a%20b?c=d", "http://[::1]:80/", "https://127.0.0.1",
-        "https://example.com:65535",
+        "https://example.com:65535", "https://7.example/", "https://example.0x7f.net/",
     ])
     func aPlainURLIsOne(_ url: String) throws {
         #expect(try OutboundURL(url).text == url)
@@ -128,6 +131,31 @@ import Web
         let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
         await #expect(throws: fault) {
             try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
+        }
+    }
+
+    @Test func whyThereIsNoAnswerIsToldInPlainWords() async throws {
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        func reason(_ scheme: String, _ port: Int) async -> String {
+            let fault = await #expect(throws: OutboundFault.self) {
+                try await client.get("\(scheme)://127.0.0.1:\(port)/", for: "acme", accept: "*/*", limitBytes: 100)
+            }
+            return "\(fault, default: "none")"
+        }
+        let plain = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\n\r\n")
+        #expect(await reason("https", plain.port) == "there was no answer: it does not speak TLS")
+        let other = try OneAnswerServer(answer: "220 mail.example ESMTP\r\n\r\n")
+        #expect(await reason("http", other.port) == "there was no answer: it was not HTTP")
+    }
+
+    @Test("a refused connection is not tried again until the time is up", .timeLimit(.minutes(2)))
+    func refusedConnection() async throws {
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 600)
+        let port = try TestTools.freePort()
+        await #expect(throws: OutboundFault.unanswered("the connection was refused")) {
+            try await client.get("http://127.0.0.1:\(port)/", for: "acme", accept: "*/*", limitBytes: 100)
         }
     }
 

@@ -19,6 +19,7 @@ enum ProxiedTenants {
                 try await run(turnpike, key) { proxy in
                     let answer = try await proxy.post("/", "", headers: ["X-Api-Key": "key-of-acme"]).expecting(503)
                     #expect(answer.json["error"]?.string == "limits_unavailable")
+                    #expect(answer.header("WWW-Authenticate") == nil)
                 }
             }
         }

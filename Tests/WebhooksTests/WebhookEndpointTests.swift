@@ -142,6 +142,10 @@ import Web
             }
             let both = #"{"key": "a", "url": "https://example.com/", "events": ["*", "invoice.paid"]}"#
             #expect(try await client.post(Self.path, both).text.contains("stands alone"))
+            let mailto = #"{"key": "a", "url": "mailto:a@b.c", "events": ["*"]}"#
+            #expect(try await client.post(Self.path, mailto).text.contains(#"\"kind\" must be \"email\""#))
+            let absent = try await client.get("\(Self.path)/absent")
+            #expect(absent.status == 404 && absent.text.contains("?tenant=KEY"))
             try await server.makeEndpoint("ops", "https://example.com/hook")
             let again = try await client.post(Self.path, #"{"key": "ops", "url": "https://a.b/", "events": ["*"]}"#)
             #expect(again.status == 409 && again.code == "webhook_endpoint_exists")

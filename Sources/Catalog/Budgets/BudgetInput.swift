@@ -5,7 +5,7 @@ package import Web
 /// `BudgetService`.
 package struct BudgetInput: Sendable {
     package let key: String
-    package var scope: BudgetScope
+    package let scope: BudgetScope
     package let measure: LimitMeasure
     package let bound: BudgetBound
     package let thresholds: [Percent]
@@ -18,10 +18,17 @@ package struct BudgetInput: Sendable {
         "amount", "currency", "window", "mode", "thresholds", "forecast", "fallback_unit_amount",
     ]
 
-    /// - Parameter costCurrency: the operator's, in which every provider cost is.
-    package static func read(_ fields: JSONObjectReader, costCurrency: Currency) throws -> BudgetInput {
+    /// - Parameters:
+    ///   - tenant: the key of the tenant that the caller is bound to, which is whose a scope without one is.
+    ///   - costCurrency: the operator's, in which every provider cost is.
+    package static func read(
+        _ fields: JSONObjectReader,
+        of tenant: String?,
+        costCurrency: Currency
+    ) throws -> BudgetInput {
         let key = fields.key("key")
-        let scope = fields.object("scope", BudgetScope.read) ?? BudgetScope()
+        var scope = fields.object("scope", BudgetScope.read) ?? BudgetScope()
+        if scope.tenant == nil { scope.tenant = tenant.map(ScopeMatch.exact) }
         let measure = fields.choice("measure", of: LimitMeasure.self)
         let bound: BudgetBound
         var thresholds: [Percent] = []

@@ -22,7 +22,7 @@ package struct BudgetPatch: Sendable {
     package static func read(_ body: JSONValue) throws -> BudgetPatch {
         let fields = JSONObjectReader(body)
         fields.rejectImmutable(["key", "scope", "measure", "currency", "window"], of: "a budget")
-        fields.rejectNull(["amount", "mode", "thresholds", "forecast", "on_failure", "rate"], in: body)
+        fields.rejectNull(["amount", "mode", "thresholds", "forecast", "on_failure", "rate"])
         let fallback = fields.fallbackUnitAmount()
         let patch = BudgetPatch(
             amount: fields.optionalDecimal("amount", minimum: .zero),
@@ -39,6 +39,7 @@ package struct BudgetPatch: Sendable {
 
     private static func readRate(_ fields: JSONObjectReader) -> RatePatch {
         fields.rejectImmutable(["period"], of: "a rate")
+        fields.rejectNull(["limit", "burst", "sheddable_percent", "default_percent"])
         return RatePatch(
             limit: fields.optionalInteger("limit", in: 1...RateLimit.maximumLimit),
             burst: fields.optionalInteger("burst", in: 1...RateLimit.maximumLimit),

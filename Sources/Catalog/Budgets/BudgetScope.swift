@@ -124,6 +124,11 @@ extension BudgetScope {
     package static func read(_ fields: JSONObjectReader) -> BudgetScope {
         var scope = BudgetScope()
         for dimension in ScopeDimension.allCases {
+            if fields.isNull(dimension.rawValue) {
+                let detail = "\"\(dimension.rawValue)\" is one value, or \"*\" for each; leave it out for all together"
+                fields.fault(at: dimension.rawValue, code: "invalid_type", detail: detail)
+                continue
+            }
             guard let text = fields.optionalString(dimension.rawValue, maximumLength: maximumLength) else { continue }
             scope[dimension] = match(dimension, text, fields)
         }

@@ -37,7 +37,11 @@ package enum BudgetService {
             createdAt: now,
             updatedAt: now
         )
-        guard try BudgetStore.insert(budget, in: transaction) else { throw CatalogFault.keyTaken(.budget, input.key) }
+        guard try BudgetStore.insert(budget, in: transaction) else {
+            let first = try BudgetStore.find(key: budget.key, of: budget.tenantID, limit: 1, in: transaction).first
+            throw first?.isActive == false
+                ? CatalogFault.keyOfArchivedBudget(budget.key) : .keyTaken(.budget, budget.key)
+        }
         return budget
     }
 

@@ -105,7 +105,7 @@ package struct OutboundClient: Sendable {
         }
         let alarm = Task {
             try await Task.sleep(for: .nanoseconds((timeout + patience).nanoseconds))
-            first.yield(.failure(.unanswered("it was not complete in time")))
+            first.yield(.failure(.late))
         }
         defer {
             speaking.cancel()
@@ -128,6 +128,8 @@ package struct OutboundClient: Sendable {
         )
         configuration.dnsOverride = [url.host: address.description]
         configuration.httpVersion = .http1Only
+        // Whoever called tries again, later: the client would until its time is up.
+        configuration.connectionPool.retryConnectionEstablishment = false
         configuration.http1_1ConnectionDebugInitializer = { channel in
             channel.eventLoop.submit {
                 // Whatever the client made of the URL: nothing is sent to an address that was not judged.
@@ -148,8 +150,7 @@ package struct OutboundClient: Sendable {
         Task { try? await client.shutdown() }
         switch outcome {
         case .success(let value): return value
-        case .failure(let fault as OutboundFault): throw fault
-        case .failure(let error): throw .unanswered("\(error)")
+        case .failure(let error): throw OutboundFault(error)
         }
     }
 
@@ -223,100 +224,4 @@ package struct OutboundAnswer: Sendable {
     package let status: Int
     /// The beginning of its body.
     package let excerpt: [UInt8]
-}
-
-/// A URL that may be configured: http or https, a host, no user.
-package struct OutboundURL: Sendable, Equatable {
-    package let text: String
-    package let isEncrypted: Bool
-    let host: String
-
-    package init(_ text: String) throws(OutboundFault) {
-        guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
-            let scheme = components.scheme?.lowercased()
-        else { throw .malformed("it must be a URL of at most 2,000 bytes, such as \"https://example.com/hook\"") }
-        guard ["http", "https"].contains(scheme) else { throw .malformed("it must begin with \"https://\"") }
-        guard components.user == nil, components.password == nil, components.fragment == nil else {
-            throw .malformed("it must be without user, password and fragment")
-        }
-        // As it is written, which is what the client connects to: `host` would show a name of another script decoded.
-        guard let written = components.encodedHost, let authority = Self.authority(of: text),
-            Self.isPlain(authority)
-        else { throw .malformed(Self.plainHost) }
-        let isBracketed = written.hasPrefix("[") && written.hasSuffix("]")
-        let host = isBracketed ? String(written.dropFirst().dropLast()) : written
-        guard !host.isEmpty else { throw .malformed(Self.plainHost) }
-        self.text = text
-        self.host = host
-        isEncrypted = scheme == "https"
-    }
-
-    private static let plainHost =
-        "its host must be written in letters, digits, dots and hyphens (one of another script as \"xn--...\"), and its "
-        + "port, if any, be one from 1 to 65535"
-
-    /// Why it can never be reached; nil where that can't be told before its name is looked up.
-    package func refusal(by addresses: OutboundGuard) -> OutboundFault? {
-        guard let address = IPAddress(host) else {
-            return isEncrypted || addresses.allowsSome ? nil : .unencrypted
-        }
-        return refusal(at: address, by: addresses)
-    }
-
-    /// Why an address that its host has is not spoken with; nil where it may be.
-    fileprivate func refusal(at address: IPAddress, by addresses: OutboundGuard) -> OutboundFault? {
-        guard addresses.permits(address) else { return .refused(host) }
-        return isEncrypted || addresses.isAllowed(address) ? nil : .unencrypted
-    }
-
-    private static func authority(of text: String) -> Substring? {
-        guard let start = text.firstRange(of: "://")?.upperBound else { return nil }
-        return text[start...].prefix { !"/?#".contains($0) }
-    }
-
-    /// Whether the host is written in letters, digits and what separates them: one with escapes or of another script
-    /// could be one name to who judges it and another to who connects. And whether the port, if there is one, is one
-    /// that there can be: what connects takes any other for a fault of the program.
-    private static func isPlain(_ authority: Substring) -> Bool {
-        let isPlain = authority.utf8.allSatisfy { byte in
-            let isLetter = (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-            return isLetter || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || ".:-[]".utf8.contains(byte)
-        }
-        let port = authority.split(separator: "]", omittingEmptySubsequences: false).last?
-            .split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first
-        guard isPlain, let port else { return isPlain }
-        return UInt16(port).map { $0 > 0 } ?? false
-    }
-}
-
-/// Why a configured URL could not be read. The texts name nothing of the answer, which may come from inside.
-package enum OutboundFault: Error, Equatable, CustomStringConvertible {
-    /// With what it must be.
-    case malformed(String)
-    case unencrypted
-    /// Too many other names were being looked up for the same owner, or at all.
-    case notLookedUp(String)
-    case unresolved(String)
-    case refused(String)
-    case status(Int)
-    case tooLarge(limitBytes: Int)
-    case unanswered(String)
-
-    /// Whether nothing was tried, so that it says nothing of the URL.
-    package var isLocal: Bool {
-        if case .notLookedUp = self { true } else { false }
-    }
-
-    package var description: String {
-        switch self {
-        case .malformed(let requirement): requirement
-        case .unencrypted: "http is possible only to addresses in TURNPIKE_OUTBOUND_ALLOW"
-        case .notLookedUp(let host): "'\(host)' was not looked up: too many lookups are under way"
-        case .unresolved(let host): "'\(host)' has no address"
-        case .refused(let host): "'\(host)' is at an address that is not public and not in TURNPIKE_OUTBOUND_ALLOW"
-        case .status(let code): "the answer was \(code) and not 200"
-        case .tooLarge(let limitBytes): "the answer has more than \(limitBytes) bytes"
-        case .unanswered(let reason): "there was no answer: \(reason)"
-        }
-    }
 }

@@ -103,9 +103,9 @@ package struct BudgetRoutes: Sendable {
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.query().finish()
-        var input = try BudgetInput.read(try request.fields(), costCurrency: costCurrency)
-        if let own = context.principal.tenantKey {
-            if input.scope.tenant == nil { input.scope.tenant = .exact(own) }
+        let own = context.principal.tenantKey
+        let input = try BudgetInput.read(try request.fields(), of: own, costCurrency: costCurrency)
+        if own != nil {
             guard input.scope.tenant != .each else { throw CatalogFault.operatorOnly.problem }
             guard input.measure != .cost else { throw Problem.costsAreOfOperators }
         }
@@ -113,9 +113,8 @@ package struct BudgetRoutes: Sendable {
         let manager: BudgetManager = context.principal.isOperatorWide ? .operator : .tenant
         let now = context.clock.now()
         let owner = tenant?.id ?? .operatorWide
-        let asked = input
         return try await write(owner, request, context) { transaction in
-            let budget = try BudgetService.create(asked, for: tenant, managedBy: manager, now: now, in: transaction)
+            let budget = try BudgetService.create(input, for: tenant, managedBy: manager, now: now, in: transaction)
             let body = BudgetBody(budget)
             try CatalogDesk.audit(
                 "created",
@@ -131,10 +130,15 @@ package struct BudgetRoutes: Sendable {
         }
     }
 
-    /// The tenant that a scope names exactly.
+    /// The tenant that a scope names exactly. One that the caller must not know of is one that there isn't.
     private func named(_ scope: BudgetScope, _ context: RequestContext) async throws -> TenantSnapshot? {
         guard let key = scope.exact(.tenant) else { return nil }
-        return try await desk.catalog.tenant(key, for: context)
+        guard let tenant = try await desk.catalog.tenant(key: key), context.principal.mayAccess(tenant: tenant.id)
+        else {
+            let detail = "there is no tenant \"\(key)\""
+            throw ValidationFailure([FieldFault(pointer: "/scope/tenant", code: "unknown_tenant", detail: detail)])
+        }
+        return tenant
     }
 
     private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

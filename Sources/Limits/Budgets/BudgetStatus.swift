@@ -58,12 +58,12 @@ struct BudgetStatuses: Sendable {
             return Page(data: page.after == nil ? status?.windows ?? [] : [], nextCursor: nil)
         }
         let now = context.clock.now()
-        let position = try Self.position(page)
+        let position = try Self.position(page, of: budget)
         let found = try await presentWindows(of: budget, after: position, count: page.fetchCount, at: now, context)
         let cut = page.page(found) { window in
             let row = window.state.row
             return [
-                window.state.balance.used.description, String(row.tenant.rawValue), row.scopeValue,
+                String(row.limit.rawValue), window.state.taken.description, String(row.tenant.rawValue), row.scopeValue,
                 row.windowStart.description,
             ]
         }
@@ -117,15 +117,18 @@ struct BudgetStatuses: Sendable {
         return BudgetWindowBody(budget, scope, window, state, at: now)
     }
 
-    private static func position(_ page: PageRequest) throws -> LimitStateStore.Position? {
+    private static func position(
+        _ page: PageRequest,
+        of budget: Budget
+    ) throws -> LimitStateStore.Position? {
         guard let after = page.after else { return nil }
-        guard after.count == 4, let used = try? FixedDecimal(parsing: after[0]), let tenant = Int64(after[1]),
-            let start = try? Instant(parsing: after[3])
+        guard after.count == 5, after[0] == String(budget.id.rawValue), let taken = try? FixedDecimal(parsing: after[1]),
+            let tenant = Int64(after[2]), let start = try? Instant(parsing: after[4])
         else { throw PageRequest.invalidCursor }
         return LimitStateStore.Position(
-            used: used,
+            taken: taken,
             tenant: TenantID(rawValue: tenant),
-            scopeValue: after[2],
+            scopeValue: after[3],
             windowStart: start
         )
     }

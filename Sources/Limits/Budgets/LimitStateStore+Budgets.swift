@@ -3,7 +3,7 @@ import Catalog
 package import Postgres
 
 extension LimitStateStore {
-    /// For each budget, so many rows of windows that contain the present, those with the most use first.
+    /// For each budget, so many rows of windows that contain the present, the fullest first: those with the most used and held.
     static func fullest(of budgets: [Budget], limit: Int, at now: Instant) -> SQL {
         """
         SELECT row.*
@@ -12,31 +12,32 @@ extension LimitStateStore {
         ) AS wanted (limit_id, earliest)
         CROSS JOIN LATERAL (
             \(current(of: "wanted.limit_id", since: "wanted.earliest", at: now))
-            ORDER BY state.used DESC, state.tenant_id, state.scope_value, state.window_start
+            ORDER BY state.used + state.held DESC, state.tenant_id, state.scope_value, state.window_start
             LIMIT \(limit)
         ) AS row
-        ORDER BY row.limit_id, row.used DESC, row.tenant_id, row.scope_value
+        ORDER BY row.limit_id, row.used + row.held DESC, row.tenant_id, row.scope_value
         """
     }
 
     /// The place of a row in the order of `fullest`.
     struct Position: Sendable {
-        let used: FixedDecimal
+        /// What is used and held.
+        let taken: FixedDecimal
         let tenant: TenantID
         let scopeValue: String
         let windowStart: Instant
 
         init(of state: LimitState) {
             self.init(
-                used: state.balance.used,
+                taken: state.taken,
                 tenant: state.row.tenant,
                 scopeValue: state.row.scopeValue,
                 windowStart: state.row.windowStart
             )
         }
 
-        init(used: FixedDecimal, tenant: TenantID, scopeValue: String, windowStart: Instant) {
-            self.used = used
+        init(taken: FixedDecimal, tenant: TenantID, scopeValue: String, windowStart: Instant) {
+            self.taken = taken
             self.tenant = tenant
             self.scopeValue = scopeValue
             self.windowStart = windowStart
@@ -48,14 +49,14 @@ extension LimitStateStore {
         var after: SQL = "true"
         if let position {
             after = """
-                (state.used < \(position.used) OR state.used = \(position.used)
+                (state.used + state.held < \(position.taken) OR state.used + state.held = \(position.taken)
                     AND (state.tenant_id, state.scope_value, state.window_start)
                         > (\(position.tenant), \(position.scopeValue), \(position.windowStart)))
                 """
         }
         return """
             \(current(of: "\(budget.id)", since: "\(budget.earliestWindowStart(at: now))", at: now)) AND \(after)
-            ORDER BY state.used DESC, state.tenant_id, state.scope_value, state.window_start
+            ORDER BY state.used + state.held DESC, state.tenant_id, state.scope_value, state.window_start
             LIMIT \(limit)
             """
     }
@@ -80,6 +81,11 @@ extension LimitStateStore {
             AND state.window_end > \(now) AND state.scope_value NOT LIKE '#%'
         """
     }
+}
+
+extension LimitState {
+    /// What is used and held. Rows of limits over all tenants can be at the end of the range.
+    var taken: FixedDecimal { (try? balance.used.adding(balance.held)) ?? .greatest }
 }
 
 extension Budget {

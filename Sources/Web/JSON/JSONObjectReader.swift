@@ -58,6 +58,12 @@ package final class JSONObjectReader {
         present(name) != nil
     }
 
+    /// Whether the member is there and null.
+    package func isNull(_ name: String) -> Bool {
+        asked.insert(name)
+        return members[name] == .null
+    }
+
     /// The member's value, and marks it as known; nil when absent or null.
     func present(_ name: String) -> JSONValue? {
         asked.insert(name)

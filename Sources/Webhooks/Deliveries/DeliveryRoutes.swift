@@ -34,7 +34,7 @@ struct DeliveryRoutes: Sendable {
         if let key = filter.endpointKey {
             let id = WebhookEndpointID(tenant: owner.tenant, key: key)
             guard try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) != nil else {
-                throw Problem.notFound(WebhookEndpointRoutes.resource, key)
+                throw Problem.noWebhookEndpoint(key, of: owner, context)
             }
         }
         let rows = try await DeliveryLog.list(

@@ -95,6 +95,11 @@ extension WebhookEndpoint.Kind {
     fileprivate func check(_ url: String, by addresses: OutboundGuard, _ fields: JSONObjectReader) {
         switch self {
         case .webhook, .slack:
+            if url.lowercased().hasPrefix("mailto:") {
+                let detail = "\"url\" is an address of mail, for which \"kind\" must be \"email\""
+                fields.fault(at: "url", code: "invalid_url", detail: detail)
+                return
+            }
             do throws(OutboundFault) {
                 if try OutboundURL(url).refusal(by: addresses) != nil {
                     let detail = "\"url\" must be https at a public address, or at one that the operator allows"

@@ -107,7 +107,7 @@ struct WebhookEndpointRoutes: Sendable {
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let (id, owner) = try await endpoint(request, context)
         guard let endpoint = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) else {
-            throw Problem.notFound(Self.resource, id.key)
+            throw Problem.noWebhookEndpoint(id.key, of: owner, context)
         }
         return try .json(WebhookEndpointBody(endpoint, tenantKey: owner.key), revision: endpoint.revision)
     }
@@ -230,7 +230,7 @@ struct WebhookEndpointRoutes: Sendable {
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
             guard isVisible, let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {
-                throw Problem.notFound(Self.resource, id.key)
+                throw Problem.noWebhookEndpoint(id.key, of: owner, context)
             }
             try request.ifMatch.require(endpoint.revision)
             return try work(endpoint, owner, now, transaction)
@@ -287,6 +287,17 @@ struct WebhookEndpointRoutes: Sendable {
 }
 
 extension Problem {
+    /// An operator who names no tenant asks for its own; that lists show those of tenants, too, invites the question.
+    static func noWebhookEndpoint(_ key: String, of owner: EndpointOwner, _ context: RequestContext) -> Problem {
+        let resource = WebhookEndpointRoutes.resource
+        guard context.principal.isOperatorWide, owner.key == nil else { return notFound(resource, key) }
+        return notFound(
+            resource,
+            key,
+            detail: "There is no webhook endpoint '\(key)' of the operator. Say whose is meant: ?tenant=KEY."
+        )
+    }
+
     fileprivate static let webhooksNotConfigured = Problem.conflict(
         code: "webhooks_not_configured",
         detail: "This service keeps no secrets of webhooks: TURNPIKE_MASTER_KEY is not set."

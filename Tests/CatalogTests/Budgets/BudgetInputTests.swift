@@ -65,6 +65,10 @@ import Web
             #"\#(requests),"amount":"1","window":"day","fallback_unit_amount":"1""#,
             ["/fallback_unit_amount not_applicable"]
         ),
+        (
+            #""key":"b","scope":{"tenant":null,"user":null},"measure":"requests","amount":"1","window":"day""#,
+            ["/scope/tenant invalid_type", "/scope/user invalid_type"]
+        ),
         // Thresholds
         (
             #"\#(cost),"amount":"1","thresholds":[0, 1000.5, "50", true]"#,
@@ -117,7 +121,7 @@ import Web
     func everyFaultIsToldWithItsPlace(members: String, expected: [String]) throws {
         let found: [String]
         do {
-            _ = try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: "{\(members)}")), costCurrency: .usd)
+            _ = try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: "{\(members)}")), of: nil, costCurrency: .usd)
             found = []
         } catch let failure as ValidationFailure {
             found = failure.faults.map { "\($0.pointer) \($0.code)" }
@@ -126,7 +130,7 @@ import Web
     }
 
     private static func read(_ members: String) throws -> BudgetInput {
-        try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: "{\(members)}")), costCurrency: .usd)
+        try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: "{\(members)}")), of: nil, costCurrency: .usd)
     }
 
     @Test func whatIsLeftOutTakesItsDefault() throws {
@@ -233,6 +237,13 @@ import Web
             [
                 "/amount required", "/mode required", "/thresholds required", "/forecast required",
                 "/on_failure required",
+            ]
+        ),
+        (
+            true, #"{"rate":{"limit":null,"burst":null,"sheddable_percent":null,"default_percent":null}}"#,
+            [
+                "/rate/limit required", "/rate/burst required", "/rate/sheddable_percent required",
+                "/rate/default_percent required",
             ]
         ),
         (

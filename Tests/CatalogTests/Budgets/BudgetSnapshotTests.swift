@@ -10,7 +10,7 @@ import Web
 @Suite struct BudgetSnapshotTests {
     private static func input(_ key: String, _ scope: String) throws -> BudgetInput {
         let body = #"{"key":"\#(key)","scope":\#(scope),"measure":"requests","amount":"5","window":"day"}"#
-        return try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: body)), costCurrency: .usd)
+        return try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: body)), of: nil, costCurrency: .usd)
     }
 
     private static func make(

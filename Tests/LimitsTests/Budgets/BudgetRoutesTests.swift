@@ -66,7 +66,10 @@ import Web
     @Test(
         "what a scope names must exist and fit",
         arguments: [
-            (#""scope":{"tenant":"none"},"measure":"requests","amount":"1","window":"day""#, "404 tenant_not_found []"),
+            (
+                #""scope":{"tenant":"none"},"measure":"requests","amount":"1","window":"day""#,
+                "400 validation_failed [/scope/tenant unknown_tenant]"
+            ),
             (
                 #""scope":{"feature":"none"},"measure":"units","amount":"1","window":"day""#,
                 "400 validation_failed [/scope/feature unknown_feature]"
@@ -147,6 +150,7 @@ import Web
             #expect(changed.status == 409 && changed.code == "budget_archived")
             let again = try await client.post("/api/v1/budgets", Self.acmeUser)
             #expect(again.status == 409 && again.code == "budget_exists")
+            #expect(again.json["detail"]?.string?.contains("archived") == true)
         }
     }
 
@@ -254,7 +258,10 @@ import Web
             try await acme.delete("/api/v1/budgets/own").expecting(204)
             let foreign = #"{"key":"x","scope":{"tenant":"beta"},"measure":"requests","amount":"1","window":"day"}"#
             let refused = try await acme.post("/api/v1/budgets", foreign)
-            #expect(refused.status == 404 && refused.code == "tenant_not_found")
+            #expect(refused.status == 400 && refused.pointers == ["/scope/tenant"])
+            let period = #"{"key":"period","scope":{},"measure":"requests","amount":"1","window":"billing_period"}"#
+            let ownPeriod = try await acme.post("/api/v1/budgets", period).expecting(201)
+            #expect(ownPeriod.json["scope"]?.text == #"{"tenant":"acme"}"#)
             for body in [each, cost.replacing("acme-cost", with: "mine")] {
                 let refused = try await acme.post("/api/v1/budgets", body)
                 #expect(refused.status == 403 && refused.code == "operator_only", "\(body)")

@@ -148,15 +148,17 @@ import Web
             try await Self.make(server, "split", #"{"tenant":"acme","user":"*","model":"*"}"#, Self.daily)
             for index in 1...60 {
                 let tenant = index.isMultiple(of: 2) ? "acme" : "beta"
-                let row = Row(budget: "each", tenant: tenant, value: "u\(index)", used: "\(index / 2)")
+                // Of every third all is held.
+                let (used, held) = index.isMultiple(of: 3) ? (0, index / 2) : (index / 2, 0)
+                let row = Row(budget: "each", tenant: tenant, value: "u\(index)", used: "\(used)", held: "\(held)")
                 try await Self.add(row, to: server)
             }
             try await Self.add(Row(budget: "split", tenant: "acme", value: #"["u1","gpt-4o"]"#, used: "7"), to: server)
             let status = try await server.ask("GET", "/budgets/each")["status"]
             #expect(status?["truncated"]?.bool == true && status?["windows"]?.elements?.count == 50)
             let fullest = status?["windows"]?[0]
-            #expect(fullest?["scope"]?.text == #"{"tenant":"acme","user":"u60"}"# && fullest?["used"]?.string == "30")
-            #expect(fullest?["percent"]?.string == "30")
+            #expect(fullest?["scope"]?.text == #"{"tenant":"acme","user":"u60"}"# && fullest?["held"]?.string == "30")
+            #expect(status?["windows"]?[1]?["percent"]?.string == "29")
             let listed = try await server.ask("GET", "/budgets")["data"]
             #expect(listed?[0]?["status"]?["windows"]?.elements?.count == 5)
             let split = listed?[1]?["status"]?["windows"]
@@ -173,6 +175,9 @@ import Web
             #expect(
                 Array(users.prefix(50)) == status?["windows"]?.elements?.compactMap { $0["scope"]?["user"]?.string }
             )
+            let first = try await server.ask("GET", "/budgets/each/status?limit=7")["next_cursor"]?.string ?? ""
+            let foreign = try await server.ask("GET", "/budgets/split/status?cursor=\(first)", expecting: 400)
+            #expect(foreign["errors"]?[0]?["code"]?.string == "invalid_cursor")
             let whole = try await server.ask("GET", "/budgets/split/status")
             #expect(whole["data"]?.elements?.count == 1 && whole["next_cursor"] == .null)
         }
