@@ -1,12 +1,13 @@
 -- Room: Limits. Budgets that were changed and whose rows have not all followed: a budget for each user can have very many,
--- and they are taken a piece at a time. It is gone through when the transaction that changed it, and all that began
--- before that ended, are over: none makes a row of the budget of before any more then. A minute later at the latest: no
--- transaction of the service lasts for so long, and those of others on the same server may.
+-- and they are taken a piece at a time. `horizon` is noted once the change is committed: the first transaction that had not
+-- begun then. When all before it are over none makes a row of the budget of before any more, and the rows are gone through;
+-- a minute after the change at the latest, because no transaction of the service lasts for so long, and those of others
+-- on the same server may.
 CREATE TABLE budget_change (
     tenant_id bigint NOT NULL,
     limit_id bigint NOT NULL,
-    changed_in xid8 NOT NULL,
     changed_at timestamptz NOT NULL,
+    horizon xid8,
     CONSTRAINT budget_change_pk PRIMARY KEY (tenant_id, limit_id),
     CONSTRAINT budget_change_budget_fk FOREIGN KEY (tenant_id, limit_id) REFERENCES budget (tenant_id, limit_id)
 );

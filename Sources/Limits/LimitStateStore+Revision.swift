@@ -47,10 +47,10 @@ extension LimitStateStore {
             ORDER BY row.tenant_id = 0, row.tenant_id, row.limit_id, row.scope_value, row.window_start
             ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
             SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
-                overshoot = greatest(
-                    state.overshoot, least(\(greatest), state.used + state.held - excluded.limit_amount)
-                ),
-                thresholds_fired = \(stillMet)
+                overshoot = CASE WHEN excluded.limit_revision > state.limit_revision
+                    THEN greatest(state.overshoot, least(\(greatest), state.used + state.held - excluded.limit_amount))
+                    ELSE state.overshoot END,
+                thresholds_fired = \(stillFired)
             RETURNING \(returned)
             """
     }

@@ -50,21 +50,15 @@ package enum LimitStateStore {
     /// tenant's enormous amounts went beyond, and keeps nobody else from being counted.
     static let greatest: SQL = "99999999999999999999999999.999999999999"
 
-    /// What has fired of a row: under a newer definition, of which nobody told it when it was made at that moment,
-    /// what is still met; and no forecast, which is made anew.
-    private static let stillFired: SQL = """
-        CASE WHEN excluded.limit_revision > state.limit_revision
-            THEN array_remove(\(stillMet), 0::numeric) ELSE state.thresholds_fired END
-        """
-
-    /// Of the thresholds that have fired those that are still met by what is used.
-    static let stillMet: SQL = """
-        ARRAY(
+    /// What has fired of a row: under a newer definition what is still met by what is used. A forecast stays until
+    /// `BudgetRevision` has judged it.
+    static let stillFired: SQL = """
+        CASE WHEN excluded.limit_revision > state.limit_revision THEN ARRAY(
             SELECT threshold
             FROM unnest(state.thresholds_fired) AS threshold
             WHERE state.used > 0 AND state.used * 100 >= excluded.limit_amount * threshold
             ORDER BY threshold
-        )
+        ) ELSE state.thresholds_fired END
         """
 
     private static func shared(_ capped: SQL, else sum: SQL? = nil) -> SQL {

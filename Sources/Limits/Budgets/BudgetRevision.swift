@@ -12,21 +12,55 @@ struct BudgetRevision: Sendable {
     /// How many rows are locked at a time.
     private static let together = 500
 
+    let pool: PostgresPool
     let catalog: Catalog
     let ids: IDSource
+    let clock: Clock
 
-    /// Runs in the transaction that changes the budget, under the locks of `BudgetService.lock`: the first piece
-    /// follows with it. `BudgetRevisionWorker` goes through all of them afterwards, those too that were being made
-    /// meanwhile.
-    func begin(_ budget: Budget, at now: Instant, in transaction: borrowing Transaction) throws {
-        // Before any row, as the worker does.
-        try BudgetChangeStore.note(budget, at: now, in: transaction)
-        _ = try follow(budget, after: nil, at: now, in: transaction)
+    /// How far the rows of a budget have followed.
+    struct Pass: Sendable {
+        /// Which definition of the budget they follow.
+        fileprivate(set) var revision: Int64?
+        fileprivate(set) var row: LimitRow?
     }
 
-    /// The next piece of rows follows.
-    /// - Returns: the last of them; nil where none are left.
-    func follow(
+    /// The first piece of rows follows at once, for whoever has just changed the budget.
+    func begin(_ budget: LimitID, of tenant: TenantID) async throws {
+        _ = try await follow(budget, of: tenant, after: Pass(), lane: .interactive, overBy: nil)
+    }
+
+    /// The next piece of rows follows, those too that were being made during the change.
+    /// - Returns: how far it has come; nil where nothing is left, or it can't go on now.
+    func follow(_ budget: LimitID, of tenant: TenantID, after pass: Pass) async throws -> Pass? {
+        try await follow(budget, of: tenant, after: pass, lane: .worker, overBy: clock.now())
+    }
+
+    /// - Parameter time: when what was under way during the change has to be over; nil where it need not be.
+    private func follow(
+        _ id: LimitID,
+        of tenant: TenantID,
+        after pass: Pass,
+        lane: PostgresLane,
+        overBy time: Instant?
+    ) async throws -> Pass? {
+        try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
+            // Calls and usage in these rows wait for one that somebody else has locked no longer than that.
+            transaction.enqueue("SET LOCAL lock_timeout = 100")
+            guard try BudgetChangeStore.claim(id, of: tenant, overBy: time, in: transaction),
+                let budget = try BudgetStore.find(id, of: tenant, in: transaction)
+            else { return nil }
+            // Changed again meanwhile: from the start.
+            let row = budget.revision == pass.revision ? pass.row : nil
+            if let last = try followNext(budget, after: row, at: clock.now(), in: transaction) {
+                return Pass(revision: budget.revision, row: last)
+            }
+            if time != nil { try BudgetChangeStore.remove(id, of: tenant, in: transaction) }
+            return nil
+        }
+    }
+
+    /// - Returns: the last of the rows that have followed; nil where none are left behind them.
+    private func followNext(
         _ budget: Budget,
         after row: LimitRow?,
         at now: Instant,

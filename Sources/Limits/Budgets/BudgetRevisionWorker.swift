@@ -24,7 +24,7 @@ package struct BudgetRevisionWorker: Service {
         logger: Logger
     ) {
         self.pool = pool
-        revision = BudgetRevision(catalog: catalog, ids: ids)
+        revision = BudgetRevision(pool: pool, catalog: catalog, ids: ids, clock: clock)
         self.clock = clock
         loop = WorkerLoop("budget_revision", every: interval, clock: clock, logger: logger)
     }
@@ -33,39 +33,31 @@ package struct BudgetRevisionWorker: Service {
         await loop.run { try await followAll() }
     }
 
-    /// Goes through the budgets whose changes are over.
+    /// Goes through the budgets that were changed and have no more rows in the making. What one of them meets keeps
+    /// none of the others from following.
     package func followAll() async throws {
+        let now = clock.now()
         let due = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            try BudgetChangeStore.due(at: clock.now(), limit: Self.batch, in: transaction)
+            try BudgetChangeStore.noteHorizons(limit: Self.batch, in: transaction)
+            return try BudgetChangeStore.due(at: now, limit: Self.batch, in: transaction)
         }
-        for (tenant, budget) in due {
-            var pass: Pass? = Pass()
-            while let current = pass, !Task.isCancelled { pass = try await followSome(of: budget, tenant, current) }
-        }
-    }
-
-    /// How far a budget has been gone through.
-    private struct Pass: Sendable {
-        /// Which definition of the budget its rows have come to follow.
-        var revision: Int64?
-        var row: LimitRow?
-    }
-
-    /// - Returns: how far it has come; nil where nothing is left, or somebody else is at it.
-    private func followSome(of id: LimitID, _ tenant: TenantID, _ pass: Pass) async throws -> Pass? {
-        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            let now = clock.now()
-            guard try BudgetChangeStore.claim(id, of: tenant, at: now, in: transaction),
-                let budget = try BudgetStore.find(id, of: tenant, in: transaction)
-            else { return nil }
-            // Changed again meanwhile: from the start.
-            let row = budget.revision == pass.revision ? pass.row : nil
-            let last = try revision.follow(budget, after: row, at: now, in: transaction)
-            guard let last else {
-                try BudgetChangeStore.remove(id, of: tenant, in: transaction)
-                return nil
+        var failure: (any Error)?
+        for (tenant, budget) in due where !Task.isCancelled {
+            do {
+                try await follow(budget, of: tenant)
+            } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
+                // Somebody has a row locked: in the next round.
+            } catch {
+                failure = failure ?? error
             }
-            return Pass(revision: budget.revision, row: last)
+        }
+        if let failure { throw failure }
+    }
+
+    private func follow(_ budget: LimitID, of tenant: TenantID) async throws {
+        var pass: BudgetRevision.Pass? = .init()
+        while let current = pass, !Task.isCancelled {
+            pass = try await revision.follow(budget, of: tenant, after: current)
         }
     }
 }
@@ -75,18 +67,42 @@ enum BudgetChangeStore {
     /// No transaction of the service lasts for so long; those of others on the same server may.
     private static let longestSeconds: Int64 = 60
 
-    /// Says that the transaction changes the budget, and keeps `claim` waiting for its end.
+    /// Says that the transaction changes the budget.
     static func note(_ budget: Budget, at now: Instant, in transaction: borrowing Transaction) throws(PostgresError) {
         try transaction.execute(
             """
-            INSERT INTO budget_change (tenant_id, limit_id, changed_in, changed_at)
-            VALUES (\(budget.tenantID), \(budget.id), pg_current_xact_id(), \(now))
-            ON CONFLICT ON CONSTRAINT budget_change_pk DO UPDATE
-            SET changed_in = excluded.changed_in, changed_at = excluded.changed_at
+            INSERT INTO budget_change (tenant_id, limit_id, changed_at)
+            VALUES (\(budget.tenantID), \(budget.id), \(now))
+            ON CONFLICT ON CONSTRAINT budget_change_pk DO UPDATE SET changed_at = excluded.changed_at, horizon = NULL
             """
         )
     }
 
+    /// Notes of changes that have been committed which transactions had begun by then. Those that are locked are looked
+    /// at in a statement of its own, and so in a snapshot that follows on the last change of each.
+    static func noteHorizons(limit: Int, in transaction: borrowing Transaction) throws(PostgresError) {
+        let changes = try transaction.query(
+            """
+            SELECT tenant_id, limit_id FROM budget_change WHERE horizon IS NULL
+            ORDER BY changed_at, limit_id
+            LIMIT \(limit)
+            FOR UPDATE SKIP LOCKED
+            """,
+            change
+        )
+        guard !changes.isEmpty else { return }
+        try transaction.execute(
+            """
+            UPDATE budget_change AS change
+            SET horizon = pg_snapshot_xmax(pg_current_snapshot())
+            FROM unnest(\(changes.map(\.tenant))::bigint[], \(changes.map(\.budget))::bigint[])
+                AS locked (tenant_id, limit_id)
+            WHERE change.tenant_id = locked.tenant_id AND change.limit_id = locked.limit_id
+            """
+        )
+    }
+
+    /// The changes whose rows can be gone through, the oldest first.
     static func due(
         at now: Instant,
         limit: Int,
@@ -94,27 +110,27 @@ enum BudgetChangeStore {
     ) throws(PostgresError) -> [(tenant: TenantID, budget: LimitID)] {
         try transaction.query(
             """
-            SELECT tenant_id, limit_id
-            FROM budget_change
-            WHERE \(isOver(at: now))
-            ORDER BY tenant_id, limit_id
+            SELECT tenant_id, limit_id FROM budget_change WHERE \(isOver(by: now))
+            ORDER BY changed_at, limit_id
             LIMIT \(limit)
-            """
-        ) { row throws(PostgresError) in (try row.next(TenantID.self), try row.next(LimitID.self)) }
+            """,
+            change
+        )
     }
 
-    /// Takes the budget until the transaction ends; false where it has none to follow yet, or somebody has taken it.
+    /// Takes a change until the transaction ends, before any row that follows; false where somebody has taken it, or
+    /// there is none.
+    /// - Parameter time: when what was under way during the change has to be over; nil where it need not be.
     static func claim(
         _ budget: LimitID,
         of tenant: TenantID,
-        at now: Instant,
+        overBy time: Instant?,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> Bool {
         try transaction.first(
             """
-            SELECT true
-            FROM budget_change
-            WHERE tenant_id = \(tenant) AND limit_id = \(budget) AND \(isOver(at: now))
+            SELECT true FROM budget_change
+            WHERE tenant_id = \(tenant) AND limit_id = \(budget) AND \(time.map(isOver) ?? "true")
             FOR UPDATE SKIP LOCKED
             """
         ) { row throws(PostgresError) in try row.next(Bool.self) } ?? false
@@ -128,8 +144,17 @@ enum BudgetChangeStore {
         try transaction.execute("DELETE FROM budget_change WHERE tenant_id = \(tenant) AND limit_id = \(budget)")
     }
 
-    /// Whether all transactions are over that can have begun before the change was committed.
-    private static func isOver(at now: Instant) -> SQL {
-        "(changed_in < pg_snapshot_xmin(pg_current_snapshot()) OR changed_at < \(now.adding(seconds: -longestSeconds)))"
+    /// Whether all transactions are over that can have read the budget of before.
+    private static func isOver(by now: Instant) -> SQL {
+        """
+        (horizon <= pg_snapshot_xmin(pg_current_snapshot()) OR changed_at < \(now.adding(seconds: -longestSeconds)))
+        """
+    }
+
+    @Sendable
+    private static func change(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (tenant: TenantID, budget: LimitID) {
+        (try row.next(), try row.next())
     }
 }

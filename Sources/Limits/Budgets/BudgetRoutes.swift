@@ -171,7 +171,7 @@ package struct BudgetRoutes: Sendable {
         _ request: APIRequest,
         _ context: RequestContext,
         _ work: @escaping @Sendable (Budget, Instant) throws -> Budget,
-        answer: @escaping @Sendable (Budget) throws -> Answer
+        answer answered: @escaping @Sendable (Budget) throws -> Answer
     ) async throws -> Answer {
         let query = request.query()
         let tenant = query.string("tenant")
@@ -181,16 +181,15 @@ package struct BudgetRoutes: Sendable {
             throw CatalogFault.budgetOfOperator(found.key).problem
         }
         let now = context.clock.now()
-        let revision = BudgetRevision(catalog: desk.catalog, ids: context.ids)
-        return try await write(found.tenantID, request, context) { transaction in
+        let answer = try await write(found.tenantID, request, context) { transaction in
             guard let before = try BudgetStore.find(found.id, of: found.tenantID, in: transaction) else {
                 throw CatalogFault.notFound(.budget, found.key)
             }
             try request.ifMatch.require(before.revision)
             let after = try work(before, now)
-            guard after != before else { return try answer(before) }
+            guard after != before else { return try answered(before) }
             try BudgetStore.update(after, in: transaction)
-            try revision.begin(after, at: context.clock.now(), in: transaction)
+            try BudgetChangeStore.note(after, at: now, in: transaction)
             try CatalogDesk.audit(
                 action,
                 .budget,
@@ -201,8 +200,12 @@ package struct BudgetRoutes: Sendable {
                 tenant: after.auditOwner,
                 in: transaction
             )
-            return try answer(after)
+            return try answered(after)
         }
+        // Where it can't be now, `BudgetRevisionWorker` has them follow soon.
+        try? await BudgetRevision(pool: desk.pool, catalog: desk.catalog, ids: context.ids, clock: context.clock)
+            .begin(found.id, of: found.tenantID)
+        return answer
     }
 
     /// Writes under the locks of a budget of this tenant; afterwards this replica reads budgets afresh.

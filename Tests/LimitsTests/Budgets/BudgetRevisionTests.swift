@@ -123,14 +123,93 @@ import Web
         }
     }
 
+    @Test("a row that is made by what began before the change was committed, and ends after it, follows too")
+    func begunMeanwhile() async throws {
+        try await TestServer.run { server in
+            try await Self.make(server, #""measure":"requests","amount":"100","window":"day","thresholds":[1,50]"#)
+            try await server.withPool { pool in
+                func hold(_ table: String) async throws -> Task<Void, Never> {
+                    let holding = Task { () -> Void in try? await pool.holdTable(table) }
+                    #expect(try await server.comesToHave("AccessExclusiveLock", on: table))
+                    return holding
+                }
+                func waits(_ table: String) async throws {
+                    let isWaiting = try await eventually {
+                        try await pool.locks("RowExclusiveLock", on: table, granted: false) > 0
+                    }
+                    #expect(isWaiting)
+                }
+                let noting = try await hold("budget_change")
+                let change = Task { _ = try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#) }
+                try await waits("budget_change")
+                let alert = try await hold("alert")
+                let use = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
+                try await waits("alert")
+                noting.cancel()
+                try await change.value
+                try await Self.followAll(server)
+                #expect(try await Self.changes(server) == 1, "a row is still being made")
+                alert.cancel()
+                try await use.value
+            }
+            #expect(try await eventually { try await Self.changes(server) == 0 })
+            let told = try await server.column("SELECT trim_scale(threshold)::text FROM alert ORDER BY threshold")
+            #expect(told == ["1", "50"])
+        }
+    }
+
+    @Test("what is held beyond a soft amount between a change and the round that follows it is no overshoot")
+    func heldMeanwhile() async throws {
+        try await TestServer.run { server in
+            let soft = #""measure":"requests","amount":"1","window":"day","mode":"soft""#
+            try await Self.make(server, soft)
+            func admit(_ id: String) async throws {
+                let call = #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(id)","data":{"user":"ann"}}"#
+                #expect(try await server.ask("POST", "/admissions", call)["allowed"] == .bool(true))
+            }
+            try await admit("1")
+            try await server.ask("PATCH", "/budgets/users", #"{"thresholds":[10]}"#)
+            try await admit("2")
+            #expect(try await eventually { try await Self.changes(server) == 0 })
+            try await Self.followAll(server)
+            let rows = try await server.column(
+                "SELECT concat_ws(' ', trim_scale(held), trim_scale(overshoot), limit_revision) FROM limit_state"
+            )
+            #expect(rows == ["2 0 2"])
+        }
+    }
+
+    @Test("a forecast is told once where the changed budget is still heading for it, whoever comes to the row first")
+    func forecastMeanwhile() async throws {
+        try await TestServer.run { server in
+            let half = #""measure":"requests","amount":"4","window":"day","mode":"soft","forecast":true,"thresholds":[]"#
+            try await Self.make(server, half)
+            server.clock.advance(seconds: 4 * 3_600)
+            for id in 1...2 { try await server.ingest(SentEvent("\(id)", data: #"{"user":"ann"}"#)) }
+            #expect(try await server.column("SELECT kind FROM alert") == ["forecast"])
+            try await server.withPool { pool in
+                // The row can't follow at once: it is used first.
+                let holding = Task { () -> Void in
+                    try? await pool.hold("SELECT FROM limit_state FOR UPDATE")
+                }
+                #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
+                try await server.ask("PATCH", "/budgets/users", #"{"thresholds":[1000]}"#)
+                holding.cancel()
+            }
+            try await server.ingest(SentEvent("3", data: #"{"user":"ann"}"#))
+            #expect(try await eventually { try await Self.changes(server) == 0 })
+            #expect(try await server.column("SELECT kind FROM alert") == ["forecast"])
+        }
+    }
+
     @Test("transactions of others on the same server hold up a change for a minute at most")
     func heldUpByOthers() async throws {
         try await TestServer.run { server in
             try await Self.make(server, #""measure":"requests","amount":"100","window":"day""#)
             try await server.database.run(
                 """
-                INSERT INTO budget_change (tenant_id, limit_id, changed_in, changed_at)
-                SELECT tenant_id, limit_id, '9223372036854775807', '\(server.clock.now)' FROM budget
+                INSERT INTO budget_change (tenant_id, limit_id, changed_at, horizon)
+                SELECT tenant_id, limit_id, '\(server.clock.now)', '9223372036854775807' FROM budget
                 """
             )
             server.clock.advance(seconds: 60)
