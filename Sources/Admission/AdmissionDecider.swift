@@ -13,17 +13,15 @@ struct AdmissionDecider: Sendable {
     let pool: PostgresPool
     let policy: LimitPolicy
     let clock: Clock
-    /// How long a flush waits for rows that others have locked.
-    let patience: Duration
-    let stuck = StuckTenants()
+    let stuck: StuckTenants
     private let told = RefusalAlerts()
     private let lately = LatelyRefused()
 
-    init(pool: PostgresPool, policy: LimitPolicy, clock: Clock, patience: Duration) {
+    init(pool: PostgresPool, policy: LimitPolicy, clock: Clock, deadline: Duration) {
         self.pool = pool
         self.policy = policy
         self.clock = clock
-        self.patience = patience
+        stuck = StuckTenants(deadline: deadline)
     }
 
     /// Parts calls that are likely to be admitted all at once from those that have to be looked at one by one, so that
@@ -45,7 +43,7 @@ struct AdmissionDecider: Sendable {
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
-        Self.wait(for: patience, in: transaction)
+        Self.wait(for: stuck.patience, in: transaction)
         return try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
     }
 

@@ -92,7 +92,9 @@ struct AdmissionDecisions {
     }
 
     /// The greatest number of output tokens, below what was asked, that every limit admits; the call's minimum where
-    /// none does. What a call takes never falls as it may use more, so halving finds it.
+    /// none does. What a call takes rises with what it may use, so halving finds it; where a meter counts calls by
+    /// their tokens it may not, and one that fits is found. With fewer tokens it must touch nothing that it doesn't as
+    /// a whole: nothing else is locked.
     private func fewerTokens(
         _ request: AdmissionRequest,
         _ states: AdmissionStates,
@@ -102,8 +104,15 @@ struct AdmissionDecisions {
             let asked = request.outputTokens, minimum < asked
         else { return nil }
         var states = states
+        let whole = Dictionary(request.holds.map { ($0.row, $0) }) { first, _ in first }
+        func holds(_ tokens: Int64) -> [CallHold]? {
+            guard let holds = try? shrunk(tokens), holds.allSatisfy({ $0.isPart(of: whole[$0.row]) }) else {
+                return nil
+            }
+            return holds
+        }
         func fitting(_ tokens: Int64) -> [CallHold]? {
-            guard let holds = try? shrunk(tokens),
+            guard let holds = holds(tokens),
                 case .allowed = try? states.decide(
                     holds,
                     of: request.call,
@@ -113,7 +122,7 @@ struct AdmissionDecisions {
             else { return nil }
             return holds
         }
-        guard let fewest = try? shrunk(minimum) else { return nil }
+        guard let fewest = holds(minimum) else { return nil }
         var found = (holds: fewest, tokens: minimum)
         // Most calls that are refused don't fit at all.
         guard fitting(minimum) != nil else { return found }
@@ -135,5 +144,16 @@ extension CallHold {
     /// Whether it is held until usage settles it, as opposed to a rate, which is used at once.
     var isHeld: Bool {
         if case .rate = take { false } else { true }
+    }
+
+    /// Whether it touches nothing that another hold of the same row does not: no counter of its own, whose price is not
+    /// known.
+    fileprivate func isPart(of whole: CallHold?) -> Bool {
+        switch (take, whole?.take) {
+        case (_, nil): false
+        case (.tiers(let part, _), .tiers(let all, _)?): part.keys.allSatisfy { all[$0] != nil }
+        case (.tiers, _?): false
+        default: true
+        }
     }
 }

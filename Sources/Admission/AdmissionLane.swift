@@ -173,6 +173,12 @@ final class AdmissionLane: Sendable {
         }
     }
 
+    /// Sets calls apart of which some waited in vain for rows that others have locked; whoever called may have gone.
+    private func suspect(_ batch: [Waiting]) {
+        decider.stuck.suspect(batch.lazy.map(\.request.tenant.id))
+        setStuck(batch)
+    }
+
     private func setStuck(_ batch: [Waiting]) { state.withLock { $0.stuck += batch } }
 
     private func takeStuck() -> [Waiting] {
@@ -195,7 +201,7 @@ final class AdmissionLane: Sendable {
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
     private func leave(_ batch: [Waiting], _ error: any Error) {
         if error.isLockTimeout {
-            setStuck(batch)
+            suspect(batch)
         } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
             setApart(batch)
         } else {
@@ -208,9 +214,9 @@ final class AdmissionLane: Sendable {
         let batch = waiting.filter { !$0.ticket.isAbandoned }
         guard !batch.isEmpty else { return }
         do {
-            try await decide(batch, waiting: decider.patience)
+            try await decide(batch, waiting: decider.stuck.patience)
         } catch  where error.isLockTimeout {
-            setStuck(batch)
+            suspect(batch)
         } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
@@ -240,7 +246,8 @@ final class AdmissionLane: Sendable {
                 continue
             }
             do {
-                try await decide(batch, waiting: StuckTenants.patience)
+                try await decide(batch, waiting: decider.stuck.briefPatience)
+                decider.stuck.clear(tenant)
             } catch  where error.isLockTimeout {
                 vain += 1
                 decider.stuck.note(tenant)

@@ -52,7 +52,7 @@ package final class AdmissionService: Service {
             pool: pool,
             policy: calls.limits,
             clock: clock,
-            patience: .milliseconds(limits.deadlineMilliseconds)
+            deadline: .milliseconds(limits.deadlineMilliseconds)
         )
         lanes = (0..<limits.lanes).map { _ in
             AdmissionLane(decider: decider)

@@ -314,6 +314,42 @@ import Web
         }
     }
 
+    @Test("with fewer output tokens a call takes nothing of a limit that it doesn't touch as a whole")
+    func fewerTokensTouchNothingElse() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("tokens", of: "output_tokens", type: "llm.completion")
+            try await server.ask(
+                "POST",
+                "/meters",
+                """
+                {"key":"single","event_type":"llm.completion","aggregation":"count",
+                 "filters":[{"property":"output_tokens","in":["1"]}]}
+                """,
+                expecting: 201
+            )
+            let single = #"{"key":"single","name":"Single","meter":"single","unit":"call"}"#
+            try await server.ask("POST", "/features", single, expecting: 201)
+            try await server.publish(
+                """
+                {"quotas":[{"feature":"tokens","limit":"1000","window":"month","mode":"hard"},
+                           {"feature":"single","limit":"1","window":"month","mode":"hard"}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            for (id, tokens) in [("a", 1), ("b", 998)] {
+                let data = #"{"model":"gpt-4o","input_tokens":5,"output_tokens":\#(tokens)}"#
+                try await server.ingest(SentEvent(id, type: "llm.completion", data: data))
+            }
+            let call = """
+                {"subject":"acme","type":"llm.completion","source":"gw","id":"1","min_output_tokens":1,
+                 "data":{"model":"gpt-4o","input_tokens":5,"output_tokens":500}}
+                """
+            #expect(try await server.ask("POST", "/admissions", call)["allowed"] == .bool(false))
+            try await server.expectRows(["999 0 999", "1 0 1"])
+        }
+    }
+
     @Test("who names nobody, or a suspended tenant, is refused; other faults name the field")
     func refusals() async throws {
         try await TestServer.run { server in

@@ -73,7 +73,8 @@ import Web
         "https://example.com:99999999999999999999/", "https://127.0.0.1:70000/", "https://[]/", "https://[]:443/",
         "https://[fe80::1%25eth0]/", "https://example.com\\@127.0.0.1/", "https://%6c%6fcalhost/",
         "https://example.com/a b", "https://example.com/a\r\nX-Injected: y", "https://example.com/\u{FC}",
-        "https://example.com/{id}", "https://10.1/", "https://0xa000001/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://017700000001/",
+        "https://example.com/{id}", "https://10.1/", "https://0xa000001/", "https://127.1/", "https://2130706433/",
+        "https://0x7f.0.0.1/", "https://017700000001/",
         "https://0/", "https://167772161/", "https://169.254.43518/",
         "https://0x7f.1/", "https://1.2.3.4.5/", "https://127.0.0.01./",
     ])

@@ -13,7 +13,7 @@ import Web
 /// Each call is on behalf of an owner, who is whoever chose the URL: names that hang are that owner's trouble, and not
 /// that of others (`LookupThreads`).
 package struct OutboundClient: Sendable {
-    private typealias Exchange<Outcome> = @Sendable (OutboundURL, HTTPClient) async throws -> Outcome
+    private typealias Exchange<Outcome> = @Sendable (OutboundURL, HTTPClient, NIODeadline) async throws -> Outcome
 
     private let addresses: OutboundGuard
     private let timeout: TimeAmount
@@ -36,9 +36,9 @@ package struct OutboundClient: Sendable {
         accept: String,
         limitBytes: Int
     ) async throws(OutboundFault) -> [UInt8] {
-        try await inTime(try OutboundURL(text), for: owner) { url, client in
+        try await inTime(try OutboundURL(text), for: owner) { url, client, deadline in
             let request = Self.request(.GET, url, headers: [("Accept", accept)])
-            let response = try await client.execute(request, timeout: timeout)
+            let response = try await client.execute(request, deadline: deadline)
             guard response.status == .ok else { throw OutboundFault.status(Int(response.status.code)) }
             do {
                 return Array(buffer: try await response.body.collect(upTo: limitBytes))
@@ -56,10 +56,10 @@ package struct OutboundClient: Sendable {
         body: [UInt8],
         excerptBytes: Int
     ) async throws(OutboundFault) -> OutboundAnswer {
-        try await inTime(try OutboundURL(text), for: owner, readingFor: Self.excerptPatience) { url, client in
+        try await inTime(try OutboundURL(text), for: owner, readingFor: Self.excerptPatience) { url, client, deadline in
             var request = Self.request(.POST, url, headers: headers)
             request.body = .bytes(body)
-            let response = try await client.execute(request, timeout: timeout)
+            let response = try await client.execute(request, deadline: deadline)
             // What came of it is known now; what the body does from here on changes nothing.
             let excerpt = await Self.beginning(of: response.body, bytes: excerptBytes)
             return OutboundAnswer(status: Int(response.status.code), excerpt: excerpt)
@@ -67,6 +67,8 @@ package struct OutboundClient: Sendable {
     }
 
     private static let excerptPatience = TimeAmount.seconds(1)
+    /// How much later a call is given up than its own bounds end it, so that what those come to is what counts.
+    private static let grace = TimeAmount.seconds(1)
 
     /// As much of a body as comes soon; one that breaks off has what came before.
     private static func beginning(of body: HTTPClientResponse.Body, bytes: Int) async -> [UInt8] {
@@ -95,16 +97,17 @@ package struct OutboundClient: Sendable {
         readingFor patience: TimeAmount = .zero,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
+        let deadline = NIODeadline.now() + timeout
         let (outcomes, first) = AsyncStream.makeStream(of: Result<Outcome, OutboundFault>.self)
         let speaking = Task {
             do throws(OutboundFault) {
-                first.yield(.success(try await self.speak(with: url, for: owner, exchange)))
+                first.yield(.success(try await self.speak(with: url, for: owner, until: deadline, exchange)))
             } catch {
                 first.yield(.failure(error))
             }
         }
         let alarm = Task {
-            try await Task.sleep(for: .nanoseconds((timeout + patience).nanoseconds))
+            try await Task.sleep(for: .nanoseconds((timeout + patience + Self.grace).nanoseconds))
             first.yield(.failure(.late))
         }
         defer {
@@ -118,6 +121,7 @@ package struct OutboundClient: Sendable {
     private func speak<Outcome: Sendable>(
         with url: OutboundURL,
         for owner: String,
+        until deadline: NIODeadline,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
         let address = try await address(of: url, for: owner)
@@ -142,7 +146,7 @@ package struct OutboundClient: Sendable {
         let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let outcome: Result<Outcome, any Error>
         do {
-            outcome = .success(try await exchange(url, client))
+            outcome = .success(try await exchange(url, client, deadline))
         } catch {
             outcome = .failure(error)
         }

@@ -122,7 +122,8 @@ struct BudgetStatuses: Sendable {
         of budget: Budget
     ) throws -> LimitStateStore.Position? {
         guard let after = page.after else { return nil }
-        guard after.count == 5, after[0] == String(budget.id.rawValue), let taken = try? FixedDecimal(parsing: after[1]),
+        guard after.count == 5, after[0] == String(budget.id.rawValue),
+            let taken = try? FixedDecimal(parsing: after[1]),
             let tenant = Int64(after[2]), let start = try? Instant(parsing: after[4])
         else { throw PageRequest.invalidCursor }
         return LimitStateStore.Position(

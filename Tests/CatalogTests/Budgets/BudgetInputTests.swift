@@ -121,7 +121,11 @@ import Web
     func everyFaultIsToldWithItsPlace(members: String, expected: [String]) throws {
         let found: [String]
         do {
-            _ = try BudgetInput.read(JSONObjectReader(try JSONValue(parsing: "{\(members)}")), of: nil, costCurrency: .usd)
+            _ = try BudgetInput.read(
+                JSONObjectReader(try JSONValue(parsing: "{\(members)}")),
+                of: nil,
+                costCurrency: .usd
+            )
             found = []
         } catch let failure as ValidationFailure {
             found = failure.faults.map { "\($0.pointer) \($0.code)" }

@@ -182,7 +182,8 @@ import Web
     @Test("a forecast is told once where the changed budget is still heading for it, whoever comes to the row first")
     func forecastMeanwhile() async throws {
         try await TestServer.run { server in
-            let half = #""measure":"requests","amount":"4","window":"day","mode":"soft","forecast":true,"thresholds":[]"#
+            let half =
+                #""measure":"requests","amount":"4","window":"day","mode":"soft","forecast":true,"thresholds":[]"#
             try await Self.make(server, half)
             server.clock.advance(seconds: 4 * 3_600)
             for id in 1...2 { try await server.ingest(SentEvent("\(id)", data: #"{"user":"ann"}"#)) }
