@@ -3,8 +3,8 @@ import Catalog
 package import Postgres
 
 extension LimitStateStore {
-    /// For each budget, so many rows of windows that contain the present, the fullest first: those with the most used and
-    /// held.
+    /// For each budget, so many rows of windows that contain the present, the fullest first: those with the most used
+    /// and held.
     static func fullest(of budgets: [Budget], limit: Int, at now: Instant) -> SQL {
         """
         SELECT row.*
