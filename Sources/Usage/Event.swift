@@ -17,6 +17,8 @@ package final class UsageEvent: Sendable {
     package let reservationID: UUIDv7?
     /// Whether more events will settle the same reservation: the extension `reservationpartial`.
     package let reservationPartial: Bool
+    /// Whether `data` has a member `reservationid`, where it settles nothing.
+    package let misplacesReservation: Bool
     /// As the sender said it.
     package let usage: LLMUsage
     /// Whom the credential attributes it to, which the content hash does not cover.
@@ -37,6 +39,7 @@ package final class UsageEvent: Sendable {
         time: Instant? = nil,
         reservationID: UUIDv7? = nil,
         reservationPartial: Bool = false,
+        misplacesReservation: Bool = false,
         usage: LLMUsage = LLMUsage(),
         attribution: Attribution = .none,
         data: String? = nil,
@@ -51,6 +54,7 @@ package final class UsageEvent: Sendable {
         self.time = time
         self.reservationID = reservationID
         self.reservationPartial = reservationPartial
+        self.misplacesReservation = misplacesReservation
         self.usage = usage
         self.attribution = attribution
         self.data = data

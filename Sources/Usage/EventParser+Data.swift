@@ -57,7 +57,10 @@ extension EventParser {
         return remaining
     }
 
+    private static let reservationID = hash("reservationid")
+
     private mutating func keep(_ key: JSONKey, _ remaining: inout JSONMembersHash) throws(JSONFault) {
+        if key.hash == Self.reservationID { draft.misplacesReservation = true }
         scanner.skipWhitespace()
         let start = scanner.position
         remaining.add(key: key.hash, value: try scanner.skipValue())

@@ -42,7 +42,7 @@ extension EventParser {
     }
 
     /// Extensions are hashed by their canonical text, because the HTTP binary mode has nothing else.
-    private static func hash(_ text: String) -> UInt64 {
+    static func hash(_ text: String) -> UInt64 {
         Array(text.utf8).withUnsafeBytes { JSONHash.bytes($0) }
     }
 

@@ -66,6 +66,7 @@ extension EventParser {
             time: draft.time,
             reservationID: draft.reservationID,
             reservationPartial: draft.reservationPartial,
+            misplacesReservation: draft.misplacesReservation,
             usage: usage,
             attribution: attribution,
             data: Self.object(remainder),

@@ -113,6 +113,7 @@ struct EventDraft {
     var time: Instant?
     var reservationID: UUIDv7?
     var reservationPartial = false
+    var misplacesReservation = false
     var hasSpecVersion = false
     /// Attributes that are there but faulty, so that they are not reported as missing too.
     var faulty: EventIdentity = []

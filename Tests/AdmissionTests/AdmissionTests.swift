@@ -263,6 +263,12 @@ import Web
                 """
             let none = try await server.operatorClient.post("/api/v1/events", partOfNone).expecting(200)
             #expect(none.report == "accepted 1, unsettled 1")
+            let misplaced = """
+                {"id":"misplaced","source":"gw","type":"job.done","subject":"acme",
+                "data":{"seconds":0,"reservationid":"\(reservation)"}}
+                """
+            let inside = try await server.operatorClient.post("/api/v1/events", misplaced).expecting(200)
+            #expect(inside.report == "accepted 1, unsettled 1")
             try await server.expectRows(["11 0 8"])
             let quota = try await server.ask("GET", "/tenants/acme/quotas/seconds")
             #expect(quota["used"]?.string == "11" && quota["overshoot"]?.string == "8")

@@ -39,10 +39,11 @@ struct Settlements {
     }
 
     /// Notes an event in the order of its flush, and its sender is told where the reservation it names is not held any
-    /// more, or never was, and where it is to settle a part and names none.
+    /// more, or never was, and where it is to settle something and names none beside `data`.
     mutating func note(_ pending: PendingEvent, of group: TenantGroup) {
         guard let reservation = pending.event.reservation(of: group.tenant.id) else {
-            if pending.event.reservationPartial { notices.append(EventNotice(pending, .unsettled, of: group)) }
+            let event = pending.event
+            if event.reservationPartial || event.misplacesReservation { notices.append(EventNotice(pending, .unsettled, of: group)) }
             return
         }
         if holds[reservation] == nil || ended.contains(reservation) {
