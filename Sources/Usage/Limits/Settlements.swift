@@ -43,7 +43,9 @@ struct Settlements {
     mutating func note(_ pending: PendingEvent, of group: TenantGroup) {
         guard let reservation = pending.event.reservation(of: group.tenant.id) else {
             let event = pending.event
-            if event.reservationPartial || event.misplacesReservation { notices.append(EventNotice(pending, .unsettled, of: group)) }
+            if event.reservationPartial || event.misplacesReservation {
+                notices.append(EventNotice(pending, .unsettled, of: group))
+            }
             return
         }
         if holds[reservation] == nil || ended.contains(reservation) {
