@@ -153,4 +153,39 @@ struct UpkeepTests {
             #expect(text.contains("turnpike_webhook_oldest_waiting_seconds "))
         }
     }
+
+    @Test("deliveries that are tried no more are counted, by why")
+    func givenUpDeliveriesAreCounted() async throws {
+        let receiver = try WebhookReceiver { _ in .init(410) }
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            /// What happened in this process, so that it is at least what happened here.
+            func counted(_ reason: String) async throws -> Int {
+                let text = try await server.anonymous.get("/metrics").text
+                let name = #"turnpike_webhook_deliveries_given_up_total{reason="\#(reason)"} "#
+                return text.split(separator: "\n").first { $0.hasPrefix(name) }
+                    .flatMap { Int($0.dropFirst(name.count)) } ?? 0
+            }
+            let before = (failed: try await counted("failed"), unsent: try await counted("unsent"))
+            try await server.makeEndpoint("ops", receiver.url)
+            try await server.tell([.limitReached])
+            #expect(try await server.deliveries(reach: ["failed"]))
+            #expect(try await eventually { try await counted("failed") > before.failed })
+            try await server.database.run(
+                """
+                UPDATE webhook_delivery
+                SET status = 'pending', finished_at = NULL, next_attempt_at = 'infinity', created_at = '2026-10-01Z'
+                """
+            )
+            try await server.withPool { pool in
+                try await WebhookUpkeepWorker(
+                    pool: pool,
+                    metrics: DeliveryMetrics(),
+                    clock: server.clock.clock,
+                    logger: .silent
+                ).sweep()
+            }
+            #expect(try await counted("unsent") > before.unsent)
+        }
+    }
 }

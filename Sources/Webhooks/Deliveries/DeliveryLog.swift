@@ -160,9 +160,10 @@ enum DeliveryLog {
         return removed == removalBatch
     }
 
-    /// Deletes some of the deliveries made before a time. Returns how many.
-    @Sendable static func removeDeliveries(before time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
-        try await pool.execute(
+    /// Deletes some of the deliveries made before a time.
+    /// - Returns: whether each was still waiting.
+    static func removeDeliveries(before time: Instant, limit: Int, pool: PostgresPool) async throws -> [Bool] {
+        try await pool.query(
             .worker,
             """
             DELETE FROM webhook_delivery
@@ -172,12 +173,13 @@ enum DeliveryLog {
                 ORDER BY created_at
                 LIMIT \(limit)
             )
+            RETURNING status = 'pending'
             """
-        )
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
     }
 
     /// Deletes some of the events taken before a time. Returns how many.
-    @Sendable static func removeEvents(before time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
+    static func removeEvents(before time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
         try await pool.execute(
             .worker,
             """

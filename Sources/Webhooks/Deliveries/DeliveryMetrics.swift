@@ -14,6 +14,12 @@ struct DeliveryMetrics: Sendable {
     private let eventsSetAside = Counter(label: "turnpike_webhook_events_set_aside_total")
     private let unreadable = Counter(label: "turnpike_webhook_unreadable_attempts_total")
     private let oldest = Gauge(label: "turnpike_webhook_oldest_waiting_seconds")
+    private let failed = Self.givenUp("failed")
+    private let unsent = Self.givenUp("unsent")
+
+    private static func givenUp(_ reason: String) -> Counter {
+        Counter(label: "turnpike_webhook_deliveries_given_up_total", dimensions: [("reason", reason)])
+    }
 
     init() {
         var attempts: [Kind: Counter] = [:]
@@ -36,6 +42,16 @@ struct DeliveryMetrics: Sendable {
     /// An event that can't be queued was given up.
     func setAside() {
         eventsSetAside.increment()
+    }
+
+    /// A delivery was tried for the last time, and failed.
+    func gaveUp() {
+        failed.increment()
+    }
+
+    /// Deliveries were forgotten that nobody could send in all the time that they are kept.
+    func forgot(_ count: Int) {
+        unsent.increment(by: count)
     }
 
     /// A delivery was to be tried and could not be read.

@@ -236,11 +236,12 @@ struct DeliveryWorker: Service {
             )
             let now = clock.now()
             let retryAt = RetrySchedule.next(afterFailures: claim.failures + 1, at: now, jitterPercent: 0)
-            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            let isFailed = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
                 let result = AttemptResult(error: "the delivery cannot be read")
                 DeliveryQueue.record(result, of: claim, startedAt: startedAt, .zero, in: transaction)
-                try DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
+                return try DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction)
             }
+            if isFailed, retryAt == nil { metrics.gaveUp() }
             return nil
         }
     }
@@ -294,18 +295,20 @@ struct DeliveryWorker: Service {
             ? nil : RetrySchedule.next(afterFailures: claim.failures + 1, at: now, jitterPercent: jitter)
         let tenant = claim.endpoint.tenant
         let tenantKey = retryAt == nil ? try await tenants.keys([tenant])[tenant] : nil
-        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+        let isGivenUp = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
             let endpoint = try WebhookEndpointStore.lock(claim.endpoint, as: target, in: transaction)
             DeliveryQueue.record(result, of: claim, startedAt: startedAt, duration, in: transaction)
             guard let endpoint else {
                 DeliveryQueue.postpone(claim, to: now, in: transaction)
-                return
+                return false
             }
-            guard try DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction) else { return }
+            guard try DeliveryQueue.fail(claim, retryAt: retryAt, at: now, in: transaction) else { return false }
             WebhookEndpointStore.note(endpoint.id, as: target, failingSince: startedAt, in: transaction)
-            guard retryAt == nil else { return }
+            guard retryAt == nil else { return false }
             try disabling.judge(endpoint, isGone: result.isGone, tenantKey: tenantKey, at: now, in: transaction)
+            return true
         }
+        if isGivenUp { metrics.gaveUp() }
     }
 }
 

@@ -75,11 +75,14 @@ struct WebhookUpkeepWorker: Service {
     /// Deliveries go before the events they are of.
     func sweep() async throws {
         let time = clock.now().adding(seconds: -Self.keptSeconds)
-        for removal in [DeliveryLog.removeDeliveries, DeliveryLog.removeEvents] {
-            var removed = 0
-            repeat {
-                removed = try await removal(time, Self.batch, pool)
-            } while removed == Self.batch && !Task.isCancelled
-        }
+        var removed = 0
+        repeat {
+            let waited = try await DeliveryLog.removeDeliveries(before: time, limit: Self.batch, pool: pool)
+            metrics.forgot(waited.count { $0 })
+            removed = waited.count
+        } while removed == Self.batch && !Task.isCancelled
+        repeat {
+            removed = try await DeliveryLog.removeEvents(before: time, limit: Self.batch, pool: pool)
+        } while removed == Self.batch && !Task.isCancelled
     }
 }
