@@ -1,6 +1,6 @@
 -- Room: Limits. Budgets that were changed and whose rows have not all followed: a budget for each user can have very many,
--- and they are taken a piece at a time. `horizon` is noted once the change is committed: the first transaction that had not
--- begun then. When all before it are over none makes a row of the budget of before any more, and the rows are gone through;
+-- and they are taken a piece at a time. `horizon` is noted once the change is committed: a transaction that began
+-- after that. When all before it are over none makes a row of the budget of before any more, and the rows are gone through;
 -- a minute after the change at the latest, because no transaction of the service lasts for so long, and those of others
 -- on the same server may.
 CREATE TABLE budget_change (

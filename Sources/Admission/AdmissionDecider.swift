@@ -13,7 +13,7 @@ struct AdmissionDecider: Sendable {
     let pool: PostgresPool
     let policy: LimitPolicy
     let clock: Clock
-    let stuck: StuckTenants
+    let heldUp: HeldUpRows
     private let told = RefusalAlerts()
     private let lately = LatelyRefused()
 
@@ -21,7 +21,7 @@ struct AdmissionDecider: Sendable {
         self.pool = pool
         self.policy = policy
         self.clock = clock
-        stuck = StuckTenants(deadline: deadline)
+        heldUp = HeldUpRows(deadline: deadline)
     }
 
     /// Parts calls that are likely to be admitted all at once from those that have to be looked at one by one, so that
@@ -43,7 +43,7 @@ struct AdmissionDecider: Sendable {
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
-        Self.wait(for: stuck.patience, in: transaction)
+        Self.bound(waiting: heldUp.patience, in: transaction)
         return try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
     }
 
@@ -88,7 +88,7 @@ struct AdmissionDecider: Sendable {
     ) async throws -> [AdmissionOutcome] {
         do {
             return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                Self.wait(for: patience, in: transaction)
+                Self.bound(waiting: patience, in: transaction)
                 return try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
             }
         } catch let nothing as NothingAdmitted {
@@ -96,7 +96,16 @@ struct AdmissionDecider: Sendable {
         }
     }
 
-    private static func wait(for patience: Duration, in transaction: borrowing Transaction) {
+    /// Rows that calls touch and others have locked at this moment.
+    func lockedRows(of requests: [AdmissionRequest]) async throws -> Set<LimitRow> {
+        let rows = LockedRows(requests)
+        return try await pool.transaction(.admission) { transaction in
+            try LimitRowLocks.locked(rows.changes.map(\.row), rates: rows.rates.map(\.row), in: transaction)
+        }
+    }
+
+    /// Statements of the transaction wait for locks no longer than that.
+    private static func bound(waiting patience: Duration, in transaction: borrowing Transaction) {
         let (seconds, attoseconds) = patience.components
         let milliseconds = seconds * 1_000 + attoseconds / 1_000_000_000_000_000
         transaction.enqueue("SELECT set_config('lock_timeout', \("\(milliseconds)ms"), true)")

@@ -22,15 +22,13 @@ final class AdmissionLane: Sendable {
         var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
         /// Batches whose calls are to be decided one by one.
         var apart: [[Waiting]] = []
-        /// Calls that somebody's locks may hold up, to be decided by tenant.
-        var stuck: [Waiting] = []
+        /// Calls that others' locks may hold up.
+        var heldUp: [Waiting] = []
         var isClosed = false
     }
 
     static let queuedCalls = 10_000
     static let flushedCalls = 256
-    /// After how many tenants whose rows are locked by others calls are not tried in a round.
-    private static let vainAttempts = 3
     private static let sweep = Duration.milliseconds(10)
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
     private static let haste = Duration.milliseconds(25)
@@ -125,11 +123,11 @@ final class AdmissionLane: Sendable {
                 if let batch = take() { setApart(batch) }
             }
             for batch in takeApart() { await decide(batch) }
-            await decideByTenant(takeStuck())
+            await decideHeldUp(takeHeldUp())
         }
     }
 
-    private var hasWaiting: Bool { state.withLock { !$0.queue.isEmpty || !$0.apart.isEmpty || !$0.stuck.isEmpty } }
+    private var hasWaiting: Bool { state.withLock { !$0.queue.isEmpty || !$0.apart.isEmpty || !$0.heldUp.isEmpty } }
 
     /// Some of those that wait, in the order in which they came.
     private func take() -> [Waiting]? {
@@ -147,19 +145,21 @@ final class AdmissionLane: Sendable {
 
     /// The next batch that is likely to be admitted; nil where there is none, or others have to be decided first.
     private func takeTogether() -> [Waiting]? {
-        guard state.withLock({ $0.apart.isEmpty && $0.stuck.isEmpty }), let batch = take() else { return nil }
+        guard state.withLock({ $0.apart.isEmpty && $0.heldUp.isEmpty }), let batch = take() else { return nil }
         let soon = ContinuousClock.now + Self.haste
-        var (together, apart, stuck): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
-        for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
-            if decider.stuck.contains(waiting.request.tenant.id) {
-                stuck.append(waiting)
+        var (together, apart, heldUp): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
+        let touchesHeldUp = decider.heldUp.touched(by: batch.map(\.request.holds))
+        for (index, isLikely) in decider.likelyAdmitted(batch.map(\.request)).enumerated() {
+            let waiting = batch[index]
+            if touchesHeldUp[index] {
+                heldUp.append(waiting)
             } else if isLikely, waiting.deadline > soon {
                 together.append(waiting)
             } else {
                 apart.append(waiting)
             }
         }
-        if !stuck.isEmpty { setStuck(stuck) }
+        if !heldUp.isEmpty { setHeldUp(heldUp) }
         if !apart.isEmpty { setApart(apart) }
         return together.isEmpty ? nil : together
     }
@@ -173,18 +173,13 @@ final class AdmissionLane: Sendable {
         }
     }
 
-    /// Sets calls apart of which some waited in vain for rows that others have locked; whoever called may have gone.
-    private func suspect(_ batch: [Waiting]) {
-        decider.stuck.suspect(batch.lazy.map(\.request.tenant.id))
-        setStuck(batch)
-    }
+    /// Among them those whose callers have gone meanwhile: their rows tell what is locked.
+    private func setHeldUp(_ batch: [Waiting]) { state.withLock { $0.heldUp += batch } }
 
-    private func setStuck(_ batch: [Waiting]) { state.withLock { $0.stuck += batch } }
-
-    private func takeStuck() -> [Waiting] {
+    private func takeHeldUp() -> [Waiting] {
         state.withLock { state in
-            defer { state.stuck = [] }
-            return state.stuck
+            defer { state.heldUp = [] }
+            return state.heldUp
         }
     }
 
@@ -201,7 +196,7 @@ final class AdmissionLane: Sendable {
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
     private func leave(_ batch: [Waiting], _ error: any Error) {
         if error.isLockTimeout {
-            suspect(batch)
+            setHeldUp(batch)
         } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
             setApart(batch)
         } else {
@@ -214,9 +209,9 @@ final class AdmissionLane: Sendable {
         let batch = waiting.filter { !$0.ticket.isAbandoned }
         guard !batch.isEmpty else { return }
         do {
-            try await decide(batch, waiting: decider.stuck.patience)
+            try await decide(batch, waiting: decider.heldUp.patience)
         } catch  where error.isLockTimeout {
-            suspect(batch)
+            setHeldUp(batch)
         } catch  where batch.count > 1 && error.isOfData {
             // One call's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
@@ -234,27 +229,53 @@ final class AdmissionLane: Sendable {
         Self.finish(batch, outcomes)
     }
 
-    /// Calls that somebody's locks may hold up, each tenant's by themselves: those of the others are decided. Where
-    /// even so some of them wait in vain, a row that all share is locked, and no more are tried in this round.
-    private func decideByTenant(_ waiting: [Waiting]) async {
-        var vain = 0
-        for (tenant, calls) in Dictionary(grouping: waiting, by: \.request.tenant.id) {
-            let batch = calls.filter { !$0.ticket.isAbandoned }
-            guard !batch.isEmpty else { continue }
-            guard vain < Self.vainAttempts, !decider.stuck.isPaused(tenant) else {
-                Self.finish(batch, AdmissionRefusal.rowsLocked)
-                continue
+    /// Calls that touch rows which others have locked for long, or may do so. Those that do not are decided. The others
+    /// are waited for once more, and briefly: those whose own rows are locked apart from those who only touch a row of
+    /// the operator's, which is often locked for a moment.
+    private func decideHeldUp(_ waiting: [Waiting]) async {
+        guard !waiting.isEmpty else { return }
+        let locked: Set<LimitRow>
+        do {
+            locked = try await decider.lockedRows(of: waiting.map(\.request))
+        } catch {
+            return Self.finish(waiting, error)
+        }
+        decider.heldUp.clear(waiting.lazy.flatMap { $0.request.holds.lazy.map(\.row) }.filter { !locked.contains($0) })
+        var (free, own, shared): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
+        let ownLocked = locked.filter { $0.tenant != .operatorWide }
+        var vain: Set<LimitRow> = []
+        for call in waiting {
+            let rows = Set(call.request.holds.lazy.map(\.row).filter(locked.contains))
+            if call.ticket.isAbandoned {
+                // It has waited in vain, and asks no more.
+                vain.formUnion(rows.intersection(ownLocked))
+            } else if rows.isEmpty {
+                free.append(call)
+            } else if decider.heldUp.isPaused(rows) {
+                Self.finish([call], AdmissionRefusal.rowsLocked)
+            } else if rows.isDisjoint(with: ownLocked) {
+                shared.append(call)
+            } else {
+                own.append(call)
             }
-            do {
-                try await decide(batch, waiting: decider.stuck.briefPatience)
-                decider.stuck.clear(tenant)
-            } catch  where error.isLockTimeout {
-                vain += 1
-                decider.stuck.note(tenant)
-                Self.finish(batch, error)
-            } catch {
-                leave(batch, error)
-            }
+        }
+        decider.heldUp.note(vain)
+        await tryOnce(free, locked: [])
+        await tryOnce(shared, locked: locked.subtracting(ownLocked))
+        await tryOnce(own, locked: ownLocked)
+    }
+
+    /// - Parameter rows: which of their rows are locked.
+    private func tryOnce(_ batch: [Waiting], locked rows: Set<LimitRow>) async {
+        guard !batch.isEmpty else { return }
+        do {
+            try await decide(batch, waiting: decider.heldUp.briefPatience)
+            decider.heldUp.clear(rows)
+        } catch  where error.isLockTimeout {
+            decider.heldUp.note(rows)
+            Self.finish(batch, error)
+        } catch {
+            leave(batch, error)
         }
     }
 }

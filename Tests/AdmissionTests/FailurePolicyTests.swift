@@ -78,6 +78,58 @@ import Web
         }
     }
 
+    @Test("of calls that are decided together only those are not that touch a row which somebody has locked")
+    func rowLockedAmongOthers() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.lanes = 1
+            configuration.admission.deadlineMilliseconds = 4_000
+        }) { server in
+            let tenants = (10..<40).map { "t\($0)" }
+            for tenant in ["acme"] + tenants { try await server.addTenant(tenant) }
+            for (key, scope) in [("each", #"{"tenant":"*"}"#), ("all", "{}")] {
+                let bound = #""measure":"requests","amount":"10000","window":"day""#
+                let budget = #"{"key":"\#(key)","scope":\#(scope),\#(bound)}"#
+                try await server.ask("POST", "/budgets", budget, expecting: 201)
+            }
+            func admit(_ id: String) async throws -> [String] {
+                let calls = (["acme"] + tenants).map { tenant in
+                    #"{"subject":"\#(tenant)","type":"job.done","source":"gw","id":"\#(tenant)-\#(id)","data":{}}"#
+                }
+                let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+                return answer["data"]?.elements?.map { $0["reason"]?.string ?? "allowed" } ?? []
+            }
+            #expect(try await admit("before").allSatisfy { $0 == "allowed" })
+            try await server.withPool { pool in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    // Ends by being cancelled.
+                    group.addTask {
+                        try? await pool.hold(
+                            """
+                            SELECT FROM limit_state AS state JOIN tenant USING (tenant_id)
+                            WHERE key = 'acme'
+                            FOR UPDATE OF state
+                            """
+                        )
+                    }
+                    #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
+                    for id in 1...3 {
+                        let reasons = try await admit("\(id)")
+                        #expect(reasons.first == "limits_unavailable")
+                        #expect(reasons.dropFirst().allSatisfy { $0 == "allowed" }, "\(reasons)")
+                    }
+                    group.cancelAll()
+                }
+            }
+            var count = 0
+            let isFree = try await eventually {
+                count += 1
+                return try await admit("after-\(count)").first == "allowed"
+            }
+            #expect(isFree)
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
     @Test("where a billing period can't be made in time, the limits of a tenant that is known say what holds")
     func periodsAreWaitedForNoLonger() async throws {
         try await TestServer.run(configure: { configuration in

@@ -78,8 +78,8 @@ enum BudgetChangeStore {
         )
     }
 
-    /// Notes of changes that have been committed which transactions had begun by then. Those that are locked are looked
-    /// at in a statement of its own, and so in a snapshot that follows on the last change of each.
+    /// Notes of changes that have been committed a transaction that began after that: this one, which gets its id with
+    /// the locks of the first statement.
     static func noteHorizons(limit: Int, in transaction: borrowing Transaction) throws(PostgresError) {
         let changes = try transaction.query(
             """
@@ -94,7 +94,7 @@ enum BudgetChangeStore {
         try transaction.execute(
             """
             UPDATE budget_change AS change
-            SET horizon = pg_snapshot_xmax(pg_current_snapshot())
+            SET horizon = pg_current_xact_id()
             FROM unnest(\(changes.map(\.tenant))::bigint[], \(changes.map(\.budget))::bigint[])
                 AS locked (tenant_id, limit_id)
             WHERE change.tenant_id = locked.tenant_id AND change.limit_id = locked.limit_id
