@@ -19,7 +19,7 @@ struct AdmissionBody: Sendable {
     var reason: String?
     /// After how many seconds the same call might be allowed; nil where that can't be told, or it never is.
     var retryAfter: Int64?
-    /// Nil for a dry run, and for a refused call.
+    /// Nil for a dry run, unless the call was admitted before, and for a refused call.
     var reservation: ReservationBody?
     /// What the call touches; of a refused one, what refuses it.
     var limits: [LimitBody] = []

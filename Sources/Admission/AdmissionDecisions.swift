@@ -122,10 +122,9 @@ struct AdmissionDecisions {
             else { return nil }
             return holds
         }
-        guard let fewest = holds(minimum) else { return nil }
-        var found = (holds: fewest, tokens: minimum)
+        var found = holds(minimum).map { (holds: $0, tokens: minimum) }
         // Most calls that are refused don't fit at all.
-        guard fitting(minimum) != nil else { return found }
+        guard found == nil || fitting(minimum) != nil else { return found }
         var (low, high) = (minimum + 1, asked - 1)
         while low <= high {
             let middle = low + (high - low) / 2

@@ -49,7 +49,7 @@ final class HeldUpRows: Sendable {
         }
     }
 
-    /// Whether all of the rows were tried so lately that they are not waited for now.
+    /// Whether all of the rows were tried so lately that nobody waits for them yet again.
     func isPaused(_ rows: Set<LimitRow>) -> Bool {
         tried.withLock { tried in
             let now = ContinuousClock.now

@@ -15,7 +15,8 @@ package enum LimitRowLocks {
         in transaction: borrowing Transaction
     ) throws -> Set<LimitRow> {
         // Each tenant's in a statement of its own.
-        let statements = Dictionary(grouping: amounts, by: \.tenant).map(lockedAmounts)
+        let statements =
+            Dictionary(grouping: amounts, by: \.tenant).map(lockedAmounts)
             + Dictionary(grouping: rates, by: \.tenant).map(lockedRates)
         guard !statements.isEmpty else { return [] }
         return Set(try transaction.pipeline(statements).flatMap { try $0.map(LimitRow.decode) })

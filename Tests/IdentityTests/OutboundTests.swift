@@ -30,9 +30,10 @@ import Web
         #expect(!addresses.permits(try #require(IPAddress("10.2.2.3"))))
     }
 
-    /// Ways of writing the loopback address, and names for it.
+    /// Every way of writing the loopback address, and names for it.
     @Test(arguments: [
-        "https://127.0.0.1/", "https://localhost/", "https://LOCALHOST/", "https://[::1]/", "https://[::ffff:7f00:1]/",
+        "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://017700000001/",
+        "https://localhost/", "https://LOCALHOST/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://0/",
         "https://169.254.169.254/latest/meta-data/", "https://[fe80::1]/",
     ])
     func theAddressBehindANameIsWhatCounts(_ url: String) async throws {
@@ -72,16 +73,23 @@ import Web
         "https://example.com:65536/", "https://example.com:70000/", "https://example.com:0/", "https://example.com:-1/",
         "https://example.com:99999999999999999999/", "https://127.0.0.1:70000/", "https://[]/", "https://[]:443/",
         "https://[fe80::1%25eth0]/", "https://example.com\\@127.0.0.1/", "https://%6c%6fcalhost/",
-        "https://example.com/a b", "https://example.com/a\r\nX-Injected: y", "https://example.com/\u{FC}",
-        "https://example.com/{id}", "https://10.1/", "https://0xa000001/", "https://127.1/", "https://2130706433/",
-        "https://0x7f.0.0.1/", "https://017700000001/",
-        "https://0/", "https://167772161/", "https://169.254.43518/",
-        "https://0x7f.1/", "https://1.2.3.4.5/", "https://127.0.0.01./",
     ])
     func whatIsNoPlainURLIsMalformed(_ url: String) {
         let fault = #expect(throws: OutboundFault.self) { try OutboundURL(url) }
         let isMalformed = if case .malformed = fault { true } else { false }
         #expect(isMalformed, "\(url)")
+    }
+
+    @Test(arguments: [
+        "https://example.com/a b", "https://example.com/a\r\nX-Injected: y", "https://example.com/\u{FC}",
+        "https://example.com/{id}", "https://10.1/", "https://0xa000001/", "https://127.1/", "https://2130706433/",
+        "https://0x7f.0.0.1/", "https://017700000001/", "https://0/", "https://167772161/", "https://169.254.43518/",
+        "https://0x7f.1/", "https://1.2.3.4.5/", "https://127.0.0.01./",
+    ])
+    func whatIsNotWhatItSeemsIsNotConfigured(_ text: String) throws {
+        let fault = try OutboundURL(text).refusal(by: OutboundGuard())
+        let isMalformed = if case .malformed = fault { true } else { false }
+        #expect(isMalformed, "\(text)")
     }
 
     @Test(arguments: [

@@ -11,9 +11,6 @@ package struct OutboundURL: Sendable, Equatable {
         guard text.utf8.count <= 2_000, let components = URLComponents(string: text),
             let scheme = components.scheme?.lowercased()
         else { throw .malformed("it must be a URL of at most 2,000 bytes, such as \"https://example.com/hook\"") }
-        guard text.utf8.allSatisfy(Self.isOfURL) else {
-            throw .malformed("spaces, control characters and others that no URL has must be percent-encoded")
-        }
         guard ["http", "https"].contains(scheme) else { throw .malformed("it must begin with \"https://\"") }
         guard components.user == nil, components.password == nil, components.fragment == nil else {
             throw .malformed("it must be without user, password and fragment")
@@ -25,9 +22,6 @@ package struct OutboundURL: Sendable, Equatable {
         let isBracketed = written.hasPrefix("[") && written.hasSuffix("]")
         let host = isBracketed ? String(written.dropFirst().dropLast()) : written
         guard !host.isEmpty else { throw .malformed(Self.plainHost) }
-        guard !Self.isNumber(host) || IPAddress(host) != nil else {
-            throw .malformed("an address as its host must be written in full, such as 203.0.113.7")
-        }
         self.text = text
         self.host = host
         isEncrypted = scheme == "https"
@@ -37,9 +31,16 @@ package struct OutboundURL: Sendable, Equatable {
         "its host must be written in letters, digits, dots and hyphens (one of another script as \"xn--...\"), and its "
         + "port, if any, be one from 1 to 65535"
 
-    /// Why it can never be reached; nil where that can't be told before its name is looked up.
+    /// Why it is not to be configured: it can never be reached, or is not what it seems to be. Nil where that can't be
+    /// told before its name is looked up.
     package func refusal(by addresses: OutboundGuard) -> OutboundFault? {
+        guard text.utf8.allSatisfy(Self.isOfURL) else {
+            return .malformed("spaces, control characters and others that no URL has must be percent-encoded")
+        }
         guard let address = IPAddress(host) else {
+            guard !Self.isNumber(host) else {
+                return .malformed("an address as its host must be written in full, such as 203.0.113.7")
+            }
             return isEncrypted || addresses.allowsSome ? nil : .unencrypted
         }
         return refusal(at: address, by: addresses)

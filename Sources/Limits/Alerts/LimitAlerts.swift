@@ -25,18 +25,18 @@ package struct CountedLimit: Sendable {
 /// it: the row is locked there, and notes what has fired (promise P7). Use that falls again does not re-arm it.
 package enum LimitAlerts {
     /// Notes in the locked rows what fires now, and answers the alerts to raise.
-    /// - Parameter isRevised: whether the limits were changed: then a forecast that no longer holds may fire again.
+    /// - Parameter revisedAt: when the limits were changed: a forecast that did not hold then may fire again.
     package static func due(
         _ counted: [CountedLimit],
         catalog: CatalogSnapshot,
         at now: Instant,
-        isRevised: Bool = false,
+        revisedAt: Instant? = nil,
         in transaction: borrowing Transaction
     ) -> [AlertDraft] {
         var marks: [(row: LimitRow, fired: [FixedDecimal])] = []
         let drafts = counted.flatMap { counted -> [AlertDraft] in
             let before = counted.state.firedThresholds
-            let fired = isRevised ? counted.stillFired(at: now) : before
+            let fired = revisedAt.map { counted.stillFired(at: $0) } ?? before
             let due = counted.dueMarks(beside: fired, at: now)
             guard !due.isEmpty || fired != before else { return [] }
             marks.append((counted.state.row, fired + due))

@@ -98,7 +98,7 @@ struct BudgetRevision: Sendable {
             counted,
             catalog: catalog.current,
             at: now,
-            isRevised: true,
+            revisedAt: budget.updatedAt,
             in: transaction
         )
         try AlertStore.raise(drafts, at: now, ids: ids, in: transaction)

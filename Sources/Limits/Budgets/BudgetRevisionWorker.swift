@@ -3,17 +3,21 @@ package import Catalog
 package import Logging
 package import Postgres
 import ServiceLifecycle
+import Synchronization
 package import Web
 
 /// Has all rows of budgets follow that were changed, see `BudgetRevision`. Safe on every replica: one at a time is at a
 /// budget, and doing it twice changes nothing.
 package struct BudgetRevisionWorker: Service {
     private static let batch = 100
+    /// How long a budget is left alone of which somebody has a row locked: all its rows are gone through anew then.
+    private static let pause = Duration.seconds(5)
 
     private let pool: PostgresPool
     private let revision: BudgetRevision
     private let clock: Clock
     private let loop: WorkerLoop
+    private let pausedUntil = PausedBudgets()
 
     package init(
         pool: PostgresPool,
@@ -42,11 +46,11 @@ package struct BudgetRevisionWorker: Service {
             return try BudgetChangeStore.due(at: now, limit: Self.batch, in: transaction)
         }
         var failure: (any Error)?
-        for (tenant, budget) in due where !Task.isCancelled {
+        for (tenant, budget) in due where !Task.isCancelled && !pausedUntil.contains(budget) {
             do {
                 try await follow(budget, of: tenant)
             } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
-                // Somebody has a row locked: in the next round.
+                pausedUntil.insert(budget, for: Self.pause)
             } catch {
                 failure = failure ?? error
             }
@@ -59,6 +63,23 @@ package struct BudgetRevisionWorker: Service {
         while let current = pass, !Task.isCancelled {
             pass = try await revision.follow(budget, of: tenant, after: current)
         }
+    }
+}
+
+/// Budgets that are left alone for a while.
+private final class PausedBudgets: Sendable {
+    private let ends = Mutex<[LimitID: ContinuousClock.Instant]>([:])
+
+    func insert(_ budget: LimitID, for pause: Duration) {
+        let now = ContinuousClock.now
+        ends.withLock { ends in
+            ends = ends.filter { $0.value > now }
+            ends[budget] = now + pause
+        }
+    }
+
+    func contains(_ budget: LimitID) -> Bool {
+        ends.withLock { $0[budget].map { $0 > .now } ?? false }
     }
 }
 

@@ -166,6 +166,16 @@ extension Budget {
     }
 }
 
+extension LimitState {
+    /// Of a row that has not followed a change of its budget yet: what that leaves above the amount is overshoot.
+    fileprivate func balance(under budget: Budget, _ bound: BudgetWindow) -> LimitBalance {
+        guard revision < budget.revision, let excess = try? taken.subtracting(bound.amount) else { return balance }
+        var balance = balance
+        balance.overshoot = max(balance.overshoot, excess)
+        return balance
+    }
+}
+
 /// What is used of a budget, as it is answered.
 struct BudgetStatusBody: Encodable, Sendable {
     /// None of a rate.
@@ -230,7 +240,7 @@ struct BudgetWindowBody: Encodable, Sendable {
         use = WindowUseBody(
             budget.measure,
             bound,
-            state?.balance,
+            state?.balance(under: budget, bound),
             in: interval,
             countedFrom: budget.countedFrom,
             at: now

@@ -101,7 +101,10 @@ extension WebhookEndpoint.Kind {
                 return
             }
             do throws(OutboundFault) {
-                if try OutboundURL(url).refusal(by: addresses) != nil {
+                switch try OutboundURL(url).refusal(by: addresses) {
+                case nil: break
+                case .malformed(let requirement)?: throw OutboundFault.malformed(requirement)
+                default:
                     let detail = "\"url\" must be https at a public address, or at one that the operator allows"
                     fields.fault(at: "url", code: "invalid_url", detail: detail)
                 }
