@@ -230,7 +230,7 @@ final class AdmissionLane: Sendable {
     }
 
     /// Calls that touch rows which others have locked for long, or may do so. Those that do not are decided. The others
-    /// are waited for once more, and briefly: those whose own rows are locked apart from those who only touch a row of
+    /// are waited for once more: those whose own rows are locked briefly, and apart from those who only touch a row of
     /// the operator's, which is often locked for a moment.
     private func decideHeldUp(_ waiting: [Waiting]) async {
         guard !waiting.isEmpty else { return }
@@ -260,16 +260,17 @@ final class AdmissionLane: Sendable {
             }
         }
         decider.heldUp.note(vain)
-        await tryOnce(free, locked: [])
-        await tryOnce(shared, locked: locked.subtracting(ownLocked))
-        await tryOnce(own, locked: ownLocked)
+        let heldUp = decider.heldUp
+        await tryOnce(free, waiting: heldUp.patience, for: [])
+        await tryOnce(shared, waiting: heldUp.patience, for: locked.subtracting(ownLocked))
+        await tryOnce(own, waiting: heldUp.briefPatience, for: ownLocked)
     }
 
     /// - Parameter rows: which of their rows are locked.
-    private func tryOnce(_ batch: [Waiting], locked rows: Set<LimitRow>) async {
+    private func tryOnce(_ batch: [Waiting], waiting patience: Duration, for rows: Set<LimitRow>) async {
         guard !batch.isEmpty else { return }
         do {
-            try await decide(batch, waiting: decider.heldUp.briefPatience)
+            try await decide(batch, waiting: patience)
             decider.heldUp.clear(rows)
         } catch  where error.isLockTimeout {
             decider.heldUp.note(rows)

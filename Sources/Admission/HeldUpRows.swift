@@ -8,7 +8,7 @@ import Synchronization
 final class HeldUpRows: Sendable {
     /// How long a flush waits for rows that others have locked. There is time to decide again for those who wait.
     let patience: Duration
-    /// The same, for calls of which it is known that they touch such a row.
+    /// The same, for calls of which it is known that they touch such a row of their tenant's.
     let briefPatience: Duration
     /// Calls that touch a row go with others again when it was not tried for so long.
     private static let memory = Duration.seconds(10)
