@@ -225,10 +225,16 @@ struct DeliveryTests {
                 #expect(refused.status == 400 && refused.pointers == ["/url"], "\(url)")
                 #expect(refused.text.contains("must be https at a public address"), "\(refused.text)")
             }
-            // What is no address as it is written is looked up at each attempt.
-            let urls = ["https://localhost:\(receiver.port)/", "https://2130706433/"]
-            for (index, url) in urls.enumerated() { try await server.makeEndpoint("ops-\(index)", url) }
-            try await server.makeEndpoint("chat", urls[0], #", "kind": "slack""#)
+            let number = #"{"key": "a", "url": "https://2130706433/", "events": ["*"]}"#
+            let refused = try await server.operatorClient.post("/api/v1/webhook-endpoints", number)
+            #expect(refused.status == 400 && refused.text.contains("written in full"))
+            // A name is looked up at each attempt, and so is a number that was taken before.
+            let name = "https://localhost:\(receiver.port)/"
+            for key in ["ops-0", "ops-1"] { try await server.makeEndpoint(key, name) }
+            try await server.database.run(
+                "UPDATE webhook_endpoint SET url = 'https://2130706433/' WHERE endpoint_key = 'ops-1'"
+            )
+            try await server.makeEndpoint("chat", name, #", "kind": "slack""#)
             try await server.tell([.limitReached])
             #expect(
                 try await eventually(within: .seconds(30)) {
