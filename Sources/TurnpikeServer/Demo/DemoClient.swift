@@ -48,9 +48,13 @@ struct DemoClient: Sendable {
                 }
             }
         return try await channel.executeThenClose { inbound, outbound in
-            try await outbound.write(.head(head(method, path, bodyBytes: body.utf8.count)))
-            if !body.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(string: body)))) }
-            try await outbound.write(.end(nil))
+            // At once: without a body the head is all that the service needs to answer and close.
+            try await outbound.write(
+                contentsOf: [
+                    .head(head(method, path, bodyBytes: body.utf8.count)),
+                    .body(.byteBuffer(ByteBuffer(string: body))), .end(nil),
+                ]
+            )
             var response = Response()
             for try await part in inbound {
                 switch part {
