@@ -148,10 +148,9 @@ final class AdmissionLane: Sendable {
         guard state.withLock({ $0.apart.isEmpty && $0.heldUp.isEmpty }), let batch = take() else { return nil }
         let soon = ContinuousClock.now + Self.haste
         var (together, apart, heldUp): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
-        let touchesHeldUp = decider.heldUp.touched(by: batch.map(\.request.holds))
-        for (index, isLikely) in decider.likelyAdmitted(batch.map(\.request)).enumerated() {
-            let waiting = batch[index]
-            if touchesHeldUp[index] {
+        let heldUpRows = decider.heldUp.current
+        for (waiting, isLikely) in zip(batch, decider.likelyAdmitted(batch.map(\.request))) {
+            if !heldUpRows.isEmpty, waiting.request.holds.contains(where: { heldUpRows.contains($0.row) }) {
                 heldUp.append(waiting)
             } else if isLikely, waiting.deadline > soon {
                 together.append(waiting)
@@ -283,7 +282,7 @@ final class AdmissionLane: Sendable {
 
 extension Error {
     /// Whether rows were waited for in vain that others have locked.
-    fileprivate var isLockTimeout: Bool { (self as? PostgresError)?.sqlState == .lockNotAvailable }
+    fileprivate var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
 }
 
 /// Why a call can't be decided.

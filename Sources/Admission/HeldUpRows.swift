@@ -38,14 +38,12 @@ final class HeldUpRows: Sendable {
         }
     }
 
-    /// Which of several calls touch such a row.
-    func touched(by calls: [[CallHold]]) -> [Bool] {
+    /// Calls that touch one of these are decided apart.
+    var current: Set<LimitRow> {
         tried.withLock { tried in
-            guard !tried.isEmpty else { return calls.map { _ in false } }
+            guard !tried.isEmpty else { return [] }
             let now = ContinuousClock.now
-            return calls.map { holds in
-                holds.contains { hold in tried[hold.row].map { now - $0 < Self.memory } ?? false }
-            }
+            return Set(tried.lazy.filter { now - $0.value < Self.memory }.map(\.key))
         }
     }
 

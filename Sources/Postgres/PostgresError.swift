@@ -94,6 +94,9 @@
         sqlState.map { ["22", "23", "54"].contains($0.rawValue.prefix(2)) } ?? false
     }
 
+    /// Whether a lock that others have was waited for in vain (`lock_timeout`).
+    package var isLockTimeout: Bool { sqlState == .lockNotAvailable }
+
     /// Whether what a statement met is to blame: as `isOfData`, or a row that can't be read (a field of another kind,
     /// or storage that is damaged, class XX), or a rule of somebody's in the database (class P0). Other rows may do.
     package var isOfRows: Bool {

@@ -122,18 +122,4 @@ extension TestServer {
             return found
         }
     }
-
-    /// Somebody locks a table until the body has its answers.
-    func whileLocked(_ table: String, _ body: () async throws -> Void) async throws {
-        try await withPool { pool in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                // Ends by being cancelled.
-                group.addTask { try? await pool.holdTable(table) }
-                let isLocked = try await eventually { try await pool.locks("AccessExclusiveLock", on: table) == 1 }
-                #expect(isLocked)
-                try await body()
-                group.cancelAll()
-            }
-        }
-    }
 }

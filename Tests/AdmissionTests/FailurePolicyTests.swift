@@ -48,30 +48,18 @@ import Web
                 try await Self.admit("before", of: tenant, server)
             }
             try await server.ask("PATCH", "/budgets/beta", #"{"amount":"100"}"#)
-            try await server.withPool { pool in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    // Ends by being cancelled.
-                    group.addTask {
-                        try? await pool.hold(
-                            """
-                            SELECT FROM limit_state AS state JOIN tenant USING (tenant_id)
-                            WHERE key = 'acme'
-                            FOR UPDATE OF state
-                            """
-                        )
+            try await server.whileLocked(by: Self.acmesRow, on: "limit_state") {
+                let asking = Task {
+                    var count = 0
+                    while !Task.isCancelled {
+                        try await server.admit("stuck-\(count)", subject: "acme", expecting: 503)
+                        count += 1
                     }
-                    #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
-                    group.addTask {
-                        var count = 0
-                        while !Task.isCancelled {
-                            try await server.admit("stuck-\(count)", subject: "acme", expecting: 503)
-                            count += 1
-                        }
-                    }
-                    for id in 1...6 { try await Self.admit("beside-\(id)", of: "beta", server) }
-                    #expect(try await pool.locks("RowShareLock", on: "limit_state") == 1, "acme's row is locked still")
-                    group.cancelAll()
                 }
+                defer { asking.cancel() }
+                for id in 1...6 { try await Self.admit("beside-\(id)", of: "beta", server) }
+                let locks = try await server.withPool { try await $0.locks("RowShareLock", on: "limit_state") }
+                #expect(locks == 1, "acme's row is locked still")
             }
             try await Self.admit("after", of: "acme", server)
             #expect(try await server.unbalancedHolds() == [])
@@ -99,25 +87,11 @@ import Web
                 return answer["data"]?.elements?.map { $0["reason"]?.string ?? "allowed" } ?? []
             }
             #expect(try await admit("before").allSatisfy { $0 == "allowed" })
-            try await server.withPool { pool in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    // Ends by being cancelled.
-                    group.addTask {
-                        try? await pool.hold(
-                            """
-                            SELECT FROM limit_state AS state JOIN tenant USING (tenant_id)
-                            WHERE key = 'acme'
-                            FOR UPDATE OF state
-                            """
-                        )
-                    }
-                    #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
-                    for id in 1...3 {
-                        let reasons = try await admit("\(id)")
-                        #expect(reasons.first == "limits_unavailable")
-                        #expect(reasons.dropFirst().allSatisfy { $0 == "allowed" }, "\(reasons)")
-                    }
-                    group.cancelAll()
+            try await server.whileLocked(by: Self.acmesRow, on: "limit_state") {
+                for id in 1...3 {
+                    let reasons = try await admit("\(id)")
+                    #expect(reasons.first == "limits_unavailable")
+                    #expect(reasons.dropFirst().allSatisfy { $0 == "allowed" }, "\(reasons)")
                 }
             }
             var count = 0
@@ -296,6 +270,11 @@ import Web
             }
         }
     }
+
+    /// Locks what acme has used of limits.
+    private static let acmesRow: SQL = """
+        SELECT FROM limit_state AS state JOIN tenant USING (tenant_id) WHERE key = 'acme' FOR UPDATE OF state
+        """
 
     /// A tenant with a budget of five requests a day.
     private static func addTenant(

@@ -40,6 +40,35 @@ extension PostgresPool {
 
 /// What tests of races wait for.
 extension TestServer {
+    private struct NotLocked: Error {
+        let table: String
+    }
+
+    /// Somebody locks a table until the body has its answers.
+    package func whileLocked(_ table: String, _ body: () async throws -> Void) async throws {
+        let statement = SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE")
+        try await whileLocked(by: statement, "AccessExclusiveLock", on: table, body)
+    }
+
+    /// Somebody locks what a statement does until the body has its answers.
+    /// - Parameter mode: of the lock on the table by which it is known that the statement has run.
+    package func whileLocked(
+        by statement: SQL,
+        _ mode: String = "RowShareLock",
+        on table: String,
+        _ body: () async throws -> Void
+    ) async throws {
+        try await withPool { pool in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                // Ends by being cancelled.
+                group.addTask { try? await pool.hold(statement) }
+                guard try await comesToHave(mode, on: table) else { throw NotLocked(table: table) }
+                try await body()
+                group.cancelAll()
+            }
+        }
+    }
+
     /// Waits until somebody has such a lock on a table of this server's database.
     /// - Returns: whether that came to be.
     package func comesToHave(_ mode: String, on table: String) async throws -> Bool {

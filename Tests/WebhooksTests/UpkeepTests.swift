@@ -8,6 +8,10 @@ import Web
 /// What waits is measured, and what is old is forgotten.
 @Suite(.timeLimit(.minutes(15)))
 struct UpkeepTests {
+    private static func upkeep(_ server: TestServer, _ pool: PostgresPool) -> WebhookUpkeepWorker {
+        WebhookUpkeepWorker(pool: pool, metrics: DeliveryMetrics(), clock: server.clock.clock, logger: .silent)
+    }
+
     @Test("events and deliveries are forgotten after 30 days, what happened since then is not")
     func oldDeliveriesAreForgotten() async throws {
         let receiver = try WebhookReceiver()
@@ -21,12 +25,7 @@ struct UpkeepTests {
             #expect(try await server.deliveries(reach: ["succeeded", "succeeded"]))
             server.clock.advance(seconds: WebhookUpkeepWorker.keptSeconds - 86_400)
             try await server.withPool { pool in
-                let worker = WebhookUpkeepWorker(
-                    pool: pool,
-                    metrics: DeliveryMetrics(),
-                    clock: server.clock.clock,
-                    logger: .silent
-                )
+                let worker = Self.upkeep(server, pool)
                 try await worker.sweep()
                 #expect(try await server.column("SELECT count(*)::text FROM webhook_event") == ["3"])
                 server.clock.advance(seconds: 1)
@@ -74,12 +73,7 @@ struct UpkeepTests {
                     try DeliveryQueue.claim(terms, at: server.clock.now, in: transaction).count
                 }
                 #expect(claims == 0)
-                let worker = WebhookUpkeepWorker(
-                    pool: pool,
-                    metrics: DeliveryMetrics(),
-                    clock: server.clock.clock,
-                    logger: .silent
-                )
+                let worker = Self.upkeep(server, pool)
                 try await worker.cancel()
             }
             let states = try await server.column(
@@ -105,12 +99,7 @@ struct UpkeepTests {
             }
             server.clock.advance(seconds: 1)
             try await server.withPool { pool in
-                try await WebhookUpkeepWorker(
-                    pool: pool,
-                    metrics: DeliveryMetrics(),
-                    clock: server.clock.clock,
-                    logger: .silent
-                ).clearPreviousSecrets()
+                try await Self.upkeep(server, pool).clearPreviousSecrets()
             }
             let kept = try await server.column(
                 "SELECT endpoint_key FROM webhook_endpoint WHERE previous_sealed_secret IS NOT NULL ORDER BY 1 LIMIT 9"
@@ -136,12 +125,7 @@ struct UpkeepTests {
             )
             server.clock.advance(seconds: 2)
             try await server.withPool { pool in
-                try await WebhookUpkeepWorker(
-                    pool: pool,
-                    metrics: DeliveryMetrics(),
-                    clock: server.clock.clock,
-                    logger: .silent
-                ).measure()
+                try await Self.upkeep(server, pool).measure()
             }
             // Other suites run in this process beside this one, so counts are at least what happened here.
             let text = try await server.anonymous.get("/metrics").text
@@ -178,12 +162,7 @@ struct UpkeepTests {
                 """
             )
             try await server.withPool { pool in
-                try await WebhookUpkeepWorker(
-                    pool: pool,
-                    metrics: DeliveryMetrics(),
-                    clock: server.clock.clock,
-                    logger: .silent
-                ).sweep()
+                try await Self.upkeep(server, pool).sweep()
             }
             #expect(try await counted("unsent") > before.unsent)
         }

@@ -24,27 +24,18 @@ import Web
         }
     }
 
+    private static func somebodyWaits(for table: String, _ server: TestServer) async throws {
+        try await server.withPool { pool in
+            let isWaiting = try await eventually {
+                try await pool.locks("RowExclusiveLock", on: table, granted: false) > 0
+            }
+            #expect(isWaiting)
+        }
+    }
+
     /// How many budgets have rows that are still to follow.
     private static func changes(_ server: TestServer) async throws -> Int {
         try await server.column("SELECT limit_id::text FROM budget_change").count
-    }
-
-    /// Runs while somebody has locked the row of a user.
-    private static func whileLocked(
-        _ statement: SQL,
-        on table: String,
-        _ server: TestServer,
-        _ body: () async throws -> Void
-    ) async throws {
-        try await server.withPool { pool in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                // Ends by being cancelled.
-                group.addTask { try? await pool.hold(statement) }
-                #expect(try await server.comesToHave("RowShareLock", on: table))
-                try await body()
-                group.cancelAll()
-            }
-        }
     }
 
     @Test("of very many rows one that somebody has locked delays no change: it is brought to all, with its alerts")
@@ -72,10 +63,9 @@ import Web
                     """
                 ).first ?? nil
             }
-            try await Self.whileLocked(
-                "SELECT FROM limit_state WHERE scope_value = 'u1900' FOR UPDATE",
-                on: "limit_state",
-                server
+            try await server.whileLocked(
+                by: "SELECT FROM limit_state WHERE scope_value = 'u1900' FOR UPDATE",
+                on: "limit_state"
             ) {
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"60"}"#)
                 let rows = try await server.column(
@@ -96,22 +86,13 @@ import Web
             try await Self.make(server, #""measure":"requests","amount":"100","window":"day","thresholds":[1,50]"#)
             var first: Task<Void, any Error>?
             defer { first?.cancel() }
-            try await server.withPool { pool in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    // Ends by being cancelled.
-                    group.addTask { try? await pool.holdTable("alert") }
-                    #expect(try await server.comesToHave("AccessExclusiveLock", on: "alert"))
-                    first = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
-                    // It has made its row, and has an alert to tell.
-                    let isWaiting = try await eventually {
-                        try await pool.locks("RowExclusiveLock", on: "alert", granted: false) > 0
-                    }
-                    #expect(isWaiting)
-                    try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#)
-                    try await Self.followAll(server)
-                    #expect(try await Self.changes(server) == 1, "a row is still being made")
-                    group.cancelAll()
-                }
+            try await server.whileLocked("alert") {
+                first = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
+                // It has made its row, and has an alert to tell.
+                try await Self.somebodyWaits(for: "alert", server)
+                try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#)
+                try await Self.followAll(server)
+                #expect(try await Self.changes(server) == 1, "a row is still being made")
             }
             try await first?.value
             #expect(try await eventually { try await Self.changes(server) == 0 })
@@ -133,18 +114,12 @@ import Web
                     #expect(try await server.comesToHave("AccessExclusiveLock", on: table))
                     return holding
                 }
-                func waits(_ table: String) async throws {
-                    let isWaiting = try await eventually {
-                        try await pool.locks("RowExclusiveLock", on: table, granted: false) > 0
-                    }
-                    #expect(isWaiting)
-                }
                 let noting = try await hold("budget_change")
                 let change = Task { _ = try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#) }
-                try await waits("budget_change")
+                try await Self.somebodyWaits(for: "budget_change", server)
                 let alert = try await hold("alert")
                 let use = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
-                try await waits("alert")
+                try await Self.somebodyWaits(for: "alert", server)
                 noting.cancel()
                 try await change.value
                 try await Self.followAll(server)
@@ -188,14 +163,9 @@ import Web
             server.clock.advance(seconds: 4 * 3_600)
             for id in 1...2 { try await server.ingest(SentEvent("\(id)", data: #"{"user":"ann"}"#)) }
             #expect(try await server.column("SELECT kind FROM alert") == ["forecast"])
-            try await server.withPool { pool in
-                // The row can't follow at once: it is used first.
-                let holding = Task { () -> Void in
-                    try? await pool.hold("SELECT FROM limit_state FOR UPDATE")
-                }
-                #expect(try await server.comesToHave("RowShareLock", on: "limit_state"))
+            // The row can't follow at once: it is used first.
+            try await server.whileLocked(by: "SELECT FROM limit_state FOR UPDATE", on: "limit_state") {
                 try await server.ask("PATCH", "/budgets/users", #"{"thresholds":[1000]}"#)
-                holding.cancel()
             }
             try await server.ingest(SentEvent("3", data: #"{"user":"ann"}"#))
             #expect(try await eventually { try await Self.changes(server) == 0 })
@@ -233,10 +203,9 @@ import Web
                 FROM tenant, budget, generate_series(1001, 2200) AS number
                 """
             )
-            try await Self.whileLocked(
-                "SELECT FROM rate_state WHERE scope_value = 'u1900' FOR UPDATE",
-                on: "rate_state",
-                server
+            try await server.whileLocked(
+                by: "SELECT FROM rate_state WHERE scope_value = 'u1900' FOR UPDATE",
+                on: "rate_state"
             ) {
                 try await server.ask("PATCH", "/budgets/users", #"{"rate":{"limit":20}}"#)
             }
