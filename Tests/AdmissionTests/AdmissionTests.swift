@@ -343,15 +343,25 @@ import Web
                 """
             )
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
-            for (id, tokens) in [("a", 1), ("b", 998)] {
+            func use(_ id: String, _ tokens: Int) async throws {
                 let data = #"{"model":"gpt-4o","input_tokens":5,"output_tokens":\#(tokens)}"#
                 try await server.ingest(SentEvent(id, type: "llm.completion", data: data))
             }
-            let call = """
-                {"subject":"acme","type":"llm.completion","source":"gw","id":"1","min_output_tokens":1,
-                 "data":{"model":"gpt-4o","input_tokens":5,"output_tokens":500}}
-                """
-            #expect(try await server.ask("POST", "/admissions", call)["allowed"] == .bool(false))
+            func ask(_ id: String) async throws -> JSONValue {
+                let call = """
+                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","min_output_tokens":1,
+                     "data":{"model":"gpt-4o","input_tokens":5,"output_tokens":500}}
+                    """
+                return try await server.ask("POST", "/admissions", call)
+            }
+            try await use("a", 1)
+            try await use("b", 899)
+            // The fewest would touch it, and more than these fit.
+            let fitting = try await ask("1")
+            #expect(fitting["max_output_tokens"]?.number == "100")
+            try await server.ask("POST", "/admissions/\(fitting["reservation"]?["id"]?.string ?? "")/release")
+            try await use("c", 99)
+            #expect(try await ask("2")["allowed"] == .bool(false))
             try await server.expectRows(["999 0 999", "1 0 1"])
         }
     }
