@@ -157,9 +157,12 @@ extension TestServer {
         }
     }
 
-    /// A pool of its own on the server's database, under the service's role.
+    /// A pool of its own on the server's database, under the service's role. On a loaded machine one that waits for a
+    /// lock behind others waits long: no test is decided by that.
     package func withPool<Result>(_ body: (PostgresPool) async throws -> Result) async throws -> Result {
-        let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+        var configuration = PostgresConfiguration(url: database.url)
+        configuration.statementTimeoutMilliseconds = 120_000
+        let pool = PostgresPool(configuration, logger: .silent)
         do {
             let result = try await body(pool)
             await pool.close()
