@@ -37,6 +37,9 @@ struct AdmissionDecider: Sendable {
         }
     }
 
+    /// Tenants of which something was out of date: calls of theirs are looked at one by one for a while.
+    func avoid(_ tenants: Set<TenantID>) { lately.note(tenants) }
+
     /// Admits calls that are likely to be admitted all at once, see `AdmissionFlush.admitAll`.
     func admitAll(
         _ requests: [AdmissionRequest],
@@ -96,11 +99,11 @@ struct AdmissionDecider: Sendable {
         }
     }
 
-    /// Rows that calls touch and others have locked at this moment.
-    func lockedRows(of requests: [AdmissionRequest]) async throws -> Set<LimitRow> {
+    /// Rows that calls touch and others may have locked at this moment.
+    func locks(of requests: [AdmissionRequest]) async throws -> LimitRowLocks {
         let rows = LockedRows(requests)
         return try await pool.transaction(.admission) { transaction in
-            try LimitRowLocks.locked(rows.changes.map(\.row), rates: rows.rates.map(\.row), in: transaction)
+            try LimitRowLocks(amounts: rows.changes.map(\.row), rates: rows.rates.map(\.row), in: transaction)
         }
     }
 
@@ -112,7 +115,8 @@ struct AdmissionDecider: Sendable {
     }
 }
 
-/// Rows of limits that refused a call lately, and tenants of which one was not plainly admitted. A guess at what comes
+/// Rows of limits that refused a call lately, and tenants of which one was not plainly admitted, or was prepared with
+/// what was out of date. A guess at what comes
 /// next, and nothing more.
 private final class LatelyRefused: Sendable {
     struct Known: Sendable {
@@ -129,6 +133,13 @@ private final class LatelyRefused: Sendable {
         known.withLock { state in
             if state.since.duration(to: .now) > Self.memory { state = (Known(), .now) }
             return state.known
+        }
+    }
+
+    func note(_ tenants: Set<TenantID>) {
+        known.withLock { state in
+            guard state.known.rows.count + state.known.tenants.count < Self.capacity else { return }
+            state.known.tenants.formUnion(tenants)
         }
     }
 

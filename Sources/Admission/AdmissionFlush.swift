@@ -9,6 +9,8 @@ import Web
 final class AdmissionRequest: Sendable {
     let call: AdmissionCall
     let prepared: PreparedCall
+    /// The tenant as it was prepared with, knowing the billing periods of all that the call may hold of.
+    let tenant: TenantSnapshot
     let holds: [CallHold]
     let life: ReservationLife
     /// Made where the call is admitted as it asks; nil for one that reserves nothing, and where what it takes is not
@@ -21,9 +23,11 @@ final class AdmissionRequest: Sendable {
     /// Names the admission among those of all tenants.
     let key: AdmissionKey
 
+    /// - Parameter later: the call as it would be at other times of its reservation, in their order.
     init(
         call: AdmissionCall,
         prepared: PreparedCall,
+        later: [PreparedCall],
         holds: [CallHold],
         life: ReservationLife,
         wanted: NewReservation?,
@@ -32,6 +36,9 @@ final class AdmissionRequest: Sendable {
     ) {
         self.call = call
         self.prepared = prepared
+        // One of another version is judged by the version of the call, which is out of date then.
+        let known = later.last?.tenant
+        tenant = known.flatMap { $0.catalogVersion == prepared.tenant.catalogVersion ? $0 : nil } ?? prepared.tenant
         self.holds = holds
         self.life = life
         self.wanted = wanted
@@ -40,7 +47,6 @@ final class AdmissionRequest: Sendable {
         key = AdmissionKey(prepared.tenant.id, prepared.pending.event.key.postgres)
     }
 
-    var tenant: TenantSnapshot { prepared.tenant }
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 }
 
@@ -145,6 +151,7 @@ struct AdmissionFlush: Sendable {
             LimitStateStore.setHeld(
                 Array(computed.keys),
                 held: Array(computed.values),
+                adding: computed.map { _ in .zero },
                 overshoot: computed.map { _ in .zero }
             )
         )
@@ -156,8 +163,11 @@ struct AdmissionFlush: Sendable {
         for request in requests {
             for hold in request.holds {
                 guard case .tiers(let totals, _) = hold.take else { continue }
-                wanted[hold.row, default: ChargeHolds.Wanted(row: hold.row, tenant: request.tenant)].counters
-                    .formUnion(totals.keys)
+                var row = wanted[hold.row] ?? ChargeHolds.Wanted(row: hold.row, tenant: request.tenant)
+                // The last that was prepared knows most billing periods.
+                row.tenant = request.tenant
+                row.counters.formUnion(totals.keys)
+                wanted[hold.row] = row
             }
         }
         return Array(wanted.values)

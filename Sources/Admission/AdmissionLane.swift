@@ -17,7 +17,7 @@ final class AdmissionLane: Sendable {
     }
 
     private struct State {
-        var queue: Deque<Waiting> = []
+        var queue = FairQueue<Waiting>()
         /// Those who may still wait, in the order of their deadlines.
         var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
         /// Batches whose calls are to be decided one by one.
@@ -27,7 +27,6 @@ final class AdmissionLane: Sendable {
         var isClosed = false
     }
 
-    static let queuedCalls = 10_000
     static let flushedCalls = 256
     private static let sweep = Duration.milliseconds(10)
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
@@ -57,8 +56,8 @@ final class AdmissionLane: Sendable {
     ) -> (any Error)? {
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
-            guard state.queue.count < Self.queuedCalls else { return .queueFull }
-            state.queue.append(Waiting(request: request, ticket: ticket, deadline: deadline))
+            let waiting = Waiting(request: request, ticket: ticket, deadline: deadline)
+            guard state.queue.append(waiting, of: request.tenant.id) else { return .queueFull }
             // Calls come nearly in the order of their deadlines.
             let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0
             state.deadlines.insert((deadline, ticket), at: after)
@@ -129,14 +128,10 @@ final class AdmissionLane: Sendable {
 
     private var hasWaiting: Bool { state.withLock { !$0.queue.isEmpty || !$0.apart.isEmpty || !$0.heldUp.isEmpty } }
 
-    /// Some of those that wait, in the order in which they came.
+    /// Some of those that wait.
     private func take() -> [Waiting]? {
         while true {
-            let taken = state.withLock { state in
-                let count = min(state.queue.count, Self.flushedCalls)
-                defer { state.queue.removeFirst(count) }
-                return Array(state.queue.prefix(count))
-            }
+            let taken = state.withLock { $0.queue.take(Self.flushedCalls) }
             if taken.isEmpty { return nil }
             let batch = taken.filter { !$0.ticket.isAbandoned }
             if !batch.isEmpty { return batch }
@@ -192,12 +187,35 @@ final class AdmissionLane: Sendable {
         for waiting in batch { waiting.ticket.finish(.failure(error)) }
     }
 
+    /// Has calls prepared anew that were prepared with what is out of date.
+    /// - Returns: the others of the batch, which are to be decided: who changes what is known of one tenant, over and
+    ///   over, keeps nobody else waiting.
+    private func finish(_ batch: [Waiting], _ stale: StaleCatalog) -> [Waiting] {
+        decider.avoid(stale.tenants)
+        var (concerned, others): ([Waiting], [Waiting]) = ([], [])
+        for waiting in batch {
+            if stale.shared || stale.tenants.contains(waiting.request.tenant.id) {
+                concerned.append(waiting)
+            } else {
+                others.append(waiting)
+            }
+        }
+        guard !concerned.isEmpty else {
+            Self.finish(others, stale)
+            return []
+        }
+        Self.finish(concerned, stale)
+        return others
+    }
+
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
     private func leave(_ batch: [Waiting], _ error: any Error) {
         if error.isLockTimeout {
             setHeldUp(batch)
         } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
             setApart(batch)
+        } else if let stale = error as? StaleCatalog {
+            setApart(finish(batch, stale))
         } else {
             Self.finish(batch, error)
         }
@@ -216,6 +234,8 @@ final class AdmissionLane: Sendable {
             let middle = batch.count / 2
             await decide(Array(batch[..<middle]))
             await decide(Array(batch[middle...]))
+        } catch let stale as StaleCatalog {
+            await decide(finish(batch, stale))
         } catch {
             Self.finish(batch, error)
         }
@@ -233,50 +253,94 @@ final class AdmissionLane: Sendable {
     /// the operator's, which is often locked for a moment.
     private func decideHeldUp(_ waiting: [Waiting]) async {
         guard !waiting.isEmpty else { return }
-        let locked: Set<LimitRow>
+        let locks: LimitRowLocks
         do {
-            locked = try await decider.lockedRows(of: waiting.map(\.request))
+            locks = try await decider.locks(of: waiting.map(\.request))
         } catch {
             return Self.finish(waiting, error)
         }
-        decider.heldUp.clear(waiting.lazy.flatMap { $0.request.holds.lazy.map(\.row) }.filter { !locked.contains($0) })
+        let heldUp = decider.heldUp
+        let notFree = locks.all
+        heldUp.clear(waiting.lazy.flatMap { $0.request.holds.lazy.map(\.row) }.filter { !notFree.contains($0) })
         var (free, own, shared): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
-        let ownLocked = locked.filter { $0.tenant != .operatorWide }
         var vain: Set<LimitRow> = []
         for call in waiting {
-            let rows = Set(call.request.holds.lazy.map(\.row).filter(locked.contains))
+            let rows = Set(call.request.holds.lazy.map(\.row).filter(notFree.contains))
             if call.ticket.isAbandoned {
                 // It has waited in vain, and asks no more.
-                vain.formUnion(rows.intersection(ownLocked))
+                vain.formUnion(rows.filter { $0.tenant != .operatorWide && locks.locked.contains($0) })
             } else if rows.isEmpty {
                 free.append(call)
-            } else if decider.heldUp.isPaused(rows) {
+            } else if heldUp.isPaused(rows) {
                 Self.finish([call], AdmissionRefusal.rowsLocked)
-            } else if rows.isDisjoint(with: ownLocked) {
+            } else if rows.allSatisfy({ $0.tenant == .operatorWide }) {
                 shared.append(call)
             } else {
                 own.append(call)
             }
         }
-        decider.heldUp.note(vain)
-        let heldUp = decider.heldUp
-        await tryOnce(free, waiting: heldUp.patience, for: [])
-        await tryOnce(shared, waiting: heldUp.patience, for: locked.subtracting(ownLocked))
-        await tryOnce(own, waiting: heldUp.briefPatience, for: ownLocked)
+        heldUp.note(vain)
+        let ofOperator = notFree.filter { $0.tenant == .operatorWide }
+        await decideEach(free, waiting: heldUp.patience, for: [])
+        if await !isDecided(shared, waiting: heldUp.patience) {
+            refuse(shared, noting: ofOperator)
+            let isInVain = { (call: Waiting) in call.request.holds.contains { ofOperator.contains($0.row) } }
+            refuse(own.filter(isInVain), noting: [])
+            own.removeAll(where: isInVain)
+        } else if !shared.isEmpty {
+            heldUp.clear(ofOperator)
+        }
+        await decideEach(own, waiting: heldUp.briefPatience, for: notFree.subtracting(ofOperator))
     }
 
-    /// - Parameter rows: which of their rows are locked.
-    private func tryOnce(_ batch: [Waiting], waiting patience: Duration, for rows: Set<LimitRow>) async {
-        guard !batch.isEmpty else { return }
+    /// Calls of a tenant that touch the same rows which are not free.
+    private struct Rivals: Hashable {
+        let tenant: TenantID
+        let rows: Set<LimitRow>
+    }
+
+    /// Decides calls together, or, where a row is waited for in vain, those that touch the same by themselves, so that
+    /// they are refused and no others.
+    /// - Parameter rows: which may be locked.
+    private func decideEach(_ batch: [Waiting], waiting patience: Duration, for rows: Set<LimitRow>) async {
+        let heldUp = decider.heldUp
+        let rivals = Dictionary(grouping: batch) { call in
+            Rivals(
+                tenant: call.request.tenant.id,
+                rows: Set(call.request.holds.lazy.map(\.row).filter(rows.contains))
+            )
+        }
+        let touched = rivals.keys.reduce(into: Set()) { $0.formUnion($1.rows) }
+        guard await !isDecided(batch, waiting: patience) else { return heldUp.clear(touched) }
+        guard rivals.count > 1 else { return refuse(batch, noting: touched) }
+        for (those, calls) in rivals {
+            if heldUp.isPaused(those.rows) {
+                refuse(calls, noting: [])
+            } else if await isDecided(calls, waiting: heldUp.briefPatience) {
+                heldUp.clear(those.rows)
+            } else {
+                refuse(calls, noting: those.rows)
+            }
+        }
+    }
+
+    /// - Returns: whether that is done; not where rows are waited for in vain that others have locked.
+    private func isDecided(_ waiting: [Waiting], waiting patience: Duration) async -> Bool {
+        let batch = waiting.filter { !$0.ticket.isAbandoned }
+        guard !batch.isEmpty else { return true }
         do {
             try await decide(batch, waiting: patience)
-            decider.heldUp.clear(rows)
         } catch  where error.isLockTimeout {
-            decider.heldUp.note(rows)
-            Self.finish(batch, error)
+            return false
         } catch {
             leave(batch, error)
         }
+        return true
+    }
+
+    private func refuse(_ batch: [Waiting], noting rows: Set<LimitRow>) {
+        decider.heldUp.note(rows)
+        Self.finish(batch, AdmissionRefusal.rowsLocked)
     }
 }
 

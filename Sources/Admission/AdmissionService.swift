@@ -221,6 +221,7 @@ package final class AdmissionService: Service {
         return AdmissionRequest(
             call: asked,
             prepared: call,
+            later: later,
             holds: holds,
             life: life,
             wanted: wanted,

@@ -209,7 +209,11 @@ extension CallHold {
                 money = fallback
             }
             // Of what has a price.
-            let totals = call.pending.heldTotals(of: call.tenant.id, feature: feature)
+            let totals = call.pending.heldTotals(
+                of: call.tenant.id,
+                feature: feature,
+                withDistinct: use.limit.boundsAllCharges
+            )
             guard !use.limit.followsTiers else { return .tiers(totals, money: money) }
             return .amount(try call.pending.highestCharge(of: totals).adding(money))
         }

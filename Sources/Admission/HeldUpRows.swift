@@ -47,11 +47,12 @@ final class HeldUpRows: Sendable {
         }
     }
 
-    /// Whether all of the rows were tried so lately that nobody waits for them yet again.
+    /// Whether one of the rows was tried so lately that nobody waits for it yet again.
     func isPaused(_ rows: Set<LimitRow>) -> Bool {
         tried.withLock { tried in
+            guard !tried.isEmpty else { return false }
             let now = ContinuousClock.now
-            return rows.allSatisfy { row in tried[row].map { now - $0 < patience } ?? false }
+            return rows.contains { row in tried[row].map { now - $0 < patience } ?? false }
         }
     }
 }

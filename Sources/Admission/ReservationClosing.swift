@@ -38,6 +38,11 @@ struct ReservationClosing: Sendable {
         return try await closeOnce(reservations, of: tenantID, as: status, at: now, alert: alert)
     }
 
+    /// Who asks on and on for what somebody has locked for long must not take every connection meanwhile.
+    static func boundWaiting(in transaction: borrowing Transaction) {
+        transaction.enqueue("SET LOCAL lock_timeout = 2000")
+    }
+
     private func closeOnce(
         _ reservations: [ReservationID],
         of tenantID: TenantID,
@@ -48,6 +53,7 @@ struct ReservationClosing: Sendable {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
         return try await pool.transaction(lane, retries: .idempotent(attempts: 4)) { transaction in
+            Self.boundWaiting(in: transaction)
             guard try TenantLedger.lock(tenant.id, in: transaction)?.catalogVersion == tenant.catalogVersion else {
                 throw StaleCatalog(tenants: [tenant.id], shared: false)
             }

@@ -23,9 +23,11 @@ package struct LimitChange: Sendable {
         self.revision = revision
     }
 
-    /// The limit in force alone.
-    package var changingNothing: LimitChange {
-        LimitChange(row: row, windowEnd: windowEnd, amount: amount, revision: revision)
+    /// The same without what is used.
+    package var withoutUse: LimitChange {
+        var change = self
+        change.used = .zero
+        return change
     }
 
     /// Counts use of which a reservation held so much of this row.

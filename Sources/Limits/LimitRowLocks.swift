@@ -1,28 +1,37 @@
 import BillingCore
 package import Postgres
 
-/// Which rows of limits somebody has locked, asked without waiting for anybody. Rows that others are making are not
-/// seen.
-package enum LimitRowLocks {
+/// Which rows of limits somebody may have locked, asked without waiting for anybody.
+package struct LimitRowLocks: Sendable {
+    /// Rows that somebody has locked.
+    package private(set) var locked: Set<LimitRow> = []
+    /// Rows that are not there: nobody has made them, or somebody is about to, and whoever wants one waits for that.
+    package private(set) var unmade: Set<LimitRow> = []
+
+    /// Those that may have to be waited for.
+    package var all: Set<LimitRow> { locked.union(unmade) }
+
     /// Takes the locks of all others, so the transaction should end right after it.
     /// - Parameters:
     ///   - amounts: rows of `limit_state`.
     ///   - rates: rows of `rate_state`.
-    /// - Returns: those that are locked.
-    package static func locked(
-        _ amounts: [LimitRow],
-        rates: [LimitRow],
-        in transaction: borrowing Transaction
-    ) throws -> Set<LimitRow> {
+    package init(amounts: [LimitRow], rates: [LimitRow], in transaction: borrowing Transaction) throws {
         // Each tenant's in a statement of its own.
         let statements =
-            Dictionary(grouping: amounts, by: \.tenant).map(lockedAmounts)
-            + Dictionary(grouping: rates, by: \.tenant).map(lockedRates)
-        guard !statements.isEmpty else { return [] }
-        return Set(try transaction.pipeline(statements).flatMap { try $0.map(LimitRow.decode) })
+            Dictionary(grouping: amounts, by: \.tenant).map(Self.amountsNotFree)
+            + Dictionary(grouping: rates, by: \.tenant).map(Self.ratesNotFree)
+        guard !statements.isEmpty else { return }
+        for result in try transaction.pipeline(statements) {
+            let rows = try result.map { row throws(PostgresError) in
+                (row: try LimitRow.decode(&row), isThere: try row.next(Bool.self))
+            }
+            for (row, isThere) in rows {
+                if isThere { locked.insert(row) } else { unmade.insert(row) }
+            }
+        }
     }
 
-    private static func lockedAmounts(of tenant: TenantID, _ rows: [LimitRow]) -> SQL {
+    private static func amountsNotFree(of tenant: TenantID, _ rows: [LimitRow]) -> SQL {
         let columns = LimitRowColumns(rows)
         return """
             WITH wanted AS (
@@ -35,13 +44,17 @@ package enum LimitRowLocks {
                 WHERE tenant_id = \(tenant)
                 FOR UPDATE OF state SKIP LOCKED
             )
-            SELECT tenant_id, limit_id, scope_value, window_start
-            FROM wanted JOIN limit_state USING (limit_id, scope_value, window_start)
-            WHERE tenant_id = \(tenant) AND (limit_id, scope_value, window_start) NOT IN (SELECT * FROM free)
+            SELECT \(tenant)::bigint, limit_id, scope_value, window_start, EXISTS (
+                SELECT FROM limit_state AS state
+                WHERE state.tenant_id = \(tenant) AND state.limit_id = wanted.limit_id
+                    AND state.scope_value = wanted.scope_value AND state.window_start = wanted.window_start
+            )
+            FROM wanted
+            WHERE (limit_id, scope_value, window_start) NOT IN (SELECT * FROM free)
             """
     }
 
-    private static func lockedRates(of tenant: TenantID, _ rows: [LimitRow]) -> SQL {
+    private static func ratesNotFree(of tenant: TenantID, _ rows: [LimitRow]) -> SQL {
         let columns = LimitRowColumns(rows)
         return """
             WITH wanted AS (
@@ -53,9 +66,13 @@ package enum LimitRowLocks {
                 WHERE tenant_id = \(tenant)
                 FOR UPDATE OF state SKIP LOCKED
             )
-            SELECT tenant_id, limit_id, scope_value, \(Interval.allTime.start)::timestamptz
-            FROM wanted JOIN rate_state USING (limit_id, scope_value)
-            WHERE tenant_id = \(tenant) AND (limit_id, scope_value) NOT IN (SELECT * FROM free)
+            SELECT \(tenant)::bigint, limit_id, scope_value, \(Interval.allTime.start)::timestamptz, EXISTS (
+                SELECT FROM rate_state AS state
+                WHERE state.tenant_id = \(tenant) AND state.limit_id = wanted.limit_id
+                    AND state.scope_value = wanted.scope_value
+            )
+            FROM wanted
+            WHERE (limit_id, scope_value) NOT IN (SELECT * FROM free)
             """
     }
 }

@@ -118,16 +118,26 @@ package enum LimitStateStore {
     }
 
     /// Says what a money row holds, worked out anew from what is used and held under it, in rows that the transaction
-    /// has locked. What `used + held` has grown by since `before` is overshoot: no reservation held it.
-    package static func setHeld(_ rows: [LimitRow], held: [FixedDecimal], overshoot: [FixedDecimal]) -> SQL {
+    /// has locked.
+    /// - Parameters:
+    ///   - used: added to what is used.
+    ///   - overshoot: added to what is used beyond what was held.
+    package static func setHeld(
+        _ rows: [LimitRow],
+        held: [FixedDecimal],
+        adding used: [FixedDecimal],
+        overshoot: [FixedDecimal]
+    ) -> SQL {
         let columns = LimitRowColumns(rows)
         return """
             UPDATE limit_state AS state
-            SET held = computed.held, overshoot = greatest(0, state.overshoot + computed.overshoot)
+            SET used = state.used + computed.used, held = computed.held,
+                overshoot = greatest(0, state.overshoot + computed.overshoot)
             FROM unnest(
                 \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(held)::numeric[], \(overshoot)::numeric[]
-            ) AS computed (tenant_id, limit_id, scope_value, window_start, held, overshoot)
+                \(columns.windowStarts)::timestamptz[], \(used)::numeric[], \(held)::numeric[],
+                \(overshoot)::numeric[]
+            ) AS computed (tenant_id, limit_id, scope_value, window_start, used, held, overshoot)
             WHERE state.tenant_id = computed.tenant_id AND state.limit_id = computed.limit_id
                 AND state.scope_value = computed.scope_value AND state.window_start = computed.window_start
             """

@@ -96,6 +96,40 @@ import Web
         }
     }
 
+    @Test(
+        "usage in a row that has not followed its lowered budget yet leaves as much overshoot as is above the budget",
+        arguments: [true, false]
+    )
+    func rowsBehind(isVoided: Bool) async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.addBudget(
+                server,
+                #"{"tenant":"*"}"#,
+                #""measure":"charge","amount":"100","currency":"USD","window":"month""#
+            )
+            for (id, seconds) in [("1", "20"), ("2", "5")] {
+                try await server.settle(try await server.admit(id, seconds: seconds), event: id, seconds: seconds)
+            }
+            try await server.expectRows(["50 0 0"])
+            try await server.ask("PATCH", "/budgets/budget", #"{"amount":"30"}"#)
+            try await server.expectRows(["50 0 20"])
+            // As it is where very many rows follow after a while.
+            try await server.database.run(
+                "UPDATE limit_state SET limit_revision = limit_revision - 1, limit_amount = 100, overshoot = 0"
+            )
+            if isVoided {
+                _ = try await server.void("2", source: "gw")
+                try await server.expectRows(["40 0 10"])
+            } else {
+                try await server.ingest(SentEvent("3", data: #"{"seconds":5}"#))
+                try await server.expectRows(["60 0 30"])
+            }
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
     @Test("a quota of a tenant's own counts from where it began, whatever becomes of the subscription")
     func loweredQuota() async throws {
         try await TestServer.run(clock: TestClock("2026-11-10T08:00:00Z")) { server in

@@ -11,7 +11,7 @@ import Web
     @Test("hard limits are closed and soft ones open while their rows can't be had in time, and both say so")
     func policies() async throws {
         try await TestServer.run(configure: { configuration in
-            configuration.admission.deadlineMilliseconds = 300
+            configuration.admission.deadlineMilliseconds = 2_000
         }) { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
                 try await Self.addTenant(tenant, mode, server)
@@ -59,18 +59,21 @@ import Web
                 defer { asking.cancel() }
                 for id in 1...6 { try await Self.admit("beside-\(id)", of: "beta", server) }
                 let locks = try await server.withPool { try await $0.locks("RowShareLock", on: "limit_state") }
-                #expect(locks == 1, "acme's row is locked still")
+                #expect(locks >= 1, "acme's row is locked still")
             }
             try await Self.admit("after", of: "acme", server)
             #expect(try await server.unbalancedHolds() == [])
         }
     }
 
-    @Test("of calls that are decided together only those are not that touch a row which somebody has locked")
-    func rowLockedAmongOthers() async throws {
+    @Test(
+        "of calls that are decided together only those are not that touch a row which somebody has locked, or makes",
+        arguments: [false, true]
+    )
+    func rowLockedAmongOthers(isBeingMade: Bool) async throws {
         try await TestServer.run(configure: { configuration in
             configuration.admission.lanes = 1
-            configuration.admission.deadlineMilliseconds = 4_000
+            configuration.admission.deadlineMilliseconds = isBeingMade ? 8_000 : 4_000
         }) { server in
             let tenants = (10..<40).map { "t\($0)" }
             for tenant in ["acme"] + tenants { try await server.addTenant(tenant) }
@@ -87,7 +90,11 @@ import Web
                 return answer["data"]?.elements?.map { $0["reason"]?.string ?? "allowed" } ?? []
             }
             #expect(try await admit("before").allSatisfy { $0 == "allowed" })
-            try await server.whileLocked(by: Self.acmesRow, on: "limit_state") {
+            // On the next day nobody's row is there.
+            if isBeingMade { server.clock.advance(seconds: 86_400) }
+            let (statement, mode) =
+                isBeingMade ? (Self.acmesNextRow, "RowExclusiveLock") : (Self.acmesRow, "RowShareLock")
+            try await server.whileLocked(by: statement, mode, on: "limit_state") {
                 for id in 1...3 {
                     let reasons = try await admit("\(id)")
                     #expect(reasons.first == "limits_unavailable")
@@ -107,7 +114,7 @@ import Web
     @Test("where a billing period can't be made in time, the limits of a tenant that is known say what holds")
     func periodsAreWaitedForNoLonger() async throws {
         try await TestServer.run(configure: { configuration in
-            configuration.admission.deadlineMilliseconds = 300
+            configuration.admission.deadlineMilliseconds = 2_000
         }) { server in
             try await server.arrangeQuota("100")
             try await server.addTenant("beta")
@@ -135,26 +142,33 @@ import Web
     @Test("of an array each call is answered by itself, whatever is not known of another's subject")
     func arraysInAnOutage() async throws {
         try await TestServer.run(configure: { configuration in
-            configuration.admission.deadlineMilliseconds = 300
+            configuration.admission.deadlineMilliseconds = 2_000
         }) { server in
             try await Self.addTenant("beta", "soft", server)
-            try await Self.admit("before", of: "beta", server)
             let calls = ["beta", "nobody", "beta"].enumerated().map { index, subject in
                 #"{"subject":"\#(subject)","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":1}}"#
             }
-            try await server.whileLocked("subject_directory") {
-                let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-                let found = answers["data"]?.elements ?? []
-                #expect(found.map { $0["allowed"] } == [.bool(true), .bool(false), .bool(true)], "\(answers)")
-                #expect(found.map { $0["reason"]?.string } == [nil, "limits_unavailable", nil])
+            var count = 0
+            // That the tenant's budget is new may be announced late, and then nothing is known of the tenant.
+            let isAnswered = try await eventually {
+                count += 1
+                try await server.admit("before-\(count)", subject: "beta")
+                var found: [JSONValue] = []
+                try await server.whileLocked("subject_directory") {
+                    let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+                    found = answers["data"]?.elements ?? []
+                }
+                return found.map { $0["allowed"] } == [.bool(true), .bool(false), .bool(true)]
+                    && found.map { $0["reason"]?.string } == [nil, "limits_unavailable", nil]
             }
+            #expect(isAnswered)
         }
     }
 
     @Test("a soft limit is closed where it says so; made soft by a change it is open, unless the change says otherwise")
     func statedPolicies() async throws {
         try await TestServer.run(configure: { configuration in
-            configuration.admission.deadlineMilliseconds = 300
+            configuration.admission.deadlineMilliseconds = 2_000
         }) { server in
             for (tenant, mode, policy) in [("acme", "soft", "closed"), ("beta", "hard", "closed")] {
                 try await Self.addTenant(tenant, mode, server, more: #","on_failure":"\#(policy)""#)
@@ -202,7 +216,7 @@ import Web
     @Test("who was known before PostgreSQL came back and hung again still is, but for what a change is announced of")
     func knownThroughReconnections() async throws {
         try await TestServer.run(configure: { configuration in
-            configuration.admission.deadlineMilliseconds = 300
+            configuration.admission.deadlineMilliseconds = 2_000
         }) { server in
             for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
                 try await Self.addTenant(tenant, mode, server)
@@ -274,6 +288,16 @@ import Web
     /// Locks what acme has used of limits.
     private static let acmesRow: SQL = """
         SELECT FROM limit_state AS state JOIN tenant USING (tenant_id) WHERE key = 'acme' FOR UPDATE OF state
+        """
+
+    private static let acmesNextRow: SQL = """
+        INSERT INTO limit_state (
+            tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+            limit_revision
+        )
+        SELECT tenant_id, limit_id, scope_value, window_end, window_end + interval '1 day', 0, 0, 0, limit_amount,
+            limit_revision
+        FROM limit_state AS state JOIN tenant USING (tenant_id) WHERE key = 'acme'
         """
 
     /// A tenant with a budget of five requests a day.

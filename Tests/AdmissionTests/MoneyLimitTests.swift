@@ -260,6 +260,30 @@ import Web
         }
     }
 
+    @Test("a budget on the charges of some usage holds nothing for distinct values, which it never counts")
+    func distinctValuesOfSome() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("seats", "unique_count", of: "user")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1"}},
+                  {"feature":"seats","price":{"model":"per_unit","unit_amount":"3"}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.addChargeBudget(server, "users", scope: #"{"tenant":"*","user":"*"}"#, amount: 2)
+            try await Self.addChargeBudget(server, "all", scope: #"{"tenant":"acme"}"#, amount: 20)
+            let data = #","user":"ann""#
+            #expect(try await server.admit("1", data: data)["allowed"] == .bool(true))
+            try await server.expectRows(["0 1 0", "0 4 0"])
+            try await server.admit("2", data: data)
+            let refused = try await server.admit("3", data: data)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+        }
+    }
+
     @Test("a void that gives back what another user was charged allows its own user no more than the budget")
     func voidedCharges() async throws {
         try await TestServer.run { server in

@@ -1,5 +1,5 @@
 import Logging
-import Postgres
+package import Postgres
 package import TurnpikeServer
 package import Web
 
@@ -106,6 +106,9 @@ package struct TestServer: Sendable {
     package struct ServerEndedEarly: Error {
         package let log: String
     }
+
+    /// How often a connection of a lane was taken.
+    package func leases(of lane: PostgresLane) -> UInt64 { server.pool.statistics(of: lane).leases }
 
     /// A client without a credential.
     package var anonymous: TestClient { TestClient(port: port, key: nil) }

@@ -40,7 +40,7 @@ package enum LimitAlerts {
             let due = counted.dueMarks(beside: fired, at: now)
             guard !due.isEmpty || fired != before else { return [] }
             marks.append((counted.state.row, fired + due))
-            return due.map { counted.draft(of: $0, catalog) }
+            return due.map { counted.draft(of: $0, at: now, catalog) }
         }
         if !marks.isEmpty { transaction.enqueue(LimitStateStore.fire(marks)) }
         return drafts
@@ -89,20 +89,24 @@ extension CountedLimit {
         return fired.filter { $0 != Self.forecast }
     }
 
-    private func isProjectedToReach(at now: Instant) -> Bool {
+    private func isProjectedToReach(at now: Instant) -> Bool { windowUse.isProjectedToReach(at: now) }
+
+    private var windowUse: WindowUse {
         let window = Interval(start: state.row.windowStart, end: state.windowEnd)
         return WindowUse(state.balance, in: window, countedFrom: limit.countedFrom ?? .minimum)
-            .isProjectedToReach(at: now)
     }
 
-    fileprivate func draft(of mark: FixedDecimal, _ catalog: CatalogSnapshot) -> AlertDraft {
+    fileprivate func draft(of mark: FixedDecimal, at now: Instant, _ catalog: CatalogSnapshot) -> AlertDraft {
         mark == Self.forecast
-            ? draft(.forecast, threshold: nil, catalog) : draft(.thresholdCrossed, threshold: mark, catalog)
+            ? draft(.forecast, threshold: nil, projected: windowUse.projected(at: now), catalog)
+            : draft(.thresholdCrossed, threshold: mark, catalog)
     }
 
+    /// - Parameter projected: what the window comes to at its end; nil where that is not asked or out of range.
     fileprivate func draft(
         _ kind: AlertKind,
         threshold: FixedDecimal?,
+        projected: FixedDecimal? = nil,
         _ catalog: CatalogSnapshot
     ) -> AlertDraft {
         let row = state.row
@@ -116,6 +120,7 @@ extension CountedLimit {
             JSONMember(name: "used", value: .string(state.balance.used.description)),
             JSONMember(name: "held", value: .string(state.balance.held.description)),
         ]
+        if let projected { members.append(JSONMember(name: "projected", value: .string(projected.description))) }
         if let currency = limit.currency { members.append(JSONMember(name: "currency", value: .string(currency.code))) }
         var draft = AlertDraft(
             kind,

@@ -19,7 +19,7 @@ package struct ChargeHolds: Sendable {
     /// What is asked of one limit's own row, which the transaction has locked.
     package struct Wanted: Sendable {
         let row: LimitRow
-        let tenant: TenantSnapshot
+        package var tenant: TenantSnapshot
         /// Counters that may come to be held, beside those that are.
         package var counters: Set<CounterKey>
 
@@ -211,9 +211,9 @@ package struct ChargeHolds: Sendable {
 
 extension ChargeHolds {
     /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked
-    /// rows. What `used` and `held` together have grown by is overshoot, because no reservation held it; what they have
-    /// fallen by when usage was voided is less of that.
-    /// - Parameter changed: the limits' own rows as they are now, and by how much their use was changed.
+    /// rows, and writes it with what they have used. What `used` and `held` together have grown by is overshoot, because
+    /// no reservation held it; what they have fallen by when usage was voided is less of that.
+    /// - Parameter changed: the limits' own rows as they are, and by how much their use changes.
     /// - Returns: what they hold then.
     @discardableResult
     package static func recompute(
@@ -222,6 +222,7 @@ extension ChargeHolds {
     ) throws -> [LimitRow: FixedDecimal] {
         let loaded = try load(changed.map { Wanted(row: $0.state.row, tenant: $0.tenant) }, in: transaction)
         var rows: [LimitRow] = []
+        var useds: [FixedDecimal] = []
         var helds: [FixedDecimal] = []
         var overshoots: [FixedDecimal] = []
         for (state, used, isVoid, _) in changed {
@@ -229,10 +230,13 @@ extension ChargeHolds {
             let held = try holds.amount()
             let growth = try used.adding(held).subtracting(state.balance.held)
             rows.append(state.row)
+            useds.append(used)
             helds.append(held)
             overshoots.append(isVoid ? growth : max(.zero, growth))
         }
-        if !rows.isEmpty { transaction.enqueue(LimitStateStore.setHeld(rows, held: helds, overshoot: overshoots)) }
+        if !rows.isEmpty {
+            transaction.enqueue(LimitStateStore.setHeld(rows, held: helds, adding: useds, overshoot: overshoots))
+        }
         return Dictionary(uniqueKeysWithValues: zip(rows, helds))
     }
 }
@@ -250,14 +254,21 @@ extension PendingEvent {
     }
 
     /// What the use adds to the total of each counter that has a price, as far as the price looks at it.
-    /// - Parameter feature: the only one that is looked at; nil for all.
-    package func heldTotals(of tenant: TenantID, feature: FeatureID? = nil) -> [CounterKey: UsageTotal] {
+    /// - Parameters:
+    ///   - feature: the only one that is looked at; nil for all.
+    ///   - withDistinct: whether distinct values are, which are charged to all of a tenant's use together.
+    package func heldTotals(
+        of tenant: TenantID,
+        feature: FeatureID? = nil,
+        withDistinct: Bool = true
+    ) -> [CounterKey: UsageTotal] {
         guard let place, let period = place.billingPeriodID else { return [:] }
         var totals: [CounterKey: UsageTotal] = [:]
         for measurement in measurements where feature == nil || measurement.feature == feature {
             let price = place.price(of: measurement.feature)
             measurement.forEachCounter(of: tenant, in: period) { key, value, cost in
                 guard let own = price?.price(ofCell: key.cell) else { return }
+                if !withDistinct, case .unique = value { return }
                 totals[key] = UsageTotal(
                     // A greatest or latest value, and a distinct one, may be as much more as it says.
                     quantity: value.quantity,

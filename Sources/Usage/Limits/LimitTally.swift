@@ -96,16 +96,10 @@ package struct LimitTally {
     ) throws -> [AlertDraft] {
         guard !entries.isEmpty else { return [] }
         let entries = try withHeldWindows(at: surroundings.now, in: transaction)
-        // A change of a limit is put in force in present windows alone. In one that is over it is before anything is
-        // counted: what it leaves above the limit is told by the use of before.
-        let past = entries.values.filter {
-            $0.followsTiers && $0.limit != nil && $0.change.windowEnd <= surroundings.now
-        }
-        if !past.isEmpty { transaction.enqueue(LimitStateStore.count(past.map(\.change.changingNothing))) }
-        var states = try transaction.query(
-            LimitStateStore.count(entries.values.map(\.change)),
-            LimitStateStore.decode
-        )
+        // What is used of limits on charges is written with what they hold then. An amount that comes into force in
+        // their rows here leaves above it what was used and held before; what more there is, `recompute` tells.
+        let changes = entries.values.map { $0.followsTiers ? $0.change.withoutUse : $0.change }
+        var states = try transaction.query(LimitStateStore.count(changes), LimitStateStore.decode)
         // Thresholds are those of the budgets as they were read, before their rows were locked.
         let isRevised = states.contains { state in
             guard let limit = entries[state.row]?.limit, case .budget = limit.origin else { return false }
@@ -120,7 +114,9 @@ package struct LimitTally {
             in: transaction
         )
         for (index, state) in states.enumerated() {
-            if let held = held[state.row] { states[index].balance.held = held }
+            guard let held = held[state.row], let used = entries[state.row]?.change.used else { continue }
+            states[index].balance.held = held
+            states[index].balance.used = try state.balance.used.adding(used)
         }
         let counted = states.compactMap { state in
             entries[state.row].flatMap { entry in
