@@ -101,6 +101,9 @@ import Web
             server.clock.advance(seconds: 3_600)
             for index in 0..<20 { try await server.ingest(SentEvent("\(index)")) }
             #expect(try await Self.alerts(server, kind: "forecast") == ["day -"])
+            let told = try await server.ask("GET", "/alerts?kind=forecast")["data"]?[0]?["detail"]
+            // An hour is over of 57,599 seconds.
+            #expect(told?["used"]?.string == "7" && told?["projected"]?.string == "111.998055555555")
             #expect(try await Self.alerts(server) == [])
             // A change that it heads for no less is none to tell of; one after which it does not is forgotten.
             for (amount, events, expected) in [("90", 0, 1), ("1000", 0, 1), ("1000", 80, 2)] {

@@ -24,6 +24,7 @@ struct NginxTests {
                 }
                 #expect(try await call("key-of-acme").expecting(200).text == "Hello")
                 #expect(provider.request.contains(#"{"model":"m"}"#))
+                #expect(!provider.request.contains("key-of-acme"))
                 let unpriced = try await call("key-of-acme", at: ProxiedTenants.unpricedRoute).expecting(403)
                 #expect(unpriced.json["error"]?.string == "unpriced_model")
                 #expect(unpriced.header("X-Turnpike-Limit") == "money")

@@ -126,5 +126,6 @@ enum DemoCatalogue {
         """
 
     static let gatewayKey = #"{"name": "demo gateway", "preset": "gateway"}"#
-    static let portalKey = #"{"name": "demo portal", "scopes": ["quotas:read", "invoices:read"], "tenant": "acme"}"#
+    static let portalKey =
+        #"{"name": "demo portal", "scopes": ["quotas:read", "invoices:read", "subscriptions:read"], "tenant": "acme"}"#
 }
