@@ -211,7 +211,7 @@ package struct ChargeHolds: Sendable {
 
 extension ChargeHolds {
     /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked
-    /// rows, and writes it with what they have used. What `used` and `held` together have grown by is overshoot, because
+    /// rows, and writes it with what they have used. What `used` and `held` together have grown by is overshoot, as
     /// no reservation held it; what they have fallen by when usage was voided is less of that.
     /// - Parameter changed: the limits' own rows as they are, and by how much their use changes.
     /// - Returns: what they hold then.
