@@ -24,6 +24,21 @@ package enum BillingPeriodStore {
         return try transaction.query(reading(wanted), Self.period)
     }
 
+    /// Whether a tenant's period of such a start is one of the subscription that it has at a time: a period of before,
+    /// of a subscription that was ended, is over, whenever it should have ended.
+    /// - Parameters:
+    ///   - tenant: a column.
+    ///   - start: a column.
+    package static func isOfPresentSubscription(tenant: SQL, start: SQL, at now: Instant) -> SQL {
+        """
+        EXISTS (
+            SELECT FROM subscription JOIN billing_period AS period USING (tenant_id, subscription_id)
+            WHERE subscription.tenant_id = \(tenant) AND subscription.starts_at <= \(now)
+                AND (subscription.ends_at IS NULL OR subscription.ends_at > \(now)) AND period.starts_at = \(start)
+        )
+        """
+    }
+
     /// The periods of one subscription from an index on, by ascending index and segment.
     package static func list(
         of subscription: SubscriptionID,

@@ -15,7 +15,14 @@ extension LimitStateStore {
 
     /// The same of a budget, for some of its rows, whosesoever they are.
     static func follow(_ budget: Limit, _ piece: LimitRowPiece, at now: Instant) -> SQL {
-        follow([budget], where: piece.condition("row.window_start, row.tenant_id, row.scope_value", place), at: now)
+        let isInPiece = piece.condition("row.window_start, row.tenant_id, row.scope_value", place)
+        guard budget.windowKind == .billingPeriod else { return follow([budget], where: isInPiece, at: now) }
+        let isPresent = BillingPeriodStore.isOfPresentSubscription(
+            tenant: "row.tenant_id",
+            start: "row.window_start",
+            at: now
+        )
+        return follow([budget], where: "\(isInPiece) AND \(isPresent)", at: now)
     }
 
     private static func follow(

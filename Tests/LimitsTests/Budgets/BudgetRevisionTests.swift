@@ -173,6 +173,38 @@ import Web
         }
     }
 
+    @Test("a change tells nothing of the billing period of a subscription that was ended, and of the present one all")
+    func endedPeriods() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish("{}")
+            let period = #""measure":"requests","amount":"100","window":"billing_period","thresholds":[50]"#
+            try await server.ask(
+                "POST",
+                "/budgets",
+                #"{"key":"each","scope":{"tenant":"*"},\#(period)}"#,
+                expecting: 201
+            )
+            try await server.subscribe(at: "2026-11-10T12:00:00Z")
+            for id in 1...20 { try await server.ingest(SentEvent("\(id)")) }
+            server.clock.advance(seconds: 60)
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)
+            server.clock.advance(seconds: 60)
+            try await server.subscribe(at: "2026-11-23T08:01:30Z")
+            for id in 21...50 { try await server.ingest(SentEvent("\(id)")) }
+            try await server.ask("PATCH", "/budgets/each", #"{"amount":"25"}"#)
+            #expect(try await eventually { try await Self.changes(server) == 0 })
+            let rows = try await server.column(
+                "SELECT concat_ws(' ', trim_scale(used), trim_scale(limit_amount)) FROM limit_state ORDER BY window_start"
+            )
+            #expect(rows == ["20 100", "30 25"])
+            let told = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
+            #expect(told.map { $0["detail"]?["used"]?.string } == ["30"])
+        }
+    }
+
     @Test("transactions of others on the same server hold up a change for a minute at most")
     func heldUpByOthers() async throws {
         try await TestServer.run { server in
