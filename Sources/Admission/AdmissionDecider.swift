@@ -46,7 +46,7 @@ struct AdmissionDecider: Sendable {
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
-        Self.bound(waiting: heldUp.patience, in: transaction)
+        transaction.waitForLocks(atMost: heldUp.patience)
         return try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
     }
 
@@ -91,7 +91,7 @@ struct AdmissionDecider: Sendable {
     ) async throws -> [AdmissionOutcome] {
         do {
             return try await pool.transaction(.admission, retries: .idempotent(attempts: 4)) { transaction in
-                Self.bound(waiting: patience, in: transaction)
+                transaction.waitForLocks(atMost: patience)
                 return try flush.run(isAbandoned: isAbandoned, told: told, in: transaction)
             }
         } catch let nothing as NothingAdmitted {
@@ -107,17 +107,10 @@ struct AdmissionDecider: Sendable {
         }
     }
 
-    /// Statements of the transaction wait for locks no longer than that.
-    private static func bound(waiting patience: Duration, in transaction: borrowing Transaction) {
-        let (seconds, attoseconds) = patience.components
-        let milliseconds = seconds * 1_000 + attoseconds / 1_000_000_000_000_000
-        transaction.enqueue("SELECT set_config('lock_timeout', \("\(milliseconds)ms"), true)")
-    }
 }
 
 /// Rows of limits that refused a call lately, and tenants of which one was not plainly admitted, or was prepared with
-/// what was out of date. A guess at what comes
-/// next, and nothing more.
+/// what was out of date. A guess at what comes next, and nothing more.
 private final class LatelyRefused: Sendable {
     struct Known: Sendable {
         var rows: Set<LimitRow> = []

@@ -148,7 +148,7 @@ struct AdmissionFlush: Sendable {
         let computed = states.computed
         guard !computed.isEmpty else { return }
         transaction.enqueue(
-            LimitStateStore.setHeld(
+            LimitStateStore.setComputed(
                 Array(computed.keys),
                 held: Array(computed.values),
                 adding: computed.map { _ in .zero },
@@ -163,11 +163,8 @@ struct AdmissionFlush: Sendable {
         for request in requests {
             for hold in request.holds {
                 guard case .tiers(let totals, _) = hold.take else { continue }
-                var row = wanted[hold.row] ?? ChargeHolds.Wanted(row: hold.row, tenant: request.tenant)
-                // The last that was prepared knows most billing periods.
-                row.tenant = request.tenant
-                row.counters.formUnion(totals.keys)
-                wanted[hold.row] = row
+                wanted[hold.row, default: ChargeHolds.Wanted(row: hold.row, tenant: request.tenant)]
+                    .add(totals.keys, of: request.tenant)
             }
         }
         return Array(wanted.values)

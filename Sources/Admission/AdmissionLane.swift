@@ -14,6 +14,11 @@ final class AdmissionLane: Sendable {
         let request: AdmissionRequest
         let ticket: Ticket<AdmissionOutcome>
         let deadline: ContinuousClock.Instant
+
+        /// Those of the rows that the call touches.
+        func rows(among rows: Set<LimitRow>) -> Set<LimitRow> {
+            Set(request.holds.lazy.map(\.row).filter(rows.contains))
+        }
     }
 
     private struct State {
@@ -154,11 +159,13 @@ final class AdmissionLane: Sendable {
             }
         }
         if !heldUp.isEmpty { setHeldUp(heldUp) }
-        if !apart.isEmpty { setApart(apart) }
+        setApart(apart)
         return together.isEmpty ? nil : together
     }
 
-    private func setApart(_ batch: [Waiting]) { state.withLock { $0.apart.append(batch) } }
+    private func setApart(_ batch: [Waiting]) {
+        if !batch.isEmpty { state.withLock { $0.apart.append(batch) } }
+    }
 
     private func takeApart() -> [[Waiting]] {
         state.withLock { state in
@@ -187,10 +194,10 @@ final class AdmissionLane: Sendable {
         for waiting in batch { waiting.ticket.finish(.failure(error)) }
     }
 
-    /// Has calls prepared anew that were prepared with what is out of date.
-    /// - Returns: the others of the batch, which are to be decided: who changes what is known of one tenant, over and
-    ///   over, keeps nobody else waiting.
-    private func finish(_ batch: [Waiting], _ stale: StaleCatalog) -> [Waiting] {
+    /// Sends back those calls of a batch that were prepared with what is out of date, to be prepared anew.
+    /// - Returns: the others, which are to be decided: who changes what is known of one tenant, over and over, keeps
+    ///   nobody else waiting.
+    private func sendBack(_ batch: [Waiting], _ stale: StaleCatalog) -> [Waiting] {
         decider.avoid(stale.tenants)
         var (concerned, others): ([Waiting], [Waiting]) = ([], [])
         for waiting in batch {
@@ -215,7 +222,7 @@ final class AdmissionLane: Sendable {
         } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
             setApart(batch)
         } else if let stale = error as? StaleCatalog {
-            setApart(finish(batch, stale))
+            setApart(sendBack(batch, stale))
         } else {
             Self.finish(batch, error)
         }
@@ -235,7 +242,7 @@ final class AdmissionLane: Sendable {
             await decide(Array(batch[..<middle]))
             await decide(Array(batch[middle...]))
         } catch let stale as StaleCatalog {
-            await decide(finish(batch, stale))
+            await decide(sendBack(batch, stale))
         } catch {
             Self.finish(batch, error)
         }
@@ -260,40 +267,41 @@ final class AdmissionLane: Sendable {
             return Self.finish(waiting, error)
         }
         let heldUp = decider.heldUp
-        let notFree = locks.all
-        heldUp.clear(waiting.lazy.flatMap { $0.request.holds.lazy.map(\.row) }.filter { !notFree.contains($0) })
-        var (free, own, shared): ([Waiting], [Waiting], [Waiting]) = ([], [], [])
+        let touched = waiting.lazy.flatMap { $0.request.holds.lazy.map(\.row) }
+        heldUp.clear(touched.filter { !locks.locked.contains($0) && !locks.unmade.contains($0) })
+        var (free, unsure, shared, own): ([Waiting], [Waiting], [Waiting], [Waiting]) = ([], [], [], [])
         var vain: Set<LimitRow> = []
         for call in waiting {
-            let rows = Set(call.request.holds.lazy.map(\.row).filter(notFree.contains))
+            let locked = call.rows(among: locks.locked)
+            let unmade = call.rows(among: locks.unmade)
             if call.ticket.isAbandoned {
                 // It has waited in vain, and asks no more.
-                vain.formUnion(rows.filter { $0.tenant != .operatorWide && locks.locked.contains($0) })
-            } else if rows.isEmpty {
-                free.append(call)
-            } else if heldUp.isPaused(rows) {
+                vain.formUnion(locked.filter { !$0.isShared })
+            } else if heldUp.isPaused(locked) || heldUp.isPaused(unmade) {
                 Self.finish([call], AdmissionRefusal.rowsLocked)
-            } else if rows.allSatisfy({ $0.tenant == .operatorWide }) {
-                shared.append(call)
-            } else {
+            } else if locked.contains(where: { !$0.isShared }) {
                 own.append(call)
+            } else if !locked.isEmpty {
+                shared.append(call)
+            } else if !unmade.isEmpty {
+                unsure.append(call)
+            } else {
+                free.append(call)
             }
         }
         heldUp.note(vain)
-        let ofOperator = notFree.filter { $0.tenant == .operatorWide }
         await decideEach(free, waiting: heldUp.patience, for: [])
-        if await !isDecided(shared, waiting: heldUp.patience) {
-            refuse(shared, noting: ofOperator)
-            let isInVain = { (call: Waiting) in call.request.holds.contains { ofOperator.contains($0.row) } }
-            refuse(own.filter(isInVain), noting: [])
-            own.removeAll(where: isInVain)
-        } else if !shared.isEmpty {
-            heldUp.clear(ofOperator)
+        await decideEach(unsure, waiting: heldUp.briefPatience, for: locks.unmade)
+        let ofOperator = shared.reduce(into: Set()) { $0.formUnion($1.rows(among: locks.locked)) }
+        switch await attempt(shared, waiting: heldUp.patience) {
+        case .decided: heldUp.clear(ofOperator)
+        case .inVain: refuse(shared, noting: ofOperator)
+        case .notTried: break
         }
-        await decideEach(own, waiting: heldUp.briefPatience, for: notFree.subtracting(ofOperator))
+        await decideEach(own, waiting: heldUp.briefPatience, for: locks.locked)
     }
 
-    /// Calls of a tenant that touch the same rows which are not free.
+    /// Calls of a tenant that touch the same rows which may be locked.
     private struct Rivals: Hashable {
         let tenant: TenantID
         let rows: Set<LimitRow>
@@ -301,47 +309,67 @@ final class AdmissionLane: Sendable {
 
     /// Decides calls together, or, where a row is waited for in vain, those that touch the same by themselves, so that
     /// they are refused and no others.
-    /// - Parameter rows: which may be locked.
-    private func decideEach(_ batch: [Waiting], waiting patience: Duration, for rows: Set<LimitRow>) async {
+    /// - Parameter suspects: rows that may be locked.
+    private func decideEach(_ batch: [Waiting], waiting patience: Duration, for suspects: Set<LimitRow>) async {
         let heldUp = decider.heldUp
         let rivals = Dictionary(grouping: batch) { call in
-            Rivals(
-                tenant: call.request.tenant.id,
-                rows: Set(call.request.holds.lazy.map(\.row).filter(rows.contains))
-            )
+            Rivals(tenant: call.request.tenant.id, rows: call.rows(among: suspects))
         }
-        let touched = rivals.keys.reduce(into: Set()) { $0.formUnion($1.rows) }
-        guard await !isDecided(batch, waiting: patience) else { return heldUp.clear(touched) }
-        guard rivals.count > 1 else { return refuse(batch, noting: touched) }
-        for (those, calls) in rivals {
+        switch await attempt(batch, waiting: patience) {
+        case .decided: return heldUp.clear(rivals.keys.flatMap(\.rows))
+        case .notTried: return
+        case .inVain: break
+        }
+        // Who waited in vain for a row of the operator's, too: one tenant's own may be to blame, those of two hardly.
+        var sufferers: [LimitRow: TenantID] = [:]
+        for (those, calls) in rivals.sorted(by: { $0.key.rows.count < $1.key.rows.count }) {
             if heldUp.isPaused(those.rows) {
                 refuse(calls, noting: [])
-            } else if await isDecided(calls, waiting: heldUp.briefPatience) {
-                heldUp.clear(those.rows)
-            } else {
-                refuse(calls, noting: those.rows)
+                continue
+            }
+            let outcome = rivals.count > 1 ? await attempt(calls, waiting: heldUp.briefPatience) : .inVain
+            switch outcome {
+            case .decided: heldUp.clear(those.rows)
+            case .notTried: break
+            case .inVain:
+                let (shared, own) = (those.rows.filter(\.isShared), those.rows.filter { !$0.isShared })
+                let blamed = shared.filter { sufferers[$0].map { $0 != those.tenant } ?? own.isEmpty }
+                for row in shared { sufferers[row] = those.tenant }
+                refuse(calls, noting: own.union(blamed))
             }
         }
     }
 
-    /// - Returns: whether that is done; not where rows are waited for in vain that others have locked.
-    private func isDecided(_ waiting: [Waiting], waiting patience: Duration) async -> Bool {
+    private enum Attempt {
+        case decided
+        /// Rows were waited for in vain that others have locked.
+        case inVain
+        /// Nobody waits for it any more, or something else is in the way, which is dealt with.
+        case notTried
+    }
+
+    private func attempt(_ waiting: [Waiting], waiting patience: Duration) async -> Attempt {
         let batch = waiting.filter { !$0.ticket.isAbandoned }
-        guard !batch.isEmpty else { return true }
+        guard !batch.isEmpty else { return .notTried }
         do {
             try await decide(batch, waiting: patience)
+            return .decided
         } catch  where error.isLockTimeout {
-            return false
+            return .inVain
         } catch {
             leave(batch, error)
+            return .notTried
         }
-        return true
     }
 
     private func refuse(_ batch: [Waiting], noting rows: Set<LimitRow>) {
         decider.heldUp.note(rows)
         Self.finish(batch, AdmissionRefusal.rowsLocked)
     }
+}
+
+extension LimitRow {
+    fileprivate var isShared: Bool { tenant == .operatorWide }
 }
 
 extension Error {

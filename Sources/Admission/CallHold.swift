@@ -204,16 +204,13 @@ extension CallHold {
             return try fallback(use.limit, call).map(Take.amount) ?? .unpriced(call.pending.unpricedCost)
         case .charge(let feature):
             var money = FixedDecimal.zero
-            if let unpriced = call.pending.unpricedCharge(of: feature) {
+            let withDistinct = use.limit.boundsAllCharges
+            if let unpriced = call.pending.unpricedCharge(of: feature, withDistinct: withDistinct) {
                 guard let fallback = try fallback(use.limit, call) else { return .unpriced(unpriced) }
                 money = fallback
             }
             // Of what has a price.
-            let totals = call.pending.heldTotals(
-                of: call.tenant.id,
-                feature: feature,
-                withDistinct: use.limit.boundsAllCharges
-            )
+            let totals = call.pending.heldTotals(of: call.tenant.id, feature: feature, withDistinct: withDistinct)
             guard !use.limit.followsTiers else { return .tiers(totals, money: money) }
             return .amount(try call.pending.highestCharge(of: totals).adding(money))
         }

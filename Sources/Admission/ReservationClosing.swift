@@ -12,6 +12,8 @@ struct ReservationClosing: Sendable {
     typealias Telling = @Sendable (Set<ReservationID>, TenantSnapshot, borrowing Transaction) throws -> AlertDraft?
 
     private static let attempts = 4
+    /// Who asks on and on for what somebody has locked for long must not take every connection meanwhile.
+    static let patience = Duration.seconds(2)
 
     let catalog: Catalog
     let pool: PostgresPool
@@ -38,11 +40,6 @@ struct ReservationClosing: Sendable {
         return try await closeOnce(reservations, of: tenantID, as: status, at: now, alert: alert)
     }
 
-    /// Who asks on and on for what somebody has locked for long must not take every connection meanwhile.
-    static func boundWaiting(in transaction: borrowing Transaction) {
-        transaction.enqueue("SET LOCAL lock_timeout = 2000")
-    }
-
     private func closeOnce(
         _ reservations: [ReservationID],
         of tenantID: TenantID,
@@ -53,7 +50,7 @@ struct ReservationClosing: Sendable {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
         return try await pool.transaction(lane, retries: .idempotent(attempts: 4)) { transaction in
-            Self.boundWaiting(in: transaction)
+            if lane == .interactive { transaction.waitForLocks(atMost: Self.patience) }
             guard try TenantLedger.lock(tenant.id, in: transaction)?.catalogVersion == tenant.catalogVersion else {
                 throw StaleCatalog(tenants: [tenant.id], shared: false)
             }

@@ -126,7 +126,7 @@ private struct Moving: Sendable {
                 && later.shared.version == present.shared.version
         }
         guard isOfOneVersion else { throw StaleCatalog(tenants: [reservation.tenantID], shared: true) }
-        ReservationClosing.boundWaiting(in: transaction)
+        transaction.waitForLocks(atMost: ReservationClosing.patience)
         let moved = ReservationStore.extend(reservation, to: expiry, suspenseEndsAt: suspenseEndsAt, at: now)
         guard let extended = try transaction.query(moved, ReservationStore.decode).first else { return nil }
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)

@@ -8,9 +8,6 @@ package struct LimitRowLocks: Sendable {
     /// Rows that are not there: nobody has made them, or somebody is about to, and whoever wants one waits for that.
     package private(set) var unmade: Set<LimitRow> = []
 
-    /// Those that may have to be waited for.
-    package var all: Set<LimitRow> { locked.union(unmade) }
-
     /// Takes the locks of all others, so the transaction should end right after it.
     /// - Parameters:
     ///   - amounts: rows of `limit_state`.

@@ -122,7 +122,7 @@ package enum LimitStateStore {
     /// - Parameters:
     ///   - used: added to what is used.
     ///   - overshoot: added to what is used beyond what was held.
-    package static func setHeld(
+    package static func setComputed(
         _ rows: [LimitRow],
         held: [FixedDecimal],
         adding used: [FixedDecimal],

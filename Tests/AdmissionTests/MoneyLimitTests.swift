@@ -274,10 +274,15 @@ import Web
             )
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             try await Self.addChargeBudget(server, "users", scope: #"{"tenant":"*","user":"*"}"#, amount: 2)
+            // Nor is it anything to such a budget that nobody sells them.
+            try await server.addFeature("unsold", "unique_count", of: "user")
+            let unsold = try await server.admit("0", seconds: "0", data: #","user":"ben""#)
+            #expect(unsold["allowed"] == .bool(true))
+            try await server.ask("DELETE", "/features/unsold", expecting: 204)
             try await Self.addChargeBudget(server, "all", scope: #"{"tenant":"acme"}"#, amount: 20)
             let data = #","user":"ann""#
             #expect(try await server.admit("1", data: data)["allowed"] == .bool(true))
-            try await server.expectRows(["0 1 0", "0 4 0"])
+            try await server.expectRows(["0 1 0", "0 0 0", "0 4 0"])
             try await server.admit("2", data: data)
             let refused = try await server.admit("3", data: data)
             #expect(refused["reason"]?.string == "budget_exceeded")

@@ -234,7 +234,7 @@ import Web
                     )
                 ),
                 ("states", LimitStateStore.states(of: rows)),
-                ("what is held", LimitStateStore.setHeld(rows, held: zeros, adding: zeros, overshoot: zeros)),
+                ("what is held", LimitStateStore.setComputed(rows, held: zeros, adding: zeros, overshoot: zeros)),
                 ("rates", RateStateStore.set(Dictionary(uniqueKeysWithValues: rows.map { ($0, .zero) }))),
             ]
             for (name, statement) in statements {

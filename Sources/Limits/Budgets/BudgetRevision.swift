@@ -45,7 +45,7 @@ struct BudgetRevision: Sendable {
     ) async throws -> Pass? {
         try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
             // Calls and usage in these rows wait for one that somebody else has locked no longer than that.
-            transaction.enqueue("SET LOCAL lock_timeout = 100")
+            transaction.waitForLocks(atMost: .milliseconds(100))
             guard try BudgetChangeStore.claim(id, of: tenant, overBy: time, in: transaction),
                 let budget = try BudgetStore.find(id, of: tenant, in: transaction)
             else { return nil }

@@ -217,6 +217,12 @@ package struct Transaction: ~Copyable {
         try result(sql).affectedRows
     }
 
+    /// From here on statements wait for each lock that others have no longer than that, and fail then
+    /// (`PostgresError.isLockTimeout`).
+    package func waitForLocks(atMost patience: Duration) {
+        enqueue("SELECT set_config('lock_timeout', \("\(Int64(patience / .milliseconds(1)))ms"), true)")
+    }
+
     /// Runs statements in one round trip, none of which depends on another's result.
     @discardableResult
     package func pipeline(_ statements: [SQL]) throws(PostgresError) -> [PostgresResult] {

@@ -19,14 +19,20 @@ package struct ChargeHolds: Sendable {
     /// What is asked of one limit's own row, which the transaction has locked.
     package struct Wanted: Sendable {
         let row: LimitRow
-        package var tenant: TenantSnapshot
+        private(set) var tenant: TenantSnapshot
         /// Counters that may come to be held, beside those that are.
-        package var counters: Set<CounterKey>
+        private(set) var counters: Set<CounterKey>
 
         package init(row: LimitRow, tenant: TenantSnapshot, counters: Set<CounterKey> = []) {
             self.row = row
             self.tenant = tenant
             self.counters = counters
+        }
+
+        /// Counters of the same tenant, which may be of billing periods that were made meanwhile.
+        package mutating func add(_ more: some Collection<CounterKey>, of snapshot: TenantSnapshot) {
+            if more.contains(where: { !tenant.knows($0.period) }) { tenant = snapshot }
+            counters.formUnion(more)
         }
     }
 
@@ -235,7 +241,7 @@ extension ChargeHolds {
             overshoots.append(isVoid ? growth : max(.zero, growth))
         }
         if !rows.isEmpty {
-            transaction.enqueue(LimitStateStore.setHeld(rows, held: helds, adding: useds, overshoot: overshoots))
+            transaction.enqueue(LimitStateStore.setComputed(rows, held: helds, adding: useds, overshoot: overshoots))
         }
         return Dictionary(uniqueKeysWithValues: zip(rows, helds))
     }
@@ -342,6 +348,10 @@ extension UsageTotal {
 }
 
 extension TenantSnapshot {
+    fileprivate func knows(_ period: BillingPeriodID) -> Bool {
+        subscriptions.contains { $0.billingPeriodIDs.place(of: period) != nil }
+    }
+
     fileprivate struct PricedPlace {
         /// Charges the counter; nil where the plan of its period has none, and in a trial.
         let price: Price?

@@ -40,11 +40,15 @@ package struct UnpricedUse: Sendable {
 
 extension PendingEvent {
     /// What the plan says no price of; nil where it says what all is charged, as in a trial: nothing.
-    /// - Parameter feature: the only one that matters; all of them where it is nil.
-    package func unpricedCharge(of feature: FeatureID? = nil) -> UnpricedUse? {
+    /// - Parameters:
+    ///   - feature: the only one that matters; all of them where it is nil.
+    ///   - withDistinct: whether distinct values matter, which are charged to all of a tenant's use together.
+    package func unpricedCharge(of feature: FeatureID? = nil, withDistinct: Bool = true) -> UnpricedUse? {
         guard let place, !place.isTrial else { return nil }
         let plan = place.planVersion
-        let unpriced = measurements.filter { (feature == nil || $0.feature == feature) && !$0.isPriced(by: plan) }
+        let unpriced = measurements.filter {
+            (feature == nil || $0.feature == feature) && (withDistinct || !$0.isDistinct) && !$0.isPriced(by: plan)
+        }
         guard !unpriced.isEmpty else { return nil }
         let features = unpriced.filter { !$0.isSold(by: plan) }.map(\.feature)
         let isOfCost = features.count < unpriced.count

@@ -197,7 +197,10 @@ import Web
             try await server.ask("PATCH", "/budgets/each", #"{"amount":"25"}"#)
             #expect(try await eventually { try await Self.changes(server) == 0 })
             let rows = try await server.column(
-                "SELECT concat_ws(' ', trim_scale(used), trim_scale(limit_amount)) FROM limit_state ORDER BY window_start"
+                """
+                SELECT concat_ws(' ', trim_scale(used), trim_scale(limit_amount)) FROM limit_state
+                ORDER BY window_start
+                """
             )
             #expect(rows == ["20 100", "30 25"])
             let told = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
