@@ -10,8 +10,8 @@ extension PostgresPool {
     package func hold(_ statement: SQL, lane: PostgresLane = .worker) async throws {
         try await transaction(lane) { transaction in
             try transaction.execute(statement)
-            // Longer than one statement may take.
-            for _ in 1...300 { try transaction.execute("SELECT pg_sleep(0.1)") }
+            // Longer than one statement may take, and than a loaded machine takes for what is done meanwhile.
+            for _ in 1...3_000 { try transaction.execute("SELECT pg_sleep(0.1)") }
         }
     }
 
