@@ -106,7 +106,6 @@ struct AdmissionDecider: Sendable {
             try LimitRowLocks(amounts: rows.changes.map(\.row), rates: rows.rates.map(\.row), in: transaction)
         }
     }
-
 }
 
 /// Rows of limits that refused a call lately, and tenants of which one was not plainly admitted, or was prepared with
@@ -115,6 +114,8 @@ private final class LatelyRefused: Sendable {
     struct Known: Sendable {
         var rows: Set<LimitRow> = []
         var tenants: Set<TenantID> = []
+
+        var hasRoom: Bool { rows.count + tenants.count < LatelyRefused.capacity }
     }
 
     private static let memory = Duration.seconds(1)
@@ -131,7 +132,7 @@ private final class LatelyRefused: Sendable {
 
     func note(_ tenants: Set<TenantID>) {
         known.withLock { state in
-            guard state.known.rows.count + state.known.tenants.count < Self.capacity else { return }
+            guard state.known.hasRoom else { return }
             state.known.tenants.formUnion(tenants)
         }
     }
@@ -140,7 +141,7 @@ private final class LatelyRefused: Sendable {
         known.withLock { state in
             for (outcome, request) in zip(outcomes, requests) {
                 if case .allowed = outcome { continue }
-                guard state.known.rows.count + state.known.tenants.count < Self.capacity else { return }
+                guard state.known.hasRoom else { return }
                 state.known.tenants.insert(request.tenant.id)
                 if case .refused(let violations) = outcome {
                     state.known.rows.formUnion(violations.map(\.state.row))

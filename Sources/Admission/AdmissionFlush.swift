@@ -145,16 +145,8 @@ struct AdmissionFlush: Sendable {
 
     /// Writes what limits on charges hold by now.
     func enqueueComputed(_ states: AdmissionStates, in transaction: borrowing Transaction) {
-        let computed = states.computed
-        guard !computed.isEmpty else { return }
-        transaction.enqueue(
-            LimitStateStore.setComputed(
-                Array(computed.keys),
-                held: Array(computed.values),
-                adding: computed.map { _ in .zero },
-                overshoot: computed.map { _ in .zero }
-            )
-        )
+        let computed = states.computed.map { LimitStateStore.Computed($0.key, held: $0.value) }
+        if !computed.isEmpty { transaction.enqueue(LimitStateStore.set(computed)) }
     }
 
     /// The limits on charges that calls touch, with the counters that they may come to hold of.

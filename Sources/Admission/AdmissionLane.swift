@@ -158,7 +158,7 @@ final class AdmissionLane: Sendable {
                 apart.append(waiting)
             }
         }
-        if !heldUp.isEmpty { setHeldUp(heldUp) }
+        setHeldUp(heldUp)
         setApart(apart)
         return together.isEmpty ? nil : together
     }
@@ -199,20 +199,16 @@ final class AdmissionLane: Sendable {
     ///   nobody else waiting.
     private func sendBack(_ batch: [Waiting], _ stale: StaleCatalog) -> [Waiting] {
         decider.avoid(stale.tenants)
-        var (concerned, others): ([Waiting], [Waiting]) = ([], [])
-        for waiting in batch {
-            if stale.shared || stale.tenants.contains(waiting.request.tenant.id) {
-                concerned.append(waiting)
-            } else {
-                others.append(waiting)
-            }
+        let isConcerned = { (waiting: Waiting) in
+            stale.shared || stale.tenants.contains(waiting.request.tenant.id)
         }
-        guard !concerned.isEmpty else {
-            Self.finish(others, stale)
+        // What concerns none of them would come back for ever.
+        guard batch.contains(where: isConcerned) else {
+            Self.finish(batch, stale)
             return []
         }
-        Self.finish(concerned, stale)
-        return others
+        Self.finish(batch.filter(isConcerned), stale)
+        return batch.filter { !isConcerned($0) }
     }
 
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
@@ -277,7 +273,7 @@ final class AdmissionLane: Sendable {
             if call.ticket.isAbandoned {
                 // It has waited in vain, and asks no more.
                 vain.formUnion(locked.filter { !$0.isShared })
-            } else if heldUp.isPaused(locked) || heldUp.isPaused(unmade) {
+            } else if heldUp.isPaused(locked.union(unmade)) {
                 Self.finish([call], AdmissionRefusal.rowsLocked)
             } else if locked.contains(where: { !$0.isShared }) {
                 own.append(call)

@@ -117,26 +117,40 @@ package enum LimitStateStore {
         """
     }
 
-    /// Says what a money row holds, worked out anew from what is used and held under it, in rows that the transaction
-    /// has locked.
-    /// - Parameters:
-    ///   - used: added to what is used.
-    ///   - overshoot: added to what is used beyond what was held.
-    package static func setComputed(
-        _ rows: [LimitRow],
-        held: [FixedDecimal],
-        adding used: [FixedDecimal],
-        overshoot: [FixedDecimal]
-    ) -> SQL {
-        let columns = LimitRowColumns(rows)
+    /// What a money row holds, worked out anew from what is used and held under it, in a row that the transaction has
+    /// locked.
+    package struct Computed: Sendable {
+        package let row: LimitRow
+        package let held: FixedDecimal
+        /// Added to what is used.
+        package let used: FixedDecimal
+        /// Added to what is used beyond what was held.
+        package let overshoot: FixedDecimal
+
+        package init(
+            _ row: LimitRow,
+            held: FixedDecimal,
+            adding used: FixedDecimal = .zero,
+            overshoot: FixedDecimal = .zero
+        ) {
+            self.row = row
+            self.held = held
+            self.used = used
+            self.overshoot = overshoot
+        }
+    }
+
+    /// Writes what money rows hold; each comes once.
+    package static func set(_ computed: [Computed]) -> SQL {
+        let columns = LimitRowColumns(computed.lazy.map(\.row))
         return """
             UPDATE limit_state AS state
             SET used = state.used + computed.used, held = computed.held,
                 overshoot = greatest(0, state.overshoot + computed.overshoot)
             FROM unnest(
                 \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(used)::numeric[], \(held)::numeric[],
-                \(overshoot)::numeric[]
+                \(columns.windowStarts)::timestamptz[], \(computed.map(\.used))::numeric[],
+                \(computed.map(\.held))::numeric[], \(computed.map(\.overshoot))::numeric[]
             ) AS computed (tenant_id, limit_id, scope_value, window_start, used, held, overshoot)
             WHERE state.tenant_id = computed.tenant_id AND state.limit_id = computed.limit_id
                 AND state.scope_value = computed.scope_value AND state.window_start = computed.window_start

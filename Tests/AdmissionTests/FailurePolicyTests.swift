@@ -88,11 +88,7 @@ import Web
                 try await server.ask("POST", "/budgets", budget, expecting: 201)
             }
             func admit(_ id: String) async throws -> [String] {
-                let calls = (["acme"] + tenants).map { tenant in
-                    #"{"subject":"\#(tenant)","type":"job.done","source":"gw","id":"\#(tenant)-\#(id)","data":{}}"#
-                }
-                let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-                return answer["data"]?.elements?.map { $0["reason"]?.string ?? "allowed" } ?? []
+                try await Self.reasons(id, of: (["acme"] + tenants).map { (tenant: $0, model: "m") }, server)
             }
             #expect(try await admit("before").allSatisfy { $0 == "allowed" })
             // On the next day nobody's row is there.
@@ -130,14 +126,8 @@ import Web
                 try await server.ask("POST", "/budgets", budget, expecting: 201)
             }
             func admit(_ id: String, other: String) async throws -> [String] {
-                let calls = tenants.enumerated().map { index, tenant in
-                    let model = index == 0 ? other : "busy"
-                    return """
-                        {"subject":"\(tenant)","type":"job.done","source":"gw","id":"\(id)","data":{"model":"\(model)"}}
-                        """
-                }
-                let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-                return answer["data"]?.elements?.map { $0["reason"]?.string ?? "allowed" } ?? []
+                let calls = tenants.enumerated().map { (tenant: $1, model: $0 == 0 ? other : "busy") }
+                return try await Self.reasons(id, of: calls, server)
             }
             #expect(try await admit("before", other: "known").allSatisfy { $0 == "allowed" })
             server.clock.advance(seconds: 86_400)
@@ -358,6 +348,19 @@ import Web
             limit_revision
         FROM limit_state AS state JOIN tenant USING (tenant_id) WHERE key = 'acme'
         """
+
+    /// Asks for calls in one array, and answers why each is refused, or `allowed`.
+    private static func reasons(
+        _ id: String,
+        of calls: [(tenant: String, model: String)],
+        _ server: TestServer
+    ) async throws -> [String] {
+        let bodies = calls.map { tenant, model in
+            #"{"subject":"\#(tenant)","type":"job.done","source":"gw","id":"\#(id)","data":{"model":"\#(model)"}}"#
+        }
+        let answer = try await server.ask("POST", "/admissions", "[\(bodies.joined(separator: ","))]")
+        return answer["data"]?.elements?.map { $0["reason"]?.string ?? "allowed" } ?? []
+    }
 
     private static func ask(_ subject: String, _ id: String, _ server: TestServer) async throws -> TestResponse {
         let body = #"{"subject":"\#(subject)","type":"job.done","source":"gw","id":"\#(id)","data":{}}"#

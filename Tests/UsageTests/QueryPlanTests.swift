@@ -224,7 +224,6 @@ import Web
             let rows = (1...20).map { tenant in
                 LimitRow(tenant: TenantID(tenant), limit: LimitID(1), windowStart: Instant(microseconds: 0))
             }
-            let zeros = rows.map { _ in FixedDecimal.zero }
             let statements: [(String, SQL)] = [
                 ("parts", LimitStateStore.parts(of: rows)),
                 (
@@ -234,7 +233,7 @@ import Web
                     )
                 ),
                 ("states", LimitStateStore.states(of: rows)),
-                ("what is held", LimitStateStore.setComputed(rows, held: zeros, adding: zeros, overshoot: zeros)),
+                ("what is held", LimitStateStore.set(rows.map { LimitStateStore.Computed($0, held: .zero) })),
                 ("rates", RateStateStore.set(Dictionary(uniqueKeysWithValues: rows.map { ($0, .zero) }))),
             ]
             for (name, statement) in statements {

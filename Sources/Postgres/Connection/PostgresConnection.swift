@@ -220,7 +220,9 @@ package struct Transaction: ~Copyable {
     /// From here on statements wait for each lock that others have no longer than that, and fail then
     /// (`PostgresError.isLockTimeout`).
     package func waitForLocks(atMost patience: Duration) {
-        enqueue("SELECT set_config('lock_timeout', \("\(Int64(patience / .milliseconds(1)))ms"), true)")
+        let (seconds, attoseconds) = patience.components
+        let milliseconds = seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+        enqueue("SELECT set_config('lock_timeout', \("\(milliseconds)ms"), true)")
     }
 
     /// Runs statements in one round trip, none of which depends on another's result.

@@ -227,23 +227,16 @@ extension ChargeHolds {
         in transaction: borrowing Transaction
     ) throws -> [LimitRow: FixedDecimal] {
         let loaded = try load(changed.map { Wanted(row: $0.state.row, tenant: $0.tenant) }, in: transaction)
-        var rows: [LimitRow] = []
-        var useds: [FixedDecimal] = []
-        var helds: [FixedDecimal] = []
-        var overshoots: [FixedDecimal] = []
+        var computed: [LimitStateStore.Computed] = []
         for (state, used, isVoid, _) in changed {
             guard let holds = loaded[state.row] else { continue }
             let held = try holds.amount()
             let growth = try used.adding(held).subtracting(state.balance.held)
-            rows.append(state.row)
-            useds.append(used)
-            helds.append(held)
-            overshoots.append(isVoid ? growth : max(.zero, growth))
+            let overshoot = isVoid ? growth : max(.zero, growth)
+            computed.append(LimitStateStore.Computed(state.row, held: held, adding: used, overshoot: overshoot))
         }
-        if !rows.isEmpty {
-            transaction.enqueue(LimitStateStore.setComputed(rows, held: helds, adding: useds, overshoot: overshoots))
-        }
-        return Dictionary(uniqueKeysWithValues: zip(rows, helds))
+        if !computed.isEmpty { transaction.enqueue(LimitStateStore.set(computed)) }
+        return Dictionary(uniqueKeysWithValues: computed.map { ($0.row, $0.held) })
     }
 }
 
@@ -259,6 +252,13 @@ extension PendingEvent {
         return try sum.rounded(toDigits: 12)
     }
 
+    /// - Parameters:
+    ///   - feature: the only one that is looked at; nil for all.
+    ///   - withDistinct: whether distinct values are, which are charged to all of a tenant's use together.
+    func measurements(of feature: FeatureID?, withDistinct: Bool) -> [Measurement] {
+        measurements.filter { (feature == nil || $0.feature == feature) && (withDistinct || !$0.isDistinct) }
+    }
+
     /// What the use adds to the total of each counter that has a price, as far as the price looks at it.
     /// - Parameters:
     ///   - feature: the only one that is looked at; nil for all.
@@ -270,11 +270,10 @@ extension PendingEvent {
     ) -> [CounterKey: UsageTotal] {
         guard let place, let period = place.billingPeriodID else { return [:] }
         var totals: [CounterKey: UsageTotal] = [:]
-        for measurement in measurements where feature == nil || measurement.feature == feature {
+        for measurement in measurements(of: feature, withDistinct: withDistinct) {
             let price = place.price(of: measurement.feature)
             measurement.forEachCounter(of: tenant, in: period) { key, value, cost in
                 guard let own = price?.price(ofCell: key.cell) else { return }
-                if !withDistinct, case .unique = value { return }
                 totals[key] = UsageTotal(
                     // A greatest or latest value, and a distinct one, may be as much more as it says.
                     quantity: value.quantity,

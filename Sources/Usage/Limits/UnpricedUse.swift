@@ -46,9 +46,7 @@ extension PendingEvent {
     package func unpricedCharge(of feature: FeatureID? = nil, withDistinct: Bool = true) -> UnpricedUse? {
         guard let place, !place.isTrial else { return nil }
         let plan = place.planVersion
-        let unpriced = measurements.filter {
-            (feature == nil || $0.feature == feature) && (withDistinct || !$0.isDistinct) && !$0.isPriced(by: plan)
-        }
+        let unpriced = measurements(of: feature, withDistinct: withDistinct).filter { !$0.isPriced(by: plan) }
         guard !unpriced.isEmpty else { return nil }
         let features = unpriced.filter { !$0.isSold(by: plan) }.map(\.feature)
         let isOfCost = features.count < unpriced.count

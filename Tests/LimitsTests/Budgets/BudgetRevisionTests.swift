@@ -186,11 +186,10 @@ import Web
                 #"{"key":"each","scope":{"tenant":"*"},\#(period)}"#,
                 expecting: 201
             )
-            try await server.subscribe(at: "2026-11-10T12:00:00Z")
+            let ended = try await server.subscribe(at: "2026-11-10T12:00:00Z")
             for id in 1...20 { try await server.ingest(SentEvent("\(id)")) }
             server.clock.advance(seconds: 60)
-            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)
+            try await server.ask("POST", "/subscriptions/\(ended)/cancel", #"{"at":"now"}"#)
             server.clock.advance(seconds: 60)
             try await server.subscribe(at: "2026-11-23T08:01:30Z")
             for id in 21...50 { try await server.ingest(SentEvent("\(id)")) }

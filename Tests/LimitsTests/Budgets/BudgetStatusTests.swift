@@ -110,7 +110,7 @@ import Web
             try await server.publish("{}")
             let period = #""measure":"requests","amount":"100","window":"billing_period""#
             try await Self.make(server, "each", #"{"tenant":"*"}"#, period)
-            try await server.subscribe(at: "2026-11-10T12:00:00Z")
+            let ended = try await server.subscribe(at: "2026-11-10T12:00:00Z")
             try await server.ingest(SentEvent("a"))
             func used() async throws -> [String?]? {
                 let listed = try await server.ask("GET", "/budgets/each")["status"]?["windows"]?.elements
@@ -120,8 +120,7 @@ import Web
             }
             #expect(try await used() == ["1"])
             server.clock.advance(seconds: 60)
-            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-            try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"now"}"#)
+            try await server.ask("POST", "/subscriptions/\(ended)/cancel", #"{"at":"now"}"#)
             server.clock.advance(seconds: 60)
             let isOver = try await eventually { try await used() == [] }
             #expect(isOver)
