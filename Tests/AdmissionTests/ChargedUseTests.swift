@@ -113,7 +113,7 @@ import Web
                 try await server.settle(try await server.admit(id, seconds: seconds), event: id, seconds: seconds)
             }
             try await server.expectRows(["50 0 0"])
-            try await server.ask("PATCH", "/budgets/budget", #"{"amount":"30"}"#)
+            try await server.changeBudget("budget", #"{"amount":"30"}"#)
             try await server.expectRows(["50 0 20"])
             // As it is where very many rows follow after a while.
             try await server.database.run(
@@ -157,7 +157,7 @@ import Web
             try await server.ask("POST", "/budgets", budget + #""mode":"soft"}"#, expecting: 201)
             for id in ["1", "2", "3"] { try await server.ingest(SentEvent(id)) }
             server.clock.set(try Instant(parsing: "2026-11-05T08:00:00Z"))
-            try await server.ask("PATCH", "/budgets/b", #"{"amount":"4"}"#)
+            try await server.changeBudget("b", #"{"amount":"4"}"#)
             func told() async throws -> [String] {
                 let alerts = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
                 return alerts.compactMap { $0["threshold"]?.string }.sorted()

@@ -84,6 +84,7 @@ import Web
                     try await group.waitForAll()
                 }
             }
+            try await server.rowsFollowBudgets()
             func remaining() async throws -> String? {
                 try await server.ask("GET", "/budgets/r")["status"]?["rates"]?[0]?["remaining"]?.number
             }
@@ -91,10 +92,10 @@ import Web
             // Decided at once, and after a refusal one by one, by what was used at another pace.
             try await server.admit("1", more: #","criticality":"critical""#)
             #expect(try await remaining() == "5939")
-            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":7,"burst":62}}"#)
+            try await server.changeBudget("r", #"{"rate":{"limit":7,"burst":62}}"#)
             try await server.admit("2", more: #","criticality":"critical""#)
             #expect(try await remaining() == "0")
-            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":11}}"#)
+            try await server.changeBudget("r", #"{"rate":{"limit":11}}"#)
             #expect(try await server.admit("3", more: #","criticality":"critical""#)["allowed"] == .bool(false))
             #expect(try await server.admit("3", more: #","criticality":"critical""#)["allowed"] == .bool(false))
             #expect(try await remaining() == "0")
@@ -107,12 +108,12 @@ import Web
             let critical = #","criticality":"critical""#
             try await Self.addRate(server, #"{"limit":1,"period":"day","burst":2}"#, of: "requests")
             for index in 1...2 { try await server.admit("\(index)", more: critical) }
-            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":86400}}"#)
+            try await server.changeBudget("r", #"{"rate":{"limit":86400}}"#)
             server.clock.advance(seconds: 1)
             #expect(try await server.admit("3", more: critical)["allowed"] == .bool(true))
             #expect(try await server.admit("4", more: critical)["retry_after"]?.number == "1")
             // Slower: what is used comes back so much later.
-            try await server.ask("PATCH", "/budgets/r", #"{"rate":{"limit":24}}"#)
+            try await server.changeBudget("r", #"{"rate":{"limit":24}}"#)
             server.clock.advance(seconds: 3_600)
             #expect(try await server.admit("5", more: critical)["allowed"] == .bool(true))
             #expect(try await server.admit("6", more: critical)["retry_after"]?.number == "3600")
@@ -225,10 +226,10 @@ import Web
             }
             #expect(try await remaining() == "4")
             for limit in [7, 60, 6_000, 60] {
-                try await server.ask("PATCH", "/budgets/rpm", #"{"rate":{"limit":\#(limit)}}"#)
+                try await server.changeBudget("rpm", #"{"rate":{"limit":\#(limit)}}"#)
                 #expect(try await remaining() == "4", "\(limit)")
             }
-            try await server.ask("PATCH", "/budgets/rpm", #"{"rate":{"burst":100}}"#)
+            try await server.changeBudget("rpm", #"{"rate":{"burst":100}}"#)
             #expect(try await remaining() == "94")
         }
     }

@@ -107,7 +107,7 @@ import Web
             #expect(try await Self.alerts(server) == [])
             // A change that it heads for no less is none to tell of; one after which it does not is forgotten.
             for (amount, events, expected) in [("90", 0, 1), ("1000", 0, 1), ("1000", 80, 2)] {
-                try await server.ask("PATCH", "/budgets/day", #"{"amount":"\#(amount)"}"#)
+                try await server.changeBudget("day", #"{"amount":"\#(amount)"}"#)
                 for index in 0..<events { try await server.ingest(SentEvent("\(amount)-\(index)")) }
                 #expect(try await Self.alerts(server, kind: "forecast").count == expected, "\(amount) \(events)")
             }
@@ -169,12 +169,12 @@ import Web
             )
             try await server.ingest(SentEvent("a"))
             _ = try await server.void("a")
-            try await server.ask("PATCH", "/budgets/all", #"{"amount":"0"}"#)
+            try await server.changeBudget("all", #"{"amount":"0"}"#)
             #expect(try await Self.alerts(server) == ["all 100"])
             try await server.ingest(SentEvent("b"))
             #expect(try await Self.alerts(server) == ["all 100", "all 100"])
             // It does not help to wait for another window.
-            try await server.ask("PATCH", "/budgets/all", #"{"mode":"hard"}"#)
+            try await server.changeBudget("all", #"{"mode":"hard"}"#)
             let refused = try await server.admit("1")
             #expect(refused["reason"]?.string == "budget_exceeded" && refused["retry_after"] == .null)
         }

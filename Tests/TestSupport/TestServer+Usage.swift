@@ -56,6 +56,20 @@ extension TestServer {
         return try answer.expecting(status).json
     }
 
+    /// Changes a budget and waits until all its rows have followed, which somebody else can be at when it is changed.
+    package func changeBudget(_ key: String, _ patch: String) async throws {
+        try await ask("PATCH", "/budgets/\(key)", patch)
+        try await rowsFollowBudgets()
+    }
+
+    package func rowsFollowBudgets() async throws {
+        struct RowsStayBehind: Error {}
+        let follow = try await eventually {
+            try await column("SELECT limit_id::text FROM budget_change").isEmpty
+        }
+        guard follow else { throw RowsStayBehind() }
+    }
+
     package func addTenant(
         _ key: String,
         currency: String = "USD",

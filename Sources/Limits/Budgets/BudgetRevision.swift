@@ -35,7 +35,7 @@ struct BudgetRevision: Sendable {
         try await follow(budget, of: tenant, after: pass, lane: .worker, overBy: clock.now())
     }
 
-    /// - Parameter time: when what was under way during the change has to be over; nil where it need not be.
+    /// - Parameter time: see `BudgetChangeStore.claim`.
     private func follow(
         _ id: LimitID,
         of tenant: TenantID,

@@ -139,20 +139,21 @@ enum BudgetChangeStore {
         )
     }
 
-    /// Takes a change until the transaction ends, before any row that follows; false where somebody has taken it, or
-    /// there is none.
-    /// - Parameter time: when what was under way during the change has to be over; nil where it need not be.
+    /// Takes a change until the transaction ends, before any row that follows; false where there is none.
+    /// - Parameter time: when what was under way during the change has to be over, and nobody else at it; nil where
+    ///   neither need be: who is at it is waited for.
     static func claim(
         _ budget: LimitID,
         of tenant: TenantID,
         overBy time: Instant?,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> Bool {
-        try transaction.first(
+        let whereTaken: SQL = time == nil ? "" : "SKIP LOCKED"
+        return try transaction.first(
             """
             SELECT true FROM budget_change
             WHERE tenant_id = \(tenant) AND limit_id = \(budget) AND \(time.map(isOver) ?? "true")
-            FOR UPDATE SKIP LOCKED
+            FOR UPDATE \(whereTaken)
             """
         ) { row throws(PostgresError) in try row.next(Bool.self) } ?? false
     }

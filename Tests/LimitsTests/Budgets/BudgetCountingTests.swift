@@ -98,6 +98,7 @@ struct BudgetCountingTests {
                 #expect(broken == [])
             }
             _ = try await (counting, changing)
+            try await server.rowsFollowBudgets()
             let settled = try await server.column(
                 """
                 SELECT concat_ws(' ', tenant.key, budget.key, trim_scale(used), trim_scale(limit_amount))

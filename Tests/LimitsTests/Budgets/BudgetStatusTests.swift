@@ -224,18 +224,17 @@ import Web
                     """
                 )
             }
-            try await server.ask("PATCH", "/budgets/each", #"{"amount":"40"}"#)
-            #expect(
-                try await rows() == ["acme 90 0 0 100 1", "acme 30 20 10 40 2", "acme 0 45 5 40 2", "beta 5 0 0 40 2"]
-            )
-            try await server.ask("PATCH", "/budgets/each", #"{"amount":"1000"}"#)
+            try await server.changeBudget("each", #"{"amount":"40"}"#)
+            let lowered = ["acme 90 0 0 100 1", "acme 30 20 10 40 2", "acme 0 45 5 40 2", "beta 5 0 0 40 2"]
+            #expect(try await rows() == lowered)
+            try await server.changeBudget("each", #"{"amount":"1000"}"#)
             let raised = ["acme 90 0 0 100 1", "acme 30 20 10 1000 3", "acme 0 45 5 1000 3", "beta 5 0 0 1000 3"]
             #expect(try await rows() == raised)
             let broken = try await server.column(
                 "SELECT 'broken' FROM limit_state WHERE used + held - overshoot > limit_amount"
             )
             #expect(broken == [])
-            try await server.ask("PATCH", "/budgets/each", #"{"thresholds":[10]}"#)
+            try await server.changeBudget("each", #"{"thresholds":[10]}"#)
             #expect(try await rows().last == "beta 5 0 0 1000 4")
             try await server.operatorClient.delete("/api/v1/budgets/each").expecting(204)
             #expect(try await rows().last == "beta 5 0 0 1000 4")
@@ -251,7 +250,7 @@ import Web
             try await Self.add(Row(budget: "each", tenant: "beta", value: "u1", used: "5"), to: server)
             func change(_ patch: String) async throws -> [String] {
                 let known = try await alerts()
-                try await server.ask("PATCH", "/budgets/each", patch)
+                try await server.changeBudget("each", patch)
                 return try await alerts().filter { !known.keys.contains($0.key) }.values.sorted()
             }
             func alerts() async throws -> [String: String] {
@@ -284,7 +283,7 @@ import Web
             try await Self.add(Row(budget: "each", tenant: "acme", value: "#1/1/q/", held: "900"), to: server)
             let windows = try await server.ask("GET", "/budgets/each")["status"]?["windows"]?.elements ?? []
             #expect(windows.map { $0["held"]?.string } == ["5"])
-            try await server.ask("PATCH", "/budgets/each", #"{"amount":"4"}"#)
+            try await server.changeBudget("each", #"{"amount":"4"}"#)
             let overshoots = try await server.column(
                 "SELECT trim_scale(overshoot)::text FROM limit_state ORDER BY scope_value"
             )
