@@ -19,7 +19,7 @@ struct AdmissionBody: Sendable {
     var reason: String?
     /// After how many seconds the same call might be allowed; nil where that can't be told, or it never is.
     var retryAfter: Int64?
-    /// Nil for a dry run, unless the call was admitted before, and for a refused call.
+    /// Nil for a dry run and a refused call, unless the call was admitted before.
     var reservation: ReservationBody?
     /// What the call touches; of a refused one, what refuses it.
     var limits: [LimitBody] = []
@@ -29,22 +29,29 @@ struct AdmissionBody: Sendable {
     /// Whether nothing but rates refuse it, and not for ever, for proxies; it is not part of the answer.
     private(set) var isRateLimited = false
 
+    /// Why a call is refused, where no limit is named for it.
+    enum Refusal: String, CaseIterable {
+        /// By a limit that the caller may not see.
+        case hiddenLimit = "limit_exceeded"
+        case unknownSubject = "unknown_subject"
+        case suspended = "tenant_suspended"
+        case closed = "admission_closed"
+        case conflict = "admission_conflict"
+        case unavailable = "limits_unavailable"
+        case outOfRange = "amount_out_of_range"
+    }
+
     /// Everything that `reason` may be.
-    static let reasons =
-        LimitViolation.Reason.allCases.map(\.rawValue) + [
-            "limit_exceeded", "unknown_subject", "tenant_suspended", "admission_closed", "admission_conflict",
-            AdmissionService.Answer.unavailableReason, AdmissionService.Answer.outOfRangeReason,
-        ]
+    static let reasons = LimitViolation.Reason.allCases.map(\.rawValue) + Refusal.allCases.map(\.rawValue)
 
     /// - Parameter catalog: names the features of quotas.
-    init(_ answer: AdmissionService.Answer, for principal: Principal, catalog: CatalogSnapshot, at now: Instant) {
+    init(_ answer: AdmissionService.CallAnswer, for principal: Principal, catalog: CatalogSnapshot, at now: Instant) {
         switch answer {
-        case .unknownSubject: self.init(refusedFor: "unknown_subject")
-        case .suspended: self.init(refusedFor: "tenant_suspended")
+        case .unknownSubject: self.init(refusedFor: .unknownSubject)
+        case .suspended: self.init(refusedFor: .suspended)
         case .unavailable:
-            self.init(refusedFor: AdmissionService.Answer.unavailableReason)
+            self.init(refusedFor: .unavailable)
             retryAfter = Problem.limitsUnavailableSeconds
-        case .outOfRange: self.init(refusedFor: AdmissionService.Answer.outOfRangeReason)
         case .open:
             self.init(allowed: true)
             warnings = ["limits_unavailable"]
@@ -58,9 +65,9 @@ struct AdmissionBody: Sendable {
         self.allowed = allowed
     }
 
-    private init(refusedFor reason: String) {
+    private init(refusedFor refusal: Refusal) {
         self.init(allowed: false)
-        self.reason = reason
+        reason = refusal.rawValue
     }
 
     private init(
@@ -89,7 +96,7 @@ struct AdmissionBody: Sendable {
             let lasting = visible.filter { $0.reason != .rateLimited }
             let isOfRates = violations.allSatisfy { $0.reason == .rateLimited }
             reason = isOfRates ? LimitViolation.Reason.rateLimited.rawValue : lasting.first?.reason.rawValue
-            reason = reason ?? "limit_exceeded"
+            reason = reason ?? Refusal.hiddenLimit.rawValue
             // When a rate has room says nothing of what the caller may not know.
             let isKnown = violations.allSatisfy { $0.reason == .rateLimited || principal.maySee($0.limit) }
             retryAfter = isKnown ? Self.seconds(violations) : nil
@@ -97,12 +104,12 @@ struct AdmissionBody: Sendable {
             limits = (lasting + visible.filter { $0.reason == .rateLimited })
                 .map { LimitBody($0, for: principal, catalog) }
         case .closed(let earlier):
-            self.init(refusedFor: "admission_closed")
+            self.init(refusedFor: .closed)
             reservation = ReservationBody(earlier)
         case .conflict:
-            self.init(refusedFor: "admission_conflict")
+            self.init(refusedFor: .conflict)
         case .outOfRange:
-            self.init(refusedFor: AdmissionService.Answer.outOfRangeReason)
+            self.init(refusedFor: .outOfRange)
         }
     }
 
@@ -132,13 +139,6 @@ extension Principal {
 
 /// A limit as an admission tells of it.
 struct LimitBody: Sendable {
-    struct Window: Sendable {
-        let kind: String
-        /// Absent for `lifetime`.
-        let start: Instant?
-        let end: Instant?
-    }
-
     struct Rate: Sendable {
         let limit: Int64
         let periodSeconds: Int64
@@ -167,7 +167,7 @@ struct LimitBody: Sendable {
     var used: FixedDecimal?
     var held: FixedDecimal?
     var remaining: FixedDecimal?
-    var window: Window?
+    var window: LimitWindowBody?
     /// Instead of an amount in a window.
     var rate: Rate?
     /// What has no known price, where that is why it refuses.
@@ -213,12 +213,7 @@ struct LimitBody: Sendable {
             used = state.balance.used
             held = state.balance.held
             remaining = state.balance.allowing(limit.measure).remaining
-            let isLifetime = kind == .lifetime
-            window = Window(
-                kind: kind.rawValue,
-                start: isLifetime ? nil : state.row.windowStart,
-                end: isLifetime ? nil : state.windowEnd
-            )
+            window = LimitWindowBody(kind, Interval(start: state.row.windowStart, end: state.windowEnd))
         case .rate(let cells, _):
             rate = Rate(
                 limit: cells.limit,
@@ -335,7 +330,7 @@ extension LimitBody.Unpriced {
     }
 }
 
-extension LimitBody.Window {
+extension LimitWindowBody {
     fileprivate func write(to writer: inout JSONWriter) {
         writer.member("end", end)
         writer.member("kind", kind)

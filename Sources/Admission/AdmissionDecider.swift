@@ -28,11 +28,11 @@ struct AdmissionDecider: Sendable {
     /// who asks on and on, under a limit that is reached or for the same call, has nobody else's decided twice.
     /// - Returns: which are likely to be.
     func likelyAdmitted(_ requests: [AdmissionRequest]) -> [Bool] {
-        var keys: Set<AdmissionKey> = []
+        // Those of one key are decided in their order.
+        let keys = requests.reduce(into: [AdmissionKey: Int]()) { $0[$1.key, default: 0] += 1 }
         let lately = lately.current
         return requests.map { request in
-            request.wanted != nil && keys.insert(request.key).inserted
-                && !lately.tenants.contains(request.tenant.id)
+            request.wanted != nil && keys[request.key] == 1 && !lately.tenants.contains(request.tenant.id)
                 && !request.holds.contains { lately.rows.contains($0.row) }
         }
     }

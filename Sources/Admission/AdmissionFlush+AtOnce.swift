@@ -86,8 +86,7 @@ private struct Takings {
         switch hold.take {
         case .amount(let amount):
             try add(amount, LimitChange(hold))
-        case .rate(let units):
-            guard case .rate(let rate, _) = hold.limit.bound else { return }
+        case .rate(let units, let rate, _):
             var use = rates[hold.row] ?? RateUse(row: hold.row, interval: rate.interval)
             use.duration = try use.duration.adding(rate.duration(of: units))
             rates[hold.row] = use

@@ -192,7 +192,7 @@ struct LockedRows {
         for request in requests {
             for hold in request.holds {
                 guard seen.insert(hold.row).inserted else { continue }
-                if case .rate(let rate, _) = hold.limit.bound {
+                if case .rate(_, let rate, _) = hold.take {
                     rates.append(RateUse(row: hold.row, interval: rate.interval))
                 } else {
                     changes.append(LimitChange(hold))

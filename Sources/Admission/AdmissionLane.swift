@@ -33,6 +33,9 @@ final class AdmissionLane: Sendable {
     }
 
     static let flushedCalls = 256
+    /// How many rows a flush touches, unless a single call touches more: whoever has a call among many others waits for
+    /// all of their rows.
+    private static let flushedRows = 2_048
     private static let sweep = Duration.milliseconds(10)
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
     private static let haste = Duration.milliseconds(25)
@@ -62,7 +65,9 @@ final class AdmissionLane: Sendable {
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
             let waiting = Waiting(request: request, ticket: ticket, deadline: deadline)
-            guard state.queue.append(waiting, of: request.tenant.id) else { return .queueFull }
+            guard state.queue.append(waiting, of: request.tenant.id, touching: request.holds.count) else {
+                return .queueFull
+            }
             // Calls come nearly in the order of their deadlines.
             let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0
             state.deadlines.insert((deadline, ticket), at: after)
@@ -136,7 +141,7 @@ final class AdmissionLane: Sendable {
     /// Some of those that wait.
     private func take() -> [Waiting]? {
         while true {
-            let taken = state.withLock { $0.queue.take(Self.flushedCalls) }
+            let taken = state.withLock { $0.queue.take(Self.flushedCalls, touching: Self.flushedRows) }
             if taken.isEmpty { return nil }
             let batch = taken.filter { !$0.ticket.isAbandoned }
             if !batch.isEmpty { return batch }

@@ -63,7 +63,7 @@ package struct AdmissionRoutes: Sendable {
         let bodies = try await decide(input.calls, context, isArray: input.isArray)
         if input.isArray { return .json { $0.object { $0.array("data", bodies) { $1.write(to: &$0) } } } }
         guard let body = bodies.first else { throw Problem.validationFailed([]) }
-        guard body.reason != "admission_conflict" else { throw Problem.admissionConflict }
+        guard body.reason != AdmissionBody.Refusal.conflict.rawValue else { throw Problem.admissionConflict }
         try body.requireAnswer()
         var answer = Answer.json { body.write(to: &$0) }
         for field in body.rateFields { answer.headers.append(field) }
@@ -217,8 +217,8 @@ extension AdmissionBody {
     /// - Throws: `Problem` where there is no decision on the call, as its caller is told that asks for it alone.
     fileprivate func requireAnswer() throws(Problem) {
         switch reason {
-        case AdmissionService.Answer.unavailableReason: throw Problem.limitsUnavailable
-        case AdmissionService.Answer.outOfRangeReason: throw Problem.amountOutOfRange
+        case AdmissionBody.Refusal.unavailable.rawValue: throw Problem.limitsUnavailable
+        case AdmissionBody.Refusal.outOfRange.rawValue: throw Problem.amountOutOfRange
         default: break
         }
     }

@@ -74,7 +74,7 @@ package final class AdmissionService: Service {
     }
 
     /// What is decided of one call.
-    enum Answer: Sendable {
+    enum CallAnswer: Sendable {
         /// - Parameter remark: what its event would be remarked on for.
         case decided(AdmissionOutcome, remark: EventStatus?)
         case unknownSubject
@@ -83,11 +83,6 @@ package final class AdmissionService: Service {
         case open
         /// It did not, and a limit that the call touches refuses then.
         case unavailable
-        /// What the call would take of a limit, with what others have, is more than an amount can be.
-        case outOfRange
-
-        static let unavailableReason = "limits_unavailable"
-        static let outOfRangeReason = "amount_out_of_range"
     }
 
     /// Decides the calls of a request, each for itself.
@@ -98,7 +93,7 @@ package final class AdmissionService: Service {
         within patience: Duration,
         isArray: Bool,
         isCheck: Bool
-    ) async throws -> [Answer] {
+    ) async throws -> [CallAnswer] {
         // Of its credential it is known at once, whatever is known of the tenant.
         guard !principal.isTenantSuspended else { return asked.map { _ in .suspended } }
         let deadline = ContinuousClock.now + patience
@@ -122,8 +117,8 @@ package final class AdmissionService: Service {
             case .answered(let answer): return [answer]
             }
         }
-        return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
-            var answers: [Answer?] = Array(repeating: nil, count: asked.count)
+        return try await withThrowingTaskGroup(of: (Int, CallAnswer).self) { group in
+            var answers: [CallAnswer?] = Array(repeating: nil, count: asked.count)
             for (index, entry) in entries.enumerated() {
                 switch entry {
                 case .ready(let request):
@@ -142,7 +137,7 @@ package final class AdmissionService: Service {
 
     private enum Entry: Sendable {
         case ready(AdmissionRequest)
-        case answered(Answer)
+        case answered(CallAnswer)
     }
 
     private func prepare(
@@ -174,7 +169,7 @@ package final class AdmissionService: Service {
                     try await request(asked[call.index], call, with: calls, at: now, boundTo: tenant, isCheck: isCheck)
                 )
             } catch is DecimalError {
-                entries[call.index] = .answered(.outOfRange)
+                entries[call.index] = .answered(.decided(.outOfRange, remark: nil))
             }
         }
         return entries
@@ -192,7 +187,7 @@ package final class AdmissionService: Service {
         let policy = calls.limits
         var later: [PreparedCall] = []
         var holds = try CallHold.all(of: call, later: [], policy: policy)
-        if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) || !call.countsAlike(at: expiry) {
+        if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) || !call.countsAlike(until: expiry) {
             for time in CallHold.moments(of: call, holding: holds, until: expiry) {
                 later += try await calls.prepare([(call.index, asked.event)], at: time, boundTo: tenant).calls
             }
@@ -235,7 +230,7 @@ package final class AdmissionService: Service {
         _ request: AdmissionRequest,
         by deadline: ContinuousClock.Instant,
         boundTo tenant: TenantID?
-    ) async throws -> Answer {
+    ) async throws -> CallAnswer {
         var request = request
         for _ in 0..<Self.attempts {
             do {
@@ -268,7 +263,7 @@ package final class AdmissionService: Service {
                 }
                 request = fresh
             } catch is DecimalError {
-                return .outOfRange
+                return .decided(.outOfRange, remark: nil)
             } catch {
                 return try withoutDecision(request, error)
             }
@@ -277,7 +272,7 @@ package final class AdmissionService: Service {
     }
 
     /// What the limits that the call touches say of a failure: nothing passes, or everything.
-    private func withoutDecision(_ request: AdmissionRequest, _ error: any Error) throws -> Answer {
+    private func withoutDecision(_ request: AdmissionRequest, _ error: any Error) throws -> CallAnswer {
         guard error.meansUnavailable else { throw error }
         let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed }
         AdmissionMetrics.countUnavailable(isClosed: isClosed)
@@ -334,11 +329,7 @@ extension Error {
     /// Whether it says that the database can't be asked, and not that something is wrong with the call.
     fileprivate var meansUnavailable: Bool {
         switch self {
-        case let refusal as AdmissionRefusal:
-            switch refusal {
-            case .queueFull, .stopping, .catalogBusy, .tooLate, .rowsLocked: true
-            }
-        case is DeadlineFault: true
+        case is AdmissionRefusal, is DeadlineFault: true
         case let error as PostgresError:
             error.isUnavailable || error.isRetryable || error.outcomeUnknown || error.kind == .cancelled
         default: false

@@ -66,7 +66,7 @@ struct AdmissionStates {
         states: [LimitState],
         at positions: [LimitRow: Int],
         arrivals: [LimitRow: FixedDecimal],
-        charges: [LimitRow: ChargeHolds] = [:]
+        charges: [LimitRow: ChargeHolds]
     ) {
         entries = states.map { Entry(state: $0) }
         self.positions = positions
@@ -120,12 +120,17 @@ struct AdmissionStates {
         case refused([LimitViolation])
     }
 
-    /// What one hold comes to.
+    /// What one hold takes.
     private enum Step {
         case hold(FixedDecimal)
         case arrival(FixedDecimal, remaining: Int64)
         case nothing
-        case refused(LimitViolation)
+    }
+
+    /// What one hold comes to.
+    private enum Judgement {
+        case passes(Step)
+        case refuses(LimitViolation)
     }
 
     /// Decides one call: every limit must admit it, or it takes nothing of any.
@@ -141,9 +146,10 @@ struct AdmissionStates {
         var violations: [LimitViolation] = []
         for hold in holds {
             let position = position(of: hold.row, else: LimitState(unused: hold))
-            let step = try step(hold, entries[position], of: call, now)
-            if case .refused(let violation) = step { violations.append(violation) }
-            steps.append((position, step))
+            switch try judge(hold, entries[position], of: call, now) {
+            case .passes(let step): steps.append((position, step))
+            case .refuses(let violation): violations.append(violation)
+            }
         }
         guard violations.isEmpty else { return .refused(violations) }
         // What is out of range is so before anything is taken.
@@ -159,19 +165,20 @@ struct AdmissionStates {
         return .allowed(touched)
     }
 
-    private func step(
+    private func judge(
         _ hold: CallHold,
         _ entry: Entry,
         of call: AdmissionCall,
         _ now: Instant
-    ) throws(DecimalError) -> Step {
+    ) throws(DecimalError) -> Judgement {
         let balance = entry.state.balance.allowing(hold.limit.measure)
         switch hold.take {
-        case .rate(let units):
-            return try rate(units, hold, entry, call.criticality(within: hold.limit), now)
+        case .rate(let units, let rate, let shares):
+            let share = shares[call.criticality(within: hold.limit)]
+            return Self.judge(try rate.decide(units, arrival: entry.arrival, at: now, share: share), of: hold)
         case .unpriced(let use):
-            guard hold.limit.denies else { return .nothing }
-            return .refused(
+            guard hold.limit.denies else { return .passes(.nothing) }
+            return .refuses(
                 LimitViolation(
                     limit: hold.limit,
                     state: entry.state,
@@ -184,22 +191,27 @@ struct AdmissionStates {
             guard !hold.limit.denies || balance.admits(amount) else {
                 return exceeded(hold, entry.state, byCallOf: amount, now)
             }
-            return .hold(amount)
+            return .passes(.hold(amount))
         case .tiers(let totals, let money):
             let held = try charges[hold.row]?.amount(adding: totals, money: money) ?? balance.held
             guard !hold.limit.denies || balance.admits(heldInAll: held) else {
                 let alone = try charges[hold.row]?.least(of: totals, money: money) ?? .zero
                 return exceeded(hold, entry.state, byCallOf: alone, now)
             }
-            return .hold(try held.subtracting(balance.held))
+            return .passes(.hold(try held.subtracting(balance.held)))
         }
     }
 
     /// - Parameter alone: what the call takes of the limit at least, whatever else there is.
-    private func exceeded(_ hold: CallHold, _ state: LimitState, byCallOf alone: FixedDecimal, _ now: Instant) -> Step {
+    private func exceeded(
+        _ hold: CallHold,
+        _ state: LimitState,
+        byCallOf alone: FixedDecimal,
+        _ now: Instant
+    ) -> Judgement {
         let allowed = state.balance.amount
         let isTooLarge = alone > allowed
-        return .refused(
+        return .refuses(
             LimitViolation(
                 limit: hold.limit,
                 state: state,
@@ -211,19 +223,12 @@ struct AdmissionStates {
         )
     }
 
-    private func rate(
-        _ units: FixedDecimal,
-        _ hold: CallHold,
-        _ entry: Entry,
-        _ criticality: Criticality,
-        _ now: Instant
-    ) throws(DecimalError) -> Step {
-        guard case .rate(let rate, let shares) = hold.limit.bound else { return .nothing }
-        switch try rate.decide(units, arrival: entry.arrival, at: now, share: shares[criticality]) {
+    private static func judge(_ decision: RateDecision, of hold: CallHold) -> Judgement {
+        switch decision {
         case .allowed(let arrival, let remaining):
-            return .arrival(arrival, remaining: remaining)
+            return .passes(.arrival(arrival, remaining: remaining))
         case .refused(let retryAfter, let remaining):
-            return .refused(
+            return .refuses(
                 LimitViolation(
                     limit: hold.limit,
                     state: LimitState(unused: hold),
@@ -247,8 +252,6 @@ struct AdmissionStates {
             return TouchedLimit(limit: hold.limit, state: LimitState(unused: hold), rateRemaining: remaining)
         case .nothing:
             return TouchedLimit(limit: hold.limit, state: entries[position].state)
-        case .refused(let violation):
-            preconditionFailure("a call that \(violation.limit.id) refuses takes nothing")
         }
     }
 
@@ -274,7 +277,7 @@ struct AdmissionStates {
                 let position = self.position(of: part.row, else: LimitState(unused: hold, part: part.row))
                 entries[position].added = try entries[position].added.adding(part.amount)
             }
-        case .nothing, .refused:
+        case .nothing:
             break
         }
     }

@@ -10,7 +10,7 @@ struct CallHold: Sendable {
         /// Quantities of a limit on a tenant's charges, whose amount follows from all that is held of it; and money in
         /// their place for a call without a known price.
         case tiers([CounterKey: UsageTotal], money: FixedDecimal)
-        case rate(FixedDecimal)
+        case rate(FixedDecimal, of: GenericCellRate, shares: CriticalityShares)
         /// The call's price is not known, and the limit names none to fall back to.
         case unpriced(UnpricedUse)
     }
@@ -22,8 +22,8 @@ struct CallHold: Sendable {
 }
 
 extension CallHold {
-    /// Everything that a call takes, by the limits in force: in its windows, and in those too that its reservation can
-    /// come to be settled in (for minutes and hours in the first only).
+    /// Everything that a call takes, by the limits in force: in its windows, by the highest price that it can reach,
+    /// and in those too that its reservation can come to be settled in (for minutes and hours in the first only).
     /// - Parameter later: the same call at later moments of its reservation's life, see `moments`.
     static func all(
         of call: PreparedCall,
@@ -40,7 +40,8 @@ extension CallHold {
         var positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
         for later in later {
             let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
-            for use in next where use.limit.isActive && use.limit.holdsOverTheEnd {
+            for use in next
+            where use.limit.isActive && (use.limit.holdsOverTheEnd || positions[use.row] != nil) {
                 let hold = try CallHold(use, later)
                 if let position = positions[use.row] {
                     holds[position] = try holds[position].joined(with: hold)
@@ -81,6 +82,7 @@ extension CallHold {
     ) throws(DecimalError) -> [CallHold] {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
+        let heldLimits = held.union(held.compactMap(ChargeHolds.mainRow(beside:)))
         var held = held
         var amounts: [LimitRow: FixedDecimal] = [:]
         var unpriced: Set<LimitRow> = []
@@ -88,7 +90,8 @@ extension CallHold {
         var positions: [LimitRow: Int] = [:]
         for (index, later) in ([call] + later).enumerated() {
             let uses = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
-            for use in uses where use.limit.isActive && use.limit.holdsOverTheEnd {
+            for use in uses
+            where use.limit.isActive && (use.limit.holdsOverTheEnd || heldLimits.contains(use.row)) {
                 let hold = try CallHold(use, later)
                 let before = amounts[use.row]
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
@@ -176,7 +179,9 @@ extension CallHold {
         let merged: Take
         switch (take, other.take) {
         case (.tiers(let own, let money), .tiers(let others, let otherMoney)):
-            merged = .tiers(own.merging(others) { first, _ in first }, money: try amount(money, otherMoney))
+            // Of one counter the call takes as much at any time, but for what it costs.
+            let totals = own.merging(others) { $0.cost < $1.cost ? $1 : $0 }
+            merged = .tiers(totals, money: try amount(money, otherMoney))
         case (.amount(let own), .amount(let others)):
             merged = .amount(try amount(own, others))
         default:
@@ -193,9 +198,9 @@ extension CallHold {
     }
 
     private static func take(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) -> Take {
-        if case .rate = use.limit.bound {
-            guard case .known(let units) = use.amount else { return .rate(.zero) }
-            return .rate(units)
+        if case .rate(let rate, let shares) = use.limit.bound {
+            guard case .known(let units) = use.amount else { return .rate(.zero, of: rate, shares: shares) }
+            return .rate(units, of: rate, shares: shares)
         }
         switch use.amount {
         case .known(let amount):

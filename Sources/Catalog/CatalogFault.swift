@@ -31,7 +31,7 @@ package enum CatalogFault: Error, Sendable, Equatable {
     /// Several tenants have a budget of the key, and the caller doesn't say whose is meant.
     case budgetAmbiguous(String)
     /// A tenant has made as many as it may have in force.
-    case tooManyBudgets(tenant: String, limit: Int)
+    case tooManyBudgets(tenant: String, limit: Int, divided: Bool)
     case planVersionPublished(plan: String, version: Int)
     case planVersionNotPublished(plan: String, version: Int?)
     case subscriptionOverlaps(tenant: String)
@@ -221,10 +221,12 @@ extension CatalogFault {
                 code: "ambiguous_key",
                 detail: "Several tenants have a budget '\(key)'. Say whose is meant: ?tenant=KEY."
             )
-        case .tooManyBudgets(let tenant, let limit):
+        case .tooManyBudgets(let tenant, let limit, let divided):
             .conflict(
                 code: "too_many_budgets",
-                detail: "The tenant '\(tenant)' has made \(limit) budgets, as many as it may have. Archive some first."
+                detail:
+                    "The tenant '\(tenant)' has made \(limit) budgets\(divided ? " with \"*\" in their scope" : ""), "
+                    + "as many as it may have. Archive some first."
             )
         default:
             .internalError(self)

@@ -45,6 +45,24 @@ package enum LimitStateStore {
         """
     }
 
+    /// What was charged for some of the usage falls below zero where usage of others is voided, which had used up their
+    /// free tier: nothing is used then, which leaves no allowance to what comes. What is held still stays within the
+    /// limit and the overshoot.
+    package static func floor(_ rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            UPDATE limit_state AS state
+            SET used = 0, overshoot = greatest(state.overshoot, state.held - state.limit_amount)
+            FROM unnest(
+                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.windowStarts)::timestamptz[]
+            ) AS locked (tenant_id, limit_id, scope_value, window_start)
+            WHERE state.tenant_id = locked.tenant_id AND state.limit_id = locked.limit_id
+                AND state.scope_value = locked.scope_value AND state.window_start = locked.window_start
+                AND state.used < 0
+            """
+    }
+
     /// The most that a row can say. What is more of one tenant's is refused. A row that all share goes no further than
     /// that, nor does what it holds fall below zero when what went beyond is freed: it is off then by what one
     /// tenant's enormous amounts went beyond, and keeps nobody else from being counted.

@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Catalog
 package import Postgres
 package import Web
@@ -86,13 +86,13 @@ package struct QuotaRoutes: Sendable {
 }
 
 /// The window of a limit as it is answered.
-struct LimitWindowBody: Encodable, Sendable {
-    let kind: String
-    /// Absent for `lifetime`.
-    let start: Instant?
-    let end: Instant?
+package struct LimitWindowBody: Encodable, Sendable {
+    package let kind: String
+    /// Nil for `lifetime`.
+    package let start: Instant?
+    package let end: Instant?
 
-    init(_ kind: WindowKind, _ interval: Interval) {
+    package init(_ kind: WindowKind, _ interval: Interval) {
         self.kind = kind.rawValue
         start = kind == .lifetime ? nil : interval.start
         end = kind == .lifetime ? nil : interval.end

@@ -196,11 +196,13 @@ extension Webhooks {
             tenantOutbound: OutboundGuard(allowed: dependencies.configuration.webhookAllowed),
             mail: dependencies.configuration.mail,
             announceDisabled: { endpoint, transaction in
+                // Whoever enables it over and over is told, and operators with it, once an hour.
+                let hour = endpoint.disabledAt.microseconds / 3_600_000_000
                 let alert = AlertDraft(
                     .webhookEndpointDisabled,
                     of: endpoint.tenant,
                     key: endpoint.tenantKey,
-                    identity: [endpoint.key, endpoint.disabledAt.description],
+                    identity: [endpoint.key, "\(hour)"],
                     detail: endpoint.detail
                 )
                 try AlertStore.raise([alert], at: endpoint.disabledAt, ids: dependencies.ids, in: transaction)

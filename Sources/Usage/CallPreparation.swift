@@ -32,8 +32,10 @@ package final class PreparedCall: Sendable {
         return pending.place == nil ? .unsubscribed : nil
     }
 
-    /// Whether the call would count in the same counters at another time: in the same billing period and segment.
-    package func countsAlike(at time: Instant) -> Bool {
+    /// Whether the call would count in the same counters at a later time, in the same billing period and segment, and
+    /// at the same provider prices until then.
+    package func countsAlike(until time: Instant) -> Bool {
+        guard costChanges(until: time).isEmpty else { return false }
         guard let subscription = tenant.subscription(covering: time), let period = subscription.period(containing: time)
         else { return pending.place == nil }
         return pending.place.map { place in
@@ -42,10 +44,10 @@ package final class PreparedCall: Sendable {
         } ?? false
     }
 
-    /// When, after its time and before another one, what the call counts in changes: where a subscription, a billing
-    /// period or a segment begins.
+    /// When, after its time and before another one, what the call counts in changes, or what it costs: where a
+    /// subscription, a billing period or a segment begins, or a provider's price or an exchange rate.
     package func changes(until end: Instant) -> [Instant] {
-        var changes: Set<Instant> = []
+        var changes = costChanges(until: end)
         for subscription in tenant.subscriptions {
             changes.insert(subscription.startsAt)
             changes.formUnion(subscription.segments.map(\.startsAt))
@@ -56,6 +58,14 @@ package final class PreparedCall: Sendable {
             }
         }
         return changes.filter { pending.time < $0 && $0 < end }.sorted()
+    }
+
+    private func costChanges(until end: Instant) -> Set<Instant> {
+        let usage = pending.event.usage
+        guard pending.event.isModelCall, let model = usage.model else { return [] }
+        let (start, costs) = (pending.time, shared.costs)
+        return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end)
+            .union(costs.rates.starts(to: tenant.currency, after: start, through: end))
     }
 
     /// The same call with another number of output tokens.

@@ -27,7 +27,7 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Rebuilds every counter, limit window and count of unpriced usage from the raw events and compares (promise P5).
+/// Rebuilds every counter, limit window and count of unpriced usage from the raw events and compares.
 /// Budgets over all tenants are judged as of the moment at which it begins.
 ///
 /// Each tenant is judged as of one ledger sequence: its counters are read in one snapshot, and the events up to that

@@ -51,4 +51,5 @@ extension CreditGrantID: Encodable {}
 extension DiscountID: Encodable {}
 extension CreditNoteID: Encodable {}
 extension AlertID: Encodable {}
+extension WebhookDeliveryID: Encodable {}
 extension ReservationID: Encodable {}

@@ -20,9 +20,8 @@ package struct IdempotencyExpiryWorker: Service {
     }
 
     private func sweep() async throws {
-        var removed = 0
-        repeat {
-            removed = try await IdempotencyStore.removeExpired(pool: pool, now: clock.now())
-        } while removed == 1_000 && !Task.isCancelled
+        try await WorkerLoop.drain(1_000) { limit in
+            try await IdempotencyStore.removeExpired(pool: pool, now: clock.now(), maximumCount: limit)
+        }
     }
 }

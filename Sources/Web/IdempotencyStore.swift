@@ -71,7 +71,7 @@ enum IdempotencyStore {
     }
 
     /// Removes up to `maximumCount` expired rows and tells how many there were.
-    static func removeExpired(pool: PostgresPool, now: Instant, maximumCount: Int = 1_000) async throws -> Int {
+    static func removeExpired(pool: PostgresPool, now: Instant, maximumCount: Int) async throws -> Int {
         let cutoff = now.adding(seconds: -IdempotentWrites.retentionSeconds)
         return try await pool.execute(
             .worker,

@@ -75,6 +75,9 @@ struct CursorBinding: Sendable {
 
 /// The text of `next_cursor`: base64url of length-prefixed parts, the first of which is the binding.
 enum Cursor {
+    /// Of what the service itself gives out: a few texts of 256 bytes, of which each may be written as six.
+    static let maximumLength = 8_192
+
     static func encoded(_ position: [String], binding: CursorBinding) -> String {
         var bytes: [UInt8] = []
         for part in [binding.digest] + position {
@@ -92,7 +95,9 @@ enum Cursor {
             let digits = rest.prefix { $0 != UInt8(ascii: ":") }
             rest = rest.dropFirst(digits.count + 1)
             guard let count = Int(String(decoding: digits, as: UTF8.self)), count >= 0, count <= rest.count,
-                let part = String(validating: rest.prefix(count), as: UTF8.self)
+                let part = String(validating: rest.prefix(count), as: UTF8.self),
+                // PostgreSQL stores no such text.
+                !part.utf8.contains(0)
             else { return nil }
             parts.append(part)
             rest = rest.dropFirst(count)

@@ -77,7 +77,7 @@ package final class QueryReader {
     package func page() -> PageRequest {
         let limit = integer("limit", in: 1...PageRequest.maximumLimit) ?? PageRequest.defaultLimit
         let binding = CursorBinding(operationID: operationID, filters: filters)
-        guard let text = string("cursor", maximumLength: 2_048) else {
+        guard let text = string("cursor", maximumLength: Cursor.maximumLength) else {
             return PageRequest(limit: limit, after: nil, binding: binding)
         }
         guard let position = Cursor.decoded(text, binding: binding) else {

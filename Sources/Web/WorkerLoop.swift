@@ -38,4 +38,10 @@ package struct WorkerLoop: Sendable {
             }
         }
     }
+
+    /// Repeats a step until it finds less than it takes at a time, or the task is cancelled.
+    /// - Parameter step: takes so many, and tells how many it has found.
+    package static func drain(_ batch: Int, _ step: (Int) async throws -> Int) async throws {
+        while try await step(batch) == batch, !Task.isCancelled {}
+    }
 }

@@ -93,7 +93,7 @@ extension TestServer {
         }
     }
 
-    /// The rows whose hard limit is broken: none, at every commit (promise P3).
+    /// The rows whose hard limit is broken: none, at every commit.
     func brokenLimits() async throws -> [String] {
         try await withPool { pool in
             try await pool.query(

@@ -63,6 +63,13 @@ struct AdmittedAtOnceTests {
                 try await group.waitForAll()
             }
             try await server.expectRows(["100 500 0"])
+            // Sessions report what they met when they end, otherwise seconds later.
+            try await server.database.run(
+                """
+                SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+                """
+            )
             let deadlocks = try await server.withPool { pool in
                 try await pool.query(
                     .worker,
@@ -240,6 +247,32 @@ struct AdmittedAtOnceTests {
             #expect(state?.balance.overshoot == FixedDecimal(10))
             #expect(state?.balance.amount == FixedDecimal(80))
             await pool.close()
+        }
+    }
+
+    @Test(
+        "of calls of one id in an array the first stands, whatever becomes of their neighbours",
+        arguments: [false, true]
+    )
+    func sameIdentity(isTrialFirst: Bool) async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("1000")
+            func call(_ id: String, _ seconds: Int, more: String = "") -> String {
+                """
+                {"subject":"acme","type":"job.done","source":"gw","id":"\(id)","data":{"seconds":\(seconds)}\(more)}
+                """
+            }
+            let first = call("k", 100, more: isTrialFirst ? #","dry_run":true"# : "")
+            let calls = [first, call("k", 200), call("big", 5_000), call("k", 200)]
+            let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+            let told = answer["data"]?.elements?.map { $0["reason"]?.string ?? $0["warnings"]?.text ?? "" }
+            #expect(
+                told
+                    == (isTrialFirst
+                        ? ["[]", "[]", "quota_exceeded", #"["repeated"]"#]
+                        : ["[]", "admission_conflict", "quota_exceeded", "admission_conflict"])
+            )
+            try await server.expectRows([isTrialFirst ? "0 200 0" : "0 100 0"])
         }
     }
 }

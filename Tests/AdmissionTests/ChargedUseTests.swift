@@ -339,4 +339,48 @@ import Web
             try await server.expectRows(["85 0 85"])
         }
     }
+
+    @Test("usage of others that is voided leaves a narrow budget no allowance, nor does a charge that falls")
+    func noAllowance() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+                  {"up_to":"100","unit_amount":"0"},{"up_to":null,"unit_amount":"1"}]}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.addBudget(
+                server,
+                #"{"tenant":"acme","user":"*"}"#,
+                #""measure":"charge","amount":"50","currency":"USD","window":"day""#
+            )
+            func use(_ id: String, _ user: String, _ seconds: Int, reservation: String = "") async throws {
+                let data = #"{"seconds":\#(seconds),"user":"\#(user)"}"#
+                let event = """
+                    {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme",\
+                    \(reservation)"data":\(data)}
+                    """
+                _ = try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+            }
+            try await use("1", "a", 100)
+            try await use("2", "b", 40)
+            try await server.expectRows(["0 0 0", "40 0 40"])
+            let open = try await server.admit("open", seconds: "50", data: #","user":"a""#)
+            // What b was charged falls, which only the sum tells.
+            _ = try await server.void("1")
+            try await server.expectRows(["0 50 0", "40 0 40"])
+            try await server.ask("POST", "/admissions/\(open["reservation"]?["id"]?.string ?? "")/release")
+            try await use("3", "b", 60)
+            let call = try await server.admit("4", seconds: "45", data: #","user":"a""#)
+            let id = call["reservation"]?["id"]?.string ?? ""
+            try await use("4", "a", 45, reservation: #""reservationid":"\#(id)","#)
+            try await server.expectRows(["45 0 0", "40 0 40"])
+            let refused = try await server.admit("5", seconds: "45", data: #","user":"a""#)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
 }

@@ -17,6 +17,10 @@ import Web
                 try await Self.addTenant(tenant, mode, server)
                 try await Self.admit("before-\(tenant)", of: tenant, server)
             }
+            func unavailable(_ answered: String) async throws -> Int {
+                try await server.counted(#"turnpike_admissions_unavailable_total{answered="\#(answered)"}"#)
+            }
+            let before = (closed: try await unavailable("closed"), open: try await unavailable("open"))
             try await server.whileLocked("limit_state") {
                 let closed = try await server.admit("1", subject: "acme", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
@@ -25,10 +29,8 @@ import Web
                 #expect(open["reservation"] == .null)
                 #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
             }
-            let metrics = try await server.anonymous.get("/metrics").text
-            for answered in ["closed", "open"] {
-                #expect(metrics.contains(#"turnpike_admissions_unavailable_total{answered="\#(answered)"}"#))
-            }
+            #expect(try await unavailable("closed") > before.closed)
+            #expect(try await unavailable("open") > before.open)
             // Nothing stays held of what nobody waited for.
             let isFree = try await eventually { try await server.limitRows() == ["0 1 0", "0 1 0"] }
             #expect(isFree)

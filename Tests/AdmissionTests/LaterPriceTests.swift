@@ -8,7 +8,12 @@ import Web
 @Suite struct LaterPriceTests {
     /// A tenant whose seconds cost 0.1 each, and 10 on another plan from noon on, with a hard budget on what each user
     /// is charged.
-    private static func arrange(_ server: TestServer, amount: Int) async throws {
+    private static func arrange(
+        _ server: TestServer,
+        amount: Int,
+        window: String = "month",
+        change time: String = "2026-11-23T12:00:00Z"
+    ) async throws {
         try await server.addTenant("acme")
         try await server.addFeature("seconds")
         for (plan, price) in [("pro", "0.1"), ("max", "10")] {
@@ -19,18 +24,18 @@ import Web
         }
         try await server.subscribe(at: "2026-11-01T00:00:00Z")
         let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-        let change = #"{"plan":"max","at":"2026-11-23T12:00:00Z"}"#
+        let change = #"{"plan":"max","at":"\#(time)"}"#
         try await server.ask("POST", "/subscriptions/\(id)/change", change)
-        try await addBudget(server, amount: amount)
+        try await addBudget(server, amount: amount, window: window)
     }
 
-    private static func addBudget(_ server: TestServer, amount: Int) async throws {
+    private static func addBudget(_ server: TestServer, amount: Int, window: String = "month") async throws {
         try await server.ask(
             "POST",
             "/budgets",
             """
             {"key":"users","scope":{"tenant":"acme","user":"*"},"measure":"charge","amount":"\(amount)",\
-            "currency":"USD","window":"month","mode":"hard"}
+            "currency":"USD","window":"\(window)","mode":"hard"}
             """,
             expecting: 201
         )
@@ -201,6 +206,77 @@ import Web
             #expect(try await server.admit("2", seconds: "3")["reason"]?.string == "quota_exceeded")
             try await server.settle(call, event: "e", seconds: "8")
             try await server.expectRows(["0 0 0", "8 0 0", "0 0 0"])
+        }
+    }
+
+    @Test(
+        "an hour in which the plan changes holds the higher price of it, of an extended call too",
+        arguments: [false, true]
+    )
+    func changeWithinAnHour(isExtended: Bool) async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T12:20:00Z")) { server in
+            try await Self.arrange(server, amount: 120, window: "hour", change: "2026-11-23T12:30:00Z")
+            let life = #","ttl_seconds":\#(isExtended ? 60 : 900)"#
+            let call = try await server.admit("1", seconds: "10", more: life, data: Self.user)
+            let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")/extend"
+            if isExtended { try await server.ask("POST", path, #"{"ttl_seconds":900}"#) }
+            try await server.expectRows(["0 100 0"])
+            let refused = try await server.admit("2", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+            // One that ends before is what it is now; one that reaches the next hour holds nothing of that.
+            try await server.admit("3", seconds: "10", more: #","ttl_seconds":60"#, data: Self.user)
+            try await server.expectRows(["0 101 0"])
+        }
+    }
+
+    @Test(
+        "a provider's price, or an exchange rate, that begins while a call is open is held at",
+        arguments: ["cost", "charge"]
+    )
+    func laterProviderPrice(measure: String) async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:55:00Z")) { server in
+            try await server.addTenant("acme", currency: "EUR")
+            for (amount, start) in [("0.01", "2026-01-01T00:00:00Z"), ("0.05", "2026-11-23T12:00:00Z")] {
+                let price = """
+                    {"provider":"openai","model":"gpt-4o","token_class":"output","unit_amount":"\(amount)",\
+                    "currency":"USD","effective_from":"\(start)"}
+                    """
+                try await server.ask("POST", "/price-book", price, expecting: 201)
+            }
+            for (rate, start) in [("1", "2026-01-01T00:00:00Z"), ("2", "2026-11-23T12:05:00Z")] {
+                let body = #"{"from":"USD","to":"EUR","rate":"\#(rate)","effective_from":"\#(start)"}"#
+                try await server.ask("POST", "/fx-rates", body, expecting: 201)
+            }
+            try await server.addFeature("output", of: "output_tokens", type: "llm.completion")
+            let version = #"{"charges":[{"feature":"output","price":{"model":"cost_plus","markup_percent":"0"}}]}"#
+            try await server.publish(version, currency: "EUR")
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let (amount, currency) = measure == "cost" ? ("40", "USD") : ("50", "EUR")
+            for scope in [#"{"tenant":"acme"}"#, #"{"tenant":"acme","user":"*"}"#] {
+                let budget = """
+                    {"key":"b\(scope.count)","scope":\(scope),"measure":"\(measure)","amount":"\(amount)",\
+                    "currency":"\(currency)","window":"day","mode":"hard"}
+                    """
+                try await server.ask("POST", "/budgets", budget, expecting: 201)
+            }
+            func ask(_ id: String, for seconds: Int) async throws -> JSONValue {
+                try await server.ask(
+                    "POST",
+                    "/admissions",
+                    """
+                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","ttl_seconds":\(seconds),\
+                    "data":{"provider":"openai","model":"gpt-4o","user":"u1","output_tokens":400}}
+                    """
+                )
+            }
+            _ = try await ask("1", for: 60)
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            // From twelve on it costs five times as much, and five minutes later twice that in euros.
+            let later = try await ask("2", for: 480)
+            try await server.expectRows(["0 24 0", "0 24 0"])
+            #expect(later["allowed"] == .bool(true))
+            #expect(try await ask("3", for: 900)["reason"]?.string == "budget_exceeded")
+            try await server.expectRows(["0 24 0", "0 24 0"])
         }
     }
 }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 import Web
 
-/// Promise P7: each threshold of a limit and window is told once, in the transaction that crossed it.
+/// Each threshold of a limit and window is told once, in the transaction that crossed it.
 @Suite struct ThresholdAlertTests {
     /// Limit and threshold of each, in the order of their texts: the clock stands still, so they have no order in time.
     private static func alerts(_ server: TestServer, kind: String = "threshold_crossed") async throws -> [String] {

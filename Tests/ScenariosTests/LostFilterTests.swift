@@ -4,7 +4,7 @@ import Testing
 import TurnpikeServer
 import Web
 
-/// Promise P8, the second wall over HTTP: a tenant's credential learns nothing of another tenant even from a service
+/// The second wall over HTTP: a tenant's credential learns nothing of another tenant even from a service
 /// that has lost any one of its own conditions on the tenant.
 @Suite(.timeLimit(.minutes(15)))
 struct LostFilterTests {

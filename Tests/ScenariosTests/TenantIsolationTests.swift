@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 import Web
 
-/// Promise P8 over HTTP: to a credential bound to one tenant, another tenant's things are like what does not exist.
+/// Isolation over HTTP: to a credential bound to one tenant, another tenant's things are like what does not exist.
 @Suite(.timeLimit(.minutes(15)))
 struct TenantIsolationTests {
     @Test("a bound credential with every scope gets for another tenant's identifiers what absent ones get")

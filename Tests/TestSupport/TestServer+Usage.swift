@@ -70,6 +70,13 @@ extension TestServer {
         guard follow else { throw RowsStayBehind() }
     }
 
+    /// What a counter says, of everything in this process: suites run beside each other.
+    package func counted(_ series: String) async throws -> Int {
+        let text = try await anonymous.get("/metrics").text
+        return text.split(separator: "\n").first { $0.hasPrefix("\(series) ") }
+            .flatMap { Int($0.dropFirst(series.count + 1)) } ?? 0
+    }
+
     package func addTenant(
         _ key: String,
         currency: String = "USD",

@@ -143,6 +143,36 @@ struct DeliveryTests {
         }
     }
 
+    @Test("an endpoint that is enabled and gone over and over is told of once an hour")
+    func toldOnceAnHour() async throws {
+        let gone = try WebhookReceiver { _ in .init(410) }
+        defer { gone.stop() }
+        try await HookStory.run { server in
+            try await server.makeEndpoint("gone", gone.url, events: "limit.reached", #", "tenant": "acme""#)
+            let path = "/api/v1/webhook-endpoints/gone"
+            func isGone(_ attempt: Int) async throws {
+                try await server.operatorClient.patch("\(path)?tenant=acme", #"{"enabled": true}"#).expecting(200)
+                try await server.operatorClient.post("\(path)/test?tenant=acme", "{}").expecting(202)
+                let isDisabled = try await eventually {
+                    let endpoint = try await server.operatorClient.get("\(path)?tenant=acme").json
+                    return endpoint["enabled"] == .bool(false) && gone.received.count == attempt
+                }
+                #expect(isDisabled)
+            }
+            func alerts() async throws -> Int? {
+                try await server.operatorClient.get("/api/v1/alerts?tenant=acme").json["data"]?.elements?.count
+            }
+            for attempt in 1...3 {
+                try await isGone(attempt)
+                server.clock.advance(seconds: 60)
+            }
+            #expect(try await alerts() == 1)
+            server.clock.advance(seconds: 3_600)
+            try await isGone(4)
+            #expect(try await alerts() == 2)
+        }
+    }
+
     @Test("an endpoint that nothing has reached for five days is disabled, and what waits for it canceled")
     func failingForDaysDisables() async throws {
         let receiver = try WebhookReceiver { _ in .init(500) }

@@ -84,6 +84,23 @@ struct MailTests {
             #expect(try await acme.patch("\(path)/post", #"{"events": ["invoice.paid"]}"#).status == 200)
             try await server.tell([.invoicePaid])
             #expect(try await server.deliveries(reach: ["succeeded"]))
+            let tried = try await acme.post("\(path)/post/test", "{}")
+            #expect(tried.status == 403 && tried.code == "operator_only")
+            try await server.operatorClient.post("\(path)/post/test?tenant=acme", "{}").expecting(202)
+        }
+    }
+
+    @Test("a tenant is told nothing of how mail is sent")
+    func tenantsSeeNoMailSystem() async throws {
+        try await Self.withProgram("echo relay.corp.internal; exit 75") { path, _ in
+            let from = try #require(MailAddress("turnpike@example.com"))
+            try await HookStory.run(configure: { $0.mail = Sendmail(path: path, from: from) }) { server in
+                try await server.makeEndpoint("post", "mailto:ap@acme.example", #", "kind": "email", "tenant": "acme""#)
+                try await server.tell([.invoicePaid])
+                let statement: SQL = "SELECT error FROM webhook_attempt LIMIT 2"
+                #expect(try await eventually { try await server.column(statement).count == 1 })
+                #expect(try await server.column(statement) == ["the service could not send it"])
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+import BillingCore
 import Postgres
 import TestSupport
 import Testing
@@ -111,11 +112,13 @@ struct UpkeepTests {
         }
     }
 
-    @Test("attempts are counted by outcome, and what waits by number and age")
+    @Test("attempts are counted by outcome, and of what waits it is known how much it is, and since when it is due")
     func deliveriesAreMeasured() async throws {
         let receiver = try WebhookReceiver { _ in .init(500) }
         defer { receiver.stop() }
         try await HookStory.run { server in
+            let failed = #"turnpike_webhook_attempts_total{kind="webhook",outcome="failed"}"#
+            let before = try await server.counted(failed)
             try await server.makeEndpoint("ops", receiver.url)
             try await server.tell([.limitReached])
             #expect(
@@ -123,18 +126,22 @@ struct UpkeepTests {
                     try await server.column("SELECT outcome FROM webhook_attempt LIMIT 9") == ["failed"]
                 }
             )
-            server.clock.advance(seconds: 2)
+            #expect(try await server.counted(failed) > before)
+            let next = try await server.column(
+                "SELECT (extract(epoch FROM next_attempt_at) * 1000000)::bigint::text FROM webhook_delivery LIMIT 9"
+            )
+            let dueSince = Instant(microseconds: try #require(next.first.flatMap { $0 }.flatMap { Int64($0) }))
+            let now = server.clock.now
             try await server.withPool { pool in
                 try await Self.upkeep(server, pool).measure()
+                let waiting = try #require(try await DeliveryLog.backlog(at: now, pool: pool))
+                #expect(waiting.count == 1 && waiting.dueSince == nil)
+                let late = try #require(try await DeliveryLog.backlog(at: now.adding(seconds: 86_400), pool: pool))
+                #expect(late.count == 1 && late.dueSince == dueSince)
             }
-            // Other suites run in this process beside this one, so counts are at least what happened here.
-            let text = try await server.anonymous.get("/metrics").text
-            let failed = text.firstMatch(
-                of: #/turnpike_webhook_attempts_total\{kind="webhook",outcome="failed"\} (\d+)/#
-            )
-            #expect(Int(failed?.1 ?? "0") ?? 0 >= 1)
-            #expect(text.contains("turnpike_webhook_deliveries_waiting "))
-            #expect(text.contains("turnpike_webhook_oldest_waiting_seconds "))
+            let metrics = try await server.anonymous.get("/metrics").text
+            #expect(metrics.contains("turnpike_webhook_deliveries_waiting "))
+            #expect(metrics.contains("turnpike_webhook_oldest_waiting_seconds "))
         }
     }
 
@@ -143,12 +150,8 @@ struct UpkeepTests {
         let receiver = try WebhookReceiver { _ in .init(410) }
         defer { receiver.stop() }
         try await HookStory.run { server in
-            /// What happened in this process, so that it is at least what happened here.
             func counted(_ reason: String) async throws -> Int {
-                let text = try await server.anonymous.get("/metrics").text
-                let name = #"turnpike_webhook_deliveries_given_up_total{reason="\#(reason)"} "#
-                return text.split(separator: "\n").first { $0.hasPrefix(name) }
-                    .flatMap { Int($0.dropFirst(name.count)) } ?? 0
+                try await server.counted(#"turnpike_webhook_deliveries_given_up_total{reason="\#(reason)"}"#)
             }
             let before = (failed: try await counted("failed"), unsent: try await counted("unsent"))
             try await server.makeEndpoint("ops", receiver.url)

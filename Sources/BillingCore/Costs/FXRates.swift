@@ -37,6 +37,8 @@ package struct FXRates: Sendable {
     /// By descending start.
     private let byPair: [Pair: [FXRate]]
     private let byID: [FXRateID: FXRate]
+    /// When the last of all rates starts.
+    private let lastStart: Instant
 
     package static let none = FXRates([])
 
@@ -44,6 +46,14 @@ package struct FXRates: Sendable {
         byPair = Dictionary(grouping: rates) { Pair(from: $0.from, to: $0.to) }
             .mapValues { $0.sorted { ($0.effectiveFrom, $0.id) > ($1.effectiveFrom, $1.id) } }
         byID = Dictionary(rates.map { ($0.id, $0) }) { first, _ in first }
+        lastStart = rates.lazy.map(\.effectiveFrom).max() ?? .minimum
+    }
+
+    /// When, after a time and until another one, a rate to a currency starts.
+    package func starts(to currency: Currency, after start: Instant, through end: Instant) -> Set<Instant> {
+        guard lastStart > start else { return [] }
+        let rates = byPair.lazy.filter { $0.key.to == currency }.flatMap(\.value)
+        return Set(rates.map(\.effectiveFrom).filter { start < $0 && $0 <= end })
     }
 
     /// The rate in force at an instant; nil when there is none.

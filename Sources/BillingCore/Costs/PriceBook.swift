@@ -7,6 +7,8 @@ package struct PriceBook: Sendable {
     }
 
     private let providers: [ExactText: Provider]
+    /// When the last of all prices starts.
+    private let lastStart: Instant
     package let count: Int
 
     package static let empty = PriceBook([])
@@ -28,7 +30,15 @@ package struct PriceBook: Sendable {
             provider.patterns.sort { $0.prefix.utf8.count > $1.prefix.utf8.count }
             return provider
         }
+        lastStart = prices.lazy.map(\.effectiveFrom).max() ?? .minimum
         count = prices.count
+    }
+
+    /// When, after a time and until another one, a price starts that may hold for a model.
+    package func starts(provider: String?, model: String, after start: Instant, through end: Instant) -> Set<Instant> {
+        guard lastStart > start else { return [] }
+        let starts = candidates(provider: provider, model: model).lazy.flatMap(\.starts)
+        return Set(starts.filter { start < $0 && $0 <= end })
     }
 
     /// The prices that may hold for a model, the most specific first: those of the provider before those of every
@@ -63,6 +73,7 @@ package struct PriceBook: Sendable {
 package final class ModelPrices: Sendable {
     /// By component; each by descending threshold, then by descending start.
     private let prices: [[ProviderPrice]]
+    fileprivate var starts: some Sequence<Instant> { prices.lazy.joined().map(\.effectiveFrom) }
     /// Those that have a price at some time.
     let components: CostComponents
 

@@ -58,3 +58,13 @@ package struct ReservationID: UUIDIdentifier {
         self.rawValue = rawValue
     }
 }
+
+/// One event on its way to one webhook endpoint.
+package struct WebhookDeliveryID: UUIDIdentifier {
+    package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+}

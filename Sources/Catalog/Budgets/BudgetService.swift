@@ -7,6 +7,9 @@ package enum BudgetService {
     /// How many budgets in force a tenant may have made for itself: every call of its own looks at all of them, in a
     /// transaction that it shares with calls of others.
     package static let perTenant = 100
+    /// How many of them may have a row for each of several values, such as users: its events can name as many as it
+    /// likes, and each makes that many rows.
+    package static let dividedPerTenant = 10
 
     /// What was asked for, as a budget, stored. The caller has locked its tenant (see `lock`).
     /// - Parameter tenant: the one that the scope names exactly.
@@ -19,9 +22,7 @@ package enum BudgetService {
     ) throws -> Budget {
         let faults = try Self.faults(of: input, tenant: tenant, in: transaction)
         guard faults.isEmpty else { throw ValidationFailure(faults) }
-        if manager == .tenant, let tenant, try BudgetStore.count(madeBy: tenant.id, in: transaction) >= perTenant {
-            throw CatalogFault.tooManyBudgets(tenant: tenant.key, limit: perTenant)
-        }
+        if manager == .tenant, let tenant { try requireRoom(for: input.scope, of: tenant, in: transaction) }
         let budget = Budget(
             id: try BudgetStore.nextID(in: transaction),
             tenantID: tenant?.id ?? .operatorWide,
@@ -43,6 +44,20 @@ package enum BudgetService {
                 ? CatalogFault.keyOfArchivedBudget(budget.key) : .keyTaken(.budget, budget.key)
         }
         return budget
+    }
+
+    private static func requireRoom(
+        for scope: BudgetScope,
+        of tenant: TenantSnapshot,
+        in transaction: borrowing Transaction
+    ) throws {
+        let counts = try BudgetStore.count(madeBy: tenant.id, in: transaction)
+        guard counts.all < perTenant else {
+            throw CatalogFault.tooManyBudgets(tenant: tenant.key, limit: perTenant, divided: false)
+        }
+        guard scope.splitDimensions.isEmpty || counts.divided < dividedPerTenant else {
+            throw CatalogFault.tooManyBudgets(tenant: tenant.key, limit: dividedPerTenant, divided: true)
+        }
     }
 
     /// Locks what a change of the tenant's budgets (of tenant 0: of those of no tenant) must hold, raises the version

@@ -35,16 +35,19 @@ package enum BudgetStore {
         ) == 1
     }
 
-    /// How many budgets in force the tenant has made for itself.
-    static func count(madeBy tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError) -> Int {
-        let counted = try transaction.first(
+    /// How many budgets in force the tenant has made for itself, and how many of them count several values apart.
+    static func count(
+        madeBy tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> (all: Int, divided: Int) {
+        let scopes = try transaction.query(
             """
-            SELECT count(*)
+            SELECT scope
             FROM budget
             WHERE tenant_id = \(tenant) AND managed_by = \(BudgetManager.tenant) AND archived_at IS NULL
             """
-        ) { row throws(PostgresError) in try row.next(Int64.self) }
-        return Int(counted ?? 0)
+        ) { row throws(PostgresError) in try row.next(BudgetScope.self) }
+        return (scopes.count, scopes.count { !$0.splitDimensions.isEmpty })
     }
 
     /// Writes what may change of a budget.

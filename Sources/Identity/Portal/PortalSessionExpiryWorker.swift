@@ -25,9 +25,8 @@ package struct PortalSessionExpiryWorker: Service {
 
     package func sweep() async throws {
         let time = clock.now().adding(seconds: -Self.keptSeconds)
-        var removed = 0
-        repeat {
-            removed = try await PortalSessionStore.removeEnded(before: time, limit: Self.batch, pool: pool)
-        } while removed == Self.batch && !Task.isCancelled
+        try await WorkerLoop.drain(Self.batch) { limit in
+            try await PortalSessionStore.removeEnded(before: time, limit: limit, pool: pool)
+        }
     }
 }

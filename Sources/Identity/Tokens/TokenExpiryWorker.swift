@@ -20,7 +20,7 @@ struct TokenExpiryWorker: Service {
     func sweep() async throws {
         let now = clock.now()
         for remove in [RevokedTokenStore.removeExpired, ClientAssertionStore.removeExpired] {
-            while try await remove(pool, now, Self.batch) == Self.batch, !Task.isCancelled {}
+            try await WorkerLoop.drain(Self.batch) { try await remove(pool, now, $0) }
         }
     }
 }

@@ -62,6 +62,7 @@ struct AlertBody: Encodable, Sendable {
     let tenant: String?
     let raisedAt: Instant
     let scopeValue: String?
+    /// Nil too where a limit counts without end.
     let window: Window?
     let threshold: FixedDecimal?
     let detail: JSONValue
@@ -75,7 +76,7 @@ struct AlertBody: Encodable, Sendable {
         tenant = alert.tenantKey
         raisedAt = alert.raisedAt
         scopeValue = alert.scopeValue
-        window = alert.window.map { Window(start: $0.start, end: $0.end) }
+        window = alert.window.flatMap { $0 == .allTime ? nil : Window(start: $0.start, end: $0.end) }
         threshold = alert.threshold
         detail = alert.detail
         acknowledgedAt = alert.acknowledgement?.at

@@ -33,14 +33,9 @@ package struct AlertExpiryWorker: Service {
 
     package func sweep() async throws {
         let now = clock.now()
-        var removed = 0
-        repeat {
-            removed = try await AlertStore.remove(
-                olderThan: now.adding(seconds: -keptSeconds),
-                at: now,
-                limit: Self.batch,
-                pool: pool
-            )
-        } while removed == Self.batch && !Task.isCancelled
+        let time = now.adding(seconds: -keptSeconds)
+        try await WorkerLoop.drain(Self.batch) { limit in
+            try await AlertStore.remove(olderThan: time, at: now, limit: limit, pool: pool)
+        }
     }
 }

@@ -22,7 +22,7 @@ package struct CountedLimit: Sendable {
 }
 
 /// Alerts of limits. Each is raised once for a limit, window, threshold and revision, in the transaction that crossed
-/// it: the row is locked there, and notes what has fired (promise P7). Use that falls again does not re-arm it.
+/// it: the row is locked there, and notes what has fired. Use that falls again does not re-arm it.
 package enum LimitAlerts {
     /// Notes in the locked rows what fires now, and answers the alerts to raise.
     /// - Parameter revisedAt: when the limits were changed: a forecast that did not hold then may fire again.

@@ -25,37 +25,41 @@ struct BudgetRevision: Sendable {
     }
 
     /// The first piece of rows follows at once, for whoever has just changed the budget.
-    func begin(_ budget: LimitID, of tenant: TenantID) async throws {
-        _ = try await follow(budget, of: tenant, after: Pass(), lane: .interactive, overBy: nil)
+    func begin(_ id: LimitID, of tenant: TenantID) async throws {
+        try await transaction(.interactive) { transaction in
+            guard try BudgetChangeStore.claim(id, of: tenant, in: transaction),
+                let budget = try BudgetStore.find(id, of: tenant, in: transaction)
+            else { return }
+            _ = try followNext(budget, after: nil, at: clock.now(), in: transaction)
+        }
     }
 
     /// The next piece of rows follows, those too that were being made during the change.
     /// - Returns: how far it has come; nil where nothing is left, or it can't go on now.
-    func follow(_ budget: LimitID, of tenant: TenantID, after pass: Pass) async throws -> Pass? {
-        try await follow(budget, of: tenant, after: pass, lane: .worker, overBy: clock.now())
-    }
-
-    /// - Parameter time: see `BudgetChangeStore.claim`.
-    private func follow(
-        _ id: LimitID,
-        of tenant: TenantID,
-        after pass: Pass,
-        lane: PostgresLane,
-        overBy time: Instant?
-    ) async throws -> Pass? {
-        try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
-            // Calls and usage in these rows wait for one that somebody else has locked no longer than that.
-            transaction.waitForLocks(atMost: .milliseconds(100))
-            guard try BudgetChangeStore.claim(id, of: tenant, overBy: time, in: transaction),
+    func follow(_ id: LimitID, of tenant: TenantID, after pass: Pass) async throws -> Pass? {
+        let now = clock.now()
+        return try await transaction(.worker) { transaction in
+            guard try BudgetChangeStore.claim(id, of: tenant, overBy: now, in: transaction),
                 let budget = try BudgetStore.find(id, of: tenant, in: transaction)
             else { return nil }
             // Changed again meanwhile: from the start.
             let row = budget.revision == pass.revision ? pass.row : nil
-            if let last = try followNext(budget, after: row, at: clock.now(), in: transaction) {
+            if let last = try followNext(budget, after: row, at: now, in: transaction) {
                 return Pass(revision: budget.revision, row: last)
             }
-            if time != nil { try BudgetChangeStore.remove(id, of: tenant, in: transaction) }
+            try BudgetChangeStore.remove(id, of: tenant, in: transaction)
             return nil
+        }
+    }
+
+    /// Calls and usage in the rows of a piece wait for one that somebody else has locked no longer than that.
+    private func transaction<Value: Sendable>(
+        _ lane: PostgresLane,
+        _ work: @Sendable @escaping (borrowing Transaction) throws -> Value
+    ) async throws -> Value {
+        try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
+            transaction.waitForLocks(atMost: .milliseconds(100))
+            return try work(transaction)
         }
     }
 

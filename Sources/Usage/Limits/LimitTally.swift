@@ -106,6 +106,15 @@ package struct LimitTally {
             return limit.revision < state.revision
         }
         guard !isRevised else { throw StaleCatalog(tenants: [], shared: true) }
+        let below = states.indices.filter { index in
+            let entry = entries[states[index].row]
+            return states[index].balance.used.isNegative && entry?.followsTiers == false
+                && entry?.limit?.measure == .charge
+        }
+        if !below.isEmpty {
+            transaction.enqueue(LimitStateStore.floor(below.map { states[$0].row }))
+            for index in below { states[index].balance.used = .zero }
+        }
         let held = try ChargeHolds.recompute(
             states.compactMap { state in
                 guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }

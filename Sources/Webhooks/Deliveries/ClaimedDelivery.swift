@@ -31,7 +31,7 @@ struct ClaimedDelivery: Sendable {
         let data: String
     }
 
-    let id: UUIDv7
+    let id: WebhookDeliveryID
     let endpoint: WebhookEndpointID
     /// Which attempt this is. It also tells this claim from one that took over after it.
     let attempt: Int32

@@ -3,7 +3,7 @@ import Web
 
 /// How a delivery is answered and audited.
 struct DeliveryBody: Encodable, Sendable {
-    let id: UUIDv7
+    let id: WebhookDeliveryID
     let endpoint: String
     let tenant: String?
     let eventID: UUIDv7
@@ -47,31 +47,12 @@ struct DeliveryDetailBody: Encodable, Sendable {
         let error: String?
     }
 
-    let id: UUIDv7
-    let endpoint: String
-    let tenant: String?
-    let eventID: UUIDv7
-    let eventType: String
-    let status: String
-    let attemptCount: Int32
-    let nextAttemptAt: Instant?
-    let createdAt: Instant
-    let finishedAt: Instant?
+    let delivery: DeliveryBody
     let event: Event
     let attempts: [Attempt]
 
     init(_ detail: DeliveryLog.Detail, tenantKey: String?) throws {
-        let delivery = DeliveryBody(detail.delivery, tenantKey: tenantKey)
-        id = delivery.id
-        endpoint = delivery.endpoint
-        tenant = delivery.tenant
-        eventID = delivery.eventID
-        eventType = delivery.eventType
-        status = delivery.status
-        attemptCount = delivery.attemptCount
-        nextAttemptAt = delivery.nextAttemptAt
-        createdAt = delivery.createdAt
-        finishedAt = delivery.finishedAt
+        delivery = DeliveryBody(detail.delivery, tenantKey: tenantKey)
         event = Event(
             type: delivery.eventType,
             timestamp: detail.occurredAt,
@@ -88,5 +69,16 @@ struct DeliveryDetailBody: Encodable, Sendable {
                 error: attempt.error
             )
         }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case event, attempts
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try delivery.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(event, forKey: .event)
+        try container.encode(attempts, forKey: .attempts)
     }
 }

@@ -36,7 +36,7 @@ enum DeliveryLog {
     /// The newest first.
     static func list(
         _ filter: Filter,
-        before id: UUIDv7?,
+        before id: WebhookDeliveryID?,
         count: Int,
         scope: PostgresScope,
         pool: PostgresPool
@@ -62,7 +62,7 @@ enum DeliveryLog {
 
     /// - Parameter tenant: the caller's own; nil for an operator's.
     static func detail(
-        _ id: UUIDv7,
+        _ id: WebhookDeliveryID,
         tenant: TenantID?,
         scope: PostgresScope,
         pool: PostgresPool
@@ -99,7 +99,7 @@ enum DeliveryLog {
     /// Makes a delivery due again, with a whole new schedule, also while an attempt of it is under way. Nil when it has
     /// gone.
     static func retry(
-        _ id: UUIDv7,
+        _ id: WebhookDeliveryID,
         of tenant: TenantID,
         at now: Instant,
         in transaction: borrowing Transaction
@@ -200,7 +200,7 @@ enum DeliveryLog {
         """
 
     @Sendable private static func delivery(_ row: inout PostgresRow) throws(PostgresError) -> DeliveryRecord {
-        let id = try row.next(UUIDv7.self)
+        let id = try row.next(WebhookDeliveryID.self)
         let endpoint = WebhookEndpointID(tenant: try row.next(), key: try row.next())
         let event = DeliveredEventID(tenant: try row.next(), id: try row.next())
         let type = try row.next(String.self)

@@ -201,9 +201,7 @@ enum DeliveryQueue {
     }
 
     /// Ends some of what waits for endpoints that are disabled. Returns how many.
-    static func cancelWaitingForDisabled(at now: Instant, limit: Int = cancelBatch, pool: PostgresPool) async throws
-        -> Int
-    {
+    static func cancelWaitingForDisabled(at now: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
         try await pool.execute(
             .worker,
             """

@@ -19,7 +19,7 @@ struct DeliveredEventID: Hashable, Sendable {
 
 /// One event on its way to one endpoint.
 struct DeliveryRecord: Sendable {
-    let id: UUIDv7
+    let id: WebhookDeliveryID
     let endpoint: WebhookEndpointID
     let event: DeliveredEventID
     /// By name, because one of a later release may be stored.
@@ -32,7 +32,7 @@ struct DeliveryRecord: Sendable {
 
     /// A new one, due at once.
     init(
-        id: UUIDv7,
+        id: WebhookDeliveryID,
         endpoint: WebhookEndpointID,
         event: DeliveredEventID,
         eventType: String,
@@ -46,7 +46,7 @@ struct DeliveryRecord: Sendable {
         nextAttemptAt = createdAt
     }
 
-    init(id: UUIDv7, of event: OutboxEvent, to endpoint: WebhookEndpointID, at now: Instant) {
+    init(id: WebhookDeliveryID, of event: OutboxEvent, to endpoint: WebhookEndpointID, at now: Instant) {
         self.init(
             id: id,
             endpoint: endpoint,

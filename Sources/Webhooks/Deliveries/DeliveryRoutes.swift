@@ -39,7 +39,7 @@ struct DeliveryRoutes: Sendable {
         }
         let rows = try await DeliveryLog.list(
             filter,
-            before: try Self.position(page),
+            before: try page.position(WebhookDeliveryID.self),
             count: page.fetchCount,
             scope: context.databaseScope,
             pool: pool
@@ -87,19 +87,13 @@ struct DeliveryRoutes: Sendable {
         _ request: APIRequest,
         _ context: RequestContext
     ) async throws -> (DeliveryLog.Detail, tenantKey: String?) {
-        let text = try request.parameter("id")
+        let id = try request.id(WebhookDeliveryID.self, of: Self.resource)
         let (tenant, scope) = (context.principal.tenantID, context.databaseScope)
-        guard let id = UUIDv7(text),
-            let detail = try await DeliveryLog.detail(id, tenant: tenant, scope: scope, pool: pool)
-        else { throw Problem.notFound(Self.resource, text) }
+        guard let detail = try await DeliveryLog.detail(id, tenant: tenant, scope: scope, pool: pool) else {
+            throw Problem.notFound(Self.resource, id.description)
+        }
         let owner = detail.delivery.endpoint.tenant
         let key = owner == .operatorWide ? nil : try await tenants.keys([owner])[owner]
         return (detail, key)
-    }
-
-    private static func position(_ page: PageRequest) throws(Problem) -> UUIDv7? {
-        guard let after = page.after else { return nil }
-        guard after.count == 1, let id = UUIDv7(after[0]) else { throw PageRequest.invalidCursor }
-        return id
     }
 }

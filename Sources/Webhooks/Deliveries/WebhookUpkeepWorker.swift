@@ -35,34 +35,28 @@ struct WebhookUpkeepWorker: Service {
 
     func sealURLs() async throws {
         guard let masterKey else { return }
-        var plain: [(id: WebhookEndpointID, url: String)] = []
-        repeat {
-            plain = try await WebhookEndpointStore.plainURLs(limit: Self.batch, pool: pool)
+        try await WorkerLoop.drain(Self.batch) { limit in
+            let plain = try await WebhookEndpointStore.plainURLs(limit: limit, pool: pool)
             for (id, url) in plain {
                 let sealed = try SealedURL.seal(url, of: id, masterKey)
                 let shown = WebhookEndpoint.origin(of: url)
                 try await WebhookEndpointStore.seal(url, of: id, as: sealed, shown: shown, pool: pool)
             }
-        } while plain.count == Self.batch && !Task.isCancelled
+            return plain.count
+        }
     }
 
     /// Ends what was left waiting for an endpoint when it was disabled.
     func cancel() async throws {
-        var canceled = 0
-        repeat {
-            canceled = try await DeliveryQueue.cancelWaitingForDisabled(at: clock.now(), pool: pool)
-        } while canceled == DeliveryQueue.cancelBatch && !Task.isCancelled
+        try await WorkerLoop.drain(DeliveryQueue.cancelBatch) { limit in
+            try await DeliveryQueue.cancelWaitingForDisabled(at: clock.now(), limit: limit, pool: pool)
+        }
     }
 
     func clearPreviousSecrets() async throws {
-        var cleared = 0
-        repeat {
-            cleared = try await WebhookEndpointStore.clearPreviousSecrets(
-                at: clock.now(),
-                limit: Self.batch,
-                pool: pool
-            )
-        } while cleared == Self.batch && !Task.isCancelled
+        try await WorkerLoop.drain(Self.batch) { limit in
+            try await WebhookEndpointStore.clearPreviousSecrets(at: clock.now(), limit: limit, pool: pool)
+        }
     }
 
     func measure() async throws {
@@ -75,14 +69,13 @@ struct WebhookUpkeepWorker: Service {
     /// Deliveries go before the events they are of.
     func sweep() async throws {
         let time = clock.now().adding(seconds: -Self.keptSeconds)
-        var removed = 0
-        repeat {
-            let waited = try await DeliveryLog.removeDeliveries(before: time, limit: Self.batch, pool: pool)
+        try await WorkerLoop.drain(Self.batch) { limit in
+            let waited = try await DeliveryLog.removeDeliveries(before: time, limit: limit, pool: pool)
             metrics.forgot(waited.count { $0 })
-            removed = waited.count
-        } while removed == Self.batch && !Task.isCancelled
-        repeat {
-            removed = try await DeliveryLog.removeEvents(before: time, limit: Self.batch, pool: pool)
-        } while removed == Self.batch && !Task.isCancelled
+            return waited.count
+        }
+        try await WorkerLoop.drain(Self.batch) { limit in
+            try await DeliveryLog.removeEvents(before: time, limit: limit, pool: pool)
+        }
     }
 }

@@ -195,6 +195,7 @@ struct WebhookEndpointRoutes: Sendable {
         try request.fields(emptyIsObject: true).finish()
         return try await change(request, context) { endpoint, owner, now, transaction in
             guard endpoint.isEnabled else { throw Problem.disabledEndpoint }
+            guard endpoint.kind != .email || context.principal.isOperatorWide else { throw Problem.mailIsForOperators }
             let event = OutboxEvent(
                 id: context.ids.next(),
                 tenant: endpoint.id.tenant,
@@ -204,7 +205,8 @@ struct WebhookEndpointRoutes: Sendable {
                     "tenant": owner.key.map(JSONValue.string) ?? .null, "endpoint": .string(endpoint.id.key),
                 ])
             )
-            let delivery = DeliveryRecord(id: context.ids.next(), of: event, to: endpoint.id, at: now)
+            let id = WebhookDeliveryID(rawValue: context.ids.next())
+            let delivery = DeliveryRecord(id: id, of: event, to: endpoint.id, at: now)
             OutboxFanOut.insert(event, fannedOutAt: now, in: transaction)
             DeliveryQueue.insert([delivery], in: transaction)
             let body = DeliveryBody(delivery, tenantKey: owner.key)
@@ -309,7 +311,8 @@ extension Problem {
     /// Else a tenant's credential could send mail to anybody in the operator's name.
     fileprivate static let mailIsForOperators = Problem.forbidden(
         code: "operator_only",
-        detail: "Whom mail is sent to is an operator's choice; this credential is bound to a tenant."
+        detail:
+            "Whom mail is sent to, and a mail to try it, is an operator's choice; this credential is bound to a tenant."
     )
     fileprivate static let tooManyEndpoints = Problem.conflict(
         code: "too_many_webhook_endpoints",

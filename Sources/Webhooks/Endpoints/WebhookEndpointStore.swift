@@ -28,7 +28,7 @@ enum WebhookEndpointStore {
         ) { row throws(PostgresError) in (all: try row.next(Int64.self), same: try row.next(Int64.self)) }
         if let counts, counts.same > 0 { return .taken }
         if let counts, counts.all >= maximumCount { return .full }
-        let inserted = try transaction.execute(
+        try transaction.execute(
             """
             INSERT INTO webhook_endpoint (tenant_id, endpoint_key, kind, url, description, events, enabled, signing,
                 sealed_secret, sealed_url, public_key, created_at, updated_at, revision)
@@ -38,10 +38,9 @@ enum WebhookEndpointStore {
                 \(sealedSecret.map { PostgresBytes(bytes: $0) }), \(sealedURL.map { PostgresBytes(bytes: $0) }),
                 \(endpoint.publicKey), \(endpoint.createdAt),
                 \(endpoint.updatedAt), \(endpoint.revision))
-            ON CONFLICT DO NOTHING
             """
         )
-        return inserted == 1 ? .inserted : .taken
+        return .inserted
     }
 
     /// - Parameter scope: the tenant's own for a bound caller, so that row-level security stands behind the filter.

@@ -51,7 +51,10 @@ enum OutboxFanOut {
                 endpointKey: try row.next()
             )
         }
-        DeliveryQueue.insert(rows.compactMap { $0.delivery(id: ids.next(), at: now) }, in: transaction)
+        DeliveryQueue.insert(
+            rows.compactMap { $0.delivery(id: WebhookDeliveryID(rawValue: ids.next()), at: now) },
+            in: transaction
+        )
         return Set(rows.map(\.event)).count
     }
 
@@ -73,7 +76,7 @@ enum OutboxFanOut {
         let endpointTenant: TenantID?
         let endpointKey: String?
 
-        func delivery(id: UUIDv7, at now: Instant) -> DeliveryRecord? {
+        func delivery(id: WebhookDeliveryID, at now: Instant) -> DeliveryRecord? {
             guard let endpointTenant, let endpointKey else { return nil }
             return DeliveryRecord(
                 id: id,

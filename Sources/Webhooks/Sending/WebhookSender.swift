@@ -42,7 +42,8 @@ struct WebhookSender: Sendable {
         }
     }
 
-    /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker.
+    /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker. A tenant is told
+    /// nothing of how the service sends.
     func send(
         _ content: ClaimedDelivery.Content,
         to endpoint: WebhookEndpointID,
@@ -67,7 +68,10 @@ struct WebhookSender: Sendable {
                 return .accepted
             }
         } catch {
-            return AttemptResult(error: "\(error)", isLocal: error is LocalFault || error is Sendmail.NotRun)
+            let isLocal = error is LocalFault || error is Sendmail.NotRun
+            guard endpoint.tenant != .operatorWide else { return AttemptResult(error: "\(error)", isLocal: isLocal) }
+            logger.warning("a delivery failed", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
+            return AttemptResult(error: "the service could not send it", isLocal: isLocal)
         }
     }
 

@@ -288,6 +288,28 @@ import Web
         }
     }
 
+    @Test("ten of a tenant's own budgets may have rows for each user or model; the operator makes more for it")
+    func howManyDivided() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let acme = try await server.client([.budgetsWrite], tenant: "acme")
+            func make(_ number: Int, as client: TestClient, _ scope: String) async throws -> TestResponse {
+                let body =
+                    #"{"key":"d\#(number)","scope":{\#(scope)},"measure":"requests","amount":"1","window":"day"}"#
+                return try await client.post("/api/v1/budgets", body)
+            }
+            for number in 1...10 {
+                let scope = number.isMultiple(of: 2) ? #""user":"*""# : #""model":"*""#
+                try await make(number, as: acme, scope).expecting(201)
+            }
+            #expect(try await make(11, as: acme, #""user":"*""#).expecting(409).code == "too_many_budgets")
+            try await make(11, as: acme, #""user":"u1""#).expecting(201)
+            try await make(12, as: server.operatorClient, #""tenant":"acme","user":"*""#).expecting(201)
+            try await acme.delete("/api/v1/budgets/d3").expecting(204)
+            try await make(13, as: acme, #""user":"*""#).expecting(201)
+        }
+    }
+
     @Test("a feature that a budget counts can't be archived, nor a tenant's zone changed under its windows")
     func whatBudgetsNeedStays() async throws {
         try await TestServer.run { server in

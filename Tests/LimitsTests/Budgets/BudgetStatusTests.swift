@@ -182,6 +182,33 @@ import Web
         }
     }
 
+    @Test("pages go on behind any value that a row can have, and a cursor that nobody gave out is refused")
+    func cursors() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await Self.make(server, "each", #"{"tenant":"acme","user":"*","model":"*","provider":"*"}"#, Self.daily)
+            let long = String(repeating: "\u{1}", count: 255)
+            for index in 1...3 {
+                let values = (1...3).map { JSONValue.string("\(long)\(index * $0)") }
+                let row = Row(budget: "each", tenant: "acme", value: JSONValue.array(values).text, used: "\(index)")
+                try await Self.add(row, to: server)
+            }
+            var used: [String] = []
+            var cursor = ""
+            repeat {
+                let page = try await server.ask("GET", "/budgets/each/status?limit=1\(cursor)")
+                used.append(page["data"]?[0]?["used"]?.string ?? "")
+                cursor = page["next_cursor"]?.string.map { "&cursor=\($0)" } ?? ""
+            } while !cursor.isEmpty && used.count < 9
+            #expect(used == ["3", "2", "1"])
+            let given = try await server.ask("GET", "/budgets/each/status?limit=1")["next_cursor"]?.string ?? ""
+            let position = try #require(Base64URL.decoded(given))
+            let forged = Base64URL.encoded(position.map { $0 == UInt8(ascii: "3") ? 0 : $0 })
+            let refused = try await server.ask("GET", "/budgets/each/status?cursor=\(forged)", expecting: 400)
+            #expect(refused["errors"]?[0]?["code"]?.string == "invalid_cursor")
+        }
+    }
+
     @Test("a tenant sees its own rows")
     func rowsOfATenant() async throws {
         try await TestServer.run { server in

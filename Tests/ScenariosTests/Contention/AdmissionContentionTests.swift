@@ -5,7 +5,7 @@ import Testing
 import Usage
 import Web
 
-/// Promise P3 under contention: 64 clients on three replicas that are killed, against one limit. An observer looks at
+/// Never over a hard limit: 64 clients on three replicas that are killed, against one limit. An observer looks at
 /// every moment from outside.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct AdmissionContentionTests {

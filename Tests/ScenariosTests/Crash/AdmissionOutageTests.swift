@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 import Web
 
-/// Promise P10 for admission: while PostgreSQL is away, or hangs, each call is answered by the policies of the limits
+/// Outages of admission: while PostgreSQL is away, or hangs, each call is answered by the policies of the limits
 /// it touches, also when the cache of credentials has aged.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct AdmissionOutageTests {

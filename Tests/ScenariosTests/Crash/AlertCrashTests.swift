@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 import Web
 
-/// Promise P7 under fire: each threshold is told once, signed, whatever dies and however the receiver fails.
+/// Told once, under fire: each threshold is told once, signed, whatever dies and however the receiver fails.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct AlertCrashTests {
     private static let seed: UInt64 = 20_261_126

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 import Web
 
-/// Promises P1, P2 and P10 under fire: an acknowledged event is stored and counts once, whatever dies.
+/// Stored means stored, and counted once, under fire: an acknowledged event is stored and counts once, whatever dies.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct CrashTests {
     static let seed: UInt64 = 20_261_123
