@@ -113,7 +113,7 @@ struct AdmissionCheck: Sendable {
         } else {
             let refusal: HTTPResponse.Status = body.isRateLimited ? .tooManyRequests : .forbidden
             answer = Answer(status: denial == .forbidden ? .forbidden : refusal)
-            answer.set("Reason", body.reason ?? "refused")
+            if let reason = body.reason { answer.set("Reason", reason) }
             answer.set("Status", "\(refusal.code)")
             if let limit = body.limits.first { answer.set("Limit", limit.key) }
         }

@@ -62,7 +62,7 @@ package struct AdmissionRoutes: Sendable {
         let input = try request.withBody { try AdmissionInput($0, by: context.principal) }
         let bodies = try await decide(input.calls, context, isArray: input.isArray)
         if input.isArray { return .json { $0.object { $0.array("data", bodies) { $1.write(to: &$0) } } } }
-        guard let body = bodies.first else { throw Problem.validationFailed([]) }
+        let body = bodies[0]
         guard body.reason != AdmissionBody.Refusal.conflict.rawValue else { throw Problem.admissionConflict }
         try body.requireAnswer()
         var answer = Answer.json { body.write(to: &$0) }
@@ -79,8 +79,7 @@ package struct AdmissionRoutes: Sendable {
         try query.finish()
         do {
             let check = try AdmissionCheck(request, context)
-            let body = try await decide([check.call], context, isCheck: !check.reserves).first
-            guard let body else { throw Problem.validationFailed([]) }
+            let body = try await decide([check.call], context, isCheck: !check.reserves)[0]
             try body.requireAnswer()
             return check.answer(body, admittingWith: admittance, refusingWith: denial)
         } catch  where error is Problem || error is ValidationFailure {

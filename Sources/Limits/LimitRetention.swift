@@ -79,10 +79,10 @@ extension LimitStateStore {
             ), removed AS (
                 DELETE FROM limit_state AS state
                 USING page
-                WHERE state.tenant_id = page.tenant_id AND state.limit_id = page.limit_id
-                    AND state.scope_value = page.scope_value AND state.window_start = page.window_start
+                WHERE \(LimitRowColumns.isRow(of: "page"))
                     AND state.held = 0 AND (
-                        state.window_end < CASE WHEN state.scope_value LIKE '#%' THEN \(yesterday) ELSE \(kept) END
+                        state.window_end
+                            < CASE WHEN \(LimitRowColumns.isPart("state")) THEN \(yesterday) ELSE \(kept) END
                         OR state.scope_value LIKE '#%/%' AND EXISTS (
                             SELECT FROM billing_period AS period
                             WHERE period.tenant_id = state.tenant_id AND period.ends_at < \(held)
@@ -112,8 +112,7 @@ extension RateStateStore {
         ), removed AS (
             DELETE FROM rate_state AS state
             USING page
-            WHERE state.tenant_id = page.tenant_id AND state.limit_id = page.limit_id
-                AND state.scope_value = page.scope_value AND state.arrival < \(FixedDecimal(time.microseconds))
+            WHERE \(LimitRowColumns.isRate(of: "page")) AND state.arrival < \(FixedDecimal(time.microseconds))
         )
         SELECT tenant_id, limit_id, scope_value, \(Interval.allTime.start)::timestamptz
         FROM page

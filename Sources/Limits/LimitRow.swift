@@ -76,10 +76,38 @@ package struct LimitState: Sendable, Hashable {
 
 /// Columns of rows, as statements take them.
 struct LimitRowColumns {
+    /// In which rows of limits are locked, by whatever locks several: those of each tenant before those that all share.
+    static func lockOrder(of row: SQL) -> SQL { "\(rateLockOrder(of: row)), \(row).window_start" }
+
+    /// The same of rates.
+    static func rateLockOrder(of row: SQL) -> SQL {
+        "\(row).tenant_id = \(TenantID.operatorWide), \(row).tenant_id, \(row).limit_id, \(row).scope_value"
+    }
+
+    /// That a row says how what a limit on charges holds divides, beside the limit's own row, see `ChargeHolds`.
+    static func isPart(_ row: SQL) -> SQL { "\(row).scope_value LIKE '#%'" }
+
+    static func isNoPart(_ row: SQL) -> SQL { "NOT \(isPart(row))" }
+
     let tenants: [TenantID]
     let limits: [LimitID]
     let scopeValues: [String]
     let windowStarts: [Instant]
+
+    /// `tenant_id`, `limit_id`, `scope_value` and `window_start`, for `unnest`.
+    var key: SQL { "\(rateKey), \(windowStarts)::timestamptz[]" }
+    /// The first three.
+    var rateKey: SQL { "\(tenants)::bigint[], \(limits)::bigint[], \(scopeValues)::text[]" }
+
+    /// That the row `state` is the one that another relation names.
+    static func isRow(of other: SQL) -> SQL { "\(isRate(of: other)) AND state.window_start = \(other).window_start" }
+
+    static func isRate(of other: SQL) -> SQL {
+        """
+        state.tenant_id = \(other).tenant_id AND state.limit_id = \(other).limit_id
+            AND state.scope_value = \(other).scope_value
+        """
+    }
 
     init(_ rows: some Sequence<LimitRow>) {
         tenants = rows.map(\.tenant)

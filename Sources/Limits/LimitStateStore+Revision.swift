@@ -49,8 +49,8 @@ extension LimitStateStore {
             ) AS changed (limit_id, amount, revision, earliest)
             JOIN limit_state AS row
                 ON row.limit_id = changed.limit_id AND row.window_start >= changed.earliest
-                AND row.window_end > \(now) AND row.scope_value NOT LIKE '#%' AND \(isWanted)
-            ORDER BY row.tenant_id = 0, row.tenant_id, row.limit_id, row.scope_value, row.window_start
+                AND row.window_end > \(now) AND \(LimitRowColumns.isNoPart("row")) AND \(isWanted)
+            ORDER BY \(LimitRowColumns.lockOrder(of: "row"))
             ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
             SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
                 overshoot = CASE WHEN excluded.limit_revision > state.limit_revision
@@ -73,7 +73,7 @@ extension LimitStateStore {
         SELECT tenant_id, limit_id, scope_value, window_start
         FROM limit_state
         WHERE limit_id = \(budget) AND window_start >= \(kind.earliestStart(ofWindowAt: now))
-            AND window_end > \(now) AND scope_value NOT LIKE '#%'
+            AND window_end > \(now) AND \(LimitRowColumns.isNoPart("limit_state"))
             AND \(LimitRowPiece(after: row).condition("window_start, tenant_id, scope_value", place))
         ORDER BY limit_id, window_start, tenant_id, scope_value
         OFFSET \(count - 1)
@@ -93,7 +93,7 @@ extension RateStateStore {
         SELECT tenant_id, limit_id, scope_value, arrival, \(interval)::numeric
         FROM rate_state
         WHERE limit_id = \(budget) AND \(piece.condition("tenant_id, scope_value", place))
-        ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+        ORDER BY \(LimitRowColumns.rateLockOrder(of: "rate_state"))
         ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
         SET arrival = \(arrival(at: now, pace: "excluded.unit_interval")), unit_interval = excluded.unit_interval
         """

@@ -54,11 +54,9 @@ package enum LimitStateStore {
             UPDATE limit_state AS state
             SET used = 0, overshoot = greatest(state.overshoot, state.held - state.limit_amount)
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[]
+                \(columns.key)
             ) AS locked (tenant_id, limit_id, scope_value, window_start)
-            WHERE state.tenant_id = locked.tenant_id AND state.limit_id = locked.limit_id
-                AND state.scope_value = locked.scope_value AND state.window_start = locked.window_start
+            WHERE \(LimitRowColumns.isRow(of: "locked"))
                 AND state.used < 0
             """
     }
@@ -114,8 +112,7 @@ package enum LimitStateStore {
             SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot,
                 limit_amount, limit_revision
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(changes.map(\.windowEnd))::timestamptz[],
+                \(columns.key), \(changes.map(\.windowEnd))::timestamptz[],
                 \(changes.map(\.used))::numeric[], \(held)::numeric[],
                 \(changes.map(\.overshoot))::numeric[], \(changes.map(\.amount))::numeric[],
                 \(changes.map(\.revision))::bigint[]
@@ -123,7 +120,7 @@ package enum LimitStateStore {
                 tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
                 limit_revision
             )
-            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value, window_start
+            ORDER BY \(LimitRowColumns.lockOrder(of: "changed"))
             """
     }
 
@@ -166,12 +163,10 @@ package enum LimitStateStore {
             SET used = state.used + computed.used, held = computed.held,
                 overshoot = greatest(0, state.overshoot + computed.overshoot)
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(computed.map(\.used))::numeric[],
+                \(columns.key), \(computed.map(\.used))::numeric[],
                 \(computed.map(\.held))::numeric[], \(computed.map(\.overshoot))::numeric[]
             ) AS computed (tenant_id, limit_id, scope_value, window_start, used, held, overshoot)
-            WHERE state.tenant_id = computed.tenant_id AND state.limit_id = computed.limit_id
-                AND state.scope_value = computed.scope_value AND state.window_start = computed.window_start
+            WHERE \(LimitRowColumns.isRow(of: "computed"))
             """
     }
 
@@ -182,17 +177,15 @@ package enum LimitStateStore {
         return """
             DELETE FROM limit_state AS state
             USING unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[]
+                \(columns.key)
             ) AS unused (tenant_id, limit_id, scope_value, window_start)
-            WHERE state.tenant_id = unused.tenant_id AND state.limit_id = unused.limit_id
-                AND state.scope_value = unused.scope_value AND state.window_start = unused.window_start
+            WHERE \(LimitRowColumns.isRow(of: "unused"))
                 AND state.used = 0 AND state.held = 0 AND state.overshoot = 0 AND state.thresholds_fired = '{}'
                 AND (
                     state.scope_value <> '' OR NOT EXISTS (
                         SELECT FROM limit_state AS part
                         WHERE part.tenant_id = state.tenant_id AND part.limit_id = state.limit_id
-                            AND part.window_start = state.window_start AND part.scope_value LIKE '#%'
+                            AND part.window_start = state.window_start AND \(LimitRowColumns.isPart("part"))
                     )
                 )
             """
@@ -207,11 +200,9 @@ package enum LimitStateStore {
             UPDATE limit_state AS state
             SET thresholds_fired = mark.fired::numeric[]
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[], \(fired)::text[]
+                \(columns.key), \(fired)::text[]
             ) AS mark (tenant_id, limit_id, scope_value, window_start, fired)
-            WHERE state.tenant_id = mark.tenant_id AND state.limit_id = mark.limit_id
-                AND state.scope_value = mark.scope_value AND state.window_start = mark.window_start
+            WHERE \(LimitRowColumns.isRow(of: "mark"))
             """
     }
 
@@ -221,12 +212,10 @@ package enum LimitStateStore {
         return """
             SELECT \(returned)
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
-                \(columns.windowStarts)::timestamptz[]
+                \(columns.key)
             ) AS wanted (tenant_id, limit_id, scope_value, window_start)
             JOIN limit_state AS state
-                ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
-                AND state.scope_value = wanted.scope_value AND state.window_start = wanted.window_start
+                ON \(LimitRowColumns.isRow(of: "wanted"))
             ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
             """
     }
@@ -242,7 +231,7 @@ package enum LimitStateStore {
             JOIN limit_state AS state
                 ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
                 AND state.window_start = wanted.window_start
-            WHERE state.scope_value LIKE '#%' AND state.held > 0
+            WHERE \(LimitRowColumns.isPart("state")) AND state.held > 0
             ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
             """
     }
@@ -259,7 +248,7 @@ package enum LimitStateStore {
         JOIN limit_state AS state
             ON state.tenant_id = wanted.tenant_id AND state.limit_id = wanted.limit_id
             AND state.window_start >= wanted.earliest
-        WHERE state.scope_value LIKE '#%' AND state.held > 0
+        WHERE \(LimitRowColumns.isPart("state")) AND state.held > 0
         ORDER BY state.tenant_id, state.limit_id, state.scope_value, state.window_start
         """
     }

@@ -26,10 +26,10 @@ package enum RateStateStore {
             INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival, unit_interval)
             SELECT tenant_id, limit_id, scope_value, 0, unit_interval
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.rateKey),
                 \(uses.map(\.interval))::numeric[]
             ) AS wanted (tenant_id, limit_id, scope_value, unit_interval)
-            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+            ORDER BY \(LimitRowColumns.rateLockOrder(of: "wanted"))
             ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
             SET arrival = \(arrival(at: now, pace: "excluded.unit_interval")), unit_interval = excluded.unit_interval
             RETURNING state.tenant_id, state.limit_id, state.scope_value, state.arrival
@@ -44,10 +44,10 @@ package enum RateStateStore {
             INSERT INTO rate_state AS state (tenant_id, limit_id, scope_value, arrival, unit_interval)
             SELECT tenant_id, limit_id, scope_value, \(present)::numeric + duration, unit_interval
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.rateKey),
                 \(uses.map(\.duration))::numeric[], \(uses.map(\.interval))::numeric[]
             ) AS taken (tenant_id, limit_id, scope_value, duration, unit_interval)
-            ORDER BY tenant_id = 0, tenant_id, limit_id, scope_value
+            ORDER BY \(LimitRowColumns.rateLockOrder(of: "taken"))
             ON CONFLICT ON CONSTRAINT rate_state_pk DO UPDATE
             SET arrival = excluded.arrival - \(present)::numeric
                     + greatest(\(present)::numeric, \(arrival(at: now, pace: "excluded.unit_interval"))),
@@ -74,10 +74,9 @@ package enum RateStateStore {
         let columns = LimitRowColumns(rows)
         return """
             DELETE FROM rate_state AS state
-            USING unnest(\(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[])
+            USING unnest(\(columns.rateKey))
                 AS unused (tenant_id, limit_id, scope_value)
-            WHERE state.tenant_id = unused.tenant_id AND state.limit_id = unused.limit_id
-                AND state.scope_value = unused.scope_value AND state.arrival = 0
+            WHERE \(LimitRowColumns.isRate(of: "unused")) AND state.arrival = 0
             """
     }
 
@@ -88,11 +87,10 @@ package enum RateStateStore {
             UPDATE rate_state AS state
             SET arrival = moved.arrival
             FROM unnest(
-                \(columns.tenants)::bigint[], \(columns.limits)::bigint[], \(columns.scopeValues)::text[],
+                \(columns.rateKey),
                 \(Array(arrivals.values))::numeric[]
             ) AS moved (tenant_id, limit_id, scope_value, arrival)
-            WHERE state.tenant_id = moved.tenant_id AND state.limit_id = moved.limit_id
-                AND state.scope_value = moved.scope_value
+            WHERE \(LimitRowColumns.isRate(of: "moved"))
             """
     }
 

@@ -75,8 +75,8 @@ struct CursorBinding: Sendable {
 
 /// The text of `next_cursor`: base64url of length-prefixed parts, the first of which is the binding.
 enum Cursor {
-    /// Of what the service itself gives out: a few texts of 256 bytes, of which each may be written as six.
-    static let maximumLength = 8_192
+    /// Of what the service itself gives out: five texts of 255 bytes and some numbers.
+    static let maximumLength = 2_048
 
     static func encoded(_ position: [String], binding: CursorBinding) -> String {
         var bytes: [UInt8] = []

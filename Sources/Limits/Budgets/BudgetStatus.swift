@@ -62,10 +62,11 @@ struct BudgetStatuses: Sendable {
         let found = try await presentWindows(of: budget, after: position, count: page.fetchCount, at: now, context)
         let cut = page.page(found) { window in
             let row = window.state.row
+            let values = budget.scope.values(inScopeValue: row.scopeValue) ?? [:]
             return [
-                String(row.limit.rawValue), window.state.taken.description, String(row.tenant.rawValue), row.scopeValue,
+                String(row.limit.rawValue), window.state.taken.description, String(row.tenant.rawValue),
                 row.windowStart.description,
-            ]
+            ] + budget.scope.splitDimensions.map { values[$0] ?? "" }
         }
         return Page(data: cut.data.map(\.body), nextCursor: cut.nextCursor)
     }
@@ -122,14 +123,14 @@ struct BudgetStatuses: Sendable {
         of budget: Budget
     ) throws -> LimitStateStore.Position? {
         guard let after = page.after else { return nil }
-        guard after.count == 5, after[0] == String(budget.id.rawValue),
+        guard after.count == 4 + budget.scope.splitDimensions.count, after[0] == String(budget.id.rawValue),
             let taken = try? FixedDecimal(parsing: after[1]),
-            let tenant = Int64(after[2]), let start = try? Instant(parsing: after[4])
+            let tenant = Int64(after[2]), let start = try? Instant(parsing: after[3])
         else { throw PageRequest.invalidCursor }
         return LimitStateStore.Position(
             taken: taken,
             tenant: TenantID(rawValue: tenant),
-            scopeValue: after[3],
+            scopeValue: BudgetScope.scopeValue(Array(after.dropFirst(4))),
             windowStart: start
         )
     }

@@ -68,7 +68,7 @@ extension LimitStateStore {
         SELECT \(returned)
         FROM budget
         JOIN limit_state AS state ON state.limit_id = budget.limit_id AND state.tenant_id = \(tenant)
-        WHERE budget.tenant_id IN (0, \(tenant)) AND budget.archived_at IS NULL AND state.scope_value NOT LIKE '#%'
+        WHERE budget.tenant_id IN (0, \(tenant)) AND budget.archived_at IS NULL AND \(LimitRowColumns.isNoPart("state"))
         ORDER BY state.limit_id, state.window_start, state.scope_value
         """
     }
@@ -79,7 +79,7 @@ extension LimitStateStore {
         SELECT \(returned)
         FROM limit_state AS state
         WHERE state.limit_id = \(limit) AND state.window_start BETWEEN \(earliest) AND \(now)
-            AND state.window_end > \(now) AND state.scope_value NOT LIKE '#%'
+            AND state.window_end > \(now) AND \(LimitRowColumns.isNoPart("state"))
         """
     }
 }

@@ -204,7 +204,8 @@ package enum ReservationStore {
             WHERE tenant_id = \(tenant) AND NOT EXISTS (
                 SELECT FROM limit_state AS part
                 WHERE part.tenant_id = own.tenant_id AND part.limit_id = own.limit_id
-                    AND part.window_start = own.window_start AND own.scope_value = '' AND part.scope_value LIKE '#%'
+                    AND part.window_start = own.window_start AND own.scope_value = ''
+                    AND \(LimitRowColumns.isPart("part"))
             )
         ) AS state
         FULL JOIN (

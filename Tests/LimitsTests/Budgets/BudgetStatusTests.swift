@@ -186,10 +186,15 @@ import Web
     func cursors() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
-            try await Self.make(server, "each", #"{"tenant":"acme","user":"*","model":"*","provider":"*"}"#, Self.daily)
-            let long = String(repeating: "\u{1}", count: 255)
+            try await Self.make(
+                server,
+                "each",
+                #"{"tenant":"acme","user":"*","model":"*","provider":"*","client":"*","cost_center":"*"}"#,
+                Self.daily
+            )
+            let long = String(repeating: "\u{1}", count: 254)
             for index in 1...3 {
-                let values = (1...3).map { JSONValue.string("\(long)\(index * $0)") }
+                let values = (1...5).map { _ in JSONValue.string("\(long)\(index)") }
                 let row = Row(budget: "each", tenant: "acme", value: JSONValue.array(values).text, used: "\(index)")
                 try await Self.add(row, to: server)
             }
