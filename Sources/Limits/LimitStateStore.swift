@@ -46,16 +46,16 @@ package enum LimitStateStore {
     }
 
     /// What was charged for some of the usage falls below zero where usage of others is voided, which had used up their
-    /// free tier: nothing is used then, which leaves no allowance to what comes. What is held still stays within the
-    /// limit and the overshoot.
-    package static func floor(_ rows: [LimitRow]) -> SQL {
-        let columns = LimitRowColumns(rows)
+    /// free tier: nothing is used then, which leaves no allowance to what comes. What is held still stays within a
+    /// limit that denies, and the overshoot.
+    package static func floor(_ rows: [(row: LimitRow, denies: Bool)]) -> SQL {
+        let columns = LimitRowColumns(rows.lazy.map(\.row))
         return """
             UPDATE limit_state AS state
-            SET used = 0, overshoot = greatest(state.overshoot, state.held - state.limit_amount)
-            FROM unnest(
-                \(columns.key)
-            ) AS locked (tenant_id, limit_id, scope_value, window_start)
+            SET used = 0, overshoot = CASE WHEN locked.denies
+                THEN greatest(state.overshoot, state.held - state.limit_amount) ELSE state.overshoot END
+            FROM unnest(\(columns.key), \(rows.map(\.denies))::boolean[])
+                AS locked (tenant_id, limit_id, scope_value, window_start, denies)
             WHERE \(LimitRowColumns.isRow(of: "locked"))
                 AND state.used < 0
             """

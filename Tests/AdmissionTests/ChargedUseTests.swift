@@ -383,4 +383,27 @@ import Web
             #expect(try await server.brokenLimits() == [])
         }
     }
+
+    @Test("what is held beyond a soft budget is no overshoot when what was charged falls below zero")
+    func heldBeyondSoft() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+                  {"up_to":"100","unit_amount":"0"},{"up_to":null,"unit_amount":"1"}]}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let scope = #"{"tenant":"acme","user":"*"}"#
+            let bound = #""measure":"charge","amount":"20","currency":"USD","window":"day","mode":"soft""#
+            try await server.ask("POST", "/budgets", #"{"key":"soft","scope":\#(scope),\#(bound)}"#, expecting: 201)
+            try await server.ingest(SentEvent("1", data: #"{"seconds":100,"user":"a"}"#))
+            try await server.ingest(SentEvent("2", data: #"{"seconds":40,"user":"b"}"#))
+            try await server.admit("open", seconds: "60", data: #","user":"a""#)
+            _ = try await server.void("1")
+            try await server.expectRows(["0 60 0", "40 0 40"])
+        }
+    }
 }

@@ -112,7 +112,8 @@ package struct LimitTally {
                 && entry?.limit?.measure == .charge
         }
         if !below.isEmpty {
-            transaction.enqueue(LimitStateStore.floor(below.map { states[$0].row }))
+            let rows = below.map { (row: states[$0].row, denies: entries[states[$0].row]?.limit?.denies ?? true) }
+            transaction.enqueue(LimitStateStore.floor(rows))
             for index in below { states[index].balance.used = .zero }
         }
         let held = try ChargeHolds.recompute(
