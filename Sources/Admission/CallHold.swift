@@ -82,7 +82,6 @@ extension CallHold {
     ) throws(DecimalError) -> [CallHold] {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
-        let heldLimits = held.union(held.compactMap(ChargeHolds.mainRow(beside:)))
         var held = held
         var amounts: [LimitRow: FixedDecimal] = [:]
         var unpriced: Set<LimitRow> = []
@@ -91,7 +90,7 @@ extension CallHold {
         for (index, later) in ([call] + later).enumerated() {
             let uses = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
             for use in uses
-            where use.limit.isActive && (use.limit.holdsOverTheEnd || heldLimits.contains(use.row)) {
+            where use.limit.isActive && (use.limit.holdsOverTheEnd || use.row.windowStart <= reservation.createdAt) {
                 let hold = try CallHold(use, later)
                 let before = amounts[use.row]
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }

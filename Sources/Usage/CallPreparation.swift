@@ -62,10 +62,11 @@ package final class PreparedCall: Sendable {
 
     private func costChanges(until end: Instant) -> Set<Instant> {
         let usage = pending.event.usage
-        guard pending.event.isModelCall, let model = usage.model else { return [] }
+        guard pending.event.isModelCall else { return [] }
         let (start, costs) = (pending.time, shared.costs)
-        return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end)
-            .union(costs.rates.starts(to: tenant.currency, after: start, through: end))
+        let rates = costs.rates.starts(to: tenant.currency, after: start, through: end)
+        guard let model = usage.model else { return rates }
+        return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end).union(rates)
     }
 
     /// The same call with another number of output tokens.

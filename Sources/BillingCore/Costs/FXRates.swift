@@ -52,8 +52,9 @@ package struct FXRates: Sendable {
     /// When, after a time and until another one, a rate to a currency starts.
     package func starts(to currency: Currency, after start: Instant, through end: Instant) -> Set<Instant> {
         guard lastStart > start else { return [] }
-        let rates = byPair.lazy.filter { $0.key.to == currency }.flatMap(\.value)
-        return Set(rates.map(\.effectiveFrom).filter { start < $0 && $0 <= end })
+        let later = byPair.lazy.filter { $0.key.to == currency }
+            .flatMap { $0.value.prefix { $0.effectiveFrom > start } }
+        return Set(later.map(\.effectiveFrom).filter { $0 <= end })
     }
 
     /// The rate in force at an instant; nil when there is none.

@@ -43,7 +43,7 @@ struct WebhookSender: Sendable {
     }
 
     /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker. A tenant is told
-    /// nothing of how the service sends.
+    /// nothing of how the service sends mail.
     func send(
         _ content: ClaimedDelivery.Content,
         to endpoint: WebhookEndpointID,
@@ -69,8 +69,10 @@ struct WebhookSender: Sendable {
             }
         } catch {
             let isLocal = error is LocalFault || error is Sendmail.NotRun
-            guard endpoint.tenant != .operatorWide else { return AttemptResult(error: "\(error)", isLocal: isLocal) }
-            logger.warning("a delivery failed", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
+            guard target.kind == .email, endpoint.tenant != .operatorWide else {
+                return AttemptResult(error: "\(error)", isLocal: isLocal)
+            }
+            logger.warning("a mail was not sent", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
             return AttemptResult(error: "the service could not send it", isLocal: isLocal)
         }
     }
