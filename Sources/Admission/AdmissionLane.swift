@@ -33,8 +33,7 @@ final class AdmissionLane: Sendable {
     }
 
     static let flushedCalls = 256
-    /// How many rows a flush touches, unless a single call touches more: whoever has a call among many others waits for
-    /// all of their rows.
+    /// When a flush touches so many rows it takes no more calls: whoever has one among many waits for all their rows.
     private static let flushedRows = 2_048
     private static let sweep = Duration.milliseconds(10)
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.

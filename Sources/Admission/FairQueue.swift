@@ -7,7 +7,7 @@ struct FairQueue<Call> {
     /// How many wait at most, and how many of one tenant.
     static var capacity: Int { 10_000 }
     static var share: Int { capacity / 4 }
-    /// How many of a tenant are taken before the next tenant's, and how many rows these touch, but for a single call.
+    /// How many of a tenant are taken before the next tenant's, and how many rows these touch, unless it is one call.
     private static var turn: Int { 16 }
     private static var turnRows: Int { 256 }
 
@@ -35,7 +35,7 @@ struct FairQueue<Call> {
         return true
     }
 
-    /// Takes as many as there are, up to a limit, and no more than touch so many rows, but one.
+    /// Takes as many as there are, up to a limit, until they touch so many rows.
     mutating func take(_ limit: Int, touching rows: Int) -> [Call] {
         var taken: [Call] = []
         taken.reserveCapacity(min(limit, count))

@@ -16,6 +16,19 @@ import Web
         try await server.publish("\(perSecond)\(cap)}")
     }
 
+    /// A hundred seconds free, and 1 for each beyond.
+    private static func arrangeFreeHundred(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        try await server.publish(
+            """
+            {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+              {"up_to":"100","unit_amount":"0"},{"up_to":null,"unit_amount":"1"}]}}]}
+            """
+        )
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+    }
+
     private static func addBudget(_ server: TestServer, _ scope: String, _ more: String) async throws {
         try await server.ask(
             "POST",
@@ -340,18 +353,10 @@ import Web
         }
     }
 
-    @Test("usage of others that is voided leaves a narrow budget no allowance, nor does a charge that falls")
+    @Test("usage of others that is voided leaves a narrow budget no allowance")
     func noAllowance() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            try await server.publish(
-                """
-                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-                  {"up_to":"100","unit_amount":"0"},{"up_to":null,"unit_amount":"1"}]}}]}
-                """
-            )
-            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.arrangeFreeHundred(server)
             try await Self.addBudget(
                 server,
                 #"{"tenant":"acme","user":"*"}"#,
@@ -387,15 +392,7 @@ import Web
     @Test("what is held beyond a soft budget is no overshoot when what was charged falls below zero")
     func heldBeyondSoft() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            try await server.publish(
-                """
-                {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-                  {"up_to":"100","unit_amount":"0"},{"up_to":null,"unit_amount":"1"}]}}]}
-                """
-            )
-            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.arrangeFreeHundred(server)
             let scope = #"{"tenant":"acme","user":"*"}"#
             let bound = #""measure":"charge","amount":"20","currency":"USD","window":"day","mode":"soft""#
             try await server.ask("POST", "/budgets", #"{"key":"soft","scope":\#(scope),\#(bound)}"#, expecting: 201)
@@ -404,6 +401,23 @@ import Web
             try await server.admit("open", seconds: "60", data: #","user":"a""#)
             _ = try await server.void("1")
             try await server.expectRows(["0 60 0", "40 0 40"])
+        }
+    }
+
+    @Test("a last value that falls leaves who reported it no allowance")
+    func fallingLastValue() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds", "latest")
+            try await server.publish("\(Self.perSecond)}")
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let bound = #""measure":"charge","amount":"500","currency":"USD","window":"day""#
+            try await Self.addBudget(server, #"{"tenant":"acme","user":"*"}"#, bound)
+            for (id, seconds, user) in [("1", "100", "a"), ("2", "10", "b"), ("3", "60", "b")] {
+                try await server.ingest(SentEvent(id, data: #"{"seconds":\#(seconds),"user":"\#(user)"}"#))
+            }
+            // From 200 to 20, and to 120: what b reported last is 100 dearer than before.
+            try await server.expectRows(["200 0 200", "100 0 100"])
         }
     }
 }

@@ -18,7 +18,7 @@ import Web
                 try await Self.admit("before-\(tenant)", of: tenant, server)
             }
             func unavailable(_ answered: String) async throws -> Int {
-                try await server.counted(#"turnpike_admissions_unavailable_total{answered="\#(answered)"}"#)
+                try await server.counterValue(#"turnpike_admissions_unavailable_total{answered="\#(answered)"}"#)
             }
             let before = (closed: try await unavailable("closed"), open: try await unavailable("open"))
             try await server.whileLocked("limit_state") {

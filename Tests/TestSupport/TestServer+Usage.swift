@@ -71,7 +71,7 @@ extension TestServer {
     }
 
     /// What a counter says, of everything in this process: suites run beside each other.
-    package func counted(_ series: String) async throws -> Int {
+    package func counterValue(_ series: String) async throws -> Int {
         let text = try await anonymous.get("/metrics").text
         return text.split(separator: "\n").first { $0.hasPrefix("\(series) ") }
             .flatMap { Int($0.dropFirst(series.count + 1)) } ?? 0

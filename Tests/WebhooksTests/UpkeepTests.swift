@@ -118,7 +118,7 @@ struct UpkeepTests {
         defer { receiver.stop() }
         try await HookStory.run { server in
             let failed = #"turnpike_webhook_attempts_total{kind="webhook",outcome="failed"}"#
-            let before = try await server.counted(failed)
+            let before = try await server.counterValue(failed)
             try await server.makeEndpoint("ops", receiver.url)
             try await server.tell([.limitReached])
             #expect(
@@ -126,7 +126,7 @@ struct UpkeepTests {
                     try await server.column("SELECT outcome FROM webhook_attempt LIMIT 9") == ["failed"]
                 }
             )
-            #expect(try await server.counted(failed) > before)
+            #expect(try await server.counterValue(failed) > before)
             let next = try await server.column(
                 "SELECT (extract(epoch FROM next_attempt_at) * 1000000)::bigint::text FROM webhook_delivery LIMIT 9"
             )
@@ -151,7 +151,7 @@ struct UpkeepTests {
         defer { receiver.stop() }
         try await HookStory.run { server in
             func counted(_ reason: String) async throws -> Int {
-                try await server.counted(#"turnpike_webhook_deliveries_given_up_total{reason="\#(reason)"}"#)
+                try await server.counterValue(#"turnpike_webhook_deliveries_given_up_total{reason="\#(reason)"}"#)
             }
             let before = (failed: try await counted("failed"), unsent: try await counted("unsent"))
             try await server.makeEndpoint("ops", receiver.url)

@@ -106,16 +106,7 @@ package struct LimitTally {
             return limit.revision < state.revision
         }
         guard !isRevised else { throw StaleCatalog(tenants: [], shared: true) }
-        let below = states.indices.filter { index in
-            let entry = entries[states[index].row]
-            return states[index].balance.used.isNegative && entry?.followsTiers == false
-                && entry?.limit?.measure == .charge
-        }
-        if !below.isEmpty {
-            let rows = below.map { (row: states[$0].row, denies: entries[states[$0].row]?.limit?.denies ?? true) }
-            transaction.enqueue(LimitStateStore.floor(rows))
-            for index in below { states[index].balance.used = .zero }
-        }
+        floorCharges(&states, of: entries, in: transaction)
         let held = try ChargeHolds.recompute(
             states.compactMap { state in
                 guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
@@ -146,6 +137,22 @@ package struct LimitTally {
 }
 
 extension LimitTally {
+    /// See `LimitStateStore.floor`.
+    private func floorCharges(
+        _ states: inout [LimitState],
+        of entries: [LimitRow: Entry],
+        in transaction: borrowing Transaction
+    ) {
+        var floored: [(row: LimitRow, denies: Bool)] = []
+        for (index, state) in states.enumerated() where state.balance.used.isNegative {
+            guard let entry = entries[state.row], !entry.followsTiers, let limit = entry.limit, limit.measure == .charge
+            else { continue }
+            floored.append((state.row, limit.denies))
+            states[index].balance.used = .zero
+        }
+        if !floored.isEmpty { transaction.enqueue(LimitStateStore.floor(floored)) }
+    }
+
     /// The entries, and those of other present and coming windows of limits on charges that hold quantities: these come
     /// to cost more or less when what is used changes, whatever window it counts in. What is held of a window that is
     /// over admits nothing any more, and is worked out anew when it is freed.

@@ -33,17 +33,13 @@ import Web
 
     @Test func whatBecomesOfTokensIsCounted() async throws {
         try await TestServer.run { server in
-            func count(_ series: String) async throws -> Int {
-                let lines = try await server.anonymous.get("/metrics").text.split(separator: "\n")
-                return lines.first { $0.hasPrefix(series) }.flatMap { Int($0.split(separator: " ").last ?? "") } ?? 0
-            }
             let issued = #"turnpike_oauth_tokens_issued_total{method="client_secret_basic"}"#
             let refused = #"turnpike_oauth_tokens_refused_total{reason="malformed"}"#
-            let before = (try await count(issued), try await count(refused))
+            let before = (try await server.counterValue(issued), try await server.counterValue(refused))
             _ = try await server.token(of: try await server.makeOAuthClient([.auditRead]))
             _ = try await server.anonymous.with(key: "a.b.c").get("/api/v1/audit-log")
-            #expect(try await count(issued) > before.0)
-            #expect(try await count(refused) > before.1)
+            #expect(try await server.counterValue(issued) > before.0)
+            #expect(try await server.counterValue(refused) > before.1)
         }
     }
 }

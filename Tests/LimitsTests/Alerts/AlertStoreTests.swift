@@ -35,7 +35,7 @@ import Web
     @Test("what was raised is not raised again, by one transaction or by many at once")
     func raisedOnce() async throws {
         try await TestServer.run { server in
-            let before = try await server.counted(Self.raised)
+            let before = try await server.counterValue(Self.raised)
             try await server.withPool { pool in
                 try await Self.raise([Self.draft("a", "b"), Self.draft("a", "b"), Self.draft("ab")], server, pool)
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -58,7 +58,7 @@ import Web
                 """
             )
             #expect(told == ["budget.threshold_crossed 5 u9"], "each is told once, with what it says")
-            #expect(try await server.counted(Self.raised) >= before + 5)
+            #expect(try await server.counterValue(Self.raised) >= before + 5)
         }
     }
 
