@@ -52,8 +52,9 @@ struct AdmissionBody: Sendable {
         case .unavailable:
             self.init(refusedFor: .unavailable)
             retryAfter = Problem.limitsUnavailableSeconds
-        case .open:
+        case .open(let tokens):
             self.init(allowed: true)
+            maxOutputTokens = tokens
             warnings = ["limits_unavailable"]
         case .decided(let outcome, let remark):
             self.init(outcome, for: principal, catalog, now)

@@ -24,6 +24,15 @@ struct AdmissionCall: Sendable {
     /// Whether a credential asks that is bound to a tenant.
     let isOfTenant: Bool
 
+    fileprivate static func decoder(maximumCalls: Int, _ attribution: Attribution) -> EventDecoder {
+        EventDecoder(
+            maximumEvents: maximumCalls,
+            attribution: attribution,
+            foreignNames: ownNames,
+            takesExtensions: false
+        )
+    }
+
     /// How important it is among the calls that a limit bounds: a tenant can't put its own before other tenants'.
     func criticality(within limit: Limit) -> Criticality {
         isOfTenant && limit.isOperatorWide && claimedCriticality == .critical ? .default : claimedCriticality
@@ -44,7 +53,7 @@ struct AdmissionCall: Sendable {
 extension AdmissionCall {
     /// What was asked when a call was admitted that is still open; nil where it can't be read any more.
     init?(_ reserved: ReservedCall) {
-        let decoder = EventDecoder(maximumEvents: 1, attribution: reserved.attribution, foreignNames: Self.ownNames)
+        let decoder = Self.decoder(maximumCalls: 1, reserved.attribution)
         let batch = decoder.decode(Array(reserved.text.utf8), as: .plain)
         guard let event = batch.events.first else { return nil }
         self.event = event
@@ -67,11 +76,7 @@ struct AdmissionInput: Sendable {
     /// Reads what is the admission's own, and the rest like an event.
     /// - Throws: `Problem` for malformed JSON, and `ValidationFailure` with every fault of every call.
     init(_ body: UnsafeRawBufferPointer, by principal: Principal) throws {
-        let decoder = EventDecoder(
-            maximumEvents: Self.maximumCalls,
-            attribution: principal.attribution,
-            foreignNames: AdmissionCall.ownNames
-        )
+        let decoder = AdmissionCall.decoder(maximumCalls: Self.maximumCalls, principal.attribution)
         let batch = decoder.decode(body, as: .plain)
         isArray = batch.isArray
         if let fault = batch.bodyFault, fault.code == EventFault.malformedCode {
@@ -92,7 +97,8 @@ struct AdmissionInput: Sendable {
             let index = batch.indexes[position]
             let text = try Self.text(UnsafeRawBufferPointer(rebasing: body[batch.ranges[position]]))
             let call = AdmissionCall(event, text, own[index] ?? OwnFields(), isOfTenant: !principal.isOperatorWide)
-            faults += (Self.foreign(to: event) + call.tokenFaults).map { $0.within(batch, index) }
+            let own = call.tokenFaults + (event.time == nil ? [] : [Self.noTime])
+            faults += own.map { $0.within(batch, index) }
             calls.append(call)
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
@@ -106,19 +112,11 @@ struct AdmissionInput: Sendable {
 
     private static let longText = 2_048
 
-    /// What an event may have and a call may not.
-    private static func foreign(to event: UsageEvent) -> [FieldFault] {
-        var faults: [FieldFault] = []
-        if event.time != nil {
-            let detail = "an admission is decided for the present; leave \"time\" out"
-            faults.append(FieldFault(pointer: "/time", code: "not_applicable", detail: detail))
-        }
-        for name in event.extensionNames {
-            let detail = "\"\(name)\" is not a field of an admission; see POST /admissions in /openapi.yaml"
-            faults.append(FieldFault(pointer: "/" + name, code: "unknown_field", detail: detail))
-        }
-        return faults
-    }
+    private static let noTime = FieldFault(
+        pointer: "/time",
+        code: "not_applicable",
+        detail: "an admission is decided for the present; leave \"time\" out"
+    )
 }
 
 /// What a call says beside its event.
@@ -156,12 +154,5 @@ extension FieldFault {
     /// With its pointer into the body.
     fileprivate func within(_ batch: DecodedBatch, _ index: Int) -> FieldFault {
         FieldFault(pointer: batch.pointer(pointer, inEvent: index), code: code, detail: detail)
-    }
-}
-
-extension UsageEvent {
-    fileprivate var extensionNames: [String] {
-        guard let extensions, case .object(let members) = try? JSONValue(stored: extensions) else { return [] }
-        return members.map(\.name)
     }
 }

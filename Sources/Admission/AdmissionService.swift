@@ -79,8 +79,8 @@ package final class AdmissionService: Service {
         case decided(AdmissionOutcome, remark: EventStatus?)
         case unknownSubject
         case suspended
-        /// The database did not answer in time; nothing is held.
-        case open
+        /// The database did not answer in time; nothing is held, and the call may use what it asks for.
+        case open(outputTokens: Int64?)
         /// It did not, and a limit that the call touches refuses then.
         case unavailable
     }
@@ -276,7 +276,7 @@ package final class AdmissionService: Service {
         guard error.meansUnavailable else { throw error }
         let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed }
         AdmissionMetrics.countUnavailable(isClosed: isClosed)
-        return isClosed ? .unavailable : .open
+        return isClosed ? .unavailable : .open(outputTokens: request.outputTokens)
     }
 
     /// Prepares calls in time. Where everything is cached nothing is waited for. Where something can't be read or made

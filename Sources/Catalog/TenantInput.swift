@@ -110,19 +110,3 @@ struct TenantPatch: Sendable {
         return changed
     }
 }
-
-extension JSONObjectReader {
-    /// Faults for members that exist but cannot be changed.
-    func rejectImmutable(_ names: [String], of subject: String) {
-        for name in names where contains(name) {
-            fault(at: name, code: "immutable", detail: "\"\(name)\" of \(subject) cannot be changed")
-        }
-    }
-
-    /// Faults for members that a merge patch would clear and that must stay.
-    func rejectNull(_ names: [String]) {
-        for name in names where isNull(name) {
-            fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
-        }
-    }
-}

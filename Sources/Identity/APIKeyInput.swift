@@ -30,12 +30,8 @@ struct APIKeyPatch: Sendable {
         body = try request.json()
         self.now = now
         let fields = JSONObjectReader(body)
-        for name in ["id", "tenant"] where fields.contains(name) {
-            fields.fault(at: name, code: "immutable", detail: "\"\(name)\" of an API key cannot be changed")
-        }
-        for name in ["name", "scopes", "preset"] where body[name] == .null {
-            fields.fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
-        }
+        fields.rejectImmutable(["id", "tenant"], of: "an API key")
+        fields.rejectNull(["name", "scopes", "preset"])
         _ = read(fields, CredentialNarrowing.none)
         try fields.finish()
     }

@@ -10,6 +10,12 @@ struct CounterOverflow: Error {
 }
 
 extension Error {
+    /// Whether a counter or, added up by the database over a time that no counter covers, a window of a limit would
+    /// leave the range of a quantity.
+    var isOverflow: Bool {
+        self is CounterOverflow || (self as? PostgresError)?.sqlState == .numericValueOutOfRange
+    }
+
     /// Whether what was to be counted, or asked for, is to blame: others can be dealt with without it.
     package var isOfData: Bool {
         self is CounterOverflow || self is DecimalError || (self as? PostgresError)?.isOfData == true

@@ -17,7 +17,7 @@ package final class UsageEvent: Sendable {
     package let reservationID: UUIDv7?
     /// Whether more events will settle the same reservation: the extension `reservationpartial`.
     package let reservationPartial: Bool
-    /// Whether `data` has a member `reservationid`, where it settles nothing.
+    /// Whether `data` has a member `reservationid`, or one of nearly that name with an id, where it settles nothing.
     package let misplacesReservation: Bool
     /// As the sender said it.
     package let usage: LLMUsage

@@ -12,21 +12,26 @@ package struct EventDecoder: Sendable {
     package var attribution: Attribution
     /// Names of members that are no part of the event but somebody else's beside it.
     package var foreignNames: [StaticString]
+    /// Whether an event may have attributes of any name, CloudEvents extensions.
+    package var takesExtensions: Bool
 
     package init(
         maximumEvents: Int = 10_000,
         attribution: Attribution = .none,
-        foreignNames: [StaticString] = []
+        foreignNames: [StaticString] = [],
+        takesExtensions: Bool = true
     ) {
         self.maximumEvents = maximumEvents
         self.attribution = attribution
         self.foreignNames = foreignNames
+        self.takesExtensions = takesExtensions
     }
 
     /// Decodes one event or an array of events, as the format allows.
     package func decode(_ body: UnsafeRawBufferPointer, as format: EventFormat) -> DecodedBatch {
         var parser = EventParser(body, requiresSpecVersion: format != .plain, attribution: attribution)
         parser.foreignNames = foreignNames
+        parser.takesExtensions = takesExtensions
         do throws(JSONFault) {
             let kind = try parser.scanner.peek()
             switch (kind, format) {

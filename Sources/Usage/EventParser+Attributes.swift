@@ -31,14 +31,26 @@ extension EventParser {
             let detail = "\"data_base64\" is not accepted: send the usage as a JSON object in \"data\""
             reject(at: scanner.position, "unsupported_data_encoding", detail)
             try scanner.skipValue()
-        case .extensionName: try parseExtension(key, isText: false)
-        case .other:
-            let detail =
-                "\"\(scanner.string(key.text))\" is neither a CloudEvents attribute nor the name of an extension, "
-                + "which has lower-case letters and digits only"
-            reject(at: scanner.position, "unknown_attribute", detail)
+        case .extensionName where takesExtensions: try parseExtension(key, isText: false)
+        case .extensionName, .other:
+            rejectName(scanner.string(key.text))
             try scanner.skipValue()
         }
+    }
+
+    private mutating func rejectName(_ name: String) {
+        guard takesExtensions else {
+            let known = (EventAttribute.names + foreignNames.map(\.description)).sorted().map { "\"\($0)\"" }
+            let detail = "\"\(name)\" is not a field here; the fields are \(known.joined(separator: ", "))"
+            return reject(at: scanner.position, "unknown_field", detail)
+        }
+        let nearest =
+            name.utf8.count > 30 ? nil : Nearest.name(to: name, among: ["reservationid", "reservationpartial"])
+        let hint = nearest.map { "; do you mean \"\($0)\"?" } ?? ""
+        let detail =
+            "\"\(name)\" is neither a CloudEvents attribute nor the name of an extension, "
+            + "which has lower-case letters and digits only\(hint)"
+        reject(at: scanner.position, "unknown_attribute", detail)
     }
 
     func byteCount(_ text: JSONText, exceeds limit: Int) -> Bool {
@@ -162,6 +174,9 @@ enum EventAttribute {
     case id, source, type, subject, time, data
     case specVersion, dataContentType, dataSchema, dataBase64
     case extensionName, other
+
+    /// Those that say something of a call for which it is asked now.
+    static let names = ["data", "datacontenttype", "dataschema", "id", "source", "specversion", "subject", "type"]
 
     init(_ name: UnsafeRawBufferPointer) {
         func has(_ word: StaticString) -> Bool { JSONScanner.equal(name, word) }

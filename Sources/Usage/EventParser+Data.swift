@@ -58,13 +58,23 @@ extension EventParser {
     }
 
     private static let reservationID = hash("reservationid")
+    private static let likeReservationID = ["reservation_id", "reservationId", "reservationID"].map(hash)
 
     private mutating func keep(_ key: JSONKey, _ remaining: inout JSONMembersHash) throws(JSONFault) {
-        if key.hash == Self.reservationID { draft.misplacesReservation = true }
         scanner.skipWhitespace()
         let start = scanner.position
         remaining.add(key: key.hash, value: try scanner.skipValue())
-        scanner.copyMember(key, value: start..<scanner.position, to: &remainder)
+        let value = start..<scanner.position
+        scanner.copyMember(key, value: value, to: &remainder)
+        if key.hash == Self.reservationID || Self.likeReservationID.contains(key.hash) && isIdentifier(value) {
+            draft.misplacesReservation = true
+        }
+    }
+
+    /// Whether a value is the text of an id as the service makes them: others may well have reservations of their own.
+    private func isIdentifier(_ value: Range<Int>) -> Bool {
+        let text = UnsafeRawBufferPointer(rebasing: scanner.bytes[value]).dropFirst().dropLast()
+        return text.count == 36 && UUIDv7(String(decoding: text, as: UTF8.self)) != nil
     }
 
     /// A nested object stays in the remainder with those of its members that are not recognised.

@@ -8,6 +8,7 @@ struct EventParser {
     let requiresSpecVersion: Bool
     let attribution: Attribution
     var foreignNames: [StaticString] = []
+    var takesExtensions = true
     private(set) var batch = DecodedBatch()
     var draft = EventDraft()
     /// The text of what remains of `data`, without its braces, each member preceded by a comma.

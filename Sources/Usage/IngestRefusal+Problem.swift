@@ -7,9 +7,7 @@ extension Problem {
     static func ofIngest(_ error: any Error) -> any Error {
         switch error {
         case let refusal as IngestRefusal: refusal.problem
-        case is CounterOverflow: counterOverflow
-        // A limit's window is added up by the database, over a time that no counter covers.
-        case let failure as PostgresError where failure.sqlState == .numericValueOutOfRange: counterOverflow
+        case _ where error.isOverflow: counterOverflow
         case let failure as PostgresError
         where failure.isUnavailable || failure.outcomeUnknown || failure.isRetryable:
             databaseUnavailable(duringIngest: failure)
@@ -23,7 +21,10 @@ extension Problem {
         Problem(
             .unprocessableContent,
             code: "counter_overflow",
-            detail: "With these events a counter would reach 10^26, more than a quantity can hold. \(outcome)"
+            detail: """
+                With these events a counter, or what is charged for it, would reach 10^26, more than can be counted. \
+                \(outcome)
+                """
         )
     }
 
@@ -50,8 +51,10 @@ extension IngestRefusal {
             .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
             .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
+        case .overflow:
+            .counterOverflow
         case .partOverflows:
-            .counterOverflow("Those of other tenants may have been stored; sent again, they count once.")
+            .counterOverflow("Some of the others have been stored; sent again, they count once.")
         case .faults(let faults):
             if let fault = faults.first, fault.code == EventFault.malformedCode {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)

@@ -30,7 +30,9 @@ package enum IngestRefusal: Error {
     case queueFull
     case stopping
     case catalogBusy
-    /// A counter would overflow by the events of one lane, and another lane may have stored its own of the request.
+    /// A counter would overflow by the events, of which nothing is stored.
+    case overflow
+    /// A counter would overflow by some of the events, and others are stored.
     case partOverflows
     case faults([EventFault])
 }
@@ -39,6 +41,9 @@ package enum IngestRefusal: Error {
 package final class IngestService: Service {
     /// A request of at most so many is gathered with others.
     private static let fewEvents = 10
+    /// Parts of a lenient request that are halved because a counter overflows by them: enough to find five events among
+    /// ten thousand. Each costs a transaction that is rolled back.
+    private static let halvings = 75
 
     let limits: IngestLimits
     let lanes: [IngestLane]
@@ -91,7 +96,8 @@ package final class IngestService: Service {
     }
 
     /// Stores a batch. When this returns, everything that the report counts as stored is committed.
-    /// - Parameter isLenient: whether valid events are stored although others have faults.
+    /// - Parameter isLenient: whether valid events are stored although others have faults. An event that makes a counter
+    ///   overflow is found by halving what holds it.
     package func ingest(_ batch: DecodedBatch, by principal: Principal, isLenient: Bool) async throws -> IngestReport {
         if let fault = batch.bodyFault { throw refused([fault]) }
         let now = clock.now()
@@ -127,18 +133,34 @@ package final class IngestService: Service {
         }
         guard faults.isEmpty || isLenient else { throw refused(faults) }
 
-        let prepared = try await preparation.prepare(incoming, boundTo: principal.tenantID)
-        faults += prepared.faults.map(batch.located)
-        guard faults.isEmpty || isLenient else { throw refused(faults) }
-
-        var notices: [EventNotice] = []
-        do {
-            if prepared.eventCount > 0 { notices = try await store(prepared, boundTo: principal.tenantID) }
-        } catch IngestRefusal.faults(let found) {
-            // The catalogue changed after the events were prepared, and measures them otherwise now.
-            throw refused(faults + found.map(batch.located))
+        var (storedCount, notices): (Int, [EventNotice]) = (0, [])
+        var waiting = [incoming]
+        var overflows = 0
+        while let next = waiting.popLast() {
+            let prepared = try await preparation.prepare(next, boundTo: principal.tenantID)
+            faults += prepared.faults.map(batch.located)
+            guard faults.isEmpty || isLenient else { throw refused(faults) }
+            guard prepared.eventCount > 0 else { continue }
+            do {
+                let stored = try await store(prepared, boundTo: principal.tenantID)
+                notices += stored.notices
+                storedCount += prepared.eventCount - stored.overflowing.count
+                guard let event = stored.overflowing.first else { continue }
+                overflows += 1
+                guard isLenient, overflows <= Self.halvings else {
+                    throw storedCount > 0 ? IngestRefusal.partOverflows : .overflow
+                }
+                if stored.overflowing.count == 1 {
+                    faults.append(batch.located(.counterOverflow(event)))
+                } else {
+                    waiting += stored.overflowing.halves.reversed()
+                }
+            } catch IngestRefusal.faults(let found) {
+                // The catalogue changed after the events were prepared, and measures them otherwise now.
+                throw refused(faults + found.map(batch.located))
+            }
         }
-        let report = IngestReport(stored: prepared.eventCount, notices: notices, faults: faults)
+        let report = IngestReport(stored: storedCount, notices: notices, faults: faults)
         metrics.count(report)
         return report
     }
@@ -160,9 +182,9 @@ package final class IngestService: Service {
     /// Requests of few events are gathered in the first lane whatever their tenants, until it is crowded: a flush costs
     /// nearly the same for one event as for ten, and two at once slow each other down. Those that a counter may refuse
     /// stay apart, because such a flush is stored again in parts.
-    private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> [EventNotice] {
+    private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> Stored {
         if prepared.eventCount <= Self.fewEvents, !prepared.mayOverflow, !lanes[0].isCrowded {
-            return try await lanes[0].store(.init(prepared: prepared, boundTo: boundTo))
+            return try await store(prepared, in: 0, boundTo: boundTo)
         }
         var shares: [Int: IngestPreparation.Prepared] = [:]
         func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {
@@ -178,20 +200,52 @@ package final class IngestService: Service {
             share(Int(truncatingIfNeeded: event.event.key.low & 0xFFFF) % lanes.count) { $0.unmatched.append(event) }
         }
         if let lane = shares.keys.min(), shares.count == 1 || prepared.mayOverflow {
-            return try await lanes[lane].store(.init(prepared: prepared, boundTo: boundTo))
+            return try await store(prepared, in: lane, boundTo: boundTo)
         }
-        do {
-            return try await withThrowingTaskGroup(of: [EventNotice].self) { group in
-                for (lane, share) in shares {
-                    group.addTask { [lanes] in
-                        try await lanes[lane].store(.init(prepared: share, boundTo: boundTo))
-                    }
-                }
-                return try await group.reduce(into: []) { $0 += $1 }
+        return try await withThrowingTaskGroup(of: Stored.self) { group in
+            for (lane, share) in shares {
+                group.addTask { try await self.store(share, in: lane, boundTo: boundTo) }
             }
-        } catch is CounterOverflow {
-            throw IngestRefusal.partOverflows
+            return try await group.reduce(into: Stored()) { all, stored in
+                all.notices += stored.notices
+                all.overflowing += stored.overflowing
+            }
         }
+    }
+
+    private func store(
+        _ share: IngestPreparation.Prepared,
+        in lane: Int,
+        boundTo: TenantID?
+    ) async throws -> Stored {
+        do {
+            return Stored(notices: try await lanes[lane].store(.init(prepared: share, boundTo: boundTo)))
+        } catch  where error.isOverflow {
+            return Stored(overflowing: share.incoming)
+        }
+    }
+
+    /// What became of events that were given to lanes.
+    private struct Stored: Sendable {
+        var notices: [EventNotice] = []
+        /// Those of lanes where a counter would overflow by some of them: none of these is stored.
+        var overflowing: [IngestPreparation.Incoming] = []
+    }
+}
+
+extension Array {
+    fileprivate var halves: [[Element]] { [Array(prefix(count / 2)), Array(dropFirst(count / 2))] }
+}
+
+extension EventFault {
+    fileprivate static func counterOverflow(_ incoming: IngestPreparation.Incoming) -> EventFault {
+        EventFault(
+            index: incoming.index,
+            id: incoming.event.id,
+            pointer: "",
+            code: "counter_overflow",
+            detail: "With this event a counter, or what is charged for it, would reach 10^26, more than can be counted."
+        )
     }
 }
 

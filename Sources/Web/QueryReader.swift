@@ -24,7 +24,7 @@ package final class QueryReader {
     }
 
     /// The parameter's text; nil when it is absent.
-    package func string(_ name: String, maximumLength: Int = 255) -> String? {
+    package func string(_ name: String, maximumLength: Int = 512) -> String? {
         asked.insert(name)
         guard let text = values[name] else { return nil }
         guard !text.unicodeScalars.contains(where: { $0.value < 0x20 }) else {

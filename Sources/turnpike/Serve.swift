@@ -2,6 +2,7 @@ import BillingCore
 import ArgumentParser
 import Foundation
 import Logging
+import NIOCore
 import TurnpikeServer
 import Web
 
@@ -38,9 +39,16 @@ struct Serve: AsyncParsableCommand {
             }.run()
             logger.info("stopped")
         } catch {
-            logger.critical("failed", metadata: ["error": .string(String(describing: error))])
+            logger.critical("failed", metadata: ["error": .string(Self.reason(error, configuration))])
             throw ExitCode.failure
         }
+    }
+
+    private static func reason(_ error: any Error, _ configuration: Configuration) -> String {
+        guard let error = error as? IOError, error.errnoCode == EADDRINUSE else { return String(describing: error) }
+        let address = "\(configuration.host):\(configuration.port)"
+        return
+            "\(address) is taken by another program; choose another with \(Setting.port.flag) or \(Setting.port.name)"
     }
 
     /// A connection takes a file descriptor, of which a shell usually allows far fewer than the system does.

@@ -269,6 +269,16 @@ import Web
                 """
             let inside = try await server.operatorClient.post("/api/v1/events", misplaced).expecting(200)
             #expect(inside.report == "accepted 1, unsettled 1")
+            for (name, value, report) in [
+                ("reservation_id", reservation, "accepted 1, unsettled 1"), ("reservationId", "table 5", "accepted 1"),
+            ] {
+                let event = """
+                    {"id":"\(name)","source":"gw","type":"job.done","subject":"acme",
+                    "data":{"seconds":0,"\(name)":"\(value)"}}
+                    """
+                let alike = try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+                #expect(alike.report == report, "\(name)")
+            }
             try await server.expectRows(["11 0 8"])
             let quota = try await server.ask("GET", "/tenants/acme/quotas/seconds")
             #expect(quota["used"]?.string == "11" && quota["overshoot"]?.string == "8")
@@ -376,6 +386,11 @@ import Web
             #expect(try await server.admit("1", as: own)["reason"]?.string == "unknown_subject")
             let fault = try await server.admit("1", more: #","tll":1"#, expecting: 400)
             #expect(fault["errors"]?[0]?["pointer"]?.string == "/tll")
+            for member in [#""reservationid":"x""#, #""estimate":{"output_tokens":5}"#, #""dryRun":true"#] {
+                let unknown = try await server.admit("1", more: ",\(member)", expecting: 400)["errors"]?.elements
+                #expect(unknown?.map { $0["code"]?.string } == ["unknown_field"], "\(member)")
+                #expect(unknown?[0]["detail"]?.string?.contains(#""dry_run", "id""#) == true, "\(member)")
+            }
             let time = try await server.admit("1", more: #","time":"2026-11-23T08:00:00Z""#, expecting: 400)
             #expect(time["errors"]?[0]?["code"]?.string == "not_applicable")
             try await server.ask("POST", "/tenants/acme/suspend")

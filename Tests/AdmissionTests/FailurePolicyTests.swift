@@ -24,8 +24,8 @@ import Web
             try await server.whileLocked("limit_state") {
                 let closed = try await server.admit("1", subject: "acme", expecting: 503)
                 #expect(closed["code"]?.string == "limits_unavailable")
-                let open = try await server.admit("2", subject: "beta")
-                #expect(open["allowed"] == .bool(true))
+                let open = try await server.admit("2", data: #","output_tokens":7"#, subject: "beta")
+                #expect(open["allowed"] == .bool(true) && open["max_output_tokens"]?.number == "7")
                 #expect(open["reservation"] == .null)
                 #expect(open["warnings"]?.text == #"["limits_unavailable"]"#)
             }

@@ -52,14 +52,46 @@ struct PartialIngestTests {
         }
     }
 
-    @Test("where only the price is enormous, the refusal says that others' events may have been stored")
+    @Test("where only the price is enormous, the refusal says that others' events have been stored")
     func enormousPricesAreToldApart() async throws {
         try await Self.withPricedTenant(aggregation: "sum", unitAmount: "90000000000000000000000000") { client in
             let refused = try await client.post("/api/v1/events", Self.request(delta: "2"))
             #expect(refused.status == 422 && refused.code == "counter_overflow", "\(refused)")
-            #expect(refused.json["detail"]?.string?.contains("may have been stored") == true, "\(refused)")
+            #expect(refused.json["detail"]?.string?.contains("others have been stored") == true, "\(refused)")
             let own = try await client.get("/api/v1/events?tenant=delta").expecting(200)
             #expect(own.json["data"]?.elements?.isEmpty == true)
+        }
+    }
+
+    @Test(
+        "leniently the event that makes a counter overflow is rejected by itself, whichever lanes the others take",
+        arguments: [
+            ("max", "2", "9e25"), ("sum", "90000000000000000000000000", "2"),
+        ]
+    )
+    func lenientRequestsLoseOnlyWhatOverflows(aggregation: String, unitAmount: String, quantity: String) async throws {
+        try await Self.withPricedTenant(aggregation: aggregation, unitAmount: unitAmount) { client in
+            func event(_ tenant: String, _ id: Int, _ quantity: String) -> String {
+                """
+                {"id": "\(id)", "source": "s", "type": "job.done", "subject": "\(tenant)",
+                 "data": {"units": \(quantity)}}
+                """
+            }
+            let others = ["alpha", "beta", "gamma", "delta"].flatMap { tenant in
+                (1...Self.eventsOfTenant).map { event(tenant, $0, tenant == "delta" ? "0" : quantity) }
+            }
+            let events = others.prefix(7) + [event("delta", 99, quantity)] + others.dropFirst(7)
+            let report = try await client.post(
+                "/api/v1/events",
+                "[\(events.joined(separator: ","))]",
+                headers: ["Prefer": "handling=lenient"]
+            ).expecting(200).json
+            #expect(report["accepted"]?.number == String(4 * Self.eventsOfTenant), "\(report.text)")
+            #expect(report["rejected"]?.number == "1" && report["duplicates"]?.number == "0", "\(report.text)")
+            let problem = report["problems"]?.elements?.first { $0["status"]?.string == "rejected" }
+            #expect(problem?["index"]?.number == "7" && problem?["id"]?.string == "99", "\(report.text)")
+            #expect(problem?["code"]?.string == "counter_overflow", "\(report.text)")
+            #expect(try await Self.storedEvents(client) == 4 * Self.eventsOfTenant)
         }
     }
 

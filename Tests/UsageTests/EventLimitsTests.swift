@@ -12,6 +12,13 @@ struct EventLimitsTests {
         #"{"id":"1","source":"s","type":"t","subject":"a",\#(members)}"#
     }
 
+    @Test("a name that is nearly that of an extension for reservations is told which")
+    func nearlyReservationID() {
+        let text = event(#""reservation_id":"x""#)
+        let details = EventDecoder().decode(Array(text.utf8), as: .plain).faults.map(\.detail)
+        #expect(details.count == 1 && details[0].hasSuffix(#"; do you mean "reservationid"?"#), "\(details)")
+    }
+
     @Test(arguments: ["id", "source", "type", "subject"])
     func identityIsRequiredAndAtMost512Bytes(_ name: String) {
         var values = ["id": "1", "source": "s", "type": "t", "subject": "a"]

@@ -21,6 +21,12 @@ import Web
             let one = try await server.operatorClient.get("\(Self.path)/ops").expecting(200)
             #expect(one.json["secret"] == nil && one.json["events"]?[0]?.string == "invoice.finalized")
             let list = try await server.operatorClient.get(Self.path).expecting(200)
+            let unknown = try await server.operatorClient.patch(
+                "\(Self.path)/ops",
+                #"{"secret": "x", "kind": "slack"}"#
+            )
+            #expect(unknown.json["errors"]?.elements?.map { $0["code"]?.string } == ["immutable", "unknown_field"])
+            #expect(unknown.text.contains(#"the fields are \"description\", \"enabled\", \"events\", \"url\""#))
             let patched = try await server.operatorClient.patch("\(Self.path)/ops", #"{"description": "new"}"#)
             #expect(patched.json["description"]?.string == "new")
             let log = try await server.operatorClient.get("/api/v1/audit-log?resource=webhook_endpoint:ops")
@@ -142,6 +148,10 @@ import Web
             }
             let both = #"{"key": "a", "url": "https://example.com/", "events": ["*", "invoice.paid"]}"#
             #expect(try await client.post(Self.path, both).text.contains("stands alone"))
+            let none = #"{"key": "a", "url": "https://10.0.0.1/", "events": ["threshold_crossed"]}"#
+            let faults = try await client.post(Self.path, none).text
+            #expect(faults.contains(#"the types are \"budget.threshold_crossed\""#), "\(faults)")
+            #expect(faults.contains("TURNPIKE_OUTBOUND_ALLOW"), "\(faults)")
             let mailto = #"{"key": "a", "url": "mailto:a@b.c", "events": ["*"]}"#
             #expect(try await client.post(Self.path, mailto).text.contains(#"\"kind\" must be \"email\""#))
             let absent = try await client.get("\(Self.path)/absent")

@@ -141,8 +141,10 @@ extension RateLimit {
 
     fileprivate static func read(_ fields: JSONObjectReader) -> RateLimit {
         let limit = fields.integer("limit", in: 1...maximumLimit)
-        let sheddable = fields.integer("sheddable_percent", in: 1...100, default: sheddablePercent)
-        let ordinary = fields.integer("default_percent", in: 1...100, default: max(defaultPercent, sheddable))
+        let given = fields.optionalInteger("default_percent", in: 1...100) as Int32?
+        let usual = min(sheddablePercent, given ?? sheddablePercent)
+        let sheddable = fields.integer("sheddable_percent", in: 1...100, default: usual)
+        let ordinary = given ?? max(defaultPercent, sheddable)
         fields.requireOrder(sheddable: sheddable, ordinary: ordinary)
         return RateLimit(
             limit: limit,

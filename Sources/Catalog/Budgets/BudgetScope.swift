@@ -117,11 +117,15 @@ extension BudgetScope {
 // MARK: As it is asked for, shown and stored
 
 extension BudgetScope {
-    /// As long as the longest of the values that usage may have.
-    private static let maximumLength = 255
+    /// Of the values that usage may have, in bytes of UTF-8.
+    private static let longestValue = 256
 
     /// Reads the members of `scope`.
     package static func read(_ fields: JSONObjectReader) -> BudgetScope {
+        read(fields, maximumBytes: longestValue)
+    }
+
+    private static func read(_ fields: JSONObjectReader, maximumBytes: Int) -> BudgetScope {
         var scope = BudgetScope()
         for dimension in ScopeDimension.allCases {
             if fields.isNull(dimension.rawValue) {
@@ -129,7 +133,12 @@ extension BudgetScope {
                 fields.fault(at: dimension.rawValue, code: "invalid_type", detail: detail)
                 continue
             }
-            guard let text = fields.optionalString(dimension.rawValue, maximumLength: maximumLength) else { continue }
+            guard let text = fields.optionalString(dimension.rawValue, maximumLength: .max) else { continue }
+            guard text.utf8.count <= maximumBytes else {
+                let detail = "\"\(dimension.rawValue)\" has at most \(maximumBytes) bytes of UTF-8 in any usage"
+                fields.fault(at: dimension.rawValue, code: "too_long", detail: detail)
+                continue
+            }
             scope[dimension] = match(dimension, text, fields)
         }
         return scope
@@ -181,7 +190,8 @@ extension BudgetScope: PostgresConvertible {
     package init?(postgres: PostgresJSON) {
         guard let json = try? JSONValue(stored: postgres.text) else { return nil }
         let fields = JSONObjectReader(json)
-        self = Self.read(fields)
+        // An earlier release took longer ones.
+        self = Self.read(fields, maximumBytes: .max)
         guard fields.faults.isEmpty else { return nil }
     }
 

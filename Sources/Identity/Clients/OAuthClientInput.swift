@@ -42,18 +42,11 @@ struct OAuthClientPatch: Sendable {
     private let isEnabled: Bool?
     private let keys: ClientKeys?
 
-    private static let fixed = ["client_id", "tenant", "token_endpoint_auth_method"]
-    private static let needed = ["name", "scopes", "preset", "enabled", "jwks"]
-
     init(_ request: APIRequest) throws {
         body = try request.json()
         let fields = JSONObjectReader(body)
-        for name in Self.fixed where fields.contains(name) {
-            fields.fault(at: name, code: "immutable", detail: "\"\(name)\" of a client cannot be changed")
-        }
-        for name in Self.needed where body[name] == .null {
-            fields.fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
-        }
+        fields.rejectImmutable(["client_id", "tenant", "token_endpoint_auth_method"], of: "a client")
+        fields.rejectNull(["name", "scopes", "preset", "enabled", "jwks"])
         name = fields.optionalString("name", maximumLength: 200)
         scopes = fields.optionalScopes()
         isEnabled = fields.contains("enabled") ? fields.bool("enabled", default: true) : nil

@@ -11,6 +11,7 @@ package final class JSONObjectReader {
     let members: [String: JSONValue]
     private let names: [String]
     private var asked: Set<String> = []
+    private var fixed: Set<String> = []
     private let collected: CollectedFaults
 
     /// A reader of a request body. A body that is not an object is a fault at the pointer "".
@@ -64,6 +65,18 @@ package final class JSONObjectReader {
         return members[name] == .null
     }
 
+    /// Records a fault for each of these members that is there: they can't be changed.
+    /// - Parameter subject: whose they are, such as "a meter".
+    package func rejectImmutable(_ names: [String], of subject: String) {
+        fixed.formUnion(names)
+        for name in names where contains(name) { reject(name, "immutable", "of \(subject) cannot be changed") }
+    }
+
+    /// Records a fault for each of these members that is null: a merge patch would clear them, and they must stay.
+    package func rejectNull(_ names: [String]) {
+        for name in names where isNull(name) { reject(name, "required", "cannot be cleared") }
+    }
+
     /// The member's value, and marks it as known; nil when absent or null.
     func present(_ name: String) -> JSONValue? {
         asked.insert(name)
@@ -90,9 +103,10 @@ package final class JSONObjectReader {
     private func recordUnknownFields() {
         let unknown = names.filter { !asked.contains($0) }
         guard !unknown.isEmpty else { return }
-        let known = asked.isEmpty ? "none" : asked.sorted().map { "\"\($0)\"" }.joined(separator: ", ")
+        let known = asked.subtracting(fixed).sorted().map { "\"\($0)\"" }.joined(separator: ", ")
+        let fields = known.isEmpty ? "there are none" : "the fields are \(known)"
         for name in unknown.prefix(CollectedFaults.limit) {
-            reject(name, "unknown_field", "is not a field here; the fields are \(known)")
+            reject(name, "unknown_field", "is not a field here; \(fields)")
         }
         asked.formUnion(unknown)
     }

@@ -41,9 +41,6 @@ struct NewWebhookEndpoint: Sendable {
 
 /// The validated body of `PATCH /api/v1/webhook-endpoints/{key}` (RFC 7396): absent members stay.
 struct WebhookEndpointPatch: Sendable {
-    private static let fixed = ["key", "tenant", "kind", "signing"]
-    private static let needed = ["url", "events", "enabled"]
-
     private let body: JSONValue
     private let description: String?
     private let events: WebhookEventSelection?
@@ -52,12 +49,8 @@ struct WebhookEndpointPatch: Sendable {
     init(_ request: APIRequest) throws {
         body = try request.json()
         let fields = JSONObjectReader(body)
-        for name in Self.fixed where fields.contains(name) {
-            fields.fault(at: name, code: "immutable", detail: "\"\(name)\" of a webhook endpoint cannot be changed")
-        }
-        for name in Self.needed where body[name] == .null {
-            fields.fault(at: name, code: "required", detail: "\"\(name)\" cannot be cleared")
-        }
+        fields.rejectImmutable(["key", "tenant", "kind", "signing"], of: "a webhook endpoint")
+        fields.rejectNull(["url", "events", "enabled"])
         _ = fields.optionalString("url", maximumLength: 2_000)
         let given = fields.optionalString("description", minimumLength: 0, maximumLength: 500)
         description = body["description"] == .null ? "" : given
@@ -105,7 +98,7 @@ extension WebhookEndpoint.Kind {
                 case nil: break
                 case .malformed(let requirement)?: throw OutboundFault.malformed(requirement)
                 default:
-                    let detail = "\"url\" must be https at a public address, or at one that the operator allows"
+                    let detail = "\"url\" must be https at a public address, or one that TURNPIKE_OUTBOUND_ALLOW allows"
                     fields.fault(at: "url", code: "invalid_url", detail: detail)
                 }
             } catch {
@@ -136,9 +129,11 @@ extension WebhookEventSelection {
             names.enumerated().filter { $0.element != Self.wildcard }.compactMap { index, name in
                 let type = WebhookEventType(rawValue: name)
                 if type == nil {
-                    let nearest = Nearest.name(to: name, among: WebhookEventType.allCases.map(\.rawValue))
-                    let hint = nearest.map { "; do you mean \"\($0)\"?" } ?? ""
-                    let detail = "there is no event type \"\(name)\"\(hint)"
+                    let types = WebhookEventType.allCases.map(\.rawValue)
+                    let hint =
+                        Nearest.name(to: name, among: types).map { "do you mean \"\($0)\"?" }
+                        ?? "the types are \(types.map { "\"\($0)\"" }.joined(separator: ", "))"
+                    let detail = "there is no event type \"\(name)\"; \(hint)"
                     fields.fault(at: "events/\(index)", code: "unknown_event_type", detail: detail)
                 }
                 return type

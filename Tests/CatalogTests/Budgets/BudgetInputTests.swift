@@ -29,6 +29,18 @@ import Web
         (#"\#(requests),"amount":"1","window":"day","limit":"1""#, ["/limit unknown_field"]),
         // Scopes
         (
+            """
+            "key":"b","scope":{"user":"\(String(repeating: "ü", count: 128))"},"measure":"requests","amount":"1",\
+            "window":"day"
+            """, []
+        ),
+        (
+            """
+            "key":"b","scope":{"user":"\(String(repeating: "ü", count: 128))x"},"measure":"requests","amount":"1",\
+            "window":"day"
+            """, ["/scope/user too_long"]
+        ),
+        (
             #""key":"b","scope":{"team":"x"},"measure":"requests","amount":"1","window":"day""#,
             ["/scope/team unknown_field"]
         ),
@@ -95,6 +107,7 @@ import Web
         ),
         (#"\#(requests),"rate":{"limit":"600","period":"minute"}"#, ["/rate/limit invalid_type"]),
         (#"\#(requests),"rate":{"limit":1,"period":"day","sheddable_percent":96}"#, []),
+        (#"\#(requests),"rate":{"limit":1,"period":"day","default_percent":50}"#, []),
         (
             #"\#(requests),"rate":{"limit":1,"period":"day","sheddable_percent":90,"default_percent":80}"#,
             ["/rate/sheddable_percent out_of_range"]
@@ -152,6 +165,23 @@ import Web
         let rate = try Self.read(#""key":"b","scope":{},"measure":"tokens","rate":{"limit":600,"period":"minute"}"#)
         #expect(rate.bound == .rate(RateLimit(limit: 600, period: .minute, burst: 600)))
         #expect(rate.thresholds == [] && rate.failurePolicy == .closed)
+    }
+
+    /// Which shares a rate is given, and which it has then.
+    @Test(arguments: [
+        ("", 80, 95), (#","default_percent":50"#, 50, 50), (#","default_percent":90"#, 80, 90),
+        (#","sheddable_percent":99"#, 99, 99), (#","sheddable_percent":10"#, 10, 95),
+    ])
+    func sharesOfARate(_ members: String, _ sheddable: Int32, _ ordinary: Int32) throws {
+        let budget = try Self.read(#"\#(Self.requests),"rate":{"limit":600,"period":"minute"\#(members)}"#)
+        let rate = RateLimit(
+            limit: 600,
+            period: .minute,
+            burst: 600,
+            sheddablePercent: sheddable,
+            defaultPercent: ordinary
+        )
+        #expect(budget.bound == .rate(rate))
     }
 
     @Test func aScopeSaysWhatItMeans() throws {
