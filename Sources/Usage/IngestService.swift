@@ -96,10 +96,53 @@ package final class IngestService: Service {
     }
 
     /// Stores a batch. When this returns, everything that the report counts as stored is committed.
-    /// - Parameter isLenient: whether valid events are stored although others have faults. An event that makes a counter
-    ///   overflow is found by halving what holds it.
+    /// - Parameter isLenient: whether valid events are stored although others have faults. An event by which a counter
+    ///   overflows is found by halving what holds it.
     package func ingest(_ batch: DecodedBatch, by principal: Principal, isLenient: Bool) async throws -> IngestReport {
         if let fault = batch.bodyFault { throw refused([fault]) }
+        let accepted = accepted(batch, by: principal)
+        var faults = accepted.faults
+        guard faults.isEmpty || isLenient else { throw refused(faults) }
+
+        var (storedCount, notices): (Int, [EventNotice]) = (0, [])
+        var waiting = [accepted.incoming]
+        var overflows = 0
+        while let next = waiting.popLast() {
+            let prepared = try await preparation.prepare(next, boundTo: principal.tenantID)
+            faults += prepared.faults.map(batch.located)
+            guard faults.isEmpty || isLenient else { throw refused(faults) }
+            guard prepared.eventCount > 0 else { continue }
+            let stored: Stored
+            do {
+                stored = try await store(prepared, boundTo: principal.tenantID)
+            } catch IngestRefusal.faults(let found) {
+                // The catalogue changed after the events were prepared, and measures them otherwise now.
+                throw refused(faults + found.map(batch.located))
+            }
+            notices += stored.notices
+            storedCount += prepared.eventCount - stored.overflowing.count
+            guard let event = stored.overflowing.first else { continue }
+            overflows += 1
+            guard isLenient, overflows <= Self.halvings else {
+                throw storedCount > 0 ? IngestRefusal.partOverflows : .overflow
+            }
+            if stored.overflowing.count == 1 {
+                faults.append(batch.located(.counterOverflow(event)))
+            } else {
+                waiting += stored.overflowing.halves.reversed()
+            }
+        }
+        let report = IngestReport(stored: storedCount, notices: notices, faults: faults)
+        metrics.count(report)
+        return report
+    }
+
+    /// Those of a batch's events that the credential may report and whose time is accepted, and what is wrong with the
+    /// others.
+    private func accepted(
+        _ batch: DecodedBatch,
+        by principal: Principal
+    ) -> (incoming: [IngestPreparation.Incoming], faults: [EventFault]) {
         let now = clock.now()
         var faults = batch.faults
         var incoming: [IngestPreparation.Incoming] = []
@@ -107,62 +150,19 @@ package final class IngestService: Service {
         let window = AcceptedTimes(now: now, limits: limits, mayBackfill: principal.scopes.contains(.eventsBackfill))
         let narrowing = principal.narrowing == .none ? nil : principal.narrowing
         for (event, index) in zip(batch.events, batch.indexes) {
+            func add(_ pointer: String, _ code: String, _ detail: String) {
+                let pointer = batch.pointer(pointer, inEvent: index)
+                faults.append(EventFault(index: index, id: event.id, pointer: pointer, code: code, detail: detail))
+            }
             if let beyond = narrowing?.refusals(of: event), !beyond.isEmpty {
-                faults += beyond.map { refusal in
-                    EventFault(
-                        index: index,
-                        id: event.id,
-                        pointer: batch.pointer(refusal.pointer, inEvent: index),
-                        code: refusal.code,
-                        detail: refusal.detail
-                    )
-                }
+                for refusal in beyond { add(refusal.pointer, refusal.code, refusal.detail) }
             } else if let fault = window.fault(of: event.time) {
-                faults.append(
-                    EventFault(
-                        index: index,
-                        id: event.id,
-                        pointer: batch.pointer("/time", inEvent: index),
-                        code: fault.code,
-                        detail: fault.detail
-                    )
-                )
+                add("/time", fault.code, fault.detail)
             } else {
                 incoming.append(.init(event: event, time: event.time ?? now, receivedAt: now, index: index))
             }
         }
-        guard faults.isEmpty || isLenient else { throw refused(faults) }
-
-        var (storedCount, notices): (Int, [EventNotice]) = (0, [])
-        var waiting = [incoming]
-        var overflows = 0
-        while let next = waiting.popLast() {
-            let prepared = try await preparation.prepare(next, boundTo: principal.tenantID)
-            faults += prepared.faults.map(batch.located)
-            guard faults.isEmpty || isLenient else { throw refused(faults) }
-            guard prepared.eventCount > 0 else { continue }
-            do {
-                let stored = try await store(prepared, boundTo: principal.tenantID)
-                notices += stored.notices
-                storedCount += prepared.eventCount - stored.overflowing.count
-                guard let event = stored.overflowing.first else { continue }
-                overflows += 1
-                guard isLenient, overflows <= Self.halvings else {
-                    throw storedCount > 0 ? IngestRefusal.partOverflows : .overflow
-                }
-                if stored.overflowing.count == 1 {
-                    faults.append(batch.located(.counterOverflow(event)))
-                } else {
-                    waiting += stored.overflowing.halves.reversed()
-                }
-            } catch IngestRefusal.faults(let found) {
-                // The catalogue changed after the events were prepared, and measures them otherwise now.
-                throw refused(faults + found.map(batch.located))
-            }
-        }
-        let report = IngestReport(stored: storedCount, notices: notices, faults: faults)
-        metrics.count(report)
-        return report
+        return (incoming, faults)
     }
 
     private func refused(_ faults: [EventFault]) -> IngestRefusal {
