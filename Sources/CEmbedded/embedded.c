@@ -131,6 +131,9 @@ static const unsigned char migration_0042[] = {
 static const unsigned char migration_0043[] = {
 #embed "../../migrations/0043_budget_changes.sql"
 };
+static const unsigned char migration_0044[] = {
+#embed "../../migrations/0044_subscription_extensions.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -193,6 +196,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0041_rate_paces.sql", migration_0041),
     FILE_ENTRY("0042_alert_lookup.sql", migration_0042),
     FILE_ENTRY("0043_budget_changes.sql", migration_0043),
+    FILE_ENTRY("0044_subscription_extensions.sql", migration_0044),
 };
 
 size_t embedded_migration_count(void) {

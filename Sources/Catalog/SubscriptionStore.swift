@@ -19,16 +19,27 @@ package enum SubscriptionStore {
         let id: SubscriptionID
     }
 
-    /// The tenant's place in its ledger when a subscription was made; nil for one of before that was noted.
-    package static func countedAfter(
-        _ id: SubscriptionID,
+    /// Since when a subscription has covered what it covers.
+    package static func coverage(
+        of id: SubscriptionID,
         of tenant: TenantID,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> Int64? {
-        let found = try transaction.first(
-            "SELECT counted_after_seq FROM subscription WHERE tenant_id = \(tenant) AND subscription_id = \(id)"
-        ) { row throws(PostgresError) in try row.next(Int64?.self) }
-        return found ?? nil
+    ) throws(PostgresError) -> SubscriptionCoverage {
+        let starts = try transaction.query(
+            """
+            SELECT NULL::timestamptz, counted_after_seq FROM subscription
+            WHERE tenant_id = \(tenant) AND subscription_id = \(id) AND counted_after_seq IS NOT NULL
+            UNION ALL
+            SELECT extended_from, counted_after_seq FROM subscription_extension
+            WHERE tenant_id = \(tenant) AND subscription_id = \(id)
+            """
+        ) { row throws(PostgresError) in
+            SubscriptionCoverage.Start(
+                from: try row.next(Instant?.self) ?? .minimum,
+                ledgerSequence: try row.next()
+            )
+        }
+        return SubscriptionCoverage(starts: starts)
     }
 
     /// Inserts the subscription with its segments, under the tenant's ledger lock; refuses one that shares time with
@@ -55,8 +66,19 @@ package enum SubscriptionStore {
         }
     }
 
-    /// Writes the end, and the plan version of the last segment.
+    /// Writes the end, and the plan version of the last segment, under the tenant's ledger lock. Where the end moves on
+    /// it is noted from when on more is covered.
     static func update(_ subscription: Subscription, in transaction: borrowing Transaction) throws {
+        transaction.enqueue(
+            """
+            INSERT INTO subscription_extension (tenant_id, subscription_id, extended_from, counted_after_seq)
+            SELECT tenant_id, subscription_id, ends_at, ledger_seq
+            FROM subscription JOIN tenant_ledger USING (tenant_id)
+            WHERE tenant_id = \(subscription.tenantID) AND subscription_id = \(subscription.id)
+                AND ends_at < coalesce(\(subscription.endsAt)::timestamptz, 'infinity')
+            ON CONFLICT DO NOTHING
+            """
+        )
         try refusingOverlap(of: subscription) { () throws(PostgresError) in
             try transaction.execute(
                 """

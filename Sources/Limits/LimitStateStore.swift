@@ -48,16 +48,16 @@ package enum LimitStateStore {
     /// What was charged for some of the usage falls below zero where usage of others is voided, which had used up their
     /// free tier: nothing is used then, which leaves no allowance to what comes. What is held still stays within a
     /// limit that denies, and the overshoot.
-    package static func floor(_ rows: [(row: LimitRow, denies: Bool)]) -> SQL {
+    /// - Parameter rows: locked ones, with what is used of them when each fall stopped at zero.
+    package static func floor(_ rows: [(row: LimitRow, used: FixedDecimal, denies: Bool)]) -> SQL {
         let columns = LimitRowColumns(rows.lazy.map(\.row))
         return """
             UPDATE limit_state AS state
-            SET used = 0, overshoot = CASE WHEN locked.denies
-                THEN greatest(state.overshoot, state.held - state.limit_amount) ELSE state.overshoot END
-            FROM unnest(\(columns.key), \(rows.map(\.denies))::boolean[])
-                AS locked (tenant_id, limit_id, scope_value, window_start, denies)
+            SET used = locked.used, overshoot = CASE WHEN locked.denies
+                THEN greatest(state.overshoot, locked.used + state.held - state.limit_amount) ELSE state.overshoot END
+            FROM unnest(\(columns.key), \(rows.map(\.used))::numeric[], \(rows.map(\.denies))::boolean[])
+                AS locked (tenant_id, limit_id, scope_value, window_start, used, denies)
             WHERE \(LimitRowColumns.isRow(of: "locked"))
-                AND state.used < 0
             """
     }
 
@@ -137,15 +137,15 @@ package enum LimitStateStore {
     package struct Computed: Sendable {
         package let row: LimitRow
         package let held: FixedDecimal
-        /// Added to what is used.
-        package let used: FixedDecimal
+        /// Nil where that stays.
+        package let used: FixedDecimal?
         /// Added to what is used beyond what was held.
         package let overshoot: FixedDecimal
 
         package init(
             _ row: LimitRow,
             held: FixedDecimal,
-            adding used: FixedDecimal = .zero,
+            used: FixedDecimal? = nil,
             overshoot: FixedDecimal = .zero
         ) {
             self.row = row
@@ -160,7 +160,7 @@ package enum LimitStateStore {
         let columns = LimitRowColumns(computed.lazy.map(\.row))
         return """
             UPDATE limit_state AS state
-            SET used = state.used + computed.used, held = computed.held,
+            SET used = coalesce(computed.used, state.used), held = computed.held,
                 overshoot = greatest(0, state.overshoot + computed.overshoot)
             FROM unnest(
                 \(columns.key), \(computed.map(\.used))::numeric[],

@@ -250,6 +250,39 @@ import Web
         }
     }
 
+    @Test(
+        "nor is usage of after a subscription's end, when that comes later or not at all",
+        arguments: [
+            "resume", "cancel",
+        ]
+    )
+    func afterAnEndThatMoves(action: String) async throws {
+        for more in [
+            #""measure":"charge","amount":"100","currency":"USD","window":"month""#,
+            #""measure":"requests","amount":"100","window":"billing_period""#,
+        ] {
+            try await TestServer.run { server in
+                try await Self.arrange(server)
+                try await Self.addBudget(server, #"{"tenant":"acme"}"#, more)
+                try await server.subscribe(at: "2026-11-01T00:00:00Z")
+                try await server.ingest(SentEvent("1", data: #"{"seconds":5}"#))
+                let id = try await server.ask("GET", "/subscriptions?tenant=acme")["data"]?[0]?["id"]?.string ?? ""
+                func moment(_ seconds: Int64) -> String { server.clock.now.adding(seconds: seconds).description }
+                try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"\#(moment(30))"}"#)
+                let after = SentEvent("2", time: moment(60), data: #"{"seconds":45}"#)
+                #expect(try await server.post([after]).expecting(200).report == "accepted 1, unsubscribed 1")
+                let end = action == "cancel" ? #"{"at":"\#(moment(250))"}"# : ""
+                try await server.ask("POST", "/subscriptions/\(id)/\(action)", end)
+                // What comes from now on counts, and is taken out again.
+                try await server.ingest(SentEvent("3", time: moment(90), data: #"{"seconds":7}"#))
+                _ = try await server.void("2")
+                try await server.expectRows([more.contains("charge") ? "24 0 24" : "2 0 2"])
+                _ = try await server.void("3")
+                try await server.expectRows([more.contains("charge") ? "10 0 10" : "1 0 1"])
+            }
+        }
+    }
+
     @Test("usage that came before the subscription and was counted after it is taken out again")
     func replayedAfterTheSubscription() async throws {
         try await TestServer.run { server in
@@ -401,6 +434,56 @@ import Web
             try await server.admit("open", seconds: "60", data: #","user":"a""#)
             _ = try await server.void("1")
             try await server.expectRows(["0 60 0", "40 0 40"])
+        }
+    }
+
+    @Test("a fall is no allowance to what comes in the same request either", arguments: [false, true])
+    func noAllowanceInOneRequest(isOneRequest: Bool) async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"volume","tiers":[
+                  {"up_to":"10","unit_amount":"1"},{"up_to":null,"unit_amount":"0.1"}]}}]}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let bound = #""measure":"charge","amount":"50","currency":"USD","window":"day""#
+            try await Self.addBudget(server, #"{"tenant":"acme","user":"*"}"#, bound)
+            try await server.ingest(SentEvent("1", data: #"{"seconds":10,"user":"b"}"#))
+            // The first makes all cheaper, by 8.90; the second is charged 10.
+            let events = [(2, 1), (3, 100)].map { id, seconds in
+                SentEvent("\(id)", data: #"{"seconds":\#(seconds),"user":"a"}"#)
+            }
+            for request in isOneRequest ? [events] : events.map({ [$0] }) {
+                _ = try await server.post(request).expecting(200)
+            }
+            try await server.expectRows(["10 0 10", "10 0 10"])
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test("nor does a tenant's budget on all its charges have one when what it was charged falls")
+    func noAllowanceInAll() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds", "latest")
+            try await server.publish("\(Self.perSecond)}")
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.ingest(SentEvent("1", data: #"{"seconds":100}"#))
+            server.clock.advance(seconds: 86_400)
+            let bound = #""measure":"charge","amount":"50","currency":"USD","window":"day""#
+            try await Self.addBudget(server, #"{"tenant":"acme"}"#, bound)
+            // From 200 to 20, and to 40.
+            try await server.ingest(SentEvent("2", data: #"{"seconds":10}"#))
+            try await server.expectRows(["0 0 0"])
+            try await server.ingest(SentEvent("3", data: #"{"seconds":20}"#))
+            try await server.expectRows(["20 0 20"])
+            try await server.ingest(SentEvent("4", data: #"{"seconds":36}"#))
+            #expect(try await server.admit("5", seconds: "1")["reason"]?.string == "budget_exceeded")
+            try await server.expectRows(["52 0 52"])
+            #expect(try await server.brokenLimits() == [])
         }
     }
 

@@ -131,7 +131,8 @@ struct SchemaWallTests {
             let granted = try await schema.tenantOwned(having: "has_table_privilege('turnpike_tenant', oid, 'SELECT')")
             let internals = [
                 "budget_change", "client_assertion", "event_dedup", "idempotency_key", "identity_provider",
-                "oauth_client", "revoked_token", "signing_key", "unmatched_event", "usage_distinct",
+                "oauth_client", "revoked_token", "signing_key", "subscription_extension", "unmatched_event",
+                "usage_distinct",
             ]
             #expect(granted.filter(internals.contains) == [])
             let hashes = try await schema.texts(

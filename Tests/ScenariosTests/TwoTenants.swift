@@ -121,7 +121,9 @@ struct TwoTenants: Sendable {
             INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)
             SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client;
             INSERT INTO budget_change (tenant_id, limit_id, changed_at, horizon)
-            SELECT tenant_id, limit_id, 'infinity', '9223372036854775807' FROM budget
+            SELECT tenant_id, limit_id, 'infinity', '9223372036854775807' FROM budget;
+            INSERT INTO subscription_extension (tenant_id, subscription_id, extended_from, counted_after_seq)
+            SELECT tenant_id, subscription_id, '2030-01-01Z', 0 FROM subscription
             """
         )
         try await server.database.run(financeRows)

@@ -7,7 +7,7 @@ import Postgres
 /// made after it, nor, where no subscription covered it then, in limits that follow its plan.
 struct CountedUses {
     private let budgets: [LimitID: BudgetStart]
-    private let subscriptions: [SubscriptionID: Int64]
+    private let subscriptions: [SubscriptionID: SubscriptionCoverage]
 
     /// - Parameters:
     ///   - limits: those that may be asked about.
@@ -22,11 +22,11 @@ struct CountedUses {
         let starts =
             asked.isEmpty ? [] : try transaction.query(BudgetStart.of(asked, in: tenant), BudgetStart.decode)
         budgets = Dictionary(starts.map { ($0.limit, $0) }) { first, _ in first }
-        var subscriptions: [SubscriptionID: Int64] = [:]
+        var subscriptions: [SubscriptionID: SubscriptionCoverage] = [:]
         if limits.contains(where: Self.followsSubscription) {
             for subscription in Set(places.map(\.subscription.id)) {
-                subscriptions[subscription] = try SubscriptionStore.countedAfter(
-                    subscription,
+                subscriptions[subscription] = try SubscriptionStore.coverage(
+                    of: subscription,
                     of: tenant,
                     in: transaction
                 )
@@ -42,10 +42,10 @@ struct CountedUses {
         {
             return false
         }
-        guard Self.followsSubscription(limit), let place, let start = subscriptions[place.subscription.id] else {
+        guard Self.followsSubscription(limit), let place, let coverage = subscriptions[place.subscription.id] else {
             return true
         }
-        return event.ledgerSequence > start
+        return coverage.coveredWhenStored(time: event.time, ledgerSequence: event.ledgerSequence)
     }
 
     private static func followsSubscription(_ limit: Limit) -> Bool { !limit.isQuota && limit.followsPlan }

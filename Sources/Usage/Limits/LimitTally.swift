@@ -14,6 +14,16 @@ package struct LimitTally {
         var followsTiers = false
         /// Whether usage was taken out again.
         var isVoid = false
+        /// The least that what is used had changed by after any of the events. Nil where only a hold is freed.
+        var leastUsed: FixedDecimal?
+
+        /// What is used after the events if it stops at zero after each of them (Lindley's recursion).
+        /// - Parameter before: what was used before them.
+        func used(after before: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+            let before = max(.zero, before)
+            guard let leastUsed else { return before }
+            return try max(before.adding(change.used), change.used.subtracting(leastUsed))
+        }
     }
 
     private var entries: [LimitRow: Entry] = [:]
@@ -83,6 +93,7 @@ package struct LimitTally {
             entry.tenant = tenant
             entry.followsTiers = use.limit.followsTiers
             try body(&entry.change)
+            entry.leastUsed = min(entry.leastUsed ?? entry.change.used, entry.change.used)
         }
         try change(&entries[use.row, default: Entry(change: LimitChange(use))])
     }
@@ -106,18 +117,18 @@ package struct LimitTally {
             return limit.revision < state.revision
         }
         guard !isRevised else { throw StaleCatalog(tenants: [], shared: true) }
-        floorCharges(&states, of: entries, in: transaction)
-        let held = try ChargeHolds.recompute(
+        try floorCharges(&states, of: entries, in: transaction)
+        let computed = try ChargeHolds.recompute(
             states.compactMap { state in
                 guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
-                return (state, entry.change.used, entry.isVoid, tenant)
+                return (state, try entry.used(after: state.balance.used), entry.isVoid, tenant)
             },
             in: transaction
         )
         for (index, state) in states.enumerated() {
-            guard let held = held[state.row], let used = entries[state.row]?.change.used else { continue }
-            states[index].balance.held = held
-            states[index].balance.used = try state.balance.used.adding(used)
+            guard let computed = computed[state.row] else { continue }
+            states[index].balance.held = computed.held
+            states[index].balance.used = computed.used
         }
         let counted = states.compactMap { state in
             entries[state.row].flatMap { entry in
@@ -142,13 +153,15 @@ extension LimitTally {
         _ states: inout [LimitState],
         of entries: [LimitRow: Entry],
         in transaction: borrowing Transaction
-    ) {
-        var floored: [(row: LimitRow, denies: Bool)] = []
-        for (index, state) in states.enumerated() where state.balance.used.isNegative {
+    ) throws(DecimalError) {
+        var floored: [(row: LimitRow, used: FixedDecimal, denies: Bool)] = []
+        for (index, state) in states.enumerated() {
             guard let entry = entries[state.row], !entry.followsTiers, let limit = entry.limit, limit.measure == .charge
             else { continue }
-            floored.append((state.row, limit.denies))
-            states[index].balance.used = .zero
+            let used = try entry.used(after: state.balance.used.subtracting(entry.change.used))
+            guard used > state.balance.used else { continue }
+            floored.append((state.row, used, limit.denies))
+            states[index].balance.used = used
         }
         if !floored.isEmpty { transaction.enqueue(LimitStateStore.floor(floored)) }
     }
