@@ -30,17 +30,45 @@ extension LimitStateStore {
         where isWanted: SQL,
         at now: Instant
     ) -> SQL {
+        """
+        INSERT INTO limit_state AS state (
+            tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+            limit_revision
+        )
+        SELECT row.tenant_id, row.limit_id, row.scope_value, row.window_start, row.window_end, 0, 0, 0,
+            changed.amount, changed.revision
+        \(following(limits, periodStart: periodStart, where: isWanted, at: now))
+        ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
+        SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
+            overshoot = CASE WHEN excluded.limit_revision > state.limit_revision
+                THEN greatest(state.overshoot, least(\(greatest), state.used + state.held - excluded.limit_amount))
+                ELSE state.overshoot END,
+            thresholds_fired = \(stillFired)
+        RETURNING \(returned)
+        """
+    }
+
+    /// Locks the rows that `follow` of a tenant's limits writes, for a transaction that writes some of them before.
+    static func lockFollowing(_ limits: [Limit], of tenant: TenantID, periodStart: Instant, at now: Instant) -> SQL {
+        """
+        SELECT
+        \(following(limits, periodStart: periodStart, where: "row.tenant_id = \(tenant)", at: now))
+        FOR NO KEY UPDATE OF row
+        """
+    }
+
+    /// The rows `row` of limits in present and coming windows, and what is `changed` of each.
+    private static func following(
+        _ limits: [Limit],
+        periodStart: Instant,
+        where isWanted: SQL,
+        at now: Instant
+    ) -> SQL {
         let bounds = limits.compactMap { limit -> (limit: Limit, amount: FixedDecimal, kind: WindowKind)? in
             guard case .window(let amount, let kind, _, _) = limit.bound else { return nil }
             return (limit, amount, kind)
         }
         return """
-            INSERT INTO limit_state AS state (
-                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
-                limit_revision
-            )
-            SELECT row.tenant_id, row.limit_id, row.scope_value, row.window_start, row.window_end, 0, 0, 0,
-                changed.amount, changed.revision
             FROM unnest(
                 \(bounds.map(\.limit.id))::bigint[], \(bounds.map(\.amount))::numeric[],
                 \(bounds.map(\.limit.revision))::bigint[],
@@ -51,13 +79,6 @@ extension LimitStateStore {
                 ON row.limit_id = changed.limit_id AND row.window_start >= changed.earliest
                 AND row.window_end > \(now) AND \(LimitRowColumns.isNoPart("row")) AND \(isWanted)
             ORDER BY \(LimitRowColumns.lockOrder(of: "row"))
-            ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-            SET limit_amount = excluded.limit_amount, limit_revision = excluded.limit_revision,
-                overshoot = CASE WHEN excluded.limit_revision > state.limit_revision
-                    THEN greatest(state.overshoot, least(\(greatest), state.used + state.held - excluded.limit_amount))
-                    ELSE state.overshoot END,
-                thresholds_fired = \(stillFired)
-            RETURNING \(returned)
             """
     }
 

@@ -13,7 +13,7 @@ package enum QuotaRevision {
         at now: Instant,
         in transaction: borrowing Transaction
     ) throws -> [AlertDraft] {
-        let limits = tenant.ownLimits.filter { !$0.isBudget }
+        let limits = revised(of: tenant)
         guard !limits.isEmpty else { return [] }
         let byID = Dictionary(limits.map { ($0.id, $0) }) { first, _ in first }
         let states = try transaction.query(
@@ -25,4 +25,16 @@ package enum QuotaRevision {
         }
         return LimitAlerts.due(counted, catalog: catalog, at: now, in: transaction)
     }
+
+    /// Locks the rows that `apply` will write, in the order in which everybody locks rows, for a transaction that
+    /// writes some of them before.
+    package static func lock(_ tenant: TenantSnapshot, at now: Instant, in transaction: borrowing Transaction) {
+        let limits = revised(of: tenant)
+        guard !limits.isEmpty else { return }
+        transaction.enqueue(
+            LimitStateStore.lockFollowing(limits, of: tenant.id, periodStart: tenant.periodStart(at: now), at: now)
+        )
+    }
+
+    private static func revised(of tenant: TenantSnapshot) -> [Limit] { tenant.ownLimits.filter { !$0.isBudget } }
 }

@@ -28,6 +28,7 @@ package struct EarlierUsage {
         let begun = start.isInForce ? earlier.limitsThatBegin : []
         var alerts: [AlertDraft] = []
         if start.ratesFrom != nil || !begun.isEmpty {
+            if start.isInForce { QuotaRevision.lock(start.tenant, at: start.now, in: transaction) }
             do {
                 alerts = try earlier.rate(beginning: begun, in: transaction)
             } catch is DecimalError {

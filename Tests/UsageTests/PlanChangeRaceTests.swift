@@ -71,6 +71,36 @@ struct PlanChangeRaceTests {
         }
     }
 
+    @Test(
+        "a change that counts anew locks limits in the order of all others: while it waits for one it holds none behind"
+    )
+    func limitsAreLockedInOneOrder() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for feature in ["seconds", "more", "most"] { try await server.addFeature(feature) }
+            let quotas = """
+                {"feature":"seconds","limit":"100","window":"month"},{"feature":"more","limit":"100","window":"day"}
+                """
+            try await server.publish(#"{"quotas":[\#(quotas)]}"#)
+            let most = #"{"feature":"most","limit":"100","window":"day"}"#
+            try await server.publish(#"{"quotas":[\#(quotas),\#(most)]}"#, as: "max")
+            let id = try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.ingest(SentEvent("1", data: #"{"seconds":1}"#))
+            let first: SQL = """
+                SELECT FROM limit_state WHERE limit_id = (SELECT min(limit_id) FROM limit_state) FOR UPDATE
+                """
+            try await server.whileLocked(by: first, on: "limit_state") {
+                let change = Task {
+                    try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
+                }
+                try await server.withPool { pool in _ = try await pool.execute(.worker, TestServer.untilSomebodyWaits) }
+                let free = try await server.column("SELECT limit_id::text FROM limit_state FOR UPDATE SKIP LOCKED")
+                #expect(free.count == 1)
+                change.cancel()
+            }
+        }
+    }
+
     @Test func anyOrderOfEventsAndVoidsGivesTheSame() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
