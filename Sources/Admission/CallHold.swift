@@ -72,18 +72,19 @@ extension CallHold {
     ///   - reservation: as it was until now.
     ///   - call: at the end that it has until now.
     ///   - later: at the moments from then until the new end.
-    ///   - held: the rows that the reservation holds of.
+    ///   - holding: what the reservation holds of each row.
     static func beyond(
         _ reservation: Reservation,
         of call: PreparedCall,
         later: [PreparedCall],
-        holding held: Set<LimitRow>,
+        holding: [LimitRow: FixedDecimal],
         policy: LimitPolicy
     ) throws(DecimalError) -> [CallHold] {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
-        var held = held
-        var amounts: [LimitRow: FixedDecimal] = [:]
+        var held = Set(holding.keys)
+        // The most that it held or takes of each row up to then.
+        var amounts = holding
         var unpriced: Set<LimitRow> = []
         var holds: [CallHold] = []
         var positions: [LimitRow: Int] = [:]
@@ -125,7 +126,7 @@ extension CallHold {
     /// What it takes beyond what is held; nil where that is nothing.
     /// - Parameters:
     ///   - held: the rows that something is held of.
-    ///   - before: what the same call took of the row at an earlier time.
+    ///   - before: what is held of the row, or what the same call took of it at an earlier time.
     ///   - wasUnpriced: whether something of it had no known price already, as it has in no trial.
     ///   - start: when its reservation was made; what is held of windows of before is known.
     private func beyond(

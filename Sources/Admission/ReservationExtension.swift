@@ -130,7 +130,11 @@ private struct Moving: Sendable {
         let moved = ReservationStore.extend(reservation, to: expiry, suspenseEndsAt: suspenseEndsAt, at: now)
         guard let extended = try transaction.query(moved, ReservationStore.decode).first else { return nil }
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
-        let held = try transaction.query(ReservationStore.holds(of: name), ReservationStore.decodeHold)
+        var holding: [LimitRow: FixedDecimal] = [:]
+        for held in try transaction.query(ReservationStore.holds(of: name), ReservationStore.decodeHold) {
+            guard let hold = held.hold else { continue }
+            holding[hold.row] = try holding[hold.row, default: .zero].adding(hold.amount)
+        }
         let request = AdmissionRequest(
             call: call,
             prepared: later.last ?? present,
@@ -139,7 +143,7 @@ private struct Moving: Sendable {
                 reservation,
                 of: present,
                 later: later,
-                holding: Set(held.compactMap(\.hold?.row)),
+                holding: holding,
                 policy: policy
             ),
             life: ReservationLife(

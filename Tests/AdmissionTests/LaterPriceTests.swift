@@ -85,6 +85,35 @@ import Web
         }
     }
 
+    @Test("over a price that falls and rises again an extended call holds what it held")
+    func extendedOverTheFall() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            for (plan, price) in [("pro", "10"), ("low", "5"), ("max", "11")] {
+                try await server.publish(
+                    #"{"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"\#(price)"}}]}"#,
+                    as: plan
+                )
+            }
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            for (plan, minute) in [("low", 20), ("max", 40)] {
+                let change = #"{"plan":"\#(plan)","at":"2026-11-23T11:\#(minute):00Z"}"#
+                try await server.ask("POST", "/subscriptions/\(id)/change", change)
+            }
+            try await Self.addBudget(server, amount: 100)
+            let call = try await server.admit("1", seconds: "4", more: #","ttl_seconds":600"#, data: Self.user)
+            let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")"
+            for (seconds, row) in [(1_800, "0 40 0"), (3_000, "0 44 0"), (3_600, "0 44 0")] {
+                try await server.ask("POST", "\(path)/extend", #"{"ttl_seconds":\#(seconds)}"#)
+                try await server.expectRows([row])
+            }
+            try await server.ask("POST", "\(path)/release")
+            try await server.expectRows(["0 0 0"])
+        }
+    }
+
     @Test("a replica that has not heard of a segment's first usage frees a reservation no less exactly")
     func replicas() async throws {
         let clock = TestClock()
