@@ -97,8 +97,8 @@ struct AdmissionInput: Sendable {
             let index = batch.indexes[position]
             let text = try Self.text(UnsafeRawBufferPointer(rebasing: body[batch.ranges[position]]))
             let call = AdmissionCall(event, text, own[index] ?? OwnFields(), isOfTenant: !principal.isOperatorWide)
-            let own = call.tokenFaults + (event.time == nil ? [] : [Self.noTime])
-            faults += own.map { $0.within(batch, index) }
+            let remarks = call.tokenFaults + (event.time == nil ? [] : [Self.noTime])
+            faults += remarks.map { $0.within(batch, index) }
             calls.append(call)
         }
         guard faults.isEmpty else { throw ValidationFailure(faults) }

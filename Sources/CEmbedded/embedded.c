@@ -134,6 +134,9 @@ static const unsigned char migration_0043[] = {
 static const unsigned char migration_0044[] = {
 #embed "../../migrations/0044_subscription_extensions.sql"
 };
+static const unsigned char migration_0045[] = {
+#embed "../../migrations/0045_floored_charges.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -197,6 +200,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0042_alert_lookup.sql", migration_0042),
     FILE_ENTRY("0043_budget_changes.sql", migration_0043),
     FILE_ENTRY("0044_subscription_extensions.sql", migration_0044),
+    FILE_ENTRY("0045_floored_charges.sql", migration_0045),
 };
 
 size_t embedded_migration_count(void) {

@@ -46,19 +46,41 @@ package enum LimitStateStore {
     }
 
     /// What was charged for some of the usage falls below zero where usage of others is voided, which had used up their
-    /// free tier: nothing is used then, which leaves no allowance to what comes. What is held still stays within a
-    /// limit that denies, and the overshoot.
-    /// - Parameter rows: locked ones, with what is used of them when each fall stopped at zero.
+    /// free tier, or a last value falls: it stops there, which leaves no allowance to what comes, and how far it would
+    /// have fallen is noted. What is held still stays within a limit that denies, and the overshoot.
+    /// - Parameter rows: locked ones, with what is used of them when each fall stopped at zero, less what a void gives
+    ///   back of earlier falls.
     package static func floor(_ rows: [(row: LimitRow, used: FixedDecimal, denies: Bool)]) -> SQL {
         let columns = LimitRowColumns(rows.lazy.map(\.row))
         return """
             UPDATE limit_state AS state
-            SET used = locked.used, overshoot = CASE WHEN locked.denies
-                THEN greatest(state.overshoot, locked.used + state.held - state.limit_amount) ELSE state.overshoot END
+            SET used = locked.used, floored = state.floored + locked.used - state.used,
+                overshoot = CASE WHEN locked.used < state.used
+                    THEN greatest(0, state.overshoot + locked.used - state.used)
+                    WHEN locked.denies THEN greatest(state.overshoot, locked.used + state.held - state.limit_amount)
+                    ELSE state.overshoot END
             FROM unnest(\(columns.key), \(rows.map(\.used))::numeric[], \(rows.map(\.denies))::boolean[])
                 AS locked (tenant_id, limit_id, scope_value, window_start, used, denies)
             WHERE \(LimitRowColumns.isRow(of: "locked"))
             """
+    }
+
+    /// How far what is used of locked rows would have fallen below zero; those of which it would not are left out.
+    package static func floored(of rows: [LimitRow]) -> SQL {
+        let columns = LimitRowColumns(rows)
+        return """
+            SELECT state.tenant_id, state.limit_id, state.scope_value, state.window_start, state.floored
+            FROM unnest(\(columns.key)) AS wanted (tenant_id, limit_id, scope_value, window_start)
+            JOIN limit_state AS state ON \(LimitRowColumns.isRow(of: "wanted"))
+            WHERE state.floored > 0
+            """
+    }
+
+    @Sendable
+    package static func decodeFloored(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (row: LimitRow, amount: FixedDecimal) {
+        (try LimitRow.decode(&row), try row.next())
     }
 
     /// The most that a row can say. What is more of one tenant's is refused. A row that all share goes no further than
@@ -139,6 +161,8 @@ package enum LimitStateStore {
         package let held: FixedDecimal
         /// Nil where that stays.
         package let used: FixedDecimal?
+        /// By how much more it would have fallen below zero; less where a void gives that back.
+        package let floored: FixedDecimal
         /// Added to what is used beyond what was held.
         package let overshoot: FixedDecimal
 
@@ -146,11 +170,13 @@ package enum LimitStateStore {
             _ row: LimitRow,
             held: FixedDecimal,
             used: FixedDecimal? = nil,
+            floored: FixedDecimal = .zero,
             overshoot: FixedDecimal = .zero
         ) {
             self.row = row
             self.held = held
             self.used = used
+            self.floored = floored
             self.overshoot = overshoot
         }
     }
@@ -160,12 +186,12 @@ package enum LimitStateStore {
         let columns = LimitRowColumns(computed.lazy.map(\.row))
         return """
             UPDATE limit_state AS state
-            SET used = coalesce(computed.used, state.used), held = computed.held,
-                overshoot = greatest(0, state.overshoot + computed.overshoot)
+            SET used = coalesce(computed.used, state.used), floored = state.floored + computed.floored,
+                held = computed.held, overshoot = greatest(0, state.overshoot + computed.overshoot)
             FROM unnest(
-                \(columns.key), \(computed.map(\.used))::numeric[],
+                \(columns.key), \(computed.map(\.used))::numeric[], \(computed.map(\.floored))::numeric[],
                 \(computed.map(\.held))::numeric[], \(computed.map(\.overshoot))::numeric[]
-            ) AS computed (tenant_id, limit_id, scope_value, window_start, used, held, overshoot)
+            ) AS computed (tenant_id, limit_id, scope_value, window_start, used, floored, held, overshoot)
             WHERE \(LimitRowColumns.isRow(of: "computed"))
             """
     }
@@ -180,7 +206,8 @@ package enum LimitStateStore {
                 \(columns.key)
             ) AS unused (tenant_id, limit_id, scope_value, window_start)
             WHERE \(LimitRowColumns.isRow(of: "unused"))
-                AND state.used = 0 AND state.held = 0 AND state.overshoot = 0 AND state.thresholds_fired = '{}'
+                AND state.used = 0 AND state.floored = 0 AND state.held = 0 AND state.overshoot = 0
+                AND state.thresholds_fired = '{}'
                 AND (
                     state.scope_value <> '' OR NOT EXISTS (
                         SELECT FROM limit_state AS part

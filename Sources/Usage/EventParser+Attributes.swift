@@ -33,12 +33,15 @@ extension EventParser {
             try scanner.skipValue()
         case .extensionName where takesExtensions: try parseExtension(key, isText: false)
         case .extensionName, .other:
-            rejectName(scanner.string(key.text))
+            rejectName(key)
             try scanner.skipValue()
         }
     }
 
-    private mutating func rejectName(_ name: String) {
+    private mutating func rejectName(_ key: JSONKey) {
+        // What a name might have been meant to be is not looked for where nobody is told.
+        guard tellsMore else { return reject(at: scanner.position, "unknown_attribute", "") }
+        let name = scanner.string(key.text)
         guard takesExtensions else {
             let known = (EventAttribute.names + foreignNames.map(\.description)).sorted().map { "\"\($0)\"" }
             let detail = "\"\(name)\" is not a field here; the fields are \(known.joined(separator: ", "))"

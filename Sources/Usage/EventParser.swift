@@ -87,7 +87,7 @@ struct EventParser {
     }
 
     /// Whether another fault of this event is still told; its first always is.
-    private var tellsMore: Bool {
+    var tellsMore: Bool {
         eventFaults == 0 || eventFaults < EventLimits.faults && batch.faults.count < EventLimits.batchFaults
     }
 

@@ -119,7 +119,10 @@ final class IngestLane: Sendable {
                     metrics.flushed(stored.0)
                     finish(batch, stored.1)
                 }
-                for (batch, _) in failed { await flush(batch) }
+                for (batch, error) in failed {
+                    // A request that makes a counter overflow would do so again.
+                    if batch.count == 1, error.isOverflow { refuse(batch, error) } else { await flush(batch) }
+                }
             } catch {
                 // There is no connection: for a while it is tried again.
                 await flush(take())
@@ -190,12 +193,15 @@ final class IngestLane: Sendable {
             await flush(Array(batch[..<middle]))
             await flush(Array(batch[middle...]))
         } catch {
-            leave(batch)
-            logger.warning("ingest flush failed", metadata: ["requests": "\(batch.count)", "error": "\(error)"])
-            for waiting in batch {
-                waiting.answer.resume(returning: .failure(error))
-            }
+            refuse(batch, error)
         }
+    }
+
+    private func refuse(_ batch: [Waiting], _ error: any Error) {
+        leave(batch)
+        let level = error.isOverflow ? Logger.Level.info : .warning
+        logger.log(level: level, "ingest flush failed", metadata: ["requests": "\(batch.count)", "error": "\(error)"])
+        for waiting in batch { waiting.answer.resume(returning: .failure(error)) }
     }
 
     /// Stores submissions in one transaction, preparing them again as long as the catalogue moves on.

@@ -17,14 +17,15 @@ extension Problem {
 
     static let counterOverflow = counterOverflow("Nothing was stored.")
 
-    fileprivate static func counterOverflow(_ outcome: String) -> Problem {
+    fileprivate static func counterOverflow(_ outcome: String, _ faults: [EventFault] = []) -> Problem {
         Problem(
             .unprocessableContent,
             code: "counter_overflow",
             detail: """
                 With these events a counter, or what is charged for it, would reach 10^26, more than can be counted. \
                 \(outcome)
-                """
+                """,
+            errors: faults.map(\.told)
         )
     }
 
@@ -51,10 +52,10 @@ extension IngestRefusal {
             .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
             .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
-        case .overflow:
-            .counterOverflow
-        case .partOverflows:
-            .counterOverflow("Some of the others have been stored; sent again, they count once.")
+        case .overflow(let faults):
+            .counterOverflow("Nothing was stored.", faults)
+        case .partOverflows(let faults):
+            .counterOverflow("Some of the others have been stored; sent again, they count once.", faults)
         case .faults(let faults):
             if let fault = faults.first, fault.code == EventFault.malformedCode {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)

@@ -30,10 +30,10 @@ package enum IngestRefusal: Error {
     case queueFull
     case stopping
     case catalogBusy
-    /// A counter would overflow by the events, of which nothing is stored.
-    case overflow
+    /// A counter would overflow by the events, of which nothing is stored. Leniently with the faults that were found.
+    case overflow([EventFault])
     /// A counter would overflow by some of the events, and others are stored.
-    case partOverflows
+    case partOverflows([EventFault])
     case faults([EventFault])
 }
 
@@ -41,8 +41,8 @@ package enum IngestRefusal: Error {
 package final class IngestService: Service {
     /// A request of at most so many is gathered with others.
     private static let fewEvents = 10
-    /// Parts of a lenient request that are halved because a counter overflows by them: enough to find five events among
-    /// ten thousand. Each costs a transaction that is rolled back.
+    /// Parts of a lenient request by which a counter may overflow before the rest is refused: enough to find five events
+    /// among ten thousand. Each costs a transaction that is rolled back.
     private static let halvings = 75
 
     let limits: IngestLimits
@@ -106,31 +106,34 @@ package final class IngestService: Service {
 
         var (storedCount, notices): (Int, [EventNotice]) = (0, [])
         var waiting = [accepted.incoming]
-        var overflows = 0
+        var (overflows, changes) = (0, 0)
         while let next = waiting.popLast() {
             let prepared = try await preparation.prepare(next, boundTo: principal.tenantID)
-            faults += prepared.faults.map(batch.located)
-            guard faults.isEmpty || isLenient else { throw refused(faults) }
-            guard prepared.eventCount > 0 else { continue }
-            let stored: Stored
+            let found = prepared.faults.map(batch.located)
+            guard isLenient || faults.isEmpty && found.isEmpty else { throw refused(faults + found) }
+            var stored = Stored()
             do {
-                stored = try await store(prepared, boundTo: principal.tenantID)
-            } catch IngestRefusal.faults(let found) {
+                if prepared.eventCount > 0 { stored = try await store(prepared, boundTo: principal.tenantID) }
+            } catch IngestRefusal.faults(let later) {
                 // The catalogue changed after the events were prepared, and measures them otherwise now.
-                throw refused(faults + found.map(batch.located))
+                guard isLenient, changes < limits.preparationAttempts else {
+                    throw refused(faults + found + later.map(batch.located))
+                }
+                changes += 1
+                waiting.append(next)
+                continue
             }
+            faults += found
             notices += stored.notices
             storedCount += prepared.eventCount - stored.overflowing.count
             guard let event = stored.overflowing.first else { continue }
             overflows += 1
-            guard isLenient, overflows <= Self.halvings else {
-                throw storedCount > 0 ? IngestRefusal.partOverflows : .overflow
+            if isLenient, stored.overflowing.count == 1 { faults.append(batch.located(.counterOverflow(event))) }
+            guard isLenient, overflows < Self.halvings else {
+                metrics.count(IngestReport(stored: storedCount, notices: notices, faults: faults))
+                throw storedCount > 0 ? IngestRefusal.partOverflows(faults) : .overflow(faults)
             }
-            if stored.overflowing.count == 1 {
-                faults.append(batch.located(.counterOverflow(event)))
-            } else {
-                waiting += stored.overflowing.halves.reversed()
-            }
+            if stored.overflowing.count > 1 { waiting += stored.overflowing.halves.reversed() }
         }
         let report = IngestReport(stored: storedCount, notices: notices, faults: faults)
         metrics.count(report)

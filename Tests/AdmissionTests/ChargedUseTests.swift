@@ -478,6 +478,10 @@ import Web
             // From 200 to 20, and to 40.
             try await server.ingest(SentEvent("2", data: #"{"seconds":10}"#))
             try await server.expectRows(["0 0 0"])
+            // Voiding that, nothing was charged on this day.
+            _ = try await server.void("2")
+            try await server.expectRows(["0 0 0"])
+            try await server.ingest(SentEvent("2b", data: #"{"seconds":10}"#))
             try await server.ingest(SentEvent("3", data: #"{"seconds":20}"#))
             try await server.expectRows(["20 0 20"])
             try await server.ingest(SentEvent("4", data: #"{"seconds":36}"#))

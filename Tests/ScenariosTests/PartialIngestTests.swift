@@ -95,6 +95,27 @@ struct PartialIngestTests {
         }
     }
 
+    @Test("a lenient request with very many events that overflow is refused, with those that were found")
+    func lenientRequestsWithManyOverflows() async throws {
+        try await Self.withPricedTenant(aggregation: "max", unitAmount: "2") { client in
+            let events = (1...120).map { id in
+                """
+                {"id": "\(id)", "source": "s", "type": "job.done", "subject": "delta", "data": {"units": 9e25}}
+                """
+            }
+            let answer = try await client.post(
+                "/api/v1/events",
+                "[\(events.joined(separator: ","))]",
+                headers: ["Prefer": "handling=lenient"]
+            )
+            #expect(answer.status == 422 && answer.code == "counter_overflow")
+            let found = answer.json["errors"]?.elements ?? []
+            #expect(!found.isEmpty && found.count < 75)
+            #expect(found.first?["pointer"]?.string == "/0" && found.first?["code"]?.string == "counter_overflow")
+            #expect(try await Self.storedEvents(client) == 0)
+        }
+    }
+
     /// With the tenants of the catalogue and another, `delta`, whose plan prices `units`.
     private static func withPricedTenant(
         aggregation: String,

@@ -77,15 +77,16 @@ struct PlanChangeRaceTests {
     func limitsAreLockedInOneOrder() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
-            for feature in ["seconds", "more", "most"] { try await server.addFeature(feature) }
+            for feature in ["a-month", "b-day", "c-day"] { try await server.addFeature(feature) }
             let quotas = """
-                {"feature":"seconds","limit":"100","window":"month"},{"feature":"more","limit":"100","window":"day"}
+                {"feature":"a-month","limit":"100","window":"month"},{"feature":"b-day","limit":"100","window":"day"}
                 """
             try await server.publish(#"{"quotas":[\#(quotas)]}"#)
-            let most = #"{"feature":"most","limit":"100","window":"day"}"#
-            try await server.publish(#"{"quotas":[\#(quotas),\#(most)]}"#, as: "max")
+            let another = #"{"feature":"c-day","limit":"100","window":"day"}"#
+            try await server.publish(#"{"quotas":[\#(quotas),\#(another)]}"#, as: "max")
             let id = try await server.subscribe(at: "2026-11-01T00:00:00Z")
             try await server.ingest(SentEvent("1", data: #"{"seconds":1}"#))
+            server.clock.advance(seconds: 60)
             let first: SQL = """
                 SELECT FROM limit_state WHERE limit_id = (SELECT min(limit_id) FROM limit_state) FOR UPDATE
                 """

@@ -101,8 +101,11 @@ package struct BudgetPatch: Sendable {
             if case .set(.some) = fallbackUnitAmount { given.append("fallback_unit_amount") }
             let changed = applied(to: limit)
             if changed.sheddablePercent > changed.defaultPercent {
-                let detail = "\"sheddable_percent\" must be at most \"default_percent\""
-                return [FieldFault(pointer: "/rate/sheddable_percent", code: "out_of_range", detail: detail)]
+                let detail =
+                    "\"sheddable_percent\" (\(changed.sheddablePercent)) must be at most \"default_percent\" "
+                    + "(\(changed.defaultPercent)); what is left out stays"
+                let name = rate?.sheddablePercent == nil ? "default_percent" : "sheddable_percent"
+                return [FieldFault(pointer: "/rate/\(name)", code: "out_of_range", detail: detail)]
             }
         }
         return given.map { name in

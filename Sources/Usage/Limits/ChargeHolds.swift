@@ -220,25 +220,30 @@ extension ChargeHolds {
     /// rows, and writes it with what they have used. What `used` and `held` together have grown by is overshoot, as
     /// no reservation held it; what they have fallen by when usage was voided is less of that. What is used falls no
     /// lower than zero, see `LimitStateStore.floor`.
-    /// - Parameter changed: the limits' own rows as they are, and what is used of them then.
-    /// - Returns: what they have used and hold then.
+    /// - Parameter changed: the limits' own rows as they are, what is used of them then, and by how much more it would
+    ///   have fallen below zero.
+    /// - Returns: what they hold then.
     @discardableResult
     package static func recompute(
-        _ changed: [(state: LimitState, used: FixedDecimal, isVoid: Bool, tenant: TenantSnapshot)],
+        _ changed: [(
+            state: LimitState, used: FixedDecimal, floored: FixedDecimal, isVoid: Bool, tenant: TenantSnapshot
+        )],
         in transaction: borrowing Transaction
-    ) throws -> [LimitRow: (used: FixedDecimal, held: FixedDecimal)] {
+    ) throws -> [LimitRow: FixedDecimal] {
         let loaded = try load(changed.map { Wanted(row: $0.state.row, tenant: $0.tenant) }, in: transaction)
         var computed: [LimitStateStore.Computed] = []
-        for (state, used, isVoid, _) in changed {
+        for (state, used, floored, isVoid, _) in changed {
             guard let holds = loaded[state.row] else { continue }
             let held = try holds.amount()
             let grown = try used.subtracting(max(.zero, state.balance.used))
             let growth = try grown.adding(held).subtracting(state.balance.held)
             let overshoot = isVoid ? growth : max(.zero, growth)
-            computed.append(LimitStateStore.Computed(state.row, held: held, used: used, overshoot: overshoot))
+            computed.append(
+                LimitStateStore.Computed(state.row, held: held, used: used, floored: floored, overshoot: overshoot)
+            )
         }
         if !computed.isEmpty { transaction.enqueue(LimitStateStore.set(computed)) }
-        return Dictionary(uniqueKeysWithValues: computed.map { ($0.row, ($0.used ?? .zero, $0.held)) })
+        return Dictionary(uniqueKeysWithValues: computed.map { ($0.row, $0.held) })
     }
 }
 

@@ -17,10 +17,18 @@ package struct LimitTally {
         /// The least that what is used had changed by after any of the events. Nil where only a hold is freed.
         var leastUsed: FixedDecimal?
 
+        var countsCharges: Bool { followsTiers || limit?.measure == .charge }
+
+        /// What was used before, of a row whose changes but those of limits on all charges are added up already.
+        func before(_ state: LimitState) throws(DecimalError) -> FixedDecimal {
+            guard !followsTiers else { return max(.zero, state.balance.used) }
+            let before = try state.balance.used.subtracting(change.used)
+            return countsCharges ? max(.zero, before) : before
+        }
+
         /// What is used after the events if it stops at zero after each of them (Lindley's recursion).
         /// - Parameter before: what was used before them.
         func used(after before: FixedDecimal) throws(DecimalError) -> FixedDecimal {
-            let before = max(.zero, before)
             guard let leastUsed else { return before }
             return try max(before.adding(change.used), change.used.subtracting(leastUsed))
         }
@@ -117,51 +125,74 @@ package struct LimitTally {
             return limit.revision < state.revision
         }
         guard !isRevised else { throw StaleCatalog(tenants: [], shared: true) }
-        try floorCharges(&states, of: entries, in: transaction)
+        let before = try states.map { try entries[$0.row]?.before($0) ?? $0.balance.used }
+        let after = try usedAfterwards(states, before, entries, in: transaction)
+        floorCharges(&states, to: after, of: entries, in: transaction)
         let computed = try ChargeHolds.recompute(
-            states.compactMap { state in
+            try states.indices.compactMap { index in
+                let state = states[index]
                 guard let entry = entries[state.row], entry.followsTiers, let tenant = entry.tenant else { return nil }
-                return (state, try entry.used(after: state.balance.used), entry.isVoid, tenant)
+                let floored = try after[index].subtracting(state.balance.used.adding(entry.change.used))
+                return (state, after[index], floored, entry.isVoid, tenant)
             },
             in: transaction
         )
         for (index, state) in states.enumerated() {
-            guard let computed = computed[state.row] else { continue }
-            states[index].balance.held = computed.held
-            states[index].balance.used = computed.used
+            guard let held = computed[state.row] else { continue }
+            states[index].balance.held = held
+            states[index].balance.used = after[index]
         }
-        let counted = states.compactMap { state in
-            entries[state.row].flatMap { entry in
-                entry.limit.map { limit in
-                    let isOver = limit.isOver(state, of: entry.tenant, at: surroundings.now)
-                    return CountedLimit(
-                        limit: limit,
-                        state: state,
-                        tenantKey: entry.tenant?.key,
-                        addedAfterwards: isOver ? entry.change.used : nil
-                    )
-                }
-            }
+        let counted = try states.indices.compactMap { index -> CountedLimit? in
+            let state = states[index]
+            guard let entry = entries[state.row], let limit = entry.limit else { return nil }
+            let isOver = limit.isOver(state, of: entry.tenant, at: surroundings.now)
+            return CountedLimit(
+                limit: limit,
+                state: state,
+                tenantKey: entry.tenant?.key,
+                addedAfterwards: isOver ? try state.balance.used.subtracting(before[index]) : nil
+            )
         }
         return LimitAlerts.due(counted, catalog: surroundings.shared, at: surroundings.now, in: transaction)
     }
 }
 
 extension LimitTally {
-    /// See `LimitStateStore.floor`.
+    /// What is used of each row in the end. Voided usage whose charge was below zero gives back first what it would have
+    /// fallen lower than zero.
+    private func usedAfterwards(
+        _ states: [LimitState],
+        _ before: [FixedDecimal],
+        _ entries: [LimitRow: Entry],
+        in transaction: borrowing Transaction
+    ) throws -> [FixedDecimal] {
+        let raised = states.map(\.row).filter { row in
+            entries[row].map { $0.isVoid && $0.countsCharges && $0.change.used > .zero } ?? false
+        }
+        let floored =
+            raised.isEmpty
+            ? [] : try transaction.query(LimitStateStore.floored(of: raised), LimitStateStore.decodeFloored)
+        let givenBack = Dictionary(floored.map { ($0.row, $0.amount) }) { first, _ in first }
+        return try zip(states, before).map { state, before in
+            guard let entry = entries[state.row], entry.countsCharges else { return state.balance.used }
+            let back = min(givenBack[state.row] ?? .zero, entry.change.used)
+            return try entry.used(after: before).subtracting(max(.zero, back))
+        }
+    }
+
+    /// Writes what is used of those limits on some charges of which it is other than what was added up. See
+    /// `LimitStateStore.floor`.
     private func floorCharges(
         _ states: inout [LimitState],
+        to used: [FixedDecimal],
         of entries: [LimitRow: Entry],
         in transaction: borrowing Transaction
-    ) throws(DecimalError) {
+    ) {
         var floored: [(row: LimitRow, used: FixedDecimal, denies: Bool)] = []
-        for (index, state) in states.enumerated() {
-            guard let entry = entries[state.row], !entry.followsTiers, let limit = entry.limit, limit.measure == .charge
-            else { continue }
-            let used = try entry.used(after: state.balance.used.subtracting(entry.change.used))
-            guard used > state.balance.used else { continue }
-            floored.append((state.row, used, limit.denies))
-            states[index].balance.used = used
+        for (index, state) in states.enumerated() where used[index] != state.balance.used {
+            guard let entry = entries[state.row], !entry.followsTiers, let limit = entry.limit else { continue }
+            floored.append((state.row, used[index], limit.denies))
+            states[index].balance.used = used[index]
         }
         if !floored.isEmpty { transaction.enqueue(LimitStateStore.floor(floored)) }
     }
