@@ -41,8 +41,8 @@ package enum IngestRefusal: Error {
 package final class IngestService: Service {
     /// A request of at most so many is gathered with others.
     private static let fewEvents = 10
-    /// Parts of a lenient request by which a counter may overflow before the rest is refused: enough to find five events
-    /// among ten thousand. Each costs a transaction that is rolled back.
+    /// By how many parts of a lenient request a counter may overflow before the rest is refused: enough to find five
+    /// events among ten thousand. Each costs a transaction that is rolled back.
     private static let halvings = 75
 
     let limits: IngestLimits

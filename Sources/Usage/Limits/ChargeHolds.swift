@@ -218,13 +218,11 @@ package struct ChargeHolds: Sendable {
 extension ChargeHolds {
     /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked
     /// rows, and writes it with what they have used. What `used` and `held` together have grown by is overshoot, as
-    /// no reservation held it; what they have fallen by when usage was voided is less of that. What is used falls no
-    /// lower than zero, see `LimitStateStore.floor`.
-    /// - Parameter changed: the limits' own rows as they are, what is used of them then, and by how much more it would
-    ///   have fallen below zero.
+    /// no reservation held it; what they have fallen by when usage was voided is less of that.
+    /// - Parameter changed: the limits' own rows as they are, what is used of them then, and by how much more that would
+    ///   have fallen below zero, see `LimitStateStore.floor`.
     /// - Returns: what they hold then.
-    @discardableResult
-    package static func recompute(
+    static func recompute(
         _ changed: [(
             state: LimitState, used: FixedDecimal, floored: FixedDecimal, isVoid: Bool, tenant: TenantSnapshot
         )],
@@ -237,10 +235,8 @@ extension ChargeHolds {
             let held = try holds.amount()
             let grown = try used.subtracting(max(.zero, state.balance.used))
             let growth = try grown.adding(held).subtracting(state.balance.held)
-            let overshoot = isVoid ? growth : max(.zero, growth)
-            computed.append(
-                LimitStateStore.Computed(state.row, held: held, used: used, floored: floored, overshoot: overshoot)
-            )
+            let more = isVoid ? growth : max(.zero, growth)
+            computed.append(.init(state.row, held: held, used: used, floored: floored, overshoot: more))
         }
         if !computed.isEmpty { transaction.enqueue(LimitStateStore.set(computed)) }
         return Dictionary(uniqueKeysWithValues: computed.map { ($0.row, $0.held) })

@@ -158,8 +158,8 @@ package struct LimitTally {
 }
 
 extension LimitTally {
-    /// What is used of each row in the end. Voided usage whose charge was below zero gives back first what it would have
-    /// fallen lower than zero.
+    /// What is used of each row in the end. Voided usage whose charge was below zero gives back first by how much it
+    /// would have fallen below zero.
     private func usedAfterwards(
         _ states: [LimitState],
         _ before: [FixedDecimal],
