@@ -219,7 +219,7 @@ extension ChargeHolds {
     /// Works out anew what limits on a tenant's charges hold, after usage or quantities changed under their locked
     /// rows, and writes it with what they have used. What `used` and `held` together have grown by is overshoot, as
     /// no reservation held it; what they have fallen by when usage was voided is less of that.
-    /// - Parameter changed: the limits' own rows as they are, what is used of them then, and by how much more that would
+    /// - Parameter changed: the limits' own rows as they are, what is used of them then, and by how much more it would
     ///   have fallen below zero, see `LimitStateStore.floor`.
     /// - Returns: what they hold then.
     static func recompute(
