@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
 import Logging
-import NIOCore
 import Postgres
 import TurnpikeServer
 import Web
@@ -42,7 +41,7 @@ struct Dev: AsyncParsableCommand {
         switch error {
         case is MigrationFailure:
             "\(error)\nThe database in \(directory) was made by another build. Remove \(directory) to begin anew."
-        case let error as IOError where error.errnoCode == EADDRINUSE:
+        case _ where error.isPortTaken:
             "the port is taken by another program; choose one with --port, or --port 0 for any free one"
         default:
             "\(error)"

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import NIOCore
 import TurnpikeServer
 
 /// The options that are settings: they are read by `Configuration`, which knows the environment too and tells every
@@ -15,4 +16,9 @@ enum Options {
             throw ExitCode.validationFailure
         }
     }
+}
+
+extension Error {
+    /// Whether another program listens where this one is to.
+    var isPortTaken: Bool { (self as? IOError)?.errnoCode == EADDRINUSE }
 }

@@ -2,7 +2,6 @@ import BillingCore
 import ArgumentParser
 import Foundation
 import Logging
-import NIOCore
 import TurnpikeServer
 import Web
 
@@ -45,7 +44,7 @@ struct Serve: AsyncParsableCommand {
     }
 
     private static func reason(_ error: any Error, _ configuration: Configuration) -> String {
-        guard let error = error as? IOError, error.errnoCode == EADDRINUSE else { return String(describing: error) }
+        guard error.isPortTaken else { return String(describing: error) }
         let address = "\(configuration.host):\(configuration.port)"
         return
             "\(address) is taken by another program; choose another with \(Setting.port.flag) or \(Setting.port.name)"

@@ -9,9 +9,9 @@ import Web
 @Suite struct ChargedUseTests {
     private static let perSecond = #"{"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"2"}}]"#
 
-    private static func arrange(_ server: TestServer, cap: Int? = nil) async throws {
+    private static func arrange(_ server: TestServer, _ aggregation: String = "sum", cap: Int? = nil) async throws {
         try await server.addTenant("acme")
-        try await server.addFeature("seconds")
+        try await server.addFeature("seconds", aggregation)
         let cap = cap.map { #","spend_cap":{"amount":"\#($0)","mode":"hard"}"# } ?? ""
         try await server.publish("\(perSecond)\(cap)}")
     }
@@ -467,9 +467,7 @@ import Web
     @Test("nor does a tenant's budget on all its charges have one when what it was charged falls")
     func noAllowanceInAll() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds", "latest")
-            try await server.publish("\(Self.perSecond)}")
+            try await Self.arrange(server, "latest")
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             try await server.ingest(SentEvent("1", data: #"{"seconds":100}"#))
             server.clock.advance(seconds: 86_400)
@@ -494,9 +492,7 @@ import Web
     @Test("a last value that falls leaves who reported it no allowance")
     func fallingLastValue() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds", "latest")
-            try await server.publish("\(Self.perSecond)}")
+            try await Self.arrange(server, "latest")
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             let bound = #""measure":"charge","amount":"500","currency":"USD","window":"day""#
             try await Self.addBudget(server, #"{"tenant":"acme","user":"*"}"#, bound)

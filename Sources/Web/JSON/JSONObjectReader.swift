@@ -11,6 +11,7 @@ package final class JSONObjectReader {
     let members: [String: JSONValue]
     private let names: [String]
     private var asked: Set<String> = []
+    /// Those of `asked` that can't be changed, which no error offers.
     private var fixed: Set<String> = []
     private let collected: CollectedFaults
 
