@@ -71,11 +71,12 @@ package final class LocalCluster: Sendable {
         try run("pg_ctl", ["stop", "-D", dataPath, "-m", "fast", "-w"])
     }
 
-    /// Kills the postmaster with signal 9; its children end when they notice. Returns when they have.
+    /// Kills every process of the server with signal 9, also those that stand still. Returns when they are gone.
     package func kill() throws {
         guard let process = postmaster else { return }
         let children = Self.children(of: process)
-        Foundation.kill(process, SIGKILL)
+        // First the one that makes the others.
+        for member in [process] + children { Foundation.kill(member, SIGKILL) }
         let deadline = DispatchTime.now() + .seconds(Self.startTimeoutSeconds)
         while ([process] + children).contains(where: Self.isAlive) {
             guard DispatchTime.now() < deadline else {

@@ -161,6 +161,21 @@ actor ServedTurnpike {
         try await offTheThreadPool { [cluster] in try cluster.kill() }
     }
 
+    /// Writes out what is committed and then stops PostgreSQL's log writer where it is, so that commits nobody waits
+    /// for stay in memory. It ends with `killDatabase`.
+    nonisolated func stopLogWriter() async throws {
+        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
+        try await pool.execute(.worker, "CHECKPOINT")
+        let writers = try await pool.query(
+            .worker,
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+        ) { row throws(PostgresError) in try row.next(Int32.self) }
+        await pool.close()
+        guard writers.count == 1, Glibc.kill(writers[0], SIGSTOP) == 0 else {
+            throw ChildProcess.Failure(description: "PostgreSQL's log writer can't be stopped: \(writers)")
+        }
+    }
+
     func startDatabase() async throws {
         try await offTheThreadPool { [cluster, clusterSettings] in try cluster.start(settings: clusterSettings) }
     }
