@@ -19,27 +19,29 @@ package enum SubscriptionStore {
         let id: SubscriptionID
     }
 
-    /// Since when a subscription has covered what it covers.
-    package static func coverage(
-        of id: SubscriptionID,
-        of tenant: TenantID,
-        in transaction: borrowing Transaction
-    ) throws(PostgresError) -> SubscriptionCoverage {
+    /// Since when each of a tenant's subscriptions has covered what it covers.
+    package static func coverage(of tenant: TenantID, in transaction: borrowing Transaction) throws(PostgresError)
+        -> [SubscriptionID: SubscriptionCoverage]
+    {
         let starts = try transaction.query(
             """
-            SELECT NULL::timestamptz, counted_after_seq FROM subscription
-            WHERE tenant_id = \(tenant) AND subscription_id = \(id) AND counted_after_seq IS NOT NULL
+            SELECT subscription_id, NULL::timestamptz, counted_after_seq FROM subscription
+            WHERE tenant_id = \(tenant) AND counted_after_seq IS NOT NULL
             UNION ALL
-            SELECT extended_from, counted_after_seq FROM subscription_extension
-            WHERE tenant_id = \(tenant) AND subscription_id = \(id)
+            SELECT subscription_id, extended_from, counted_after_seq FROM subscription_extension
+            WHERE tenant_id = \(tenant)
             """
         ) { row throws(PostgresError) in
-            SubscriptionCoverage.Start(
-                from: try row.next(Instant?.self) ?? .minimum,
-                ledgerSequence: try row.next()
+            (
+                subscription: try row.next(SubscriptionID.self),
+                start: SubscriptionCoverage.Start(
+                    from: try row.next(Instant?.self) ?? .minimum,
+                    ledgerSequence: try row.next()
+                )
             )
         }
-        return SubscriptionCoverage(starts: starts)
+        return Dictionary(grouping: starts, by: \.subscription)
+            .mapValues { SubscriptionCoverage(starts: $0.map(\.start)) }
     }
 
     /// Inserts the subscription with its segments, under the tenant's ledger lock; refuses one that shares time with

@@ -12,6 +12,7 @@ struct BudgetRecount {
     private let tenant: TenantSnapshot
     private let catalog: CatalogSnapshot
     private let starts: [LimitID: BudgetStart]
+    private let counted: CountedUses
     private let throughSequence: Int64
     private let plansChangedAt: Instant?
     private var matching: LimitMatching
@@ -34,11 +35,13 @@ struct BudgetRecount {
 
     /// - Parameters:
     ///   - catalog: as of the same moment.
+    ///   - coverage: of the tenant's subscriptions.
     ///   - plansChangedAt: when the tenant's plans changed last; nil where they never did.
     init(
         tenant: TenantSnapshot,
         catalog: CatalogSnapshot,
         starts: [BudgetStart],
+        coverage: [SubscriptionID: SubscriptionCoverage],
         throughSequence: Int64,
         plansChangedAt: Instant?,
         operatorZone: Zone
@@ -46,6 +49,7 @@ struct BudgetRecount {
         self.tenant = tenant
         self.catalog = catalog
         self.starts = Dictionary(starts.map { ($0.limit, $0) }) { first, _ in first }
+        counted = CountedUses(budgets: self.starts, subscriptions: coverage)
         self.throughSequence = throughSequence
         self.plansChangedAt = plansChangedAt
         matching = LimitMatching(shared: catalog, operatorZone: operatorZone)
@@ -64,9 +68,7 @@ struct BudgetRecount {
         )
         let used = LimitedUse(stored, measurements: measurements, place: place)
         for part in matching.uses(of: used, by: tenant, windows: &windows) {
-            guard let start = starts[part.limit.id],
-                start.counts(ledgerSequence: stored.ledgerSequence, catalogVersion: stored.catalogVersion)
-            else { continue }
+            guard starts[part.limit.id] != nil, counted.counted(stored, in: part.limit, at: place) else { continue }
             if part.limit.measure == .cost, !isCostTold(stored, in: part.limit.currency) {
                 use.untold.insert(part.row)
             } else if case .known(let amount) = part.amount {
@@ -162,6 +164,7 @@ struct OperatorBudgets {
             tenant: tenant,
             catalog: catalog,
             starts: starts,
+            coverage: [:],
             throughSequence: throughSequence,
             plansChangedAt: nil,
             operatorZone: operatorZone

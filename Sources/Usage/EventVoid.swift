@@ -176,12 +176,7 @@ struct EventVoiding {
         let used = LimitedUse(original, measurements: measurements, place: place)
         let uses = matching.uses(of: used, by: tenant, windows: &windows)
             .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
-        let known = try CountedUses(
-            in: uses.map(\.limit),
-            at: [place].compactMap(\.self),
-            of: tenant.id,
-            transaction
-        )
+        let known = try CountedUses(in: uses.map(\.limit), of: tenant.id, transaction)
         for use in uses {
             guard known.counted(original, in: use.limit, at: place) else {
                 // What it holds is worked out anew all the same.

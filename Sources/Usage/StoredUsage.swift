@@ -20,6 +20,8 @@ struct StoredUsage: Sendable {
     /// Windows of budgets.
     let budgets: [LimitState]
     let budgetStarts: [BudgetStart]
+    /// Of the tenant's subscriptions.
+    let coverage: [SubscriptionID: SubscriptionCoverage]
     /// When what the tenant subscribes to was changed last.
     let plansChangedAt: Instant?
 
@@ -65,6 +67,7 @@ struct StoredUsage: Sendable {
         claimedKeys = try results[3].map { row throws(PostgresError) in try row.next(Int64.self) }.first ?? 0
         unpriced = Dictionary(try results[4].map(UnpricedUsageStore.decodeCount)) { first, _ in first }
         budgets = try results[5].map(LimitStateStore.decode)
+        coverage = try SubscriptionStore.coverage(of: id, in: transaction)
         budgetStarts = try results[6].map(BudgetStart.decode)
         plansChangedAt = try results[7].map { row throws(PostgresError) in try row.next(Instant?.self) }.first ?? nil
     }

@@ -231,6 +231,7 @@ private struct TenantRecounts {
             tenant: stored.tenant,
             catalog: stored.catalog,
             starts: stored.budgetStarts,
+            coverage: stored.coverage,
             throughSequence: stored.ledgerSequence,
             plansChangedAt: stored.plansChangedAt,
             operatorZone: operatorZone

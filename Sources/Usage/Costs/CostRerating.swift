@@ -180,12 +180,7 @@ struct CostRerating: Sendable {
         var (matching, windows) = (surroundings.matching, WindowCache(zone: tenant.zone))
         let all = counted + unconverted
         let uses = all.map { matching.uses(of: LimitedUse($0.event), by: tenant, windows: &windows) }
-        let known = try CountedUses(
-            in: uses.flatMap { $0.map(\.limit) },
-            at: all.compactMap(\.event.place),
-            of: tenant.id,
-            transaction
-        )
+        let known = try CountedUses(in: uses.flatMap { $0.map(\.limit) }, of: tenant.id, transaction)
         for (index, (stored, event)) in all.enumerated() {
             let isConverted = index < counted.count
             if isConverted { try changes.addCost(of: event, sequence: sequence, tenant: tenant.id) }

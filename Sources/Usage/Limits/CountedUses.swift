@@ -9,30 +9,21 @@ struct CountedUses {
     private let budgets: [LimitID: BudgetStart]
     private let subscriptions: [SubscriptionID: SubscriptionCoverage]
 
-    /// - Parameters:
-    ///   - limits: those that may be asked about.
-    ///   - places: where the events are now.
-    init(
-        in limits: [Limit],
-        at places: [EventPlace],
-        of tenant: TenantID,
-        _ transaction: borrowing Transaction
-    ) throws {
+    init(budgets: [LimitID: BudgetStart], subscriptions: [SubscriptionID: SubscriptionCoverage]) {
+        self.budgets = budgets
+        self.subscriptions = subscriptions
+    }
+
+    /// - Parameter limits: those that may be asked about.
+    init(in limits: [Limit], of tenant: TenantID, _ transaction: borrowing Transaction) throws {
         let asked = Set(limits.filter(\.isBudget).map(\.id)).sorted()
         let starts =
             asked.isEmpty ? [] : try transaction.query(BudgetStart.of(asked, in: tenant), BudgetStart.decode)
-        budgets = Dictionary(starts.map { ($0.limit, $0) }) { first, _ in first }
-        var subscriptions: [SubscriptionID: SubscriptionCoverage] = [:]
-        if limits.contains(where: Self.followsSubscription) {
-            for subscription in Set(places.map(\.subscription.id)) {
-                subscriptions[subscription] = try SubscriptionStore.coverage(
-                    of: subscription,
-                    of: tenant,
-                    in: transaction
-                )
-            }
-        }
-        self.subscriptions = subscriptions
+        let isPlanAsked = limits.contains(where: \.followsSubscription)
+        self.init(
+            budgets: Dictionary(starts.map { ($0.limit, $0) }) { first, _ in first },
+            subscriptions: isPlanAsked ? try SubscriptionStore.coverage(of: tenant, in: transaction) : [:]
+        )
     }
 
     /// Whether the event has counted in the limit.
@@ -42,11 +33,13 @@ struct CountedUses {
         {
             return false
         }
-        guard Self.followsSubscription(limit), let place, let coverage = subscriptions[place.subscription.id] else {
+        guard limit.followsSubscription, let place, let coverage = subscriptions[place.subscription.id] else {
             return true
         }
         return coverage.coveredWhenStored(time: event.time, ledgerSequence: event.ledgerSequence)
     }
+}
 
-    private static func followsSubscription(_ limit: Limit) -> Bool { !limit.isQuota && limit.followsPlan }
+extension Limit {
+    fileprivate var followsSubscription: Bool { !isQuota && followsPlan }
 }
