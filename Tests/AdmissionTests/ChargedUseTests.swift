@@ -437,30 +437,47 @@ import Web
         }
     }
 
+    /// Ten units of user b on 23 November, and a budget on what each user is charged a day. Of the two of user a the
+    /// first makes all cheaper, by 8.90, and the second is charged 10.
+    private static func arrangeFall(_ server: TestServer, _ bound: String = "") async throws -> [SentEvent] {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        try await server.publish(
+            """
+            {"charges":[{"feature":"seconds","price":{"model":"volume","tiers":[
+              {"up_to":"10","unit_amount":"1"},{"up_to":null,"unit_amount":"0.1"}]}}]}
+            """
+        )
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+        let daily = #""measure":"charge","amount":"50","currency":"USD","window":"day""# + bound
+        try await addBudget(server, #"{"tenant":"acme","user":"*"}"#, daily)
+        try await server.ingest(SentEvent("1", data: #"{"seconds":10,"user":"b"}"#))
+        return [(2, 1), (3, 100)].map { id, seconds in
+            let time = "2026-11-23T08:00:00Z"
+            return SentEvent("\(id)", time: time, data: #"{"seconds":\#(seconds),"user":"a"}"#)
+        }
+    }
+
     @Test("a fall is no allowance to what comes in the same request either", arguments: [false, true])
     func noAllowanceInOneRequest(isOneRequest: Bool) async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            try await server.publish(
-                """
-                {"charges":[{"feature":"seconds","price":{"model":"volume","tiers":[
-                  {"up_to":"10","unit_amount":"1"},{"up_to":null,"unit_amount":"0.1"}]}}]}
-                """
-            )
-            try await server.subscribe(at: "2026-11-01T00:00:00Z")
-            let bound = #""measure":"charge","amount":"50","currency":"USD","window":"day""#
-            try await Self.addBudget(server, #"{"tenant":"acme","user":"*"}"#, bound)
-            try await server.ingest(SentEvent("1", data: #"{"seconds":10,"user":"b"}"#))
-            // The first makes all cheaper, by 8.90; the second is charged 10.
-            let events = [(2, 1), (3, 100)].map { id, seconds in
-                SentEvent("\(id)", data: #"{"seconds":\#(seconds),"user":"a"}"#)
-            }
+            let events = try await Self.arrangeFall(server)
             for request in isOneRequest ? [events] : events.map({ [$0] }) {
                 _ = try await server.post(request).expecting(200)
             }
             try await server.expectRows(["10 0 10", "10 0 10"])
             #expect(try await server.brokenLimits() == [])
+        }
+    }
+
+    @Test("nor does it hide what a window that is over comes to by late usage of one request")
+    func alertAfterAFall() async throws {
+        try await TestServer.run { server in
+            let events = try await Self.arrangeFall(server, #","thresholds":[15]"#)
+            server.clock.advance(seconds: 86_400)
+            _ = try await server.post(events).expecting(200)
+            let alerts = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
+            #expect(Set(alerts.compactMap { $0["scope_value"]?.string }) == ["a", "b"])
         }
     }
 
