@@ -189,7 +189,7 @@ package struct AdmissionRoutes: Sendable {
     private func reservation(_ request: APIRequest, _ context: RequestContext) async throws -> Reservation {
         let id = try request.id(ReservationID.self, of: "admission")
         let found = try await pool.query(
-            .admission,
+            .interactive,
             as: context.databaseScope,
             ReservationStore.reservation(id, of: context.principal.tenantID),
             ReservationStore.decode

@@ -109,6 +109,7 @@ extension Dependencies {
     fileprivate func limitServices(_ catalog: Catalog) -> [any Service] {
         [
             BudgetRevisionWorker(pool: pool, catalog: catalog, ids: ids, clock: clock, logger: logger),
+            AlertBacklogWorker(pool: pool, clock: clock, logger: logger),
             AlertExpiryWorker(pool: pool, keptDays: configuration.alertRetentionDays, clock: clock, logger: logger),
             LimitRetention(pool: pool, clock: clock, logger: logger),
         ]

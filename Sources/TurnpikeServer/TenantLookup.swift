@@ -23,7 +23,7 @@ enum TenantLookup {
             keys: { tenants in
                 guard !tenants.isEmpty else { return [:] }
                 let rows = try await pool.query(
-                    .admission,
+                    .interactive,
                     """
                     SELECT tenant_id, subject FROM subject_directory
                     WHERE tenant_id = ANY (\(tenants.sorted().map(\.rawValue))) AND is_key

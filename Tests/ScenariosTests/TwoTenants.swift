@@ -120,6 +120,8 @@ struct TwoTenants: Sendable {
             SELECT tenant_id, gen_random_uuid(), '2026-11-23Z', '2030-01-01Z' FROM tenant;
             INSERT INTO client_assertion (tenant_id, client_id, assertion_hash, expires_at)
             SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client;
+            INSERT INTO alert_waiting (tenant_id, alert_id, alert_key, kind, raised_at, detail)
+            SELECT tenant_id, gen_random_uuid(), '', '', '2026-11-23Z', '{}' FROM tenant;
             INSERT INTO budget_change (tenant_id, limit_id, changed_at, horizon)
             SELECT tenant_id, limit_id, 'infinity', '9223372036854775807' FROM budget;
             INSERT INTO subscription_extension (tenant_id, subscription_id, extended_from, counted_after_seq)

@@ -28,7 +28,7 @@ struct TokenRoutes: Sendable {
             id: context.ids.next(),
             clientID: client.id,
             scopes: scopes,
-            tenantKey: isBound ? try await tenants.keys([client.tenantID])[client.tenantID] : nil,
+            tenantKey: isBound ? try await tenants.standing(client.tenantID)?.key : nil,
             now: now,
             lifetimeSeconds: settings.tokenSeconds
         )

@@ -18,9 +18,15 @@ package enum AlertStore {
         var to: Instant?
     }
 
+    /// How many of a tenant are raised by the transaction in which they happen.
+    static let atOnce = 100
+
     /// Raises those of the alerts that were not raised before, in the transaction in which happened what they tell, and
     /// puts what was raised into the outbox of webhooks. Of several transactions that raise the same alert, the first
     /// to commit does. Rows are locked in key order, so a transaction raises all its alerts at once, after its limits.
+    ///
+    /// Where there are more than `atOnce` of a tenant, the transaction only keeps them, for `AlertBacklogWorker` to
+    /// raise: whoever shares the transaction, or waits for its locks, would wait for all of them.
     package static func raise(
         _ drafts: [AlertDraft],
         at now: Instant,
@@ -28,54 +34,34 @@ package enum AlertStore {
         in transaction: borrowing Transaction
     ) throws {
         guard !drafts.isEmpty else { return }
-        let alerts = drafts.map { Alert($0, id: AlertID(rawValue: ids.next()), at: now) }
-        let raised = Set(
-            try transaction.query(insertion(of: drafts, as: alerts)) { row throws(PostgresError) in
-                try row.next(AlertID.self)
-            }
-        )
-        guard !raised.isEmpty else { return }
-        var events: [OutboxEvent] = []
-        for (draft, alert) in zip(drafts, alerts) where raised.contains(alert.id) {
-            events.append(
-                OutboxEvent(
-                    id: alert.id.rawValue,
-                    tenant: draft.tenant,
-                    type: alert.kind.eventType,
-                    occurredAt: now,
-                    data: try JSONValue(encoding: AlertBody(alert)),
-                    isForOperatorOnly: draft.isOperatorOnly
-                )
-            )
+        let counts = drafts.reduce(into: [TenantID: Int]()) { $0[$1.tenant, default: 0] += 1 }
+        var (few, many): ([NewAlert], [NewAlert]) = ([], [])
+        for draft in drafts {
+            let alert = NewAlert(draft, id: AlertID(rawValue: ids.next()), at: now)
+            if counts[draft.tenant, default: 0] > atOnce { many.append(alert) } else { few.append(alert) }
         }
-        Outbox.enqueue(events, in: transaction)
-        let kinds = alerts.filter { raised.contains($0.id) }.map(\.kind)
-        transaction.afterCommit { AlertMetrics.count(kinds) }
+        if !many.isEmpty { transaction.enqueue(AlertBacklog.insertion(of: many)) }
+        try insert(few, in: transaction)
     }
 
-    private static func insertion(of drafts: [AlertDraft], as alerts: [Alert]) -> SQL {
-        """
-        INSERT INTO alert (
-            tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
-            window_start, window_end, threshold, detail
+    /// Inserts those that were not raised before, and puts them into the outbox.
+    static func insert(_ alerts: [NewAlert], in transaction: borrowing Transaction) throws {
+        guard !alerts.isEmpty else { return }
+        let inserted = Set(
+            try transaction.query(
+                """
+                INSERT INTO alert (\(NewAlert.columns))
+                \(NewAlert.rows(alerts))
+                ORDER BY tenant_id, alert_key
+                ON CONFLICT ON CONSTRAINT alert_once DO NOTHING
+                RETURNING alert_id
+                """
+            ) { row throws(PostgresError) in try row.next(AlertID.self) }
         )
-        SELECT tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
-            window_start, window_end, threshold, detail
-        FROM unnest(
-            \(alerts.map(\.owner))::bigint[], \(alerts.map(\.id))::uuid[], \(drafts.map(\.key))::text[],
-            \(alerts.map(\.kind))::text[], \(drafts.map { $0.isOperatorOnly ? $0.tenant : nil })::bigint[],
-            \(alerts.map(\.tenantKey))::text[], \(alerts.map(\.raisedAt))::timestamptz[],
-            \(drafts.map(\.limit))::bigint[], \(alerts.map(\.scopeValue))::text[],
-            \(alerts.map(\.window?.start))::timestamptz[], \(alerts.map(\.window?.end))::timestamptz[],
-            \(alerts.map(\.threshold))::numeric[], \(alerts.map { PostgresJSON(text: $0.detail.text) })::jsonb[]
-        ) AS draft (
-            tenant_id, alert_id, alert_key, kind, about_tenant_id, tenant_key, raised_at, limit_id, scope_value,
-            window_start, window_end, threshold, detail
-        )
-        ORDER BY tenant_id, alert_key
-        ON CONFLICT ON CONSTRAINT alert_once DO NOTHING
-        RETURNING alert_id
-        """
+        let raised = alerts.filter { inserted.contains($0.alert.id) }
+        guard !raised.isEmpty else { return }
+        Outbox.enqueue(try raised.map { try OutboxEvent($0) }, in: transaction)
+        transaction.afterCommit { AlertMetrics.count(raised.map(\.alert.kind)) }
     }
 
     /// Newest first.
@@ -177,13 +163,13 @@ package enum AlertStore {
         return alert
     }
 
-    private static func window(_ row: inout PostgresRow) throws(PostgresError) -> Interval? {
+    static func window(_ row: inout PostgresRow) throws(PostgresError) -> Interval? {
         let (start, end) = (try row.next(Instant?.self), try row.next(Instant?.self))
         guard let start, let end else { return nil }
         return Interval(start: start, end: end)
     }
 
-    private static func detail(_ row: inout PostgresRow) throws(PostgresError) -> JSONValue {
+    static func detail(_ row: inout PostgresRow) throws(PostgresError) -> JSONValue {
         guard let detail = try? JSONValue(stored: try row.next(PostgresJSON.self).text) else {
             throw PostgresError(.decoding, "an alert is not as this release writes it")
         }
