@@ -135,7 +135,7 @@ struct AdmissionFlush: Sendable {
     /// Takes the rows away again that were made to be locked and that nothing was taken of: a call that is refused, or
     /// only tried, leaves no trace.
     private func forget(_ rows: LockedRows, _ states: AdmissionStates, in transaction: borrowing Transaction) {
-        let taken = Set(states.held.map(\.row)).union(states.computed.keys)
+        let taken = Set(states.held.map(\.row)).union(states.computed.map(\.row))
         let untaken = rows.changes.map(\.row).filter { !taken.contains($0) }
         if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(untaken)) }
         let moved = states.moved
@@ -145,7 +145,7 @@ struct AdmissionFlush: Sendable {
 
     /// Writes what limits on charges hold by now.
     func enqueueComputed(_ states: AdmissionStates, in transaction: borrowing Transaction) {
-        let computed = states.computed.map { LimitStateStore.Computed($0.key, held: $0.value) }
+        let computed = states.computed
         if !computed.isEmpty { transaction.enqueue(LimitStateStore.set(computed)) }
     }
 

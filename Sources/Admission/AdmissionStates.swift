@@ -47,6 +47,8 @@ struct AdmissionStates {
         var arrival: FixedDecimal?
         /// What the calls add to what the row holds.
         var added = FixedDecimal.zero
+        /// What open calls come to hold beyond the amount of a limit that denies.
+        var overshoot = FixedDecimal.zero
         /// What it holds is worked out anew, as of a limit on charges.
         var isComputed = false
         var hasMoved = false
@@ -95,24 +97,27 @@ struct AdmissionStates {
                 revision: entry.state.revision
             )
             change.held = entry.added
+            change.overshoot = entry.overshoot
             return change
         }
     }
 
     /// What rows hold of limits on charges by now, worked out anew.
-    var computed: [LimitRow: FixedDecimal] {
-        values { $0.isComputed ? $0.state.balance.held : nil }
+    var computed: [LimitStateStore.Computed] {
+        entries.filter(\.isComputed).map { entry in
+            LimitStateStore.Computed(
+                entry.state.row,
+                held: entry.state.balance.held,
+                overshoot: entry.overshoot
+            )
+        }
     }
 
     /// Arrival times of rates that moved.
     var moved: [LimitRow: FixedDecimal] {
-        values { $0.hasMoved ? $0.arrival : nil }
-    }
-
-    private func values(_ value: (Entry) -> FixedDecimal?) -> [LimitRow: FixedDecimal] {
-        var values: [LimitRow: FixedDecimal] = [:]
-        for entry in entries { values[entry.state.row] = value(entry) }
-        return values
+        var moved: [LimitRow: FixedDecimal] = [:]
+        for entry in entries where entry.hasMoved { moved[entry.state.row] = entry.arrival }
+        return moved
     }
 
     enum Verdict: Sendable {
@@ -273,13 +278,56 @@ struct AdmissionStates {
             }
             try charges[hold.row]?.hold(totals, money: money)
             entries[position].isComputed = true
-            for part in hold.frees {
-                let position = self.position(of: part.row, else: LimitState(unused: hold, part: part.row))
-                entries[position].added = try entries[position].added.adding(part.amount)
-            }
+            try add(hold.frees, beside: hold)
         case .nothing:
             break
         }
+    }
+
+    private mutating func add(_ parts: [ReservationHold], beside hold: CallHold) throws(DecimalError) {
+        for part in parts {
+            let position = self.position(of: part.row, else: LimitState(unused: hold, part: part.row))
+            entries[position].added = try entries[position].added.adding(part.amount)
+        }
+    }
+}
+
+extension AdmissionStates {
+    /// Takes what an open call holds anew, whether or not there is room: what a limit that denies comes to hold beyond
+    /// its amount is overshoot. Where quantities would count in other counters of a limit on charges by now, that is
+    /// done where they cost more there.
+    /// - Returns: what was taken.
+    mutating func takeAnew(_ revised: [RevisedHold]) throws(DecimalError) -> [RevisedHold] {
+        var taken: [RevisedHold] = []
+        for revision in revised {
+            let hold = revision.hold
+            let position = position(of: hold.row, else: LimitState(unused: hold))
+            var balance = entries[position].state.balance
+            switch hold.take {
+            case .amount(let amount):
+                balance.held = try hold.row.sum(balance.held, amount)
+                entries[position].added = try hold.row.sum(entries[position].added, amount)
+            case .tiers(let totals, let money):
+                guard var holds = charges[hold.row] else { continue }
+                try holds.free(revision.replaced, money: .zero)
+                try holds.hold(totals, money: money)
+                let held = try holds.amount()
+                guard held > balance.held else { continue }
+                balance.held = held
+                charges[hold.row] = holds
+                entries[position].isComputed = true
+                try add(hold.frees, beside: hold)
+            case .rate, .unpriced:
+                continue
+            }
+            if hold.limit.denies {
+                let beyond = try max(.zero, balance.used.adding(balance.held).subtracting(balance.amount))
+                entries[position].overshoot = max(.zero, try beyond.subtracting(balance.overshoot))
+            }
+            entries[position].state.balance = balance
+            taken.append(revision)
+        }
+        return taken
     }
 }
 

@@ -55,24 +55,21 @@ struct ReservationExtension: Sendable {
             ReservationStore.decodeCall
         ).first
         guard let stored else { return nil }
-        let policy = admission.calls.limits
         guard let call = AdmissionCall(stored),
-            let present = try await prepare(call, of: reservation, at: reservation.expiresAt)
+            let times = try await admission.lookAgain(
+                at: call,
+                of: reservation,
+                from: reservation.expiresAt,
+                until: expiry
+            )
         else { return .unreadable }
-        let holds = try CallHold.all(of: present, later: [], policy: policy)
-        var later: [PreparedCall] = []
-        for time in CallHold.moments(of: present, holding: holds, until: expiry) {
-            guard let prepared = try await prepare(call, of: reservation, at: time) else { return .unreadable }
-            later.append(prepared)
-        }
         let moving = Moving(
             reservation: reservation,
             call: call,
-            present: present,
-            later: later,
+            times: times,
             expiry: expiry,
             suspenseEndsAt: expiry.adding(seconds: Int64(admission.limits.suspenseSeconds)),
-            policy: policy,
+            policy: admission.calls.limits,
             now: now
         )
         do {
@@ -82,20 +79,6 @@ struct ReservationExtension: Sendable {
         } catch let refused as ExtensionRefused {
             return .refused(refused.violations)
         }
-    }
-
-    /// The call with the tokens that it was admitted with, as it would be at some time.
-    private func prepare(
-        _ call: AdmissionCall,
-        of reservation: Reservation,
-        at time: Instant
-    ) async throws -> PreparedCall? {
-        let numbered = [(index: 0, event: call.event)]
-        let prepared = try await admission.calls.prepare(numbered, at: time, boundTo: reservation.tenantID)
-        guard let asked = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
-            tokens != call.event.usage.outputTokens
-        else { return prepared.calls.first }
-        return try asked.using(outputTokens: tokens)
     }
 }
 
@@ -108,10 +91,8 @@ private struct ExtensionRefused: Error {
 private struct Moving: Sendable {
     let reservation: Reservation
     let call: AdmissionCall
-    /// The call at the end that the reservation has.
-    let present: PreparedCall
-    /// The same at the moments from then until the new end.
-    let later: [PreparedCall]
+    /// The call from the end that the reservation has until the new one.
+    let times: CallTimes
     let expiry: Instant
     let suspenseEndsAt: Instant
     let policy: LimitPolicy
@@ -121,28 +102,24 @@ private struct Moving: Sendable {
     /// - Returns: nil when it is not as it was read any more.
     /// - Throws: `StaleCatalog` where the catalogue moved on, or did while the call was prepared; `ExtensionRefused`.
     func run(in transaction: borrowing Transaction) throws -> Reservation? {
-        let isOfOneVersion = later.allSatisfy { later in
-            later.tenant.catalogVersion == present.tenant.catalogVersion
-                && later.shared.version == present.shared.version
-        }
-        guard isOfOneVersion else { throw StaleCatalog(tenants: [reservation.tenantID], shared: true) }
+        try times.requireOneVersion()
         transaction.waitForLocks(atMost: ReservationClosing.patience)
         let moved = ReservationStore.extend(reservation, to: expiry, suspenseEndsAt: suspenseEndsAt, at: now)
         guard let extended = try transaction.query(moved, ReservationStore.decode).first else { return nil }
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         var holding: [LimitRow: FixedDecimal] = [:]
-        for held in try transaction.query(ReservationStore.holds(of: name), ReservationStore.decodeHold) {
+        for held in try transaction.query(ReservationStore.holds(of: [name]), ReservationStore.decodeHold) {
             guard let hold = held.hold else { continue }
             holding[hold.row] = try holding[hold.row, default: .zero].adding(hold.amount)
         }
         let request = AdmissionRequest(
             call: call,
-            prepared: later.last ?? present,
+            prepared: times.last,
             later: [],
             holds: try CallHold.beyond(
                 reservation,
-                of: present,
-                later: later,
+                of: times.first,
+                later: times.later,
                 holding: holding,
                 policy: policy
             ),

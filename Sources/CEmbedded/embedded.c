@@ -140,6 +140,9 @@ static const unsigned char migration_0045[] = {
 static const unsigned char migration_0046[] = {
 #embed "../../migrations/0046_alerts_waiting.sql"
 };
+static const unsigned char migration_0047[] = {
+#embed "../../migrations/0047_hold_changes.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -205,6 +208,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0044_subscription_extensions.sql", migration_0044),
     FILE_ENTRY("0045_floored_charges.sql", migration_0045),
     FILE_ENTRY("0046_alerts_waiting.sql", migration_0046),
+    FILE_ENTRY("0047_hold_changes.sql", migration_0047),
 };
 
 size_t embedded_migration_count(void) {

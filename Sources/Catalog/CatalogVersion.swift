@@ -1,3 +1,4 @@
+import BillingCore
 package import Postgres
 
 /// The version of the shared catalogue.
@@ -23,6 +24,7 @@ package enum CatalogVersion {
     static func bumpPrices(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
         let version = try bump(in: transaction)
         transaction.enqueue("UPDATE catalog_version SET price_version = version WHERE singleton")
+        HoldChangeStore.note(.operatorWide, in: transaction)
         return version
     }
 

@@ -84,6 +84,7 @@ extension Rooms {
                     usage.partitionWorker,
                     usage.costWorker,
                     admission.expiryWorker,
+                    admission.revisionWorker,
                     usage.ingest,
                     admission.service,
                 ]
@@ -266,6 +267,7 @@ private struct UsageRoom {
 private struct AdmissionRoom {
     let service: AdmissionService
     let expiryWorker: ReservationExpiryWorker
+    let revisionWorker: HoldRevisionWorker
 
     init(_ dependencies: Dependencies, usage: UsageRoom, catalog: Catalog, operations: Operations) {
         service = AdmissionService(
@@ -279,6 +281,11 @@ private struct AdmissionRoom {
             pool: dependencies.pool,
             catalog: catalog,
             policy: LimitPolicy(operatorZone: dependencies.configuration.zone, ids: dependencies.ids),
+            clock: dependencies.clock,
+            logger: dependencies.logger
+        )
+        revisionWorker = HoldRevisionWorker(
+            admission: service,
             clock: dependencies.clock,
             logger: dependencies.logger
         )

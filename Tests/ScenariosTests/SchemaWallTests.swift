@@ -130,8 +130,9 @@ struct SchemaWallTests {
         try await SchemaInspection.run { schema in
             let granted = try await schema.tenantOwned(having: "has_table_privilege('turnpike_tenant', oid, 'SELECT')")
             let internals = [
-                "alert_waiting", "budget_change", "client_assertion", "event_dedup", "idempotency_key",
-                "identity_provider", "oauth_client", "revoked_token", "signing_key", "subscription_extension", "unmatched_event",
+                "alert_waiting", "budget_change", "client_assertion", "event_dedup", "hold_change",
+                "idempotency_key", "identity_provider", "oauth_client", "revoked_token", "signing_key",
+                "subscription_extension", "unmatched_event",
                 "usage_distinct",
             ]
             #expect(granted.filter(internals.contains) == [])

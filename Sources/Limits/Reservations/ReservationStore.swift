@@ -158,13 +158,30 @@ package enum ReservationStore {
         """
     }
 
-    /// What a reservation holds, in rows that decode with `decodeHold`.
-    package static func holds(of reservation: TenantReservation) -> SQL {
+    /// What reservations hold, in rows that decode with `decodeHold`.
+    package static func holds(of reservations: [TenantReservation]) -> SQL {
         """
         SELECT reservation.tenant_id, reservation.reservation_id, \(holdColumns)
-        FROM reservation
+        FROM unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
+            AS wanted (tenant_id, reservation_id)
+        JOIN reservation USING (tenant_id, reservation_id)
         LEFT JOIN LATERAL jsonb_array_elements(reservation.holds) AS hold ON true
-        WHERE reservation.tenant_id = \(reservation.tenant) AND reservation.reservation_id = \(reservation.id)
+        """
+    }
+
+    /// The first of a tenant's open reservations, or of all tenants', or those that follow one of them, with what each
+    /// was asked for. Rows decode with `decodeOpen`.
+    package static func open(of tenant: TenantID?, after last: Reservation?, limit: Int) -> SQL {
+        """
+        SELECT \(columns), coalesce(call, ''), client_id, cost_center
+        FROM reservation
+        WHERE status = 'held' AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
+            AND (suspense_ends_at, tenant_id, reservation_id) > (
+                \(last?.suspenseEndsAt ?? .minimum), \(last?.tenantID ?? .operatorWide),
+                \(last?.id ?? ReservationID(rawValue: .zero))
+            )
+        ORDER BY suspense_ends_at, tenant_id, reservation_id
+        LIMIT \(limit)
         """
     }
 
@@ -279,6 +296,13 @@ package enum ReservationStore {
             text: try row.next(),
             attribution: Attribution(clientID: try row.next(), costCenter: try row.next())
         )
+    }
+
+    @Sendable
+    package static func decodeOpen(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (reservation: Reservation, call: ReservedCall) {
+        (try decode(&row), try decodeCall(&row))
     }
 
     /// Decodes what `close` and `holds` answer: one of the holds of a reservation, nil where it has none.

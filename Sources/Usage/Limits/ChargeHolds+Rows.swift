@@ -27,6 +27,19 @@ extension ChargeHolds {
         counters.flatMap { counter in Part.allCases.map { self.row(beside: row, counter, $0) } }
     }
 
+    /// What of each counter is held beside a limit's own row.
+    package static func totals(
+        of holds: [ReservationHold],
+        beside row: LimitRow
+    ) throws(DecimalError) -> [CounterKey: UsageTotal] {
+        var totals: [CounterKey: UsageTotal] = [:]
+        for hold in holds where mainRow(beside: hold.row) == row {
+            guard let (counter, part) = counter(of: hold.row) else { continue }
+            totals[counter] = try totals[counter, default: .zero].adding(UsageTotal(part, hold.amount))
+        }
+        return totals
+    }
+
     private static func row(beside row: LimitRow, _ counter: CounterKey, _ part: Part) -> LimitRow {
         LimitRow(
             tenant: row.tenant,

@@ -306,7 +306,7 @@ extension LimitRow {
 }
 
 extension UsageTotal {
-    fileprivate init(_ part: ChargeHolds.Part, _ amount: FixedDecimal) {
+    init(_ part: ChargeHolds.Part, _ amount: FixedDecimal) {
         switch part {
         case .quantity: self.init(quantity: amount, eventCount: 0)
         case .events:

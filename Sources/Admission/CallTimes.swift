@@ -1,0 +1,59 @@
+import BillingCore
+import Catalog
+import Limits
+import Usage
+import Web
+
+/// An open call as it would be at several times of its reservation's life, in their order.
+struct CallTimes: Sendable {
+    let first: PreparedCall
+    let later: [PreparedCall]
+
+    var last: PreparedCall { later.last ?? first }
+
+    /// - Throws: `StaleCatalog` where the catalogue moved on between them.
+    func requireOneVersion() throws(StaleCatalog) {
+        let isOfOneVersion = later.allSatisfy { later in
+            later.tenant.catalogVersion == first.tenant.catalogVersion && later.shared.version == first.shared.version
+        }
+        guard isOfOneVersion else { throw StaleCatalog(tenants: [first.tenant.id], shared: true) }
+    }
+}
+
+extension AdmissionService {
+    /// The call of an open reservation from one time until another, whenever what it takes may change.
+    /// - Parameter also: another time to look at.
+    /// - Returns: nil where it can't be measured any more.
+    func lookAgain(
+        at call: AdmissionCall,
+        of reservation: Reservation,
+        from start: Instant,
+        until end: Instant,
+        also time: Instant? = nil
+    ) async throws -> CallTimes? {
+        guard let first = try await prepare(call, of: reservation, at: start) else { return nil }
+        let holds = try CallHold.all(of: first, later: [], policy: calls.limits)
+        var moments = Set(CallHold.moments(of: first, holding: holds, until: end))
+        if let time { moments.insert(time) }
+        var later: [PreparedCall] = []
+        for moment in moments.sorted() {
+            guard let prepared = try await prepare(call, of: reservation, at: moment) else { return nil }
+            later.append(prepared)
+        }
+        return CallTimes(first: first, later: later)
+    }
+
+    /// The call with the tokens that it was admitted with, as it would be at some time.
+    private func prepare(
+        _ call: AdmissionCall,
+        of reservation: Reservation,
+        at time: Instant
+    ) async throws -> PreparedCall? {
+        let numbered = [(index: 0, event: call.event)]
+        let prepared = try await calls.prepare(numbered, at: time, boundTo: reservation.tenantID)
+        guard let asked = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
+            tokens != call.event.usage.outputTokens
+        else { return prepared.calls.first }
+        return try asked.using(outputTokens: tokens)
+    }
+}

@@ -1,0 +1,163 @@
+import BillingCore
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// What open calls come to hold when a plan or a price is changed after their admission.
+@Suite struct HoldRevisionTests {
+    private static let user = #","user":"u1""#
+
+    /// Two plans at 1 and at 3 a second, both with a hard spend cap of 100, a hard budget of 100 on what each user is
+    /// charged, and a tenant on the first.
+    /// - Returns: the subscription's id.
+    private static func arrange(_ server: TestServer, first plan: String = "low") async throws -> String {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        for (plan, price) in [("low", "1"), ("high", "3")] {
+            let charge = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"\#(price)"}}"#
+            let version = #"{"charges":[\#(charge)],"spend_cap":{"amount":"100","mode":"hard"}}"#
+            try await server.publish(version, as: plan)
+        }
+        let id = try await server.subscribe(to: plan, at: "2026-11-01T00:00:00Z")
+        let scope = #"{"tenant":"acme","user":"*"}"#
+        let bound = #""measure":"charge","amount":"100","currency":"USD","window":"month","mode":"hard""#
+        try await server.ask("POST", "/budgets", #"{"key":"users","scope":\#(scope),\#(bound)}"#, expecting: 201)
+        return id
+    }
+
+    private static func change(_ id: String, to plan: String, _ server: TestServer) async throws {
+        server.clock.advance(seconds: 1)
+        try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"\#(plan)"}"#)
+        try await holdsFollow(server)
+    }
+
+    private static func holdsFollow(_ server: TestServer) async throws {
+        let follow = try await eventually {
+            try await server.column("SELECT tenant_id::text FROM hold_change").isEmpty
+        }
+        #expect(follow)
+    }
+
+    private static func settle(
+        _ call: JSONValue,
+        _ event: String,
+        seconds: Int,
+        isPartial: Bool = false,
+        _ server: TestServer
+    ) async throws {
+        let id = call["reservation"]?["id"]?.string ?? ""
+        let body = """
+            {"specversion":"1.0","id":"\(event)","source":"gw","type":"job.done","subject":"acme",\
+            "reservationid":"\(id)","reservationpartial":\(isPartial),"data":{"seconds":\(seconds)\(user)}}
+            """
+        _ = try await server.operatorClient.post("/api/v1/events", body).expecting(200)
+    }
+
+    private static func expectSound(_ server: TestServer) async throws {
+        #expect(try await server.brokenLimits() == [])
+        #expect(try await server.unbalancedHolds() == [])
+        #expect(try await server.differences() == [])
+    }
+
+    @Test("after a change to a dearer plan an open call holds its price there, and what exceeds is overshoot")
+    func dearerPlan() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server)
+            let open = try await server.admit("1", seconds: "40", data: Self.user)
+            try await server.expectRows(["0 40 0", "0 40 0"])
+            try await Self.change(id, to: "high", server)
+            try await server.expectRows(["0 120 20", "0 120 20"])
+            #expect(try await server.admit("2", seconds: "1", data: Self.user)["allowed"] == .bool(false))
+            try await Self.expectSound(server)
+            try await Self.settle(open, "e", seconds: 40, server)
+            try await server.expectRows(["120 0 20", "120 0 20"])
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("what of it is released again is free")
+    func released() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server)
+            let open = try await server.admit("1", seconds: "20", data: Self.user)
+            for plan in ["high", "low", "high"] { try await Self.change(id, to: plan, server) }
+            try await server.expectRows(["0 60 0", "0 60 0"])
+            #expect(try await server.admit("2", seconds: "14", data: Self.user)["allowed"] == .bool(false))
+            try await server.ask("POST", "/admissions/\(open["reservation"]?["id"]?.string ?? "")/release")
+            try await server.expectRows(["0 0 0", "0 0 0"])
+            try await Self.expectSound(server)
+            #expect(try await server.admit("3", seconds: "33", data: Self.user)["allowed"] == .bool(true))
+        }
+    }
+
+    @Test("after a change to a cheaper plan it holds what it held")
+    func cheaperPlan() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server, first: "high")
+            let open = try await server.admit("1", seconds: "20", data: Self.user)
+            try await Self.change(id, to: "low", server)
+            try await server.expectRows(["0 60 0", "0 60 0"])
+            try await Self.settle(open, "e", seconds: 20, server)
+            try await server.expectRows(["20 0 0", "20 0 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("of a call that is settled in part the rest of a limit on all charges is held at the new price")
+    func settledInPart() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server)
+            let open = try await server.admit("1", seconds: "20", data: Self.user)
+            try await Self.settle(open, "a", seconds: 15, isPartial: true, server)
+            try await server.expectRows(["15 5 0", "15 5 0"])
+            try await Self.change(id, to: "high", server)
+            #expect(try await server.limitRows().first == "15 15 0")
+            try await Self.settle(open, "b", seconds: 5, server)
+            try await server.expectRows(["30 0 0", "30 0 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("a provider's price that is entered after the admission, and begins before its end, is held")
+    func providerPrice() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            func price(_ amount: String, from start: String) async throws {
+                let body = """
+                    {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
+                    "effective_from":"\(start)"}
+                    """
+                try await server.ask("POST", "/price-book", body, expecting: 201)
+            }
+            try await price("1", from: "2026-01-01T00:00:00Z")
+            let bound = #""measure":"cost","amount":"100","currency":"USD","window":"day","mode":"hard""#
+            try await server.ask(
+                "POST",
+                "/budgets",
+                #"{"key":"costs","scope":{"tenant":"acme"},\#(bound)}"#,
+                expecting: 201
+            )
+            let data = #","provider":"openai","model":"m","input_tokens":40"#
+            try await server.admit("1", data: data)
+            try await server.expectRows(["0 40 0"])
+            try await price("3", from: "2026-11-23T08:10:00Z")
+            try await Self.holdsFollow(server)
+            try await server.expectRows(["0 120 20"])
+            #expect(try await server.admit("2", data: data)["reason"]?.string == "budget_exceeded")
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("calls of others stay as they are")
+    func others() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server)
+            try await server.addTenant("beta")
+            try await server.subscribe("beta", to: "low", at: "2026-11-01T00:00:00Z")
+            try await server.admit("1", seconds: "20", subject: "beta")
+            try await Self.change(id, to: "high", server)
+            try await server.expectRows(["0 20 0"])
+        }
+    }
+}
