@@ -41,12 +41,7 @@ import Web
             {"tenant":"acme\nused: 0","detail":{"limit":"a\r\nb","scope_value":"u\u2028v\u2029w\u0085x\u000by\u001bz",
              "model":"<\u200d!channel>\u0301","own\nname":"n"}}
             """#
-        let event = ClaimedDelivery.Event(
-            id: try #require(UUIDv7("0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60")),
-            type: "limit.reached",
-            occurredAt: try Instant(parsing: "2026-11-23T08:00:00Z"),
-            data: data
-        )
+        let event = try Self.event("limit.reached", data)
         let expected = """
             *Limit reached: a  b (acme used: 0)*
             limit: a  b
@@ -56,6 +51,28 @@ import Web
             tenant: acme used: 0
             """
         #expect(try JSONValue(parsing: EventText(event).slackBody)["text"]?.string == expected)
+    }
+
+    @Test(
+        "a title says which threshold was crossed, and of what",
+        arguments: [
+            ("quota", "Quota threshold crossed at 80 %: tokens (acme)"),
+            ("spend_cap", "Spend cap threshold crossed at 80 %: tokens (acme)"),
+            ("budget", "Budget threshold crossed at 80 %: tokens (acme)"),
+        ]
+    )
+    func titles(origin: String, title: String) throws {
+        let data = #"{"tenant":"acme","threshold":"80","detail":{"limit":"tokens","origin":"\#(origin)"}}"#
+        #expect(try EventText(Self.event("budget.threshold_crossed", data)).title == title)
+    }
+
+    private static func event(_ type: String, _ data: String) throws -> ClaimedDelivery.Event {
+        ClaimedDelivery.Event(
+            id: try #require(UUIDv7("0193a1c2-6c5e-7f3a-9d61-1b2c3d4e5f60")),
+            type: type,
+            occurredAt: try Instant(parsing: "2026-11-23T08:00:00Z"),
+            data: data
+        )
     }
 
     @Test("the tries of a delivery spread over about a day, each within its jitter")

@@ -94,8 +94,8 @@ package enum BudgetStore {
         )
     }
 
-    /// The budgets of a key, of one tenant if one is given: first what belongs to no tenant, then what operators made,
-    /// then by tenant.
+    /// The budgets of a key, of one tenant if one is given, those that are archived last: first what belongs to no
+    /// tenant, then what operators made, then by tenant.
     package static func find(
         key: String,
         of tenant: TenantID?,
@@ -106,7 +106,7 @@ package enum BudgetStore {
             """
             \(selection)
             WHERE key = \(key) AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
-            ORDER BY tenant_id <> 0, managed_by <> 'operator', tenant_id
+            ORDER BY archived_at IS NOT NULL, tenant_id <> 0, managed_by <> 'operator', tenant_id
             LIMIT \(limit)
             """,
             budget

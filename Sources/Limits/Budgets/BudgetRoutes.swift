@@ -80,7 +80,7 @@ package struct BudgetRoutes: Sendable {
     }
 
     /// The budget of the key in the path. Keys are unique within a tenant: where several have one, an operator says
-    /// whose is meant. What belongs to no tenant comes first, then what operators made.
+    /// whose is meant. What is in force comes first, of that what belongs to no tenant, then what operators made.
     private func existing(
         _ request: APIRequest,
         of asked: String?,
@@ -93,7 +93,9 @@ package struct BudgetRoutes: Sendable {
             try BudgetStore.find(key: key, of: tenant, limit: 2, in: transaction)
         }.filter { !hidesCost || $0.measure != .cost }
         guard let first = found.first else { throw CatalogFault.notFound(.budget, key).problem }
-        if let second = found.dropFirst().first, first.tenantID != .operatorWide, first.managedBy == second.managedBy {
+        if let second = found.dropFirst().first, first.tenantID != .operatorWide,
+            first.isActive == second.isActive, first.managedBy == second.managedBy
+        {
             throw CatalogFault.budgetAmbiguous(key).problem
         }
         return first

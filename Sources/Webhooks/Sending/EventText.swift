@@ -8,11 +8,20 @@ struct EventText: Sendable {
 
     init(_ event: ClaimedDelivery.Event) {
         let data = (try? JSONValue(stored: event.data)) ?? .null
-        let words = event.type.replacing(".", with: " ").replacing("_", with: " ")
-        let limit = Self.plain(data["detail"]?["limit"]).map { ": \($0)" } ?? ""
+        let name = Self.plain(data["detail"]?["limit"]).map { ": \($0)" } ?? ""
         let tenant = Self.plain(data["tenant"]).map { " (\($0))" } ?? ""
-        title = words.prefix(1).uppercased() + words.dropFirst() + limit + tenant
+        title = Self.happening(event.type, data) + name + tenant
         lines = Self.lines(data["detail"] ?? .null) + Self.lines(data)
+    }
+
+    /// What has happened. An alert of a budget may be one of a quota or spend cap as well, which its details say.
+    private static func happening(_ type: String, _ data: JSONValue) -> String {
+        var words = type.replacing(".", with: " ").replacing("_", with: " ")
+        if words.hasPrefix("budget "), let origin = plain(data["detail"]?["origin"]) {
+            words = origin.replacing("_", with: " ") + words.dropFirst("budget".count)
+        }
+        let threshold = plain(data["threshold"]).map { " at \($0) %" } ?? ""
+        return words.prefix(1).uppercased() + words.dropFirst() + threshold
     }
 
     /// The plain values of an object, and those of the objects in it under both names. Details are an alert's own.

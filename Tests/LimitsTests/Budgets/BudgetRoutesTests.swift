@@ -213,6 +213,13 @@ import Web
             #expect(try await client.get("/api/v1/budgets/daily?tenant=beta").json["amount"]?.string == "1")
             try await client.post("/api/v1/budgets", body("{}")).expecting(201)
             #expect(try await client.get("/api/v1/budgets/daily").json["scope"] == .object([]))
+            // Once that is archived it hides nothing that is in force.
+            try await client.delete("/api/v1/budgets/daily").expecting(204)
+            #expect(try await client.delete("/api/v1/budgets/daily").code == "ambiguous_key")
+            for tenant in ["beta", "gamma", "acme"] {
+                try await client.delete("/api/v1/budgets/daily?tenant=\(tenant)").expecting(204)
+            }
+            #expect(try await client.get("/api/v1/budgets/daily").json["scope"] == .object([]))
         }
     }
 
