@@ -1,8 +1,12 @@
 -- Room: Catalog. Tenants whose plan, and with tenant 0 that prices or exchange rates, were changed, and whose open calls may
--- hold less than they can come to cost by now. `horizon` is noted once the change is committed, see `budget_change`.
+-- hold less than they can come to cost by now. They are gone through at once, and again when all transactions are over that may
+-- have admitted by what was before: `horizon` is noted once the change is committed, see `budget_change`. Whoever is at it has
+-- moved `due_at`.
 CREATE TABLE hold_change (
     tenant_id bigint NOT NULL,
     changed_at timestamptz NOT NULL,
+    due_at timestamptz NOT NULL,
+    is_begun boolean NOT NULL,
     horizon xid8,
     CONSTRAINT hold_change_pk PRIMARY KEY (tenant_id)
 );

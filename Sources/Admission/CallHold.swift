@@ -231,7 +231,7 @@ extension CallHold {
 
 extension Limit {
     /// Whether a hold counts in the next window too when it can expire there.
-    fileprivate var holdsOverTheEnd: Bool {
+    var holdsOverTheEnd: Bool {
         guard case .window(_, let kind, _, _) = bound else { return false }
         return kind != .minute && kind != .hour
     }

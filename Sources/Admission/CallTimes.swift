@@ -11,32 +11,30 @@ struct CallTimes: Sendable {
 
     var last: PreparedCall { later.last ?? first }
 
+    /// - Parameter earlier: the same call at another time.
     /// - Throws: `StaleCatalog` where the catalogue moved on between them.
-    func requireOneVersion() throws(StaleCatalog) {
-        let isOfOneVersion = later.allSatisfy { later in
-            later.tenant.catalogVersion == first.tenant.catalogVersion && later.shared.version == first.shared.version
+    func requireOneVersion(as earlier: PreparedCall? = nil) throws(StaleCatalog) {
+        let isOfOneVersion = (later + [earlier].compactMap(\.self)).allSatisfy { other in
+            other.tenant.catalogVersion == first.tenant.catalogVersion && other.shared.version == first.shared.version
         }
         guard isOfOneVersion else { throw StaleCatalog(tenants: [first.tenant.id], shared: true) }
     }
 }
 
-extension AdmissionService {
+extension CallPreparation {
     /// The call of an open reservation from one time until another, whenever what it takes may change.
-    /// - Parameter also: another time to look at.
     /// - Returns: nil where it can't be measured any more.
     func lookAgain(
         at call: AdmissionCall,
         of reservation: Reservation,
         from start: Instant,
-        until end: Instant,
-        also time: Instant? = nil
+        until end: Instant
     ) async throws -> CallTimes? {
         guard let first = try await prepare(call, of: reservation, at: start) else { return nil }
-        let holds = try CallHold.all(of: first, later: [], policy: calls.limits)
-        var moments = Set(CallHold.moments(of: first, holding: holds, until: end))
-        if let time { moments.insert(time) }
+        guard start < end else { return CallTimes(first: first, later: []) }
+        let holds = try CallHold.all(of: first, later: [], policy: limits)
         var later: [PreparedCall] = []
-        for moment in moments.sorted() {
+        for moment in CallHold.moments(of: first, holding: holds, until: end) {
             guard let prepared = try await prepare(call, of: reservation, at: moment) else { return nil }
             later.append(prepared)
         }
@@ -44,13 +42,13 @@ extension AdmissionService {
     }
 
     /// The call with the tokens that it was admitted with, as it would be at some time.
-    private func prepare(
+    func prepare(
         _ call: AdmissionCall,
         of reservation: Reservation,
         at time: Instant
     ) async throws -> PreparedCall? {
         let numbered = [(index: 0, event: call.event)]
-        let prepared = try await calls.prepare(numbered, at: time, boundTo: reservation.tenantID)
+        let prepared = try await prepare(numbered, at: time, boundTo: reservation.tenantID)
         guard let asked = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
             tokens != call.event.usage.outputTokens
         else { return prepared.calls.first }

@@ -17,9 +17,17 @@ struct RevisedHold: Sendable {
 struct HoldRevision: Sendable {
     private static let attempts = 8
 
-    let admission: AdmissionService
+    let pool: PostgresPool
+    /// Reads beside admission, whose connections are for calls that wait.
+    let calls: CallPreparation
+
+    init(_ admission: AdmissionService) {
+        pool = admission.pool
+        calls = admission.calls.reading(on: .worker)
+    }
 
     /// - Parameter holding: what the reservation was read to hold; looked at again where that is too little.
+    /// - Throws: `PostgresError` that `isLockTimeout` where somebody has a row locked.
     func revise(
         _ reservation: Reservation,
         _ stored: ReservedCall,
@@ -30,28 +38,28 @@ struct HoldRevision: Sendable {
         guard let call = AdmissionCall(stored) else { return }
         for _ in 0..<Self.attempts {
             do {
-                let end = max(reservation.expiresAt, now)
-                let times = try await admission.lookAgain(
-                    at: call,
-                    of: reservation,
-                    from: reservation.createdAt,
-                    until: end,
-                    also: now
-                )
-                guard let times else { return }
+                guard let admitted = try await calls.prepare(call, of: reservation, at: reservation.createdAt),
+                    let coming = try await calls.lookAgain(
+                        at: call,
+                        of: reservation,
+                        from: now,
+                        until: max(reservation.expiresAt, now)
+                    )
+                else { return }
                 let revising = Revising(
                     reservation: reservation,
                     call: call,
-                    times: times,
-                    policy: admission.calls.limits,
+                    admitted: admitted,
+                    coming: coming,
+                    policy: calls.limits,
                     now: now
                 )
                 guard try !revising.revised(holding).isEmpty else { return }
-                return try await admission.pool.transaction(.worker, retries: .idempotent(attempts: 4)) { transaction in
+                return try await pool.transaction(.worker, retries: .idempotent(attempts: 4)) { transaction in
                     try revising.run(in: transaction)
                 }
             } catch let stale as StaleCatalog {
-                try await admission.calls.refresh(stale)
+                try await calls.refresh(stale)
             }
         }
         throw Problem.limitsUnavailable
@@ -60,38 +68,45 @@ struct HoldRevision: Sendable {
 
 /// An open call whose holds are worked out anew.
 private struct Revising: Sendable {
+    /// How long calls and usage in its rows wait for one that somebody else has locked.
+    private static let patience = Duration.milliseconds(100)
+
     let reservation: Reservation
     let call: AdmissionCall
-    /// The call from its admission until its reservation's end.
-    let times: CallTimes
+    /// The call when it was admitted.
+    let admitted: PreparedCall
+    /// The call from now until its reservation's end.
+    let coming: CallTimes
     let policy: LimitPolicy
     let now: Instant
 
     /// What it is to hold beyond what it holds.
-    func revised(_ holding: [ReservationHold]) throws -> [RevisedHold] {
-        var amounts: [LimitRow: FixedDecimal] = [:]
-        for hold in holding { amounts[hold.row] = try amounts[hold.row, default: .zero].adding(hold.amount) }
-        let coming = times.later.filter { $0.pending.time >= now }
-        let holds = try CallHold.beyond(
-            reservation,
-            of: times.first,
-            later: coming,
-            holding: amounts,
-            policy: policy
-        )
-        let counters = Set(coming.flatMap { $0.pending.heldTotals(of: $0.tenant.id).keys })
-        return try holds.compactMap { hold in
-            if case .unpriced = hold.take { return nil }
-            let held = try ChargeHolds.totals(of: holding, beside: hold.row).filter { !counters.contains($0.key) }
-            return RevisedHold(hold, replacing: held)
+    func revised(_ holding: [ReservationHold]) throws(DecimalError) -> [RevisedHold] {
+        let held = try HeldByCall(holding, asked: CallHold.all(of: admitted, later: [], policy: policy))
+        guard held.hasRest else { return [] }
+        var revised: [RevisedHold] = []
+        for hold in try CallHold.all(of: coming.first, later: coming.later, policy: policy)
+        where comesToHold(hold, held) {
+            if let more = try held.missing(of: hold) { revised.append(more) }
         }
+        return revised
+    }
+
+    /// Whether the call would have held it too had it been admitted by what is in force now: not of limits that are
+    /// newer, nor of windows that begin after its end, and of minutes and hours only of the one that it began in.
+    private func comesToHold(_ hold: CallHold, _ held: HeldByCall) -> Bool {
+        if held.isHeld(hold.row) { return true }
+        guard hold.row.windowStart <= max(reservation.createdAt, reservation.expiresAt),
+            hold.limit.holdsOverTheEnd || hold.row.windowStart <= reservation.createdAt
+        else { return false }
+        return (hold.limit.countedFrom ?? .minimum) <= reservation.createdAt
     }
 
     /// The reservation is locked before the limits.
     /// - Throws: `StaleCatalog` where the catalogue moved on, or did while the call was prepared.
     func run(in transaction: borrowing Transaction) throws {
-        try times.requireOneVersion()
-        transaction.waitForLocks(atMost: ReservationClosing.patience)
+        try coming.requireOneVersion(as: admitted)
+        transaction.waitForLocks(atMost: Self.patience)
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         let locked = try transaction.query(ReservationStore.close([name: .held], at: now), ReservationStore.decodeHold)
         let holding = locked.compactMap(\.hold)
@@ -100,7 +115,7 @@ private struct Revising: Sendable {
         guard !locked.isEmpty, !revised.isEmpty else { return }
         let request = AdmissionRequest(
             call: call,
-            prepared: times.last,
+            prepared: coming.last,
             later: [],
             holds: revised.map(\.hold),
             life: ReservationLife(
@@ -113,9 +128,8 @@ private struct Revising: Sendable {
             isCheck: false
         )
         let flush = AdmissionFlush(requests: [request], policy: policy, now: now)
-        let results = try transaction.pipeline([
-            LimitStateStore.count(LockedRows([request]).changes), flush.versionsInForce,
-        ])
+        let rows = LockedRows([request]).changes
+        let results = try transaction.pipeline([LimitStateStore.count(rows), flush.versionsInForce])
         try flush.checkVersions(results[1])
         var states = AdmissionStates(
             states: try results[0].map(LimitStateStore.decode),
@@ -123,6 +137,8 @@ private struct Revising: Sendable {
             charges: try ChargeHolds.load(flush.tiers, in: transaction)
         )
         let taken = try states.takeAnew(revised)
+        let untaken = Set(rows.map(\.row)).subtracting(taken.map(\.hold.row))
+        if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(Array(untaken))) }
         guard !taken.isEmpty else { return }
         flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
         let replaced = taken.flatMap { ChargeHolds.rows(beside: $0.hold.row, holding: $0.replaced) }
@@ -134,27 +150,134 @@ private struct Revising: Sendable {
     }
 }
 
-extension RevisedHold {
-    /// A part of the call may be settled already: of what it held in the place of a counter, the rest is held there.
-    fileprivate init(_ hold: CallHold, replacing held: [CounterKey: UsageTotal]) {
-        guard case .tiers(var totals, let money) = hold.take else {
-            self.init(hold: hold, replaced: [:])
-            return
+/// What an open call holds, beside what it asked for.
+private struct HeldByCall {
+    /// A limit's rows of one value, whatever the window.
+    private struct Kind: Hashable {
+        let limit: TenantLimit
+        let scopeValue: String
+
+        init(_ row: LimitRow) {
+            limit = TenantLimit(of: row)
+            scopeValue = row.scopeValue
         }
-        var replaced: [CounterKey: UsageTotal] = [:]
-        for (counter, total) in totals {
-            let before = held.filter { $0.key.feature == counter.feature && $0.key.cell == counter.cell }
-            replaced.merge(before) { first, _ in first }
-            if let rest = before.values.max(by: { $0.quantity < $1.quantity }), rest.quantity < total.quantity {
-                totals[counter] = rest
+    }
+
+    private let holding: [ReservationHold]
+    private var amounts: [LimitRow: FixedDecimal] = [:]
+    private var asked: [Kind: FixedDecimal] = [:]
+    private var askedCosts: [CounterKey: FixedDecimal] = [:]
+    /// How much of the call is not settled yet, so much of so much: by quantities, and by money, whose amount says less
+    /// when prices have changed.
+    private var (rest, moneyRest): (Part?, Part?)
+
+    private typealias Part = (held: FixedDecimal, of: FixedDecimal)
+
+    /// - Parameter holds: what it took when it was admitted.
+    init(_ holding: [ReservationHold], asked holds: [CallHold]) throws(DecimalError) {
+        self.holding = holding
+        for hold in holding { amounts[hold.row] = try amounts[hold.row, default: .zero].adding(hold.amount) }
+        for hold in holds {
+            switch hold.take {
+            case .amount(let amount):
+                asked[Kind(hold.row)] = amount
+                let held = amounts[hold.row] ?? .zero
+                switch hold.limit.measure {
+                case .units: rest = Self.larger(rest, held, of: amount)
+                case .charge, .cost: moneyRest = Self.larger(moneyRest, held, of: amount)
+                // The first part frees the request.
+                case .requests, .tokens: break
+                }
+            case .tiers(let totals, _):
+                let held = try ChargeHolds.totals(of: holding, beside: hold.row)
+                for (counter, total) in totals {
+                    askedCosts[counter] = total.cost
+                    // What a change has moved to a later segment is the rest there.
+                    let own = held.filter { $0.key.isSame(as: counter) }.values.map(\.quantity).max()
+                    rest = Self.larger(rest, own ?? .zero, of: total.quantity)
+                }
+            case .rate, .unpriced:
+                break
             }
         }
-        let take = CallHold.Take.tiers(totals, money: money)
-        self.init(
-            hold: CallHold(limit: hold.limit, row: hold.row, windowEnd: hold.windowEnd, take: take),
-            replaced: replaced
-        )
     }
+
+    /// A part may have counted in one limit and not in another.
+    private static func larger(_ part: Part?, _ held: FixedDecimal, of asked: FixedDecimal) -> Part? {
+        guard asked > .zero else { return part }
+        let isLarger = part.map { held.multiplied(by: $0.of) > $0.held.multiplied(by: asked) } ?? true
+        return isLarger ? (min(held, asked), asked) : part
+    }
+
+    /// Whether anything of the call is still to come.
+    var hasRest: Bool { (rest ?? moneyRest).map { $0.held > .zero } ?? true }
+
+    func isHeld(_ row: LimitRow) -> Bool {
+        amounts[row] != nil || amounts.keys.contains { ChargeHolds.mainRow(beside: $0) == row }
+    }
+
+    /// What the call is to hold of a row beyond what it holds; nil where that is nothing.
+    /// - Parameter hold: what all of it takes by what is in force now.
+    func missing(of hold: CallHold) throws(DecimalError) -> RevisedHold? {
+        let take: CallHold.Take
+        var replaced: [CounterKey: UsageTotal] = [:]
+        switch hold.take {
+        case .amount(let amount):
+            guard amount > asked[Kind(hold.row)] ?? .zero else { return nil }
+            let more = try left(of: amount).subtracting(amounts[hold.row] ?? .zero)
+            guard more > .zero else { return nil }
+            take = .amount(more)
+        case .tiers(let totals, let money):
+            let held = try ChargeHolds.totals(of: holding, beside: hold.row)
+            let more = try missing(of: totals, beside: held)
+            let isMoneyHeld = amounts[ChargeHolds.moneyRow(beside: hold.row)] != nil
+            let moreMoney = isMoneyHeld ? .zero : try left(of: money)
+            guard !more.isEmpty || !moreMoney.isZero else { return nil }
+            replaced = held.filter { own in
+                totals[own.key] == nil && more.keys.contains { $0.isSame(as: own.key) }
+            }
+            take = .tiers(more, money: moreMoney)
+        case .rate, .unpriced:
+            return nil
+        }
+        let more = CallHold(limit: hold.limit, row: hold.row, windowEnd: hold.windowEnd, take: take)
+        return RevisedHold(hold: more, replaced: replaced)
+    }
+
+    /// What is to be held in further counters, and of those that are held, what the providers charge more.
+    private func missing(
+        of totals: [CounterKey: UsageTotal],
+        beside held: [CounterKey: UsageTotal]
+    ) throws(DecimalError) -> [CounterKey: UsageTotal] {
+        var missing: [CounterKey: UsageTotal] = [:]
+        for (counter, total) in totals {
+            let cost = try left(of: total.cost)
+            if let own = held[counter] {
+                guard total.cost > askedCosts[counter] ?? .zero, cost > own.cost else { continue }
+                missing[counter] = UsageTotal(quantity: .zero, eventCount: 0, cost: try cost.subtracting(own.cost))
+            } else {
+                let quantity = try left(of: total.quantity)
+                missing[counter] = UsageTotal(quantity: quantity, eventCount: total.eventCount, cost: cost)
+            }
+        }
+        return missing
+    }
+
+    /// So much of an amount as of the call is left.
+    private func left(of amount: FixedDecimal) throws(DecimalError) -> FixedDecimal {
+        guard let rest = rest ?? moneyRest, rest.held < rest.of else { return amount }
+        let part = amount.multiplied(
+            byNumerator: rest.held.unscaled.magnitude,
+            denominator: rest.of.unscaled.magnitude
+        )
+        guard let part else { throw .outOfRange }
+        return part
+    }
+}
+
+extension CounterKey {
+    /// Whether it counts the same in another billing period or segment.
+    fileprivate func isSame(as other: CounterKey) -> Bool { feature == other.feature && cell == other.cell }
 }
 
 extension LimitChange {

@@ -56,7 +56,7 @@ struct ReservationExtension: Sendable {
         ).first
         guard let stored else { return nil }
         guard let call = AdmissionCall(stored),
-            let times = try await admission.lookAgain(
+            let times = try await admission.calls.lookAgain(
                 at: call,
                 of: reservation,
                 from: reservation.expiresAt,

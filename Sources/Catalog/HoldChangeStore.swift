@@ -9,14 +9,19 @@ package enum HoldChangeStore {
         /// `operatorWide` for prices and exchange rates, which concern everybody.
         package let tenant: TenantID
         fileprivate let changedAt: Instant
+        fileprivate let takenUntil: Instant
+        /// Whether nobody can hold by what was before any more.
+        fileprivate let isLast: Bool
     }
 
     /// Says that the transaction changes what calls of a tenant are charged, or cost.
     static func note(_ tenant: TenantID, in transaction: borrowing Transaction) {
         transaction.enqueue(
             """
-            INSERT INTO hold_change (tenant_id, changed_at) VALUES (\(tenant), now())
-            ON CONFLICT ON CONSTRAINT hold_change_pk DO UPDATE SET changed_at = excluded.changed_at, horizon = NULL
+            INSERT INTO hold_change (tenant_id, changed_at, due_at, is_begun)
+            VALUES (\(tenant), clock_timestamp(), now(), false)
+            ON CONFLICT ON CONSTRAINT hold_change_pk DO UPDATE
+            SET changed_at = excluded.changed_at, due_at = excluded.due_at, is_begun = false, horizon = NULL
             """
         )
     }
@@ -35,25 +40,60 @@ package enum HoldChangeStore {
         )
     }
 
-    /// The changes of which all transactions are over that can have held by what was before, the oldest first. No
-    /// transaction of the service lasts for a minute; those of others on the same server may.
-    package static func due(pool: PostgresPool) async throws -> [Change] {
+    /// Takes, for a minute, the change that has been due for longest: who does not come to its end leaves it to somebody
+    /// else. One that was gone through is due again when all transactions are over that may have held by what was before
+    /// it. No transaction of the service lasts for a minute; those of others on the same server may.
+    package static func take(pool: PostgresPool) async throws -> Change? {
         try await pool.query(
             .worker,
             """
-            SELECT tenant_id, changed_at FROM hold_change
-            WHERE horizon <= pg_snapshot_xmin(pg_current_snapshot()) OR changed_at < now() - interval '1 minute'
-            ORDER BY changed_at, tenant_id
-            LIMIT 100
+            WITH due AS (
+                SELECT tenant_id, over.is_over
+                FROM hold_change
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(horizon <= pg_snapshot_xmin(pg_current_snapshot()), false)
+                        OR changed_at < now() - interval '1 minute' AS is_over
+                ) AS over
+                WHERE due_at <= now() AND (NOT is_begun OR over.is_over)
+                ORDER BY due_at, tenant_id
+                LIMIT 1
+                FOR UPDATE OF hold_change SKIP LOCKED
+            )
+            UPDATE hold_change SET due_at = now() + interval '1 minute'
+            FROM due
+            WHERE hold_change.tenant_id = due.tenant_id
+            RETURNING hold_change.tenant_id, changed_at, due_at, is_over
             """
-        ) { row throws(PostgresError) in Change(tenant: try row.next(), changedAt: try row.next()) }
+        ) { row throws(PostgresError) in
+            Change(
+                tenant: try row.next(),
+                changedAt: try row.next(),
+                takenUntil: try row.next(),
+                isLast: try row.next()
+            )
+        }.first
     }
 
-    /// Forgets a change that was gone through, unless there was another meanwhile.
-    package static func remove(_ change: Change, pool: PostgresPool) async throws {
+    /// Forgets a change that was gone through, unless there was another meanwhile; where that has to be done again, it
+    /// is noted.
+    package static func finish(_ change: Change, pool: PostgresPool) async throws {
         try await pool.execute(
             .worker,
-            "DELETE FROM hold_change WHERE tenant_id = \(change.tenant) AND changed_at = \(change.changedAt)"
+            change.isLast
+                ? "DELETE FROM hold_change WHERE \(isStill(change))"
+                : "UPDATE hold_change SET is_begun = true, due_at = now() WHERE \(isStill(change))"
         )
+    }
+
+    /// Leaves a change that could not be gone through for a while, behind the others.
+    package static func putOff(_ change: Change, pool: PostgresPool) async throws {
+        try await pool.execute(
+            .worker,
+            "UPDATE hold_change SET due_at = now() + interval '5 seconds' WHERE \(isStill(change))"
+        )
+    }
+
+    private static func isStill(_ change: Change) -> SQL {
+        "tenant_id = \(change.tenant) AND changed_at = \(change.changedAt) AND due_at = \(change.takenUntil)"
     }
 }

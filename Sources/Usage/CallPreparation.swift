@@ -1,6 +1,6 @@
 package import BillingCore
 package import Catalog
-import Postgres
+package import Postgres
 
 /// A call that asks for admission, attributed and measured like the event that will report it.
 package final class PreparedCall: Sendable {
@@ -124,6 +124,9 @@ package struct CallPreparation: Sendable {
     /// The same where it need only be told what limits a call touches, and not what it would hold: what has no row yet
     /// is left out, and a tenant that should be read again is as it was known last.
     package var ofLimits: CallPreparation { reaching(.limits) }
+
+    /// The same, reading on another lane.
+    package func reading(on lane: PostgresLane) -> CallPreparation { CallPreparation(preparation.reading(on: lane)) }
 
     private func reaching(_ reach: IngestPreparation.Reach) -> CallPreparation {
         var preparation = preparation

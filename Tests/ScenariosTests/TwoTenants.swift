@@ -122,9 +122,9 @@ struct TwoTenants: Sendable {
             SELECT tenant_id, client_id, '', '2030-01-01Z' FROM oauth_client;
             INSERT INTO alert_waiting (tenant_id, alert_id, alert_key, kind, raised_at, detail)
             SELECT tenant_id, gen_random_uuid(), '', '', '2026-11-23Z', '{}' FROM tenant;
-            INSERT INTO hold_change (tenant_id, changed_at, horizon)
-            SELECT tenant_id, 'infinity', '9223372036854775807' FROM tenant
-            ON CONFLICT (tenant_id) DO UPDATE SET changed_at = excluded.changed_at, horizon = excluded.horizon;
+            INSERT INTO hold_change (tenant_id, changed_at, due_at, is_begun)
+            SELECT tenant_id, 'infinity', 'infinity', false FROM tenant
+            ON CONFLICT (tenant_id) DO UPDATE SET changed_at = excluded.changed_at, due_at = excluded.due_at;
             INSERT INTO budget_change (tenant_id, limit_id, changed_at, horizon)
             SELECT tenant_id, limit_id, 'infinity', '9223372036854775807' FROM budget;
             INSERT INTO subscription_extension (tenant_id, subscription_id, extended_from, counted_after_seq)

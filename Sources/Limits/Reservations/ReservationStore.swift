@@ -169,20 +169,21 @@ package enum ReservationStore {
         """
     }
 
-    /// The first of a tenant's open reservations, or of all tenants', or those that follow one of them, with what each
-    /// was asked for. Rows decode with `decodeOpen`.
-    package static func open(of tenant: TenantID?, after last: Reservation?, limit: Int) -> SQL {
-        """
-        SELECT \(columns), coalesce(call, ''), client_id, cost_center
-        FROM reservation
-        WHERE status = 'held' AND (\(tenant)::bigint IS NULL OR tenant_id = \(tenant))
-            AND (suspense_ends_at, tenant_id, reservation_id) > (
-                \(last?.suspenseEndsAt ?? .minimum), \(last?.tenantID ?? .operatorWide),
-                \(last?.id ?? ReservationID(rawValue: .zero))
-            )
-        ORDER BY suspense_ends_at, tenant_id, reservation_id
-        LIMIT \(limit)
-        """
+    /// The first of a tenant's open reservations that were made by a time, or of all tenants', or those that follow one
+    /// of them, with what each was asked for. Rows decode with `decodeOpen`.
+    package static func open(of tenant: TenantID?, madeBy time: Instant, after last: Reservation?, limit: Int) -> SQL {
+        let own: SQL = tenant.map { "AND tenant_id = \($0)" } ?? ""
+        return """
+            SELECT \(columns), coalesce(call, ''), client_id, cost_center
+            FROM reservation
+            WHERE status = 'held' AND created_at <= \(time) \(own)
+                AND (suspense_ends_at, tenant_id, reservation_id) > (
+                    \(last?.suspenseEndsAt ?? .minimum), \(last?.tenantID ?? .operatorWide),
+                    \(last?.id ?? ReservationID(rawValue: .zero))
+                )
+            ORDER BY suspense_ends_at, tenant_id, reservation_id
+            LIMIT \(limit)
+            """
     }
 
     /// Adds to what a locked reservation holds.

@@ -45,7 +45,10 @@ actor ServedTurnpike {
                 try await offTheThreadPool { try cluster.stop() }
                 return result
             } catch {
-                try? await offTheThreadPool { try cluster.stop() }
+                try? await offTheThreadPool {
+                    cluster.thaw()
+                    try cluster.stop()
+                }
                 throw error
             }
         }
