@@ -40,9 +40,9 @@ package enum HoldChangeStore {
         )
     }
 
-    /// Takes, for a minute, the change that has been due for longest: who does not come to its end leaves it to somebody
-    /// else. One that was gone through is due again when all transactions are over that may have held by what was before
-    /// it. No transaction of the service lasts for a minute; those of others on the same server may.
+    /// Takes, for a minute, the change that has been due for longest: who does not come to its end leaves it to
+    /// somebody else. One that was gone through is due again when all transactions are over that may have held by what
+    /// was before it. No transaction of the service lasts for a minute; those of others on the same server may.
     package static func take(pool: PostgresPool) async throws -> Change? {
         try await pool.query(
             .worker,

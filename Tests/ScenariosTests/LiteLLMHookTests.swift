@@ -48,15 +48,83 @@ struct LiteLLMHookTests {
         }
     }
 
+    @Test("a hard limit on a model holds by whichever API it is called", .timeLimit(.minutes(15)))
+    func modelsAreLimited() async throws {
+        try await Self.withHook { turnpike, proxy in
+            let client = turnpike.operatorClient
+            let said = #""messages":[{"role":"user","content":"answer"}]"#
+            let calls = [
+                ("chat/completions", #""max_tokens":20,\#(said)"#),
+                ("completions", #""max_tokens":20,"prompt":"answer""#),
+                ("responses", #""max_output_tokens":20,"input":"answer""#),
+                ("messages", #""max_tokens":20,\#(said)"#),
+            ]
+            for (number, (path, body)) in calls.enumerated() {
+                try await proxy.post("/v1/\(path)", #"{"model":"words",\#(body)}"#, team: "hooli").expecting(200)
+                let used = try await Self.wordsUsed(client)
+                #expect(used == Balance(used: 20 * (number + 1), held: 0), "\(path)")
+            }
+            try await Self.streamText(proxy, client, from: 80)
+            func rest() async throws -> TestResponse {
+                let body = #"{"model":"words","max_tokens":5000,"prompt":"answer"}"#
+                return try await proxy.post("/v1/completions", body, team: "hooli")
+            }
+            try await rest().expecting(200)
+            #expect(try await proxy.bounds().last == 80)
+            #expect(try await Self.wordsUsed(client) == Balance(used: 200, held: 0))
+            #expect(try await rest().expecting(403).text.contains("budget exceeded"))
+        }
+    }
+
+    @Test("what an answer does not count is counted from what it says", .timeLimit(.minutes(15)))
+    func silentAnswersAreCounted() async throws {
+        try await Self.withHook { turnpike, proxy in
+            let said = #""max_tokens":100,"messages":[{"role":"user","content":"silent"}]"#
+            // Five words; a chat completion thinks five more, and calls a tool.
+            let calls = [
+                ("chat/completions", #""model":"best",\#(said)"#, 15...40),
+                ("completions", #""model":"words","max_tokens":100,"prompt":"silent""#, 4...6),
+                ("responses", #""model":"best","max_output_tokens":100,"input":"silent""#, 4...6),
+                ("messages", #""model":"best",\#(said)"#, 4...6),
+                ("messages", #""model":"claude",\#(said)"#, 4...6),
+            ]
+            var used = 0
+            for (path, body, expected) in calls {
+                for stream in body.contains("claude") ? [""] : ["", #","stream":true"#] {
+                    try await proxy.post("/v1/\(path)", "{\(body)\(stream)}").expecting(200)
+                    let now = try await Self.balance(of: "acme", turnpike.operatorClient)
+                    #expect(expected.contains(now.used - used) && now.held == 0, "\(path)\(stream): \(now), \(used)")
+                    used = now.used
+                }
+            }
+        }
+    }
+
+    @Test("the hook counts once what the last event of a response says again", .timeLimit(.minutes(5)))
+    func repeatedTextIsCountedOnce() async throws {
+        let script = """
+            from turnpike_hook import Call
+            said = "word word word word word"
+            message = {"type": "message", "content": [{"type": "output_text", "text": said}]}
+            tool = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"at": "word"}'}
+            thought = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": said}]}
+            whole = {"output": [thought, message, tool]}
+            delta = {"type": "response.output_text.delta", "delta": said}
+            streamed, answered = [Call("acme", {}, {"model": "gpt-4o"}, 7) for _ in range(2)]
+            for event in [delta, {"type": "response.completed", "response": whole}]:
+                streamed.saw(event)
+            answered.saw(whole)
+            print(streamed.counted() == answered.counted(), streamed.counted())
+            """
+        let lines = try await Self.runHook(script, [])
+        let expected = /True {'input_tokens': 7, 'output_tokens': (\d+)}/
+        let counted = try #require(lines.last?.wholeMatch(of: expected), "\(lines)")
+        #expect(Int(counted.1).map { (15...20).contains($0) } == true, "\(lines)")
+    }
+
     @Test("the hook names the setting that is wrong, and does not load", .timeLimit(.minutes(5)))
     func wrongSettingsAreNamed() async throws {
-        let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
         let script = """
-            import os, sys
-            sys.path.insert(0, "integrations/litellm")
-            good = {"TURNPIKE_URL": "http://[::1]:8080/base/", "TURNPIKE_API_KEY": "key"}
-            os.environ.update(good, LITELLM_LOCAL_MODEL_COST_MAP="True")
-            sys.dont_write_bytecode = True
             from turnpike_hook import _PROXY_TurnpikeHook
             for given in sys.argv[1:]:
                 name, value = given.split("=", 1)
@@ -71,19 +139,34 @@ struct LiteLLMHookTests {
             "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_TIMEOUT_SECONDS=nan",
             "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
         ]
-        // LiteLLM takes its time to load.
-        let output = try await TestTools.run(
-            python.path,
-            ["-c", script] + wrong,
-            in: TestTools.packageRoot,
-            within: .seconds(240)
-        )
-        let told = output.split(separator: "\n").filter { !$0.contains("LiteLLM") }
-        #expect(told.count == wrong.count, "\(output)")
+        let told = try await Self.runHook(script, wrong)
+        #expect(told.count == wrong.count, "\(told)")
         for (setting, line) in zip(wrong, told) {
             let name = setting.prefix { $0 != "=" }
             #expect(line.hasPrefix("turnpike_hook: ") && line.contains(name), "\(setting): \(line)")
         }
+    }
+
+    /// Runs a script beside the hook, which has the settings `good` in its environment.
+    /// - Returns: the lines that it writes.
+    private static func runHook(_ script: String, _ arguments: [String]) async throws -> [Substring] {
+        let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
+        let beginning = """
+            import os, sys
+            sys.path.insert(0, "integrations/litellm")
+            good = {"TURNPIKE_URL": "http://[::1]:8080/base/", "TURNPIKE_API_KEY": "key"}
+            os.environ.update(good, LITELLM_LOCAL_MODEL_COST_MAP="True")
+            sys.dont_write_bytecode = True
+
+            """
+        // LiteLLM takes its time to load.
+        let output = try await TestTools.run(
+            python.path,
+            ["-c", beginning + script] + arguments,
+            in: TestTools.packageRoot,
+            within: .seconds(240)
+        )
+        return output.split(separator: "\n").filter { !$0.contains("LiteLLM") }
     }
 
     /// Runs a proxy with the hook in front of a Turnpike that limits two teams.
@@ -101,6 +184,19 @@ struct LiteLLMHookTests {
                 settings: settings,
                 reportsStreams: reportsStreams
             ) { try await body(turnpike, $0) }
+        }
+    }
+
+    /// Streams of text, which the provider counts at their end when it is asked to.
+    private static func streamText(_ proxy: HookedProxy, _ client: TestClient, from start: Int) async throws {
+        var used = start
+        for (asked, isTold) in [("", false), (#","stream_options":{"include_usage":true}"#, true)] {
+            let body = #"{"model":"words","max_tokens":20,"prompt":"answer","stream":true\#(asked)}"#
+            let streamed = try await proxy.post("/v1/completions", body, team: "hooli").expecting(200).text
+            #expect(streamed.contains("word word") && streamed.hasSuffix("data: [DONE]\n\n"))
+            #expect(streamed.contains(#""usage":"#) == isTold, "\(streamed)")
+            used += 20
+            #expect(try await wordsUsed(client) == Balance(used: used, held: 0))
         }
     }
 
@@ -177,6 +273,7 @@ struct LiteLLMHookTests {
             #""additional_drop_params":["max_tokens."]"#,
             #""context_window_fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]"#,
             #""fallbacks":["claude"]"#,
+            #""custom_llm_provider":"hosted_vllm""#,
             #""router_settings_override":{"context_window_fallbacks":[{"best":["claude"]}]}"#,
             #""extra_body":{"stream_options":{"include_usage":false}}"#,
             #""extra_body":{"stream_options":null}"#,
@@ -287,12 +384,25 @@ struct LiteLLMHookTests {
 
     /// What a tenant's quota says when nothing is held any more, or a while has passed.
     private static func balance(of tenant: String, _ client: TestClient) async throws -> Balance {
+        try await settled {
+            try await client.get("/api/v1/tenants/\(tenant)/quotas").expecting(200).json["data"]?[0]
+        }
+    }
+
+    /// What the budget of hooli says when nothing is held any more, or a while has passed.
+    private static func wordsUsed(_ client: TestClient) async throws -> Balance {
+        try await settled {
+            try await client.get("/api/v1/budgets/words").expecting(200).json["status"]?["windows"]?[0]
+        }
+    }
+
+    private static func settled(_ limit: () async throws -> JSONValue?) async throws -> Balance {
         var seen = Balance(used: -1, held: -1)
         _ = try await eventually(within: .seconds(30)) {
-            let quota = try await client.get("/api/v1/tenants/\(tenant)/quotas").expecting(200).json["data"]?[0]
+            let limit = try await limit()
             seen = Balance(
-                used: quota?["used"]?.string.flatMap { Int($0) } ?? -1,
-                held: quota?["held"]?.string.flatMap { Int($0) } ?? -1
+                used: limit?["used"]?.string.flatMap { Int($0) } ?? -1,
+                held: limit?["held"]?.string.flatMap { Int($0) } ?? -1
             )
             return seen.held == 0
         }
@@ -300,12 +410,14 @@ struct LiteLLMHookTests {
     }
 
     /// Acme has a thousand output tokens. Of the two calls that globex may make at once, one is kept for critical ones.
-    /// Initech has a hundred thousand tokens, and gets another one an hour.
+    /// Initech has a hundred thousand tokens, and gets another one an hour. Hooli has two hundred output tokens of a
+    /// model.
     private static func configure(_ client: TestClient) async throws {
         let requests = [
             ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
             ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
             ("/tenants", #"{"key": "initech", "name": "Initech", "currency": "USD"}"#),
+            ("/tenants", #"{"key": "hooli", "name": "Hooli", "currency": "USD"}"#),
             (
                 "/meters",
                 #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
@@ -331,6 +443,14 @@ struct LiteLLMHookTests {
                 """
                 {"key": "initech-tokens", "scope": {"tenant": "initech"}, "measure": "tokens",
                  "rate": {"limit": 1, "period": "hour", "burst": 100000}}
+                """
+            ),
+            (
+                "/budgets",
+                """
+                {"key": "words", "scope": {"tenant": "hooli", "feature": "tokens", "provider": "openai",
+                                           "model": "gpt-3.5-turbo-instruct"},
+                 "measure": "units", "amount": "200", "window": "month", "mode": "hard"}
                 """
             ),
         ]

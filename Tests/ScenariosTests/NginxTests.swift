@@ -17,10 +17,11 @@ struct NginxTests {
                 func call(
                     _ key: String,
                     _ headers: [String: String] = [:],
-                    at path: String = "/v1/chat/completions"
+                    at path: String = "/v1/chat/completions",
+                    prompt: String = ""
                 ) async throws -> TestResponse {
                     let own = ["X-Api-Key": key].merging(headers) { $1 }
-                    return try await nginx.post(path, #"{"model":"m"}"#, headers: own)
+                    return try await nginx.post(path, #"{"model":"m"\#(prompt)}"#, headers: own)
                 }
                 #expect(try await call("key-of-acme").expecting(200).text == "Hello")
                 #expect(provider.request.contains(#"{"model":"m"}"#))
@@ -29,7 +30,8 @@ struct NginxTests {
                 #expect(unpriced.json["error"]?.string == "unpriced_model")
                 #expect(unpriced.header("X-Turnpike-Limit") == "money")
                 // One more; what a client claims makes no difference.
-                try await call("key-of-acme", ["X-Turnpike-Subject": "globex"]).expecting(200)
+                let long = #","prompt":"\#(String(repeating: "a", count: 3_000_000))""#
+                try await call("key-of-acme", ["X-Turnpike-Subject": "globex"], prompt: long).expecting(200)
                 let limited = try await call("key-of-acme", ["X-Turnpike-Subject": "globex"]).expecting(429)
                 #expect(limited.json["error"]?.string == "rate_limited")
                 #expect(limited.header("X-Turnpike-Limit") == "hourly")

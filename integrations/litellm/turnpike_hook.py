@@ -148,7 +148,8 @@ UNCOUNTED = (
 )
 # What LiteLLM tells of a stream or of a response depends on them.
 REPORTING = ("stream", "stream_options", "background")
-FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+# By which another model would be called than is asked for, or be reported as one of another provider.
+DETOURS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "custom_llm_provider")
 # The request has not arrived.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # How long LiteLLM may take to report a call that has ended.
@@ -196,8 +197,12 @@ class Call:
 
     subject: str
     # What the call and its event have in common.
-    data: dict
+    labels: dict
+    # The provider and its model: of the admission, and then of the last attempt.
+    deployment: dict
     input_tokens: int
+    # LiteLLM's; none of a call on its own behalf.
+    type: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     reservation: str | None = None
     # By how many tokens each answer is bounded at most, where it is.
@@ -205,6 +210,8 @@ class Call:
     began: float = field(default_factory=time.monotonic)
     # Whether parts of its answer are being passed on.
     streams: bool = False
+    # Whether only the hook has asked for the usage at the end of its stream.
+    hides_usage: bool = False
     # Whether there has been an answer, or a part of one.
     answered: bool = False
     # What the provider has counted in its answer, and what it has said since it did.
@@ -221,6 +228,9 @@ class Call:
             if member(event, "type") in ("ping", "error"):
                 continue
             self.answered = True
+            if output_of(event):
+                # The last event of a stream says all of it once more.
+                self.said.clear()
             self.said.extend(text for text in texts_in(event) if isinstance(text, str))
             counts = counts_in(member(event, "usage") or member(event, "response", "usage"))
             if counts["output_tokens"]:
@@ -243,7 +253,7 @@ class Call:
         said = "".join(self.said)
         usage = Counter(self.usage)
         usage["input_tokens"] = usage["input_tokens"] or self.input_tokens
-        usage["output_tokens"] += count_text(self.data.get("model", ""), said)
+        usage["output_tokens"] += count_text(self.deployment.get("model", ""), said)
         return parts_and_totals(usage)
 
 
@@ -287,17 +297,17 @@ class _PROXY_TurnpikeHook(CustomLogger):
         if call_type not in OWN_BOUNDS:
             return None
         refuse_several_models(data, call_type)
-        refuse_fallbacks(data)
+        refuse_detours(data)
         if data.get("background"):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
         subject = self._subject(user_api_key_dict, data)
-        model, provider = deployment(data.get("model") or "", user_api_key_dict.team_id)
-        attributes = {"model": model, "provider": provider, "user": data.get("user")}
+        attributes = {"user": data.get("user")}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
-        tokens = await asyncio.to_thread(count_input, model, data)
-        call = Call(subject, labels(**attributes), tokens)
+        deployment = first_deployment(data.get("model") or "", user_api_key_dict.team_id)
+        tokens = await asyncio.to_thread(count_input, deployment.get("model", ""), data)
+        call = Call(subject, labels(**attributes), deployment, tokens, call_type)
         await self._reserve(call, data, call_type)
         self._remember(call)
         request = asyncio.current_task()
@@ -320,12 +330,20 @@ class _PROXY_TurnpikeHook(CustomLogger):
             return self._apart(kwargs, call)
         # A router may have set another bound since the call was admitted.
         bounds = {name: kwargs[name] for name in BOUNDS if isinstance(kwargs.get(name), int)}
-        raised = [name for name, bound in bounds.items() if call.room and bound > call.room]
-        return {**kwargs, **dict.fromkeys(raised, call.room)} if raised else None
+        changes = {name: call.room for name, bound in bounds.items() if call.room and bound > call.room}
+        # Where LiteLLM makes a call of another type of it, that has only a part of the deployment's name.
+        if call_type == call.type:
+            call.deployment = deployment_of(kwargs)
+            # LiteLLM itself asks for the usage of streamed chat completions.
+            call.hides_usage = call_type in TEXT_COMPLETIONS and lacks_usage(kwargs, call.deployment)
+            if call.hides_usage:
+                options = kwargs.get("stream_options")
+                changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        return {**kwargs, **changes} if changes else None
 
     def _apart(self, kwargs, call):
         """What LiteLLM calls on its own behalf is no part of the call: it is reported as one of its own."""
-        inner = Call(call.subject, call.data, 0)
+        inner = Call(call.subject, call.labels, deployment_of(kwargs), 0)
         self._remember(inner)
         marked = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
         return {**kwargs, **{name: {**kwargs[name], CALL: inner.id} for name in marked}}
@@ -341,7 +359,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def _reserve(self, call, data, call_type):
         """Asks, and lowers the output bounds of the call to what was admitted."""
         body = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
-        body["data"] = {**call.data, "input_tokens": call.input_tokens}
+        body["data"] = {**call.deployment, **call.labels, "input_tokens": call.input_tokens}
         bounds = self._bounds(data, call_type)
         choices = choices_of(data, call_type)
         if bounds:
@@ -423,6 +441,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         # LiteLLM reports nothing of an answer that a guardrail rejects.
         call = self._find(request_data)
         if call is not None and not request_data.get("stream"):
+            # Where LiteLLM has made a call of another type of it, there is an answer to each, which says the same.
+            call.said.clear()
             call.saw(response)
 
     async def async_post_call_failure_hook(
@@ -438,6 +458,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
             async for chunk in response:
                 if call is not None:
                     call.saw(chunk)
+                    if call.hides_usage and only_counts(chunk):
+                        continue
                 yield chunk
         finally:
             # Also when the client has gone.
@@ -466,7 +488,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         event["time"] = datetime.now(timezone.utc).isoformat()
         if call.reservation:
             event["reservationid"] = call.reservation
-        event["data"] = {**call.data, **usage}
+        event["data"] = {**call.deployment, **call.labels, **usage}
         answer = await self._deliver("/events", event)
         if answer is not None and answer.status_code == 400:
             event["data"] = {name: event["data"][name] for name in ESSENTIAL if name in event["data"]}
@@ -528,18 +550,36 @@ def is_inner(holder):
     return any(member(holder, name, mark) for name in METADATA for mark in INNER_MARKS)
 
 
-def deployment(name, team):
-    """The provider's model behind a model group of the proxy; of several, the first."""
+def first_deployment(name, team):
+    """Of those behind a model group of the proxy."""
     from litellm.proxy import proxy_server
 
     if proxy_server.llm_router is not None:
-        group = proxy_server.llm_router.get_model_list(model_name=name, team_id=team) or []
-        name = group[0]["litellm_params"]["model"] if group else name
+        group = proxy_server.llm_router.get_model_list(model_name=name, team_id=team)
+        if group:
+            return deployment_of(group[0]["litellm_params"])
+    return deployment_of({"model": name})
+
+
+def deployment_of(params):
+    """The provider and its model, by what LiteLLM calls them with: what it reports differs by the type of the call."""
+    name, given, address = (params.get(name) for name in ("model", "custom_llm_provider", "api_base"))
     try:
-        model, provider, *_ = litellm.get_llm_provider(name)
-        return model, provider
+        model, provider, *_ = litellm.get_llm_provider(name, given, address)
     except Exception:
-        return name, None
+        model, provider = name, given
+    return labels(provider=provider, model=model)
+
+
+def lacks_usage(kwargs, deployment):
+    """Whether a stream would not say what it used, and can be asked to."""
+    if not kwargs.get("stream") or member(kwargs, "stream_options", "include_usage"):
+        return False
+    try:
+        supported = litellm.get_supported_openai_params(deployment["model"], deployment.get("provider"))
+    except Exception:
+        return False
+    return "stream_options" in (supported or ())
 
 
 def refuse_several_models(data, call_type):
@@ -554,13 +594,13 @@ def refuse_several_models(data, call_type):
         raise refusal(400, "invalid_request", told)
 
 
-def refuse_fallbacks(data):
-    """Another model would be called than was asked for; what the operator has configured is his to judge."""
+def refuse_detours(data):
+    """What the operator has configured is his to judge."""
     body = member(data, "proxy_server_request", "body")
     for given in (body, member(body, "router_settings_override")):
-        named = next((name for name in FALLBACKS if member(given, name)), None)
+        named = next((name for name in DETOURS if member(given, name)), None)
         if named:
-            told = f"{named} can't be given with a call; they are set in the proxy's configuration"
+            told = f"{named} can't be given with a call, only in the proxy's configuration"
             raise refusal(400, "invalid_request", told)
 
 
@@ -701,14 +741,40 @@ def event_in(line):
 
 
 def texts_in(event):
-    """What a part of a stream says, thinks and calls tools with; None among it."""
+    """What an answer or a part of one says, thinks and calls tools with; None among it."""
     for choice in elements(event, "choices"):
-        delta = member(choice, "delta")
-        yield from (member(choice, "text"), member(delta, "content"), member(delta, "reasoning_content"))
-        for tool in elements(delta, "tool_calls"):
+        said = member(choice, "delta") or member(choice, "message")
+        thought = member(said, "reasoning_content") or member(said, "reasoning")
+        yield from (member(choice, "text"), member(said, "content"), thought)
+        for tool in elements(said, "tool_calls"):
             yield from (member(tool, "function", "name"), member(tool, "function", "arguments"))
     delta = member(event, "delta")
     yield from (delta, member(delta, "text"), member(delta, "thinking"), member(delta, "partial_json"))
+    for item in (*output_of(event), *elements(event, "content")):
+        yield from texts_of(item)
+
+
+def texts_of(item):
+    """Of what is whole in a response or a message."""
+    for name in ("text", "refusal", "thinking", "name", "arguments"):
+        yield member(item, name)
+    given = member(item, "input")
+    yield given if isinstance(given, str) else given and json.dumps(given, ensure_ascii=False, default=str)
+    for part in (*elements(item, "summary"), *elements(item, "content")):
+        yield from texts_of(part)
+
+
+def output_of(event):
+    """Of a response, also where that is the last event of a stream."""
+    return elements(event, "output") or elements(member(event, "response"), "output")
+
+
+def only_counts(chunk):
+    """Whether a part of a text completion has its usage and nothing else."""
+    choices = elements(chunk, "choices")
+    return bool(member(chunk, "usage")) and not any(
+        member(choice, "text") or member(choice, "finish_reason") for choice in choices
+    )
 
 
 def elements(value, name):
@@ -739,14 +805,12 @@ def count(usage, name):
 
 def usage_of(report):
     """What LiteLLM reports of a call."""
-    provider = member(report, "custom_llm_provider")
-    model = (member(report, "model") or "").removeprefix(f"{provider}/")
     usage = counts_in(member(report, "metadata", "usage_object"))
     usage["input_tokens"] = count(report, "prompt_tokens")
     usage["output_tokens"] = count(report, "completion_tokens")
     cost = member(report, "response_cost")
     return {
-        **labels(provider=provider, model=model, request_id=member(report, "id")),
+        **labels(request_id=member(report, "id")),
         **parts_and_totals(usage),
         **({"cost": cost} if cost and 0 < cost < float("inf") else {}),
     }

@@ -2,11 +2,12 @@
 
 "answer": uses every output token that the call may; "drip": streams a word at a time until the caller hangs up;
 "broken": answers 500; "flaky": 500 for every other call; "late": like that, and the others take longer than the hook
-waits for a report; "torn": a stream that calls a tool and ends with an error. GET /bounds: by how many output tokens
-the calls so far were bounded.
+waits for a report; "torn": a stream that calls a tool and ends with an error; "silent": says the same in a stream and
+without one, and nothing of what it used. GET /bounds: by how many output tokens the calls so far were bounded.
 
-Of chat completions it can do all of this, of responses "answer" and "torn", of Anthropic's messages "torn". What it
-embeds is told nothing and has no bound.
+Of chat completions it can do all of this, of text completions "answer" and "silent", of responses "answer", "silent"
+and "torn", of Anthropic's messages "silent" without a stream, and "torn". What it embeds is told nothing and has no
+bound.
 """
 
 import collections
@@ -18,6 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 INPUT_TOKENS = 1_000
 LATE_SECONDS = 7
 BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+SAID = "word word word word word"
+TOOL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "word"}'}}
+SILENT = [{"content": SAID}, {"reasoning_content": SAID}, {"tool_calls": [TOOL]}]
 bounds = []
 calls = collections.Counter()
 
@@ -35,22 +39,17 @@ class Provider(BaseHTTPRequestHandler):
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path.endswith("/embeddings"):
             return self.answer(200, embedding())
-        told = text_of(call["input"] if "input" in call else call["messages"])
+        told = text_of(next(call[name] for name in ("input", "messages", "prompt") if name in call))
         calls[told] += 1
         bounds.append(next(call[name] for name in BOUNDS if call.get(name)))
         if told == "broken" or (told in ("flaky", "late") and calls[told] % 2):
             return self.answer(500, {"error": {"message": "out of order", "type": "server_error"}})
         if told == "late":
             time.sleep(LATE_SECONDS)
-        used = bounds[-1] * call.get("n", 1)
-        if self.path.endswith("/messages"):
-            return self.stream(torn_message())
-        if self.path.endswith("/responses"):
-            return self.stream(torn_response()) if told == "torn" else self.answer(200, response("completed", used))
-        if call.get("stream"):
-            return self.stream(torn_chat() if told == "torn" else chat(600 if told == "drip" else 5, used))
-        choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "Hello."}}
-        self.answer(200, {**chat_head("chat.completion"), "choices": [choice], "usage": chat_usage(used)})
+        used = None if told == "silent" else bounds[-1] * call.get("n", 1)
+        form = next(form for name, form in FORMS.items() if self.path.endswith(name))
+        said = form(told, used, call)
+        self.answer(200, said) if isinstance(said, dict) else self.stream(said)
 
     def stream(self, events):
         self.send_response(200)
@@ -92,11 +91,25 @@ def embedding():
     return {"object": "list", "model": "gpt-4o", "data": [vector], "usage": usage}
 
 
-def chat(words, used):
-    for _ in range(words):
+def chat(told, used, call):
+    if call.get("stream"):
+        return {"torn": torn_chat(), "silent": silent_chat()}.get(told) or counted_chat(told, used)
+    said = {name: value for part in SILENT for name, value in part.items()} if told == "silent" else {"content": SAID}
+    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", **said}}
+    return {**chat_head("chat.completion"), "choices": [choice], **(chat_usage(used) if used else {})}
+
+
+def counted_chat(told, used):
+    for _ in range(600 if told == "drip" else 5):
         yield chat_chunk({"content": "word "}, None)
     yield chat_chunk({}, "stop")
-    yield {**chat_head("chat.completion.chunk"), "choices": [], "usage": chat_usage(used)}
+    yield {**chat_head("chat.completion.chunk"), "choices": [], **chat_usage(used)}
+
+
+def silent_chat():
+    for delta in SILENT:
+        yield chat_chunk(delta, None)
+    yield chat_chunk({}, "tool_calls")
 
 
 def torn_chat():
@@ -105,6 +118,22 @@ def torn_chat():
     for _ in range(5):
         yield chat_chunk({"tool_calls": [{"index": 0, "function": {"arguments": '"word", '}}]}, None)
     yield {"error": {"message": "out of order", "type": "server_error", "code": 500}}
+
+
+def text(told, used, call):
+    head = chat_head("text_completion")
+    whole = {**head, "choices": [{"index": 0, "text": SAID, "finish_reason": "length"}]}
+    if not call.get("stream"):
+        return {**whole, **(chat_usage(used) if used else {})}
+    counts = used and call.get("stream_options", {}).get("include_usage")
+    return [whole, {**head, "choices": [], **chat_usage(used)}] if counts else [whole]
+
+
+def message(told, used, call):
+    if told == "torn":
+        return torn_message()
+    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5"}
+    return {**head, "content": [{"type": "text", "text": SAID}], "stop_reason": "end_turn"}
 
 
 def torn_message():
@@ -120,20 +149,33 @@ def torn_message():
 
 
 def torn_response():
-    yield {"type": "response.created", "sequence_number": 0, "response": response("in_progress", None)}
+    yield {"type": "response.created", "sequence_number": 0, "response": response_of("in_progress", [], None)}
     for number in range(5):
         place = {"item_id": "fc_1", "output_index": 0, "sequence_number": number + 1}
         yield {"type": "response.function_call_arguments.delta", **place, "delta": '"word", '}
     yield {"type": "error", "sequence_number": 6, "code": "server_error", "message": "out of order", "param": None}
 
 
-def response(status, used):
-    text = {"type": "output_text", "text": "Hello.", "annotations": []}
-    message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [text]}
+def silent_response():
+    yield {"type": "response.created", "sequence_number": 0, "response": response_of("in_progress", [], None)}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "sequence_number": 1}
+    yield {"type": "response.output_text.delta", **place, "delta": SAID}
+    yield {"type": "response.completed", "sequence_number": 2, "response": response_of("completed", [SAID], None)}
+
+
+def response(told, used, call):
+    if call.get("stream"):
+        return torn_response() if told == "torn" else silent_response()
+    return response_of("completed", [SAID], used)
+
+
+def response_of(status, said, used):
+    message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant"}
+    parts = [{"type": "output_text", "text": part, "annotations": []} for part in said]
     usage = used and {"input_tokens": INPUT_TOKENS, "output_tokens": used, "total_tokens": INPUT_TOKENS + used}
     head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4o", "status": status}
     tools = {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True}
-    return {**head, **tools, "output": [message] if used else [], "usage": usage}
+    return {**head, **tools, "output": [{**message, "content": parts}] if said else [], "usage": usage}
 
 
 def chat_chunk(delta, reason):
@@ -147,7 +189,8 @@ def chat_head(kind):
 
 def chat_usage(used):
     usage = {"prompt_tokens": INPUT_TOKENS, "completion_tokens": used, "total_tokens": INPUT_TOKENS + used}
-    return {**usage, "prompt_tokens_details": {"cached_tokens": 600}}
+    return {"usage": {**usage, "prompt_tokens_details": {"cached_tokens": 600}}}
 
 
+FORMS = {"/chat/completions": chat, "/completions": text, "/messages": message, "/responses": response}
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Provider).serve_forever()
