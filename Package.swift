@@ -86,9 +86,7 @@ let package = Package(
         .target(name: "Limits", dependencies: ["Catalog", crypto, metrics], swiftSettings: settings),
         .target(
             name: "Usage",
-            dependencies: [
-                "Limits", crypto, nioCore, metrics, .product(name: "DequeModule", package: "swift-collections"),
-            ],
+            dependencies: ["Limits", crypto, nioCore, metrics],
             swiftSettings: settings
         ),
         .systemLibrary(

@@ -22,7 +22,10 @@ final class AdmissionLane: Sendable {
     }
 
     private struct State {
-        var queue = FairQueue<Waiting>()
+        var queue = FairQueue<TenantID, Waiting>(
+            room: QueueLoad(count: AdmissionLane.waitingCalls, size: .max),
+            turn: QueueLoad(count: 16, size: 256)
+        )
         /// Those who may still wait, in the order of their deadlines.
         var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
         /// Batches whose calls are to be decided one by one.
@@ -32,8 +35,9 @@ final class AdmissionLane: Sendable {
         var isClosed = false
     }
 
+    private static let waitingCalls = 10_000
     static let flushedCalls = 256
-    /// When a flush touches so many rows it takes no more calls: whoever has one among many waits for all their rows.
+    /// A flush of several calls touches no more rows: whoever has one among many waits for all their rows.
     private static let flushedRows = 2_048
     private static let sweep = Duration.milliseconds(10)
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
@@ -64,9 +68,8 @@ final class AdmissionLane: Sendable {
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
             let waiting = Waiting(request: request, ticket: ticket, deadline: deadline)
-            guard state.queue.append(waiting, of: request.tenant.id, touching: request.holds.count) else {
-                return .queueFull
-            }
+            let load = QueueLoad(count: 1, size: request.holds.count)
+            guard state.queue.append(waiting, of: request.tenant.id, taking: load) else { return .queueFull }
             // Calls come nearly in the order of their deadlines.
             let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0
             state.deadlines.insert((deadline, ticket), at: after)
@@ -140,7 +143,9 @@ final class AdmissionLane: Sendable {
     /// Some of those that wait.
     private func take() -> [Waiting]? {
         while true {
-            let taken = state.withLock { $0.queue.take(Self.flushedCalls, touching: Self.flushedRows) }
+            let taken = state.withLock {
+                $0.queue.take(QueueLoad(count: Self.flushedCalls, size: Self.flushedRows))
+            }
             if taken.isEmpty { return nil }
             let batch = taken.filter { !$0.ticket.isAbandoned }
             if !batch.isEmpty { return batch }

@@ -1,6 +1,5 @@
 import BillingCore
 import Catalog
-import DequeModule
 import Logging
 import Postgres
 import Synchronization
@@ -8,32 +7,36 @@ import Web
 
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
 /// Events take the lane of their tenant, so that lanes seldom compete for a ledger; only requests of few events, and
-/// those that a counter may refuse, are stored by one lane for several tenants.
+/// those that a counter may refuse, are stored by one lane for several tenants. Where more waits than a flush takes,
+/// tenants take turns (ADR 0033).
 final class IngestLane: Sendable {
     /// What one request hands to the lane.
     struct Submission: Sendable {
         var prepared: IngestPreparation.Prepared
         let boundTo: TenantID?
+
+        /// Whose turn it takes. What an operator reports of several tenants, or of nobody known, is nobody's (nil).
+        fileprivate var tenant: TenantID? {
+            prepared.unmatched.isEmpty && prepared.groups.count == 1 ? prepared.groups[0].tenant.id : nil
+        }
     }
 
     private struct Waiting: Sendable {
         let submission: Submission
-        let eventCount: Int
-        let byteCount: Int
+        /// Its events, and the bytes of their text.
+        let load: QueueLoad
         let answer: CheckedContinuation<Result<[EventNotice], any Error>, Never>
     }
 
     private struct State {
-        var queue: Deque<Waiting> = []
-        var queuedEvents = 0
-        var queuedBytes = 0
+        var queue: FairQueue<TenantID?, Waiting>
         /// How many are being stored, and when it was last seen that this goes on.
         var storedEvents = 0
         var movedAt = ContinuousClock.now
         var isClosed = false
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
     private let preparation: IngestPreparation
@@ -46,27 +49,23 @@ final class IngestLane: Sendable {
         self.limits = limits
         self.metrics = metrics
         self.logger = logger
+        state = Mutex(State(queue: FairQueue(room: limits.queued, turn: limits.flushed.divided(by: Self.turnsOfFlush))))
         (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Waits until the events are committed.
-    /// - Throws: `IngestRefusal.queueFull` at once when the lane has no room, and whatever failed the flush.
+    /// - Throws: `IngestRefusal.queueFull` at once when the lane has no room, or as much of the tenant's waits as may,
+    ///   and whatever failed the flush.
     func store(_ submission: Submission) async throws -> [EventNotice] {
-        let count = submission.prepared.eventCount
-        let bytes = submission.prepared.byteCount
+        let load = QueueLoad(count: submission.prepared.eventCount, size: submission.prepared.byteCount)
+        let tenant = submission.tenant
         let result = await withCheckedContinuation { answer in
             let refusal = state.withLock { state -> IngestRefusal? in
                 if state.isClosed { return .stopping }
-                // A lane that is empty takes any request: one larger than the queue could otherwise never pass.
-                let hasRoom =
-                    state.queuedEvents + count <= limits.queuedEvents && state.queuedBytes + bytes <= limits.queuedBytes
-                guard hasRoom || state.queue.isEmpty else { return .queueFull }
-                state.queue.append(
-                    Waiting(submission: submission, eventCount: count, byteCount: bytes, answer: answer)
-                )
-                state.queuedEvents += count
-                state.queuedBytes += bytes
-                metrics.queued(by: count)
+                let waiting = Waiting(submission: submission, load: load, answer: answer)
+                let isQueued = state.queue.append(waiting, of: tenant, taking: load, isBounded: tenant != nil)
+                guard isQueued else { return .queueFull }
+                metrics.queued(by: load.count)
                 return nil
             }
             if let refusal {
@@ -85,12 +84,13 @@ final class IngestLane: Sendable {
     /// somebody holds a tenant's ledger.
     var isCrowded: Bool {
         state.withLock { state in
-            let events = state.queuedEvents + state.storedEvents
+            let events = state.queue.load.count + state.storedEvents
             return events >= min(Self.crowd, limits.flushEvents, limits.queuedEvents / 2)
                 || state.storedEvents > 0 && state.movedAt.duration(to: .now) > Self.stall
         }
     }
 
+    private static let turnsOfFlush = 8
     private static let crowd = 250
     private static let stall = Duration.milliseconds(50)
 
@@ -148,7 +148,7 @@ final class IngestLane: Sendable {
 
     /// Takes note that a batch is not being stored any more.
     private func leave(_ batch: [Waiting]) {
-        let events = batch.reduce(0) { $0 + $1.eventCount }
+        let events = batch.reduce(0) { $0 + $1.load.count }
         state.withLock { state in
             state.storedEvents -= events
             state.movedAt = .now
@@ -162,25 +162,15 @@ final class IngestLane: Sendable {
     }
 
     private func take() -> [Waiting] {
-        let batch = state.withLock { state in
-            var batch: [Waiting] = []
-            var events = 0
-            var bytes = 0
-            while let next = state.queue.first {
-                let fits = events + next.eventCount <= limits.flushEvents && bytes + next.byteCount <= limits.flushBytes
-                guard fits || batch.isEmpty else { break }
-                batch.append(next)
-                events += next.eventCount
-                bytes += next.byteCount
-                state.queue.removeFirst()
-            }
-            state.queuedEvents -= events
-            state.queuedBytes -= bytes
+        let (batch, events) = state.withLock { state in
+            let waiting = state.queue.load.count
+            let batch = state.queue.take(limits.flushed)
+            let events = waiting - state.queue.load.count
             if state.storedEvents == 0 { state.movedAt = .now }
             state.storedEvents += events
-            return batch
+            return (batch, events)
         }
-        metrics.queued(by: -batch.reduce(0) { $0 + $1.eventCount })
+        metrics.queued(by: -events)
         return batch
     }
 
@@ -237,6 +227,11 @@ final class IngestLane: Sendable {
         }
         return result
     }
+}
+
+extension IngestLimits {
+    fileprivate var queued: QueueLoad { QueueLoad(count: queuedEvents, size: queuedBytes) }
+    fileprivate var flushed: QueueLoad { QueueLoad(count: flushEvents, size: flushBytes) }
 }
 
 extension IngestRefusal {

@@ -47,7 +47,12 @@ extension IngestRefusal {
     var problem: Problem {
         switch self {
         case .queueFull:
-            .overloaded(detail: "The ingest queue is full. Send the events again: what of them was stored counts once.")
+            .overloaded(
+                detail: """
+                    The ingest queue, or what one tenant may have of it, is full. Send the events again: what of them \
+                    was stored counts once.
+                    """
+            )
         case .stopping:
             .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
