@@ -106,6 +106,9 @@ package struct PostgresLaneLimits: Sendable {
     /// Replaces the configuration's for this lane.
     package var statementTimeoutMilliseconds: Int?
 
+    /// Callers that have a connection or wait for one, at most.
+    package var places: Int { connections + waiting }
+
     package init(
         connections: Int,
         waiting: Int,

@@ -51,6 +51,7 @@ package struct Server: Sendable {
                 authenticate: rooms.authenticate,
                 addresses: ClientAddresses(trustedProxies: configuration.trustedProxies),
                 isTLS: http.certificate != nil,
+                places: TenantPlaces(of: configuration.postgres.interactive.places),
                 clock: clock,
                 ids: ids,
                 logger: logger

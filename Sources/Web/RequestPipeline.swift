@@ -14,13 +14,14 @@ package enum PresentedCredential: Sendable {
 /// 429.
 package typealias Authenticator = @Sendable (PresentedCredential, IPAddress, Operation) async throws -> Principal
 
-/// What happens around every handler: request id, authentication, scope, media type, body limit; afterwards the
-/// rendering of problems, security headers, log and metrics. It is one function in one order, so that no operation can
-/// be registered without it.
+/// What happens around every handler: request id, authentication, scope, media type, body limit, the tenant's place at
+/// the database; afterwards the rendering of problems, security headers, log and metrics. It is one function in one
+/// order, so that no operation can be registered without it.
 package struct RequestPipeline: Sendable {
     let authenticate: Authenticator
     let addresses: ClientAddresses
     let securityHeaders: SecurityHeaders
+    let places: TenantPlaces
     let clock: Clock
     let ids: IDSource
     let logger: Logger
@@ -29,6 +30,7 @@ package struct RequestPipeline: Sendable {
         authenticate: @escaping Authenticator,
         addresses: ClientAddresses = ClientAddresses(),
         isTLS: Bool = false,
+        places: TenantPlaces,
         clock: Clock,
         ids: IDSource,
         logger: Logger
@@ -36,6 +38,7 @@ package struct RequestPipeline: Sendable {
         self.authenticate = authenticate
         self.addresses = addresses
         securityHeaders = SecurityHeaders(isTLS: isTLS)
+        self.places = places
         self.clock = clock
         self.ids = ids
         self.logger = logger
@@ -73,8 +76,12 @@ package struct RequestPipeline: Sendable {
             answer = try await whileClientWaits(for: operation, request.body) { content in
                 let body = try await self.body(content, of: request, for: operation)
                 let incoming = APIRequest(request, body: body, for: operation)
+                let place = try places.place(for: principal, of: operation)
+                defer { withExtendedLifetime(place) {} }
                 mayHaveChanged = operation.takesBody
-                return try await route.handler(incoming, context)
+                var answer = try await route.handler(incoming, context)
+                if let place { answer.stream = answer.stream?.keeping(place) }
+                return answer
             }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)

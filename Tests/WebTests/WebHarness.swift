@@ -5,7 +5,7 @@ import Synchronization
 import TestSupport
 import Web
 
-/// The HTTP side alone, with operations of the test's own and a key that is its own list of scopes: no database.
+/// The HTTP side alone, with operations of the test's own, a key for everything and one for each tenant: no database.
 struct WebHarness {
     let port: Int
     let log: TestLog
@@ -13,9 +13,12 @@ struct WebHarness {
 
     var client: TestClient { TestClient(port: port, key: "everything") }
 
+    func client(ofTenant id: Int) -> TestClient { TestClient(port: port, key: "tenant-\(id)") }
+
     static func run(
         readTimeoutSeconds: Int = 30,
         writeTimeoutSeconds: Int = 60,
+        places: Int = 1_000,
         configure: (inout HTTPServer.Configuration) -> Void = { _ in },
         register: (Operations) -> Void,
         _ body: (WebHarness) async throws -> Void
@@ -27,15 +30,18 @@ struct WebHarness {
         let clock = TestClock()
         let pipeline = RequestPipeline(
             authenticate: { presented, _, _ in
-                guard case .bearer("everything") = presented else { throw Problem.unauthenticated("no") }
+                guard case .bearer(let key) = presented else { throw Problem.unauthenticated("no") }
+                let tenant = key.hasPrefix("tenant-") ? Int64(key.dropFirst(7)) : nil
+                guard tenant != nil || key == "everything" else { throw Problem.unauthenticated("no") }
                 return Principal(
                     credentialID: "key:test",
-                    tenantID: nil,
-                    tenantKey: nil,
+                    tenantID: tenant.map(TenantID.init(rawValue:)),
+                    tenantKey: tenant.map { "tenant-\($0)" },
                     scopes: .all,
-                    answerKey: AnswerKey(derivedFromSecret: "everything")
+                    answerKey: AnswerKey(derivedFromSecret: key)
                 )
             },
+            places: TenantPlaces(of: places),
             clock: clock.clock,
             ids: .random(clock.clock),
             logger: logger

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Web
 
 /// Threads on which names are looked up, one for each lookup. `getaddrinfo` can't be ended: while a name server is slow
 /// it holds its thread, for a minute or more, and long after whoever asked has given up.
@@ -8,13 +9,8 @@ import Synchronization
 /// then has no more under way than were free before (dynamic thresholds; Choudhury and Hahne, 1998): the share of each
 /// shrinks with the number of those whose lookups hang, and while they are fewer than the threads there is one left.
 final class LookupThreads: Sendable {
-    private struct UnderWay {
-        var total = 0
-        var byOwner: [String: Int] = [:]
-    }
-
     private let limit: Int
-    private let underWay = Mutex(UnderWay())
+    private let underWay = Mutex(UnderWay<String>())
 
     /// - Parameter limit: how many lookups may be under way at a time. One owner alone gets half of them.
     init(limit: Int) {
@@ -38,21 +34,11 @@ final class LookupThreads: Sendable {
     }
 
     private func begin(_ owner: String) -> Bool {
-        underWay.withLock { underWay in
-            let own = underWay.byOwner[owner, default: 0] + 1
-            guard own <= limit - underWay.total else { return false }
-            underWay.byOwner[owner] = own
-            underWay.total += 1
-            return true
-        }
+        underWay.withLock { $0.begin(owner, atMost: limit - $0.total) }
     }
 
     private func end(_ owner: String) {
-        underWay.withLock { underWay in
-            let own = underWay.byOwner[owner, default: 1] - 1
-            underWay.byOwner[owner] = own == 0 ? nil : own
-            underWay.total -= 1
-        }
+        underWay.withLock { $0.end(owner) }
     }
 
     /// Nobody waits for the thread, so that a lookup that hangs does not keep the service from ending. By the system's

@@ -1,0 +1,30 @@
+import TestSupport
+import Testing
+import Web
+
+/// What one tenant has of the connections to PostgreSQL that all share.
+@Suite(.timeLimit(.minutes(5))) struct TenantShareTests {
+    @Test(
+        "of requests that wait for the database a quarter of the lane is served of one tenant, the others are refused"
+    )
+    func interactive() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let key = try await server.makeKey([.budgetsRead], tenant: "acme")
+            #expect(try await server.anonymous.with(key: key).get("/api/v1/budgets").status == 200)
+            let connections = try (1...80).map { _ in try RawConnection(port: server.port) }
+            try await server.whileLocked("budget") {
+                for connection in connections {
+                    try connection.send("GET /api/v1/budgets HTTP/1.1\r\nHost: test\r\nX-Api-Key: \(key)\r\n\r\n")
+                }
+                #expect(try await eventually { server.log.lines.contains { $0.contains("database_unavailable") } })
+            }
+            var refused = 0
+            for connection in connections {
+                let answer = await connection.answer(until: "}")
+                if answer.contains("65 requests of this tenant are under way") { refused += 1 }
+            }
+            #expect(refused > 0)
+        }
+    }
+}
