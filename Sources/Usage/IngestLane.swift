@@ -8,7 +8,7 @@ import Web
 /// One lane of ingest: requests wait here while a flush runs, and everything that waits is stored in the next one.
 /// Events take the lane of their tenant, so that lanes seldom compete for a ledger; only requests of few events, and
 /// those that a counter may refuse, are stored by one lane for several tenants. Where more waits than a flush takes,
-/// tenants take turns (ADR 0033).
+/// tenants take turns (ADR 0034).
 final class IngestLane: Sendable {
     /// What one request hands to the lane.
     struct Submission: Sendable {

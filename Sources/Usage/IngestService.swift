@@ -7,9 +7,9 @@ package import Web
 
 /// Bounds of ingest, from the configuration.
 package struct IngestLimits: Sendable {
-    /// How many events may wait in one lane before requests are refused, a quarter of them of one tenant.
+    /// How many events may wait in one lane before requests are refused; of one tenant a quarter, or half.
     package var queuedEvents = 50_000
-    /// How much of event text may wait in one lane, whatever the number of events; of one tenant a quarter, too.
+    /// How much of event text may wait in one lane, whatever the number of events; of one tenant the same part.
     package var queuedBytes = 64 * 1024 * 1024
     /// How much of event text one flush takes at most.
     package var flushBytes = 16 * 1024 * 1024

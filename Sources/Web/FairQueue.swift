@@ -73,7 +73,7 @@ package struct FairQueue<Side: Hashable, Item> {
     @usableFromInline var waiting = (count: 0, load: QueueLoad())
 
     /// - Parameters:
-    ///   - room: what waits at most; one side has a quarter of it.
+    ///   - room: what waits at most; one side has a quarter of it, and half of it while nobody else waits.
     ///   - turn: what is taken of a side before the next one's, unless it is one item.
     @inlinable
     package init(room: QueueLoad, turn: QueueLoad) {
@@ -94,13 +94,13 @@ package struct FairQueue<Side: Hashable, Item> {
     package var isEmpty: Bool { count == 0 }
 
     /// An empty queue takes any item, and a side that has nothing in it any for which there is room.
-    /// - Parameter isBounded: whether the side has to keep to its quarter.
+    /// - Parameter isBounded: whether the side has to keep to its part of the room.
     /// - Returns: false where there is no room for it.
     @inlinable
     package mutating func append(_ item: Item, of side: Side, taking load: QueueLoad, isBounded: Bool = true) -> Bool {
         guard isEmpty || (waiting.load + load).fits(room) else { return false }
         if let own = lines[side]?.load {
-            guard !isBounded || (own + load).fits(share) else { return false }
+            guard !isBounded || (own + load).fits(lines.count == 1 ? room.divided(by: 2) : share) else { return false }
         } else {
             turns.append(side)
         }

@@ -22,16 +22,16 @@ import Testing
         ids.map { SentEvent("\(tenant)-\($0)", subject: tenant) }
     }
 
-    @Test("one tenant's events fill a quarter of the queue, and others find room beside them")
+    @Test("beside others one tenant's events fill a quarter of the queue, and alone a half of it")
     func share() async throws {
         try await Self.use(configure: { $0.queuedEvents = 40 }) { server, ingest in
             async let first = ingest.send(events(1...6, of: "acme"))
             #expect(try await ingest.waits(for: 1))
             async let second = ingest.send(events(7...10, of: "acme"))
             #expect(try await ingest.waits(for: 2))
-            async let third = ingest.send(events(11...11, of: "acme"))
             async let other = ingest.send(events(1...12, of: "beta"))
             #expect(try await ingest.waits(for: 3), "a tenant of which nothing waits may have more than its quarter")
+            async let third = ingest.send(events(11...11, of: "acme"))
             async let another = ingest.send(events(13...13, of: "beta"))
             async let mixed = ingest.send(events(11...18, of: "acme") + events(13...15, of: "beta"))
             #expect(try await ingest.waits(for: 4))
@@ -42,6 +42,22 @@ import Testing
             #expect(await [third, another] == ["overloaded", "overloaded"])
             #expect(await [first, second, other] == ["accepted 6", "accepted 4", "accepted 12"])
             #expect(await [mixed, unmatched] == ["accepted 11", "unmatched 6"])
+        }
+    }
+
+    @Test("a tenant that is alone fills half of the queue and leaves the rest to others")
+    func alone() async throws {
+        try await Self.use(configure: { $0.queuedEvents = 40 }) { server, ingest in
+            async let first = ingest.send(events(1...12, of: "acme"))
+            #expect(try await ingest.waits(for: 1))
+            async let second = ingest.send(events(13...20, of: "acme"))
+            #expect(try await ingest.waits(for: 2))
+            async let third = ingest.send(events(21...21, of: "acme"))
+            async let other = ingest.send(events(1...20, of: "beta"))
+            #expect(try await ingest.waits(for: 3))
+            #expect(await third == "overloaded")
+            try await ingest.flush()
+            #expect(await [first, second, other] == ["accepted 12", "accepted 8", "accepted 20"])
         }
     }
 
