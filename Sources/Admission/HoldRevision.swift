@@ -209,8 +209,13 @@ private struct HeldByCall {
         return isLarger ? (min(held, asked), asked) : part
     }
 
-    /// Whether anything of the call is still to come.
-    var hasRest: Bool { (rest ?? moneyRest).map { $0.held > .zero } ?? true }
+    /// Whether anything of the call is still to come. A limit of a new plan says nothing of it: it was held in none.
+    var hasRest: Bool { whatIsLeft.map { $0.held > .zero } ?? true }
+
+    private var whatIsLeft: Part? {
+        if let rest, rest.held > .zero { return rest }
+        return moneyRest ?? rest
+    }
 
     func isHeld(_ row: LimitRow) -> Bool {
         amounts[row] != nil || amounts.keys.contains { ChargeHolds.mainRow(beside: $0) == row }
@@ -265,7 +270,7 @@ private struct HeldByCall {
 
     /// So much of an amount as of the call is left.
     private func left(of amount: FixedDecimal) throws(DecimalError) -> FixedDecimal {
-        guard let rest = rest ?? moneyRest, rest.held < rest.of else { return amount }
+        guard let rest = whatIsLeft, rest.held < rest.of else { return amount }
         let part = amount.multiplied(
             byNumerator: rest.held.unscaled.magnitude,
             denominator: rest.of.unscaled.magnitude

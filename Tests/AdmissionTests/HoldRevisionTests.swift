@@ -169,6 +169,27 @@ import Web
         }
     }
 
+    @Test("a quota that only the new plan has says nothing of how much of a call is left")
+    func quotaOfThePlan() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            for (plan, price, quota) in [
+                ("low", "1", ""), ("high", "3", #","quotas":[{"feature":"seconds","limit":"99","window":"month"}]"#),
+            ] {
+                let charge = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"\#(price)"}}"#
+                try await server.publish(#"{"charges":[\#(charge)]\#(quota)}"#, as: plan)
+            }
+            let id = try await server.subscribe(to: "low", at: "2026-11-01T00:00:00Z")
+            let scope = #"{"tenant":"acme","user":"*"}"#
+            let bound = #""measure":"charge","amount":"100","currency":"USD","window":"month","mode":"hard""#
+            try await server.ask("POST", "/budgets", #"{"key":"users","scope":\#(scope),\#(bound)}"#, expecting: 201)
+            try await server.admit("1", seconds: "20", data: Self.user)
+            try await Self.change(id, to: "high", server)
+            #expect(try await server.limitRows().contains("0 60 0"))
+        }
+    }
+
     @Test("a call that was open before there was a subscription is held by its prices")
     func newSubscription() async throws {
         try await TestServer.run { server in
