@@ -15,7 +15,7 @@ CREATE TABLE alert_waiting (
     window_end timestamptz,
     threshold numeric(38,12),
     detail jsonb NOT NULL,
-    CONSTRAINT alert_waiting_pk PRIMARY KEY (alert_id)
+    CONSTRAINT alert_waiting_pk PRIMARY KEY (alert_id, tenant_id)
 );
 
 ALTER TABLE alert_waiting ENABLE ROW LEVEL SECURITY;

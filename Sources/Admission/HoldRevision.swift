@@ -34,8 +34,8 @@ struct HoldRevision: Sendable {
         holding: [ReservationHold],
         at now: Instant
     ) async throws {
-        // What can't be read or measured any more holds what it holds.
-        guard let call = AdmissionCall(stored) else { return }
+        // What has expired, or can't be read or measured any more, holds what it holds.
+        guard reservation.expiresAt > now, let call = AdmissionCall(stored) else { return }
         for _ in 0..<Self.attempts {
             do {
                 guard let admitted = try await calls.prepare(call, of: reservation, at: reservation.createdAt),
@@ -43,7 +43,7 @@ struct HoldRevision: Sendable {
                         at: call,
                         of: reservation,
                         from: now,
-                        until: max(reservation.expiresAt, now)
+                        until: reservation.expiresAt
                     )
                 else { return }
                 let revising = Revising(
@@ -93,12 +93,10 @@ private struct Revising: Sendable {
     }
 
     /// Whether the call would have held it too had it been admitted by what is in force now: not of limits that are
-    /// newer, nor of windows that begin after its end, and of minutes and hours only of the one that it began in.
+    /// newer, and of minutes and hours only in the one that it began in.
     private func comesToHold(_ hold: CallHold, _ held: HeldByCall) -> Bool {
         if held.isHeld(hold.row) { return true }
-        guard hold.row.windowStart <= max(reservation.createdAt, reservation.expiresAt),
-            hold.limit.holdsOverTheEnd || hold.row.windowStart <= reservation.createdAt
-        else { return false }
+        guard hold.limit.holdsOverTheEnd || hold.row.windowStart <= reservation.createdAt else { return false }
         return (hold.limit.countedFrom ?? .minimum) <= reservation.createdAt
     }
 
@@ -167,11 +165,11 @@ private struct HeldByCall {
     private var amounts: [LimitRow: FixedDecimal] = [:]
     private var asked: [Kind: FixedDecimal] = [:]
     private var askedCosts: [CounterKey: FixedDecimal] = [:]
-    /// How much of the call is not settled yet, so much of so much: by quantities, and by money, whose amount says less
-    /// when prices have changed.
-    private var (rest, moneyRest): (Part?, Part?)
-
-    private typealias Part = (held: FixedDecimal, of: FixedDecimal)
+    /// How much of the call is not settled yet, so much of so much, by the quantities that it holds.
+    private var rest: (held: FixedDecimal, of: FixedDecimal)?
+    /// Whether it holds money: how much of that is left says nothing once prices have changed.
+    private var holdsMoney = false
+    private var asksForMoney = false
 
     /// - Parameter holds: what it took when it was admitted.
     init(_ holding: [ReservationHold], asked holds: [CallHold]) throws(DecimalError) {
@@ -183,10 +181,14 @@ private struct HeldByCall {
                 asked[Kind(hold.row)] = amount
                 let held = amounts[hold.row] ?? .zero
                 switch hold.limit.measure {
-                case .units: rest = Self.larger(rest, held, of: amount)
-                case .charge, .cost: moneyRest = Self.larger(moneyRest, held, of: amount)
-                // The first part frees the request.
-                case .requests, .tokens: break
+                case .units:
+                    noteRest(held, of: amount)
+                case .charge, .cost:
+                    asksForMoney = asksForMoney || amount > .zero
+                    holdsMoney = holdsMoney || held > .zero
+                case .requests, .tokens:
+                    // The first part frees the request.
+                    break
                 }
             case .tiers(let totals, _):
                 let held = try ChargeHolds.totals(of: holding, beside: hold.row)
@@ -194,7 +196,7 @@ private struct HeldByCall {
                     askedCosts[counter] = total.cost
                     // What a change has moved to a later segment is the rest there.
                     let own = held.filter { $0.key.isSame(as: counter) }.values.map(\.quantity).max()
-                    rest = Self.larger(rest, own ?? .zero, of: total.quantity)
+                    noteRest(own ?? .zero, of: total.quantity)
                 }
             case .rate, .unpriced:
                 break
@@ -203,18 +205,17 @@ private struct HeldByCall {
     }
 
     /// A part may have counted in one limit and not in another.
-    private static func larger(_ part: Part?, _ held: FixedDecimal, of asked: FixedDecimal) -> Part? {
-        guard asked > .zero else { return part }
-        let isLarger = part.map { held.multiplied(by: $0.of) > $0.held.multiplied(by: asked) } ?? true
-        return isLarger ? (min(held, asked), asked) : part
+    private mutating func noteRest(_ held: FixedDecimal, of asked: FixedDecimal) {
+        guard asked > .zero else { return }
+        let isMore = rest.map { held.multiplied(by: $0.of) > $0.held.multiplied(by: asked) } ?? true
+        if isMore { rest = (min(held, asked), asked) }
     }
 
-    /// Whether anything of the call is still to come. A limit of a new plan says nothing of it: it was held in none.
-    var hasRest: Bool { whatIsLeft.map { $0.held > .zero } ?? true }
-
-    private var whatIsLeft: Part? {
-        if let rest, rest.held > .zero { return rest }
-        return moneyRest ?? rest
+    /// Whether anything of the call is still to come. A limit that only the new plan has says nothing of it: it was
+    /// held in none.
+    var hasRest: Bool {
+        let asksForNothing = rest == nil && !asksForMoney
+        return holdsMoney || asksForNothing || rest.map { $0.held > .zero } ?? false
     }
 
     func isHeld(_ row: LimitRow) -> Bool {
@@ -268,9 +269,9 @@ private struct HeldByCall {
         return missing
     }
 
-    /// So much of an amount as of the call is left.
+    /// So much of an amount as of the call is left; all of it where only money is held.
     private func left(of amount: FixedDecimal) throws(DecimalError) -> FixedDecimal {
-        guard let rest = whatIsLeft, rest.held < rest.of else { return amount }
+        guard let rest, rest.held > .zero, rest.held < rest.of else { return amount }
         let part = amount.multiplied(
             byNumerator: rest.held.unscaled.magnitude,
             denominator: rest.of.unscaled.magnitude

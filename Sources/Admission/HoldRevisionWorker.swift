@@ -39,9 +39,10 @@ package struct HoldRevisionWorker: Service {
     package func reviseAll() async throws {
         try await HoldChangeStore.noteHorizons(pool: revision.pool)
         var failure: (any Error)?
-        while !Task.isCancelled, let change = try await HoldChangeStore.take(pool: revision.pool) {
+        while !Task.isCancelled, let taken = try await HoldChangeStore.take(pool: revision.pool) {
+            var change = taken
             do {
-                try await revise(change)
+                try await revise(&change)
                 try await HoldChangeStore.finish(change, pool: revision.pool)
             } catch {
                 if !error.isLockTimeout { failure = failure ?? error }
@@ -51,16 +52,16 @@ package struct HoldRevisionWorker: Service {
         if let failure { throw failure }
     }
 
-    /// Goes through every open call that a change may concern. What one of them meets keeps none of the others from it.
-    private func revise(_ change: HoldChangeStore.Change) async throws {
+    /// Goes through every open call that a change may concern, or until somebody else has taken the change over. What
+    /// one call meets keeps none of the others from it.
+    private func revise(_ change: inout HoldChangeStore.Change) async throws {
         let pool = revision.pool
         let isOfAll = change.tenant == .operatorWide
         // The change may have been made elsewhere a moment ago.
         try await revision.calls.refresh(StaleCatalog(tenants: isOfAll ? [] : [change.tenant], shared: true))
         let end = clock.now().adding(seconds: Self.leewaySeconds)
         var last: Reservation?
-        var failure: (any Error)?
-        var lockedUp: Set<TenantID> = []
+        var failures = Failures()
         repeat {
             let open = try await pool.query(
                 .worker,
@@ -73,27 +74,60 @@ package struct HoldRevisionWorker: Service {
                 ReservationStore.decodeOpen
             )
             last = open.count == Self.page ? open.last?.reservation : nil
-            let names = open.map { TenantReservation(tenant: $0.reservation.tenantID, id: $0.reservation.id) }
-            let holds = try await pool.query(.worker, ReservationStore.holds(of: names), ReservationStore.decodeHold)
-            let holding = Dictionary(grouping: holds, by: \.reservation)
-            for (name, (reservation, call)) in zip(names, open)
-            where !Task.isCancelled && !lockedUp.contains(name.tenant) {
-                do {
-                    let held = holding[name, default: []].compactMap(\.hold)
-                    try await revision.revise(reservation, call, holding: held, at: clock.now())
-                } catch let error as DecimalError {
-                    logger.error(
-                        "what a call holds can't be worked out anew",
-                        metadata: ["reservation": "\(name.id)", "error": "\(error)"]
-                    )
-                } catch {
-                    if error.isLockTimeout { lockedUp.insert(name.tenant) }
-                    failure = failure ?? error
-                }
-            }
+            try await revise(open, &failures)
+            guard let renewed = try await HoldChangeStore.renew(change, pool: pool) else { return }
+            change = renewed
         } while last != nil && !Task.isCancelled
-        if let failure { throw failure }
+        try failures.rethrow()
         try Task.checkCancellation()
+    }
+
+    private func revise(
+        _ open: [(reservation: Reservation, call: ReservedCall)],
+        _ failures: inout Failures
+    ) async throws {
+        let names = open.map { TenantReservation(tenant: $0.reservation.tenantID, id: $0.reservation.id) }
+        let holds = try await revision.pool.query(
+            .worker,
+            ReservationStore.holds(of: names),
+            ReservationStore.decodeHold
+        )
+        let holding = Dictionary(grouping: holds, by: \.reservation)
+        for (name, (reservation, call)) in zip(names, open)
+        where !Task.isCancelled && !failures.lockedUp.contains(name.tenant) {
+            do {
+                let held = holding[name, default: []].compactMap(\.hold)
+                try await revision.revise(reservation, call, holding: held, at: clock.now())
+            } catch {
+                failures.note(error, of: name, logger)
+            }
+        }
+    }
+
+    /// What single calls have met.
+    private struct Failures {
+        /// Tenants of which somebody has a row locked: their calls are left for the next time.
+        private(set) var lockedUp: Set<TenantID> = []
+        private var lockTimeout: (any Error)?
+        private var other: (any Error)?
+
+        mutating func note(_ error: any Error, of name: TenantReservation, _ logger: Logger) {
+            if error.isLockTimeout {
+                lockedUp.insert(name.tenant)
+                lockTimeout = error
+                return
+            }
+            logger.error(
+                "what a call holds can't be worked out anew",
+                metadata: ["tenant_id": "\(name.tenant)", "reservation": "\(name.id)", "error": "\(error)"]
+            )
+            // A sum that leaves its range does so the next time, too.
+            if !(error is DecimalError) { other = error }
+        }
+
+        func rethrow() throws {
+            if let error = other ?? lockTimeout { throw error }
+        }
     }
 }
 

@@ -74,6 +74,24 @@ package enum HoldChangeStore {
         }.first
     }
 
+    /// Keeps a change for another minute; nil where somebody else has it by now.
+    package static func renew(_ change: Change, pool: PostgresPool) async throws -> Change? {
+        try await pool.query(
+            .worker,
+            """
+            UPDATE hold_change SET due_at = clock_timestamp() + interval '1 minute' WHERE \(isStill(change))
+            RETURNING due_at
+            """
+        ) { row throws(PostgresError) in
+            Change(
+                tenant: change.tenant,
+                changedAt: change.changedAt,
+                takenUntil: try row.next(),
+                isLast: change.isLast
+            )
+        }.first
+    }
+
     /// Forgets a change that was gone through, unless there was another meanwhile; where that has to be done again, it
     /// is noted.
     package static func finish(_ change: Change, pool: PostgresPool) async throws {

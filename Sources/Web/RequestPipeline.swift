@@ -79,9 +79,7 @@ package struct RequestPipeline: Sendable {
                 let place = try places.place(for: principal, of: operation)
                 defer { withExtendedLifetime(place) {} }
                 mayHaveChanged = operation.takesBody
-                var answer = try await route.handler(incoming, context)
-                if let place { answer.stream = answer.stream?.keeping(place) }
-                return answer
+                return try await route.handler(incoming, context)
             }
         } catch {
             let problem = Problem(mapping: error, mayHaveChanged: mayHaveChanged)

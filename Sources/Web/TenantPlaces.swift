@@ -43,16 +43,6 @@ extension Operation {
     var isInteractive: Bool { !isBrief && access != .open }
 }
 
-extension AnswerStream {
-    /// The same, which keeps a place until it has been sent.
-    func keeping(_ place: TenantPlaces.Place) -> AnswerStream {
-        AnswerStream { send in
-            defer { withExtendedLifetime(place) {} }
-            try await produce(send)
-        }
-    }
-}
-
 extension Problem {
     fileprivate static func tooManyUnderWay(_ share: Int) -> Problem {
         Problem(

@@ -240,6 +240,39 @@ import Web
         }
     }
 
+    @Test("where only money is held, a call that is settled in part is held whole at the new price, and no more")
+    func moneyAlone() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            func enter(_ amount: String, from start: String) async throws {
+                let body = """
+                    {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
+                    "effective_from":"\(start)"}
+                    """
+                try await server.ask("POST", "/price-book", body, expecting: 201)
+                try await Self.holdsFollow(server)
+            }
+            try await enter("1", from: "2026-01-01T00:00:00Z")
+            let bound = #""measure":"cost","amount":"500","currency":"USD","window":"day","mode":"hard""#
+            let budget = #"{"key":"costs","scope":{"tenant":"acme"},\#(bound)}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let open = try await server.admit("1", data: #","provider":"openai","model":"m","input_tokens":40"#)
+            let id = open["reservation"]?["id"]?.string ?? ""
+            let part = """
+                {"specversion":"1.0","id":"e","source":"gw","type":"job.done","subject":"acme",\
+                "reservationid":"\(id)","reservationpartial":true,\
+                "data":{"provider":"openai","model":"m","input_tokens":10}}
+                """
+            _ = try await server.operatorClient.post("/api/v1/events", part).expecting(200)
+            try await server.expectRows(["10 30 0"])
+            try await enter("3", from: "2026-11-23T08:10:00Z")
+            try await server.expectRows(["10 120 0"])
+            try await enter("9", from: "2030-01-01T00:00:00Z")
+            try await server.expectRows(["10 120 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
     @Test("what is charged by what providers charge is held at their new price, on all charges too")
     func costPlus() async throws {
         try await TestServer.run { server in

@@ -65,7 +65,7 @@ import Web
         }
     }
 
-    @Test("an answer that is made while it is sent keeps its place until then")
+    @Test("an answer that is made while it is sent takes no place meanwhile")
     func streams() async throws {
         let (gate, begun) = (Gate(), Gate())
         try await WebHarness.run(places: 4) { operations in
@@ -86,11 +86,10 @@ import Web
             async let export = client.get("/api/v1/export")
             await begun.wait()
             let meanwhile = try await client.get("/api/v1/quick")
-            #expect(meanwhile.status == 503)
+            #expect(meanwhile.status == 200)
             gate.open()
             let text = try await export.text
             #expect(text == "one, two")
-            #expect(try await eventually { try await client.get("/api/v1/quick").status == 200 })
         }
     }
 }

@@ -573,7 +573,12 @@ def deployment_of(params):
 
 def lacks_usage(kwargs, deployment):
     """Whether a stream would not say what it used, and can be asked to."""
+    from litellm.proxy import proxy_server
+
     if not kwargs.get("stream") or member(kwargs, "stream_options", "include_usage"):
+        return False
+    # By it an operator says that servers don't take the option.
+    if proxy_server.general_settings.get("always_include_stream_usage") is False:
         return False
     try:
         supported = litellm.get_supported_openai_params(deployment["model"], deployment.get("provider"))
