@@ -26,12 +26,15 @@ struct HoldRevision: Sendable {
         calls = admission.calls.reading(on: .worker)
     }
 
-    /// - Parameter holding: what the reservation was read to hold; looked at again where that is too little.
+    /// - Parameters:
+    ///   - holding: what the reservation was read to hold; looked at again where that is too little.
+    ///   - inForce: the change may have been made elsewhere a moment ago.
     /// - Throws: `PostgresError` that `isLockTimeout` where somebody has a row locked.
     func revise(
         _ reservation: Reservation,
         _ stored: ReservedCall,
         holding: [ReservationHold],
+        by inForce: VersionsInForce,
         at now: Instant
     ) async throws {
         // What has expired, or can't be read or measured any more, holds what it holds.
@@ -46,6 +49,7 @@ struct HoldRevision: Sendable {
                         until: reservation.expiresAt
                     )
                 else { return }
+                for call in [admitted, coming.last] { try inForce.requireKnown(to: call) }
                 let revising = Revising(
                     reservation: reservation,
                     call: call,
@@ -63,6 +67,29 @@ struct HoldRevision: Sendable {
             }
         }
         throw Problem.limitsUnavailable
+    }
+}
+
+/// Which versions of the catalogue were in force when reservations were read.
+struct VersionsInForce: Sendable {
+    private let tenants: [TenantID: Int64]
+    private let shared: Int64
+
+    init(of tenants: Set<TenantID>, pool: PostgresPool) async throws {
+        let rows = try await pool.query(.worker, TenantLedger.versionsInForce(of: tenants.sorted())) {
+            row throws(PostgresError) in
+            (tenant: try row.next(TenantID.self), version: try row.next(Int64.self), shared: try row.next(Int64.self))
+        }
+        self.tenants = Dictionary(rows.map { ($0.tenant, $0.version) }) { first, _ in first }
+        shared = rows.first?.shared ?? 0
+    }
+
+    /// - Throws: `StaleCatalog` where the call was prepared by an earlier one.
+    func requireKnown(to call: PreparedCall) throws(StaleCatalog) {
+        let isTenantStale = call.tenant.catalogVersion < tenants[call.tenant.id] ?? 0
+        let isSharedStale = call.shared.version < shared
+        guard isTenantStale || isSharedStale else { return }
+        throw StaleCatalog(tenants: isTenantStale ? [call.tenant.id] : [], shared: isSharedStale)
     }
 }
 

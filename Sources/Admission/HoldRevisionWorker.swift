@@ -3,7 +3,6 @@ import Catalog
 import Limits
 package import Logging
 import Postgres
-import Usage
 import ServiceLifecycle
 package import Web
 
@@ -57,8 +56,6 @@ package struct HoldRevisionWorker: Service {
     private func revise(_ change: inout HoldChangeStore.Change) async throws {
         let pool = revision.pool
         let isOfAll = change.tenant == .operatorWide
-        // The change may have been made elsewhere a moment ago.
-        try await revision.calls.refresh(StaleCatalog(tenants: isOfAll ? [] : [change.tenant], shared: true))
         let end = clock.now().adding(seconds: Self.leewaySeconds)
         var last: Reservation?
         var failures = Failures()
@@ -93,11 +90,12 @@ package struct HoldRevisionWorker: Service {
             ReservationStore.decodeHold
         )
         let holding = Dictionary(grouping: holds, by: \.reservation)
+        let inForce = try await VersionsInForce(of: Set(names.map(\.tenant)), pool: revision.pool)
         for (name, (reservation, call)) in zip(names, open)
         where !Task.isCancelled && !failures.lockedUp.contains(name.tenant) {
             do {
                 let held = holding[name, default: []].compactMap(\.hold)
-                try await revision.revise(reservation, call, holding: held, at: clock.now())
+                try await revision.revise(reservation, call, holding: held, by: inForce, at: clock.now())
             } catch {
                 failures.note(error, of: name, logger)
             }
