@@ -1,6 +1,7 @@
 import BillingCore
 import Catalog
 import Limits
+import Postgres
 import Usage
 import Web
 
@@ -18,6 +19,47 @@ struct CallTimes: Sendable {
             other.tenant.catalogVersion == first.tenant.catalogVersion && other.shared.version == first.shared.version
         }
         guard isOfOneVersion else { throw StaleCatalog(tenants: [first.tenant.id], shared: true) }
+    }
+}
+
+extension AdmissionFlush {
+    /// Of what an open call is to hold beyond what its reservation holds.
+    init(
+        _ call: AdmissionCall,
+        of reservation: Reservation,
+        prepared: PreparedCall,
+        holds: [CallHold],
+        policy: LimitPolicy,
+        now: Instant
+    ) {
+        let request = AdmissionRequest(
+            call: call,
+            prepared: prepared,
+            later: [],
+            holds: holds,
+            life: ReservationLife(
+                createdAt: reservation.createdAt,
+                expiresAt: reservation.expiresAt,
+                suspenseEndsAt: reservation.suspenseEndsAt
+            ),
+            wanted: nil,
+            shrunk: nil,
+            isCheck: false
+        )
+        self.init(requests: [request], policy: policy, now: now)
+    }
+
+    /// Locks the rows of limits that are held, which use no rates.
+    /// - Throws: `StaleCatalog`, see `checkVersions`.
+    func lockedStates(in transaction: borrowing Transaction) throws -> AdmissionStates {
+        let rows = LockedRows(requests).changes
+        let results = try transaction.pipeline([LimitStateStore.count(rows), versionsInForce])
+        try checkVersions(results[1])
+        return AdmissionStates(
+            states: try results[0].map(LimitStateStore.decode),
+            arrivals: [:],
+            charges: try ChargeHolds.load(tiers, in: transaction)
+        )
     }
 }
 

@@ -138,37 +138,28 @@ private struct Revising: Sendable {
         let revised = try revised(holding)
         // Settled, or looked at by somebody else meanwhile.
         guard !locked.isEmpty, !revised.isEmpty else { return }
-        let request = AdmissionRequest(
-            call: call,
+        let flush = AdmissionFlush(
+            call,
+            of: reservation,
             prepared: coming.last,
-            later: [],
             holds: revised.map(\.hold),
-            life: ReservationLife(
-                createdAt: reservation.createdAt,
-                expiresAt: reservation.expiresAt,
-                suspenseEndsAt: reservation.suspenseEndsAt
-            ),
-            wanted: nil,
-            shrunk: nil,
-            isCheck: false
+            policy: policy,
+            now: now
         )
-        let flush = AdmissionFlush(requests: [request], policy: policy, now: now)
-        let rows = LockedRows([request]).changes
-        let results = try transaction.pipeline([LimitStateStore.count(rows), flush.versionsInForce])
-        try flush.checkVersions(results[1])
-        var states = AdmissionStates(
-            states: try results[0].map(LimitStateStore.decode),
-            arrivals: [:],
-            charges: try ChargeHolds.load(flush.tiers, in: transaction)
-        )
+        var states = try flush.lockedStates(in: transaction)
         let taken = try states.takeAnew(revised)
-        let untaken = Set(rows.map(\.row)).subtracting(taken.map(\.hold.row))
+        let untaken = Set(revised.map(\.hold.row)).subtracting(taken.map(\.hold.row))
         if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(Array(untaken))) }
         guard !taken.isEmpty else { return }
         flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
         let replaced = taken.flatMap { ChargeHolds.rows(beside: $0.hold.row, holding: $0.replaced) }
         if !replaced.isEmpty {
-            transaction.enqueue(LimitStateStore.count(replaced.map { LimitChange(freeing: $0.amount, of: $0.row) }))
+            let freed = replaced.map { row, amount in
+                var change = LimitChange(keeping: row)
+                change.released = amount
+                return change
+            }
+            transaction.enqueue(LimitStateStore.count(freed))
         }
         let held = try holding.with(taken.flatMap(\.hold.frees), without: replaced)
         transaction.enqueue(ReservationStore.setHolds([name: held]))
@@ -311,14 +302,6 @@ private struct HeldByCall {
 extension CounterKey {
     /// Whether it counts the same in another billing period or segment.
     fileprivate func isSame(as other: CounterKey) -> Bool { feature == other.feature && cell == other.cell }
-}
-
-extension LimitChange {
-    /// Of a row that is there, whose amount in force is left as it is.
-    fileprivate init(freeing amount: FixedDecimal, of row: LimitRow) {
-        self.init(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
-        released = amount
-    }
 }
 
 extension [ReservationHold] {

@@ -112,39 +112,26 @@ private struct Moving: Sendable {
             guard let hold = held.hold else { continue }
             holding[hold.row] = try holding[hold.row, default: .zero].adding(hold.amount)
         }
-        let request = AdmissionRequest(
-            call: call,
+        let holds = try CallHold.beyond(
+            reservation,
+            of: times.first,
+            later: times.later,
+            holding: holding,
+            policy: policy
+        )
+        let flush = AdmissionFlush(
+            call,
+            of: extended,
             prepared: times.last,
-            later: [],
-            holds: try CallHold.beyond(
-                reservation,
-                of: times.first,
-                later: times.later,
-                holding: holding,
-                policy: policy
-            ),
-            life: ReservationLife(
-                createdAt: reservation.createdAt,
-                expiresAt: expiry,
-                suspenseEndsAt: suspenseEndsAt
-            ),
-            wanted: nil,
-            shrunk: nil,
-            isCheck: false
+            holds: holds,
+            policy: policy,
+            now: now
         )
-        let flush = AdmissionFlush(requests: [request], policy: policy, now: now)
-        let rows = LockedRows([request])
-        let results = try transaction.pipeline([LimitStateStore.count(rows.changes), flush.versionsInForce])
-        try flush.checkVersions(results[1])
-        var states = AdmissionStates(
-            states: try results[0].map(LimitStateStore.decode),
-            arrivals: [:],
-            charges: try ChargeHolds.load(flush.tiers, in: transaction)
-        )
-        let verdict = try states.decide(request.holds, of: call, at: now, keeps: true)
+        var states = try flush.lockedStates(in: transaction)
+        let verdict = try states.decide(holds, of: call, at: now, keeps: true)
         if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }
         flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
-        let taken = request.holds.flatMap(\.frees)
+        let taken = holds.flatMap(\.frees)
         if !taken.isEmpty { transaction.enqueue(ReservationStore.add(taken, to: name)) }
         return extended
     }

@@ -23,6 +23,11 @@ package struct LimitChange: Sendable {
         self.revision = revision
     }
 
+    /// Of a row that is there, whose amount in force is left as it is.
+    package init(keeping row: LimitRow) {
+        self.init(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
+    }
+
     /// The same without what is used.
     package var withoutUse: LimitChange {
         var change = self

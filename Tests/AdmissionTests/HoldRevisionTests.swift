@@ -40,6 +40,16 @@ import Web
         #expect(follow)
     }
 
+    /// Enters what the provider charges for an input token, and waits until open calls have followed.
+    private static func enter(_ amount: String, from start: String, _ server: TestServer) async throws {
+        let body = """
+            {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
+            "effective_from":"\(start)"}
+            """
+        try await server.ask("POST", "/price-book", body, expecting: 201)
+        try await holdsFollow(server)
+    }
+
     private static func settle(
         _ call: JSONValue,
         _ event: String,
@@ -214,14 +224,7 @@ import Web
     func providerPrice() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
-            func price(_ amount: String, from start: String) async throws {
-                let body = """
-                    {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
-                    "effective_from":"\(start)"}
-                    """
-                try await server.ask("POST", "/price-book", body, expecting: 201)
-            }
-            try await price("1", from: "2026-01-01T00:00:00Z")
+            try await Self.enter("1", from: "2026-01-01T00:00:00Z", server)
             let bound = #""measure":"cost","amount":"100","currency":"USD","window":"day","mode":"hard""#
             try await server.ask(
                 "POST",
@@ -232,8 +235,7 @@ import Web
             let data = #","provider":"openai","model":"m","input_tokens":40"#
             try await server.admit("1", data: data)
             try await server.expectRows(["0 40 0"])
-            try await price("3", from: "2026-11-23T08:10:00Z")
-            try await Self.holdsFollow(server)
+            try await Self.enter("3", from: "2026-11-23T08:10:00Z", server)
             try await server.expectRows(["0 120 20"])
             #expect(try await server.admit("2", data: data)["reason"]?.string == "budget_exceeded")
             try await Self.expectSound(server)
@@ -244,15 +246,7 @@ import Web
     func moneyAlone() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
-            func enter(_ amount: String, from start: String) async throws {
-                let body = """
-                    {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
-                    "effective_from":"\(start)"}
-                    """
-                try await server.ask("POST", "/price-book", body, expecting: 201)
-                try await Self.holdsFollow(server)
-            }
-            try await enter("1", from: "2026-01-01T00:00:00Z")
+            try await Self.enter("1", from: "2026-01-01T00:00:00Z", server)
             let bound = #""measure":"cost","amount":"500","currency":"USD","window":"day","mode":"hard""#
             let budget = #"{"key":"costs","scope":{"tenant":"acme"},\#(bound)}"#
             try await server.ask("POST", "/budgets", budget, expecting: 201)
@@ -265,9 +259,9 @@ import Web
                 """
             _ = try await server.operatorClient.post("/api/v1/events", part).expecting(200)
             try await server.expectRows(["10 30 0"])
-            try await enter("3", from: "2026-11-23T08:10:00Z")
+            try await Self.enter("3", from: "2026-11-23T08:10:00Z", server)
             try await server.expectRows(["10 120 0"])
-            try await enter("9", from: "2030-01-01T00:00:00Z")
+            try await Self.enter("9", from: "2030-01-01T00:00:00Z", server)
             try await server.expectRows(["10 120 0"])
             try await Self.expectSound(server)
         }
@@ -283,20 +277,12 @@ import Web
                 #"{"charges":[{"feature":"tokens","price":\#(price)}],"spend_cap":{"amount":"100","mode":"hard"}}"#
             )
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
-            func enter(_ amount: String, from start: String) async throws {
-                let body = """
-                    {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
-                    "effective_from":"\(start)"}
-                    """
-                try await server.ask("POST", "/price-book", body, expecting: 201)
-                try await Self.holdsFollow(server)
-            }
-            try await enter("1", from: "2026-01-01T00:00:00Z")
+            try await Self.enter("1", from: "2026-01-01T00:00:00Z", server)
             try await server.admit("1", data: #","provider":"openai","model":"m","input_tokens":20"#)
             try await server.expectRows(["0 20 0"])
-            try await enter("4", from: "2026-11-23T08:10:00Z")
+            try await Self.enter("4", from: "2026-11-23T08:10:00Z", server)
             try await server.expectRows(["0 80 0"])
-            try await enter("9", from: "2030-01-01T00:00:00Z")
+            try await Self.enter("9", from: "2030-01-01T00:00:00Z", server)
             try await server.expectRows(["0 80 0"])
             try await Self.expectSound(server)
         }

@@ -232,11 +232,6 @@ extension Limit {
 }
 
 extension LimitChange {
-    /// Of a row that is there, whose amount in force is left as it is.
-    fileprivate init(keeping row: LimitRow) {
-        self.init(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
-    }
-
     fileprivate init(_ use: LimitUse) {
         self.init(row: use.row, windowEnd: use.window.end, amount: use.limit.amount, revision: use.limit.revision)
     }
