@@ -11,6 +11,9 @@ package import Web
 package struct HoldRevisionWorker: Service {
     private static let page = 500
 
+    /// Changes of so many tenants share a look at what is open.
+    private static let takenTogether = 1_000
+
     /// By how much another replica's clock may be ahead.
     private static let leewaySeconds: Int64 = 60
 
@@ -38,45 +41,49 @@ package struct HoldRevisionWorker: Service {
     package func reviseAll() async throws {
         try await HoldChangeStore.noteHorizons(pool: revision.pool)
         var failure: (any Error)?
-        while !Task.isCancelled, let taken = try await HoldChangeStore.take(pool: revision.pool) {
-            var change = taken
-            do {
-                try await revise(&change)
-                try await HoldChangeStore.finish(change, pool: revision.pool)
-            } catch {
-                if !error.isLockTimeout { failure = failure ?? error }
-                try await HoldChangeStore.putOff(change, pool: revision.pool)
-            }
+        while !Task.isCancelled {
+            var changes = try await HoldChangeStore.take(atMost: Self.takenTogether, pool: revision.pool)
+            if changes.isEmpty { break }
+            var failures = Failures()
+            do { try await revise(&changes, &failures) } catch { failures.noteOfAll(error) }
+            try await HoldChangeStore.finish(changes.filter { !failures.concern($0.tenant) }, pool: revision.pool)
+            try await HoldChangeStore.putOff(changes.filter { failures.concern($0.tenant) }, pool: revision.pool)
+            failure = failure ?? failures.worst
         }
         if let failure { throw failure }
     }
 
-    /// Goes through every open call that a change may concern, or until somebody else has taken the change over. What
-    /// one call meets keeps none of the others from it.
-    private func revise(_ change: inout HoldChangeStore.Change) async throws {
+    /// Goes once through every open call that changes may concern. What one call meets keeps none of the others from
+    /// it.
+    /// - Parameter changes: those that somebody else has taken over meanwhile are left out then.
+    private func revise(_ changes: inout [HoldChangeStore.Change], _ failures: inout Failures) async throws {
         let pool = revision.pool
-        let isOfAll = change.tenant == .operatorWide
         let end = clock.now().adding(seconds: Self.leewaySeconds)
+        let reserving = try await reserving(changes)
         var last: Reservation?
-        var failures = Failures()
-        repeat {
+        while !changes.isEmpty {
+            let tenants = reserving.map { reserving in changes.map(\.tenant).filter(reserving.contains) }
+            if tenants?.isEmpty == true { break }
             let open = try await pool.query(
                 .worker,
-                ReservationStore.open(
-                    of: isOfAll ? nil : change.tenant,
-                    madeBy: end,
-                    after: last,
-                    limit: Self.page
-                ),
+                ReservationStore.open(of: tenants, madeBy: end, after: last, limit: Self.page),
                 ReservationStore.decodeOpen
             )
-            last = open.count == Self.page ? open.last?.reservation : nil
             try await revise(open, &failures)
-            guard let renewed = try await HoldChangeStore.renew(change, pool: pool) else { return }
-            change = renewed
-        } while last != nil && !Task.isCancelled
-        try failures.rethrow()
-        try Task.checkCancellation()
+            changes = try await HoldChangeStore.renew(changes, pool: pool)
+            try Task.checkCancellation()
+            guard open.count == Self.page else { break }
+            last = open.last?.reservation
+        }
+    }
+
+    /// The tenants of changes that have reservations, which most that subscribe for the first time have not; nil where
+    /// a change concerns everybody.
+    private func reserving(_ changes: [HoldChangeStore.Change]) async throws -> Set<TenantID>? {
+        let tenants = changes.map(\.tenant)
+        if tenants.contains(.operatorWide) { return nil }
+        let statement = ReservationStore.reserving(of: tenants)
+        return try await Set(revision.pool.query(.worker, statement) { row throws(PostgresError) in try row.next() })
     }
 
     private func revise(
@@ -102,17 +109,23 @@ package struct HoldRevisionWorker: Service {
         }
     }
 
-    /// What single calls have met.
+    /// What calls have met.
     private struct Failures {
         /// Tenants of which somebody has a row locked: their calls are left for the next time.
         private(set) var lockedUp: Set<TenantID> = []
-        private var lockTimeout: (any Error)?
-        private var other: (any Error)?
+        private var failed: Set<TenantID> = []
+        private var isOfAll = false
+        /// What is more than a locked row.
+        private(set) var worst: (any Error)?
+
+        mutating func noteOfAll(_ error: any Error) {
+            isOfAll = true
+            if !error.isLockTimeout { worst = worst ?? error }
+        }
 
         mutating func note(_ error: any Error, of name: TenantReservation, _ logger: Logger) {
             if error.isLockTimeout {
                 lockedUp.insert(name.tenant)
-                lockTimeout = error
                 return
             }
             logger.error(
@@ -120,11 +133,15 @@ package struct HoldRevisionWorker: Service {
                 metadata: ["tenant_id": "\(name.tenant)", "reservation": "\(name.id)", "error": "\(error)"]
             )
             // A sum that leaves its range does so the next time, too.
-            if !(error is DecimalError) { other = error }
+            if error is DecimalError { return }
+            failed.insert(name.tenant)
+            worst = worst ?? error
         }
 
-        func rethrow() throws {
-            if let error = other ?? lockTimeout { throw error }
+        /// Whether a change has to be gone through again.
+        func concern(_ tenant: TenantID) -> Bool {
+            let met = failed.union(lockedUp)
+            return isOfAll || (tenant == .operatorWide ? !met.isEmpty : met.contains(tenant))
         }
     }
 }

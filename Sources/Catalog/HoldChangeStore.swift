@@ -40,10 +40,10 @@ package enum HoldChangeStore {
         )
     }
 
-    /// Takes, for a minute, the change that has been due for longest: who does not come to its end leaves it to
-    /// somebody else. One that was gone through is due again when all transactions are over that may have held by what
-    /// was before it. No transaction of the service lasts for a minute; those of others on the same server may.
-    package static func take(pool: PostgresPool) async throws -> Change? {
+    /// Takes, for a minute, those that have been due for longest: who does not come to their end leaves them to
+    /// somebody else. A change that was gone through is due again when all transactions are over that may have held by
+    /// what was before it. No transaction of the service lasts for a minute; those of others on the same server may.
+    package static func take(atMost limit: Int, pool: PostgresPool) async throws -> [Change] {
         try await pool.query(
             .worker,
             """
@@ -56,7 +56,7 @@ package enum HoldChangeStore {
                 ) AS over
                 WHERE due_at <= now() AND (NOT is_begun OR over.is_over)
                 ORDER BY due_at, tenant_id
-                LIMIT 1
+                LIMIT \(limit)
                 FOR UPDATE OF hold_change SKIP LOCKED
             )
             UPDATE hold_change SET due_at = now() + interval '1 minute'
@@ -71,47 +71,66 @@ package enum HoldChangeStore {
                 takenUntil: try row.next(),
                 isLast: try row.next()
             )
-        }.first
+        }
     }
 
-    /// Keeps a change for another minute; nil where somebody else has it by now.
-    package static func renew(_ change: Change, pool: PostgresPool) async throws -> Change? {
-        try await pool.query(
+    /// Keeps changes for another minute.
+    /// - Returns: those that nobody else has by now, and that were not made anew meanwhile.
+    package static func renew(_ changes: [Change], pool: PostgresPool) async throws -> [Change] {
+        let rows = try await pool.query(
             .worker,
             """
-            UPDATE hold_change SET due_at = clock_timestamp() + interval '1 minute' WHERE \(isStill(change))
-            RETURNING due_at
+            UPDATE hold_change SET due_at = clock_timestamp() + interval '1 minute'
+            WHERE tenant_id IN (\(still(changes)))
+            RETURNING tenant_id, due_at
             """
         ) { row throws(PostgresError) in
-            Change(
-                tenant: change.tenant,
-                changedAt: change.changedAt,
-                takenUntil: try row.next(),
-                isLast: change.isLast
-            )
-        }.first
+            (tenant: try row.next(TenantID.self), takenUntil: try row.next(Instant.self))
+        }
+        let takenUntil = Dictionary(rows.map { ($0.tenant, $0.takenUntil) }) { first, _ in first }
+        return changes.compactMap { change in
+            takenUntil[change.tenant].map {
+                Change(tenant: change.tenant, changedAt: change.changedAt, takenUntil: $0, isLast: change.isLast)
+            }
+        }
     }
 
-    /// Forgets a change that was gone through, unless there was another meanwhile; where that has to be done again, it
+    /// Forgets changes that were gone through, unless there was another meanwhile; where that has to be done again, it
     /// is noted.
-    package static func finish(_ change: Change, pool: PostgresPool) async throws {
+    package static func finish(_ changes: [Change], pool: PostgresPool) async throws {
+        let last = changes.filter(\.isLast)
+        if !last.isEmpty {
+            try await pool.execute(.worker, "DELETE FROM hold_change WHERE tenant_id IN (\(still(last)))")
+        }
+        let first = changes.filter { !$0.isLast }
+        guard !first.isEmpty else { return }
         try await pool.execute(
             .worker,
-            change.isLast
-                ? "DELETE FROM hold_change WHERE \(isStill(change))"
-                : "UPDATE hold_change SET is_begun = true, due_at = now() WHERE \(isStill(change))"
+            "UPDATE hold_change SET is_begun = true, due_at = now() WHERE tenant_id IN (\(still(first)))"
         )
     }
 
-    /// Leaves a change that could not be gone through for a while, behind the others.
-    package static func putOff(_ change: Change, pool: PostgresPool) async throws {
+    /// Leaves changes that could not be gone through for a while, behind the others.
+    package static func putOff(_ changes: [Change], pool: PostgresPool) async throws {
+        guard !changes.isEmpty else { return }
         try await pool.execute(
             .worker,
-            "UPDATE hold_change SET due_at = now() + interval '5 seconds' WHERE \(isStill(change))"
+            """
+            UPDATE hold_change SET due_at = now() + interval '5 seconds' WHERE tenant_id IN (\(still(changes)))
+            """
         )
     }
 
-    private static func isStill(_ change: Change) -> SQL {
-        "tenant_id = \(change.tenant) AND changed_at = \(change.changedAt) AND due_at = \(change.takenUntil)"
+    /// Whose changes are still the ones that were taken. A row that somebody has locked is being changed anew.
+    private static func still(_ changes: [Change]) -> SQL {
+        """
+        SELECT tenant_id
+        FROM hold_change
+        JOIN unnest(
+            \(changes.map(\.tenant))::bigint[], \(changes.map(\.changedAt))::timestamptz[],
+            \(changes.map(\.takenUntil))::timestamptz[]
+        ) AS taken (tenant_id, changed_at, due_at) USING (tenant_id, changed_at, due_at)
+        FOR UPDATE OF hold_change SKIP LOCKED
+        """
     }
 }

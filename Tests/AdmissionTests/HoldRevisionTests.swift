@@ -1,7 +1,9 @@
+import Admission
 import BillingCore
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 /// What open calls come to hold when a plan or a price is changed after their admission.
@@ -328,6 +330,34 @@ import Web
                 try await server.limitRows() == ["0 30 0", "0 30 0", "0 60 0"]
             }
             #expect(follows)
+        }
+    }
+
+    @Test("calls of several tenants follow together, also more than are looked at at once")
+    func manyCalls() async throws {
+        try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 10_000 }) { server in
+            var ids = [try await Self.arrange(server)]
+            try await server.addTenant("beta")
+            ids.append(try await server.subscribe("beta", to: "low", at: "2026-11-01T00:00:00Z"))
+            for subject in ["acme", "beta"] {
+                for first in [0, 100, 200] {
+                    let calls = (first..<first + 100).map { id in
+                        """
+                        {"subject":"\(subject)","type":"job.done","source":"gw","id":"\(id)",\
+                        "data":{"seconds":0.1}}
+                        """
+                    }
+                    try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+                }
+            }
+            try await server.expectRows(["0 30 0", "0 30 0"])
+            server.clock.advance(seconds: 1)
+            for id in ids {
+                try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"high"}"#)
+            }
+            try await Self.holdsFollow(server)
+            try await server.expectRows(["0 90 0", "0 90 0"])
+            try await Self.expectSound(server)
         }
     }
 

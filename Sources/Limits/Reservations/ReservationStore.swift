@@ -169,10 +169,25 @@ package enum ReservationStore {
         """
     }
 
-    /// The first of a tenant's open reservations that were made by a time, or of all tenants', or those that follow one
+    /// Those of tenants that have reservations, open or closed.
+    package static func reserving(of tenants: [TenantID]) -> SQL {
+        """
+        SELECT tenant_id
+        FROM unnest(\(tenants)::bigint[]) AS asked (tenant_id)
+        WHERE EXISTS (SELECT FROM reservation WHERE reservation.tenant_id = asked.tenant_id)
+        """
+    }
+
+    /// The first of tenants' open reservations that were made by a time, or of everybody's, or those that follow one
     /// of them, with what each was asked for. Rows decode with `decodeOpen`.
-    package static func open(of tenant: TenantID?, madeBy time: Instant, after last: Reservation?, limit: Int) -> SQL {
-        let own: SQL = tenant.map { "AND tenant_id = \($0)" } ?? ""
+    package static func open(
+        of tenants: [TenantID]?,
+        madeBy time: Instant,
+        after last: Reservation?,
+        limit: Int
+    ) -> SQL {
+        // By the index of what is open: that of the tenant has all that was closed within five weeks, too.
+        let own: SQL = tenants.map { "AND tenant_id + 0 = ANY(\($0)::bigint[])" } ?? ""
         return """
             SELECT \(columns), coalesce(call, ''), client_id, cost_center
             FROM reservation
