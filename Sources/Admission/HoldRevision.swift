@@ -26,6 +26,14 @@ struct HoldRevision: Sendable {
         calls = admission.calls.reading(on: .worker)
     }
 
+    /// Revises one call alone, see below.
+    func revise(_ reservation: Reservation, _ stored: ReservedCall, at now: Instant) async throws {
+        let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
+        let inForce = try await VersionsInForce(of: [name.tenant], pool: pool)
+        let holds = try await pool.query(.worker, ReservationStore.holds(of: [name]), ReservationStore.decodeHold)
+        try await revise(reservation, stored, holding: holds.compactMap(\.hold), by: inForce, at: now)
+    }
+
     /// - Parameters:
     ///   - holding: what the reservation was read to hold; looked at again where that is too little.
     ///   - inForce: the change may have been made elsewhere a moment ago.

@@ -55,6 +55,10 @@ struct ReservationExtension: Sendable {
             ReservationStore.decodeCall
         ).first
         guard let stored else { return nil }
+        // What it holds in further counters of a changed plan, it would hold twice otherwise.
+        if try await HoldChangeStore.isUnderWay(of: name.tenant, pool: admission.pool) {
+            try await HoldRevision(admission).revise(reservation, stored, at: now)
+        }
         guard let call = AdmissionCall(stored),
             let times = try await admission.calls.lookAgain(
                 at: call,

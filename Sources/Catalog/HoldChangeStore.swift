@@ -26,6 +26,14 @@ package enum HoldChangeStore {
         )
     }
 
+    /// Whether open calls of a tenant may not have followed a change yet, of its own or of everybody's.
+    package static func isUnderWay(of tenant: TenantID, pool: PostgresPool) async throws -> Bool {
+        try await pool.query(
+            .interactive,
+            "SELECT FROM hold_change WHERE tenant_id IN (\(TenantID.operatorWide), \(tenant)) LIMIT 1"
+        ) { _ throws(PostgresError) in true }.first ?? false
+    }
+
     /// Notes of changes that have been committed a transaction that began after that: this one, which gets its id with
     /// the locks of the statement.
     package static func noteHorizons(pool: PostgresPool) async throws {

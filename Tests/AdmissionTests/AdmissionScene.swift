@@ -65,13 +65,20 @@ extension TestServer {
         partial: Bool = false,
         time: String? = nil
     ) async throws -> String {
-        let reservation = admission["reservation"]?["id"]?.string ?? ""
         let time = time.map { #","time":"\#($0)""# } ?? ""
         let body = """
             {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme"\(time),\
-            "reservationid":"\(reservation)","reservationpartial":\(partial),"data":{"seconds":\(seconds)}}
+            "reservationid":"\(self.id(of: admission))","reservationpartial":\(partial),"data":{"seconds":\(seconds)}}
             """
         return try await operatorClient.post("/api/v1/events", body).expecting(200).report
+    }
+
+    func id(of admission: JSONValue) -> String { admission["reservation"]?["id"]?.string ?? "" }
+
+    @discardableResult
+    func extend(_ admission: JSONValue, seconds: Int, expecting status: Int = 200) async throws -> JSONValue {
+        let body = #"{"ttl_seconds":\#(seconds)}"#
+        return try await ask("POST", "/admissions/\(id(of: admission))/extend", body, expecting: status)
     }
 
     func expectRows(_ expected: [String], sourceLocation: SourceLocation = #_sourceLocation) async throws {

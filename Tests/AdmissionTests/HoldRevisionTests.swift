@@ -333,6 +333,34 @@ import Web
         }
     }
 
+    @Test("a call that is extended before it has followed a change does so first, and holds once")
+    func extendedFirst() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server)
+            try await server.admit("1", seconds: "1", data: #","user":"u2""#)
+            let open = try await server.admit("2", seconds: "20", data: Self.user)
+            let rows = ["0 21 0", "0 20 0", "0 1 0"]
+            #expect(try await server.limitRows() == rows)
+            // Keeps the worker, which leaves the tenant's other calls until later.
+            try await server.whileLocked(
+                by: "SELECT FROM limit_state WHERE scope_value = 'u2' FOR UPDATE",
+                on: "limit_state"
+            ) {
+                server.clock.advance(seconds: 1)
+                try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"high"}"#)
+                try await server.extend(open, seconds: 3_000)
+                #expect(try await server.limitRows() == ["0 61 0", "0 60 0", "0 1 0"])
+            }
+            let follows = try await eventually(within: .seconds(30)) {
+                try await server.limitRows() == ["0 63 0", "0 60 0", "0 3 0"]
+            }
+            #expect(follows)
+            try await Self.expectSound(server)
+            try await Self.settle(open, "e", seconds: 20, server)
+            try await server.expectRows(["60 3 0", "60 0 0", "0 3 0"])
+        }
+    }
+
     @Test("calls of several tenants follow together, also more than are looked at at once")
     func manyCalls() async throws {
         try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 10_000 }) { server in

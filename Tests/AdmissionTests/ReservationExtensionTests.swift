@@ -159,18 +159,6 @@ import Web
 }
 
 extension TestServer {
-    fileprivate func id(of admission: JSONValue) -> String { admission["reservation"]?["id"]?.string ?? "" }
-
-    @discardableResult
-    fileprivate func extend(
-        _ admission: JSONValue,
-        seconds: Int,
-        expecting status: Int = 200
-    ) async throws -> JSONValue {
-        let body = #"{"ttl_seconds":\#(seconds)}"#
-        return try await ask("POST", "/admissions/\(id(of: admission))/extend", body, expecting: status)
-    }
-
     /// Usage that never asked, of the next day already: clocks of gateways may be fast.
     fileprivate func useTomorrow(_ seconds: String, at time: String) async throws {
         let body = """
