@@ -14,6 +14,9 @@ package struct HoldRevisionWorker: Service {
     /// Changes of so many tenants share a look at what is open.
     private static let takenTogether = 1_000
 
+    /// Well within the minute that changes are taken for.
+    private static let renewalInterval = Duration.seconds(10)
+
     /// By how much another replica's clock may be ahead.
     private static let leewaySeconds: Int64 = 60
 
@@ -60,6 +63,7 @@ package struct HoldRevisionWorker: Service {
         let pool = revision.pool
         let end = clock.now().adding(seconds: Self.leewaySeconds)
         let reserving = try await reserving(changes)
+        var renewedAt = ContinuousClock.now
         var last: Reservation?
         while !changes.isEmpty {
             let tenants = reserving.map { reserving in changes.map(\.tenant).filter(reserving.contains) }
@@ -70,7 +74,10 @@ package struct HoldRevisionWorker: Service {
                 ReservationStore.decodeOpen
             )
             try await revise(open, &failures)
-            changes = try await HoldChangeStore.renew(changes, pool: pool)
+            if renewedAt.duration(to: .now) > Self.renewalInterval {
+                changes = try await HoldChangeStore.renew(changes, pool: pool)
+                renewedAt = .now
+            }
             try Task.checkCancellation()
             guard open.count == Self.page else { break }
             last = open.last?.reservation
