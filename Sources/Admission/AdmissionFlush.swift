@@ -48,6 +48,9 @@ final class AdmissionRequest: Sendable {
     }
 
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
+
+    /// Whether it is refused when it can't be decided, by one of the limits that it touches.
+    var failsClosed: Bool { holds.contains { $0.limit.failurePolicy == .closed } }
 }
 
 /// What became of a call.

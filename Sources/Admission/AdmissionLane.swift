@@ -47,9 +47,11 @@ final class AdmissionLane: Sendable {
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
     private let decider: AdmissionDecider
+    private let unanswered: UnansweredReservations
 
-    init(decider: AdmissionDecider) {
+    init(decider: AdmissionDecider, unanswered: UnansweredReservations) {
         self.decider = decider
+        self.unanswered = unanswered
         (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -125,8 +127,8 @@ final class AdmissionLane: Sendable {
                         isAbandoned: { batch[$0].ticket.isAbandoned },
                         in: transaction
                     )
-                } done: { batch, outcomes in
-                    Self.finish(batch, outcomes)
+                } done: { [self] batch, outcomes in
+                    finish(batch, outcomes)
                 }
                 failed.forEach(leave)
             } catch {
@@ -193,10 +195,13 @@ final class AdmissionLane: Sendable {
         }
     }
 
-    /// Where nobody waits any more a reservation stays: whoever asks again under its id gets it, and otherwise it
-    /// expires.
-    private static func finish(_ batch: [Waiting], _ outcomes: [AdmissionOutcome]) {
-        for (waiting, outcome) in zip(batch, outcomes) { waiting.ticket.finish(.success(outcome)) }
+    /// Where a caller was refused meanwhile its reservation stays: whoever asks again under its id gets it, and
+    /// otherwise it expires.
+    private func finish(_ batch: [Waiting], _ outcomes: [AdmissionOutcome]) {
+        for (waiting, outcome) in zip(batch, outcomes) where !waiting.ticket.finish(.success(outcome)) {
+            guard case .allowed(let made?, _, _) = outcome, !waiting.request.failsClosed else { continue }
+            unanswered.add(made)
+        }
     }
 
     private static func finish(_ batch: [Waiting], _ error: any Error) {
@@ -257,7 +262,7 @@ final class AdmissionLane: Sendable {
         let outcomes = try await decider.decide(batch.map(\.request), waiting: patience) {
             batch[$0].ticket.isAbandoned
         }
-        Self.finish(batch, outcomes)
+        finish(batch, outcomes)
     }
 
     /// Calls that touch rows which others have locked for long, or may do so. Those that do not are decided. The others

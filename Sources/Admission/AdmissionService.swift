@@ -33,6 +33,7 @@ package final class AdmissionService: Service {
     let pool: PostgresPool
     let clock: Clock
     private let lanes: [AdmissionLane]
+    private let unanswered: UnansweredReservations
     private let reading = DeadlineWork()
 
     package init(
@@ -54,9 +55,10 @@ package final class AdmissionService: Service {
             clock: clock,
             deadline: .milliseconds(limits.deadlineMilliseconds)
         )
-        lanes = (0..<limits.lanes).map { _ in
-            AdmissionLane(decider: decider)
-        }
+        let closing = ReservationClosing(catalog: catalog, pool: pool, policy: calls.limits, lane: .worker)
+        let unanswered = UnansweredReservations(closing, clock: clock)
+        self.unanswered = unanswered
+        lanes = (0..<limits.lanes).map { _ in AdmissionLane(decider: decider, unanswered: unanswered) }
     }
 
     package func run() async throws {
@@ -65,6 +67,7 @@ package final class AdmissionService: Service {
                 group.addTask { await lane.run() }
             }
             group.addTask { [reading] in await reading.run() }
+            group.addTask { [unanswered] in await unanswered.run() }
             await withGracefulShutdownHandler {
                 await group.waitForAll()
             } onGracefulShutdown: { [lanes] in
@@ -274,9 +277,8 @@ package final class AdmissionService: Service {
     /// What the limits that the call touches say of a failure: nothing passes, or everything.
     private func withoutDecision(_ request: AdmissionRequest, _ error: any Error) throws -> CallAnswer {
         guard error.meansUnavailable else { throw error }
-        let isClosed = request.holds.contains { $0.limit.failurePolicy == .closed }
-        AdmissionMetrics.countUnavailable(isClosed: isClosed)
-        return isClosed ? .unavailable : .open(outputTokens: request.outputTokens)
+        AdmissionMetrics.countUnavailable(isClosed: request.failsClosed)
+        return request.failsClosed ? .unavailable : .open(outputTokens: request.outputTokens)
     }
 
     /// Prepares calls in time. Where everything is cached nothing is waited for. Where something can't be read or made

@@ -127,11 +127,13 @@ private struct Revising: Sendable {
         return revised
     }
 
-    /// Whether the call would have held it too had it been admitted by what is in force now: not of limits that are
-    /// newer, and of minutes and hours only in the one that it began in.
+    /// Whether the call would have held it too had it been admitted by what is in force now: not of budgets that are
+    /// newer, and of minutes and hours only in the one that it began in. What comes into force with a plan counts what
+    /// its window has seen.
     private func comesToHold(_ hold: CallHold, _ held: HeldByCall) -> Bool {
         if held.isHeld(hold.row) { return true }
         guard hold.limit.holdsOverTheEnd || hold.row.windowStart <= reservation.createdAt else { return false }
+        guard case .budget = hold.limit.origin else { return true }
         return (hold.limit.countedFrom ?? .minimum) <= reservation.createdAt
     }
 
@@ -197,11 +199,13 @@ private struct HeldByCall {
     private var holdsMoney = false
     private var asksForMoney = false
 
-    /// - Parameter holds: what it took when it was admitted.
+    /// - Parameter holds: what it would have taken when it was admitted, of what has come into force since as well.
     init(_ holding: [ReservationHold], asked holds: [CallHold]) throws(DecimalError) {
         self.holding = holding
         for hold in holding { amounts[hold.row] = try amounts[hold.row, default: .zero].adding(hold.amount) }
-        for hold in holds {
+        // What is settled wholly stays as a row that holds nothing.
+        let kinds = Set(holding.map { Kind(ChargeHolds.mainRow(beside: $0.row) ?? $0.row) })
+        for hold in holds where kinds.contains(Kind(hold.row)) {
             switch hold.take {
             case .amount(let amount):
                 asked[Kind(hold.row)] = amount
@@ -237,8 +241,7 @@ private struct HeldByCall {
         if isMore { rest = (min(held, asked), asked) }
     }
 
-    /// Whether anything of the call is still to come. A limit that only the new plan has says nothing of it: it was
-    /// held in none.
+    /// Whether anything of the call is still to come. A limit in which nothing was ever held says nothing of it.
     var hasRest: Bool {
         let asksForNothing = rest == nil && !asksForMoney
         return holdsMoney || asksForNothing || rest.map { $0.held > .zero } ?? false
@@ -320,6 +323,9 @@ extension [ReservationHold] {
         var amounts: [LimitRow: FixedDecimal] = [:]
         for hold in self + more { amounts[hold.row] = try amounts[hold.row, default: .zero].adding(hold.amount) }
         for (row, amount) in freed { amounts[row] = try amounts[row, default: .zero].subtracting(amount) }
-        return amounts.filter { !$0.value.isZero }.map { ReservationHold(row: $0.key, amount: $0.value) }
+        // What is settled wholly stays as a row that holds nothing, what has moved does not.
+        let moved = Set(freed.map(\.row))
+        return amounts.filter { !$0.value.isZero || !moved.contains($0.key) }
+            .map { ReservationHold(row: $0.key, amount: $0.value) }
     }
 }

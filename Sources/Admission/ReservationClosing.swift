@@ -21,23 +21,26 @@ struct ReservationClosing: Sendable {
     let lane: PostgresLane
 
     /// Closes those of a tenant's reservations that are still held, and frees what they hold.
-    /// - Parameter alert: tells of those that were closed, if any were.
+    /// - Parameters:
+    ///   - forgets: whether no trace of them stays, and their ids name other calls again.
+    ///   - alert: tells of those that were closed, if any were.
     /// - Returns: which those were; none where there is no such tenant.
     func close(
         _ reservations: [ReservationID],
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
+        forgets: Bool = false,
         alert: Telling = { _, _, _ in nil }
     ) async throws -> Set<ReservationID> {
         for _ in 1..<Self.attempts {
             do {
-                return try await closeOnce(reservations, of: tenantID, as: status, at: now, alert: alert)
+                return try await closeOnce(reservations, of: tenantID, as: status, at: now, forgets, alert)
             } catch let stale as StaleCatalog {
                 for tenant in stale.tenants { catalog.invalidate(tenant: tenant) }
             }
         }
-        return try await closeOnce(reservations, of: tenantID, as: status, at: now, alert: alert)
+        return try await closeOnce(reservations, of: tenantID, as: status, at: now, forgets, alert)
     }
 
     private func closeOnce(
@@ -45,7 +48,8 @@ struct ReservationClosing: Sendable {
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
-        alert: Telling
+        _ forgets: Bool,
+        _ alert: Telling
     ) async throws -> Set<ReservationID> {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
@@ -59,6 +63,7 @@ struct ReservationClosing: Sendable {
             let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
             let closed = Set(held.map(\.reservation.id))
             guard !closed.isEmpty else { return [] }
+            if forgets { transaction.enqueue(ReservationStore.forget(Set(held.map(\.reservation)))) }
             var tally = LimitTally()
             for hold in held.compactMap(\.hold) { try tally.release(hold.amount, of: hold.row, by: tenant) }
             var alerts = try tally.write(surroundings, in: transaction)

@@ -4,7 +4,7 @@ import Postgres
 /// Which of a tenant's limits are in force: the quotas of the segment that covers the present, with the tenant's own in
 /// their place.
 enum LimitsInForce {
-    /// Puts them in force, and notes when that next changes. Call it under the tenant's ledger lock, whenever a
+    /// Puts them in force, notes when that next changes, and has open calls follow. Call it under the tenant's ledger lock, whenever a
     /// subscription was made, changed or ended, or has started, changed or ended by the passing of time.
     static func apply(to tenant: TenantID, at now: Instant, in transaction: borrowing Transaction) throws {
         let plan = try plan(of: tenant, at: now, in: transaction)
@@ -13,6 +13,7 @@ enum LimitsInForce {
         try SpendCapStore.replace(with: plan?.terms.spendCap, for: tenant, at: now, in: transaction)
         try SpendCapStore.prepare(for: tenant, at: now, in: transaction)
         try SubscriptionStore.scheduleLimits(after: now, tenant: tenant, in: transaction)
+        HoldChangeStore.note(tenant, in: transaction)
     }
 
     /// The plan version in force, with what the subscription has in place of it.

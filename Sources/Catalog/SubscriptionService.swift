@@ -52,7 +52,6 @@ struct SubscriptionService: Sendable {
             revision: 1
         )
         try SubscriptionStore.insert(subscription, in: transaction)
-        HoldChangeStore.note(tenant.id, in: transaction)
         try LimitsInForce.applyAndCount(to: tenant.id, at: now, catalog: catalog, usage: usage, in: transaction)
         try rate(subscription, from: start, now: now, in: transaction)
         return SubscriptionChange(before: nil, after: subscription, effectiveAt: start)
@@ -207,7 +206,6 @@ extension SubscriptionService {
         after.updatedAt = now
         after.revision += 1
         try SubscriptionStore.update(after, in: transaction)
-        HoldChangeStore.note(after.tenantID, in: transaction)
         try LimitsInForce.applyAndCount(to: after.tenantID, at: now, catalog: catalog, usage: usage, in: transaction)
     }
 

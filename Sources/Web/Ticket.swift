@@ -24,9 +24,12 @@ package final class Ticket<Value: Sendable>: Sendable {
         }
     }
 
+    /// - Returns: whether somebody waited for it still.
+    @discardableResult
     @inlinable @inline(__always)
-    package func finish(_ result: Result<Value, any Error>) {
-        guard !isDone.exchange(true, ordering: .acquiringAndReleasing) else { return }
+    package func finish(_ result: Result<Value, any Error>) -> Bool {
+        guard !isDone.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         continuation.withLock { $0.take() }?.resume(with: result)
+        return true
     }
 }

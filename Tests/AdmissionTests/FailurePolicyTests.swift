@@ -37,6 +37,50 @@ import Web
         }
     }
 
+    @Test("what is committed after its caller was told that nothing is held is taken back, and not where he was refused")
+    func committedLate() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 1_000
+        }) { server in
+            for (tenant, mode) in [("acme", "hard"), ("beta", "soft")] {
+                try await Self.addTenant(tenant, mode, server)
+                try await Self.admit("before-\(tenant)", of: tenant, server)
+            }
+            let before = try await server.counterValue("turnpike_admissions_taken_back_total")
+            try await server.database.run(
+                """
+                CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN PERFORM pg_sleep(3); RETURN NULL; END
+                $$;
+                CREATE CONSTRAINT TRIGGER late AFTER INSERT ON reservation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+                WHEN (NEW.admission_id LIKE 'late%') EXECUTE FUNCTION linger()
+                """
+            )
+            let open = try await server.admit("late-open", subject: "beta")
+            #expect(open["allowed"] == .bool(true) && open["reservation"] == .null)
+            // Each waits for the one before.
+            let ids: SQL = "SELECT admission_id FROM reservation ORDER BY admission_id"
+            let isTakenBack = try await eventually(within: .seconds(20)) {
+                let count = try await server.counterValue("turnpike_admissions_taken_back_total")
+                let left = try await server.column(ids)
+                return count > before && left == ["before-acme", "before-beta"]
+            }
+            #expect(isTakenBack)
+            try await server.admit("late-closed", subject: "acme", expecting: 503)
+            let isCommitted = try await eventually(within: .seconds(20)) {
+                try await server.column(ids).contains("late-closed")
+            }
+            #expect(isCommitted)
+            let again = try await server.admit("late-closed", subject: "acme")
+            #expect(again["allowed"] == .bool(true) && again["reservation"] != .null)
+            // Its id has named nothing yet.
+            try await server.database.run("DROP TRIGGER late ON reservation")
+            #expect(try await server.admit("late-open", subject: "beta")["reservation"] != .null)
+            try await server.expectRows(["0 2 0", "0 2 0"])
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
     @Test(
         "a tenant whose row somebody has locked for long holds up no other tenant on its lane, and goes on afterwards"
     )

@@ -202,6 +202,94 @@ import Web
         }
     }
 
+    /// A plan without limits at 1 a second, one at 3 with a hard quota of 30 and a hard spend cap of 100, and a tenant
+    /// on the first.
+    private static func arrangeLimits(_ server: TestServer) async throws -> String {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        let quota = #"{"feature":"seconds","limit":"30","window":"month","mode":"hard","overage":"denied"}"#
+        let limits = #","quotas":[\#(quota)],"spend_cap":{"amount":"100","mode":"hard"}"#
+        for (plan, price, limits) in [("free", "1", ""), ("pro", "3", limits)] {
+            let charge = #"{"feature":"seconds","price":{"model":"per_unit","unit_amount":"\#(price)"}}"#
+            try await server.publish(#"{"charges":[\#(charge)]\#(limits)}"#, as: plan)
+        }
+        return try await server.subscribe(to: "free", at: "2026-11-01T00:00:00Z")
+    }
+
+    @Test("a quota and a spend cap that only the new plan has hold what is open", arguments: [false, true])
+    func limitsOfThePlan(isScheduled: Bool) async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrangeLimits(server)
+            server.clock.advance(seconds: 1)
+            let open = try await server.admit("1", seconds: "20")
+            try await server.expectRows([])
+            if isScheduled {
+                let start = server.clock.now.adding(seconds: 60)
+                let change = #"{"plan":"pro","at":"\#(start)"}"#
+                try await server.ask("POST", "/subscriptions/\(id)/change", change)
+                server.clock.advance(seconds: 61)
+                let isHeld = try await eventually(within: .seconds(30)) {
+                    try await server.limitRows().sorted() == ["0 20 0", "0 60 0"]
+                }
+                #expect(isHeld)
+            } else {
+                try await Self.change(id, to: "pro", server)
+                try await server.expectRows(["0 20 0", "0 60 0"])
+            }
+            let second = try await server.admit("2", seconds: "20")
+            #expect(second["allowed"] == .bool(false))
+            try await Self.expectSound(server)
+            try await Self.settle(open, "e", seconds: 20, server)
+            #expect(try await server.limitRows().sorted() == ["20 0 0", "60 0 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("of a call that is settled in part a quota that comes into force holds the rest, and of one that is whole, none")
+    func restInNewLimits() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrangeLimits(server)
+            let bound = #""measure":"units","amount":"90","window":"month","mode":"hard""#
+            let scope = #"{"tenant":"acme","user":"*","feature":"seconds"}"#
+            try await server.ask("POST", "/budgets", #"{"key":"users","scope":\#(scope),\#(bound)}"#, expecting: 201)
+            server.clock.advance(seconds: 1)
+            for (call, parts) in [("1", [15]), ("2", [15, 5])] {
+                let open = try await server.admit(call, seconds: "20", data: Self.user)
+                for part in parts {
+                    let event = "\(call)-\(part)"
+                    try await Self.settle(open, event, seconds: part, isPartial: true, server)
+                }
+            }
+            try await server.expectRows(["35 5 0"])
+            // Twice: what the first time has written tells as much.
+            for plan in ["pro", "free", "pro"] { try await Self.change(id, to: plan, server) }
+            try await server.expectRows(["35 5 0", "35 5 35", "0 15 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("a quota of the tenant's own and a spend cap in place of the plan's hold what is open")
+    func ownLimits() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrangeLimits(server)
+            server.clock.advance(seconds: 1)
+            try await server.admit("1", seconds: "20")
+            server.clock.advance(seconds: 1)
+            let quota = #"{"limit":"25","mode":"hard","overage":"denied"}"#
+            try await server.ask("PUT", "/tenants/acme/quotas/seconds?window=day", quota)
+            try await Self.holdsFollow(server)
+            try await server.expectRows(["0 20 0"])
+            let overrides = #"{"spend_cap":{"amount":"30","mode":"hard"}}"#
+            let change = #"{"plan":"free","overrides":\#(overrides)}"#
+            server.clock.advance(seconds: 1)
+            try await server.ask("POST", "/subscriptions/\(id)/change", change)
+            try await Self.holdsFollow(server)
+            try await server.expectRows(["0 20 0", "0 20 0"])
+            #expect(try await server.admit("2", seconds: "11")["allowed"] == .bool(false))
+            try await Self.expectSound(server)
+        }
+    }
+
     @Test("a call that was open before there was a subscription is held by its prices")
     func newSubscription() async throws {
         try await TestServer.run { server in

@@ -143,6 +143,15 @@ package enum ReservationStore {
         """
     }
 
+    package static func forget(_ reservations: Set<TenantReservation>) -> SQL {
+        """
+        DELETE FROM reservation
+        USING unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
+            AS unwanted (tenant_id, reservation_id)
+        WHERE reservation.tenant_id = unwanted.tenant_id AND reservation.reservation_id = unwanted.reservation_id
+        """
+    }
+
     /// Forgets reservations that were closed before a time, some of them.
     package static func deleteClosed(before: Instant, limit: Int) -> SQL {
         """
