@@ -309,7 +309,7 @@ extension AdmissionStates {
                 entries[position].added = try hold.row.sum(entries[position].added, amount)
             case .tiers(let totals, let money):
                 guard var holds = charges[hold.row] else { continue }
-                try holds.free(revision.replaced, money: .zero)
+                try holds.free(revision.replaced, money: revision.replacedMoney)
                 try holds.hold(totals, money: money)
                 let held = try holds.amount()
                 guard held > balance.held else { continue }

@@ -38,11 +38,19 @@ extension CallHold {
         for use in uses where use.limit.isActive { holds.append(try CallHold(use, call)) }
         guard !later.isEmpty else { return holds }
         var positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
+        // The most that is charged where every price is known.
+        var priced: [LimitRow: FixedDecimal] = [:]
+        for hold in holds {
+            if let charge = try hold.charge(of: call) { priced[hold.row] = charge }
+        }
         for later in later {
             let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
             for use in next
             where use.limit.isActive && (use.limit.holdsOverTheEnd || positions[use.row] != nil) {
                 let hold = try CallHold(use, later)
+                if let charge = try hold.charge(of: later) {
+                    priced[use.row] = max(charge, priced[use.row] ?? .zero)
+                }
                 if let position = positions[use.row] {
                     holds[position] = try holds[position].joined(with: hold)
                 } else {
@@ -51,7 +59,24 @@ extension CallHold {
                 }
             }
         }
+        for (row, charge) in priced {
+            guard let position = positions[row] else { continue }
+            holds[position] = try holds[position].inPlaceOfFallback(charge)
+        }
         return holds
+    }
+
+    /// What its quantities are charged at most; nil where some price is not known, or it holds no quantities.
+    private func charge(of call: PreparedCall) throws(DecimalError) -> FixedDecimal? {
+        guard case .tiers(let totals, let money) = take, money.isZero else { return nil }
+        return try call.pending.highestCharge(of: totals)
+    }
+
+    /// What it holds where it can come to be charged so much: of a fallback price only what is beyond that.
+    private func inPlaceOfFallback(_ charge: FixedDecimal) throws(DecimalError) -> CallHold {
+        guard case .tiers(let totals, let money) = take, !money.isZero else { return self }
+        let rest = max(.zero, try money.subtracting(charge))
+        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(totals, money: rest))
     }
 
     /// When a call has to be looked at again that holds these from its time on until `expiry`: then, where it counts in
@@ -160,9 +185,13 @@ extension CallHold {
 
     /// The same row at two moments of a reservation's life: a billing period, a trial or a plan may end in between, so
     /// that the call counts in other counters then, at other prices. It holds in both counters, or the higher amount.
+    /// One of which some price is not known at either is refused for that, unless the limit refuses nothing.
     private func joined(with later: CallHold) throws(DecimalError) -> CallHold {
-        if case .unpriced = later.take { return later }
-        return try merged(with: later) { max($0, $1) }
+        switch (take, later.take) {
+        case (_, .unpriced): return later
+        case (.unpriced, _): return limit.denies ? self : later
+        default: return try merged(with: later) { max($0, $1) }
+        }
     }
 
     /// Both of one row, where one is taken beside the other.

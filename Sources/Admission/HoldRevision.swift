@@ -10,6 +10,14 @@ struct RevisedHold: Sendable {
     let hold: CallHold
     /// What it holds of a limit on charges in counters in which it does not come to count any more.
     let replaced: [CounterKey: UsageTotal]
+    /// What it holds there in place of a price that was not known.
+    let replacedMoney: FixedDecimal
+
+    /// Of each row beside the limit's own so much.
+    var replacedRows: [(row: LimitRow, amount: FixedDecimal)] {
+        let money = (row: ChargeHolds.moneyRow(beside: hold.row), amount: replacedMoney)
+        return ChargeHolds.rows(beside: hold.row, holding: replaced) + (replacedMoney.isZero ? [] : [money])
+    }
 }
 
 /// Has open calls hold what they can come to cost by plans and prices that were changed after their admission. They
@@ -162,7 +170,7 @@ private struct Revising: Sendable {
         if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(Array(untaken))) }
         guard !taken.isEmpty else { return }
         flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
-        let replaced = taken.flatMap { ChargeHolds.rows(beside: $0.hold.row, holding: $0.replaced) }
+        let replaced = taken.flatMap(\.replacedRows)
         if !replaced.isEmpty {
             let freed = replaced.map { row, amount in
                 var change = LimitChange(keeping: row)
@@ -256,6 +264,7 @@ private struct HeldByCall {
     func missing(of hold: CallHold) throws(DecimalError) -> RevisedHold? {
         let take: CallHold.Take
         var replaced: [CounterKey: UsageTotal] = [:]
+        var replacedMoney = FixedDecimal.zero
         switch hold.take {
         case .amount(let amount):
             guard amount > asked[Kind(hold.row)] ?? .zero else { return nil }
@@ -265,8 +274,9 @@ private struct HeldByCall {
         case .tiers(let totals, let money):
             let held = try ChargeHolds.totals(of: holding, beside: hold.row)
             let more = try missing(of: totals, beside: held)
-            let isMoneyHeld = amounts[ChargeHolds.moneyRow(beside: hold.row)] != nil
-            let moreMoney = isMoneyHeld ? .zero : try left(of: money)
+            let heldMoney = amounts[ChargeHolds.moneyRow(beside: hold.row)]
+            let moreMoney = heldMoney == nil ? try left(of: money) : .zero
+            if !more.isEmpty { replacedMoney = max(.zero, try (heldMoney ?? .zero).subtracting(left(of: money))) }
             guard !more.isEmpty || !moreMoney.isZero else { return nil }
             replaced = held.filter { own in
                 totals[own.key] == nil && more.keys.contains { $0.isSame(as: own.key) }
@@ -276,7 +286,7 @@ private struct HeldByCall {
             return nil
         }
         let more = CallHold(limit: hold.limit, row: hold.row, windowEnd: hold.windowEnd, take: take)
-        return RevisedHold(hold: more, replaced: replaced)
+        return RevisedHold(hold: more, replaced: replaced, replacedMoney: replacedMoney)
     }
 
     /// What is to be held in further counters, and of those that are held, what the providers charge more.

@@ -6,35 +6,62 @@ import Web
 /// Whether requests can be served: the database answers and its schema is the one this program was built for.
 ///
 /// The answer stays for a second, and those who ask while the database is being asked wait for that answer: the probe
-/// is open to everybody, and a flood of it must not reach the database.
+/// is open to everybody, and a flood of it must not reach the database. Nobody waits for longer than `patience`: a
+/// database that takes connections and does not answer is no reason to hold up who asks.
 final class Readiness: Sendable {
     private typealias Answer = Result<Void, any Error>
 
     private let validity: Duration
+    private let patience: Duration
     private let last = Mutex<(answer: Answer, validUntil: ContinuousClock.Instant)?>(nil)
     private let asking = SharedWork<Void>()
     private let ask: @Sendable () async throws -> Void
 
-    init(validity: Duration = .seconds(1), ask: @escaping @Sendable () async throws -> Void) {
+    init(
+        validity: Duration = .seconds(1),
+        patience: Duration = .seconds(2),
+        ask: @escaping @Sendable () async throws -> Void
+    ) {
         self.validity = validity
+        self.patience = patience
         self.ask = ask
     }
 
     convenience init(pool: PostgresPool) {
         self.init {
             guard try await Migrations.areCurrent(pool) else {
-                throw Problem(
-                    .serviceUnavailable,
-                    code: "not_ready",
-                    detail: "The database's schema is not the one of this program. Run 'turnpike migrate'.",
-                    headers: [.retryAfter: "5"]
-                )
+                throw Self.notReady("The database's schema is not the one of this program. Run 'turnpike migrate'.")
             }
         }
     }
 
     func check() async throws {
         if let known { return try known.get() }
+        let ticket = Ticket<Void>()
+        try await ticket.wait {
+            // They outlive who asks: the database may answer him who asks next.
+            let late = Task { [patience] in
+                try await Task.sleep(for: patience)
+                ticket.finish(.failure(Self.notReady("The database has not answered within \(patience).")))
+            }
+            Task { [self] in
+                do {
+                    try await askTogether()
+                    ticket.finish(.success(()))
+                } catch {
+                    ticket.finish(.failure(error))
+                }
+                late.cancel()
+            }
+            return nil
+        }
+    }
+
+    private static func notReady(_ detail: String) -> Problem {
+        Problem(.serviceUnavailable, code: "not_ready", detail: detail, headers: [.retryAfter: "5"])
+    }
+
+    private func askTogether() async throws {
         try await asking.run { [self] in
             // Another may have asked since.
             if let known { return try known.get() }

@@ -37,7 +37,9 @@ import Web
         }
     }
 
-    @Test("what is committed after its caller was told that nothing is held is taken back, and not where he was refused")
+    @Test(
+        "what is committed after its caller was told that nothing is held is taken back, and not where he was refused"
+    )
     func committedLate() async throws {
         try await TestServer.run(configure: { configuration in
             configuration.admission.deadlineMilliseconds = 1_000

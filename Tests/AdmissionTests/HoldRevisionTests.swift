@@ -245,7 +245,9 @@ import Web
         }
     }
 
-    @Test("of a call that is settled in part a quota that comes into force holds the rest, and of one that is whole, none")
+    @Test(
+        "of a call that is settled in part a quota that comes into force holds the rest, and of one that is whole, none"
+    )
     func restInNewLimits() async throws {
         try await TestServer.run { server in
             let id = try await Self.arrangeLimits(server)
@@ -374,6 +376,39 @@ import Web
             try await server.expectRows(["0 80 0"])
             try await Self.enter("9", from: "2030-01-01T00:00:00Z", server)
             try await server.expectRows(["0 80 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
+    @Test("a first price takes the place of the fallback once it is more, and soft limits without one hold it too")
+    func firstPrice() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("tokens", of: "input_tokens")
+            let price = #"{"model":"cost_plus","markup_percent":"0"}"#
+            try await server.publish(#"{"charges":[{"feature":"tokens","price":\#(price)}]}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            for (key, scope, measure, mode, fallback) in [
+                ("all", "", "charge", "hard", #","fallback_unit_amount":"3""#),
+                ("user", #","user":"*""#, "charge", "hard", #","fallback_unit_amount":"3""#),
+                ("soft", "", "charge", "soft", ""), ("costs", "", "cost", "soft", ""),
+            ] {
+                let bound =
+                    #""measure":"\#(measure)","amount":"100","currency":"USD","window":"month","mode":"\#(mode)""#
+                let body = #"{"key":"\#(key)","scope":{"tenant":"acme"\#(scope)},\#(bound)\#(fallback)}"#
+                try await server.ask("POST", "/budgets", body, expecting: 201)
+            }
+            let model = #","provider":"openai","model":"m""#
+            let open = try await server.admit("1", data: model + #","input_tokens":20"# + Self.user)
+            try await server.expectRows(["0 60 0", "0 60 0"])
+            try await Self.enter("1", from: "2026-11-23T08:10:00Z", server)
+            try await server.expectRows(["0 60 0", "0 60 0", "0 20 0", "0 20 0"])
+            try await Self.enter("4", from: "2026-11-23T08:12:00Z", server)
+            try await server.expectRows(["0 80 0", "0 80 0", "0 80 0", "0 80 0"])
+            let second = try await server.admit("2", data: model + #","input_tokens":5"# + Self.user)
+            #expect(second["allowed"] == .bool(true))
+            for call in [open, second] { try await server.ask("POST", "/admissions/\(server.id(of: call))/release") }
+            try await server.expectRows(["0 0 0", "0 0 0", "0 0 0", "0 0 0"])
             try await Self.expectSound(server)
         }
     }

@@ -35,6 +35,7 @@ import Web
     func noRoom() async throws {
         try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:58:00Z") { server in
             let first = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
+            server.clock.advance(seconds: 1)
             let budget = #"{"key":"calls","scope":{"tenant":"acme"},"measure":"requests","amount":"9","window":"day"}"#
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             try await server.useTomorrow("7", at: "2026-11-24T00:01:00Z")
@@ -100,6 +101,7 @@ import Web
             try await server.publish(#"{"charges":[\#(price)]}"#)
             try await server.subscribe(at: "2026-11-01T00:00:00Z")
             let admission = try await server.admit("1", seconds: "5")
+            server.clock.advance(seconds: 1)
             let budget = """
                 {"key":"b","scope":{"tenant":"acme"},"measure":"charge","amount":"8","currency":"USD",\
                 "window":"month","mode":"hard"}

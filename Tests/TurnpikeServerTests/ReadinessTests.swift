@@ -1,6 +1,7 @@
 import Synchronization
 import TestSupport
 import Testing
+import Web
 
 @testable import TurnpikeServer
 
@@ -22,6 +23,22 @@ import Testing
         }
         for _ in 0..<20 { try await readiness.check() }
         #expect(asked.withLock { $0 } == 1)
+    }
+
+    @Test func whoAsksADatabaseThatDoesNotAnswerIsToldSoInTime() async throws {
+        let asked = Mutex(0)
+        let (mayAnswer, open) = AsyncStream<Void>.makeStream()
+        let readiness = Readiness(patience: .milliseconds(20)) {
+            asked.withLock { $0 += 1 }
+            for await _ in mayAnswer {}
+        }
+        for _ in 0..<3 {
+            let problem = await #expect(throws: Problem.self) { try await readiness.check() }
+            #expect(problem?.code == "not_ready")
+        }
+        #expect(asked.withLock { $0 } == 1, "it is being asked still")
+        open.finish()
+        #expect(try await eventually { (try? await readiness.check()) != nil })
     }
 
     @Test func theAnswerIsAskedAfreshWhenItHasAgedWhateverItWas() async throws {
