@@ -4,8 +4,9 @@ import Postgres
 /// Which of a tenant's limits are in force: the quotas of the segment that covers the present, with the tenant's own in
 /// their place.
 enum LimitsInForce {
-    /// Puts them in force, notes when that next changes, and has open calls follow. Call it under the tenant's ledger lock, whenever a
-    /// subscription was made, changed or ended, or has started, changed or ended by the passing of time.
+    /// Puts them in force, notes when that next changes, and has open calls follow. Call it under the tenant's ledger
+    /// lock, whenever a subscription was made, changed or ended, or has started, changed or ended by the passing of
+    /// time.
     static func apply(to tenant: TenantID, at now: Instant, in transaction: borrowing Transaction) throws {
         let plan = try plan(of: tenant, at: now, in: transaction)
         let own = plan == nil ? [] : try QuotaOverrideStore.active(of: tenant, in: transaction)

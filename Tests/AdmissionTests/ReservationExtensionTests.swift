@@ -46,7 +46,7 @@ import Web
             try await server.expectRows(["0 4 0", "7 0 7", "1 0 1"])
             let path = "/admissions/\(server.id(of: first))"
             #expect(try await server.ask("GET", path)["expires_at"]?.string == "2026-11-23T23:59:00.000000Z")
-            try await server.extend(first, seconds: 119)
+            try await server.extend(first, seconds: 118)
             #expect(try await server.unbalancedHolds() == [])
         }
     }
