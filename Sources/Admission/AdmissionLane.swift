@@ -198,9 +198,19 @@ final class AdmissionLane: Sendable {
     /// Where a caller was refused meanwhile its reservation stays: whoever asks again under its id gets it, and
     /// otherwise it expires.
     private func finish(_ batch: [Waiting], _ outcomes: [AdmissionOutcome]) {
-        for (waiting, outcome) in zip(batch, outcomes) where !waiting.ticket.finish(.success(outcome)) {
-            guard case .allowed(let made?, _, _) = outcome, !waiting.request.failsClosed else { continue }
-            unanswered.add(made)
+        for (waiting, outcome) in zip(batch, outcomes) {
+            switch (waiting.ticket.finish(.success(outcome)), outcome) {
+            case (true, .repeated(let known)): unanswered.remove(known)
+            case (false, .allowed(let made?, _, _)) where !waiting.request.failsClosed: unanswered.add(made)
+            default: break
+            }
+        }
+    }
+
+    /// Of those whose callers have gone nobody looks whether they were committed.
+    private func noteUnknown(_ batch: [Waiting]) {
+        for waiting in batch where waiting.ticket.isAbandoned && !waiting.request.failsClosed {
+            if let wanted = waiting.request.wanted { unanswered.add(wanted.reservation) }
         }
     }
 
@@ -227,6 +237,7 @@ final class AdmissionLane: Sendable {
 
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
     private func leave(_ batch: [Waiting], _ error: any Error) {
+        if (error as? PostgresError)?.outcomeUnknown == true { noteUnknown(batch) }
         if error.isLockTimeout {
             setHeldUp(batch)
         } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
@@ -385,16 +396,4 @@ extension LimitRow {
 extension Error {
     /// Whether rows were waited for in vain that others have locked.
     fileprivate var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
-}
-
-/// Why a call can't be decided.
-enum AdmissionRefusal: Error {
-    case queueFull
-    case stopping
-    /// The catalogue changed faster than the call could be prepared.
-    case catalogBusy
-    /// Nothing was decided within the time that admission takes at most.
-    case tooLate
-    /// Others have had rows locked for so long that it isn't tried now.
-    case rowsLocked
 }

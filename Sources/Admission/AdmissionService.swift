@@ -74,6 +74,8 @@ package final class AdmissionService: Service {
                 lanes.forEach { $0.close() }
             }
         }
+        // What the lanes have committed last.
+        try await unanswered.takeBack()
     }
 
     /// What is decided of one call.

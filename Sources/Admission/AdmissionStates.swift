@@ -312,7 +312,8 @@ extension AdmissionStates {
                 try holds.free(revision.replaced, money: revision.replacedMoney)
                 try holds.hold(totals, money: money)
                 let held = try holds.amount()
-                guard held > balance.held else { continue }
+                let movesNothing = revision.replacedRows.allSatisfy(\.amount.isZero)
+                guard held > balance.held || movesNothing else { continue }
                 balance.held = held
                 charges[hold.row] = holds
                 entries[position].isComputed = true

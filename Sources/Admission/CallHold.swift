@@ -24,21 +24,24 @@ struct CallHold: Sendable {
 extension CallHold {
     /// Everything that a call takes, by the limits in force: in its windows, by the highest price that it can reach,
     /// and in those too that its reservation can come to be settled in (for minutes and hours in the first only).
-    /// - Parameter later: the same call at later moments of its reservation's life, see `moments`.
+    /// - Parameters:
+    ///   - later: the same call at later moments of its reservation's life, see `moments`.
+    ///   - withInactive: whether limits that have gone out of force count too.
     static func all(
         of call: PreparedCall,
         later: [PreparedCall],
-        policy: LimitPolicy
+        policy: LimitPolicy,
+        withInactive: Bool = false
     ) throws(DecimalError) -> [CallHold] {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
         let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows, withRates: true)
         var holds: [CallHold] = []
         holds.reserveCapacity(uses.count)
-        for use in uses where use.limit.isActive { holds.append(try CallHold(use, call)) }
+        for use in uses where use.limit.isActive || withInactive { holds.append(try CallHold(use, call)) }
         guard !later.isEmpty else { return holds }
         var positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
-        // The most that is charged where every price is known.
+        // What is charged in any case where every price is known.
         var priced: [LimitRow: FixedDecimal] = [:]
         for hold in holds {
             if let charge = try hold.charge(of: call) { priced[hold.row] = charge }
@@ -66,13 +69,13 @@ extension CallHold {
         return holds
     }
 
-    /// What its quantities are charged at most; nil where some price is not known, or it holds no quantities.
+    /// What its quantities are charged at least; nil where some price is not known, or it holds no quantities.
     private func charge(of call: PreparedCall) throws(DecimalError) -> FixedDecimal? {
         guard case .tiers(let totals, let money) = take, money.isZero else { return nil }
-        return try call.pending.highestCharge(of: totals)
+        return try call.pending.lowestCharge(of: totals)
     }
 
-    /// What it holds where it can come to be charged so much: of a fallback price only what is beyond that.
+    /// What it holds where it comes to be charged so much: of a fallback price only what is beyond that.
     private func inPlaceOfFallback(_ charge: FixedDecimal) throws(DecimalError) -> CallHold {
         guard case .tiers(let totals, let money) = take, !money.isZero else { return self }
         let rest = max(.zero, try money.subtracting(charge))
@@ -188,7 +191,7 @@ extension CallHold {
     /// One of which some price is not known at either is refused for that, unless the limit refuses nothing.
     private func joined(with later: CallHold) throws(DecimalError) -> CallHold {
         switch (take, later.take) {
-        case (_, .unpriced): return later
+        case (_, .unpriced): return limit.denies ? later : self
         case (.unpriced, _): return limit.denies ? self : later
         default: return try merged(with: later) { max($0, $1) }
         }

@@ -27,18 +27,24 @@ struct HoldRevision: Sendable {
 
     let pool: PostgresPool
     /// Reads beside admission, whose connections are for calls that wait.
-    let calls: CallPreparation
+    private let calls: CallPreparation
 
-    init(_ admission: AdmissionService) {
+    private let lane: PostgresLane
+    /// How long calls and usage in its rows wait for one that somebody else has locked.
+    private let patience: Duration
+
+    init(_ admission: AdmissionService, on lane: PostgresLane, waiting patience: Duration) {
         pool = admission.pool
-        calls = admission.calls.reading(on: .worker)
+        calls = admission.calls.reading(on: lane)
+        self.lane = lane
+        self.patience = patience
     }
 
     /// Revises one call alone, see below.
     func revise(_ reservation: Reservation, _ stored: ReservedCall, at now: Instant) async throws {
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
-        let inForce = try await VersionsInForce(of: [name.tenant], pool: pool)
-        let holds = try await pool.query(.worker, ReservationStore.holds(of: [name]), ReservationStore.decodeHold)
+        let inForce = try await VersionsInForce(of: [name.tenant], pool: pool, lane: lane)
+        let holds = try await pool.query(lane, ReservationStore.holds(of: [name]), ReservationStore.decodeHold)
         try await revise(reservation, stored, holding: holds.compactMap(\.hold), by: inForce, at: now)
     }
 
@@ -72,10 +78,11 @@ struct HoldRevision: Sendable {
                     admitted: admitted,
                     coming: coming,
                     policy: calls.limits,
+                    patience: patience,
                     now: now
                 )
                 guard try !revising.revised(holding).isEmpty else { return }
-                return try await pool.transaction(.worker, retries: .idempotent(attempts: 4)) { transaction in
+                return try await pool.transaction(lane, retries: .idempotent(attempts: 4)) { transaction in
                     try revising.run(in: transaction)
                 }
             } catch let stale as StaleCatalog {
@@ -91,8 +98,8 @@ struct VersionsInForce: Sendable {
     private let tenants: [TenantID: Int64]
     private let shared: Int64
 
-    init(of tenants: Set<TenantID>, pool: PostgresPool) async throws {
-        let rows = try await pool.query(.worker, TenantLedger.versionsInForce(of: tenants.sorted())) {
+    init(of tenants: Set<TenantID>, pool: PostgresPool, lane: PostgresLane) async throws {
+        let rows = try await pool.query(lane, TenantLedger.versionsInForce(of: tenants.sorted())) {
             row throws(PostgresError) in
             (tenant: try row.next(TenantID.self), version: try row.next(Int64.self), shared: try row.next(Int64.self))
         }
@@ -111,9 +118,6 @@ struct VersionsInForce: Sendable {
 
 /// An open call whose holds are worked out anew.
 private struct Revising: Sendable {
-    /// How long calls and usage in its rows wait for one that somebody else has locked.
-    private static let patience = Duration.milliseconds(100)
-
     let reservation: Reservation
     let call: AdmissionCall
     /// The call when it was admitted.
@@ -121,11 +125,13 @@ private struct Revising: Sendable {
     /// The call from now until its reservation's end.
     let coming: CallTimes
     let policy: LimitPolicy
+    let patience: Duration
     let now: Instant
 
     /// What it is to hold beyond what it holds.
     func revised(_ holding: [ReservationHold]) throws(DecimalError) -> [RevisedHold] {
-        let held = try HeldByCall(holding, asked: CallHold.all(of: admitted, later: [], policy: policy))
+        let asked = try CallHold.all(of: admitted, later: [], policy: policy, withInactive: true)
+        let held = try HeldByCall(holding, asked: asked)
         guard held.hasRest else { return [] }
         var revised: [RevisedHold] = []
         for hold in try CallHold.all(of: coming.first, later: coming.later, policy: policy)
@@ -149,7 +155,7 @@ private struct Revising: Sendable {
     /// - Throws: `StaleCatalog` where the catalogue moved on, or did while the call was prepared.
     func run(in transaction: borrowing Transaction) throws {
         try coming.requireOneVersion(as: admitted)
-        transaction.waitForLocks(atMost: Self.patience)
+        transaction.waitForLocks(atMost: patience)
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         let locked = try transaction.query(ReservationStore.close([name: .held], at: now), ReservationStore.decodeHold)
         let holding = locked.compactMap(\.hold)

@@ -31,7 +31,7 @@ package struct HoldRevisionWorker: Service {
         interval: Duration = .seconds(1),
         logger: Logger
     ) {
-        revision = HoldRevision(admission)
+        revision = HoldRevision(admission, on: .worker, waiting: .milliseconds(100))
         self.clock = clock
         self.logger = logger
         loop = WorkerLoop("hold_revision", every: interval, clock: clock, logger: logger)
@@ -104,7 +104,7 @@ package struct HoldRevisionWorker: Service {
             ReservationStore.decodeHold
         )
         let holding = Dictionary(grouping: holds, by: \.reservation)
-        let inForce = try await VersionsInForce(of: Set(names.map(\.tenant)), pool: revision.pool)
+        let inForce = try await VersionsInForce(of: Set(names.map(\.tenant)), pool: revision.pool, lane: .worker)
         for (name, (reservation, call)) in zip(names, open)
         where !Task.isCancelled && !failures.lockedUp.contains(name.tenant) {
             do {

@@ -54,7 +54,7 @@ struct ReservationClosing: Sendable {
         guard let tenant = try await catalog.tenant(tenantID, lane: lane) else { return [] }
         let surroundings = LimitSurroundings(policy, shared: catalog.current, now: now)
         return try await pool.transaction(lane, retries: .idempotent(attempts: 4)) { transaction in
-            if lane == .interactive { transaction.waitForLocks(atMost: Self.patience) }
+            if lane == .interactive || forgets { transaction.waitForLocks(atMost: Self.patience) }
             guard try TenantLedger.lock(tenant.id, in: transaction)?.catalogVersion == tenant.catalogVersion else {
                 throw StaleCatalog(tenants: [tenant.id], shared: false)
             }

@@ -57,7 +57,8 @@ struct ReservationExtension: Sendable {
         guard let stored else { return nil }
         // What it holds in further counters of a changed plan, it would hold twice otherwise.
         if try await HoldChangeStore.isUnderWay(of: name.tenant, pool: admission.pool) {
-            try await HoldRevision(admission).revise(reservation, stored, at: now)
+            let revision = HoldRevision(admission, on: .interactive, waiting: ReservationClosing.patience)
+            try await revision.revise(reservation, stored, at: now)
         }
         guard let call = AdmissionCall(stored),
             let times = try await admission.calls.lookAgain(

@@ -5,9 +5,10 @@ import Metrics
 import Synchronization
 import Web
 
-/// Reservations that were committed when their callers had been told already that nothing is held, because it took too
-/// long and no limit that they touch fails closed. Nobody asks for them again, so that they are taken back: without a
-/// trace, because their ids may be used yet. What is not taken back before the process ends expires.
+/// Reservations that were committed, or may have been, when their callers had been told already that nothing is held,
+/// because it took too long and no limit that they touch fails closed. They are taken back, unless somebody has asked
+/// for them again meanwhile, and without a trace, because their ids may be used yet. What is not taken back before the
+/// process ends expires.
 final class UnansweredReservations: Sendable {
     private let waiting = Mutex<[TenantID: [ReservationID]]>([:])
     private let closing: ReservationClosing
@@ -23,22 +24,26 @@ final class UnansweredReservations: Sendable {
         waiting.withLock { $0[reservation.tenantID, default: []].append(reservation.id) }
     }
 
-    /// Takes back until shutdown, and then once more.
+    /// Somebody was given it.
+    func remove(_ reservation: Reservation) {
+        waiting.withLock { $0[reservation.tenantID]?.removeAll { $0 == reservation.id } }
+    }
+
+    /// Takes back until shutdown.
     func run(interval: Duration = .milliseconds(500)) async {
         let logger = Logger(label: "turnpike")
         let loop = WorkerLoop("unanswered_reservations", every: interval, clock: clock, logger: logger)
         await loop.run { try await self.takeBack() }
-        try? await takeBack()
     }
 
     /// - Throws: what kept one of a tenant from being taken back; it is tried again the next time.
-    private func takeBack() async throws {
+    func takeBack() async throws {
         let taken = waiting.withLock { waiting in
             defer { waiting = [:] }
             return waiting
         }
         var failure: (any Error)?
-        for (tenant, reservations) in taken {
+        for (tenant, reservations) in taken where !reservations.isEmpty {
             do {
                 let now = clock.now()
                 let closed = try await closing.close(reservations, of: tenant, as: .released, at: now, forgets: true)

@@ -270,6 +270,52 @@ import Web
         }
     }
 
+    @Test("a spend cap that comes into force holds what is open together, though each call alone would be free")
+    func freeOneByOne() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let tiers = #"[{"up_to":"10","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]"#
+            let charge = #"{"feature":"seconds","price":{"model":"graduated","tiers":\#(tiers)}}"#
+            for (plan, cap) in [("open", ""), ("capped", #","spend_cap":{"amount":"5","mode":"hard"}"#)] {
+                try await server.publish(#"{"charges":[\#(charge)]\#(cap)}"#, as: plan)
+            }
+            let id = try await server.subscribe(to: "open", at: "2026-11-01T00:00:00Z")
+            server.clock.advance(seconds: 1)
+            let calls = [try await server.admit("1", seconds: "7"), try await server.admit("2", seconds: "7")]
+            try await Self.change(id, to: "capped", server)
+            try await server.expectRows(["0 8 3"])
+            #expect(try await server.admit("3", seconds: "3")["reason"]?.string == "spend_cap_exceeded")
+            try await Self.expectSound(server)
+            for call in calls { try await server.ask("POST", "/admissions/\(server.id(of: call))/release") }
+            #expect(try await server.limitRows().first?.hasPrefix("0 0 ") == true)
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("what is settled of a call is told by a quota that went out of force with its plan, too")
+    func restOfOldQuota() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            for window in ["month", "day"] {
+                let quota = #"{"feature":"seconds","limit":"15","window":"\#(window)","mode":"hard"}"#
+                try await server.publish(#"{"quotas":[\#(quota)]}"#, as: window)
+            }
+            let id = try await server.subscribe(to: "month", at: "2026-11-01T00:00:00Z")
+            server.clock.advance(seconds: 1)
+            let open = try await server.admit("1", seconds: "10", data: Self.user)
+            try await Self.settle(open, "a", seconds: 9, isPartial: true, server)
+            try await server.expectRows(["9 1 0"])
+            try await Self.change(id, to: "day", server)
+            #expect(try await server.limitRows().last?.hasPrefix("9 1 ") == true)
+            try await Self.settle(open, "b", seconds: 1, isPartial: true, server)
+            for plan in ["month", "day"] { try await Self.change(id, to: plan, server) }
+            #expect(try await server.limitRows().allSatisfy { $0.hasPrefix("10 0 ") })
+            try await Self.expectSound(server)
+        }
+    }
+
     @Test("a quota of the tenant's own and a spend cap in place of the plan's hold what is open")
     func ownLimits() async throws {
         try await TestServer.run { server in

@@ -75,6 +75,16 @@ extension Price {
         }
     }
 
+    /// What some usage is charged at least, wherever in the period's tiers it falls; zero by prices that may charge
+    /// nothing for it, or less than before.
+    package func lowestCharge(of use: UsageTotal) throws(DecimalError) -> ExactAmount {
+        switch self {
+        case .perUnit, .costPlus: try charge(for: use)
+        case .graduated(let tiers): use.quantity.multiplied(by: max(.zero, tiers.map(\.unitAmount).min() ?? .zero))
+        case .flat, .matrix, .volume, .stairstep, .packages, .percentage: .zero
+        }
+    }
+
     /// What entering a dearer tier adds at most to the charge of the units before it.
     private static func dearestRise(of tiers: [PriceTier]) throws(DecimalError) -> ExactAmount {
         var dearest = ExactAmount.zero

@@ -244,17 +244,6 @@ extension ChargeHolds {
 }
 
 extension PendingEvent {
-    /// What some of the use can be charged at most, wherever in the tenant's tiers it falls.
-    /// - Throws: `DecimalError.outOfRange` when an amount leaves its range.
-    package func highestCharge(of totals: [CounterKey: UsageTotal]) throws(DecimalError) -> FixedDecimal {
-        var sum = ExactAmount.zero
-        for (counter, total) in totals {
-            guard let price = place?.price(of: counter.feature)?.price(ofCell: counter.cell) else { continue }
-            sum = try sum.adding(price.highestCharge(of: total))
-        }
-        return try sum.rounded(toDigits: 12)
-    }
-
     /// - Parameters:
     ///   - feature: the only one that is looked at; nil for all.
     ///   - withDistinct: whether distinct values are, which are charged to all of a tenant's use together.

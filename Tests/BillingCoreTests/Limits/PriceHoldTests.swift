@@ -62,14 +62,15 @@ import Testing
         }
     }
 
-    @Test("wherever in the tiers a use falls, it is charged no more than its highest charge")
-    func highestIsEnough() throws {
+    @Test("wherever in the tiers a use falls, it is charged between its lowest and its highest charge")
+    func bounds() throws {
         let rising = Price.volume([Self.tier(6, 1), Self.tier(10, 1, flat: 4), Self.tier(20, 9), Self.tier(nil, 3)])
         for price in Self.prices + [rising] {
             for before in Int64(0)...25 {
                 for use in Int64(1)...15 {
                     let charged = try price.marginalCharge(from: Self.total(before), to: Self.total(before + use))
                     #expect(try charged <= price.highestCharge(of: Self.total(use)))
+                    #expect(try max(.zero, charged) >= price.lowestCharge(of: Self.total(use)))
                 }
             }
         }
