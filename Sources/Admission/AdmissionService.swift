@@ -2,6 +2,7 @@ import BillingCore
 package import Catalog
 import HTTPTypes
 import Limits
+package import Logging
 import Metrics
 package import Postgres
 import ServiceLifecycle
@@ -41,7 +42,8 @@ package final class AdmissionService: Service {
         catalog: Catalog,
         pool: PostgresPool,
         clock: Clock,
-        limits: AdmissionLimits
+        limits: AdmissionLimits,
+        logger: Logger
     ) {
         self.limits = limits
         self.catalog = catalog
@@ -56,7 +58,7 @@ package final class AdmissionService: Service {
             deadline: .milliseconds(limits.deadlineMilliseconds)
         )
         let closing = ReservationClosing(catalog: catalog, pool: pool, policy: calls.limits, lane: .worker)
-        let unanswered = UnansweredReservations(closing, clock: clock)
+        let unanswered = UnansweredReservations(closing, clock: clock, logger: logger)
         self.unanswered = unanswered
         lanes = (0..<limits.lanes).map { _ in AdmissionLane(decider: decider, unanswered: unanswered) }
     }
@@ -74,8 +76,7 @@ package final class AdmissionService: Service {
                 lanes.forEach { $0.close() }
             }
         }
-        // What the lanes have committed last.
-        try await unanswered.takeBack()
+        await unanswered.runLast()
     }
 
     /// What is decided of one call.

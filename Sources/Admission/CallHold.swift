@@ -69,9 +69,11 @@ extension CallHold {
         return holds
     }
 
-    /// What its quantities are charged at least; nil where some price is not known, or it holds no quantities.
+    /// What its quantities are charged at least; nil where some price is not known, or nothing could stand in for one.
     private func charge(of call: PreparedCall) throws(DecimalError) -> FixedDecimal? {
-        guard case .tiers(let totals, let money) = take, money.isZero else { return nil }
+        guard limit.fallbackUnitAmount != nil, case .tiers(let totals, let money) = take, money.isZero else {
+            return nil
+        }
         return try call.pending.lowestCharge(of: totals)
     }
 

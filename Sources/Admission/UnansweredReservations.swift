@@ -13,11 +13,13 @@ final class UnansweredReservations: Sendable {
     private let waiting = Mutex<[TenantID: [ReservationID]]>([:])
     private let closing: ReservationClosing
     private let clock: Clock
+    private let logger: Logger
     private let takenBack = Counter(label: "turnpike_admissions_taken_back_total")
 
-    init(_ closing: ReservationClosing, clock: Clock) {
+    init(_ closing: ReservationClosing, clock: Clock, logger: Logger) {
         self.closing = closing
         self.clock = clock
+        self.logger = logger
     }
 
     func add(_ reservation: Reservation) {
@@ -31,13 +33,21 @@ final class UnansweredReservations: Sendable {
 
     /// Takes back until shutdown.
     func run(interval: Duration = .milliseconds(500)) async {
-        let logger = Logger(label: "turnpike")
         let loop = WorkerLoop("unanswered_reservations", every: interval, clock: clock, logger: logger)
         await loop.run { try await self.takeBack() }
     }
 
+    /// Takes back what was committed last, as far as that can be had: the rest expires.
+    func runLast() async {
+        do {
+            try await takeBack()
+        } catch {
+            logger.warning("late reservations are left to expire", metadata: ["error": "\(error)"])
+        }
+    }
+
     /// - Throws: what kept one of a tenant from being taken back; it is tried again the next time.
-    func takeBack() async throws {
+    private func takeBack() async throws {
         let taken = waiting.withLock { waiting in
             defer { waiting = [:] }
             return waiting

@@ -275,7 +275,8 @@ private struct AdmissionRoom {
             catalog: catalog,
             pool: dependencies.pool,
             clock: dependencies.clock,
-            limits: dependencies.configuration.admission
+            limits: dependencies.configuration.admission,
+            logger: dependencies.logger
         )
         expiryWorker = ReservationExpiryWorker(
             pool: dependencies.pool,
