@@ -279,6 +279,7 @@ import Web
             let unsold = try await server.admit("0", seconds: "0", data: #","user":"ben""#)
             #expect(unsold["allowed"] == .bool(true))
             try await server.ask("DELETE", "/features/unsold", expecting: 204)
+            server.clock.advance(seconds: 1)
             try await Self.addChargeBudget(server, "all", scope: #"{"tenant":"acme"}"#, amount: 20)
             let data = #","user":"ann""#
             #expect(try await server.admit("1", data: data)["allowed"] == .bool(true))
