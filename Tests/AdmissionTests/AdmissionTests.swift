@@ -30,7 +30,7 @@ import Web
             }
             let first = try await server.admit("1", seconds: "7")
             #expect(try await server.admit("2", seconds: "1")["reason"]?.string == "budget_exceeded")
-            try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: first))/release")
             let ends: SQL = "SELECT DISTINCT (window_end > '9000-01-01')::text FROM limit_state WHERE limit_amount = 20"
             #expect(try await server.column(ends) == ["true"])
             try await server.ingest(SentEvent("15", data: #"{"seconds":15}"#))
@@ -81,7 +81,7 @@ import Web
             try await server.arrangeQuota("10")
             try await server.ingest(SentEvent("before", data: #"{"seconds":3}"#))
             let answer = try await server.admit("1", seconds: "2")
-            let id = answer["reservation"]?["id"]?.string ?? ""
+            let id = server.id(of: answer)
             #expect(
                 answer.text == """
                     {"allowed":true,"limits":[{"currency":null,"held":"2","key":"seconds","limit":"10",\
@@ -128,7 +128,7 @@ import Web
             try await server.expectRows(["12 0 2"])
             try await server.settle(admission, event: "c", seconds: "1")
             try await server.expectRows(["13 0 3"])
-            let shown = try await server.ask("GET", "/admissions/\(admission["reservation"]?["id"]?.string ?? "")")
+            let shown = try await server.ask("GET", "/admissions/\(server.id(of: admission))")
             #expect(shown["status"]?.string == "settled")
         }
     }
@@ -220,7 +220,7 @@ import Web
         try await TestServer.run { server in
             try await server.arrangeQuota("10")
             let first = try await server.admit("1", seconds: "4")
-            let path = "/admissions/\(first["reservation"]?["id"]?.string ?? "")"
+            let path = "/admissions/\(server.id(of: first))"
             #expect(try await server.ask("POST", "\(path)/release")["status"]?.string == "released")
             #expect(try await server.ask("POST", "\(path)/release")["status"]?.string == "released")
             try await server.expectRows(["0 0 0"])
@@ -228,7 +228,7 @@ import Web
             try await server.expectRows(["4 0 4"])
             let second = try await server.admit("2", seconds: "1")
             try await server.settle(second, event: "e", seconds: "1")
-            let other = "/admissions/\(second["reservation"]?["id"]?.string ?? "")/release"
+            let other = "/admissions/\(server.id(of: second))/release"
             #expect(try await server.ask("POST", other, expecting: 409)["code"]?.string == "admission_closed")
         }
     }
@@ -240,7 +240,7 @@ import Web
             let first = try await server.admit("1", seconds: "4")
             let part = try await server.settle(first, event: "part", seconds: "1", partial: true)
             #expect(part == "accepted 1")
-            let reservation = first["reservation"]?["id"]?.string ?? ""
+            let reservation = server.id(of: first)
             let named = { (id: String, name: String) in
                 """
                 {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme",\
@@ -369,7 +369,7 @@ import Web
             // The fewest would touch it, and more than these fit.
             let fitting = try await ask("1")
             #expect(fitting["max_output_tokens"]?.number == "100")
-            try await server.ask("POST", "/admissions/\(fitting["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: fitting))/release")
             try await use("c", 99)
             #expect(try await ask("2")["allowed"] == .bool(false))
             try await server.expectRows(["999 0 999", "1 0 1"])
@@ -406,7 +406,7 @@ import Web
             let body = #"{"name":"n","scopes":["admissions:write"],"models":["claude*"]}"#
             let key = try await server.ask("POST", "/api-keys", body, expecting: 201)["key"]?.string
             let narrow = server.anonymous.with(key: key)
-            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")"
+            let path = "/admissions/\(server.id(of: admission))"
             for (method, path) in [("GET", path), ("POST", "\(path)/release"), ("POST", "\(path)/extend")] {
                 let refused = try await server.ask(method, path, expecting: 403, as: narrow)
                 #expect(refused["code"]?.string == "use_not_allowed")

@@ -133,7 +133,7 @@ struct AdmittedAtOnceTests {
             // 13 are used and cost 6; 12 are held and cost 24 more, five of which nobody had reserved.
             try await server.expectRows(["13 12 5", "6 24 10"])
             for open in [first, together[2], mixed[0]] {
-                let id = open["reservation"]?["id"]?.string ?? ""
+                let id = server.id(of: open)
                 try await server.ask("POST", "/admissions/\(id)/release")
             }
             try await server.expectRows(["13 0 5", "6 0 10"])

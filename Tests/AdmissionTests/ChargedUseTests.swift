@@ -221,7 +221,7 @@ import Web
             #expect(try await server.admit("1", data: data)["allowed"] == .bool(true))
             server.clock.set(try Instant(parsing: "2026-12-03T23:30:00Z"))
             let last = try await server.admit("last", more: #","ttl_seconds":900"#, data: data)
-            let id = last["reservation"]?["id"]?.string ?? ""
+            let id = server.id(of: last)
             let beyond = #"{"ttl_seconds":7200}"#
             let refused = try await server.ask("POST", "/admissions/\(id)/extend", beyond, expecting: 409)
             #expect(refused["code"]?.string == "extends_beyond_window")
@@ -410,10 +410,10 @@ import Web
             // What b was charged falls, which only the sum tells.
             _ = try await server.void("1")
             try await server.expectRows(["0 50 0", "40 0 40"])
-            try await server.ask("POST", "/admissions/\(open["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: open))/release")
             try await use("3", "b", 60)
             let call = try await server.admit("4", seconds: "45", data: #","user":"a""#)
-            let id = call["reservation"]?["id"]?.string ?? ""
+            let id = server.id(of: call)
             try await use("4", "a", 45, reservation: #""reservationid":"\#(id)","#)
             try await server.expectRows(["45 0 0", "40 0 40"])
             let refused = try await server.admit("5", seconds: "45", data: #","user":"a""#)

@@ -52,21 +52,6 @@ import Web
         try await holdsFollow(server)
     }
 
-    private static func settle(
-        _ call: JSONValue,
-        _ event: String,
-        seconds: Int,
-        isPartial: Bool = false,
-        _ server: TestServer
-    ) async throws {
-        let id = call["reservation"]?["id"]?.string ?? ""
-        let body = """
-            {"specversion":"1.0","id":"\(event)","source":"gw","type":"job.done","subject":"acme",\
-            "reservationid":"\(id)","reservationpartial":\(isPartial),"data":{"seconds":\(seconds)\(user)}}
-            """
-        _ = try await server.operatorClient.post("/api/v1/events", body).expecting(200)
-    }
-
     private static func expectSound(_ server: TestServer) async throws {
         #expect(try await server.brokenLimits() == [])
         #expect(try await server.unbalancedHolds() == [])
@@ -83,7 +68,7 @@ import Web
             try await server.expectRows(["0 120 20", "0 120 20"])
             #expect(try await server.admit("2", seconds: "1", data: Self.user)["allowed"] == .bool(false))
             try await Self.expectSound(server)
-            try await Self.settle(open, "e", seconds: 40, server)
+            try await server.settle(open, event: "e", seconds: "40", data: Self.user)
             try await server.expectRows(["120 0 20", "120 0 20"])
             try await Self.expectSound(server)
         }
@@ -97,7 +82,7 @@ import Web
             for plan in ["high", "low", "high"] { try await Self.change(id, to: plan, server) }
             try await server.expectRows(["0 60 0", "0 60 0"])
             #expect(try await server.admit("2", seconds: "14", data: Self.user)["allowed"] == .bool(false))
-            try await server.ask("POST", "/admissions/\(open["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: open))/release")
             try await server.expectRows(["0 0 0", "0 0 0"])
             try await Self.expectSound(server)
             #expect(try await server.admit("3", seconds: "33", data: Self.user)["allowed"] == .bool(true))
@@ -111,7 +96,7 @@ import Web
             let open = try await server.admit("1", seconds: "20", data: Self.user)
             try await Self.change(id, to: "low", server)
             try await server.expectRows(["0 60 0", "0 60 0"])
-            try await Self.settle(open, "e", seconds: 20, server)
+            try await server.settle(open, event: "e", seconds: "20", data: Self.user)
             try await server.expectRows(["20 0 0", "20 0 0"])
             try await Self.expectSound(server)
         }
@@ -122,11 +107,11 @@ import Web
         try await TestServer.run { server in
             let id = try await Self.arrange(server)
             let open = try await server.admit("1", seconds: "20", data: Self.user)
-            try await Self.settle(open, "a", seconds: 15, isPartial: true, server)
+            try await server.settle(open, event: "a", seconds: "15", data: Self.user, partial: true)
             try await server.expectRows(["15 5 0", "15 5 0"])
             try await Self.change(id, to: "high", server)
             try await server.expectRows(["15 15 0", "15 15 0"])
-            try await Self.settle(open, "b", seconds: 5, server)
+            try await server.settle(open, event: "b", seconds: "5", data: Self.user)
             try await server.expectRows(["30 0 0", "30 0 0"])
             try await Self.expectSound(server)
         }
@@ -137,7 +122,7 @@ import Web
         try await TestServer.run { server in
             let id = try await Self.arrange(server)
             let open = try await server.admit("1", seconds: "20", data: Self.user)
-            try await Self.settle(open, "a", seconds: 20, isPartial: true, server)
+            try await server.settle(open, event: "a", seconds: "20", data: Self.user, partial: true)
             try await Self.change(id, to: "high", server)
             try await server.expectRows(["20 0 0", "20 0 0"])
         }
@@ -148,7 +133,7 @@ import Web
         try await TestServer.run { server in
             let id = try await Self.arrange(server)
             let open = try await server.admit("1", seconds: "20", data: Self.user)
-            try await Self.settle(open, "a", seconds: 15, isPartial: true, server)
+            try await server.settle(open, event: "a", seconds: "15", data: Self.user, partial: true)
             let price = #"{"model":"percentage","percent":"10","fixed_amount":"30"}"#
             try await server.publish(
                 #"{"charges":[{"feature":"seconds","price":\#(price)}],"spend_cap":{"amount":"100","mode":"hard"}}"#,
@@ -239,7 +224,7 @@ import Web
             let second = try await server.admit("2", seconds: "20")
             #expect(second["allowed"] == .bool(false))
             try await Self.expectSound(server)
-            try await Self.settle(open, "e", seconds: 20, server)
+            try await server.settle(open, event: "e", seconds: "20", data: Self.user)
             #expect(try await server.limitRows().sorted() == ["20 0 0", "60 0 0"])
             try await Self.expectSound(server)
         }
@@ -259,7 +244,7 @@ import Web
                 let open = try await server.admit(call, seconds: "20", data: Self.user)
                 for part in parts {
                     let event = "\(call)-\(part)"
-                    try await Self.settle(open, event, seconds: part, isPartial: true, server)
+                    try await server.settle(open, event: event, seconds: "\(part)", data: Self.user, partial: true)
                 }
             }
             try await server.expectRows(["35 5 0"])
@@ -305,11 +290,11 @@ import Web
             let id = try await server.subscribe(to: "month", at: "2026-11-01T00:00:00Z")
             server.clock.advance(seconds: 1)
             let open = try await server.admit("1", seconds: "10", data: Self.user)
-            try await Self.settle(open, "a", seconds: 9, isPartial: true, server)
+            try await server.settle(open, event: "a", seconds: "9", data: Self.user, partial: true)
             try await server.expectRows(["9 1 0"])
             try await Self.change(id, to: "day", server)
             #expect(try await server.limitRows().last?.hasPrefix("9 1 ") == true)
-            try await Self.settle(open, "b", seconds: 1, isPartial: true, server)
+            try await server.settle(open, event: "b", seconds: "1", data: Self.user, partial: true)
             for plan in ["month", "day"] { try await Self.change(id, to: plan, server) }
             #expect(try await server.limitRows().allSatisfy { $0.hasPrefix("10 0 ") })
             try await Self.expectSound(server)
@@ -389,7 +374,7 @@ import Web
             let budget = #"{"key":"costs","scope":{"tenant":"acme"},\#(bound)}"#
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             let open = try await server.admit("1", data: #","provider":"openai","model":"m","input_tokens":40"#)
-            let id = open["reservation"]?["id"]?.string ?? ""
+            let id = server.id(of: open)
             let part = """
                 {"specversion":"1.0","id":"e","source":"gw","type":"job.done","subject":"acme",\
                 "reservationid":"\(id)","reservationpartial":true,\
@@ -525,7 +510,7 @@ import Web
             }
             #expect(follows)
             try await Self.expectSound(server)
-            try await Self.settle(open, "e", seconds: 20, server)
+            try await server.settle(open, event: "e", seconds: "20", data: Self.user)
             try await server.expectRows(["60 3 0", "60 0 0", "0 3 0"])
         }
     }

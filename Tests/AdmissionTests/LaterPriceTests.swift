@@ -55,7 +55,7 @@ import Web
             let refused = try await server.admit("2", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
             #expect(refused["reason"]?.string == "budget_exceeded")
             server.clock.set(try Instant(parsing: "2026-11-23T12:01:00Z"))
-            let id = over["reservation"]?["id"]?.string ?? ""
+            let id = server.id(of: over)
             let event = """
                 {"specversion":"1.0","id":"e","source":"gw","type":"job.done","subject":"acme",\
                 "reservationid":"\(id)","data":{"seconds":10\(Self.user)}}
@@ -72,7 +72,7 @@ import Web
             var paths: [String] = []
             for id in ["1", "2"] {
                 let call = try await server.admit(id, seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
-                paths.append("/admissions/\(call["reservation"]?["id"]?.string ?? "")")
+                paths.append("/admissions/\(server.id(of: call))")
             }
             try await server.expectRows(["0 2 0"])
             for seconds in [1_800, 7_200, 10_800] {
@@ -104,7 +104,7 @@ import Web
             }
             try await Self.addBudget(server, amount: 100)
             let call = try await server.admit("1", seconds: "4", more: #","ttl_seconds":600"#, data: Self.user)
-            let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")"
+            let path = "/admissions/\(server.id(of: call))"
             for (seconds, row) in [(1_800, "0 40 0"), (3_000, "0 44 0"), (3_600, "0 44 0")] {
                 try await server.ask("POST", "\(path)/extend", #"{"ttl_seconds":\#(seconds)}"#)
                 try await server.expectRows([row])
@@ -131,7 +131,7 @@ import Web
                 var paths: [String] = []
                 for (id, seconds) in [("0", "1"), ("1", "7"), ("2", "1")] {
                     let call = try await first.admit(id, seconds: seconds)
-                    paths.append("/admissions/\(call["reservation"]?["id"]?.string ?? "")/release")
+                    paths.append("/admissions/\(first.id(of: call))/release")
                 }
                 let id = try await first.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
                 clock.advance(seconds: 60)
@@ -174,7 +174,7 @@ import Web
                     try await server.ask("POST", "/budgets", budget, expecting: 201)
                     try await server.admit("0", seconds: "10", more: #","ttl_seconds":54000"#, data: Self.user)
                     let call = try await server.admit("1", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
-                    let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")/extend"
+                    let path = "/admissions/\(server.id(of: call))/extend"
                     let status = isRoom ? 200 : 409
                     try await server.ask("POST", path, #"{"ttl_seconds":85800}"#, expecting: status)
                     #expect(try await server.brokenLimits() == [])
@@ -199,11 +199,7 @@ import Web
             try await server.ingest(SentEvent("others", data: #"{"seconds":998,"user":"u2"}"#))
             let call = try await server.admit("1", seconds: "5", data: Self.user)
             #expect(call["limits"]?[0]?["held"]?.string == "995")
-            let event = """
-                {"specversion":"1.0","id":"e","source":"gw","type":"job.done","subject":"acme",\
-                "reservationid":"\(call["reservation"]?["id"]?.string ?? "")","data":{"seconds":5\(Self.user)}}
-                """
-            _ = try await server.operatorClient.post("/api/v1/events", event).expecting(200)
+            try await server.settle(call, event: "e", seconds: "5", data: Self.user)
             try await server.expectRows(["993.02 0 0", "9.98 0 9.98"])
         }
     }
@@ -227,7 +223,7 @@ import Web
             let life = isExtended ? 60 : 86_400
             let call = try await server.admit("1", seconds: "8", more: #","ttl_seconds":\#(life)"#)
             if isExtended {
-                let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")/extend"
+                let path = "/admissions/\(server.id(of: call))/extend"
                 try await server.ask("POST", path, #"{"ttl_seconds":86400}"#)
             }
             try await server.expectRows(["0 8 0", "0 8 0", "0 8 0"])
@@ -247,7 +243,7 @@ import Web
             try await Self.arrange(server, amount: 120, window: "hour", change: "2026-11-23T12:30:00Z")
             let life = #","ttl_seconds":\#(isExtended ? 60 : 900)"#
             let call = try await server.admit("1", seconds: "10", more: life, data: Self.user)
-            let path = "/admissions/\(call["reservation"]?["id"]?.string ?? "")/extend"
+            let path = "/admissions/\(server.id(of: call))/extend"
             if isExtended { try await server.ask("POST", path, #"{"ttl_seconds":900}"#) }
             try await server.expectRows(["0 100 0"])
             let refused = try await server.admit("2", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)

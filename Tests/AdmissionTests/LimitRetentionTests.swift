@@ -38,7 +38,7 @@ import Web
             let first = try await server.admit("1", seconds: "3")
             try await server.settle(first, event: "a", seconds: "3")
             let second = try await server.admit("2", seconds: "2", more: #","ttl_seconds":86400"#)
-            let path = "/admissions/\(second["reservation"]?["id"]?.string ?? "")"
+            let path = "/admissions/\(server.id(of: second))"
             // Quota, cap, "ever" and "all"; the quantity that the cap holds; the rate.
             #expect(try await Self.rows(server) == ["4", "1", "1"])
             server.clock.advance(seconds: 3 * 86_400)

@@ -105,7 +105,7 @@ import Web
             try await Self.arrange(server)
             let admission = try await server.admit("1", seconds: "18")
             try await server.expectRows(["0 16 0"])
-            try await server.ask("POST", "/admissions/\(admission["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: admission))/release")
             try await server.expectRows(["0 0 0"])
         }
     }
@@ -209,7 +209,7 @@ import Web
             #expect(first["limits"]?[0]?["held"]?.string == "5")
             #expect(try await ask("2", tokens: 300)["limits"]?[0]?["held"]?.string == "8")
             #expect(try await ask("3", tokens: 300)["reason"]?.string == "budget_exceeded")
-            try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: first))/release")
             try await server.expectRows(["0 3 0"])
         }
     }
@@ -231,7 +231,7 @@ import Web
             let first = try await server.admit("1", seconds: "20", data: data)
             #expect(first["limits"]?.elements?.compactMap { $0["held"]?.string } == ["43", "43"])
             #expect(try await server.admit("2", seconds: "20", data: data)["reason"]?.string == "budget_exceeded")
-            try await server.ask("POST", "/admissions/\(first["reservation"]?["id"]?.string ?? "")/release")
+            try await server.ask("POST", "/admissions/\(server.id(of: first))/release")
             try await server.expectRows(["0 0 0", "0 0 0"])
         }
     }
@@ -339,7 +339,7 @@ import Web
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             let admission = try await server.admit("1", seconds: "5")
             server.clock.advance(seconds: 600)
-            let id = admission["reservation"]?["id"]?.string ?? ""
+            let id = server.id(of: admission)
             let yesterday = #""time":"2026-11-23T23:56:00Z","reservationid":"\#(id)""#
             let events = [("a", yesterday), ("b", #""time":"2026-11-24T00:04:00Z""#)].map { id, more in
                 """

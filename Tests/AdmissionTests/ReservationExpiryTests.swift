@@ -14,7 +14,7 @@ import Web
             let admission = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
             server.clock.advance(seconds: 61)
             try await server.expectRows(["0 4 0"])
-            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")"
+            let path = "/admissions/\(server.id(of: admission))"
             let refused = try await server.ask("POST", "\(path)/extend", expecting: 409)
             #expect(refused["code"]?.string == "admission_closed")
             #expect(refused["detail"]?.string?.contains("settled or released until") == true, "\(refused)")
@@ -94,7 +94,7 @@ import Web
             try await server.arrangeQuota("10")
             let first = try await server.admit("1", seconds: "4", more: #","ttl_seconds":60"#)
             let second = try await server.admit("2", seconds: "5", more: #","ttl_seconds":60"#)
-            let path = "/admissions/\(second["reservation"]?["id"]?.string ?? "")/extend"
+            let path = "/admissions/\(server.id(of: second))/extend"
             let extended = try await server.ask("POST", path, #"{"ttl_seconds":7200}"#)
             #expect(extended["expires_at"]?.string == "2026-11-23T10:00:00.000000Z")
             server.clock.advance(seconds: 1_800)
@@ -113,7 +113,7 @@ import Web
             // What ends one would take its tenant's row below zero.
             _ = try await server.column("UPDATE limit_state SET held = 0 RETURNING ''")
             server.clock.advance(seconds: 3_700)
-            let path = "/admissions/\(other["reservation"]?["id"]?.string ?? "")"
+            let path = "/admissions/\(server.id(of: other))"
             #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
             let open = try await server.column("SELECT count(*)::text FROM reservation WHERE status = 'held'")
             #expect(open == ["600"])
@@ -125,7 +125,7 @@ import Web
         try await TestServer.run { server in
             try await server.arrangeQuota("10")
             let admission = try await server.admit("1", seconds: "4")
-            let text = admission["reservation"]?["id"]?.string ?? ""
+            let text = server.id(of: admission)
             let id = ReservationID(rawValue: try #require(UUIDv7(text)))
             let tenant = try #require(try await server.column("SELECT tenant_id::text FROM reservation").first ?? nil)
             let reservation = TenantReservation(tenant: TenantID(rawValue: try #require(Int64(tenant))), id: id)
@@ -146,7 +146,7 @@ import Web
         try await TestServer.run { server in
             try await server.arrangeQuota("10")
             let admission = try await server.admit("1", seconds: "4")
-            let path = "/admissions/\(admission["reservation"]?["id"]?.string ?? "")/extend"
+            let path = "/admissions/\(server.id(of: admission))/extend"
             for _ in 0..<7 {
                 try await server.ask("POST", path, #"{"ttl_seconds":86400}"#)
                 server.clock.advance(seconds: 86_000)
