@@ -141,6 +141,25 @@ package enum SubscriptionStore {
         return try subscriptions(rows, in: transaction)
     }
 
+    /// Whether any subscription of the tenant, of whatever time, has a segment on the plan.
+    static func isSubscribed(
+        _ tenant: TenantID,
+        toPlan key: String,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        let found = try transaction.first(
+            """
+            SELECT true
+            FROM subscription_segment AS segment
+            JOIN plan_version AS version ON version.plan_version_id = segment.plan_version_id
+            JOIN plan ON plan.plan_id = version.plan_id
+            WHERE segment.tenant_id = \(tenant) AND plan.key = \(key)
+            LIMIT 1
+            """
+        ) { row throws(PostgresError) in try row.next(Bool.self) }
+        return found ?? false
+    }
+
     /// Notes when each of a tenant's subscriptions next changes which limits are in force: at its start, at the start
     /// of each of its segments, and at its end.
     static func scheduleLimits(

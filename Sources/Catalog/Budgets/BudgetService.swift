@@ -20,7 +20,7 @@ package enum BudgetService {
         now: Instant,
         in transaction: borrowing Transaction
     ) throws -> Budget {
-        let faults = try Self.faults(of: input, tenant: tenant, in: transaction)
+        let faults = try Self.faults(of: input, tenant: tenant, managedBy: manager, in: transaction)
         guard faults.isEmpty else { throw ValidationFailure(faults) }
         if manager == .tenant, let tenant { try requireRoom(for: input.scope, of: tenant, in: transaction) }
         let budget = Budget(
@@ -74,6 +74,7 @@ package enum BudgetService {
     private static func faults(
         of input: BudgetInput,
         tenant: TenantSnapshot?,
+        managedBy manager: BudgetManager,
         in transaction: borrowing Transaction
     ) throws -> [FieldFault] {
         var faults: [FieldFault] = []
@@ -81,8 +82,9 @@ package enum BudgetService {
             let feature = try PlanVersionService.metered([key], in: transaction)[key]
             faults += Self.faults(of: feature, key: key, measure: input.measure)
         }
-        if let key = input.scope.exact(.plan), try PlanStore.find(key: key, in: transaction) == nil {
-            let detail = "there is no plan \"\(key)\""
+        if let key = input.scope.exact(.plan),
+            let detail = try fault(ofPlan: key, for: manager == .tenant ? tenant : nil, in: transaction)
+        {
             faults.append(FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: detail))
         }
         if case .window(let window) = input.bound, input.measure == .charge, let tenant,
@@ -92,6 +94,20 @@ package enum BudgetService {
             faults.append(FieldFault(pointer: "/currency", code: "currency_mismatch", detail: detail))
         }
         return faults
+    }
+
+    /// - Parameter tenant: who asks, where that is a tenant: other plans than its own are not told from ones that do not
+    ///   exist.
+    private static func fault(
+        ofPlan key: String,
+        for tenant: TenantSnapshot?,
+        in transaction: borrowing Transaction
+    ) throws -> String? {
+        guard let tenant else {
+            return try PlanStore.find(key: key, in: transaction) == nil ? "there is no plan \"\(key)\"" : nil
+        }
+        return try SubscriptionStore.isSubscribed(tenant.id, toPlan: key, in: transaction)
+            ? nil : "no subscription of \"\(tenant.key)\" is on a plan \"\(key)\""
     }
 
     private static func faults(of feature: MeteredFeature?, key: String, measure: LimitMeasure) -> [FieldFault] {

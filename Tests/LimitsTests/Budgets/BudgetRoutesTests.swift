@@ -189,6 +189,28 @@ import Web
         }
     }
 
+    @Test("of the plans that there are a tenant's own budgets tell nothing but which it is subscribed to")
+    func plansOfOthers() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.publish(#"{"charges":[]}"#, as: "secret")
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let own = try await server.client([.budgetsWrite], tenant: "acme")
+            func make(_ plan: String, by client: TestClient) async throws -> String {
+                let scope = #"{"tenant":"acme","user":"*","plan":"\#(plan)"}"#
+                let body = #"{"key":"on-\#(plan)","scope":\#(scope),"measure":"requests","amount":"1","window":"day"}"#
+                let answer = try await client.post("/api/v1/budgets", body)
+                let detail = answer.json["errors"]?[0]?["detail"]?.string ?? ""
+                return "\(answer.status) \(detail.replacing("\"\(plan)\"", with: "it"))"
+            }
+            let refused = try await make("secret", by: own)
+            #expect(try await refused == make("none", by: own))
+            #expect(refused == #"400 no subscription of "acme" is on a plan it"#)
+            #expect(try await make("pro", by: own) == "201 ")
+            #expect(try await make("secret", by: server.operatorClient) == "201 ")
+        }
+    }
+
     @Test("a key is a tenant's own; an operator says whose is meant")
     func keysBelongToTenants() async throws {
         try await TestServer.run { server in
