@@ -1,5 +1,4 @@
 import BillingCore
-import Dispatch
 import Postgres
 import TestSupport
 import Testing
@@ -12,24 +11,9 @@ import Web
 struct ChangedEndpointTests {
     private static let path = "/api/v1/webhook-endpoints/ops"
 
-    /// Keeps answers back until it is opened.
-    private struct Gate: Sendable {
-        private let semaphore = DispatchSemaphore(value: 0)
-
-        func open() {
-            semaphore.signal()
-        }
-
-        /// Waits for at most as long as an attempt may take, so that no thread is left behind.
-        func pass() {
-            _ = semaphore.wait(timeout: .now() + 15)
-            semaphore.signal()
-        }
-    }
-
     @Test("a 410 of the URL before does not disable the endpoint with another one, which gets the event")
     func anotherURL() async throws {
-        let gate = Gate()
+        let gate = AnswerGate()
         let old = try WebhookReceiver { _ in
             gate.pass()
             return .init(410)
@@ -54,7 +38,7 @@ struct ChangedEndpointTests {
     @Test("late answers of the URL before neither begin nor end the time for which an endpoint has failed")
     func lateAnswers() async throws {
         for status in [200, 500] {
-            let gate = Gate()
+            let gate = AnswerGate()
             let old = try WebhookReceiver { _ in
                 gate.pass()
                 return .init(status)
@@ -84,7 +68,7 @@ struct ChangedEndpointTests {
 
     @Test("a 410 of an endpoint that was deleted does not disable the one that was made under its key")
     func madeAnew() async throws {
-        let gate = Gate()
+        let gate = AnswerGate()
         let gone = try WebhookReceiver { _ in
             gate.pass()
             return .init(410)
@@ -107,7 +91,7 @@ struct ChangedEndpointTests {
 
     @Test("a 410 of an attempt that was under way when a retry was asked for ends neither the retry nor the endpoint")
     func retried() async throws {
-        let gate = Gate()
+        let gate = AnswerGate()
         let receiver = try WebhookReceiver { _ in
             gate.pass()
             return .init(410)

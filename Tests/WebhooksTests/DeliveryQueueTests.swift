@@ -197,7 +197,12 @@ struct DeliveryQueueTests {
 
     @Test("a running worker keeps to its bounds, and a slow endpoint does not hold up another")
     func workersAreBounded() async throws {
-        let slow = try WebhookReceiver { _ in .init(delaySeconds: 0.3) }
+        let gate = AnswerGate()
+        let attemptSeconds: Int64 = 120
+        let slow = try WebhookReceiver { _ in
+            gate.pass(seconds: attemptSeconds)
+            return .init()
+        }
         let quick = try WebhookReceiver()
         defer { [slow, quick].forEach { $0.stop() } }
         try await DeliveryStory.run(urls: [slow.url, quick.url], events: 12) { queue in
@@ -205,13 +210,16 @@ struct DeliveryQueueTests {
             limits.concurrency = 5
             limits.concurrencyPerEndpoint = 3
             limits.pause = .milliseconds(10)
-            let worker = queue.worker(limits)
+            let worker = queue.worker(limits, attemptSeconds: attemptSeconds)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await worker.run() }
-                let isQuick = try await eventually(within: .seconds(30)) { quick.received.count == 12 }
-                #expect(isQuick && slow.received.count < 12)
+                let isQuick = try await eventually(within: .seconds(60)) {
+                    quick.received.count == 12 && slow.received.count == 3
+                }
+                #expect(isQuick)
+                gate.open()
                 let succeeded = Array(repeating: "succeeded 1", count: 24)
-                let isDone = try await eventually(within: .seconds(30)) { try await queue.states() == succeeded }
+                let isDone = try await eventually(within: .seconds(60)) { try await queue.states() == succeeded }
                 #expect(isDone)
                 group.cancelAll()
             }
