@@ -47,6 +47,9 @@ final class AdmissionRequest: Sendable {
         key = AdmissionKey(prepared.tenant.id, prepared.pending.event.key.postgres)
     }
 
+    /// What names it among those of its tenant.
+    var eventKey: PostgresUUID { prepared.pending.event.key.postgres }
+
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 
     /// Whether it is refused when it can't be decided, by one of the limits that it touches.
@@ -93,19 +96,18 @@ struct AdmissionFlush: Sendable {
     ) throws -> [AdmissionOutcome] {
         let rows = LockedRows(requests)
         // What is read behind the locks is what whoever held them before has committed.
+        let asking = requests.indices.filter { !isAbandoned($0) && !requests[$0].isCheck }.map { requests[$0] }
         let results = try transaction.pipeline([
+            ReservationStore.noteRepeated(tenants: asking.map(\.tenant.id), keys: asking.map(\.eventKey)),
             LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates, at: now),
             versionsInForce,
-            ReservationStore.existing(
-                tenants: requests.map(\.tenant.id),
-                keys: requests.map(\.prepared.pending.event.key.postgres)
-            ),
+            ReservationStore.existing(tenants: requests.map(\.tenant.id), keys: requests.map(\.eventKey)),
         ])
-        try checkVersions(results[2])
-        let existing = try results[3].map(ReservationStore.decodeKeyed)
-        let arrivals = try results[1].map(RateStateStore.decode).map { ($0.row, $0.arrival) }
+        try checkVersions(results[3])
+        let existing = try results[4].map(ReservationStore.decodeKeyed)
+        let arrivals = try results[2].map(RateStateStore.decode).map { ($0.row, $0.arrival) }
         var states = AdmissionStates(
-            states: try results[0].map(LimitStateStore.decode),
+            states: try results[1].map(LimitStateStore.decode),
             arrivals: Dictionary(arrivals) { first, _ in first },
             charges: try ChargeHolds.load(tiers, in: transaction)
         )
@@ -114,7 +116,8 @@ struct AdmissionFlush: Sendable {
             decisions.decide(request, isAbandoned: isAbandoned(index), at: now, with: &states)
         }
         let alerts = told.drafts(of: decisions.outcomes, requests, at: now, catalog: shared, in: transaction)
-        guard !decisions.made.isEmpty || !states.moved.isEmpty || !alerts.isEmpty else {
+        let isNews = results[0].affectedRows > 0
+        guard !decisions.made.isEmpty || !states.moved.isEmpty || !alerts.isEmpty || isNews else {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
         enqueue(decisions, states, in: transaction)

@@ -199,11 +199,10 @@ final class AdmissionLane: Sendable {
     /// otherwise it expires.
     private func finish(_ batch: [Waiting], _ outcomes: [AdmissionOutcome]) {
         for (waiting, outcome) in zip(batch, outcomes) {
-            switch (waiting.ticket.finish(.success(outcome)), outcome) {
-            case (true, .repeated(let known)): unanswered.remove(known)
-            case (false, .allowed(let made?, _, _)) where !waiting.request.failsClosed: unanswered.add(made)
-            default: break
-            }
+            guard !waiting.ticket.finish(.success(outcome)), !waiting.request.failsClosed,
+                case .allowed(let made?, _, _) = outcome
+            else { continue }
+            unanswered.add(made)
         }
     }
 
@@ -395,5 +394,5 @@ extension LimitRow {
 
 extension Error {
     /// Whether rows were waited for in vain that others have locked.
-    fileprivate var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
+    var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
 }

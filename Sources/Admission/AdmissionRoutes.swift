@@ -119,7 +119,7 @@ package struct AdmissionRoutes: Sendable {
         let (shared, now) = (catalog.current, context.clock.now())
         return answers.map { answer in
             let body = AdmissionBody(answer, for: context.principal, catalog: shared, at: now)
-            AdmissionMetrics.count(body.reason)
+            if answer.isDecided { AdmissionMetrics.count(body.reason) }
             return body
         }
     }

@@ -49,6 +49,7 @@ package final class AdmissionService: Service {
         self.catalog = catalog
         self.pool = pool
         self.clock = clock
+        AdmissionMetrics.begin()
         let calls = CallPreparation(ingest)
         self.calls = calls
         let decider = AdmissionDecider(
@@ -89,6 +90,14 @@ package final class AdmissionService: Service {
         case open(outputTokens: Int64?)
         /// It did not, and a limit that the call touches refuses then.
         case unavailable
+
+        /// Whether it is the limits', or the tenant's, and not that of a failure policy.
+        var isDecided: Bool {
+            switch self {
+            case .decided, .unknownSubject, .suspended: true
+            case .open, .unavailable: false
+            }
+        }
     }
 
     /// Decides the calls of a request, each for itself.
@@ -352,6 +361,9 @@ enum AdmissionMetrics {
         label: "turnpike_admissions_unavailable_total",
         dimensions: [("answered", "open")]
     )
+
+    /// Shows both at zero, so that the first outage is seen as a rise.
+    static func begin() { [closed, open].forEach { $0.increment(by: 0) } }
 
     /// A call that was answered by failure policy.
     static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }

@@ -152,7 +152,3 @@ package struct HoldRevisionWorker: Service {
         }
     }
 }
-
-extension Error {
-    fileprivate var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout ?? false }
-}

@@ -22,7 +22,8 @@ struct ReservationClosing: Sendable {
 
     /// Closes those of a tenant's reservations that are still held, and frees what they hold.
     /// - Parameters:
-    ///   - forgets: whether no trace of them stays, and their ids name other calls again.
+    ///   - forgets: whether no trace of them stays, and their ids name other calls again. Those that were asked for again
+    ///     are left.
     ///   - alert: tells of those that were closed, if any were.
     /// - Returns: which those were; none where there is no such tenant.
     func close(
@@ -60,7 +61,8 @@ struct ReservationClosing: Sendable {
             }
             let names = reservations.map { TenantReservation(tenant: tenant.id, id: $0) }
             let closings = Dictionary(names.map { ($0, status) }) { first, _ in first }
-            let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
+            let closing = ReservationStore.close(closings, at: now, sparesRepeated: forgets)
+            let held = try transaction.query(closing, ReservationStore.decodeHold)
             let closed = Set(held.map(\.reservation.id))
             guard !closed.isEmpty else { return [] }
             if forgets { transaction.enqueue(ReservationStore.forget(Set(held.map(\.reservation)))) }

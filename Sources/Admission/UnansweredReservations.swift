@@ -7,8 +7,8 @@ import Web
 
 /// Reservations that were committed, or may have been, when their callers had been told already that nothing is held,
 /// because it took too long and no limit that they touch fails closed. They are taken back, unless somebody has asked
-/// for them again meanwhile, and without a trace, because their ids may be used yet. What is not taken back before the
-/// process ends expires.
+/// for them again meanwhile, here or on another replica (`ReservationStore.noteRepeated`), and without a trace, because
+/// their ids may be used yet. What is not taken back before the process ends expires.
 final class UnansweredReservations: Sendable {
     private let waiting = Mutex<[TenantID: [ReservationID]]>([:])
     private let closing: ReservationClosing
@@ -24,11 +24,6 @@ final class UnansweredReservations: Sendable {
 
     func add(_ reservation: Reservation) {
         waiting.withLock { $0[reservation.tenantID, default: []].append(reservation.id) }
-    }
-
-    /// Somebody was given it.
-    func remove(_ reservation: Reservation) {
-        waiting.withLock { $0[reservation.tenantID]?.removeAll { $0 == reservation.id } }
     }
 
     /// Takes back until shutdown.

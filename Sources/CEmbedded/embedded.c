@@ -143,6 +143,12 @@ static const unsigned char migration_0046[] = {
 static const unsigned char migration_0047[] = {
 #embed "../../migrations/0047_hold_changes.sql"
 };
+static const unsigned char migration_0048[] = {
+#embed "../../migrations/0048_repeated_reservations.sql"
+};
+static const unsigned char migration_0049[] = {
+#embed "../../migrations/0049_owner_reads_partitions.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -209,6 +215,8 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0045_floored_charges.sql", migration_0045),
     FILE_ENTRY("0046_alerts_waiting.sql", migration_0046),
     FILE_ENTRY("0047_hold_changes.sql", migration_0047),
+    FILE_ENTRY("0048_repeated_reservations.sql", migration_0048),
+    FILE_ENTRY("0049_owner_reads_partitions.sql", migration_0049),
 };
 
 size_t embedded_migration_count(void) {

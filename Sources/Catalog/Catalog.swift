@@ -33,14 +33,16 @@ package final class Catalog: Sendable {
     }
 
     /// Reads the shared catalogue again, as it is now or later; those who ask at once share a reading. An older answer
-    /// never replaces a newer one.
+    /// never replaces one that came meanwhile, on another lane; where none did, it is the database that went back to an
+    /// earlier version.
     package func reload(lane: PostgresLane = .interactive) async throws {
         try await readings[lane, default: SharedReading()].run { [self] in
+            let known = current
             let snapshot = try await pool.transaction(lane, retries: .idempotent(attempts: 3)) { transaction in
-                try CatalogSnapshotStore.read(reusing: current, in: transaction)
+                try CatalogSnapshotStore.read(reusing: known, in: transaction)
             }
             shared.withLock { current in
-                if snapshot.version >= current.version {
+                if snapshot.version >= current.version || current.version == known.version {
                     current = snapshot
                 }
             }

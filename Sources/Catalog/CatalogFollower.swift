@@ -12,20 +12,24 @@ package struct CatalogFollower: Service {
     private let catalog: Catalog
     private let listener: PostgresListener?
     private let interval: Duration
+    private let reconnected: @Sendable () -> Void
     private let logger: Logger
 
     /// - Parameters:
     ///   - configuration: where to listen; nil only asks.
     ///   - interval: the time between two rounds of asking.
+    ///   - reconnected: what else is to be done where the database may not be the one that it was.
     package init(
         catalog: Catalog,
         listeningWith configuration: PostgresConfiguration?,
         interval: Duration = .seconds(5),
+        reconnected: @escaping @Sendable () -> Void = {},
         logger: Logger
     ) {
         self.catalog = catalog
         listener = configuration.map { PostgresListener($0, channels: [CatalogNotification.channel]) }
         self.interval = interval
+        self.reconnected = reconnected
         self.logger = logger
     }
 
@@ -62,6 +66,7 @@ package struct CatalogFollower: Service {
             follow(payload, reload)
         case .reconnected:
             catalog.invalidateAllTenants()
+            reconnected()
             reload.yield()
             logger.debug("listening for a changed catalogue")
         case .overflowed:

@@ -11,6 +11,13 @@ package enum CatalogVersion {
         return version ?? 0
     }
 
+    /// What a version is raised to: the time in microseconds where that is more than the next number. So no version is
+    /// given out twice, also not by a database that was restored, or a standby that lacks the last changes: what was
+    /// read at a version that is gone is never taken for what has come instead.
+    static func next(after version: SQL) -> SQL {
+        "greatest(\(version) + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+    }
+
     /// The version in force, and the one at which the price book or an exchange rate last changed.
     static func readBoth(in transaction: borrowing Transaction) throws(PostgresError) -> (catalog: Int64, prices: Int64)
     {
@@ -38,7 +45,7 @@ package enum CatalogVersion {
     /// something is in use cannot be overtaken.
     package static func bump(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
         let version = try transaction.first(
-            "UPDATE catalog_version SET version = version + 1 WHERE singleton RETURNING version"
+            "UPDATE catalog_version SET version = \(next(after: "version")) WHERE singleton RETURNING version"
         ) { row throws(PostgresError) in try row.next(Int64.self) }
         CatalogNotification.catalog.enqueue(in: transaction)
         return version ?? 0

@@ -48,7 +48,9 @@ package struct LimitsInForceWorker: Service {
             let due = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
                 try SubscriptionStore.dueLimits(at: now, after: position, limit: Self.batchCount, in: transaction)
             }
-            for tenant in Set(due.map(\.tenant)).sorted() where await isApplied(to: tenant, at: now) { done += 1 }
+            for tenant in Set(due.map(\.tenant)).sorted() {
+                if await applyIfDue(to: tenant, at: now) { done += 1 }
+            }
             after = due.count < Self.batchCount ? nil : due.last
         } while after != nil && !Task.isCancelled
         return done
@@ -57,7 +59,8 @@ package struct LimitsInForceWorker: Service {
     /// Puts in force what is due of a tenant, if it still is: another replica may have done it, and somebody changed
     /// the plan since.
     /// - Parameter now: when it was found to be due.
-    func isApplied(to tenant: TenantID, at now: Instant) async -> Bool {
+    /// - Returns: whether it was.
+    func applyIfDue(to tenant: TenantID, at now: Instant) async -> Bool {
         do {
             let isDue = try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
                 _ = try TenantLedger.lock(tenant, in: transaction)

@@ -9,7 +9,7 @@ package enum TenantLedger {
         package let tenantID: TenantID
         /// The last sequence number given out: an allocation of n owns `ledgerSequence - n + 1 ... ledgerSequence`.
         package let ledgerSequence: Int64
-        /// Rises with every change of what `TenantSnapshot` holds.
+        /// Rises with every change of what `TenantSnapshot` holds, see `CatalogVersion.next`.
         package let catalogVersion: Int64
 
         package init(tenantID: TenantID, ledgerSequence: Int64, catalogVersion: Int64) {
@@ -81,8 +81,9 @@ package enum TenantLedger {
         let entry = try transaction.first(
             """
             INSERT INTO tenant_ledger (tenant_id, ledger_seq, catalog_version)
-            VALUES (\(tenant), 0, 1)
-            ON CONFLICT (tenant_id) DO UPDATE SET catalog_version = tenant_ledger.catalog_version + 1
+            VALUES (\(tenant), 0, \(CatalogVersion.next(after: "0")))
+            ON CONFLICT (tenant_id)
+                DO UPDATE SET catalog_version = \(CatalogVersion.next(after: "tenant_ledger.catalog_version"))
             RETURNING tenant_id, ledger_seq, catalog_version
             """,
             Self.entry
@@ -98,7 +99,7 @@ package enum TenantLedger {
             """
             WITH noted AS (
                 UPDATE tenant_ledger
-                SET has_large_counters = true, catalog_version = catalog_version + 1
+                SET has_large_counters = true, catalog_version = \(CatalogVersion.next(after: "catalog_version"))
                 WHERE tenant_id = ANY(\(tenants.sorted())::bigint[]) AND NOT has_large_counters
                 RETURNING tenant_id
             )

@@ -150,11 +150,8 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
 
     package static let featureNotSupported = SQLState(rawValue: "0A000")
     package static let numericValueOutOfRange = SQLState(rawValue: "22003")
-    package static let notNullViolation = SQLState(rawValue: "23502")
-    package static let foreignKeyViolation = SQLState(rawValue: "23503")
     package static let uniqueViolation = SQLState(rawValue: "23505")
     package static let checkViolation = SQLState(rawValue: "23514")
-    package static let exclusionViolation = SQLState(rawValue: "23P01")
     package static let readOnlyTransaction = SQLState(rawValue: "25006")
     package static let noActiveTransaction = SQLState(rawValue: "25P01")
     package static let inFailedTransaction = SQLState(rawValue: "25P02")
@@ -167,9 +164,6 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
     package static let tooManyConnections = SQLState(rawValue: "53300")
     package static let lockNotAvailable = SQLState(rawValue: "55P03")
     package static let queryCanceled = SQLState(rawValue: "57014")
-
-    /// The class, which is the first two characters: `22` is every data exception.
-    package var errorClass: String { String(rawValue.prefix(2)) }
 
     /// Failures that come from concurrency, not from the work. A prepared statement that went stale after a migration
     /// (the last two) is prepared afresh the next time.

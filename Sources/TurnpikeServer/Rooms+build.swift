@@ -60,6 +60,7 @@ extension Rooms {
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0, from: $1, for: $2) },
             preparations: [
+                { try await dependencies.compareClocks() },
                 { try await dependencies.ensureOperatorKey() },
                 { try await identity.prepare() },
                 { try await catalog.reload() },
@@ -70,6 +71,10 @@ extension Rooms {
                     CatalogFollower(
                         catalog: catalog,
                         listeningWith: dependencies.configuration.postgres,
+                        reconnected: {
+                            usage.ingest.forgetStored()
+                            usage.costWorker.forgetStored()
+                        },
                         logger: dependencies.logger
                     ),
                     LimitsInForceWorker(
@@ -134,6 +139,23 @@ extension Dependencies {
         ] + identity.services
     }
 
+    /// Warns where this machine's clock is not PostgreSQL's: replicas that disagree on the time begin and end limits,
+    /// reservations and periods at different times.
+    fileprivate func compareClocks() async throws {
+        let before = clock.now()
+        let time = try await pool.query(.interactive, "SELECT clock_timestamp()") { row throws(PostgresError) in
+            try row.next(Instant.self)
+        }.first
+        let tolerance: Int64 = 1
+        guard let time else { return }
+        if time < before.adding(seconds: -tolerance) || time > clock.now().adding(seconds: tolerance) {
+            logger.warning(
+                "the clock differs from PostgreSQL's by more than a second: keep the time of all machines by NTP",
+                metadata: ["clock": "\(clock.now())", "postgresql": "\(time)"]
+            )
+        }
+    }
+
     fileprivate func ensureOperatorKey() async throws {
         guard let key = configuration.operatorKey else { return }
         try await OperatorKey.ensure(key, pool: pool, clock: clock, ids: ids, logger: logger)
@@ -195,7 +217,10 @@ extension Webhooks {
             tenants: TenantLookup.directory(dependencies.pool),
             masterKey: dependencies.configuration.tokens.masterKey,
             outbound: OutboundGuard(allowed: dependencies.configuration.outboundAllowed),
-            tenantOutbound: OutboundGuard(allowed: dependencies.configuration.webhookAllowed),
+            tenantOutbound: OutboundGuard(
+                allowed: dependencies.configuration.webhookAllowed,
+                setting: Setting.webhookAllow.name
+            ),
             mail: dependencies.configuration.mail,
             announceDisabled: { endpoint, transaction in
                 // Whoever enables it over and over is told, and operators with it, once an hour.

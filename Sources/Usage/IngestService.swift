@@ -81,6 +81,12 @@ package final class IngestService: Service {
         }
     }
 
+    /// Has what is known to be stored beside events asked for again: the database may not be the one that it was.
+    package func forgetStored() {
+        preparation.priceSets.forgetAll()
+        preparation.partitions.forgetAll()
+    }
+
     /// Runs the lanes until shutdown, then stores what still waits.
     package func run() async throws {
         await withTaskGroup(of: Void.self) { group in

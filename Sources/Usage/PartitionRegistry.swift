@@ -24,6 +24,9 @@ package final class PartitionRegistry: Sendable {
         return missing.sorted()
     }
 
+    /// Has what is known asked for again: the database may not be the one that it was.
+    func forgetAll() { known.withLock { $0 = [] } }
+
     /// Makes the partitions of the months that the times fall in, where they are not known to exist.
     package func ensure(months times: [Instant], pool: PostgresPool) async throws {
         for month in missing(of: times) {

@@ -21,4 +21,10 @@ enum Options {
 extension Error {
     /// Whether another program listens where this one is to.
     var isPortTaken: Bool { (self as? IOError)?.errnoCode == EADDRINUSE }
+
+    /// Whether the address to listen on is none, or none of this machine's.
+    var isHostUnknown: Bool {
+        (self as? IOError)?.errnoCode == EADDRNOTAVAIL || self is SocketAddressError
+            || self is SocketAddressError.UnknownHost
+    }
 }

@@ -2,6 +2,7 @@ import BillingCore
 import ArgumentParser
 import Foundation
 import Logging
+import Postgres
 import TurnpikeServer
 import Web
 
@@ -44,10 +45,26 @@ struct Serve: AsyncParsableCommand {
     }
 
     private static func reason(_ error: any Error, _ configuration: Configuration) -> String {
-        guard error.isPortTaken else { return String(describing: error) }
         let address = "\(configuration.host):\(configuration.port)"
-        return
-            "\(address) is taken by another program; choose another with \(Setting.port.flag) or \(Setting.port.name)"
+        if error.isPortTaken {
+            return
+                "\(address) is taken by another program; choose another with \(Setting.port.flag) or \(Setting.port.name)"
+        }
+        if error.isHostUnknown {
+            let host = "\(Setting.host.flag) or \(Setting.host.name)"
+            return "\(address) can't be listened on: \(host) must be an address of this machine, or 0.0.0.0 for all"
+        }
+        return "\(error)" + (remedy(of: error, configuration).map { "; \($0)" } ?? "")
+    }
+
+    private static func remedy(of error: any Error, _ configuration: Configuration) -> String? {
+        guard let state = (error as? PostgresError)?.sqlState, [.undefinedTable, .insufficientPrivilege].contains(state)
+        else { return nil }
+        guard configuration.migratesOnStart else {
+            return "the database's schema is not the one of this program: run 'turnpike migrate'"
+        }
+        return "to migrate, \(Setting.migrationURL.name) must be the login that owns the schema; "
+            + "\(Setting.migrate.name)=false leaves that to 'turnpike migrate'"
     }
 
     /// A connection takes a file descriptor, of which a shell usually allows far fewer than the system does.

@@ -70,7 +70,7 @@ import Testing
                 // The catalogue is still being read.
                 #expect(try await pool.locks(on: "meter", granted: false) == 1)
                 lock.cancel()
-                #expect(try await eventually { catalog.current.version == 2 })
+                #expect(try await eventually { catalog.current.version > 1 })
             }
         }
     }

@@ -102,7 +102,7 @@ import Testing
                 #expect(try await eventually { fixture.catalog.cachedTenant(subject: "t1") == nil })
                 #expect(fixture.catalog.cachedTenant(subject: "t2") != nil)
                 try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
-                #expect(try await eventually { fixture.catalog.current.version == 2 })
+                #expect(try await eventually { fixture.catalog.current.version > 1 })
             }
         }
     }
@@ -162,7 +162,7 @@ import Testing
             async let first: Void = catalog.reload()
             #expect(try await eventually { try await pool.locks(on: "meter", granted: false, lane: .worker) == 1 })
             // The first reading has seen version 2.
-            try await fixture.transaction { _ = try CatalogVersion.bump(in: $0) }
+            let newest = try await fixture.transaction { try CatalogVersion.bump(in: $0) }
             let seen: [Int64] = try await withThrowingTaskGroup(of: Int64.self) { group in
                 for _ in 1...200 {
                     group.addImmediateTask {
@@ -174,7 +174,7 @@ import Testing
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             try await first
-            #expect(seen == Array(repeating: 3, count: 200))
+            #expect(Set(seen) == [newest] && seen.count == 200)
             #expect(pool.statistics(of: .interactive).leases - before <= 8)
         }
     }
@@ -197,7 +197,8 @@ import Testing
                 }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
-            #expect(seen == Array(repeating: version + 1, count: 200))
+            #expect(Set(seen).count == 1 && seen.count == 200)
+            #expect(try #require(seen[0]) > version)
             #expect(pool.statistics(of: .interactive).leases - before <= 20)
         }
     }

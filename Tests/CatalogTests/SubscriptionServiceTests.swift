@@ -46,7 +46,7 @@ import Testing
             #expect(start.tenant.id == TenantID(1))
             #expect(start.subscription.id == made.after.id)
             #expect(start.tenant.subscriptions.map(\.id) == [made.after.id])
-            #expect(start.tenant.catalogVersion == 2)
+            #expect(start.tenant.catalogVersion > 1)
             #expect(start.catalog.version == 1)
         }
     }

@@ -24,7 +24,7 @@ package enum ScopeMatch: Sendable, Hashable {
     package func admits(_ value: String) -> Bool {
         switch self {
         case .each: true
-        case .exact(let expected): value == expected
+        case .exact(let expected): value.hasSameBytes(as: expected)
         case .pattern(let pattern): pattern.matches(value)
         }
     }

@@ -70,6 +70,9 @@ package final class PriceSets: Sendable {
 
     package init() {}
 
+    /// Has what is known asked for again: the database may not be the one that it was.
+    package func forgetAll() { known.withLock { $0 = Known() } }
+
     package func reference(to set: PriceSet) -> Reference {
         known.withLock { known in
             if let reference = known.sets[set] { return reference }

@@ -4,10 +4,13 @@ package import Web
 /// operator allows. A URL leading into the operator's own network would make the service a way into it (OWASP: SSRF).
 package struct OutboundGuard: Sendable {
     private let allowed: [AddressRange]
+    /// What the operator allows addresses by.
+    package let setting: String
 
     /// - Parameter allowed: addresses that may be reached although they are not public.
-    package init(allowed: [AddressRange] = []) {
+    package init(allowed: [AddressRange] = [], setting: String = "TURNPIKE_OUTBOUND_ALLOW") {
         self.allowed = allowed
+        self.setting = setting
     }
 
     package func permits(_ address: IPAddress) -> Bool {

@@ -64,6 +64,25 @@ package enum ReservationStore {
         """
     }
 
+    /// Notes of open reservations that their calls were asked for again. It locks those of which that is news: send it
+    /// before limits are locked. One that is being taken back is waited for, and is gone then.
+    package static func noteRepeated(tenants: [TenantID], keys: [PostgresUUID]) -> SQL {
+        """
+        UPDATE reservation
+        SET is_repeated = true
+        FROM (
+            SELECT reservation.tenant_id, reservation.reservation_id
+            FROM unnest(\(tenants)::bigint[], \(keys)::uuid[]) AS wanted (tenant_id, admission_key)
+            JOIN reservation
+                ON reservation.tenant_id = wanted.tenant_id AND reservation.admission_key = wanted.admission_key
+            WHERE reservation.status = 'held' AND NOT reservation.is_repeated
+            ORDER BY reservation.tenant_id, reservation.reservation_id
+            FOR NO KEY UPDATE OF reservation
+        ) AS repeated
+        WHERE reservation.tenant_id = repeated.tenant_id AND reservation.reservation_id = repeated.reservation_id
+        """
+    }
+
     package static func reservation(_ id: ReservationID, of tenant: TenantID?) -> SQL {
         """
         SELECT \(columns)
@@ -102,7 +121,12 @@ package enum ReservationStore {
     /// Closes the reservations that are still held, and answers which those are with what each holds, in rows that
     /// decode with `decodeHold`. `held` locks one and leaves it, for an event that settles a part of it; `expired`
     /// leaves what was extended meanwhile.
-    package static func close(_ closings: [TenantReservation: ReservationStatus], at now: Instant) -> SQL {
+    /// - Parameter sparesRepeated: whether those are left whose calls were asked for again.
+    package static func close(
+        _ closings: [TenantReservation: ReservationStatus],
+        at now: Instant,
+        sparesRepeated: Bool = false
+    ) -> SQL {
         let sorted = closings.sorted { ($0.key.tenant, $0.key.id) < ($1.key.tenant, $1.key.id) }
         return """
             WITH closed AS (
@@ -119,6 +143,7 @@ package enum ReservationStore {
                 WHERE reservation.tenant_id = closing.tenant_id
                     AND reservation.reservation_id = closing.reservation_id AND reservation.status = 'held'
                     AND (closing.status <> 'expired' OR reservation.suspense_ends_at <= \(now))
+                    AND NOT (\(sparesRepeated) AND reservation.is_repeated)
                 RETURNING reservation.tenant_id, reservation.reservation_id, reservation.holds
             )
             SELECT closed.tenant_id, closed.reservation_id, \(holdColumns)

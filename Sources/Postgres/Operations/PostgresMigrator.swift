@@ -23,8 +23,11 @@ package struct PostgresMigrator: Sendable {
     private let migrations: [Migration]
     private let logger: Logger
 
-    /// How long a migration waits for a lock that the running service holds, so that its own queue doesn't stop it.
-    package var lockTimeoutMilliseconds = 10_000
+    /// How long a migration waits at a time for a lock that somebody holds: all who ask for the table meanwhile wait
+    /// behind it.
+    package var lockTimeoutMilliseconds = 300
+    /// How often it is tried again, after a pause of ten times that: in between, who waited gets on.
+    package var lockAttempts = 200
     /// How long to wait for another migrator.
     package var turnTimeoutMilliseconds = 300_000
 
@@ -84,10 +87,29 @@ package struct PostgresMigrator: Sendable {
             )
         }
         for migration in pending {
-            try apply(migration, session)
+            try applyPatiently(migration, session)
             logger.info("migration applied", metadata: ["migration": "\(migration.name)"])
         }
         return pending.map(\.name)
+    }
+
+    /// Tries a migration again while somebody, such as a dump or a report, holds locks that it needs.
+    private func applyPatiently(_ migration: ChecksummedMigration, _ session: Session) throws {
+        for attempt in 1..<lockAttempts {
+            do {
+                return try apply(migration, session)
+            } catch MigrationFailure.failed(_, let error) where error.isLockTimeout {
+                try session.run("ROLLBACK")
+                if attempt == 1 {
+                    logger.warning(
+                        "migration waits for locks that others hold: is a dump, or another long transaction, under way?",
+                        metadata: ["migration": "\(migration.name)"]
+                    )
+                }
+                try session.run("SELECT pg_sleep(\(Double(lockTimeoutMilliseconds) / 100))")
+            }
+        }
+        try apply(migration, session)
     }
 
     private func apply(_ migration: ChecksummedMigration, _ session: Session) throws {

@@ -46,6 +46,9 @@ package struct CostWorker: Service {
         )
     }
 
+    /// Has price sets asked for again: the database may not be the one that it was.
+    package func forgetStored() { priceSets.forgetAll() }
+
     package func run() async throws {
         await loop.run {
             try await rateUnpriced()

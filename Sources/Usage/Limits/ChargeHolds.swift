@@ -21,12 +21,11 @@ package struct ChargeHolds: Sendable {
         let row: LimitRow
         private(set) var tenant: TenantSnapshot
         /// Counters that may come to be held, beside those that are.
-        private(set) var counters: Set<CounterKey>
+        private(set) var counters: Set<CounterKey> = []
 
-        package init(row: LimitRow, tenant: TenantSnapshot, counters: Set<CounterKey> = []) {
+        package init(row: LimitRow, tenant: TenantSnapshot) {
             self.row = row
             self.tenant = tenant
-            self.counters = counters
         }
 
         /// Counters of the same tenant, which may be of billing periods that were made meanwhile.

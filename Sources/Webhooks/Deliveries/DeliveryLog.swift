@@ -131,27 +131,27 @@ enum DeliveryLog {
         ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
     }
 
-    /// Whether more deliveries of an endpoint wait for nothing than `removeFinished` deletes at a time.
+    /// Whether an endpoint has more deliveries than `removeSome` deletes at a time.
     static func isLong(of endpoint: WebhookEndpointID, in transaction: borrowing Transaction) throws -> Bool {
         let beyond = try transaction.first(
             """
             SELECT true FROM webhook_delivery
-            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status <> 'pending'
+            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key)
             OFFSET \(removalBatch) LIMIT 1
             """
         ) { row throws(PostgresError) in try row.next(Bool.self) }
         return beyond ?? false
     }
 
-    /// Deletes some of the deliveries of an endpoint that wait for nothing. Tells whether there may be more.
-    static func removeFinished(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
+    /// Deletes some of the deliveries of an endpoint, waiting ones too. Tells whether there may be more.
+    static func removeSome(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
         let removed = try await pool.execute(
             .interactive,
             """
             DELETE FROM webhook_delivery
             WHERE (tenant_id, delivery_id) IN (
                 SELECT tenant_id, delivery_id FROM webhook_delivery
-                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status <> 'pending'
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key)
                 ORDER BY delivery_id
                 LIMIT \(removalBatch)
             )

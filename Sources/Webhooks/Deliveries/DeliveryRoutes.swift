@@ -63,9 +63,9 @@ struct DeliveryRoutes: Sendable {
         let (id, endpoint) = (seen.delivery.id, seen.delivery.endpoint)
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
-            guard try WebhookEndpointStore.lock(endpoint, in: transaction)?.isEnabled ?? true else {
-                throw Problem.disabledEndpoint
-            }
+            let target = try WebhookEndpointStore.lock(endpoint, in: transaction)
+            guard target?.isEnabled ?? true else { throw Problem.disabledEndpoint }
+            guard target?.kind != .email || context.principal.isOperatorWide else { throw Problem.mailIsForOperators }
             guard let delivery = try DeliveryLog.retry(id, of: endpoint.tenant, at: now, in: transaction) else {
                 throw Problem.notFound(Self.resource, id.description)
             }

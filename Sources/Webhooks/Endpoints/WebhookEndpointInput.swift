@@ -98,7 +98,7 @@ extension WebhookEndpoint.Kind {
                 case nil: break
                 case .malformed(let requirement)?: throw OutboundFault.malformed(requirement)
                 default:
-                    let detail = "\"url\" must be https at a public address, or one that TURNPIKE_OUTBOUND_ALLOW allows"
+                    let detail = "\"url\" must be https at a public address, or one that \(addresses.setting) allows"
                     fields.fault(at: "url", code: "invalid_url", detail: detail)
                 }
             } catch {

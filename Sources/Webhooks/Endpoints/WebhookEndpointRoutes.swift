@@ -148,7 +148,7 @@ struct WebhookEndpointRoutes: Sendable {
             do {
                 return try await deleteAtOnce(request, context)
             } catch let long as LongLog {
-                while try await DeliveryLog.removeFinished(of: long.endpoint, pool: pool) {}
+                while try await DeliveryLog.removeSome(of: long.endpoint, pool: pool) {}
             }
         }
     }
@@ -309,7 +309,7 @@ extension Problem {
         detail: "This service sends no mail: TURNPIKE_MAIL_FROM is not set."
     )
     /// Else a tenant's credential could send mail to anybody in the operator's name.
-    fileprivate static let mailIsForOperators = Problem.forbidden(
+    static let mailIsForOperators = Problem.forbidden(
         code: "operator_only",
         detail:
             "Whom mail is sent to, and a mail to try it, is an operator's choice; this credential is bound to a tenant."

@@ -136,7 +136,7 @@ import Web
             #expect(read.costs.prices.count == prices.quotes.count && read.costs.version == read.version)
             _ = try await fixture.transaction { try CatalogVersion.bump(in: $0) }
             try await fixture.catalog.reload()
-            #expect(fixture.catalog.current.version == read.version + 1)
+            #expect(fixture.catalog.current.version > read.version)
             #expect(fixture.catalog.current.costs === read.costs)
         }
     }
