@@ -20,13 +20,18 @@ struct AdmittedAtOnceTests {
                 """
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             let users = ["\u{E9}", "e\u{301}"]
+            let one = """
+                {"key":"one","scope":{"tenant":"acme","user":"\(users[0])"},"measure":"requests","amount":"9",\
+                "window":"day","mode":"hard"}
+                """
+            try await server.ask("POST", "/budgets", one, expecting: 201)
             let calls = users.enumerated().map { index, user in
                 """
                 {"subject":"acme","type":"job.done","source":"gw","id":"\(index)","data":{"seconds":1,"user":"\(user)"}}
                 """
             }
             let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-            try await server.expectRows(["0 2 0", "0 1 0", "0 1 0"])
+            try await server.expectRows(["0 2 0", "0 1 0", "0 1 0", "0 1 0"])
             for (index, user) in users.enumerated() {
                 let reservation = answer["data"]?[index]?["reservation"]?["id"]?.string ?? ""
                 let event = """
@@ -35,7 +40,7 @@ struct AdmittedAtOnceTests {
                     """
                 try await server.operatorClient.post("/api/v1/events", event).expecting(200)
             }
-            try await server.expectRows(["2 0 0", "1 0 0", "1 0 0"])
+            try await server.expectRows(["2 0 0", "1 0 0", "1 0 0", "1 0 0"])
         }
     }
 

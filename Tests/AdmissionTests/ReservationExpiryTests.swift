@@ -1,9 +1,13 @@
 import BillingCore
+import Catalog
 import Limits
 import Postgres
 import TestSupport
 import Testing
+import Usage
 import Web
+
+@testable import Admission
 
 /// Reservations that nobody settles, and the ends of windows.
 @Suite struct ReservationExpiryTests {
@@ -117,6 +121,45 @@ import Web
             #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
             let open = try await server.column("SELECT count(*)::text FROM reservation WHERE status = 'held'")
             #expect(open == ["600"])
+        }
+    }
+
+    @Test("what is taken back because its caller was told that nothing is held stays where it was asked for again since")
+    func repeatedMeanwhile() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            var paths: [String] = []
+            for id in ["once", "twice"] {
+                paths.append("/admissions/\(server.id(of: try await server.admit(id, seconds: "4")))")
+            }
+            #expect(try await server.admit("twice", seconds: "4")["warnings"]?.text == #"["repeated"]"#)
+            let rows = try await server.column("SELECT tenant_id || ' ' || reservation_id FROM reservation")
+            let names = try rows.map { row in
+                let parts = try #require(row).split(separator: " ")
+                let tenant = TenantID(rawValue: try #require(Int64(parts[0])))
+                let id = ReservationID(rawValue: try #require(UUIDv7(String(parts[1]))))
+                return TenantReservation(tenant: tenant, id: id)
+            }
+            let taken = try await server.withPool { pool in
+                let closing = ReservationClosing(
+                    catalog: Catalog(pool: pool, clock: server.clock.clock),
+                    pool: pool,
+                    policy: LimitPolicy(operatorZone: .utc, ids: .random(server.clock.clock)),
+                    lane: .worker
+                )
+                return try await closing.close(
+                    names.map(\.id),
+                    of: names[0].tenant,
+                    as: .released,
+                    at: server.clock.now,
+                    forgets: true
+                )
+            }
+            #expect(taken.count == 1)
+            #expect(try await server.operatorClient.get("/api/v1" + paths[0]).status == 404)
+            #expect(try await server.ask("GET", paths[1])["status"]?.string == "held")
+            try await server.expectRows(["0 4 0"])
+            #expect(try await server.unbalancedHolds() == [])
         }
     }
 

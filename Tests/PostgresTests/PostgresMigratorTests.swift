@@ -118,6 +118,39 @@ import Testing
         }
     }
 
+    @Test func aMigrationThatOthersKeepWaitingLetsWhoIsBehindItGetOn() async throws {
+        try await TestServer.withDatabase { url in
+            try await migrator(url, [Self.first]).migrate()
+            let pool = PostgresPool(PostgresConfiguration(url: url).asOwner())
+            let reader = Task {
+                try await pool.transaction(.worker) { transaction in
+                    try transaction.execute("SELECT FROM a")
+                    while !Task.isCancelled { try transaction.execute("SELECT pg_sleep(0.05)") }
+                }
+            }
+            let waits: SQL = """
+                SELECT mode FROM pg_locks WHERE relation = 'a'::regclass
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                    AND granted = (mode = 'AccessShareLock') ORDER BY mode
+                """
+            func modes() async throws -> [String] {
+                try await pool.query(.interactive, waits) { row throws(PostgresError) in try row.next(String.self) }
+            }
+            while try await modes() != ["AccessShareLock"] {}
+            let adding = Migration(name: "0002_adding", sql: "ALTER TABLE a ADD COLUMN more int")
+            let patient = migrator(url, [Self.first, adding])
+            async let applied = patient.migrate()
+            // It waits, gives up so that others get on, and waits again.
+            for expected in [true, false, true] {
+                while try await modes().contains("AccessExclusiveLock") != expected {}
+            }
+            reader.cancel()
+            _ = try? await reader.value
+            #expect(try await applied == ["0002_adding"])
+            await pool.close()
+        }
+    }
+
     @Test func twoMigratorsAtOnceApplyEachMigrationOnce() async throws {
         try await TestServer.withDatabase { url in
             let migrations = (1...20).map { Migration(name: "\(1_000 + $0)_t", sql: "CREATE TABLE t\($0) (id int)") }

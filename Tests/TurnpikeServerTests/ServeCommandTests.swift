@@ -22,4 +22,30 @@ import Testing
             }
         }
     }
+
+    @Test(
+        "what can't be served is said with the setting that mends it",
+        arguments: [
+            (["--migrate", "false", "--host", "192.0.2.1"], true, "TURNPIKE_HOST"),
+            (["--migrate", "false", "--host", "nonsense.invalid"], true, "TURNPIKE_HOST"),
+            (["--migrate", "false", "--operator-key", TurnpikeProcess.operatorKey], false, "turnpike migrate"),
+        ]
+    )
+    func unusableSettings(options: [String], isMigrated: Bool, expected: String) async throws {
+        let binary = try #require(TestTools.turnpikeBinary)
+        try await TestDatabase.with { database in
+            if !isMigrated { try await database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public") }
+            try await withChildProcess(
+                binary,
+                arguments: ["serve", "--port", "0"] + options,
+                environment: ["PATH": "/usr/bin:/bin", "DATABASE_URL": database.url],
+                directory: FileManager.default.temporaryDirectory
+            ) { child in
+                let code = try await child.exitCode(within: .seconds(60))
+                #expect(code == 1)
+                let output = await child.output()
+                #expect(output.contains(expected), "\(output)")
+            }
+        }
+    }
 }

@@ -86,6 +86,10 @@ struct MailTests {
             #expect(try await server.deliveries(reach: ["succeeded"]))
             let tried = try await acme.post("\(path)/post/test", "{}")
             #expect(tried.status == 403 && tried.code == "operator_only")
+            let sent = try await acme.get("/api/v1/deliveries").expecting(200).json["data"]?[0]?["id"]?.string ?? ""
+            let again = try await acme.post("/api/v1/deliveries/\(sent)/retry", "{}")
+            #expect(again.status == 403 && again.code == "operator_only")
+            try await server.operatorClient.post("/api/v1/deliveries/\(sent)/retry", "{}").expecting(202)
             try await server.operatorClient.post("\(path)/post/test?tenant=acme", "{}").expecting(202)
         }
     }

@@ -152,6 +152,8 @@ import Web
             let faults = try await client.post(Self.path, none).text
             #expect(faults.contains(#"the types are \"budget.threshold_crossed\""#), "\(faults)")
             #expect(faults.contains("TURNPIKE_OUTBOUND_ALLOW"), "\(faults)")
+            let acme = try await server.client([.webhooksWrite], tenant: "acme")
+            #expect(try await acme.post(Self.path, none).text.contains("TURNPIKE_WEBHOOK_ALLOW"))
             let mailto = #"{"key": "a", "url": "mailto:a@b.c", "events": ["*"]}"#
             #expect(try await client.post(Self.path, mailto).text.contains(#"\"kind\" must be \"email\""#))
             let absent = try await client.get("\(Self.path)/absent")

@@ -50,6 +50,9 @@ struct AdmissionOutageTests {
             }
             let metrics = try await turnpike.client.with(key: nil).get("/metrics").text.split(separator: "\n")
             #expect(metrics.contains(#"turnpike_admissions_unavailable_total{answered="closed"} 20"#))
+            // What has not happened yet is there, so that its first time is a rise.
+            #expect(metrics.contains(#"turnpike_admissions_unavailable_total{answered="open"} 0"#))
+            #expect(!metrics.contains { $0.hasPrefix("turnpike_admissions_total") && !$0.hasSuffix(" 0") })
         }
     }
 
