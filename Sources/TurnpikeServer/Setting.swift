@@ -118,7 +118,8 @@ package struct Setting: Sendable {
     package static let shutdownSeconds = Setting(
         "TURNPIKE_SHUTDOWN_SECONDS",
         "30",
-        "how long stopping may wait for what was accepted"
+        "how long stopping may wait for what was accepted; a statement that runs then still ends by itself, "
+            + "or after 10 seconds"
     )
 
     package static let authenticationFailuresPerAddress = Setting(

@@ -6,7 +6,8 @@ import NIOHTTPTypesHTTP1
 
 /// Watches over the arrival of requests on one connection, before any of our code sees them: what is not HTTP gets a
 /// problem instead of silence, a request that dribbles in is given up after a time, from its first byte, and
-/// `Expect: 100-continue` is answered, so that clients with large batches don't wait.
+/// `Expect: 100-continue` is answered, so that clients with large batches don't wait. While the server stops, an answer
+/// says that it is the connection's last.
 final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -23,6 +24,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
     private var haveBytesArrived = false
     private var havePartsArrived = false
     private var isAnswering = false
+    private var isStopping = false
     private var deadline: Scheduled<Void>?
 
     init(timeout: TimeAmount, continueUpToBytes: Int, securityHeaders: SecurityHeaders) {
@@ -35,6 +37,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
         if event is ArrivingBytesHandler.BytesArrived {
             haveBytesArrived = true
         } else {
+            if event is ChannelShouldQuiesceEvent { isStopping = true }
             context.fireUserInboundEventTriggered(event)
         }
     }
@@ -75,8 +78,13 @@ final class RequestArrivalHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
-        case .head(let head):
+        case .head(var head):
             isAnswering = head.status.kind != .informational
+            if isAnswering, isStopping {
+                head.headerFields[.connection] = "close"
+                context.write(wrapOutboundOut(.head(head)), promise: promise)
+                return
+            }
         case .body:
             break
         case .end:

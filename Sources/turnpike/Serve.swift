@@ -47,8 +47,8 @@ struct Serve: AsyncParsableCommand {
     private static func reason(_ error: any Error, _ configuration: Configuration) -> String {
         let address = "\(configuration.host):\(configuration.port)"
         if error.isPortTaken {
-            return
-                "\(address) is taken by another program; choose another with \(Setting.port.flag) or \(Setting.port.name)"
+            let port = "\(Setting.port.flag) or \(Setting.port.name)"
+            return "\(address) is taken by another program; choose another with \(port)"
         }
         if error.isHostUnknown {
             let host = "\(Setting.host.flag) or \(Setting.host.name)"
@@ -58,7 +58,8 @@ struct Serve: AsyncParsableCommand {
     }
 
     private static func remedy(of error: any Error, _ configuration: Configuration) -> String? {
-        guard let state = (error as? PostgresError)?.sqlState, [.undefinedTable, .insufficientPrivilege].contains(state)
+        guard let state = (error as? PostgresError)?.sqlState,
+            [.undefinedTable, .insufficientPrivilege].contains(state)
         else { return nil }
         guard configuration.migratesOnStart else {
             return "the database's schema is not the one of this program: run 'turnpike migrate'"

@@ -69,7 +69,8 @@ extension TestServer {
         let time = time.map { #","time":"\#($0)""# } ?? ""
         let body = """
             {"specversion":"1.0","id":"\(id)","source":"gw","type":"job.done","subject":"acme"\(time),\
-            "reservationid":"\(self.id(of: admission))","reservationpartial":\(partial),"data":{"seconds":\(seconds)\(data)}}
+            "reservationid":"\(self.id(of: admission))","reservationpartial":\(partial),\
+            "data":{"seconds":\(seconds)\(data)}}
             """
         return try await operatorClient.post("/api/v1/events", body).expecting(200).report
     }

@@ -124,7 +124,9 @@ import Web
         }
     }
 
-    @Test("what is taken back because its caller was told that nothing is held stays where it was asked for again since")
+    @Test(
+        "what is taken back because its caller was told that nothing is held stays where it was asked for again since"
+    )
     func repeatedMeanwhile() async throws {
         try await TestServer.run { server in
             try await server.arrangeQuota("10")

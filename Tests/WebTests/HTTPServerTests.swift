@@ -141,6 +141,7 @@ import Web
             mayAnswer.open()
             let answered = try await answer
             #expect(answered.json["done"]?.bool == true)
+            #expect(answered.header("Connection") == "close")
         }
     }
 

@@ -55,8 +55,8 @@ struct EventText: Sendable {
     }
 
     /// The three characters that mean something to Slack, without which nobody is mentioned and no link stands behind
-    /// other words; an address in a value is linked as it reads. Mattermost and others mention who stands behind `@`, and
-    /// read links of Markdown: a word joiner, which nobody sees, parts what they look for.
+    /// other words; an address in a value is linked as it reads. Mattermost and others mention who stands behind `@`,
+    /// and read links of Markdown: a word joiner, which nobody sees, parts what they look for.
     private static func escaped(_ text: String) -> String {
         text.replacingScalars { scalar in
             switch scalar {
