@@ -96,8 +96,8 @@ package enum BudgetService {
         return faults
     }
 
-    /// - Parameter tenant: who asks, where that is a tenant: other plans than its own are not told from ones that do not
-    ///   exist.
+    /// - Parameter tenant: who asks, where that is a tenant: other plans than its own are not told from ones that do
+    ///   not exist.
     private static func fault(
         ofPlan key: String,
         for tenant: TenantSnapshot?,

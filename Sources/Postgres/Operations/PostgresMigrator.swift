@@ -102,7 +102,7 @@ package struct PostgresMigrator: Sendable {
                 try session.run("ROLLBACK")
                 if attempt == 1 {
                     logger.warning(
-                        "migration waits for locks that others hold: is a dump, or another long transaction, under way?",
+                        "migration waits for locks that others hold, such as those of a dump or a long query",
                         metadata: ["migration": "\(migration.name)"]
                     )
                 }
