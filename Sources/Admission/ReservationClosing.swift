@@ -22,8 +22,8 @@ struct ReservationClosing: Sendable {
 
     /// Closes those of a tenant's reservations that are still held, and frees what they hold.
     /// - Parameters:
-    ///   - forgets: whether no trace of them stays, and their ids name other calls again. Those that were asked for again
-    ///     are left.
+    ///   - forgets: whether no trace of them stays, and their ids name other calls again. Those that were asked for
+    ///     again are left.
     ///   - alert: tells of those that were closed, if any were.
     /// - Returns: which those were; none where there is no such tenant.
     func close(
