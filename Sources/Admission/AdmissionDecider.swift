@@ -14,7 +14,7 @@ struct AdmissionDecider: Sendable {
     let policy: LimitPolicy
     let clock: Clock
     let heldUp: HeldUpRows
-    private let told = RefusalAlerts()
+    let told = RefusalAlerts()
     private let lately = LatelyRefused()
 
     init(pool: PostgresPool, policy: LimitPolicy, clock: Clock, deadline: Duration) {
@@ -78,6 +78,8 @@ struct AdmissionDecider: Sendable {
             do {
                 return try await once(flush, patience, isAbandoned)
             } catch let error as PostgresError where error.constraint == "reservation_identity" {
+                continue
+            } catch is ReservationAppeared {
                 continue
             }
         }

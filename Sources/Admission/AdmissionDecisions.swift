@@ -12,9 +12,15 @@ struct AdmissionDecisions {
     private var known: [AdmissionKey: Reservation] = [:]
     private let ids: IDSource
 
-    init(existing: [(key: PostgresUUID, reservation: Reservation)], ids: IDSource) {
+    init(existing: [AdmissionKey: Reservation], ids: IDSource) {
         self.ids = ids
-        for (key, reservation) in existing { known[AdmissionKey(reservation.tenantID, key)] = reservation }
+        known = existing
+    }
+
+    /// Whether it gives out again what is only made with these decisions.
+    func isOfThis(_ outcome: AdmissionOutcome) -> Bool {
+        guard case .repeated(let earlier) = outcome else { return false }
+        return made.contains { $0.reservation.id == earlier.id }
     }
 
     /// - Parameter isAbandoned: whether nobody waits for the answer any more; then nothing is taken.
@@ -39,7 +45,7 @@ struct AdmissionDecisions {
     ) throws(DecimalError) {
         let key = request.key
         if !request.isCheck, let earlier = known[key] {
-            guard earlier.contentHash == request.prepared.pending.event.contentHash else {
+            guard earlier.contentHash == request.contentHash else {
                 outcomes.append(.conflict)
                 return
             }

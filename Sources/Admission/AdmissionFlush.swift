@@ -50,6 +50,16 @@ final class AdmissionRequest: Sendable {
     /// What names it among those of its tenant.
     var eventKey: PostgresUUID { prepared.pending.event.key.postgres }
 
+    var contentHash: Int64 { prepared.pending.event.contentHash }
+
+    /// Whether it is given the reservation that it made before.
+    var mayRepeat: Bool { !isCheck && !call.isDryRun }
+
+    /// Whether the reservation is that of this very call, and open.
+    func isCall(of reservation: Reservation) -> Bool {
+        reservation.status == .held && reservation.contentHash == contentHash
+    }
+
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 
     /// Whether it is refused when it can't be decided, by one of the limits that it touches.
@@ -76,6 +86,10 @@ struct NothingAdmitted: Error {
     let outcomes: [AdmissionOutcome]
 }
 
+/// A call was admitted by somebody else while its limits were waited for, and is not noted as repeated, which is done
+/// before they are locked.
+struct ReservationAppeared: Error {}
+
 /// Calls that are decided together, in one transaction: at once where all of them are admitted (`admitAll`), and
 /// otherwise one after the other by pure rules, on rows that are locked in the order in which everybody does.
 struct AdmissionFlush: Sendable {
@@ -88,7 +102,8 @@ struct AdmissionFlush: Sendable {
     /// Decides one call after the other in two round trips: the first locks the rows, the second writes and commits. A
     /// key that another transaction admits at the same moment fails it as a whole by
     /// `reservation_identity`; the caller tries it again, and it finds that admission.
-    /// - Throws: `StaleCatalog`, `NothingAdmitted`, `PostgresError`, and `DecimalError` when a sum leaves its range.
+    /// - Throws: `StaleCatalog`, `NothingAdmitted`, `ReservationAppeared` (which the caller tries again, too),
+    ///   `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(
         isAbandoned: (Int) -> Bool,
         told: RefusalAlerts,
@@ -96,15 +111,14 @@ struct AdmissionFlush: Sendable {
     ) throws -> [AdmissionOutcome] {
         let rows = LockedRows(requests)
         // What is read behind the locks is what whoever held them before has committed.
-        let asking = requests.indices.filter { !isAbandoned($0) && !requests[$0].isCheck }.map { requests[$0] }
+        let asking = requests.indices.filter { !isAbandoned($0) && requests[$0].mayRepeat }.map { requests[$0] }
         let results = try transaction.pipeline([
-            ReservationStore.noteRepeated(tenants: asking.map(\.tenant.id), keys: asking.map(\.eventKey)),
-            LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates, at: now),
+            Self.noteRepeated(asking), LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates, at: now),
             versionsInForce,
             ReservationStore.existing(tenants: requests.map(\.tenant.id), keys: requests.map(\.eventKey)),
         ])
         try checkVersions(results[3])
-        let existing = try results[4].map(ReservationStore.decodeKeyed)
+        let existing = try Self.existing(results[4], askedForBy: asking)
         let arrivals = try results[2].map(RateStateStore.decode).map { ($0.row, $0.arrival) }
         var states = AdmissionStates(
             states: try results[1].map(LimitStateStore.decode),
@@ -121,9 +135,36 @@ struct AdmissionFlush: Sendable {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
         enqueue(decisions, states, in: transaction)
+        let again = zip(requests, decisions.outcomes).filter { decisions.isOfThis($1) }.map(\.0)
+        if !again.isEmpty { transaction.enqueue(Self.noteRepeated(again)) }
         forget(rows, states, in: transaction)
         try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)
         return decisions.outcomes
+    }
+
+    /// What was admitted before.
+    /// - Throws: `ReservationAppeared` where that is given to one of `asking` and is not noted as repeated.
+    private static func existing(
+        _ result: PostgresResult,
+        askedForBy asking: [AdmissionRequest]
+    ) throws -> [AdmissionKey: Reservation] {
+        var existing: [AdmissionKey: Reservation] = [:]
+        for (key, isRepeated, reservation) in try result.map(ReservationStore.decodeKeyed) {
+            let key = AdmissionKey(reservation.tenantID, key)
+            existing[key] = reservation
+            if !isRepeated, asking.contains(where: { $0.key == key && $0.isCall(of: reservation) }) {
+                throw ReservationAppeared()
+            }
+        }
+        return existing
+    }
+
+    private static func noteRepeated(_ requests: [AdmissionRequest]) -> SQL {
+        ReservationStore.noteRepeated(
+            tenants: requests.map(\.tenant.id),
+            keys: requests.map(\.eventKey),
+            contentHashes: requests.map(\.contentHash)
+        )
     }
 
     func enqueue(

@@ -3,7 +3,6 @@ package import Catalog
 import HTTPTypes
 import Limits
 package import Logging
-import Metrics
 package import Postgres
 import ServiceLifecycle
 package import Usage
@@ -35,6 +34,7 @@ package final class AdmissionService: Service {
     let clock: Clock
     private let lanes: [AdmissionLane]
     private let unanswered: UnansweredReservations
+    private let told: RefusalAlerts
     private let reading = DeadlineWork()
 
     package init(
@@ -61,8 +61,12 @@ package final class AdmissionService: Service {
         let closing = ReservationClosing(catalog: catalog, pool: pool, policy: calls.limits, lane: .worker)
         let unanswered = UnansweredReservations(closing, clock: clock, logger: logger)
         self.unanswered = unanswered
+        told = decider.told
         lanes = (0..<limits.lanes).map { _ in AdmissionLane(decider: decider, unanswered: unanswered) }
     }
+
+    /// Has alerts that are known to be told raised again: the database may not be the one that it was.
+    package func forgetTold() { told.forgetAll() }
 
     package func run() async throws {
         await withTaskGroup(of: Void.self) { group in
@@ -348,39 +352,6 @@ extension Error {
             error.isUnavailable || error.isRetryable || error.outcomeUnknown || error.kind == .cancelled
         default: false
         }
-    }
-}
-
-/// The meters of admission.
-enum AdmissionMetrics {
-    private static let closed = Counter(
-        label: "turnpike_admissions_unavailable_total",
-        dimensions: [("answered", "closed")]
-    )
-    private static let open = Counter(
-        label: "turnpike_admissions_unavailable_total",
-        dimensions: [("answered", "open")]
-    )
-
-    /// Shows both at zero, so that the first outage is seen as a rise.
-    static func begin() { [closed, open].forEach { $0.increment(by: 0) } }
-
-    /// A call that was answered by failure policy.
-    static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }
-
-    private static let allowed = counter("allowed")
-    private static let refused = Dictionary(
-        uniqueKeysWithValues: AdmissionBody.reasons.map { ($0, counter($0)) }
-    )
-
-    private static func counter(_ result: String) -> Counter {
-        Counter(label: "turnpike_admissions_total", dimensions: [("result", result)])
-    }
-
-    /// - Parameter reason: why it is refused; nil where it is allowed.
-    static func count(_ reason: String?) {
-        guard let reason else { return allowed.increment() }
-        refused[reason]?.increment()
     }
 }
 

@@ -175,7 +175,7 @@ private struct Revising: Sendable {
         let untaken = Set(revised.map(\.hold.row)).subtracting(taken.map(\.hold.row))
         if !untaken.isEmpty { transaction.enqueue(LimitStateStore.removeUnused(Array(untaken))) }
         guard !taken.isEmpty else { return }
-        flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
+        flush.enqueue(AdmissionDecisions(existing: [:], ids: policy.ids), states, in: transaction)
         let replaced = taken.flatMap(\.replacedRows)
         if !replaced.isEmpty {
             let freed = replaced.map { row, amount in

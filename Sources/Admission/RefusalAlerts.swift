@@ -17,6 +17,8 @@ final class RefusalAlerts: Sendable {
     private static let dayMicroseconds: Int64 = 86_400 * 1_000_000
     private let told = Mutex<Set<Mark>>([])
 
+    func forgetAll() { told.withLock { $0 = [] } }
+
     /// The alerts that refused calls give rise to. Rates are refused all the time, and raise none, nor does a call that
     /// is larger than the limit itself, or has no room in a window that is still to begin: that says nothing of how
     /// much is left. What is told is remembered with the commit: a transaction that is rolled back or tried again tells

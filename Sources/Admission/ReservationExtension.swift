@@ -135,7 +135,7 @@ private struct Moving: Sendable {
         var states = try flush.lockedStates(in: transaction)
         let verdict = try states.decide(holds, of: call, at: now, keeps: true)
         if case .refused(let violations) = verdict { throw ExtensionRefused(violations: violations) }
-        flush.enqueue(AdmissionDecisions(existing: [], ids: policy.ids), states, in: transaction)
+        flush.enqueue(AdmissionDecisions(existing: [:], ids: policy.ids), states, in: transaction)
         let taken = holds.flatMap(\.frees)
         if !taken.isEmpty { transaction.enqueue(ReservationStore.add(taken, to: name)) }
         return extended

@@ -74,6 +74,7 @@ struct CachedTenants {
     /// Has every tenant read again before it is used; until then it is what was known last.
     mutating func invalidateAll() {
         cache.makeStale()
+        plans = [:]
         for ticket in loads.keys {
             loads[ticket] = .all
         }

@@ -72,8 +72,8 @@ extension Rooms {
                         catalog: catalog,
                         listeningWith: dependencies.configuration.postgres,
                         reconnected: {
-                            usage.ingest.forgetStored()
-                            usage.costWorker.forgetStored()
+                            usage.forgetStored()
+                            admission.service.forgetTold()
                         },
                         logger: dependencies.logger
                     ),
@@ -285,6 +285,12 @@ private struct UsageRoom {
         UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
             .register(in: operations)
         UnpricedUsageRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
+    }
+
+    /// Has what is known to be stored beside events asked for again.
+    func forgetStored() {
+        ingest.forgetStored()
+        costWorker.forgetStored()
     }
 }
 

@@ -4,6 +4,7 @@ import Limits
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Usage
 import Web
 
@@ -124,9 +125,34 @@ import Web
         }
     }
 
-    @Test(
-        "what is taken back because its caller was told that nothing is held stays where it was asked for again since"
-    )
+    /// Gives up all reservations of the tenant, as ones that nobody was told of.
+    /// - Returns: how many were taken back.
+    private static func takeBack(_ server: TestServer) async throws -> Int {
+        let rows = try await server.column("SELECT tenant_id || ' ' || reservation_id FROM reservation")
+        let names = try rows.map { row in
+            let parts = try #require(row).split(separator: " ")
+            let tenant = TenantID(rawValue: try #require(Int64(parts[0])))
+            let id = ReservationID(rawValue: try #require(UUIDv7(String(parts[1]))))
+            return TenantReservation(tenant: tenant, id: id)
+        }
+        return try await server.withPool { pool in
+            let closing = ReservationClosing(
+                catalog: Catalog(pool: pool, clock: server.clock.clock),
+                pool: pool,
+                policy: LimitPolicy(operatorZone: .utc, ids: .random(server.clock.clock)),
+                lane: .worker
+            )
+            return try await closing.close(
+                names.map(\.id),
+                of: names[0].tenant,
+                as: .released,
+                at: server.clock.now,
+                forgets: true
+            ).count
+        }
+    }
+
+    @Test("what is taken back because its caller was told that nothing is held stays where it was asked for again")
     func repeatedMeanwhile() async throws {
         try await TestServer.run { server in
             try await server.arrangeQuota("10")
@@ -134,34 +160,47 @@ import Web
             for id in ["once", "twice"] {
                 paths.append("/admissions/\(server.id(of: try await server.admit(id, seconds: "4")))")
             }
+            // Neither another call under its id nor a trial is given it.
+            try await server.admit("once", seconds: "3", expecting: 409)
+            try await server.admit("once", seconds: "4", more: #","dry_run":true"#)
             #expect(try await server.admit("twice", seconds: "4")["warnings"]?.text == #"["repeated"]"#)
-            let rows = try await server.column("SELECT tenant_id || ' ' || reservation_id FROM reservation")
-            let names = try rows.map { row in
-                let parts = try #require(row).split(separator: " ")
-                let tenant = TenantID(rawValue: try #require(Int64(parts[0])))
-                let id = ReservationID(rawValue: try #require(UUIDv7(String(parts[1]))))
-                return TenantReservation(tenant: tenant, id: id)
-            }
-            let taken = try await server.withPool { pool in
-                let closing = ReservationClosing(
-                    catalog: Catalog(pool: pool, clock: server.clock.clock),
-                    pool: pool,
-                    policy: LimitPolicy(operatorZone: .utc, ids: .random(server.clock.clock)),
-                    lane: .worker
-                )
-                return try await closing.close(
-                    names.map(\.id),
-                    of: names[0].tenant,
-                    as: .released,
-                    at: server.clock.now,
-                    forgets: true
-                )
-            }
-            #expect(taken.count == 1)
+            #expect(try await Self.takeBack(server) == 1)
             #expect(try await server.operatorClient.get("/api/v1" + paths[0]).status == 404)
             #expect(try await server.ask("GET", paths[1])["status"]?.string == "held")
             try await server.expectRows(["0 4 0"])
             #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("a call that is twice in one array stays, and one that is committed while its repetition waits")
+    func repeatedAtOnce() async throws {
+        let patient: @Sendable (inout Configuration) -> Void = { $0.admission.deadlineMilliseconds = 30_000 }
+        try await TestServer.run(configure: patient) { first in
+            try await TestServer.run(on: first.database, configure: patient) { second in
+                try await first.arrangeQuota("100")
+                let call = #"{"subject":"acme","type":"job.done","source":"gw","id":"both","data":{"seconds":1}}"#
+                let both = try await first.ask("POST", "/admissions", "[\(call),\(call)]")
+                #expect(both["data"]?[1]?["warnings"]?.text == #"["repeated"]"#)
+                #expect(try await Self.takeBack(first) == 0)
+                try await first.database.run(
+                    """
+                    CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
+                    BEGIN PERFORM pg_sleep(2); RETURN NULL; END
+                    $$;
+                    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON reservation DEFERRABLE INITIALLY DEFERRED
+                    FOR EACH ROW EXECUTE FUNCTION linger()
+                    """
+                )
+                // Where one was refused just before, calls are looked at one by one.
+                try await second.admit("large", seconds: "1000")
+                async let admitted = first.admit("late")
+                #expect(try await first.comesToHave("RowExclusiveLock", on: "reservation"))
+                let again = try await second.admit("late")
+                #expect(again["warnings"]?.text == #"["repeated"]"#)
+                #expect(again["reservation"]?["id"] == (try await admitted)["reservation"]?["id"])
+                #expect(try await Self.takeBack(first) == 0)
+                try await first.expectRows(["0 2 0"])
+            }
         }
     }
 

@@ -125,7 +125,8 @@ import Testing
             let reader = Task {
                 try await pool.transaction(.worker) { transaction in
                     try transaction.execute("SELECT FROM a")
-                    while !Task.isCancelled { try transaction.execute("SELECT pg_sleep(0.05)") }
+                    // Until it is cancelled.
+                    while true { try transaction.execute("SELECT pg_sleep(0.05)") }
                 }
             }
             let waits: SQL = """
@@ -133,16 +134,22 @@ import Testing
                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                     AND granted = (mode = 'AccessShareLock') ORDER BY mode
                 """
-            func modes() async throws -> [String] {
-                try await pool.query(.interactive, waits) { row throws(PostgresError) in try row.next(String.self) }
+            func expectLocks(_ modes: [String]) async throws {
+                try await eventually("\(modes)") {
+                    try await pool.query(.interactive, waits) { row throws(PostgresError) in
+                        try row.next(String.self)
+                    } == modes
+                }
             }
-            while try await modes() != ["AccessShareLock"] {}
+            try await expectLocks(["AccessShareLock"])
             let adding = Migration(name: "0002_adding", sql: "ALTER TABLE a ADD COLUMN more int")
-            let patient = migrator(url, [Self.first, adding])
+            var patient = migrator(url, [Self.first, adding])
+            patient.lockTimeoutMilliseconds = 300
+            patient.lockPauseMilliseconds = 2_000
             async let applied = patient.migrate()
             // It waits, gives up so that others get on, and waits again.
-            for expected in [true, false, true] {
-                while try await modes().contains("AccessExclusiveLock") != expected {}
+            for waiting in [["AccessExclusiveLock"], [], ["AccessExclusiveLock"]] {
+                try await expectLocks(waiting + ["AccessShareLock"])
             }
             reader.cancel()
             _ = try? await reader.value

@@ -87,7 +87,7 @@ struct UpkeepTests {
         }
     }
 
-    @Test("an endpoint for which very much waits is deleted with all of it, none of which is deleted in one statement")
+    @Test("an endpoint for which very much waits is disabled first, and deleted with all of it, in pieces")
     func longQueues() async throws {
         try await HookStory.run { server in
             try await server.makeEndpoint("ops", "https://example.com/", events: "limit.reached")
@@ -109,7 +109,12 @@ struct UpkeepTests {
                 FOR EACH STATEMENT EXECUTE FUNCTION bound()
                 """
             )
-            try await server.operatorClient.delete("/api/v1/webhook-endpoints/ops").expecting(204)
+            let path = "/api/v1/webhook-endpoints/ops"
+            let refused = try await server.operatorClient.delete(path)
+            #expect(refused.status == 409 && refused.code == "deliveries_wait")
+            #expect(try await server.column("SELECT count(*)::text FROM webhook_delivery") == ["5000"])
+            try await server.operatorClient.patch(path, #"{"enabled": false}"#).expecting(200)
+            try await server.operatorClient.delete(path).expecting(204)
             #expect(try await server.column("SELECT status FROM webhook_delivery LIMIT 1") == [])
         }
     }

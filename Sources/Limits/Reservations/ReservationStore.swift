@@ -57,25 +57,27 @@ package enum ReservationStore {
     /// The reservations that admissions with these keys made before. Rows decode with `decodeKeyed`.
     package static func existing(tenants: [TenantID], keys: [PostgresUUID]) -> SQL {
         """
-        SELECT reservation.admission_key, \(columns)
+        SELECT reservation.admission_key, reservation.is_repeated, \(columns)
         FROM unnest(\(tenants)::bigint[], \(keys)::uuid[]) AS wanted (tenant_id, admission_key)
         JOIN reservation
             ON reservation.tenant_id = wanted.tenant_id AND reservation.admission_key = wanted.admission_key
         """
     }
 
-    /// Notes of open reservations that their calls were asked for again. It locks those of which that is news: send it
-    /// before limits are locked. One that is being taken back is waited for, and is gone then.
-    package static func noteRepeated(tenants: [TenantID], keys: [PostgresUUID]) -> SQL {
+    /// Notes of open reservations that the same calls were asked for again. It locks those of which that is news: send
+    /// it before limits are locked. One that is being taken back is waited for, and is gone then.
+    package static func noteRepeated(tenants: [TenantID], keys: [PostgresUUID], contentHashes: [Int64]) -> SQL {
         """
         UPDATE reservation
         SET is_repeated = true
         FROM (
             SELECT reservation.tenant_id, reservation.reservation_id
-            FROM unnest(\(tenants)::bigint[], \(keys)::uuid[]) AS wanted (tenant_id, admission_key)
+            FROM unnest(\(tenants)::bigint[], \(keys)::uuid[], \(contentHashes)::bigint[])
+                AS wanted (tenant_id, admission_key, content_hash)
             JOIN reservation
                 ON reservation.tenant_id = wanted.tenant_id AND reservation.admission_key = wanted.admission_key
             WHERE reservation.status = 'held' AND NOT reservation.is_repeated
+                AND reservation.content_hash = wanted.content_hash
             ORDER BY reservation.tenant_id, reservation.reservation_id
             FOR NO KEY UPDATE OF reservation
         ) AS repeated
@@ -336,8 +338,8 @@ package enum ReservationStore {
     @Sendable
     package static func decodeKeyed(
         _ row: inout PostgresRow
-    ) throws(PostgresError) -> (key: PostgresUUID, reservation: Reservation) {
-        (try row.next(), try decode(&row))
+    ) throws(PostgresError) -> (key: PostgresUUID, isRepeated: Bool, reservation: Reservation) {
+        (try row.next(), try row.next(), try decode(&row))
     }
 
     @Sendable

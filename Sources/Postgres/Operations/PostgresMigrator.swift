@@ -24,12 +24,16 @@ package struct PostgresMigrator: Sendable {
     private let logger: Logger
 
     /// How long a migration waits at a time for a lock that somebody holds: all who ask for the table meanwhile wait
-    /// behind it.
-    package var lockTimeoutMilliseconds = 300
-    /// How often it is tried again, after a pause of ten times that: in between, who waited gets on.
-    package var lockAttempts = 200
+    /// behind it. More than PostgreSQL's `deadlock_timeout`, after which a vacuum makes way.
+    package var lockTimeoutMilliseconds = 1_500
+    /// After that it pauses, so that who waited gets on, and tries again.
+    package var lockPauseMilliseconds = 5_000
+    /// For how long it tries again.
+    package var lockPatience = Duration.seconds(600)
+    /// What takes longer until it fails is not tried again: it would be in everybody's way each time.
+    private static let longAttempt = Duration.seconds(5)
     /// How long to wait for another migrator.
-    package var turnTimeoutMilliseconds = 300_000
+    package var turnTimeoutMilliseconds = 900_000
 
     /// "turnpike" as a number, known to nobody else's advisory locks.
     private static let advisoryLock = 8_391_171_884_412_367_717
@@ -95,21 +99,27 @@ package struct PostgresMigrator: Sendable {
 
     /// Tries a migration again while somebody, such as a dump or a report, holds locks that it needs.
     private func applyPatiently(_ migration: ChecksummedMigration, _ session: Session) throws {
-        for attempt in 1..<lockAttempts {
+        let end = ContinuousClock.now + lockPatience
+        var isToldOf = false
+        while true {
+            let start = ContinuousClock.now
             do {
                 return try apply(migration, session)
-            } catch MigrationFailure.failed(_, let error) where error.isLockTimeout {
+            } catch MigrationFailure.failed(let name, let error) where error.isLockTimeout {
+                guard start < end, start.duration(to: .now) < Self.longAttempt else {
+                    throw MigrationFailure.failed(name: name, error)
+                }
                 try session.run("ROLLBACK")
-                if attempt == 1 {
+                if !isToldOf {
+                    isToldOf = true
                     logger.warning(
                         "migration waits for locks that others hold, such as those of a dump or a long query",
-                        metadata: ["migration": "\(migration.name)"]
+                        metadata: ["migration": "\(name)"]
                     )
                 }
-                try session.run("SELECT pg_sleep(\(Double(lockTimeoutMilliseconds) / 100))")
+                try session.run("SELECT pg_sleep(\(lockPauseMilliseconds) / 1000.0)")
             }
         }
-        try apply(migration, session)
     }
 
     private func apply(_ migration: ChecksummedMigration, _ session: Session) throws {

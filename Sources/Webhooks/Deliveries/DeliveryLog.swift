@@ -132,19 +132,30 @@ enum DeliveryLog {
     }
 
     /// Whether an endpoint has more deliveries than `removeSome` deletes at a time.
-    static func isLong(of endpoint: WebhookEndpointID, in transaction: borrowing Transaction) throws -> Bool {
+    /// - Parameter isWaiting: whether only those count that are still to be tried.
+    static func isLong(
+        of endpoint: WebhookEndpointID,
+        isWaiting: Bool,
+        in transaction: borrowing Transaction
+    ) throws -> Bool {
         let beyond = try transaction.first(
             """
             SELECT true FROM webhook_delivery
             WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key)
+                AND (NOT \(isWaiting) OR status = 'pending')
             OFFSET \(removalBatch) LIMIT 1
             """
         ) { row throws(PostgresError) in try row.next(Bool.self) }
         return beyond ?? false
     }
 
-    /// Deletes some of the deliveries of an endpoint, waiting ones too. Tells whether there may be more.
-    static func removeSome(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
+    /// Deletes some of the deliveries of an endpoint. Tells whether there may be more.
+    /// - Parameter withWaiting: whether also those that are still to be tried.
+    static func removeSome(
+        of endpoint: WebhookEndpointID,
+        withWaiting: Bool,
+        pool: PostgresPool
+    ) async throws -> Bool {
         let removed = try await pool.execute(
             .interactive,
             """
@@ -152,6 +163,7 @@ enum DeliveryLog {
             WHERE (tenant_id, delivery_id) IN (
                 SELECT tenant_id, delivery_id FROM webhook_delivery
                 WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key)
+                    AND (\(withWaiting) OR status <> 'pending')
                 ORDER BY delivery_id
                 LIMIT \(removalBatch)
             )

@@ -139,24 +139,27 @@ struct WebhookEndpointRoutes: Sendable {
 
     /// All that was ever delivered to it, which goes with it, could take longer than a statement may.
     private struct LongLog: Error {
-        let endpoint: WebhookEndpointID
+        let endpoint: WebhookEndpoint
     }
 
-    /// Of a long log most goes first, in pieces, once it is certain that the endpoint is to go.
+    /// Of a long log most goes first, in pieces: what is done, and what waits for one that is told nothing more.
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         while true {
             do {
                 return try await deleteAtOnce(request, context)
             } catch let long as LongLog {
-                while try await DeliveryLog.removeSome(of: long.endpoint, pool: pool) {}
+                let (id, withWaiting) = (long.endpoint.id, !long.endpoint.isEnabled)
+                while try await DeliveryLog.removeSome(of: id, withWaiting: withWaiting, pool: pool) {}
             }
         }
     }
 
     private func deleteAtOnce(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try await change(request, context) { endpoint, owner, _, transaction in
-            guard try !DeliveryLog.isLong(of: endpoint.id, in: transaction) else {
-                throw LongLog(endpoint: endpoint.id)
+            guard try !endpoint.isEnabled || !DeliveryLog.isLong(of: endpoint.id, isWaiting: true, in: transaction)
+            else { throw Problem.deliveriesWait }
+            guard try !DeliveryLog.isLong(of: endpoint.id, isWaiting: false, in: transaction) else {
+                throw LongLog(endpoint: endpoint)
             }
             WebhookEndpointStore.delete(endpoint.id, in: transaction)
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key).audited
@@ -313,6 +316,11 @@ extension Problem {
         code: "operator_only",
         detail:
             "Whom mail is sent to, and a mail to try it, is an operator's choice; this credential is bound to a tenant."
+    )
+    fileprivate static let deliveriesWait = Problem.conflict(
+        code: "deliveries_wait",
+        detail:
+            "Thousands of deliveries wait for this endpoint. Disable it first ({\"enabled\": false}), which ends them."
     )
     fileprivate static let tooManyEndpoints = Problem.conflict(
         code: "too_many_webhook_endpoints",
