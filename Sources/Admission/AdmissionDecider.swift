@@ -83,7 +83,11 @@ struct AdmissionDecider: Sendable {
                 continue
             }
         }
-        return try await once(flush, patience, isAbandoned)
+        do {
+            return try await once(flush, patience, isAbandoned)
+        } catch is ReservationAppeared {
+            throw AdmissionRefusal.rowsLocked
+        }
     }
 
     private func once(

@@ -52,7 +52,7 @@ final class AdmissionRequest: Sendable {
 
     var contentHash: Int64 { prepared.pending.event.contentHash }
 
-    /// Whether it is given the reservation that it made before.
+    /// Whether a reservation that it made before is given to it, to keep: a trial is only told of it.
     var mayRepeat: Bool { !isCheck && !call.isDryRun }
 
     /// Whether the reservation is that of this very call, and open.
@@ -135,7 +135,7 @@ struct AdmissionFlush: Sendable {
             throw NothingAdmitted(outcomes: decisions.outcomes)
         }
         enqueue(decisions, states, in: transaction)
-        let again = zip(requests, decisions.outcomes).filter { decisions.isOfThis($1) }.map(\.0)
+        let again = zip(requests, decisions.outcomes).filter { $0.mayRepeat && decisions.isOfThis($1) }.map(\.0)
         if !again.isEmpty { transaction.enqueue(Self.noteRepeated(again)) }
         forget(rows, states, in: transaction)
         try AlertStore.raise(alerts, at: now, ids: policy.ids, in: transaction)

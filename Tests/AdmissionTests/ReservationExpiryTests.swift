@@ -160,7 +160,7 @@ import Web
             for id in ["once", "twice"] {
                 paths.append("/admissions/\(server.id(of: try await server.admit(id, seconds: "4")))")
             }
-            // Neither another call under its id nor a trial is given it.
+            // Neither another call under its id nor a trial keeps it.
             try await server.admit("once", seconds: "3", expecting: 409)
             try await server.admit("once", seconds: "4", more: #","dry_run":true"#)
             #expect(try await server.admit("twice", seconds: "4")["warnings"]?.text == #"["repeated"]"#)

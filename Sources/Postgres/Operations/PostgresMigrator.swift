@@ -105,7 +105,9 @@ package struct PostgresMigrator: Sendable {
             let start = ContinuousClock.now
             do {
                 return try apply(migration, session)
-            } catch MigrationFailure.failed(let name, let error) where error.isLockTimeout {
+            } catch MigrationFailure.failed(let name, let error)
+                where error.isLockTimeout || error.sqlState == .deadlockDetected
+            {
                 guard start < end, start.duration(to: .now) < Self.longAttempt else {
                     throw MigrationFailure.failed(name: name, error)
                 }

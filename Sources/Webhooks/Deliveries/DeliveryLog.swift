@@ -149,13 +149,9 @@ enum DeliveryLog {
         return beyond ?? false
     }
 
-    /// Deletes some of the deliveries of an endpoint. Tells whether there may be more.
-    /// - Parameter withWaiting: whether also those that are still to be tried.
-    static func removeSome(
-        of endpoint: WebhookEndpointID,
-        withWaiting: Bool,
-        pool: PostgresPool
-    ) async throws -> Bool {
+    /// Deletes some of the deliveries of an endpoint, those that are still to be tried only while it is disabled. Tells
+    /// whether there may be more.
+    static func removeSome(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
         let removed = try await pool.execute(
             .interactive,
             """
@@ -163,7 +159,12 @@ enum DeliveryLog {
             WHERE (tenant_id, delivery_id) IN (
                 SELECT tenant_id, delivery_id FROM webhook_delivery
                 WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key)
-                    AND (\(withWaiting) OR status <> 'pending')
+                    AND (
+                        status <> 'pending' OR EXISTS (
+                            SELECT FROM webhook_endpoint
+                            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND NOT enabled
+                        )
+                    )
                 ORDER BY delivery_id
                 LIMIT \(removalBatch)
             )

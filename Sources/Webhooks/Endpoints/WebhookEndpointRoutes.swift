@@ -139,7 +139,7 @@ struct WebhookEndpointRoutes: Sendable {
 
     /// All that was ever delivered to it, which goes with it, could take longer than a statement may.
     private struct LongLog: Error {
-        let endpoint: WebhookEndpoint
+        let endpoint: WebhookEndpointID
     }
 
     /// Of a long log most goes first, in pieces: what is done, and what waits for one that is told nothing more.
@@ -148,8 +148,7 @@ struct WebhookEndpointRoutes: Sendable {
             do {
                 return try await deleteAtOnce(request, context)
             } catch let long as LongLog {
-                let (id, withWaiting) = (long.endpoint.id, !long.endpoint.isEnabled)
-                while try await DeliveryLog.removeSome(of: id, withWaiting: withWaiting, pool: pool) {}
+                while try await DeliveryLog.removeSome(of: long.endpoint, pool: pool) {}
             }
         }
     }
@@ -159,7 +158,7 @@ struct WebhookEndpointRoutes: Sendable {
             guard try !endpoint.isEnabled || !DeliveryLog.isLong(of: endpoint.id, isWaiting: true, in: transaction)
             else { throw Problem.deliveriesWait }
             guard try !DeliveryLog.isLong(of: endpoint.id, isWaiting: false, in: transaction) else {
-                throw LongLog(endpoint: endpoint)
+                throw LongLog(endpoint: endpoint.id)
             }
             WebhookEndpointStore.delete(endpoint.id, in: transaction)
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key).audited
