@@ -40,10 +40,12 @@ package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomR
         self.url = url
     }
 
-    /// The same server as its owner sees it: no role is taken, and no statement times out.
+    /// The same server as its owner sees it: no role is taken, no statement times out, and a busy server is given time
+    /// to take the connection.
     package func asOwner() -> PostgresConfiguration {
         var copy = self
         copy.serviceRole = nil
+        copy.connectTimeoutSeconds = max(connectTimeoutSeconds, 30)
         copy.statementTimeoutMilliseconds = 0
         copy.idleInTransactionTimeoutMilliseconds = 0
         return copy

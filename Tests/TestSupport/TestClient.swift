@@ -64,7 +64,7 @@ package struct TestClient: Sendable {
         }
         if let key { SecretWatch.shared.register(key) }
         if let body { SecretWatch.shared.register(secretsIn: String(decoding: body, as: UTF8.self)) }
-        let response = try await Self.http.execute(request, timeout: .seconds(30))
+        let response = try await Self.http.execute(request, timeout: .seconds(90))
         let bytes = try await response.body.collect(upTo: 64 * 1024 * 1024)
         let answer = TestResponse(
             status: Int(response.status.code),
