@@ -110,8 +110,8 @@ struct AdmissionFlush: Sendable {
         in transaction: borrowing Transaction
     ) throws -> [AdmissionOutcome] {
         let rows = LockedRows(requests)
-        // What is read behind the locks is what whoever held them before has committed.
         let asking = requests.indices.filter { !isAbandoned($0) && requests[$0].mayRepeat }.map { requests[$0] }
+        // What is read behind the locks is what whoever held them before has committed.
         let results = try transaction.pipeline([
             Self.noteRepeated(asking), LimitStateStore.count(rows.changes), RateStateStore.lock(rows.rates, at: now),
             versionsInForce,

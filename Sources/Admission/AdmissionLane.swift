@@ -198,10 +198,8 @@ final class AdmissionLane: Sendable {
     /// Where a caller was refused meanwhile its reservation stays: whoever asks again under its id gets it, and
     /// otherwise it expires.
     private func finish(_ batch: [Waiting], _ outcomes: [AdmissionOutcome]) {
-        for (waiting, outcome) in zip(batch, outcomes) {
-            guard !waiting.ticket.finish(.success(outcome)), !waiting.request.failsClosed,
-                case .allowed(let made?, _, _) = outcome
-            else { continue }
+        for (waiting, outcome) in zip(batch, outcomes) where !waiting.ticket.finish(.success(outcome)) {
+            guard case .allowed(let made?, _, _) = outcome, !waiting.request.failsClosed else { continue }
             unanswered.add(made)
         }
     }

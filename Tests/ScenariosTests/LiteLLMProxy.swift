@@ -46,7 +46,8 @@ struct LiteLLMProxy: Sendable {
             environment: isolated(home: directory).merging(environment) { $1 },
             directory: directory
         ) { child in
-            let client = TestClient(port: port, key: masterKey)
+            // It does much in Python, beside tests that do much as well.
+            let client = TestClient(port: port, key: masterKey, timeoutSeconds: 90)
             try await child.waitUntilReady(within: .seconds(120)) {
                 (try? await client.get("/health/liveliness").status) == 200
             }

@@ -7,6 +7,8 @@ import Web
 package struct TestClient: Sendable {
     package let port: Int
     package let key: String?
+    /// For how long an answer is waited for.
+    private let timeoutSeconds: Int64
 
     /// A refused connection is told at once, not tried again until the time is up.
     private static let http: HTTPClient = {
@@ -15,13 +17,14 @@ package struct TestClient: Sendable {
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }()
 
-    package init(port: Int, key: String?) {
+    package init(port: Int, key: String?, timeoutSeconds: Int64 = 30) {
         self.port = port
         self.key = key
+        self.timeoutSeconds = timeoutSeconds
     }
 
     package func with(key: String?) -> TestClient {
-        TestClient(port: port, key: key)
+        TestClient(port: port, key: key, timeoutSeconds: timeoutSeconds)
     }
 
     package func get(_ path: String, headers: [String: String] = [:]) async throws -> TestResponse {
@@ -64,7 +67,7 @@ package struct TestClient: Sendable {
         }
         if let key { SecretWatch.shared.register(key) }
         if let body { SecretWatch.shared.register(secretsIn: String(decoding: body, as: UTF8.self)) }
-        let response = try await Self.http.execute(request, timeout: .seconds(90))
+        let response = try await Self.http.execute(request, timeout: .seconds(timeoutSeconds))
         let bytes = try await response.body.collect(upTo: 64 * 1024 * 1024)
         let answer = TestResponse(
             status: Int(response.status.code),

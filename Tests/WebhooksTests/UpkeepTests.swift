@@ -39,6 +39,19 @@ struct UpkeepTests {
         }
     }
 
+    /// Adds deliveries to the endpoint `ops` that are due in an hour, as after a failure.
+    private static func addWaiting(_ count: Int, of event: String, _ server: TestServer) async throws {
+        try await server.database.run(
+            """
+            INSERT INTO webhook_delivery (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id,
+                event_type, status, attempt_count, failure_count, next_attempt_at, created_at)
+            SELECT 0, gen_random_uuid(), 'ops', number, '\(event)', 'usage.unpriced', 'pending', 1, 1,
+                '2026-11-23T09:00:00Z', '2026-11-23T08:00:00Z'
+            FROM generate_series(1, \(count)) AS number
+            """
+        )
+    }
+
     @Test("of very much that waits for an endpoint when it is disabled nothing is tried, and all of it ends")
     func disablingEndsEverything() async throws {
         let receiver = try WebhookReceiver()
@@ -47,16 +60,7 @@ struct UpkeepTests {
             try await server.makeEndpoint("ops", receiver.url, events: "limit.reached")
             let event = try await server.tell([.usageUnpriced])[0]
             let beyond = DeliveryQueue.cancelBatch + 7
-            // Due in an hour, as after a failure.
-            try await server.database.run(
-                """
-                INSERT INTO webhook_delivery (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id,
-                    event_type, status, attempt_count, failure_count, next_attempt_at, created_at)
-                SELECT 0, gen_random_uuid(), 'ops', number, '\(event)', 'usage.unpriced', 'pending', 1, 1,
-                    '2026-11-23T09:00:00Z', '2026-11-23T08:00:00Z'
-                FROM generate_series(1, \(beyond)) AS number
-                """
-            )
+            try await Self.addWaiting(beyond, of: event, server)
             let path = "/api/v1/webhook-endpoints/ops"
             try await server.operatorClient.patch(path, #"{"enabled": false}"#).expecting(200)
             server.clock.advance(seconds: 7_200)
@@ -94,13 +98,9 @@ struct UpkeepTests {
             let event = try await server.tell([.usageUnpriced])[0]
             // Of which disabling leaves more than one piece waiting.
             let beyond = DeliveryQueue.cancelBatch + 2_500
+            try await Self.addWaiting(beyond, of: event, server)
             try await server.database.run(
                 """
-                INSERT INTO webhook_delivery (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id,
-                    event_type, status, attempt_count, failure_count, next_attempt_at, created_at)
-                SELECT 0, gen_random_uuid(), 'ops', number, '\(event)', 'usage.unpriced', 'pending', 1, 1,
-                    '2026-11-23T09:00:00Z', '2026-11-23T08:00:00Z'
-                FROM generate_series(1, \(beyond)) AS number;
                 CREATE FUNCTION bound() RETURNS trigger LANGUAGE plpgsql AS $$
                 BEGIN
                     IF (SELECT count(*) FROM gone) > 2000 THEN RAISE 'too many in one statement'; END IF;
