@@ -70,7 +70,7 @@ final class AdmissionLane: Sendable {
         let refusal = state.withLock { state -> AdmissionRefusal? in
             if state.isClosed { return .stopping }
             let waiting = Waiting(request: request, ticket: ticket, deadline: deadline)
-            let load = QueueLoad(count: 1, size: request.holds.count)
+            let load = QueueLoad(count: 1, size: request.weight)
             guard state.queue.append(waiting, of: request.tenant.id, taking: load) else { return .queueFull }
             // Calls come nearly in the order of their deadlines.
             let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0

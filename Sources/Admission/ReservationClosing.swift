@@ -20,7 +20,8 @@ struct ReservationClosing: Sendable {
     let policy: LimitPolicy
     let lane: PostgresLane
 
-    /// Closes those of a tenant's reservations that are still held, and frees what they hold.
+    /// Closes those of a tenant's reservations that are still held, and frees what they hold: together, or, where
+    /// what they hold leaves the range of an amount as a sum, in halves.
     /// - Parameters:
     ///   - forgets: whether no trace of them stays, and their ids name other calls again. Those that were asked for
     ///     again are left.
@@ -32,7 +33,29 @@ struct ReservationClosing: Sendable {
         as status: ReservationStatus,
         at now: Instant,
         forgets: Bool = false,
-        alert: Telling = { _, _, _ in nil }
+        alert: @escaping Telling = { _, _, _ in nil }
+    ) async throws -> Set<ReservationID> {
+        do {
+            return try await closeTogether(reservations, of: tenantID, as: status, at: now, forgets, alert)
+        } catch is DecimalError where reservations.count > 1 {
+            let middle = reservations.count / 2
+            var closed: Set<ReservationID> = []
+            for half in [reservations[..<middle], reservations[middle...]].map(Array.init) {
+                closed.formUnion(
+                    try await close(half, of: tenantID, as: status, at: now, forgets: forgets, alert: alert)
+                )
+            }
+            return closed
+        }
+    }
+
+    private func closeTogether(
+        _ reservations: [ReservationID],
+        of tenantID: TenantID,
+        as status: ReservationStatus,
+        at now: Instant,
+        _ forgets: Bool,
+        _ alert: Telling
     ) async throws -> Set<ReservationID> {
         for _ in 1..<Self.attempts {
             do {

@@ -31,7 +31,8 @@ package struct Setting: Sendable {
     package static let masterKey = Setting(
         "TURNPIKE_MASTER_KEY",
         nil,
-        "\(MasterKey.expectation), which encrypt secrets at rest; without it no tokens are issued"
+        "\(MasterKey.expectation), which encrypt secrets at rest; without it no tokens are issued, "
+            + "no webhooks signed and no URLs of Slack kept"
     )
     package static let issuer = Setting(
         "TURNPIKE_ISSUER",
@@ -206,9 +207,13 @@ package struct Setting: Sendable {
         shutdownSeconds, invoiceGraceHours, sellerName, sellerDetails,
     ]
 
-    /// Read by the tests of this repository, not by the service; it may stand in the environment all the same.
+    /// Read by what stands beside the service: `turnpike token`, documented commands, the compose file, the hook for
+    /// LiteLLM, the tests of this repository. They may stand in the environment all the same.
     static let foreign: Set<String> = [
-        "TURNPIKE_TEST_BINARY", "TURNPIKE_TEST_DATABASE_URL", "TURNPIKE_TEST_VENV",
+        "TURNPIKE_API_KEY", "TURNPIKE_CLIENT_SECRET", "TURNPIKE_DB_PASSWORD", "TURNPIKE_EVENT_TYPE", "TURNPIKE_KEY",
+        "TURNPIKE_MIN_OUTPUT_TOKENS", "TURNPIKE_ON_FAILURE", "TURNPIKE_OUTPUT_TOKENS", "TURNPIKE_SOURCE",
+        "TURNPIKE_SUBJECT", "TURNPIKE_TEST_BINARY", "TURNPIKE_TEST_DATABASE_URL", "TURNPIKE_TEST_KEEP_DOCUMENTS",
+        "TURNPIKE_TEST_VENV", "TURNPIKE_TIMEOUT_SECONDS", "TURNPIKE_UNCOUNTED_CALLS", "TURNPIKE_URL",
     ]
 
     private init(_ name: String, _ defaultText: String?, _ summary: String) {

@@ -67,10 +67,10 @@ package enum EventLogStore {
             """
     }
 
-    /// One page of the events of a model and a day that have no cost, or no conversion of it, in the order of their
-    /// time. Voided ones are left out.
-    static func unpriced(_ key: UnpricedKey, after: EventPosition?, limit: Int) -> SQL {
-        let start = after?.time ?? key.day.start
+    /// One page of the events of a model, of an interval of its day, that have no cost, or no conversion of it, in the
+    /// order of their time. Voided ones are left out.
+    static func unpriced(_ key: UnpricedKey, in interval: Interval, after: EventPosition?, limit: Int) -> SQL {
+        let start = after?.time ?? interval.start
         let sequence = after?.ledgerSequence ?? Int64.min
         let isUnpriced: SQL =
             key.reason == .price ? "price_set_id IS NULL" : "price_set_id IS NOT NULL AND fx_rate_id IS NULL"
@@ -79,7 +79,7 @@ package enum EventLogStore {
             FROM usage_event
             WHERE tenant_id = \(key.tenant)
                 AND (event_time, ledger_seq) > (\(start), \(sequence))
-                AND event_time >= \(key.day.start) AND event_time < \(key.day.end)
+                AND event_time >= \(interval.start) AND event_time < \(interval.end)
                 AND coalesce(provider, '') = \(key.provider) AND coalesce(model, '') = \(key.model)
                 AND \(isUnpriced) AND reversal_of IS NULL AND NOT EXISTS (
                     SELECT FROM usage_event AS reversal
@@ -111,15 +111,24 @@ package enum EventLogStore {
         """
     }
 
-    /// The keys of the interval's events that were voided.
-    package static func voided(tenant: TenantID, interval: Interval, throughSequence: Int64) -> SQL {
+    /// The keys of those events of a page that were voided. A reversal stands at the time of its event, and so among
+    /// the page's times: nothing else of the log is read, however long that is.
+    package static func voided(
+        among page: [StoredEvent],
+        of tenant: TenantID,
+        throughSequence: Int64
+    ) -> SQL {
         """
         SELECT reversal_of
         FROM usage_event
-        WHERE tenant_id = \(tenant) AND event_time >= \(interval.start) AND event_time < \(interval.end)
+        WHERE tenant_id = \(tenant) AND event_time >= \(page.first?.time ?? .maximum)
+            AND event_time <= \(page.last?.time ?? .minimum)
             AND ledger_seq <= \(throughSequence) AND reversal_of IS NOT NULL
         """
     }
+
+    @Sendable
+    package static func decodeVoided(_ row: inout PostgresRow) throws(PostgresError) -> EventKey { try row.next() }
 
     /// The newest events first, for `GET /events`.
     package static func newest(_ filter: EventLogFilter, before: EventPosition?, limit: Int) -> SQL {

@@ -76,11 +76,6 @@ package struct UsageRecount: Sendable {
         throughSequence: Int64 = .max,
         in transaction: borrowing Transaction
     ) throws {
-        let voided = Set(
-            try transaction.query(
-                EventLogStore.voided(tenant: tenant.id, interval: interval, throughSequence: throughSequence)
-            ) { row throws(PostgresError) in try row.next(EventKey.self) }
-        )
         var after: EventPosition?
         repeat {
             let page = try transaction.query(
@@ -92,6 +87,12 @@ package struct UsageRecount: Sendable {
                     limit: Self.pageSize
                 ),
                 EventLogStore.decode
+            )
+            let voided = Set(
+                try transaction.query(
+                    EventLogStore.voided(among: page, of: tenant.id, throughSequence: throughSequence),
+                    EventLogStore.decodeVoided
+                )
             )
             for stored in page where !voided.contains(stored.key) {
                 try add(stored)

@@ -32,7 +32,6 @@ package struct UsageReplay: Sendable {
         into recount: UsageRecount
     ) async throws -> UsageRecount {
         var recount = recount
-        let voided = try await voided(in: interval, throughSequence: sequence)
         var after: EventPosition?
         var count = 0
         repeat {
@@ -52,6 +51,7 @@ package struct UsageReplay: Sendable {
             )
             count += page.count
             guard count <= Self.maximumEvents else { throw TooManyEvents() }
+            let voided = try await voided(among: page, throughSequence: sequence)
             for stored in page where stored.reversalOf == nil && !voided.contains(stored.key) {
                 try recount.add(stored)
             }
@@ -60,13 +60,14 @@ package struct UsageReplay: Sendable {
         return recount
     }
 
-    private func voided(in interval: Interval, throughSequence sequence: Int64) async throws -> Set<EventKey> {
-        let keys = try await pool.query(
-            .worker,
-            as: .tenant(tenant.rawValue),
-            EventLogStore.voided(tenant: tenant, interval: interval, throughSequence: sequence)
-        ) { row throws(PostgresError) in try row.next(EventKey.self) }
-        return Set(keys)
+    private func voided(
+        among page: [StoredEvent],
+        throughSequence sequence: Int64
+    ) async throws -> Set<EventKey> {
+        let voided = EventLogStore.voided(among: page, of: tenant, throughSequence: sequence)
+        return Set(
+            try await pool.query(.worker, as: .tenant(tenant.rawValue), voided, EventLogStore.decodeVoided)
+        )
     }
 }
 

@@ -159,11 +159,11 @@ package struct UsageVerification: Sendable {
 
     /// Folds in a page, without what is voided by now; of budgets over all tenants, by the moment they were read at.
     private func add(_ page: [StoredEvent], of tenant: TenantID, to recounts: inout TenantRecounts) async throws {
-        guard let first = page.first, let last = page.last else { return }
-        let voided = try await voidedKeys(tenant, from: first.time, through: last.time, recounts.ledgerSequence)
+        guard let last = page.last else { return }
+        let voided = try await voidedKeys(among: page, of: tenant, recounts.ledgerSequence)
         for event in page where !voided.contains(event.key) { try recounts.add(event) }
         if let sequence = recounts.sharedSequence {
-            let earlier = try await voidedKeys(tenant, from: first.time, through: last.time, sequence)
+            let earlier = try await voidedKeys(among: page, of: tenant, sequence)
             for event in page where !earlier.contains(event.key) { try recounts.addShared(event) }
         }
         recounts.forgetDistinctValues(before: last.time)
@@ -192,17 +192,12 @@ package struct UsageVerification: Sendable {
     }
 
     private func voidedKeys(
-        _ tenant: TenantID,
-        from first: Instant,
-        through last: Instant,
+        among page: [StoredEvent],
+        of tenant: TenantID,
         _ sequence: Int64
     ) async throws -> Set<EventKey> {
-        let interval = Interval(start: first, end: last.adding(microseconds: 1))
-        let keys = try await pool.query(
-            .worker,
-            EventLogStore.voided(tenant: tenant, interval: interval, throughSequence: sequence)
-        ) { row throws(PostgresError) in try row.next(EventKey.self) }
-        return Set(keys)
+        let voided = EventLogStore.voided(among: page, of: tenant, throughSequence: sequence)
+        return Set(try await pool.query(.worker, voided, EventLogStore.decodeVoided))
     }
 }
 

@@ -125,6 +125,30 @@ import Web
         }
     }
 
+    @Test("reservations that hold more together than an amount can say are ended all the same")
+    func enormousTogether() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let budget = """
+                {"key":"all","scope":{"feature":"seconds"},"measure":"units","amount":"1","window":"day","mode":"soft"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            var enormous: [JSONValue] = []
+            for call in ["a", "b", "c"] {
+                enormous.append(
+                    try await server.admit(call, seconds: "60000000000000000000000000", more: #","ttl_seconds":60"#)
+                )
+            }
+            server.clock.advance(seconds: 3_700)
+            for admission in enormous {
+                let path = "/admissions/\(server.id(of: admission))"
+                #expect(try await eventually { try await server.ask("GET", path)["status"]?.string == "expired" })
+            }
+            try await server.expectRows(["0 0 0"])
+        }
+    }
+
     /// Gives up all reservations of the tenant, as ones that nobody was told of.
     /// - Returns: how many were taken back.
     private static func takeBack(_ server: TestServer) async throws -> Int {

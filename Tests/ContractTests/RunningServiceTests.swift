@@ -76,8 +76,8 @@ struct RunningServiceTests {
         }
     }
 
-    /// Schemathesis keeps one processor busy for minutes: in parts of about the same length, each beside a service of its
-    /// own, it takes no longer than the other tests where the machine is slow.
+    /// Schemathesis keeps one processor busy for minutes: in parts of about the same length, each beside a service of
+    /// its own, it takes no longer than the other tests where the machine is slow.
     enum SchemathesisRun: CaseIterable {
         case coverageOfReads, coverageOfWrites, randomised
 

@@ -47,6 +47,7 @@ struct HookedProxy: Sendable {
                 let environment = [
                     "PROVIDER_URL": "http://127.0.0.1:\(provider.port)/v1",
                     "MESSAGES_URL": "http://127.0.0.1:\(provider.port)",
+                    "OPENAI_API_BASE": "http://127.0.0.1:\(provider.port)/v1", "OPENAI_API_KEY": "unused",
                     "TURNPIKE_URL": service, "TURNPIKE_API_KEY": key, "TURNPIKE_TIMEOUT_SECONDS": "20",
                 ]
                 try await LiteLLMProxy.run(

@@ -44,6 +44,7 @@ struct LiteLLMHookTests {
             #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
             let used = try await Self.tearStreams(proxy, client, from: 100)
             try await Self.writeAnything(proxy, client, from: used)
+            try await Self.refuseUncounted(proxy)
             try await Self.sendAnything(proxy, client)
         }
     }
@@ -65,14 +66,17 @@ struct LiteLLMHookTests {
                 #expect(used == Balance(used: 20 * (number + 1), held: 0), "\(path)")
             }
             try await Self.streamText(proxy, client, from: 80)
-            func rest() async throws -> TestResponse {
-                let body = #"{"model":"words","max_tokens":5000,"prompt":"answer"}"#
+            func rest(of model: String) async throws -> TestResponse {
+                let body = #"{"model":"\#(model)","max_tokens":5000,"prompt":"answer"}"#
                 return try await proxy.post("/v1/completions", body, team: "hooli")
             }
-            try await rest().expecting(200)
+            try await rest(of: "words").expecting(200)
             #expect(try await proxy.bounds().last == 80)
             #expect(try await Self.wordsUsed(client) == Balance(used: 200, held: 0))
-            #expect(try await rest().expecting(403).text.contains("budget exceeded"))
+            // The model group, the id of its deployment, and the name that another deployment's provider has for it.
+            for name in ["words", "words-1", "gpt-3.5-turbo-instruct"] {
+                #expect(try await rest(of: name).expecting(403).text.contains("budget exceeded"), "\(name)")
+            }
         }
     }
 
@@ -120,6 +124,36 @@ struct LiteLLMHookTests {
         let expected = /True {'input_tokens': 7, 'output_tokens': (\d+)}/
         let counted = try #require(lines.last?.wholeMatch(of: expected), "\(lines)")
         #expect(Int(counted.1).map { (15...20).contains($0) } == true, "\(lines)")
+    }
+
+    @Test(
+        "wrong keys and what can't be counted are refused, lost answers given back, hanging deliveries in no one's way",
+        .timeLimit(.minutes(5))
+    )
+    func hookAlone() async throws {
+        let file = TestTools.packageRoot.appendingPathComponent("Tests/ScenariosTests/litellm/alone.py")
+        let script = try String(contentsOf: file, encoding: .utf8)
+        let expected: [Substring] = [
+            """
+            refused: _arealtime _aresponses_websocket acompact_responses acreate_interaction \
+            acreate_realtime_client_secret acreate_realtime_transcription_session acreate_response_reply acreate_run \
+            adecisions agenerate_content agenerate_content_stream aingest allm_passthrough_route arealtime_calls \
+            asend_message asystemone avector_store_search pass_through_endpoint
+            """,
+            "closed: 500 too_many_authentication_failures", "open: 500 too_many_authentication_failures",
+            "500: 503 limits_unavailable, asked 2", "502: 503 limits_unavailable, asked 2",
+            "503: 503 limits_unavailable, asked 2", "504: 503 limits_unavailable, asked 2",
+            "408: 503 limits_unavailable, asked 1", "429: 503 limits_unavailable, asked 1",
+            "hanging: allowed",
+        ]
+        try await TurnpikeProcess.run(settings: ["TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "1"]) { turnpike in
+            let client = turnpike.operatorClient
+            try await Self.configure(client)
+            let key = try await turnpike.makeKey(scopes: ["admissions:write", "events:write"])
+            let told = try await Self.runHook(script, [turnpike.baseURL, key])
+            #expect(told == expected)
+            #expect(try await Self.balance(of: "acme", client) == Balance(used: 0, held: 0))
+        }
     }
 
     @Test("the hook names the setting that is wrong, and does not load", .timeLimit(.minutes(5)))
@@ -274,6 +308,7 @@ struct LiteLLMHookTests {
             #""context_window_fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]"#,
             #""fallbacks":["claude"]"#,
             #""custom_llm_provider":"hosted_vllm""#,
+            #""specific_deployment":true"#,
             #""router_settings_override":{"context_window_fallbacks":[{"best":["claude"]}]}"#,
             #""extra_body":{"stream_options":{"include_usage":false}}"#,
             #""extra_body":{"stream_options":null}"#,
@@ -286,9 +321,27 @@ struct LiteLLMHookTests {
         }
         let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
         #expect(try await proxy.post("/v1/responses", later).status == 400)
-        let contents = #"{"contents":[{"role":"user","parts":[{"text":"answer"}]}]}"#
-        let uncounted = try await proxy.post("/v1beta/models/best:generateContent", contents)
-        #expect(uncounted.status == 400 && uncounted.text.contains("can't be counted"), "\(uncounted)")
+        #expect(try await proxy.bounds().count == made)
+    }
+
+    /// Nor do those that can't be counted, also where LiteLLM calls no hook before the call.
+    private static func refuseUncounted(_ proxy: HookedProxy) async throws {
+        let made = try await proxy.bounds().count
+        let said = #""max_tokens":20,"messages":[{"role":"user","content":"answer"}]"#
+        let store = #"{"vector_store_id":"vs_1","custom_llm_provider":"openai"}"#
+        let calls = [
+            ("/v1beta/models/best:generateContent", #"{"contents":[{"role":"user","parts":[{"text":"answer"}]}]}"#),
+            ("/v1beta/interactions", #"{"model":"best","input":"answer"}"#),
+            ("/v1/realtime/client_secrets", #"{"model":"best"}"#),
+            ("/openai/v1/chat/completions", #"{"model":"gpt-4o",\#(said)}"#),
+            ("/vllm/chat/completions", #"{"model":"best",\#(said)}"#),
+            ("/queue/chat/completions", #"{"model":"best","priority":0,\#(said)}"#),
+            ("/v1/rag/query", #"{"model":"best","retrieval_config":\#(store),\#(said)}"#),
+        ]
+        for (path, body) in calls {
+            let refused = try await proxy.post(path, body)
+            #expect(refused.status == 400 && refused.text.contains("can't be counted"), "\(path): \(refused)")
+        }
         #expect(try await proxy.bounds().count == made)
     }
 

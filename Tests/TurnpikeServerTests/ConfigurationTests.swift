@@ -1,9 +1,12 @@
 import BillingCore
+import Foundation
 import Identity
 import Invoicing
+import TestSupport
 import Testing
-import TurnpikeServer
 import Webhooks
+
+@testable import TurnpikeServer
 
 @Suite struct ConfigurationTests {
     private let minimal = ["DATABASE_URL": "postgres://u@h/d"]
@@ -43,6 +46,22 @@ import Webhooks
             #expect(faults.contains { $0.contains(text) }, "\(text) in \(faults)")
         }
         #expect(faults.count == expected.count)
+    }
+
+    @Test("variables that are documented for what stands beside the service are no fault in its environment")
+    func documentedVariablesAreKnown() throws {
+        let files = [
+            "README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/integrations.md", "docker-compose.yml",
+            "integrations/litellm/turnpike_hook.py",
+        ]
+        var unknown: Set<Substring> = []
+        for file in files {
+            let text = try String(contentsOf: TestTools.packageRoot.appendingPathComponent(file), encoding: .utf8)
+            unknown.formUnion(text.matches(of: /TURNPIKE_[A-Z_]*[A-Z]/).map(\.output))
+        }
+        #expect(unknown.contains("TURNPIKE_CLIENT_SECRET") && unknown.contains("TURNPIKE_PORT"))
+        for known in Setting.all.map(\.name) + Setting.foreign { unknown.remove(known[...]) }
+        #expect(unknown == [])
     }
 
     @Test func theSellerHasANameAndLines() throws {

@@ -91,6 +91,14 @@ import Web
         let interval = Interval(start: time, end: time.adding(seconds: 86_400))
         let position = EventPosition(time: time, ledgerSequence: 9)
         let seven = TenantID(7)
+        let unpriced = tenants.map {
+            UnpricedKey(tenant: $0, reason: .price, provider: "openai", model: "m1", dayStart: time)
+        }
+        let page = try await pool.query(
+            .worker,
+            EventLogStore.page(tenant: seven, interval: .allTime, after: nil, throughSequence: .max, limit: 5),
+            EventLogStore.decode
+        )
         let statements: [(String, SQL)] = [
             ("dedup", DedupStore.existing(tenants: tenants, keys: keys)),
             ("counters", CounterStore.counters(counters)),
@@ -103,16 +111,9 @@ import Web
                 "log page",
                 EventLogStore.page(tenant: seven, interval: interval, after: position, throughSequence: 9, limit: 5)
             ),
-            ("voided", EventLogStore.voided(tenant: seven, interval: interval, throughSequence: 9)),
+            ("voided", EventLogStore.voided(among: page, of: seven, throughSequence: 9)),
             ("event", EventLogStore.event(tenant: seven, key: keys[0], time: time)),
-            (
-                "unpriced events",
-                EventLogStore.unpriced(
-                    UnpricedKey(tenant: seven, reason: .price, provider: "openai", model: "m1", dayStart: time),
-                    after: position,
-                    limit: 5
-                )
-            ),
+            ("unpriced events", EventLogStore.unpriced(unpriced[0], in: interval, after: position, limit: 5)),
             ("bounds", EventLogStore.bounds(tenant: seven, interval: interval)),
             ("unmatched", UnmatchedEventStore.waiting(subject: "s7", after: keys[0], limit: 50)),
             ("all unmatched", UnmatchedEventStore.waiting(subject: nil, after: keys[0], limit: 50)),
@@ -121,16 +122,8 @@ import Web
                 "unpriced usage of a tenant",
                 UnpricedUsageStore.summaries(UnpricedUsageStore.Filter(tenant: seven), after: nil, limit: 51)
             ),
-            ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
-            (
-                "unpriced on any day",
-                UnpricedUsageStore.anyDay(
-                    of: tenants.map {
-                        UnpricedKey(tenant: $0, reason: .price, provider: "openai", model: "m1", dayStart: time)
-                            .ofAnyDay
-                    }
-                )
-            ),
+            ("untried", UnpricedUsageStore.untried(with: 1, after: nil, limit: 500)),
+            ("unpriced on any day", UnpricedUsageStore.anyDay(of: unpriced.map(\.ofAnyDay))),
         ]
         for (name, statement) in statements {
             try await Self.expectIndexes(name, statement, as: .service, pool)
@@ -178,7 +171,7 @@ import Web
                 ("summary", UnpricedUsageStore.summaries(all, after: nil, limit: 51)),
                 ("summary behind a position", UnpricedUsageStore.summaries(all, after: ("p", "m", "r"), limit: 51)),
                 ("summary of a tenant", UnpricedUsageStore.summaries(ofTenant, after: nil, limit: 51)),
-                ("untried", UnpricedUsageStore.untried(with: 1, limit: 500)),
+                ("untried", UnpricedUsageStore.untried(with: 1, after: nil, limit: 500)),
             ]
             for (name, statement) in statements {
                 let plan = try await QueryPlan(of: statement, executing: true, pool)

@@ -11,14 +11,15 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_API_KEY             a key with the scopes admissions:write and events:write
     TURNPIKE_SUBJECT             what names the tenant, the first that is there; see SUBJECTS. "request" trusts
                                  clients to say who they are: metadata.turnpike_subject or user of the request
-    TURNPIKE_ON_FAILURE          closed (default): 503 when Turnpike can't be asked; open: the call is made, and reported
+    TURNPIKE_ON_FAILURE          closed (default): 503 when Turnpike can't be asked; open: calls are made and reported
     TURNPIKE_TIMEOUT_SECONDS     how long it may take to answer, 2
     TURNPIKE_EVENT_TYPE          the type of calls and events, llm.completion
     TURNPIKE_SOURCE              their source, litellm
     TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
-    TURNPIKE_UNCOUNTED_CALLS     refused (default): generateContent, WebSockets and compacted responses are refused,
-                                 because they can't be counted; passed: they are made, unasked and unreported
+    TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
+                                 endpoints, generateContent, interactions, realtime); passed: it is made, unasked and
+                                 unreported
 """
 
 import asyncio
@@ -138,27 +139,62 @@ CALL = "turnpike_call"
 INNER_MARKS = ("internal_call_origin", "is_silent_experiment")
 # Where a call's metadata are: LiteLLM's own are the first where there are both, and the second are the client's then.
 METADATA = ("litellm_metadata", "metadata")
-# Calls of these types reach the same models, and say neither what bounds them nor what they used in a form known here.
-UNCOUNTED = (
-    "agenerate_content",
-    "agenerate_content_stream",
-    "acompact_responses",
-    "_aresponses_websocket",
-    "_arealtime",
+# Calls of these types pass unasked and unreported: but for batches and assistants they use no tokens of models that are
+# asked for. All others may, and LiteLLM says neither what bounds them nor what they used in a form known here.
+PASSING = frozenset(
+    """
+    image_generation aimage_generation aimage_edit
+    aspeech transcription atranscription
+    avideo_generation avideo_list avideo_status avideo_content avideo_remix avideo_edit avideo_extension
+    avideo_create_character avideo_get_character
+    moderation amoderation rerank arerank aocr asearch
+    acreate_file afile_retrieve afile_content afile_delete
+    acreate_batch aretrieve_batch alist_batches acancel_batch
+    acreate_fine_tuning_job aretrieve_fine_tuning_job alist_fine_tuning_jobs acancel_fine_tuning_job
+    aget_assistants acreate_assistants adelete_assistant acreate_thread aget_thread a_add_message aget_messages
+    arun_thread arun_thread_stream
+    aget_responses alist_input_items acancel_responses adelete_responses
+    aget_interaction acancel_interaction adelete_interaction
+    acreate_agent aget_agent alist_agents alist_agent_versions adelete_agent
+    acreate_eval aget_eval alist_evals aupdate_eval acancel_eval adelete_eval
+    aget_run alist_runs acancel_run adelete_run
+    avector_store_create avector_store_retrieve avector_store_list avector_store_update avector_store_delete
+    avector_store_file_create avector_store_file_retrieve avector_store_file_list avector_store_file_content
+    avector_store_file_update avector_store_file_delete
+    acreate_container aretrieve_container alist_containers adelete_container
+    aupload_container_file aretrieve_container_file alist_container_files adelete_container_file
+    aretrieve_container_file_content
+    acreate_skill aget_skill alist_skills adelete_skill
+    list_mcp_tools call_mcp_tool
+    """.split()
 )
+# What LiteLLM tells of a request, in every call that it makes for it, and the mark of one that the hook has seen.
+REQUEST = "proxy_server_request"
+ASKED = "turnpike_asked"
 # What LiteLLM tells of a stream or of a response depends on them.
 REPORTING = ("stream", "stream_options", "background")
 # By which another model would be called than is asked for, or be reported as one of another provider.
-DETOURS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "custom_llm_provider")
+DETOURS = (
+    "fallbacks",
+    "context_window_fallbacks",
+    "content_policy_fallbacks",
+    "specific_deployment",
+    "custom_llm_provider",
+)
 # The request has not arrived.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+# By this Turnpike refuses a wrong credential, once it has refused several.
+WRONG_CREDENTIAL = "too_many_authentication_failures"
 # How long LiteLLM may take to report a call that has ended.
 GRACE_SECONDS = 5
 # A call that takes longer than this is reported by nobody; its reservation has expired.
 FORGOTTEN_AFTER_SECONDS = 86_400
 DELIVERY_ATTEMPTS = 7
-# Nobody waits for a delivery, so that it may take longer than an answer on a call.
+# Nobody waits for a delivery, so that it may take longer than an answer on a call, and wait for a connection.
 DELIVERY_SECONDS = 10
+# A question waits for no other one's connection.
+QUESTIONS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100)
+DELIVERIES = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 
 def _metadata(key, name):
@@ -270,7 +306,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
             told = "must be an address such as https://turnpike.example"
             raise ValueError(f"turnpike_hook: TURNPIKE_URL {told}, not {url!r}")
         self.url = url.rstrip("/") + "/api/v1"
-        self.key = environment["TURNPIKE_API_KEY"]
+        credential = {"Authorization": f"Bearer {environment['TURNPIKE_API_KEY']}"}
+        # Two, so that deliveries that hang take no connection from a question.
+        self.questions = httpx.AsyncClient(headers=credential, limits=QUESTIONS)
+        self.deliveries = httpx.AsyncClient(headers=credential, limits=DELIVERIES)
         default_subjects = "metadata,team_alias,team_id,org_id,user_id"
         self.subjects = environment.get("TURNPIKE_SUBJECT", default_subjects).replace(" ", "").split(",")
         unknown = [name for name in self.subjects if name not in SUBJECTS]
@@ -284,17 +323,17 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
-        self.client = None
         self.open = OrderedDict()
         self.tasks = set()
 
     # Before the call
 
     async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
-        if call_type in UNCOUNTED and not self.passes_uncounted:
-            told = f"calls of the type {call_type} can't be counted; use chat completions, responses or messages"
-            raise refusal(400, "invalid_request", told)
+        if isinstance(data.get(REQUEST), dict):
+            data[REQUEST][ASKED] = True
         if call_type not in OWN_BOUNDS:
+            if call_type not in PASSING:
+                self._refuse_uncounted(f"calls of the type {call_type}")
             return None
         refuse_several_models(data, call_type)
         refuse_detours(data)
@@ -325,6 +364,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         """Of each attempt, as it goes to a provider."""
         call = self._find(kwargs)
         if call is None:
+            if is_unasked(kwargs, call_type):
+                self._refuse_uncounted("calls by this route")
             return None
         if is_inner(kwargs):
             return self._apart(kwargs, call)
@@ -347,6 +388,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self._remember(inner)
         marked = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
         return {**kwargs, **{name: {**kwargs[name], CALL: inner.id} for name in marked}}
+
+    def _refuse_uncounted(self, calls):
+        if not self.passes_uncounted:
+            told = f"{calls} can't be counted; use chat completions, responses or messages"
+            raise refusal(400, "invalid_request", told)
 
     def _subject(self, key, data):
         subject = next(filter(None, (SUBJECTS[name](key, data) for name in self.subjects)), None)
@@ -396,28 +442,28 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def _decision(self, body):
         """None where Turnpike can't be asked and calls are made then."""
         try:
-            answer = await self._post("/admissions", body, self.timeout)
-            if not passes(answer.status_code):
+            answer = await self.questions.post(self.url + "/admissions", json=body, timeout=self.timeout)
+            if not passes(answer.status_code) or member(content_of(answer), "code") == WRONG_CREDENTIAL:
                 return decision_in(answer)
-            told = answer.text
+            told, is_unheard = answer.text, answer.status_code >= 500
         except httpx.HTTPError as error:
-            told = repr(error)
-            if not isinstance(error, UNSENT):
-                self._in_background(self._give_back(body))
+            told, is_unheard = repr(error), not isinstance(error, UNSENT)
         except asyncio.CancelledError:
             self._in_background(self._give_back(body))
             raise
+        if is_unheard:
+            self._in_background(self._give_back(body))
         logger.error("turnpike: no decision on a call of %s: %s", body["subject"], told)
         if self.fails_open:
             return None
         raise refusal(503, "limits_unavailable", "the limits of this call can't be asked now; try again", 1)
 
     async def _give_back(self, body):
-        """Of a question that may have been answered unheard. Asked again, it has the same reservation."""
+        """Of a question that may have been decided unheard. Asked again, it has the same reservation."""
         await asyncio.sleep(GRACE_SECONDS)
         answer = await self._deliver("/admissions", body)
         if answer is not None and answer.is_success:
-            reservation = member(answer.json(), "reservation", "id")
+            reservation = member(content_of(answer), "reservation", "id")
             if reservation:
                 await self._deliver(f"/admissions/{reservation}/release", {})
 
@@ -501,11 +547,12 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def _deliver(self, path, body):
         """Repeats until it is taken, which counts once, or is refused. Returns the last answer, if there was one."""
         last = None
+        timeout = httpx.Timeout(max(self.timeout, DELIVERY_SECONDS), pool=None)
         for attempt in range(DELIVERY_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.5 * 2 ** (attempt - 1))
             try:
-                answer = await self._post(path, body, max(self.timeout, DELIVERY_SECONDS))
+                answer = await self.deliveries.post(self.url + path, json=body, timeout=timeout)
             except httpx.HTTPError as error:
                 told = repr(error)
                 continue
@@ -517,10 +564,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
         return last
 
-    async def _post(self, path, body, timeout):
-        if self.client is None:
-            self.client = httpx.AsyncClient(headers={"Authorization": f"Bearer {self.key}"})
-        return await self.client.post(self.url + path, json=body, timeout=timeout)
+    async def aclose(self):
+        """LiteLLM ends no callback: its connections end with the process."""
+        await self.questions.aclose()
+        await self.deliveries.aclose()
 
     # Calls on their way
 
@@ -550,15 +597,26 @@ def is_inner(holder):
     return any(member(holder, name, mark) for name in METADATA for mark in INNER_MARKS)
 
 
+def is_unasked(kwargs, call_type):
+    """Whether it is made for a route by which LiteLLM calls no hook before. Relays say nothing of their requests."""
+    request = kwargs.get(REQUEST)
+    is_asked = not isinstance(request, dict) or ASKED in request
+    return call_type == "allm_passthrough_route" or not (is_asked or call_type in PASSING)
+
+
 def first_deployment(name, team):
-    """Of those behind a model group of the proxy."""
+    """Of those that the proxy calls by a name, as its router finds them."""
     from litellm.proxy import proxy_server
 
-    if proxy_server.llm_router is not None:
-        group = proxy_server.llm_router.get_model_list(model_name=name, team_id=team)
-        if group:
-            return deployment_of(group[0]["litellm_params"])
-    return deployment_of({"model": name})
+    router = proxy_server.llm_router
+    if router is None:
+        return deployment_of({"model": name})
+    if name not in router.model_names and router.has_model_id(name):
+        return deployment_of(router.get_deployment(name).litellm_params)
+    found = router.get_model_list(model_name=name, team_id=team) or [
+        deployment for deployment in router.get_model_list() or [] if deployment["litellm_params"]["model"] == name
+    ]
+    return deployment_of(found[0]["litellm_params"] if found else {"model": name})
 
 
 def deployment_of(params):
@@ -840,12 +898,16 @@ def passes(status):
     return status >= 500 or status in (408, 429)
 
 
+def content_of(answer):
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
 def decision_in(answer):
     """Where there is none, the proxy's address, credential or settings are wrong, and asking again won't help."""
-    try:
-        told = answer.json()
-    except ValueError:
-        told = None
+    told = content_of(answer)
     if answer.is_success and isinstance(member(told, "allowed"), bool):
         return told
     logger.error("turnpike: no decision, %s: %s", answer.status_code, answer.text)
@@ -879,7 +941,10 @@ def denial(decision):
 def refusal(status, code, message, retry_after=None):
     """Not an HTTPException: from that LiteLLM takes no header fields into the answers to /v1/messages."""
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else None
-    return ProxyException(f"Turnpike: {message}", code, None, status, headers)
+    refused = ProxyException(f"Turnpike: {message}", code, None, status, headers)
+    # From it LiteLLM's router knows that it need not try again, and that the deployment is well.
+    refused.status_code = status
+    return refused
 
 
 turnpike = _PROXY_TurnpikeHook()

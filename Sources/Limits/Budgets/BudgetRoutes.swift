@@ -14,6 +14,7 @@ package struct BudgetRoutes: Sendable {
     private let desk: CatalogDesk
     private let statuses: BudgetStatuses
     private let costCurrency: Currency
+    private let pace = ChangePace()
 
     /// - Parameters:
     ///   - costCurrency: the operator's, in which provider costs are.
@@ -217,6 +218,7 @@ package struct BudgetRoutes: Sendable {
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
+        if let own = context.principal.tenantID { try await pace.turn(of: own) }
         guard tenant != .operatorWide else {
             return try await desk.writeCatalog(request, context) { transaction in
                 try BudgetService.lock(tenant, in: transaction)

@@ -4,8 +4,9 @@ import Limits
 import Postgres
 import Web
 
-/// Rates what was unpriced of one model, tenant and day, page by page. A page is one transaction under the tenant's
-/// ledger lock; what was rated is no longer looked at, so it can be repeated after a kill at any point.
+/// Rates what was unpriced of one model, tenant and day, hour by hour and page by page: no statement reads more than an
+/// hour of the tenant's log. A page is one transaction under the tenant's ledger lock; what was rated is no longer
+/// looked at, so it can be repeated after a kill at any point.
 struct CostRerating: Sendable {
     /// How many events one transaction rates at most.
     private static let pageSize = 1_000
@@ -23,12 +24,15 @@ struct CostRerating: Sendable {
     /// - Returns: how many events have a cost now.
     func run() async throws -> Int {
         var rated = 0
-        var after: EventPosition?
-        repeat {
-            let page = try await rate(after: after)
-            rated += page.ratedCount
-            after = page.next
-        } while after != nil && !Task.isCancelled
+        for hour in key.hours {
+            var after: EventPosition?
+            repeat {
+                guard !Task.isCancelled else { return rated }
+                let page = try await rate(hour, after: after)
+                rated += page.ratedCount
+                after = page.next
+            } while after != nil
+        }
         return rated
     }
 
@@ -38,16 +42,20 @@ struct CostRerating: Sendable {
         let next: EventPosition?
     }
 
-    private func rate(after position: EventPosition?) async throws -> Page {
+    private func rate(_ hour: Interval, after position: EventPosition?) async throws -> Page {
+        let events = events(in: hour, after: position)
         for _ in 0..<Self.attempts {
             guard let tenant = try await catalog.tenant(key.tenant, lane: .worker) else {
                 return Page(ratedCount: 0, next: nil)
             }
             let shared = catalog.current
             do {
-                try await storePriceSets(after: position, tenant: tenant, shared: shared)
+                let found = try await pool.query(.worker, events, EventLogStore.decode)
+                // What has come since was rated with prices at least as new.
+                guard !found.isEmpty else { return Page(ratedCount: 0, next: nil) }
+                try await storePriceSets(of: found, tenant: tenant, shared: shared)
                 return try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                    try rate(after: position, tenant: tenant, shared: shared, in: transaction)
+                    try rate(events, tenant: tenant, shared: shared, in: transaction)
                 }
             } catch is PriceVanished {
                 try await catalog.reload(lane: .worker)
@@ -61,11 +69,10 @@ struct CostRerating: Sendable {
 
     /// Stores what the costs of a page will refer to, so that its transaction finds it.
     private func storePriceSets(
-        after position: EventPosition?,
+        of events: [StoredEvent],
         tenant: TenantSnapshot,
         shared: CatalogSnapshot
     ) async throws {
-        let events = try await pool.query(.worker, events(after: position), EventLogStore.decode)
         let rated = rated(events, tenant: tenant, shared: shared)
         try await priceSets.ensure(
             rated.compactMap(\.set).filter { $0.id == nil },
@@ -77,7 +84,7 @@ struct CostRerating: Sendable {
     }
 
     private func rate(
-        after position: EventPosition?,
+        _ events: SQL,
         tenant: TenantSnapshot,
         shared: CatalogSnapshot,
         in transaction: borrowing Transaction
@@ -87,7 +94,7 @@ struct CostRerating: Sendable {
         guard let ledger, ledger.catalogVersion == tenant.catalogVersion, version == shared.version else {
             throw StaleCatalog(tenants: [tenant.id], shared: version != shared.version)
         }
-        let events = try transaction.query(events(after: position), EventLogStore.decode)
+        let events = try transaction.query(events, EventLogStore.decode)
         let rated = rated(events, tenant: tenant, shared: shared)
         // A set that is not stored belongs to an event that came since: its page is tried again.
         guard rated.allSatisfy({ $0.priceSet != nil }) else { throw StaleCatalog(tenants: [], shared: false) }
@@ -192,8 +199,8 @@ struct CostRerating: Sendable {
         }
     }
 
-    private func events(after position: EventPosition?) -> SQL {
-        EventLogStore.unpriced(key, after: position, limit: Self.pageSize)
+    private func events(in hour: Interval, after position: EventPosition?) -> SQL {
+        EventLogStore.unpriced(key, in: hour, after: position, limit: Self.pageSize)
     }
 }
 

@@ -57,50 +57,65 @@ package struct CostWorker: Service {
     }
 
     /// Tries everything that was not tried with the present price book, and returns how many events have a cost now.
+    /// What can't be tried now is tried the next time, and keeps nothing else waiting.
     @discardableResult
     package func rateUnpriced() async throws -> Int {
         var rated = 0
-        while !Task.isCancelled {
+        var keys: [UnpricedKey] = []
+        repeat {
             let costs = catalog.current.costs
-            let keys = try await pool.query(
+            keys = try await pool.query(
                 .worker,
-                UnpricedUsageStore.untried(with: costs.version, limit: Self.batchCount),
+                UnpricedUsageStore.untried(with: costs.version, after: keys.last, limit: Self.batchCount),
                 UnpricedUsageStore.decodeKey
             )
-            guard !keys.isEmpty else { break }
-            for key in keys where try await mayBeRated(key, costs) {
-                let rerating = CostRerating(
-                    key: key,
-                    catalog: catalog,
-                    pool: pool,
-                    policy: policy,
-                    limits: limits,
-                    priceSets: priceSets,
-                    clock: clock
-                )
-                rated += try await rate(rerating)
+            var tried: [UnpricedKey] = []
+            for key in keys where !Task.isCancelled {
+                guard let count = try await rate(key, costs) else { continue }
+                rated += count
+                tried.append(key)
             }
-            guard !Task.isCancelled else { break }
-            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                try UnpricedUsageStore.settle(keys, triedWith: costs.version, in: transaction)
-            }
-        }
+            try await settle(tried, triedWith: costs.version)
+        } while keys.count == Self.batchCount && !Task.isCancelled
         if rated > 0 { logger.info("rated usage that was unpriced", metadata: ["events": "\(rated)"]) }
         return rated
     }
 
-    /// How many events have a cost now: none where they can't be counted, which says nothing of the others.
-    private func rate(_ rerating: CostRerating) async throws -> Int {
+    private func settle(_ keys: [UnpricedKey], triedWith version: Int64) async throws {
+        guard !keys.isEmpty else { return }
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            try UnpricedUsageStore.settle(keys, triedWith: version, in: transaction)
+        }
+    }
+
+    /// How many events have a cost now: none where they can't be counted, which says nothing of the others, and nil
+    /// where it could not be tried.
+    private func rate(_ key: UnpricedKey, _ costs: CostCatalog) async throws -> Int? {
+        let metadata: Logger.Metadata = ["tenant_id": "\(key.tenant)", "model": "\(key.model)"]
         do {
-            return try await rerating.run()
+            guard try await mayBeRated(key, costs) else { return 0 }
+            let rated = try await CostRerating(
+                key: key,
+                catalog: catalog,
+                pool: pool,
+                policy: policy,
+                limits: limits,
+                priceSets: priceSets,
+                clock: clock
+            ).run()
+            return Task.isCancelled ? nil : rated
         } catch  where error.isOfData {
             logger.error(
                 "usage cannot be rated: its cost, or what it counts in, leaves the range of an amount",
-                metadata: [
-                    "tenant_id": "\(rerating.key.tenant)", "model": "\(rerating.key.model)", "error": "\(error)",
-                ]
+                metadata: metadata.merging(["error": "\(error)"]) { $1 }
             )
             return 0
+        } catch  where !Task.isCancelled && !error.isOfAll {
+            logger.error(
+                "usage could not be rated, and is tried again",
+                metadata: metadata.merging(["error": "\(error)"]) { $1 }
+            )
+            return nil
         }
     }
 
@@ -122,5 +137,14 @@ package struct CostWorker: Service {
         }
         let counts = Dictionary(totals) { first, _ in first }
         for (reason, gauge) in left { gauge.record(counts[reason] ?? 0) }
+    }
+}
+
+extension Error {
+    /// Whether the database can't be had, or takes no writes. A statement or a lock that took too long says nothing of
+    /// others.
+    fileprivate var isOfAll: Bool {
+        guard let error = self as? PostgresError else { return false }
+        return error.isUnavailable && error.kind != .timeout && !error.isLockTimeout
     }
 }

@@ -14,7 +14,8 @@ extension UnpricedReason: PostgresConvertible {}
 
 /// Which usage is unpriced: of one tenant, one model and one day (UTC).
 struct UnpricedKey: Sendable, Hashable, Comparable {
-    private static let dayMicroseconds: Int64 = 86_400 * 1_000_000
+    private static let hourMicroseconds: Int64 = 3_600 * 1_000_000
+    private static let dayMicroseconds = 24 * hourMicroseconds
 
     let tenant: TenantID
     let reason: UnpricedReason
@@ -54,6 +55,16 @@ struct UnpricedKey: Sendable, Hashable, Comparable {
 
     var day: Interval {
         Interval(start: dayStart, end: dayStart.adding(microseconds: Self.dayMicroseconds))
+    }
+
+    /// The day in parts.
+    var hours: [Interval] {
+        (0..<24).map { hour in
+            Interval(
+                start: dayStart.adding(microseconds: hour * Self.hourMicroseconds),
+                end: dayStart.adding(microseconds: (hour + 1) * Self.hourMicroseconds)
+            )
+        }
     }
 
     func covers(_ event: UsageEvent, at time: Instant, of tenant: TenantID, _ reason: UnpricedReason) -> Bool {

@@ -71,15 +71,22 @@ enum UnpricedUsageStore {
         """
     }
 
-    /// What has not been tried with a version of the price book yet.
-    static func untried(with version: Int64, limit: Int) -> SQL {
-        """
-        SELECT tenant_id, reason, provider, model, day_start
-        FROM unpriced_usage
-        WHERE attempted_version < \(version)
-        ORDER BY tenant_id, reason, provider, model, day_start
-        LIMIT \(limit)
-        """
+    /// What has not been tried with a version of the price book yet, behind a key.
+    static func untried(with version: Int64, after key: UnpricedKey?, limit: Int) -> SQL {
+        let isBehind: SQL =
+            key.map { key in
+                """
+                (tenant_id, reason, provider, model, day_start)
+                    > (\(key.tenant), \(key.reason), \(key.provider), \(key.model), \(key.dayStart))
+                """
+            } ?? "true"
+        return """
+            SELECT tenant_id, reason, provider, model, day_start
+            FROM unpriced_usage
+            WHERE attempted_version < \(version) AND \(isBehind)
+            ORDER BY tenant_id, reason, provider, model, day_start
+            LIMIT \(limit)
+            """
     }
 
     /// Notes that usage was tried with a version of the price book, and forgets what has none left.

@@ -1,0 +1,43 @@
+import BillingCore
+import HTTPTypes
+import Synchronization
+import Web
+
+/// How fast tenants may change their own budgets, on each replica. A change has what is reported of the tenant
+/// meanwhile prepared anew (`StaleCatalog`), a few times at most: who changed on and on would keep its own usage from
+/// being stored. Changes that come faster wait for their time.
+final class ChangePace: Sendable {
+    /// So many at once, and then one in each interval.
+    private static let burst = 20
+    private static let interval = Duration.milliseconds(250)
+    private static let longestWait = Duration.seconds(5)
+    private static let crowd = 1_000
+
+    /// When the next change of a tenant would be due if all of its changes came in an even pace.
+    private let due = Mutex<[TenantID: ContinuousClock.Instant]>([:])
+
+    /// Waits for the tenant's turn.
+    /// - Throws: 429 where that would take long.
+    func turn(of tenant: TenantID) async throws {
+        let now = ContinuousClock.now
+        let turn = due.withLock { due -> ContinuousClock.Instant? in
+            if due.count > Self.crowd { due = due.filter { $0.value > now } }
+            let next = max(due[tenant] ?? now, now)
+            let turn = next - Self.interval * (Self.burst - 1)
+            guard turn - now <= Self.longestWait else { return nil }
+            due[tenant] = next + Self.interval
+            return turn
+        }
+        guard let turn else { throw Problem.changesTooFast }
+        if turn > now { try await Task.sleep(until: turn, clock: .continuous) }
+    }
+}
+
+extension Problem {
+    fileprivate static let changesTooFast = Problem(
+        .tooManyRequests,
+        code: "too_many_changes",
+        detail: "This tenant changes its budgets faster than they can be put in force. Nothing was changed: try later.",
+        headers: [.retryAfter: "1"]
+    )
+}

@@ -1,0 +1,41 @@
+import BillingCore
+import TestSupport
+import Testing
+import Web
+
+@testable import Limits
+
+/// How fast tenants may change their own budgets.
+@Suite struct ChangePaceTests {
+    @Test("changes of a tenant that come fast wait for their time")
+    func waiting() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let tenant = try await server.client([.budgetsRead, .budgetsWrite], tenant: "acme")
+            let began = ContinuousClock.now
+            let budget = #"{"key":"own","scope":{},"measure":"requests","amount":"100","window":"day"}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201, as: tenant)
+            for amount in 1...25 {
+                try await server.ask("PATCH", "/budgets/own", #"{"amount":"\#(amount)"}"#, as: tenant)
+            }
+            // Twenty at once, and six at four a second.
+            #expect(began.duration(to: .now) >= .milliseconds(1_500))
+        }
+    }
+
+    @Test("a change that would wait for long is refused, and no other tenant's")
+    func refusal() async throws {
+        let pace = ChangePace()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<60 {
+                group.addTask { try await pace.turn(of: TenantID(1)) }
+            }
+            let problem = await #expect(throws: Problem.self) {
+                for try await _ in group {}
+            }
+            #expect(problem?.code == "too_many_changes")
+            try await pace.turn(of: TenantID(2))
+            group.cancelAll()
+        }
+    }
+}
