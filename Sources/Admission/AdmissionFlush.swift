@@ -62,9 +62,9 @@ final class AdmissionRequest: Sendable {
 
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 
-    /// How much it adds to a flush, in rows. Where fewer tokens are searched for, those are looked at some fifty times
-    /// while all rows of the flush are locked.
-    var weight: Int { shrunk == nil ? holds.count : 32 * holds.count }
+    /// How much it adds to a flush, in rows. A trial that may use fewer tokens takes nothing from the next, so that
+    /// they are searched for in each, by halving a range of up to 2^50, while all rows of the flush are locked.
+    var weight: Int { call.isDryRun && shrunk != nil ? 32 * holds.count : holds.count }
 
     /// Whether it is refused when it can't be decided, by one of the limits that it touches.
     var failsClosed: Bool { holds.contains { $0.limit.failurePolicy == .closed } }

@@ -40,11 +40,18 @@ struct ReservationClosing: Sendable {
         } catch is DecimalError where reservations.count > 1 {
             let middle = reservations.count / 2
             var closed: Set<ReservationID> = []
+            var failure: (any Error)?
             for half in [reservations[..<middle], reservations[middle...]].map(Array.init) {
-                closed.formUnion(
-                    try await close(half, of: tenantID, as: status, at: now, forgets: forgets, alert: alert)
-                )
+                do {
+                    closed.formUnion(
+                        try await close(half, of: tenantID, as: status, at: now, forgets: forgets, alert: alert)
+                    )
+                } catch {
+                    failure = failure ?? error
+                }
             }
+            // What is left is tried again, and fails alone then.
+            if closed.isEmpty, let failure { throw failure }
             return closed
         }
     }

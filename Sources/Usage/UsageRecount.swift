@@ -88,6 +88,7 @@ package struct UsageRecount: Sendable {
                 ),
                 EventLogStore.decode
             )
+            guard !page.isEmpty else { return }
             let voided = Set(
                 try transaction.query(
                     EventLogStore.voided(among: page, of: tenant.id, throughSequence: throughSequence),

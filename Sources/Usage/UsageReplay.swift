@@ -51,6 +51,7 @@ package struct UsageReplay: Sendable {
             )
             count += page.count
             guard count <= Self.maximumEvents else { throw TooManyEvents() }
+            guard !page.isEmpty else { break }
             let voided = try await voided(among: page, throughSequence: sequence)
             for stored in page where stored.reversalOf == nil && !voided.contains(stored.key) {
                 try recount.add(stored)

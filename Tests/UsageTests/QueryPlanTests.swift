@@ -122,7 +122,7 @@ import Web
                 "unpriced usage of a tenant",
                 UnpricedUsageStore.summaries(UnpricedUsageStore.Filter(tenant: seven), after: nil, limit: 51)
             ),
-            ("untried", UnpricedUsageStore.untried(with: 1, after: nil, limit: 500)),
+            ("untried", UnpricedUsageStore.untried(with: 1, after: unpriced[0], limit: 500)),
             ("unpriced on any day", UnpricedUsageStore.anyDay(of: unpriced.map(\.ofAnyDay))),
         ]
         for (name, statement) in statements {

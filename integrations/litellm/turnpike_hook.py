@@ -183,8 +183,9 @@ DETOURS = (
 )
 # The request has not arrived.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-# By this Turnpike refuses a wrong credential, once it has refused several.
-WRONG_CREDENTIAL = "too_many_authentication_failures"
+# By this Turnpike refuses a wrong credential, once it has refused several, and one that it doesn't know yet where others
+# of the same address were wrong.
+MAYBE_WRONG = "too_many_authentication_failures"
 # How long LiteLLM may take to report a call that has ended.
 GRACE_SECONDS = 5
 # A call that takes longer than this is reported by nobody; its reservation has expired.
@@ -195,6 +196,10 @@ DELIVERY_SECONDS = 10
 # A question waits for no other one's connection.
 QUESTIONS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100)
 DELIVERIES = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+# So many questions whose answers were lost are asked again at a time, and so many wait for that. What else may be held
+# expires: in an outage every call is one of them, and events are worth more.
+ASKED_AGAIN = 20
+WAITING_TO_BE_ASKED_AGAIN = 1_000
 
 
 def _metadata(key, name):
@@ -323,6 +328,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
+        self.is_accepted = False
+        self.asking_again = asyncio.Semaphore(ASKED_AGAIN)
+        self.waiting_to_ask_again = 0
         self.open = OrderedDict()
         self.tasks = set()
 
@@ -443,7 +451,12 @@ class _PROXY_TurnpikeHook(CustomLogger):
         """None where Turnpike can't be asked and calls are made then."""
         try:
             answer = await self.questions.post(self.url + "/admissions", json=body, timeout=self.timeout)
-            if not passes(answer.status_code) or member(content_of(answer), "code") == WRONG_CREDENTIAL:
+            is_refused = answer.status_code == 401
+            if member(content_of(answer), "code") == MAYBE_WRONG:
+                is_refused = not self.is_accepted
+            elif answer.status_code < 500:
+                self.is_accepted = not is_refused
+            if is_refused or not passes(answer.status_code):
                 return decision_in(answer)
             told, is_unheard = answer.text, answer.status_code >= 500
         except httpx.HTTPError as error:
@@ -460,12 +473,18 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _give_back(self, body):
         """Of a question that may have been decided unheard. Asked again, it has the same reservation."""
-        await asyncio.sleep(GRACE_SECONDS)
-        answer = await self._deliver("/admissions", body)
-        if answer is not None and answer.is_success:
-            reservation = member(content_of(answer), "reservation", "id")
-            if reservation:
-                await self._deliver(f"/admissions/{reservation}/release", {})
+        if self.waiting_to_ask_again >= WAITING_TO_BE_ASKED_AGAIN:
+            return
+        self.waiting_to_ask_again += 1
+        try:
+            await asyncio.sleep(GRACE_SECONDS)
+            async with self.asking_again:
+                answer = await self._deliver("/admissions", body)
+                reservation = member(content_of(answer), "reservation", "id") if answer is not None else None
+                if reservation:
+                    await self._deliver(f"/admissions/{reservation}/release", {})
+        finally:
+            self.waiting_to_ask_again -= 1
 
     # After the call: the first that knows settles or releases it. What LiteLLM logs as a failure is one of an attempt.
 
@@ -563,11 +582,6 @@ class _PROXY_TurnpikeHook(CustomLogger):
                 break
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
         return last
-
-    async def aclose(self):
-        """LiteLLM ends no callback: its connections end with the process."""
-        await self.questions.aclose()
-        await self.deliveries.aclose()
 
     # Calls on their way
 

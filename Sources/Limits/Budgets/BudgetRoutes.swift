@@ -218,7 +218,7 @@ package struct BudgetRoutes: Sendable {
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
-        if let own = context.principal.tenantID { try await pace.turn(of: own) }
+        try await pace.turn(of: context.principal)
         guard tenant != .operatorWide else {
             return try await desk.writeCatalog(request, context) { transaction in
                 try BudgetService.lock(tenant, in: transaction)

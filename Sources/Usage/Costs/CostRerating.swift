@@ -23,6 +23,10 @@ struct CostRerating: Sendable {
 
     /// - Returns: how many events have a cost now.
     func run() async throws -> Int {
+        // Who had the ledger before may store usage by older prices still; who has it afterwards uses those in force.
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            _ = try TenantLedger.lock(key.tenant, in: transaction)
+        }
         var rated = 0
         for hour in key.hours {
             var after: EventPosition?
@@ -51,7 +55,6 @@ struct CostRerating: Sendable {
             let shared = catalog.current
             do {
                 let found = try await pool.query(.worker, events, EventLogStore.decode)
-                // What has come since was rated with prices at least as new.
                 guard !found.isEmpty else { return Page(ratedCount: 0, next: nil) }
                 try await storePriceSets(of: found, tenant: tenant, shared: shared)
                 return try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in

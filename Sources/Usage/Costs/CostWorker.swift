@@ -51,16 +51,17 @@ package struct CostWorker: Service {
 
     package func run() async throws {
         await loop.run {
-            try await rateUnpriced()
             try await tellWhatIsLeft()
+            try await rateUnpriced()
         }
     }
 
     /// Tries everything that was not tried with the present price book, and returns how many events have a cost now.
-    /// What can't be tried now is tried the next time, and keeps nothing else waiting.
+    /// - Throws: what kept some usage from being tried, once everything else was; that is tried the next time.
     @discardableResult
     package func rateUnpriced() async throws -> Int {
         var rated = 0
+        var failure: (any Error)?
         var keys: [UnpricedKey] = []
         repeat {
             let costs = catalog.current.costs
@@ -71,13 +72,17 @@ package struct CostWorker: Service {
             )
             var tried: [UnpricedKey] = []
             for key in keys where !Task.isCancelled {
-                guard let count = try await rate(key, costs) else { continue }
-                rated += count
-                tried.append(key)
+                do {
+                    rated += try await rate(key, costs)
+                    if !Task.isCancelled { tried.append(key) }
+                } catch  where !Task.isCancelled && !error.isOfAll {
+                    failure = failure ?? error
+                }
             }
             try await settle(tried, triedWith: costs.version)
         } while keys.count == Self.batchCount && !Task.isCancelled
         if rated > 0 { logger.info("rated usage that was unpriced", metadata: ["events": "\(rated)"]) }
+        if let failure { throw failure }
         return rated
     }
 
@@ -88,13 +93,11 @@ package struct CostWorker: Service {
         }
     }
 
-    /// How many events have a cost now: none where they can't be counted, which says nothing of the others, and nil
-    /// where it could not be tried.
-    private func rate(_ key: UnpricedKey, _ costs: CostCatalog) async throws -> Int? {
-        let metadata: Logger.Metadata = ["tenant_id": "\(key.tenant)", "model": "\(key.model)"]
+    /// How many events have a cost now: none where they can't be counted, which says nothing of the others.
+    private func rate(_ key: UnpricedKey, _ costs: CostCatalog) async throws -> Int {
         do {
             guard try await mayBeRated(key, costs) else { return 0 }
-            let rated = try await CostRerating(
+            return try await CostRerating(
                 key: key,
                 catalog: catalog,
                 pool: pool,
@@ -103,19 +106,12 @@ package struct CostWorker: Service {
                 priceSets: priceSets,
                 clock: clock
             ).run()
-            return Task.isCancelled ? nil : rated
         } catch  where error.isOfData {
             logger.error(
                 "usage cannot be rated: its cost, or what it counts in, leaves the range of an amount",
-                metadata: metadata.merging(["error": "\(error)"]) { $1 }
+                metadata: ["tenant_id": "\(key.tenant)", "model": "\(key.model)", "error": "\(error)"]
             )
             return 0
-        } catch  where !Task.isCancelled && !error.isOfAll {
-            logger.error(
-                "usage could not be rated, and is tried again",
-                metadata: metadata.merging(["error": "\(error)"]) { $1 }
-            )
-            return nil
         }
     }
 

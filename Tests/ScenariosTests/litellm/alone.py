@@ -64,8 +64,17 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 1_000
 
 
+    def handle_error(self, *_):
+        """Who hung may find nobody there any more."""
+
+
 def hook_with(**settings):
     return _PROXY_TurnpikeHook({**good, "TURNPIKE_API_KEY": key, **settings})
+
+
+async def close(hook):
+    await hook.questions.aclose()
+    await hook.deliveries.aclose()
 
 
 async def refuse_uncounted():
@@ -78,7 +87,7 @@ async def refuse_uncounted():
         except ProxyException as refusal:
             refused.append(call_type if refusal.code == "400" else f"{call_type} {refusal.code}")
     print("refused:", *sorted(refused))
-    await hook.aclose()
+    await close(hook)
 
 
 async def ask(hook, subject):
@@ -97,7 +106,7 @@ async def refuse_wrong_key():
         hook = hook_with(TURNPIKE_URL=address, TURNPIKE_API_KEY=WRONG_KEY, TURNPIKE_ON_FAILURE=setting)
         told = [(await ask(hook, "acme"))[0] for _ in range(3)]
         print(f"{setting}: {told[-1]}")
-        await hook.aclose()
+        await close(hook)
 
 
 async def give_back(between):
@@ -109,12 +118,13 @@ async def give_back(between):
         times = next(count for asked, count in Between.asked.items() if body["id"].encode() in asked)
         print(f"{status}: {told}, asked {times}")
     Between.says = None
-    await hook.aclose()
+    await close(hook)
 
 
 async def hang(between):
     """Deliveries that nobody answers, more than there are connections for them, and longer than a question waits."""
-    hook = hook_with(TURNPIKE_URL=between, TURNPIKE_TIMEOUT_SECONDS="9")
+    turnpike_hook.DELIVERY_SECONDS = 90
+    hook = hook_with(TURNPIKE_URL=between, TURNPIKE_TIMEOUT_SECONDS="30")
     for _ in range(2 * DELIVERIES.max_connections):
         hook._in_background(hook._deliver("/events", {}))
     while len(Between.hanging) < DELIVERIES.max_connections:
@@ -122,7 +132,7 @@ async def hang(between):
     print("hanging:", (await ask(hook, "globex"))[0])
     Between.ended.set()
     await asyncio.gather(*hook.tasks)
-    await hook.aclose()
+    await close(hook)
 
 
 async def main():

@@ -3,9 +3,9 @@ import TestSupport
 import Testing
 import Web
 
-@testable import Limits
+@testable import Catalog
 
-/// How fast tenants may change their own budgets.
+/// How fast tenants may change their own limits.
 @Suite struct ChangePaceTests {
     @Test("changes of a tenant that come fast wait for their time")
     func waiting() async throws {
@@ -33,7 +33,7 @@ import Web
             let problem = await #expect(throws: Problem.self) {
                 for try await _ in group {}
             }
-            #expect(problem?.code == "too_many_changes")
+            #expect(problem?.code == "changes_too_fast")
             try await pace.turn(of: TenantID(2))
             group.cancelAll()
         }

@@ -1,12 +1,12 @@
 import BillingCore
 import HTTPTypes
 import Synchronization
-import Web
+package import Web
 
-/// How fast tenants may change their own budgets, on each replica. A change has what is reported of the tenant
-/// meanwhile prepared anew (`StaleCatalog`), a few times at most: who changed on and on would keep its own usage from
-/// being stored. Changes that come faster wait for their time.
-final class ChangePace: Sendable {
+/// How fast tenants may change what their own usage is counted by, on each replica. A change has what is reported of
+/// the tenant meanwhile prepared anew (`StaleCatalog`), a few times at most: who changed on and on would keep its own
+/// usage from being stored. Changes that come faster wait for their time.
+package final class ChangePace: Sendable {
     /// So many at once, and then one in each interval.
     private static let burst = 20
     private static let interval = Duration.milliseconds(250)
@@ -16,8 +16,14 @@ final class ChangePace: Sendable {
     /// When the next change of a tenant would be due if all of its changes came in an even pace.
     private let due = Mutex<[TenantID: ContinuousClock.Instant]>([:])
 
-    /// Waits for the tenant's turn.
+    package init() {}
+
+    /// Waits for the turn of whoever is bound to a tenant. Operators change what they like.
     /// - Throws: 429 where that would take long.
+    package func turn(of principal: Principal) async throws {
+        if let tenant = principal.tenantID { try await turn(of: tenant) }
+    }
+
     func turn(of tenant: TenantID) async throws {
         let now = ContinuousClock.now
         let turn = due.withLock { due -> ContinuousClock.Instant? in
@@ -36,8 +42,8 @@ final class ChangePace: Sendable {
 extension Problem {
     fileprivate static let changesTooFast = Problem(
         .tooManyRequests,
-        code: "too_many_changes",
-        detail: "This tenant changes its budgets faster than they can be put in force. Nothing was changed: try later.",
+        code: "changes_too_fast",
+        detail: "This tenant changes its limits faster than they can be put in force. Nothing was changed: try later.",
         headers: [.retryAfter: "1"]
     )
 }
