@@ -174,6 +174,35 @@ import Web
         }
     }
 
+    @Test("usage that is stored by older prices while new ones come is rated all the same")
+    func storedMeanwhile() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            try await server.ingest(.call("later", output: 1, time: "2026-11-20T10:00:00Z"))
+            var (storing, rating): (Task<String, any Error>?, Task<Int, any Error>?)
+            try await server.whileLocked("usage_counter") {
+                storing = Task { try await server.ingest(.call("earlier", output: 1, time: "2026-11-20T09:00:00Z")) }
+                // It has the ledger by then, and has looked which prices are in force.
+                let isStoring = try await server.withPool { pool in
+                    try await eventually {
+                        try await pool.locks(on: "usage_counter", granted: false) > 0
+                    }
+                }
+                try await server.price("output", "1")
+                rating = Task { try await server.rateUnpriced() }
+                let waits: SQL = "SELECT '' FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+                let isRating = try await eventually { try await !server.column(waits).isEmpty }
+                #expect(isStoring && isRating)
+            }
+            // Where the machine is so slow that it was given up, it is sent again.
+            _ = try? await storing?.value
+            try await server.ingest(.call("earlier", output: 1, time: "2026-11-20T09:00:00Z"))
+            _ = try await rating?.value
+            #expect(try await eventually { try await server.providerCosts() == ["earlier": "1", "later": "1"] })
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test("whatever order events, voids, prices, rates and subscriptions come in, verify finds nothing")
     func randomOrder() async throws {
         for seed in 1...3 {
