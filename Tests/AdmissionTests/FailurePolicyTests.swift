@@ -49,18 +49,11 @@ import Web
                 try await Self.admit("before-\(tenant)", of: tenant, server)
             }
             let before = try await server.counterValue("turnpike_admissions_taken_back_total")
-            try await server.database.run(
-                """
-                CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
-                BEGIN PERFORM pg_sleep(3); RETURN NULL; END
-                $$;
-                CREATE CONSTRAINT TRIGGER late AFTER INSERT ON reservation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-                WHEN (NEW.admission_id LIKE 'late%') EXECUTE FUNCTION linger()
-                """
-            )
-            let open = try await server.admit("late-open", subject: "beta")
-            #expect(open["allowed"] == .bool(true) && open["reservation"] == .null)
-            // Each waits for the one before.
+            try await server.letCommitsWait(afterInsertsInto: "reservation")
+            try await server.whileLocked("slow_commit") {
+                let open = try await server.admit("late-open", subject: "beta")
+                #expect(open["allowed"] == .bool(true) && open["reservation"] == .null)
+            }
             let ids: SQL = "SELECT admission_id FROM reservation ORDER BY admission_id"
             let isTakenBack = try await eventually(within: .seconds(20)) {
                 let count = try await server.counterValue("turnpike_admissions_taken_back_total")
@@ -68,7 +61,9 @@ import Web
                 return count > before && left == ["before-acme", "before-beta"]
             }
             #expect(isTakenBack)
-            try await server.admit("late-closed", subject: "acme", expecting: 503)
+            try await server.whileLocked("slow_commit") {
+                try await server.admit("late-closed", subject: "acme", expecting: 503)
+            }
             let isCommitted = try await eventually(within: .seconds(20)) {
                 try await server.column(ids).contains("late-closed")
             }
@@ -76,7 +71,6 @@ import Web
             let again = try await server.admit("late-closed", subject: "acme")
             #expect(again["allowed"] == .bool(true) && again["reservation"] != .null)
             // Its id has named nothing yet.
-            try await server.database.run("DROP TRIGGER late ON reservation")
             #expect(try await server.admit("late-open", subject: "beta")["reservation"] != .null)
             try await server.expectRows(["0 2 0", "0 2 0"])
             #expect(try await server.unbalancedHolds() == [])

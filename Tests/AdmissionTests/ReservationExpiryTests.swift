@@ -206,22 +206,20 @@ import Web
                 let both = try await first.ask("POST", "/admissions", "[\(call),\(call)]")
                 #expect(both["data"]?[1]?["warnings"]?.text == #"["repeated"]"#)
                 #expect(try await Self.takeBack(first) == 0)
-                try await first.database.run(
-                    """
-                    CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
-                    BEGIN PERFORM pg_sleep(2); RETURN NULL; END
-                    $$;
-                    CREATE CONSTRAINT TRIGGER late AFTER INSERT ON reservation DEFERRABLE INITIALLY DEFERRED
-                    FOR EACH ROW EXECUTE FUNCTION linger()
-                    """
-                )
+                try await first.letCommitsWait(afterInsertsInto: "reservation")
                 // Where one was refused just before, calls are looked at one by one.
                 try await second.admit("large", seconds: "1000")
-                async let admitted = first.admit("late")
-                #expect(try await first.comesToHave("RowExclusiveLock", on: "reservation"))
-                let again = try await second.admit("late")
-                #expect(again["warnings"]?.text == #"["repeated"]"#)
-                #expect(again["reservation"]?["id"] == (try await admitted)["reservation"]?["id"])
+                var (admitted, again): (Task<JSONValue, any Error>?, Task<JSONValue, any Error>?)
+                try await first.whileLocked("slow_commit") {
+                    admitted = Task { try await first.admit("late") }
+                    let isMade = try await first.comesToHave("RowExclusiveLock", on: "reservation")
+                    again = Task { try await second.admit("late") }
+                    let isWaiting = try await first.somebodyWaitsForAnother()
+                    #expect(isMade && isWaiting)
+                }
+                let repeated = try #require(try await again?.value)
+                #expect(repeated["warnings"]?.text == #"["repeated"]"#)
+                #expect(repeated["reservation"]?["id"] == (try await admitted?.value)?["reservation"]?["id"])
                 #expect(try await Self.takeBack(first) == 0)
                 try await first.expectRows(["0 2 0"])
             }

@@ -69,10 +69,34 @@ extension TestServer {
         }
     }
 
+    /// From now on a transaction that has inserted into a table is not committed while `slow_commit` is locked, however
+    /// long it waits for locks otherwise.
+    package func letCommitsWait(afterInsertsInto table: String) async throws {
+        try await database.run(
+            """
+            CREATE TABLE slow_commit ();
+            GRANT ALL ON slow_commit TO PUBLIC;
+            CREATE FUNCTION wait_to_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$
+            BEGIN PERFORM FROM slow_commit; RETURN NULL; END
+            $$;
+            CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON \(table) DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION wait_to_commit()
+            """
+        )
+    }
+
     /// Waits until somebody has such a lock on a table of this server's database.
     /// - Returns: whether that came to be.
     package func comesToHave(_ mode: String, on table: String) async throws -> Bool {
         try await withPool { pool in try await eventually { try await pool.locks(mode, on: table) != 0 } }
+    }
+
+    /// Waits until somebody waits for another's transaction to end, as for a row that it has locked: somebody of any
+    /// database of the server.
+    /// - Returns: whether that came to be.
+    package func somebodyWaitsForAnother() async throws -> Bool {
+        let waits: SQL = "SELECT '' FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+        return try await eventually { try await !column(waits).isEmpty }
     }
 
     /// A statement that ends when somebody waits for a lock in this server's database, or after a while.

@@ -63,7 +63,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1_000
 
-
     def handle_error(self, *_):
         """Who hung may find nobody there any more."""
 
