@@ -35,43 +35,32 @@ struct ReservationClosing: Sendable {
         forgets: Bool = false,
         alert: @escaping Telling = { _, _, _ in nil }
     ) async throws -> Set<ReservationID> {
-        do {
-            return try await closeTogether(reservations, of: tenantID, as: status, at: now, forgets, alert)
-        } catch is DecimalError where reservations.count > 1 {
-            let middle = reservations.count / 2
-            var closed: Set<ReservationID> = []
-            var failure: (any Error)?
-            for half in [reservations[..<middle], reservations[middle...]].map(Array.init) {
-                do {
-                    closed.formUnion(
-                        try await close(half, of: tenantID, as: status, at: now, forgets: forgets, alert: alert)
-                    )
-                } catch {
-                    failure = failure ?? error
-                }
-            }
-            // What is left is tried again, and fails alone then.
-            if closed.isEmpty, let failure { throw failure }
-            return closed
-        }
-    }
-
-    private func closeTogether(
-        _ reservations: [ReservationID],
-        of tenantID: TenantID,
-        as status: ReservationStatus,
-        at now: Instant,
-        _ forgets: Bool,
-        _ alert: Telling
-    ) async throws -> Set<ReservationID> {
-        for _ in 1..<Self.attempts {
+        var attempt = 1
+        while true {
             do {
                 return try await closeOnce(reservations, of: tenantID, as: status, at: now, forgets, alert)
-            } catch let stale as StaleCatalog {
+            } catch let stale as StaleCatalog where attempt < Self.attempts {
                 for tenant in stale.tenants { catalog.invalidate(tenant: tenant) }
+                attempt += 1
+            } catch is DecimalError where reservations.count > 1 {
+                break
             }
         }
-        return try await closeOnce(reservations, of: tenantID, as: status, at: now, forgets, alert)
+        let middle = reservations.count / 2
+        var closed: Set<ReservationID> = []
+        var failure: (any Error)?
+        for half in [reservations[..<middle], reservations[middle...]].map(Array.init) {
+            do {
+                closed.formUnion(
+                    try await close(half, of: tenantID, as: status, at: now, forgets: forgets, alert: alert)
+                )
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        // What is left is tried again, and fails alone then.
+        if closed.isEmpty, let failure { throw failure }
+        return closed
     }
 
     private func closeOnce(

@@ -12,6 +12,8 @@ package final class Catalog: Sendable {
     package static let defaultCapacity = 100_000
 
     let pool: PostgresPool
+    /// How fast tenants may change what is known of them.
+    package let pace = ChangePace()
     private let clock: Clock
     private let shared = Mutex<CatalogSnapshot>(.empty)
     private let tenants: Mutex<CachedTenants>

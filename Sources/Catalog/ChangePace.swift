@@ -16,8 +16,6 @@ package final class ChangePace: Sendable {
     /// When the next change of a tenant would be due if all of its changes came in an even pace.
     private let due = Mutex<[TenantID: ContinuousClock.Instant]>([:])
 
-    package init() {}
-
     /// Waits for the turn of whoever is bound to a tenant. Operators change what they like.
     /// - Throws: 429 where that would take long.
     package func turn(of principal: Principal) async throws {

@@ -20,7 +20,7 @@ extension SubscriptionRoutes {
         let now = context.clock.now()
         let bound = context.principal.tenantID
         guard isDryRun else {
-            try await pace.turn(of: context.principal)
+            try await desk.catalog.pace.turn(of: context.principal)
             let changed = Mutex<TenantID?>(nil)
             let answer = try await desk.write(request, context) { transaction in
                 let change = try work(id, bound, now, transaction)

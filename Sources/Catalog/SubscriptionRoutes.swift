@@ -7,7 +7,6 @@ struct SubscriptionRoutes: Sendable {
     let desk: CatalogDesk
     let service: SubscriptionService
     let invoices: UpcomingInvoiceAccess
-    let pace = ChangePace()
 
     func register(in operations: Operations) {
         operations.get("/subscriptions", "listSubscriptions", scope: .subscriptionsRead) { try await list($0, $1) }
@@ -68,7 +67,7 @@ struct SubscriptionRoutes: Sendable {
                 return try preview(change, isNew: true, upcomingBefore: nil, now: now, in: transaction)
             }
         }
-        try await pace.turn(of: context.principal)
+        try await desk.catalog.pace.turn(of: context.principal)
         let answer = try await desk.write(request, context) { transaction in
             let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
             let body = try Self.recorded(change, .created, by: context, now: now, in: transaction)

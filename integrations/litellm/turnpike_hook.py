@@ -451,12 +451,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
         """None where Turnpike can't be asked and calls are made then."""
         try:
             answer = await self.questions.post(self.url + "/admissions", json=body, timeout=self.timeout)
-            is_refused = answer.status_code == 401
-            if member(content_of(answer), "code") == MAYBE_WRONG:
-                is_refused = not self.is_accepted
-            elif answer.status_code < 500:
-                self.is_accepted = not is_refused
-            if is_refused or not passes(answer.status_code):
+            is_maybe_wrong = answer.status_code == 429 and member(content_of(answer), "code") == MAYBE_WRONG
+            if answer.status_code < 500 and not is_maybe_wrong:
+                self.is_accepted = answer.status_code != 401
+            if not passes(answer.status_code) or (is_maybe_wrong and not self.is_accepted):
                 return decision_in(answer)
             told, is_unheard = answer.text, answer.status_code >= 500
         except httpx.HTTPError as error:

@@ -14,7 +14,6 @@ package struct BudgetRoutes: Sendable {
     private let desk: CatalogDesk
     private let statuses: BudgetStatuses
     private let costCurrency: Currency
-    private let pace = ChangePace()
 
     /// - Parameters:
     ///   - costCurrency: the operator's, in which provider costs are.
@@ -218,7 +217,7 @@ package struct BudgetRoutes: Sendable {
         _ context: RequestContext,
         _ body: @escaping @Sendable (borrowing Transaction) throws -> Answer
     ) async throws -> Answer {
-        try await pace.turn(of: context.principal)
+        try await desk.catalog.pace.turn(of: context.principal)
         guard tenant != .operatorWide else {
             return try await desk.writeCatalog(request, context) { transaction in
                 try BudgetService.lock(tenant, in: transaction)
