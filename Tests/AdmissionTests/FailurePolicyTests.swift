@@ -94,7 +94,7 @@ import Web
                 SELECT pid::text FROM pg_locks WHERE relation = 'limit_state'::regclass AND mode = 'RowShareLock'
                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                 """
-            try await server.whileLocked(by: Self.acmesRow, on: "limit_state") {
+            try await server.whileLocked(by: Self.acmesRow) {
                 let before = try await server.column(holders)
                 let asking = Task {
                     var count = 0
@@ -135,9 +135,7 @@ import Web
             #expect(try await admit("before").allSatisfy { $0 == "allowed" })
             // On the next day nobody's row is there.
             if isBeingMade { server.clock.advance(seconds: 86_400) }
-            let (statement, mode) =
-                isBeingMade ? (Self.acmesNextRow, "RowExclusiveLock") : (Self.acmesRow, "RowShareLock")
-            try await server.whileLocked(by: statement, mode, on: "limit_state") {
+            try await server.whileLocked(by: isBeingMade ? Self.acmesNextRow : Self.acmesRow) {
                 for id in 1...3 {
                     let reasons = try await admit("\(id)")
                     #expect(reasons.first == "limits_unavailable")
@@ -173,10 +171,7 @@ import Web
             }
             #expect(try await admit("before", other: "known").allSatisfy { $0 == "allowed" })
             server.clock.advance(seconds: 86_400)
-            try await server.whileLocked(
-                by: "SELECT FROM limit_state WHERE scope_value = 'busy' FOR UPDATE",
-                on: "limit_state"
-            ) {
+            try await server.whileLocked(by: "SELECT FROM limit_state WHERE scope_value = 'busy' FOR UPDATE") {
                 for (id, other) in [("1", "new"), ("2", "newer"), ("3", "known")] {
                     let reasons = try await admit(id, other: other)
                     #expect(reasons.first == "allowed", "\(reasons)")

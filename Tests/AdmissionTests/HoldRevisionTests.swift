@@ -470,10 +470,7 @@ import Web
             try await server.admit("1", seconds: "20", subject: "beta")
             let caps: SQL =
                 "SELECT trim_scale(held)::text FROM limit_state WHERE scope_value = '' AND held IN (20, 60)"
-            try await server.whileLocked(
-                by: "SELECT FROM limit_state WHERE scope_value = 'u1' FOR UPDATE",
-                on: "limit_state"
-            ) {
+            try await server.whileLocked(by: "SELECT FROM limit_state WHERE scope_value = 'u1' FOR UPDATE") {
                 server.clock.advance(seconds: 1)
                 for subscription in [id, other] {
                     try await server.ask("POST", "/subscriptions/\(subscription)/change", #"{"plan":"high"}"#)
@@ -496,10 +493,7 @@ import Web
             let rows = ["0 21 0", "0 20 0", "0 1 0"]
             #expect(try await server.limitRows() == rows)
             // Keeps the worker, which leaves the tenant's other calls until later.
-            try await server.whileLocked(
-                by: "SELECT FROM limit_state WHERE scope_value = 'u2' FOR UPDATE",
-                on: "limit_state"
-            ) {
+            try await server.whileLocked(by: "SELECT FROM limit_state WHERE scope_value = 'u2' FOR UPDATE") {
                 server.clock.advance(seconds: 1)
                 try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"high"}"#)
                 try await server.extend(open, seconds: 3_000)

@@ -212,7 +212,7 @@ import Web
                 var (admitted, again): (Task<JSONValue, any Error>?, Task<JSONValue, any Error>?)
                 try await first.whileLocked("slow_commit") {
                     admitted = Task { try await first.admit("late") }
-                    let isMade = try await first.comesToHave("RowExclusiveLock", on: "reservation")
+                    let isMade = try await first.comesToWait(on: "slow_commit")
                     again = Task { try await second.admit("late") }
                     let isWaiting = try await first.somebodyWaitsForAnother()
                     #expect(isMade && isWaiting)

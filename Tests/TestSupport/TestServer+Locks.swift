@@ -7,11 +7,41 @@ extension PostgresPool {
     }
 
     /// Keeps what a statement locks until the task is cancelled.
-    package func hold(_ statement: SQL, lane: PostgresLane = .worker) async throws {
+    /// - Parameter locked: is called when it has it.
+    package func hold(
+        _ statement: SQL,
+        lane: PostgresLane = .worker,
+        locked: @Sendable @escaping () -> Void = {}
+    ) async throws {
         try await transaction(lane) { transaction in
             try transaction.execute(statement)
+            locked()
             // Longer than one statement may take, and than a loaded machine takes for what is done meanwhile.
             for _ in 1...3_000 { try transaction.execute("SELECT pg_sleep(0.1)") }
+        }
+    }
+
+    /// Somebody keeps what a statement locks until the body has its answers.
+    package func whileHeld(
+        _ statement: SQL,
+        lane: PostgresLane = .worker,
+        _ body: () async throws -> Void
+    ) async throws {
+        let (locked, lock) = AsyncStream.makeStream(of: Void.self)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            // Ends by being cancelled.
+            group.addTask { [self] in
+                defer { lock.finish() }
+                do {
+                    try await hold(statement, lane: lane) { lock.yield() }
+                } catch  where Task.isCancelled {}
+            }
+            if await locked.contains(where: { true }) {
+                try await body()
+                group.cancelAll()
+            }
+            // Throws why nothing was locked.
+            try await group.waitForAll()
         }
     }
 
@@ -40,33 +70,14 @@ extension PostgresPool {
 
 /// What tests of races wait for.
 extension TestServer {
-    private struct NotLocked: Error {
-        let table: String
-    }
-
     /// Somebody locks a table until the body has its answers.
     package func whileLocked(_ table: String, _ body: () async throws -> Void) async throws {
-        let statement = SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE")
-        try await whileLocked(by: statement, "AccessExclusiveLock", on: table, body)
+        try await whileLocked(by: SQL(trusted: "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE"), body)
     }
 
     /// Somebody locks what a statement does until the body has its answers.
-    /// - Parameter mode: of the lock on the table by which it is known that the statement has run.
-    package func whileLocked(
-        by statement: SQL,
-        _ mode: String = "RowShareLock",
-        on table: String,
-        _ body: () async throws -> Void
-    ) async throws {
-        try await withPool { pool in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                // Ends by being cancelled.
-                group.addTask { try? await pool.hold(statement) }
-                guard try await comesToHave(mode, on: table) else { throw NotLocked(table: table) }
-                try await body()
-                group.cancelAll()
-            }
-        }
+    package func whileLocked(by statement: SQL, _ body: () async throws -> Void) async throws {
+        try await withPool { pool in try await pool.whileHeld(statement, body) }
     }
 
     /// From now on a transaction that has inserted into a table is not committed while `slow_commit` is locked, however
@@ -89,6 +100,14 @@ extension TestServer {
     /// - Returns: whether that came to be.
     package func comesToHave(_ mode: String, on table: String) async throws -> Bool {
         try await withPool { pool in try await eventually { try await pool.locks(mode, on: table) != 0 } }
+    }
+
+    /// Waits until somebody waits for such a lock on a table of this server's database; nil for any.
+    /// - Returns: whether that came to be.
+    package func comesToWait(for mode: String? = nil, on table: String) async throws -> Bool {
+        try await withPool { pool in
+            try await eventually { try await pool.locks(mode, on: table, granted: false) != 0 }
+        }
     }
 
     /// Waits until somebody waits for another's transaction to end, as for a row that it has locked: somebody of any

@@ -90,7 +90,7 @@ struct PlanChangeRaceTests {
             let first: SQL = """
                 SELECT FROM limit_state WHERE limit_id = (SELECT min(limit_id) FROM limit_state) FOR UPDATE
                 """
-            try await server.whileLocked(by: first, on: "limit_state") {
+            try await server.whileLocked(by: first) {
                 let change = Task {
                     try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max"}"#)
                 }

@@ -24,15 +24,6 @@ import Web
         }
     }
 
-    private static func somebodyWaits(for table: String, _ server: TestServer) async throws {
-        try await server.withPool { pool in
-            let isWaiting = try await eventually {
-                try await pool.locks("RowExclusiveLock", on: table, granted: false) > 0
-            }
-            #expect(isWaiting)
-        }
-    }
-
     /// How many budgets have rows that are still to follow.
     private static func changes(_ server: TestServer) async throws -> Int {
         try await server.column("SELECT limit_id::text FROM budget_change").count
@@ -63,10 +54,7 @@ import Web
                     """
                 ).first ?? nil
             }
-            try await server.whileLocked(
-                by: "SELECT FROM limit_state WHERE scope_value = 'u1900' FOR UPDATE",
-                on: "limit_state"
-            ) {
+            try await server.whileLocked(by: "SELECT FROM limit_state WHERE scope_value = 'u1900' FOR UPDATE") {
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"60"}"#)
                 let rows = try await server.column(
                     """
@@ -89,7 +77,7 @@ import Web
             try await server.whileLocked("alert") {
                 first = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
                 // It has made its row, and has an alert to tell.
-                try await Self.somebodyWaits(for: "alert", server)
+                #expect(try await server.comesToWait(for: "RowExclusiveLock", on: "alert"))
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#)
                 try await Self.followAll(server)
                 #expect(try await Self.changes(server) == 1, "a row is still being made")
@@ -116,10 +104,10 @@ import Web
                 }
                 let noting = try await hold("budget_change")
                 let change = Task { _ = try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#) }
-                try await Self.somebodyWaits(for: "budget_change", server)
+                #expect(try await server.comesToWait(for: "RowExclusiveLock", on: "budget_change"))
                 let alert = try await hold("alert")
                 let use = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
-                try await Self.somebodyWaits(for: "alert", server)
+                #expect(try await server.comesToWait(for: "RowExclusiveLock", on: "alert"))
                 noting.cancel()
                 try await change.value
                 try await Self.followAll(server)
@@ -164,7 +152,7 @@ import Web
             for id in 1...2 { try await server.ingest(SentEvent("\(id)", data: #"{"user":"ann"}"#)) }
             #expect(try await server.column("SELECT kind FROM alert") == ["forecast"])
             // The row can't follow at once: it is used first.
-            try await server.whileLocked(by: "SELECT FROM limit_state FOR UPDATE", on: "limit_state") {
+            try await server.whileLocked(by: "SELECT FROM limit_state FOR UPDATE") {
                 try await server.ask("PATCH", "/budgets/users", #"{"thresholds":[1000]}"#)
             }
             try await server.ingest(SentEvent("3", data: #"{"user":"ann"}"#))
@@ -237,10 +225,7 @@ import Web
                 FROM tenant, budget, generate_series(1001, 2200) AS number
                 """
             )
-            try await server.whileLocked(
-                by: "SELECT FROM rate_state WHERE scope_value = 'u1900' FOR UPDATE",
-                on: "rate_state"
-            ) {
+            try await server.whileLocked(by: "SELECT FROM rate_state WHERE scope_value = 'u1900' FOR UPDATE") {
                 try await server.ask("PATCH", "/budgets/users", #"{"rate":{"limit":20}}"#)
             }
             let isFollowed = try await eventually {

@@ -183,11 +183,7 @@ import Web
             try await server.whileLocked("usage_counter") {
                 storing = Task { try await server.ingest(.call("earlier", output: 1, time: "2026-11-20T09:00:00Z")) }
                 // It has the ledger by then, and has looked which prices are in force.
-                let isStoring = try await server.withPool { pool in
-                    try await eventually {
-                        try await pool.locks(on: "usage_counter", granted: false) > 0
-                    }
-                }
+                let isStoring = try await server.comesToWait(on: "usage_counter")
                 try await server.price("output", "1")
                 rating = Task { try await server.rateUnpriced() }
                 let isRating = try await server.somebodyWaitsForAnother()
