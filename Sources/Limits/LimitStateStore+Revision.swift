@@ -82,7 +82,8 @@ extension LimitStateStore {
             """
     }
 
-    /// The last of the next so many rows of a budget in present and coming windows; none where fewer are left.
+    /// The last of the next so many rows of a budget, the newest windows first; none where fewer are left. Rows of windows
+    /// that are over count as well: where nothing says how early a present one can start there may be very many of them.
     static func lastOfNext(
         _ count: Int,
         of budget: LimitID,
@@ -94,9 +95,8 @@ extension LimitStateStore {
         SELECT tenant_id, limit_id, scope_value, window_start
         FROM limit_state
         WHERE limit_id = \(budget) AND window_start >= \(kind.earliestStart(ofWindowAt: now))
-            AND window_end > \(now) AND \(LimitRowColumns.isNoPart("limit_state"))
             AND \(LimitRowPiece(after: row).condition("window_start, tenant_id, scope_value", place))
-        ORDER BY limit_id, window_start, tenant_id, scope_value
+        ORDER BY limit_id DESC, window_start DESC, tenant_id DESC, scope_value DESC
         OFFSET \(count - 1)
         LIMIT 1
         """
@@ -126,7 +126,7 @@ extension RateStateStore {
         SELECT tenant_id, limit_id, scope_value, \(Interval.allTime.start)::timestamptz
         FROM rate_state
         WHERE limit_id = \(budget) AND \(LimitRowPiece(after: row).condition("tenant_id, scope_value", place))
-        ORDER BY limit_id, tenant_id, scope_value
+        ORDER BY limit_id DESC, tenant_id DESC, scope_value DESC
         OFFSET \(count - 1)
         LIMIT 1
         """
@@ -135,7 +135,7 @@ extension RateStateStore {
     private static func place(of row: LimitRow) -> SQL { "\(row.tenant), \(row.scopeValue)" }
 }
 
-/// Some of a limit's rows that follow one another in the order in which an index has them.
+/// Some of a limit's rows that follow one another backwards in the order in which an index has them.
 struct LimitRowPiece: Sendable {
     /// Nil where it begins with the first row.
     var after: LimitRow?
@@ -147,8 +147,8 @@ struct LimitRowPiece: Sendable {
     ///   - place: the values of a row in them.
     fileprivate func condition(_ columns: SQL, _ place: (LimitRow) -> SQL) -> SQL {
         var bounds: [SQL] = ["true"]
-        if let after { bounds.append("(\(columns)) > (\(place(after)))") }
-        if let through { bounds.append("(\(columns)) <= (\(place(through)))") }
+        if let after { bounds.append("(\(columns)) < (\(place(after)))") }
+        if let through { bounds.append("(\(columns)) >= (\(place(through)))") }
         return .joined(bounds, separator: " AND ")
     }
 }

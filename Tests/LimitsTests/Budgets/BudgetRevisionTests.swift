@@ -1,9 +1,11 @@
+import BillingCore
 import Catalog
-import Limits
 import Postgres
 import TestSupport
 import Testing
 import Web
+
+@testable import Limits
 
 /// How the rows of a budget follow its change.
 @Suite struct BudgetRevisionTests {
@@ -54,12 +56,12 @@ import Web
                     """
                 ).first ?? nil
             }
-            try await server.whileLocked(by: "SELECT FROM limit_state WHERE scope_value = 'u1900' FOR UPDATE") {
+            try await server.whileLocked(by: "SELECT FROM limit_state WHERE scope_value = 'u1200' FOR UPDATE") {
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"60"}"#)
                 let rows = try await server.column(
                     """
                     SELECT limit_revision::text FROM limit_state
-                    WHERE scope_value IN ('u1001', 'u1900') ORDER BY scope_value
+                    WHERE scope_value IN ('u1200', 'u2200') ORDER BY scope_value DESC
                     """
                 )
                 #expect(rows == ["2", "1"], "the first rows have followed with the change")
@@ -195,6 +197,49 @@ import Web
         }
     }
 
+    @Test("of rows in billing periods that are over no piece reads more than others, and present ones do not wait for them")
+    func pastPeriods() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish("{}")
+            let period = #""measure":"requests","amount":"100","window":"billing_period""#
+            let each = #"{"key":"each","scope":{"tenant":"*"},\#(period)}"#
+            try await server.ask("POST", "/budgets", each, expecting: 201)
+            try await server.subscribe(at: "2026-11-10T12:00:00Z")
+            try await server.ingest(SentEvent("1"))
+            try await server.database.run(
+                """
+                INSERT INTO limit_state (
+                    tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                    limit_revision
+                )
+                SELECT tenant_id, limit_id, '', start, start + interval '1 hour', 1, 0, 0, 100, limit_revision
+                FROM limit_state, generate_series('2026-01-01Z', '2026-02-19T15:00:00Z', interval '1 hour') AS start
+                """
+            )
+            try await server.ask("PATCH", "/budgets/each", #"{"amount":"50"}"#)
+            let followed: SQL = "SELECT trim_scale(limit_amount)::text FROM limit_state WHERE limit_revision = 2"
+            #expect(try await server.column(followed) == ["50"], "the present row has followed with the change")
+
+            let id = try #require(try await server.column("SELECT limit_id::text FROM budget").first.flatMap { $0 })
+            let budget = LimitID(try #require(Int64(id)))
+            try await server.withPool { pool in
+                var pages: [Instant] = []
+                var last: LimitRow?
+                repeat {
+                    let statement = LimitStateStore.lastOfNext(
+                        500, of: budget, .billingPeriod, after: last, at: server.clock.now
+                    )
+                    last = try await pool.transaction(.worker) { try $0.first(statement, LimitRow.decode) }
+                    if let last { pages.append(last.windowStart) }
+                } while last != nil
+                let ends = try [Instant(parsing: "2026-01-29T21:00:00Z"), Instant(parsing: "2026-01-09T01:00:00Z")]
+                #expect(pages == ends)
+            }
+        }
+    }
+
     @Test("transactions of others on the same server hold up a change for a minute at most")
     func heldUpByOthers() async throws {
         try await TestServer.run { server in
@@ -225,7 +270,7 @@ import Web
                 FROM tenant, budget, generate_series(1001, 2200) AS number
                 """
             )
-            try await server.whileLocked(by: "SELECT FROM rate_state WHERE scope_value = 'u1900' FOR UPDATE") {
+            try await server.whileLocked(by: "SELECT FROM rate_state WHERE scope_value = 'u1200' FOR UPDATE") {
                 try await server.ask("PATCH", "/budgets/users", #"{"rate":{"limit":20}}"#)
             }
             let isFollowed = try await eventually {
