@@ -82,8 +82,8 @@ extension LimitStateStore {
             """
     }
 
-    /// The last of the next so many rows of a budget, the newest windows first; none where fewer are left. Rows of windows
-    /// that are over count as well: where nothing says how early a present one can start there may be very many of them.
+    /// The last of the next so many rows of a budget, the newest windows first; none where fewer are left. Rows of
+    /// windows that are over count as well: where nothing says how early a present one can start there may be many.
     static func lastOfNext(
         _ count: Int,
         of budget: LimitID,

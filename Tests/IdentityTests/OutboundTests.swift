@@ -113,6 +113,42 @@ import Web
         #expect(server.request.lowercased().contains("host: localhost:\(server.port)"))
     }
 
+    /// Nothing listens at the addresses before.
+    @Test func theNextAddressIsTriedWhereNoConnectionComesAbout() async throws {
+        let found = try ["127.0.0.3", "127.0.0.2", "127.0.0.1"].map { try #require(IPAddress($0)) }
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60) { _ in found }
+        let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        let url = "http://name.example:\(server.port)/keys"
+        #expect(try await client.get(url, for: "acme", accept: "*/*", limitBytes: 100) == Array("{}".utf8))
+    }
+
+    @Test func whatWasSentToOneAddressIsNotSentToTheNext() async throws {
+        let found = try ["127.0.0.1", "127.0.0.2"].map { try #require(IPAddress($0)) }
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60) { _ in found }
+        let server = try OneAnswerServer(answer: "220 mail.example ESMTP\r\n\r\n")
+        await #expect(throws: OutboundFault.unanswered("it was not HTTP")) {
+            _ = try await client.post(
+                "http://name.example:\(server.port)/",
+                for: "acme",
+                headers: [],
+                body: [1],
+                excerptBytes: 100
+            )
+        }
+    }
+
+    @Test func aNameOfWhichOneAddressIsInsideIsNotTrusted() async throws {
+        let found = try ["127.0.0.1", "10.0.0.1"].map { try #require(IPAddress($0)) }
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60) { _ in found }
+        let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await #expect(throws: OutboundFault.refused("name.example")) {
+            try await client.get("http://name.example:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
+        }
+    }
+
     @Test(arguments: ["099", "000", "042"])
     func aStatusThatThereIsNotIsNoAnswer(_ status: String) async throws {
         for rest in ["Content-Length: 0\r\n\r\n", "Content-Length: 2\r\n\r\n{}", "\r\nHTTP/1.1 200 OK\r\n\r\n"] {

@@ -3,11 +3,11 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import Synchronization
-import Web
+package import Web
 
-/// Speaks with a URL that somebody configured. The name is resolved once, the address is judged, and the connection
-/// goes to that very address with the name in `Host` and in TLS: a name that resolves differently a moment later
-/// changes nothing.
+/// Speaks with a URL that somebody configured. The name is resolved once, its addresses are judged, and the connection
+/// goes to one of these very addresses with the name in `Host` and in TLS: a name that resolves differently a moment
+/// later changes nothing. Where no connection comes about, the next address is tried.
 /// Redirects are not followed; the answer is bounded in size and time.
 ///
 /// Each call is on behalf of an owner, who is whoever chose the URL: names that hang are that owner's trouble, and not
@@ -18,15 +18,23 @@ package struct OutboundClient: Sendable {
     private let addresses: OutboundGuard
     private let timeout: TimeAmount
     private let lookups: LookupThreads
+    private let lookUp: @Sendable (String) -> [IPAddress]
 
     /// - Parameters:
     ///   - timeoutSeconds: for all of a call, from the name to the last byte of the answer.
     ///   - lookups: how many names may be looked up at a time. They are this client's own, and a lookup may take longer
     ///     than the call it is for: more than there are calls at a time.
-    package init(addresses: OutboundGuard, timeoutSeconds: Int64 = 5, lookups: Int = 32) {
+    ///   - lookUp: the addresses of a name, as the system knows them; it may block.
+    package init(
+        addresses: OutboundGuard,
+        timeoutSeconds: Int64 = 5,
+        lookups: Int = 32,
+        lookUp: @escaping @Sendable (String) -> [IPAddress] = { OutboundClient.systemAddresses(of: $0) }
+    ) {
         self.addresses = addresses
         timeout = .seconds(timeoutSeconds)
         self.lookups = LookupThreads(limit: lookups)
+        self.lookUp = lookUp
     }
 
     /// The body of a 200. Plain HTTP is spoken only with addresses that the operator has allowed by name.
@@ -124,22 +132,43 @@ package struct OutboundClient: Sendable {
         until deadline: NIODeadline,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
-        let address = try await address(of: url, for: owner)
-        if let refusal = url.refusal(at: address, by: addresses) { throw refusal }
+        let candidates = try await candidates(of: url, for: owner)
+        for address in candidates {
+            if let refusal = url.refusal(at: address, by: addresses) { throw refusal }
+        }
+        var fault = OutboundFault.unresolved(url.host)
+        for (tried, address) in candidates.enumerated() {
+            let rest = deadline - .now()
+            let patience = TimeAmount.nanoseconds(rest.nanoseconds / Int64(candidates.count - tried))
+            let connection = Connection(to: address, of: url.host)
+            do {
+                return try await speak(with: url, over: connection, connectingFor: patience, until: deadline, exchange)
+            } catch {
+                guard !connection.isMade else { throw error }
+                fault = error
+            }
+        }
+        throw fault
+    }
+
+    private func speak<Outcome: Sendable>(
+        with url: OutboundURL,
+        over connection: Connection,
+        connectingFor patience: TimeAmount,
+        until deadline: NIODeadline,
+        _ exchange: @escaping Exchange<Outcome>
+    ) async throws(OutboundFault) -> Outcome {
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
-            timeout: .init(connect: timeout, read: timeout)
+            timeout: .init(connect: patience, read: timeout)
         )
-        configuration.dnsOverride = [url.host: address.description]
+        configuration.dnsOverride = [url.host: connection.address.description]
         configuration.httpVersion = .http1Only
         // Whoever called tries again, later: the client would until its time is up.
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.http1_1ConnectionDebugInitializer = { channel in
             channel.eventLoop.submit {
-                // Whatever the client made of the URL: nothing is sent to an address that was not judged.
-                guard channel.remoteAddress?.ipAddress.flatMap({ IPAddress($0) }) == address else {
-                    throw OutboundFault.refused(url.host)
-                }
+                try connection.judge(channel)
                 try StatusGuard.add(to: channel)
             }
         }
@@ -169,18 +198,18 @@ package struct OutboundClient: Sendable {
         return request
     }
 
-    /// The first address of the name, if all of them may be reached: a name that also leads inside is not trusted.
-    private func address(of url: OutboundURL, for owner: String) async throws(OutboundFault) -> IPAddress {
-        guard let found = await lookups.run(for: owner, { Self.addresses(of: url.host) }) else {
-            throw .notLookedUp(url.host)
-        }
+    /// The first addresses of the name, if all of them may be reached: a name that also leads inside is not trusted.
+    private func candidates(of url: OutboundURL, for owner: String) async throws(OutboundFault) -> [IPAddress] {
+        guard let found = await lookups.run(for: owner, { lookUp(url.host) }) else { throw .notLookedUp(url.host) }
         for address in found where !addresses.permits(address) { throw .refused(url.host) }
-        guard let first = found.first(where: \.isIPv4) ?? found.first else { throw .unresolved(url.host) }
-        return first
+        return Array((found.filter(\.isIPv4) + found.filter { !$0.isIPv4 }).prefix(Self.mostAddresses))
     }
 
+    /// More of a name's are not tried.
+    private static let mostAddresses = 4
+
     /// Waits for name servers as long as the system does. Empty when the name has no address.
-    private static func addresses(of host: String) -> [IPAddress] {
+    private static func systemAddresses(of host: String) -> [IPAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
@@ -205,6 +234,29 @@ package struct OutboundClient: Sendable {
             next = entry.pointee.ai_next
         }
         return addresses
+    }
+}
+
+/// A connection to an address that was judged.
+private final class Connection: Sendable {
+    let address: IPAddress
+    private let host: String
+    private let made = Mutex(false)
+
+    init(to address: IPAddress, of host: String) {
+        self.address = address
+        self.host = host
+    }
+
+    /// Whether something may have been sent.
+    var isMade: Bool { made.withLock { $0 } }
+
+    /// Whatever the client made of the URL: nothing is sent to an address that was not judged.
+    func judge(_ channel: any Channel) throws {
+        made.withLock { $0 = true }
+        guard channel.remoteAddress?.ipAddress.flatMap({ IPAddress($0) }) == address else {
+            throw OutboundFault.refused(host)
+        }
     }
 }
 

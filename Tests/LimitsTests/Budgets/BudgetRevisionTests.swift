@@ -197,7 +197,7 @@ import Web
         }
     }
 
-    @Test("of rows in billing periods that are over no piece reads more than others, and present ones do not wait for them")
+    @Test("of rows in past billing periods no piece reads more than of others, and present ones do not wait for them")
     func pastPeriods() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
@@ -229,7 +229,11 @@ import Web
                 var last: LimitRow?
                 repeat {
                     let statement = LimitStateStore.lastOfNext(
-                        500, of: budget, .billingPeriod, after: last, at: server.clock.now
+                        500,
+                        of: budget,
+                        .billingPeriod,
+                        after: last,
+                        at: server.clock.now
                     )
                     last = try await pool.transaction(.worker) { try $0.first(statement, LimitRow.decode) }
                     if let last { pages.append(last.windowStart) }
