@@ -23,6 +23,22 @@ import Web
         }
     }
 
+    @Test("changes of subscriptions go at the pace of those of budgets")
+    func subscriptions() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let tenant = try await server.client([.budgetsWrite, .subscriptionsWrite], tenant: "acme")
+            let began = ContinuousClock.now
+            let subscription = #"{"tenant":"acme","plan":"none","version":1}"#
+            for number in 1...13 {
+                let budget = #"{"key":"b\#(number)","scope":{},"measure":"requests","amount":"9","window":"day"}"#
+                try await server.ask("POST", "/budgets", budget, expecting: 201, as: tenant)
+                try await server.ask("POST", "/subscriptions", subscription, expecting: 400, as: tenant)
+            }
+            #expect(began.duration(to: .now) >= .milliseconds(1_500))
+        }
+    }
+
     @Test("a change that would wait for long is refused, and no other tenant's")
     func refusal() async throws {
         let pace = ChangePace()
