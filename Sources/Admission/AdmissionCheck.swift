@@ -78,7 +78,8 @@ struct AdmissionCheck: Sendable {
         }
     }
 
-    /// A problem of the call, at the header fields that its members were read from.
+    /// A problem of the call, at the header fields that its members were read from. What the credential may not ask
+    /// for is refused like any call: a proxy must not take it for its own key's trouble.
     static func inFields(_ problem: Problem) -> Problem {
         var problem = problem
         problem.errors = problem.errors.map { fault in
@@ -91,6 +92,10 @@ struct AdmissionCheck: Sendable {
                 code: fault.code,
                 detail: fault.detail
             )
+        }
+        if problem.code == "use_not_allowed" {
+            problem.headers.setCheck("Reason", problem.code)
+            problem.headers.setCheck("Status", "\(problem.status.code)")
         }
         return problem
     }
@@ -107,15 +112,17 @@ struct AdmissionCheck: Sendable {
         var answer: Answer
         if body.allowed {
             answer = admittance == .ok ? Answer(status: .ok) : .noContent
-            if let reservation = body.reservation { answer.set("Reservation-Id", reservation.id.description) }
-            if let tokens = body.maxOutputTokens { answer.set("Max-Output-Tokens", "\(tokens)") }
-            if !body.warnings.isEmpty { answer.set("Warnings", body.warnings.joined(separator: ", ")) }
+            if let reservation = body.reservation {
+                answer.headers.setCheck("Reservation-Id", reservation.id.description)
+            }
+            if let tokens = body.maxOutputTokens { answer.headers.setCheck("Max-Output-Tokens", "\(tokens)") }
+            if !body.warnings.isEmpty { answer.headers.setCheck("Warnings", body.warnings.joined(separator: ", ")) }
         } else {
             let refusal: HTTPResponse.Status = body.isRateLimited ? .tooManyRequests : .forbidden
             answer = Answer(status: denial == .forbidden ? .forbidden : refusal)
-            if let reason = body.reason { answer.set("Reason", reason) }
-            answer.set("Status", "\(refusal.code)")
-            if let limit = body.limits.first { answer.set("Limit", limit.key) }
+            if let reason = body.reason { answer.headers.setCheck("Reason", reason) }
+            answer.headers.setCheck("Status", "\(refusal.code)")
+            if let limit = body.limits.first { answer.headers.setCheck("Limit", limit.key) }
         }
         for field in body.rateFields { answer.headers.append(field) }
         return answer
@@ -133,9 +140,9 @@ enum DenialStatus: String, CaseIterable {
     case forbidden = "403"
 }
 
-extension Answer {
-    fileprivate mutating func set(_ name: String, _ value: String) {
+extension HTTPFields {
+    fileprivate mutating func setCheck(_ name: String, _ value: String) {
         guard let name = HTTPField.Name("X-Turnpike-" + name) else { return }
-        headers[name] = value
+        self[name] = value
     }
 }

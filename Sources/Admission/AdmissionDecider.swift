@@ -146,7 +146,7 @@ private final class LatelyRefused: Sendable {
     func note(_ outcomes: [AdmissionOutcome], of requests: [AdmissionRequest]) {
         known.withLock { state in
             for (outcome, request) in zip(outcomes, requests) {
-                if case .allowed = outcome { continue }
+                if case .allowed(_, _, let tokens) = outcome, tokens == request.outputTokens { continue }
                 guard state.known.hasRoom else { return }
                 state.known.tenants.insert(request.tenant.id)
                 if case .refused(let violations) = outcome {

@@ -62,9 +62,12 @@ final class AdmissionRequest: Sendable {
 
     var outputTokens: Int64? { prepared.pending.event.usage.outputTokens }
 
-    /// How much it adds to a flush, in rows. A trial that may use fewer tokens takes nothing from the next, so that
-    /// they are searched for in each, by halving a range of up to 2^50, while all rows of the flush are locked.
-    var weight: Int { call.isDryRun && shrunk != nil ? 32 * holds.count : holds.count }
+    /// How much it adds to a flush, in rows. What it may use, if not all of it, is searched for by halving what is
+    /// between the fewest tokens and those it asks for, up to 2^50, while all rows of the flush are locked.
+    var weight: Int {
+        guard shrunk != nil, let asked = outputTokens, let fewest = call.minimumOutputTokens else { return holds.count }
+        return holds.count * max(1, Int64.bitWidth - max(0, asked - fewest).leadingZeroBitCount)
+    }
 
     /// Whether it is refused when it can't be decided, by one of the limits that it touches.
     var failsClosed: Bool { holds.contains { $0.limit.failurePolicy == .closed } }

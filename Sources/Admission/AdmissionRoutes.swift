@@ -142,7 +142,11 @@ package struct AdmissionRoutes: Sendable {
             policy: admission.calls.limits,
             lane: .interactive
         )
-        _ = try await closing.close([found.id], of: found.tenantID, as: .released, at: context.clock.now())
+        do {
+            _ = try await closing.close([found.id], of: found.tenantID, as: .released, at: context.clock.now())
+        } catch is StaleCatalog {
+            throw Problem.limitsUnavailable
+        }
         let after = try await pool.query(
             .interactive,
             ReservationStore.reservation(found.id, of: found.tenantID),

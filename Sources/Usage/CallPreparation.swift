@@ -69,17 +69,13 @@ package final class PreparedCall: Sendable {
         return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end).union(rates)
     }
 
-    /// The same call with another number of output tokens.
+    /// The same call with fewer output tokens. What it says that parts of them are stays as long as there is room:
+    /// first those of other media, which have prices of their own, then reasoning.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
         let event = pending.event.using(outputTokens: outputTokens)
-        var rater = CallRater(
-            costs: shared.costs,
-            version: shared.version,
-            policy: preparation.costs,
-            sets: preparation.priceSets
-        )
-        let cost = rater.cost(of: event, at: pending.time, currency: tenant.currency)
+        var rater = preparation.rater(shared, believesReports: pending.cost.priced?.set.set.isReported ?? false)
+        let cost = rater.cost(of: event, at: pending.time, currency: tenant.currency, isShortened: true)
         let measurements = try Metering.measure(
             event,
             features: shared.featuresByEventType[event.type] ?? [],
@@ -136,17 +132,20 @@ package struct CallPreparation: Sendable {
 
     package var limits: LimitPolicy { preparation.limits }
 
-    /// - Parameter time: when the calls are made.
+    /// - Parameters:
+    ///   - time: when the calls are made.
+    ///   - believesReports: see `CallRater`; nil where it follows from who asks.
     /// - Throws: `NotCached` where nothing may be read; `PostgresError`.
     package func prepare(
         _ calls: [(index: Int, event: UsageEvent)],
         at time: Instant,
-        boundTo tenant: TenantID?
+        boundTo tenant: TenantID?,
+        believesReports: Bool? = nil
     ) async throws -> PreparedCalls {
         let incoming = calls.map { call in
             IngestPreparation.Incoming(event: call.event, time: time, receivedAt: time, index: call.index)
         }
-        let prepared = try await preparation.prepare(incoming, boundTo: tenant)
+        let prepared = try await preparation.prepare(incoming, boundTo: tenant, believesReports: believesReports)
         var result = PreparedCalls()
         for group in prepared.groups {
             result.calls += group.events.map { pending in
@@ -173,7 +172,13 @@ extension UsageEvent {
     fileprivate func using(outputTokens: Int64) -> UsageEvent {
         var usage = usage
         usage.outputTokens = outputTokens
-        if let reasoning = usage.reasoningTokens { usage.reasoningTokens = min(reasoning, outputTokens) }
+        if let reasoning = usage.reasoningTokens {
+            let media = CostComponent.outputMedia.compactMap { $0.path.flatMap { number(at: $0) } }
+            let room = media.reduce(FixedDecimal(outputTokens)) { room, count in
+                count.isNegative ? room : (try? room.subtracting(min(count, room))) ?? .zero
+            }
+            usage.reasoningTokens = min(reasoning, room.wholePart)
+        }
         return UsageEvent(
             source: source,
             id: id,

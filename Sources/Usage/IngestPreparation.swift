@@ -74,23 +74,42 @@ struct IngestPreparation: Sendable {
         return preparation
     }
 
-    /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.
+    /// - Parameters:
+    ///   - boundTo: the tenant of the credential, which then must be the tenant of every event.
+    ///   - believesReports: see `CallRater`; nil where it follows from the credential.
     /// - Returns: what can be stored, and the faults of what cannot.
-    func prepare(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
+    func prepare(
+        _ incoming: [Incoming],
+        boundTo: TenantID?,
+        believesReports: Bool? = nil
+    ) async throws -> Prepared {
+        let believesReports = believesReports ?? (boundTo == nil)
         for _ in 1..<Self.attempts {
             do {
-                return try await prepareOnce(incoming, boundTo: boundTo)
+                return try await prepareOnce(incoming, boundTo: boundTo, believesReports: believesReports)
             } catch is PriceVanished {
                 try await catalog.reload(lane: lane)
             }
         }
-        return try await prepareOnce(incoming, boundTo: boundTo)
+        return try await prepareOnce(incoming, boundTo: boundTo, believesReports: believesReports)
     }
 
-    private func prepareOnce(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
+    /// - Parameter believesReports: see `CallRater`.
+    func rater(_ shared: CatalogSnapshot, believesReports: Bool) -> CallRater {
+        CallRater(
+            costs: shared.costs,
+            version: shared.version,
+            policy: costs,
+            sets: priceSets,
+            believesReports: believesReports
+        )
+    }
+
+    private func prepareOnce(_ incoming: [Incoming], boundTo: TenantID?, believesReports: Bool) async throws -> Prepared
+    {
         let tenants = try await tenants(of: incoming)
         let shared = catalog.current
-        var rater = CallRater(costs: shared.costs, version: shared.version, policy: costs, sets: priceSets)
+        var rater = rater(shared, believesReports: believesReports)
         var prepared = Prepared(
             shared: shared,
             groups: [],

@@ -100,15 +100,17 @@ package enum UnmatchedEventStore {
     }
 
     /// The events that wait although their subject names a tenant by now, of one subject or of all, by key.
-    static func attributable(subject: String?, limit: Int) -> SQL {
-        let condition: SQL = subject.map { "waiting.subject = \($0)" } ?? "true"
+    static func attributable(subject: String?, after: EventKey?, limit: Int) -> SQL {
+        var conditions: [SQL] = ["waiting.tenant_id = \(TenantID.operatorWide)", "waiting.replayed_at IS NULL"]
+        if let subject { conditions.append("waiting.subject = \(subject)") }
+        if let after { conditions.append("waiting.event_key > \(after)") }
         return """
             SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.time_given, waiting.subject,
                 waiting.source, waiting.event_id, waiting.event_type, waiting.event::text, waiting.client_id,
                 waiting.attributed_cost_center
             FROM unmatched_event AS waiting
             JOIN subject_directory AS directory ON directory.subject = waiting.subject
-            WHERE waiting.tenant_id = \(TenantID.operatorWide) AND waiting.replayed_at IS NULL AND \(condition)
+            WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY waiting.event_key
             LIMIT \(limit)
             """

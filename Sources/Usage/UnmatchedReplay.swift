@@ -22,13 +22,35 @@ struct UnmatchedReplay: Sendable {
     private let subject: String?
     private let now: Instant
 
-    /// - Parameter limit: how many events to take at most.
+    /// - Parameter limit: how many events to take at most. What can't be measured any more is passed over.
     init(subject: String?, limit: Int, by ingest: IngestService) async throws {
-        let records = try await ingest.preparation.pool.query(
-            .interactive,
-            UnmatchedEventStore.attributable(subject: subject, limit: limit),
-            UnmatchedEventStore.decode
-        )
+        var pages: [IngestPreparation.Prepared] = []
+        var matched: [(key: EventKey, tenant: TenantID)] = []
+        var last: EventKey?
+        repeat {
+            let wanted = limit - matched.count
+            let records = try await ingest.preparation.pool.query(
+                .interactive,
+                UnmatchedEventStore.attributable(subject: subject, after: last, limit: wanted),
+                UnmatchedEventStore.decode
+            )
+            let prepared = try await Self.prepare(records, by: ingest)
+            matched += prepared.groups.flatMap { group in
+                group.events.map { (records[$0.index].key, group.tenant.id) }
+            }
+            pages.append(prepared)
+            last = records.count < wanted ? nil : records.last?.key
+        } while last != nil && matched.count < limit
+        now = ingest.clock.now()
+        flush = try IngestFlush(merging: pages, limits: ingest.preparation.limits, at: now)
+        self.matched = matched
+        self.subject = subject
+    }
+
+    private static func prepare(
+        _ records: [UnmatchedRecord],
+        by ingest: IngestService
+    ) async throws -> IngestPreparation.Prepared {
         var incoming: [IngestPreparation.Incoming] = []
         for (index, record) in records.enumerated() {
             let decoder = EventDecoder(maximumEvents: 1, attribution: record.attribution)
@@ -39,12 +61,7 @@ struct UnmatchedReplay: Sendable {
         let preparation = ingest.preparation.reading(on: .interactive)
         var prepared = try await preparation.prepare(incoming, boundTo: nil)
         prepared.unmatched = []
-        now = ingest.clock.now()
-        flush = try IngestFlush(merging: [prepared], limits: ingest.preparation.limits, at: now)
-        matched = prepared.groups.flatMap { group in
-            group.events.map { (records[$0.index].key, group.tenant.id) }
-        }
-        self.subject = subject
+        return prepared
     }
 
     /// Counts them, claiming the tenants' own keys: an event that the gateway has sent again in the meantime is not

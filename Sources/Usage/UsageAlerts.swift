@@ -13,6 +13,7 @@ package struct UsageAlerts {
         case unsubscribed(TenantID)
         case unsold(TenantID, FeatureID, SubscriptionID, periodIndex: Int)
         case refused(TenantID, lacking: String)
+        case manyModels(TenantID, UnpricedReason)
     }
 
     package private(set) var drafts: [AlertDraft] = []
@@ -102,20 +103,26 @@ package struct UsageAlerts {
     }
 
     /// Usage of a model whose cost is not known, from a ledger sequence on: it is told again when it was priced wholly
-    /// in between.
+    /// in between. Of very many models of a tenant it is told once a day that there are more.
     mutating func add(_ unpriced: NewlyUnpriced, from sequence: Int64, of tenant: TenantSnapshot) {
         let key = unpriced.key
+        if unpriced.isOneOfMany, !noted.insert(.manyModels(tenant.id, key.reason)).inserted { return }
+        let more: [JSONMember] =
+            unpriced.isOneOfMany
+            ? [JSONMember(name: "more", value: .bool(true)), JSONMember(name: "day", value: .string(day))] : []
         var draft = AlertDraft(
             .unpricedUsage,
             of: tenant.id,
             key: tenant.key,
-            identity: [key.reason.rawValue, key.provider, key.model, "\(sequence)"],
+            identity: unpriced.isOneOfMany
+                ? ["more", key.reason.rawValue, day] : [key.reason.rawValue, key.provider, key.model, "\(sequence)"],
             detail: detail(
                 of: unpriced.event,
                 [
                     "reason": .string(key.reason.rawValue), "provider": .text(unpriced.event.usage.provider),
                     "model": .text(unpriced.event.usage.model), "currency": .string(tenant.currency.code),
-                ]
+                ],
+                more
             )
         )
         draft.isOperatorOnly = true
@@ -151,9 +158,13 @@ package struct UsageAlerts {
     }
 
     /// What is told of an event, with its name.
-    private func detail(of event: UsageEvent, _ more: KeyValuePairs<String, JSONValue>) -> JSONValue {
+    private func detail(
+        of event: UsageEvent,
+        _ told: KeyValuePairs<String, JSONValue>,
+        _ more: [JSONMember] = []
+    ) -> JSONValue {
         .object(
-            more.map { JSONMember(name: $0.key, value: $0.value) } + [
+            told.map { JSONMember(name: $0.key, value: $0.value) } + more + [
                 JSONMember(name: "source", value: .string(event.source)),
                 JSONMember(name: "event", value: .string(event.id)),
             ]

@@ -1,10 +1,11 @@
 extension String {
-    /// The same text on one line: what would end a line, or does anything but show, becomes a space.
+    /// The same text on one line: what would end a line, turn the direction of what follows, or do anything but show,
+    /// becomes a space.
     package var onOneLine: String {
         replacingScalars { scalar in
             switch scalar.properties.generalCategory {
             case .control, .lineSeparator, .paragraphSeparator: " "
-            default: nil
+            default: scalar.properties.isBidiControl ? " " : nil
             }
         }
     }

@@ -32,16 +32,18 @@ package struct Webhooks: Sendable {
         ids: IDSource,
         logger: Logger
     ) {
+        let pace = ChangePace()
         endpoints = WebhookEndpointRoutes(
             pool: pool,
             writes: writes,
             tenants: tenants,
+            pace: pace,
             masterKey: masterKey,
             sendsMail: mail != nil,
             outbound: outbound,
             tenantOutbound: tenantOutbound
         )
-        deliveries = DeliveryRoutes(pool: pool, writes: writes, tenants: tenants)
+        deliveries = DeliveryRoutes(pool: pool, writes: writes, tenants: tenants, pace: pace)
         let metrics = DeliveryMetrics()
         let limits = DeliveryWorker.Limits()
         let client = { (addresses: OutboundGuard) in

@@ -330,6 +330,41 @@ import Web
         }
     }
 
+    /// Audio costs five times as much as text, and can be all of what is left.
+    @Test(
+        "fewer output tokens cost what they can at most: first those of other media",
+        arguments: [
+            ("26", 100, "780"), ("26", 600, "780"), ("24", 100, "480"), ("3", 100, nil), ("3", 10, "60"),
+        ]
+    )
+    func fewerTokensOfMedia(_ amount: String, _ minimum: Int, _ expected: String?) async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for (tokenClass, price) in [("output", "0.01"), ("output_audio", "0.05"), ("reasoning", "0.001")] {
+                let body = """
+                    {"provider":"openai","model":"voice","token_class":"\(tokenClass)","unit_amount":"\(price)",\
+                    "effective_from":"2026-01-01T00:00:00Z"}
+                    """
+                try await server.ask("POST", "/price-book", body, expecting: 201)
+            }
+            let budget = """
+                {"key":"b","scope":{"tenant":"acme"},"measure":"cost","currency":"USD","amount":"\(amount)",\
+                "window":"day","mode":"hard","fallback_unit_amount":"0.001"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let answer = try await server.ask(
+                "POST",
+                "/admissions",
+                """
+                {"subject":"acme","type":"chat","source":"gw","id":"1","min_output_tokens":\(minimum),\
+                "data":{"provider":"openai","model":"voice","output_tokens":1200,"output_audio_tokens":500,\
+                "reasoning_tokens":200}}
+                """
+            )
+            #expect(answer["max_output_tokens"]?.number == expected, "\(answer)")
+        }
+    }
+
     @Test("with fewer output tokens a call takes nothing of a limit that it doesn't touch as a whole")
     func fewerTokensTouchNothingElse() async throws {
         try await TestServer.run { server in
@@ -412,6 +447,10 @@ import Web
                 #expect(refused["code"]?.string == "use_not_allowed")
             }
             try await server.expectRows(["0 1 0"])
+            let check = ["X-Turnpike-Subject": "acme", "X-Turnpike-Model": "gpt-4o"]
+            let refused = try await narrow.get("/api/v1/admissions/check?deny_with=403", headers: check).expecting(403)
+            #expect(refused.header("X-Turnpike-Status") == "403")
+            #expect(refused.header("X-Turnpike-Reason") == "use_not_allowed")
         }
     }
 }

@@ -113,6 +113,28 @@ import Web
         #expect(server.request.lowercased().contains("host: localhost:\(server.port)"))
     }
 
+    @Test(arguments: [
+        (String(repeating: "HTTP/1.1 103 Early\r\n\r\n", count: 9), "it had informational answers only"),
+        ("HTTP/1.1 200 " + String(repeating: "a", count: 200_000), "its head was too long"),
+    ])
+    func anAnswerThatOnlyBeginsEnds(_ answer: String, _ reason: String) async throws {
+        let server = try OneAnswerServer(answer: answer)
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        await #expect(throws: OutboundFault.unanswered(reason)) {
+            try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
+        }
+    }
+
+    @Test func someInformationalAnswersAreReadOver() async throws {
+        let early = String(repeating: "HTTP/1.1 103 Early\r\n\r\n", count: 8)
+        let server = try OneAnswerServer(answer: early + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        let url = "http://127.0.0.1:\(server.port)/"
+        #expect(try await client.get(url, for: "acme", accept: "*/*", limitBytes: 100) == Array("{}".utf8))
+    }
+
     /// Nothing listens at the addresses before.
     @Test func theNextAddressIsTriedWhereNoConnectionComesAbout() async throws {
         let found = try ["127.0.0.3", "127.0.0.2", "127.0.0.1"].map { try #require(IPAddress($0)) }

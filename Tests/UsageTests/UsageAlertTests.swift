@@ -48,6 +48,29 @@ import Web
         }
     }
 
+    @Test("models beyond the first are told together, once a day: their names can be made up")
+    func manyModels() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeCosts()
+            func send(_ numbers: ClosedRange<Int>) async throws {
+                let calls = numbers.map { SentEvent.call("e\($0)", model: "m\(100 + $0)", input: 1) }
+                try await server.post(calls).expecting(200)
+            }
+            try await send(1...15)
+            try await send(16...30)
+            try await send(31...33)
+            let told = try await Self.alerts(server)
+            let expected = (1...21).map { "unpriced_usage acme price openai m\(100 + $0) e\($0)" }
+            #expect(told.sorted() == expected.sorted())
+            let more = try await server.column("SELECT detail ->> 'model' FROM alert WHERE detail ? 'more'")
+            #expect(more == ["m121"])
+            server.clock.advance(seconds: 86_400)
+            try await send(34...36)
+            #expect(try await Self.alerts(server).count == 22)
+            #expect(try await server.unpriced().count == 36)
+        }
+    }
+
     @Test("what gets a price and then lacks an exchange rate is told for that")
     func missingRate() async throws {
         try await TestServer.run { server in

@@ -39,7 +39,7 @@ import Web
     func valuesStayOnTheirLines() throws {
         let data = #"""
             {"tenant":"acme\nused: 0","detail":{"limit":"a\r\nb","scope_value":"u\u2028v\u2029w\u0085x\u000by\u001bz",
-             "model":"<\u200d!channel>\u0301","own\nname":"n","user":"@here [pay](https://a.b)"}}
+             "model":"<\u200d!channel>\u0301","own\nname":"n","user":"@here [pay](https://a.b) `x"}}
             """#
         let event = try Self.event("limit.reached", data)
         let expected = """
@@ -48,7 +48,7 @@ import Web
             scope value: u v w x y z
             model: &lt;\u{200D}!channel&gt;\u{301}
             own name: n
-            user: @\u{2060}here [pay]\u{2060}(https://a.b)
+            user: @\u{2060}here [pay]\u{2060}(https://a.b) `\u{2060}x
             tenant: acme used: 0
             """
         #expect(try JSONValue(parsing: EventText(event).slackBody)["text"]?.string == expected)

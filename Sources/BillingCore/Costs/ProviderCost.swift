@@ -5,11 +5,14 @@ package struct ModelCall: Sendable {
     package let time: Instant
     /// The version of the shared catalogue it is rated at.
     package let version: Int64
+    /// Whether it may use fewer tokens than it says parts of them are: as much of a part counts then as there can be.
+    package let isShortened: Bool
 
-    package init(tokens: TokenClasses?, time: Instant, version: Int64) {
+    package init(tokens: TokenClasses?, time: Instant, version: Int64, isShortened: Bool = false) {
         self.tokens = tokens
         self.time = time
         self.version = version
+        self.isShortened = isShortened
     }
 }
 
@@ -91,7 +94,7 @@ private struct CostRating {
         var input = FixedDecimal(tokens.uncachedInput)
         var output = FixedDecimal(tokens.plainOutput)
         return take([.inputAudio, .inputImage], from: &input, quantity)
-            && take([.outputAudio, .outputImage], from: &output, quantity)
+            && take(CostComponent.outputMedia, from: &output, quantity)
             && add(.input, input)
             && add(.cachedInput, FixedDecimal(tokens.cachedInput))
             && add(.cacheWrite, FixedDecimal(tokens.cacheWrite))
@@ -116,7 +119,9 @@ private struct CostRating {
         _ quantity: (CostComponent) -> FixedDecimal?
     ) -> Bool {
         for component in parts where self.components.contains(component) {
-            guard let price = price(of: component), let count = quantity(component), !count.isZero else { continue }
+            guard let price = price(of: component), let stated = quantity(component) else { continue }
+            let count = call.isShortened ? min(stated, total) : stated
+            guard !count.isZero else { continue }
             guard !count.isNegative, let rest = try? total.subtracting(count), !rest.isNegative else { return false }
             total = rest
             guard add(component, count, at: price) else { return false }

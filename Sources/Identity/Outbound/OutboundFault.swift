@@ -47,7 +47,7 @@ package enum OutboundFault: Error, Equatable, CustomStringConvertible {
         case let error as IOError: self = .unanswered(Self.reason(error))
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: self = .unanswered(Self.reason(ofTLS: error))
         case is HTTPParserError: self = .unanswered("it was not HTTP")
-        case let status as StatusGuard.ImpossibleStatus: self = .unanswered("\(status)")
+        case let fault as StatusGuard.Fault: self = .unanswered("\(fault)")
         default: self = .unanswered("the connection failed")
         }
     }

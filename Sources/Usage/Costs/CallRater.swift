@@ -20,22 +20,34 @@ struct CallRater {
     private let version: Int64
     private let policy: CostPolicy
     private let sets: PriceSets
+    private let believesReports: Bool
     private var known: [Model: Known] = [:]
     private var latest: (model: Model, known: Known)?
 
-    init(costs: CostCatalog, version: Int64, policy: CostPolicy, sets: PriceSets) {
+    /// - Parameter believesReports: whether an event's own `cost` counts where the price book says nothing and its
+    ///   source is trusted. Not of who is bound to a tenant: any source can be named, and the costs would be its own.
+    init(costs: CostCatalog, version: Int64, policy: CostPolicy, sets: PriceSets, believesReports: Bool) {
         self.costs = costs
         self.version = version
         self.policy = policy
         self.sets = sets
+        self.believesReports = believesReports
     }
 
     /// - Parameters:
     ///   - time: whose prices hold.
     ///   - currency: the tenant's.
-    mutating func cost(of event: UsageEvent, at time: Instant, currency: Currency) -> CallCost {
+    ///   - isShortened: whether it is given fewer tokens than it asked for, see `ModelCall`.
+    mutating func cost(
+        of event: UsageEvent,
+        at time: Instant,
+        currency: Currency,
+        isShortened: Bool = false
+    ) -> CallCost {
         guard event.isModelCall else { return .none }
-        guard let priced = priced(event, at: time, currency: currency) ?? reported(event, at: time, currency: currency)
+        guard
+            let priced = priced(event, at: time, currency: currency, isShortened: isShortened)
+                ?? reported(event, at: time, currency: currency)
         else { return .unpriced }
         return .priced(priced)
     }
@@ -45,20 +57,37 @@ struct CallRater {
         of event: UsageEvent,
         at time: Instant,
         by candidates: [ModelPrices],
-        version: Int64
+        version: Int64,
+        isShortened: Bool = false
     ) -> ProviderCost? {
         let statesTokens = event.usage.inputTokens != nil || event.usage.outputTokens != nil
-        let call = ModelCall(tokens: statesTokens ? event.usage.tokenClasses : nil, time: time, version: version)
+        let call = ModelCall(
+            tokens: statesTokens ? event.usage.tokenClasses : nil,
+            time: time,
+            version: version,
+            isShortened: isShortened
+        )
         return ProviderCost(of: call, by: candidates) { component in
             component.path.flatMap { event.number(at: $0) }
         }
     }
 
-    private mutating func priced(_ event: UsageEvent, at time: Instant, currency: Currency) -> PricedCall? {
+    private mutating func priced(
+        _ event: UsageEvent,
+        at time: Instant,
+        currency: Currency,
+        isShortened: Bool
+    ) -> PricedCall? {
         guard let name = event.usage.model else { return nil }
         let model = Model(provider: event.usage.provider.map { ExactText($0) }, model: ExactText(name))
         var entry = entry(of: model)
-        let cost = Self.providerCost(of: event, at: time, by: entry.candidates, version: version)
+        let cost = Self.providerCost(
+            of: event,
+            at: time,
+            by: entry.candidates,
+            version: version,
+            isShortened: isShortened
+        )
         if let cost {
             let prices = cost.prices
             let from = cost.currency ?? policy.currency
@@ -85,9 +114,9 @@ struct CallRater {
     }
 
     private func reported(_ event: UsageEvent, at time: Instant, currency: Currency) -> PricedCall? {
-        guard let amount = event.usage.cost, !amount.isNegative, policy.trustedSources.contains(event.source) else {
-            return nil
-        }
+        guard believesReports, let amount = event.usage.cost, !amount.isNegative,
+            policy.trustedSources.contains(event.source)
+        else { return nil }
         return PricedCall(
             amount: amount,
             set: sets.reference(to: .reported(policy.currency)),

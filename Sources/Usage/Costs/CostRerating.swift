@@ -117,7 +117,14 @@ struct CostRerating: Sendable {
         tenant: TenantSnapshot,
         shared: CatalogSnapshot
     ) -> [RatedEvent] {
-        var rater = CallRater(costs: shared.costs, version: shared.version, policy: policy, sets: priceSets)
+        // What a source that is trusted now reported before stays as it was judged when it came.
+        var rater = CallRater(
+            costs: shared.costs,
+            version: shared.version,
+            policy: policy,
+            sets: priceSets,
+            believesReports: false
+        )
         var costs = StoredCosts(costs: shared.costs, currency: tenant.currency)
         return events.compactMap { stored in
             switch key.reason {

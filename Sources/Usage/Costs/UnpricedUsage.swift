@@ -91,11 +91,19 @@ struct UnpricedKey: Sendable, Hashable, Comparable {
     }
 }
 
+/// Of whom usage is unpriced, and why.
+struct UnpricedKind: Hashable {
+    let tenant: TenantID
+    let reason: UnpricedReason
+}
+
 /// A model, used by a tenant, whose usage begins to have no cost: before, none of it was unpriced for that reason.
 struct NewlyUnpriced {
     let key: UnpricedKey
     /// The first of the events.
     let event: UsageEvent
+    /// Whether the tenant has very many such models: it makes up their names.
+    var isOneOfMany = false
 }
 
 /// How much usage a transaction adds to what is unpriced, and how much it takes out.
@@ -147,6 +155,27 @@ struct UnpricedChanges {
         Set(try transaction.query(UnpricedUsageStore.anyDay(of: keys), UnpricedUsageStore.decodeKey))
     }
 
+    /// So many models of a tenant are told of one by one.
+    private static let mostTold = 20
+
+    private static func newly(
+        _ models: [(key: UnpricedKey, event: UsageEvent)],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [NewlyUnpriced] {
+        guard !models.isEmpty else { return [] }
+        let kinds = Set(models.map { UnpricedKind(tenant: $0.key.tenant, reason: $0.key.reason) })
+        let counted = try transaction.query(
+            UnpricedUsageStore.modelCounts(of: kinds.sorted { $0.tenant < $1.tenant }, atMost: mostTold),
+            UnpricedUsageStore.decodeModelCount
+        )
+        var counts = Dictionary(counted) { first, _ in first }
+        return models.sorted { $0.key < $1.key }.map { key, event in
+            let kind = UnpricedKind(tenant: key.tenant, reason: key.reason)
+            counts[kind, default: 0] += 1
+            return NewlyUnpriced(key: key, event: event, isOneOfMany: counts[kind, default: 0] > mostTold)
+        }
+    }
+
     private mutating func mergeLatest() {
         if let latest { added[latest.key] = latest.count }
         latest = nil
@@ -175,8 +204,10 @@ struct UnpricedChanges {
         } else {
             before = try Self.known(of: firsts.keys.sorted(), in: transaction)
         }
+        let fresh = firsts.filter { !before.contains($0.key) }.map { (key: $0.key, event: $0.value) }
+        let newly = try Self.newly(fresh, in: transaction)
         transaction.enqueue(UnpricedUsageStore.add(added.sorted { $0.key < $1.key }, triedWith: version))
-        return firsts.filter { !before.contains($0.key) }.map(NewlyUnpriced.init).sorted { $0.key < $1.key }
+        return newly
     }
 }
 

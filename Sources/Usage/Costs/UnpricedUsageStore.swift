@@ -60,6 +60,27 @@ enum UnpricedUsageStore {
         """
     }
 
+    /// How many models have usage that is unpriced, by tenant and reason.
+    static func modelCounts(of kinds: [UnpricedKind], atMost limit: Int) -> SQL {
+        """
+        SELECT wanted.tenant_id, wanted.reason, (
+            SELECT count(*)
+            FROM (
+                SELECT DISTINCT provider, model
+                FROM unpriced_usage AS kept
+                WHERE kept.tenant_id = wanted.tenant_id AND kept.reason = wanted.reason AND kept.event_count > 0
+                LIMIT \(limit)
+            ) AS model
+        )
+        FROM unnest(\(kinds.map(\.tenant))::bigint[], \(kinds.map(\.reason))::text[]) AS wanted (tenant_id, reason)
+        """
+    }
+
+    @Sendable
+    static func decodeModelCount(_ row: inout PostgresRow) throws(PostgresError) -> (UnpricedKind, Int64) {
+        (UnpricedKind(tenant: try row.next(), reason: try row.next()), try row.next())
+    }
+
     /// Takes out usage that was rated or voided.
     static func remove(_ count: UnpricedChanges.Count, from key: UnpricedKey) -> SQL {
         """

@@ -11,6 +11,7 @@ struct DeliveryRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
     let tenants: TenantDirectory
+    let pace: ChangePace
 
     func register(in operations: Operations) {
         operations.get("/deliveries", "listDeliveries", scope: .webhooksRead) { try await list($0, $1) }
@@ -61,6 +62,7 @@ struct DeliveryRoutes: Sendable {
         try request.query().finish()
         let (seen, tenantKey) = try await delivery(request, context)
         let (id, endpoint) = (seen.delivery.id, seen.delivery.endpoint)
+        try await pace.turn(of: context.principal)
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
             let target = try WebhookEndpointStore.lock(endpoint, in: transaction)

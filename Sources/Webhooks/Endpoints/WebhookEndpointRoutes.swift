@@ -12,6 +12,7 @@ struct WebhookEndpointRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
     let tenants: TenantDirectory
+    let pace: ChangePace
     /// Nil makes no endpoints that have a secret.
     let masterKey: MasterKey?
     /// Whether the service can send mail.
@@ -50,6 +51,7 @@ struct WebhookEndpointRoutes: Sendable {
             guard context.principal.isOperatorWide else { throw Problem.mailIsForOperators }
             guard sendsMail else { throw Problem.mailNotConfigured }
         }
+        try await pace.turn(of: context.principal)
         let now = context.clock.now()
         let endpoint = WebhookEndpoint(
             id: id,
@@ -231,6 +233,7 @@ struct WebhookEndpointRoutes: Sendable {
         let (id, owner) = try await endpoint(request, context)
         // Whether row-level security too lets the caller see it. A repeated request is answered even if it is gone.
         let isVisible = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) != nil
+        try await pace.turn(of: context.principal)
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
             guard isVisible, let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {

@@ -156,6 +156,23 @@ import Web
         }
     }
 
+    @Test("of whoever is bound to a tenant no reported cost counts, whatever source it names, and none counts later")
+    func ownReportedCosts() async throws {
+        try await TestServer.run(configure: { $0.trustedCostSources = ["proxy"] }) { server in
+            try await server.arrangeCosts()
+            let tenant = try await server.client([.eventsWrite], tenant: "acme")
+            let own = SentEvent.call("own", model: "other", output: 10, source: "proxy", more: #","cost":0"#)
+            #expect(try await server.post([own], as: tenant).expecting(200).report == "accepted 1, unpriced 1")
+            try await server.price("input", "1", model: "other")
+            #expect(try await server.rateUnpriced() == 0)
+            #expect(try await server.providerCosts() == ["own": "-"])
+            try await server.price("output", "0.5", model: "other")
+            #expect(try await server.rateUnpriced() == 1)
+            #expect(try await server.providerCosts() == ["own": "5"])
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test("a matrix that passes costs on charges each class of tokens its own")
     func costsByCell() async throws {
         try await TestServer.run { server in

@@ -1,17 +1,18 @@
 import BillingCore
 import HTTPTypes
 import Synchronization
-package import Web
 
-/// How fast tenants may change what their own usage is counted by, on each replica. A change has what is reported of
-/// the tenant meanwhile prepared anew (`StaleCatalog`), a few times at most: who changed on and on would keep its own
-/// usage from being stored. Changes that come faster wait for their time.
+/// How fast tenants may change what is kept of them, on each replica: what comes faster waits for its time. A change of
+/// what their own usage is counted by has what is reported meanwhile prepared anew, a few times at most: who changed on
+/// and on would keep its own usage from being stored. What is asked to be sent is kept until it was.
 package final class ChangePace: Sendable {
     /// So many at once, and then one in each interval.
     private static let burst = 20
     private static let interval = Duration.milliseconds(250)
     private static let longestWait = Duration.seconds(5)
     private static let crowd = 1_000
+
+    package init() {}
 
     /// When the next change of a tenant would be due if all of its changes came in an even pace.
     private let due = Mutex<[TenantID: ContinuousClock.Instant]>([:])
@@ -41,7 +42,7 @@ extension Problem {
     fileprivate static let changesTooFast = Problem(
         .tooManyRequests,
         code: "changes_too_fast",
-        detail: "This tenant changes its limits faster than they can be put in force. Nothing was changed: try later.",
+        detail: "This tenant makes changes faster than they can be followed. Nothing was changed: try later.",
         headers: [.retryAfter: "1"]
     )
 }

@@ -1,11 +1,10 @@
 import BillingCore
 import TestSupport
 import Testing
-import Web
 
-@testable import Catalog
+@testable import Web
 
-/// How fast tenants may change their own limits.
+/// How fast tenants may change what is kept of them.
 @Suite struct ChangePaceTests {
     @Test("changes of a tenant that come fast wait for their time")
     func waiting() async throws {
@@ -34,6 +33,21 @@ import Web
                 let budget = #"{"key":"b\#(number)","scope":{},"measure":"requests","amount":"9","window":"day"}"#
                 try await server.ask("POST", "/budgets", budget, expecting: 201, as: tenant)
                 try await server.ask("POST", "/subscriptions", subscription, expecting: 400, as: tenant)
+            }
+            #expect(began.duration(to: .now) >= .milliseconds(1_500))
+        }
+    }
+
+    @Test("what a tenant has sent for a test, and again, goes at a pace")
+    func deliveries() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let tenant = try await server.client([.webhooksRead, .webhooksWrite], tenant: "acme")
+            let endpoint = #"{"key":"own","url":"https://8.8.8.8/","events":["*"]}"#
+            let began = ContinuousClock.now
+            try await server.ask("POST", "/webhook-endpoints", endpoint, expecting: 201, as: tenant)
+            for _ in 1...25 {
+                try await server.ask("POST", "/webhook-endpoints/own/test", expecting: 202, as: tenant)
             }
             #expect(began.duration(to: .now) >= .milliseconds(1_500))
         }
