@@ -48,7 +48,7 @@ struct LiteLLMProxy: Sendable {
         ) { child in
             // It does much in Python, beside tests that do much as well.
             let client = TestClient(port: port, key: masterKey, timeoutSeconds: 90)
-            try await child.waitUntilReady(within: .seconds(120)) {
+            try await child.waitUntilReady(within: .seconds(400)) {
                 (try? await client.get("/health/liveliness").status) == 200
             }
             return try await body(LiteLLMProxy(client: client))
