@@ -63,7 +63,7 @@ struct AdmissionDecisions {
             return finish(fits, request, tokens, reserving: nil)
         }
         var verdict = try states.decide(taken, of: request.call, at: now, keeps: keeps)
-        if case .refused = verdict, !isAbandoned, let fewer = fewerTokens(request, states, now) {
+        if case .refused = verdict, let fewer = fewerTokens(request, states, now) {
             (taken, tokens) = (fewer.holds, fewer.tokens)
             // Where even the fewest do not fit, this tells what refuses those.
             verdict = try states.decide(taken, of: request.call, at: now, keeps: keeps)

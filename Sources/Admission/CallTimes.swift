@@ -90,8 +90,7 @@ extension CallPreparation {
         at time: Instant
     ) async throws -> PreparedCall? {
         let numbered = [(index: 0, event: call.event)]
-        // Whose cost was not believed then has nothing to gain by it: it holds on what it was admitted with.
-        let prepared = try await prepare(numbered, at: time, boundTo: reservation.tenantID, believesReports: true)
+        let prepared = try await prepare(numbered, at: time, boundTo: reservation.tenantID)
         guard let asked = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
             tokens != call.event.usage.outputTokens
         else { return prepared.calls.first }

@@ -69,13 +69,13 @@ package final class PreparedCall: Sendable {
         return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end).union(rates)
     }
 
-    /// The same call with fewer output tokens. What it says that parts of them are stays as long as there is room:
-    /// first those of other media, which have prices of their own, then reasoning.
+    /// The same call with fewer output tokens. They cost what they can at most, of what it said that parts of them are.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
         let event = pending.event.using(outputTokens: outputTokens)
+        let whole = pending.cost.priced == nil ? nil : pending.event.usage.tokenClasses
         var rater = preparation.rater(shared, believesReports: pending.cost.priced?.set.set.isReported ?? false)
-        let cost = rater.cost(of: event, at: pending.time, currency: tenant.currency, isShortened: true)
+        let cost = rater.cost(of: event, at: pending.time, currency: tenant.currency, shortenedFrom: whole)
         let measurements = try Metering.measure(
             event,
             features: shared.featuresByEventType[event.type] ?? [],
@@ -132,20 +132,17 @@ package struct CallPreparation: Sendable {
 
     package var limits: LimitPolicy { preparation.limits }
 
-    /// - Parameters:
-    ///   - time: when the calls are made.
-    ///   - believesReports: see `CallRater`; nil where it follows from who asks.
+    /// - Parameter time: when the calls are made.
     /// - Throws: `NotCached` where nothing may be read; `PostgresError`.
     package func prepare(
         _ calls: [(index: Int, event: UsageEvent)],
         at time: Instant,
-        boundTo tenant: TenantID?,
-        believesReports: Bool? = nil
+        boundTo tenant: TenantID?
     ) async throws -> PreparedCalls {
         let incoming = calls.map { call in
             IngestPreparation.Incoming(event: call.event, time: time, receivedAt: time, index: call.index)
         }
-        let prepared = try await preparation.prepare(incoming, boundTo: tenant, believesReports: believesReports)
+        let prepared = try await preparation.prepare(incoming, boundTo: tenant)
         var result = PreparedCalls()
         for group in prepared.groups {
             result.calls += group.events.map { pending in
@@ -172,13 +169,7 @@ extension UsageEvent {
     fileprivate func using(outputTokens: Int64) -> UsageEvent {
         var usage = usage
         usage.outputTokens = outputTokens
-        if let reasoning = usage.reasoningTokens {
-            let media = CostComponent.outputMedia.compactMap { $0.path.flatMap { number(at: $0) } }
-            let room = media.reduce(FixedDecimal(outputTokens)) { room, count in
-                count.isNegative ? room : (try? room.subtracting(min(count, room))) ?? .zero
-            }
-            usage.reasoningTokens = min(reasoning, room.wholePart)
-        }
+        if let reasoning = usage.reasoningTokens { usage.reasoningTokens = min(reasoning, outputTokens) }
         return UsageEvent(
             source: source,
             id: id,

@@ -74,24 +74,17 @@ struct IngestPreparation: Sendable {
         return preparation
     }
 
-    /// - Parameters:
-    ///   - boundTo: the tenant of the credential, which then must be the tenant of every event.
-    ///   - believesReports: see `CallRater`; nil where it follows from the credential.
+    /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.
     /// - Returns: what can be stored, and the faults of what cannot.
-    func prepare(
-        _ incoming: [Incoming],
-        boundTo: TenantID?,
-        believesReports: Bool? = nil
-    ) async throws -> Prepared {
-        let believesReports = believesReports ?? (boundTo == nil)
+    func prepare(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
         for _ in 1..<Self.attempts {
             do {
-                return try await prepareOnce(incoming, boundTo: boundTo, believesReports: believesReports)
+                return try await prepareOnce(incoming, boundTo: boundTo)
             } catch is PriceVanished {
                 try await catalog.reload(lane: lane)
             }
         }
-        return try await prepareOnce(incoming, boundTo: boundTo, believesReports: believesReports)
+        return try await prepareOnce(incoming, boundTo: boundTo)
     }
 
     /// - Parameter believesReports: see `CallRater`.
@@ -105,11 +98,10 @@ struct IngestPreparation: Sendable {
         )
     }
 
-    private func prepareOnce(_ incoming: [Incoming], boundTo: TenantID?, believesReports: Bool) async throws -> Prepared
-    {
+    private func prepareOnce(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
         let tenants = try await tenants(of: incoming)
         let shared = catalog.current
-        var rater = rater(shared, believesReports: believesReports)
+        var rater = rater(shared, believesReports: boundTo == nil)
         var prepared = Prepared(
             shared: shared,
             groups: [],

@@ -22,25 +22,35 @@ struct UnmatchedReplay: Sendable {
     private let subject: String?
     private let now: Instant
 
+    private static let pageSize = 500
+    /// So many events are looked at for one replay.
+    private static let mostLookedAt = 100_000
+
     /// - Parameter limit: how many events to take at most. What can't be measured any more is passed over.
     init(subject: String?, limit: Int, by ingest: IngestService) async throws {
         var pages: [IngestPreparation.Prepared] = []
         var matched: [(key: EventKey, tenant: TenantID)] = []
         var last: EventKey?
+        var lookedAt = 0
         repeat {
-            let wanted = limit - matched.count
+            let wanted = max(limit - matched.count, Self.pageSize)
             let records = try await ingest.preparation.pool.query(
                 .interactive,
                 UnmatchedEventStore.attributable(subject: subject, after: last, limit: wanted),
                 UnmatchedEventStore.decode
             )
-            let prepared = try await Self.prepare(records, by: ingest)
-            matched += prepared.groups.flatMap { group in
-                group.events.map { (records[$0.index].key, group.tenant.id) }
+            var prepared = try await Self.prepare(records, by: ingest)
+            for index in prepared.groups.indices {
+                let tenant = prepared.groups[index].tenant.id
+                let events = Array(prepared.groups[index].events.prefix(limit - matched.count))
+                prepared.groups[index].events = events
+                matched += events.map { (records[$0.index].key, tenant) }
             }
-            pages.append(prepared)
+            prepared.groups.removeAll(where: \.events.isEmpty)
+            if !prepared.groups.isEmpty { pages.append(prepared) }
+            lookedAt += records.count
             last = records.count < wanted ? nil : records.last?.key
-        } while last != nil && matched.count < limit
+        } while last != nil && matched.count < limit && lookedAt < Self.mostLookedAt
         now = ingest.clock.now()
         flush = try IngestFlush(merging: pages, limits: ingest.preparation.limits, at: now)
         self.matched = matched
@@ -61,6 +71,7 @@ struct UnmatchedReplay: Sendable {
         let preparation = ingest.preparation.reading(on: .interactive)
         var prepared = try await preparation.prepare(incoming, boundTo: nil)
         prepared.unmatched = []
+        prepared.faults = []
         return prepared
     }
 

@@ -334,7 +334,7 @@ import Web
     @Test(
         "fewer output tokens cost what they can at most: first those of other media",
         arguments: [
-            ("26", 100, "780"), ("26", 600, "780"), ("24", 100, "480"), ("3", 100, nil), ("3", 10, "60"),
+            ("26", 100, "600"), ("26", 600, "600"), ("24", 100, "480"), ("3", 100, nil), ("3", 10, "60"),
         ]
     )
     func fewerTokensOfMedia(_ amount: String, _ minimum: Int, _ expected: String?) async throws {

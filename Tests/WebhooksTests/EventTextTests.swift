@@ -48,7 +48,7 @@ import Web
             scope value: u v w x y z
             model: &lt;\u{200D}!channel&gt;\u{301}
             own name: n
-            user: @\u{2060}here [pay]\u{2060}(https://a.b) `\u{2060}x
+            user: @\u{2060}here [pay]\u{2060}(https://a.b) 'x
             tenant: acme used: 0
             """
         #expect(try JSONValue(parsing: EventText(event).slackBody)["text"]?.string == expected)

@@ -5,14 +5,14 @@ package struct ModelCall: Sendable {
     package let time: Instant
     /// The version of the shared catalogue it is rated at.
     package let version: Int64
-    /// Whether it may use fewer tokens than it says parts of them are: as much of a part counts then as there can be.
-    package let isShortened: Bool
+    /// What it asked for, where it may use fewer output tokens than that: these cost then what they can at most.
+    package let whole: TokenClasses?
 
-    package init(tokens: TokenClasses?, time: Instant, version: Int64, isShortened: Bool = false) {
+    package init(tokens: TokenClasses?, time: Instant, version: Int64, shortenedFrom whole: TokenClasses? = nil) {
         self.tokens = tokens
         self.time = time
         self.version = version
-        self.isShortened = isShortened
+        self.whole = whole
     }
 }
 
@@ -92,14 +92,42 @@ private struct CostRating {
         guard let tokens = call.tokens else { return true }
         isStated = true
         var input = FixedDecimal(tokens.uncachedInput)
-        var output = FixedDecimal(tokens.plainOutput)
         return take([.inputAudio, .inputImage], from: &input, quantity)
-            && take(CostComponent.outputMedia, from: &output, quantity)
             && add(.input, input)
             && add(.cachedInput, FixedDecimal(tokens.cachedInput))
             && add(.cacheWrite, FixedDecimal(tokens.cacheWrite))
+            && addOutput(tokens, quantity)
+    }
+
+    private mutating func addOutput(_ tokens: TokenClasses, _ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
+        if let whole = call.whole { return addDearest(of: whole, within: tokens, quantity) }
+        var output = FixedDecimal(tokens.plainOutput)
+        return take(CostComponent.outputMedia, from: &output, quantity)
             && add(.output, output)
             && add(.reasoning, FixedDecimal(tokens.reasoning))
+    }
+
+    /// As many output tokens as there may be, the dearest first of what was asked for.
+    private mutating func addDearest(
+        of whole: TokenClasses,
+        within tokens: TokenClasses,
+        _ quantity: (CostComponent) -> FixedDecimal?
+    ) -> Bool {
+        guard var room = try? FixedDecimal(tokens.plainOutput).adding(FixedDecimal(tokens.reasoning)) else {
+            return false
+        }
+        var asked = CostRating(
+            call: ModelCall(tokens: whole, time: call.time, version: call.version),
+            candidates: candidates
+        )
+        guard asked.addOutput(whole, quantity) else { return false }
+        let priced = asked.parts.compactMap { part in price(of: part.component).map { (part, price: $0) } }
+        for (part, price) in priced.sorted(by: { $0.price.unitAmount > $1.price.unitAmount }) where !room.isZero {
+            let count = min(part.quantity, room)
+            guard let rest = try? room.subtracting(count), add(part.component, count, at: price) else { return false }
+            room = rest
+        }
+        return room.isZero
     }
 
     mutating func addUnits(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
@@ -119,9 +147,7 @@ private struct CostRating {
         _ quantity: (CostComponent) -> FixedDecimal?
     ) -> Bool {
         for component in parts where self.components.contains(component) {
-            guard let price = price(of: component), let stated = quantity(component) else { continue }
-            let count = call.isShortened ? min(stated, total) : stated
-            guard !count.isZero else { continue }
+            guard let price = price(of: component), let count = quantity(component), !count.isZero else { continue }
             guard !count.isNegative, let rest = try? total.subtracting(count), !rest.isNegative else { return false }
             total = rest
             guard add(component, count, at: price) else { return false }

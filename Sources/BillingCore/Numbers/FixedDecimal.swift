@@ -67,8 +67,6 @@ extension FixedDecimal: Comparable {
 extension FixedDecimal {
     @inlinable package var isNegative: Bool { unscaled < 0 }
     @inlinable package var isZero: Bool { unscaled == 0 }
-    /// Without what is behind the point; the nearest number there is where that is beyond an `Int64`.
-    package var wholePart: Int64 { Int64(clamping: unscaled / Self.one.unscaled) }
     @inlinable package var negated: FixedDecimal { FixedDecimal(uncheckedUnscaled: 0 &- unscaled) }
     @inlinable package var magnitude: FixedDecimal { isNegative ? negated : self }
 

@@ -132,23 +132,26 @@ package struct OutboundClient: Sendable {
         until deadline: NIODeadline,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
-        let candidates = try await candidates(of: url, for: owner)
-        for address in candidates {
-            if let refusal = url.refusal(at: address, by: addresses) { throw refusal }
+        var fault: OutboundFault?
+        let found = try await candidates(of: url, for: owner)
+        let candidates = found.filter { address in
+            let refusal = url.refusal(at: address, by: addresses)
+            fault = fault ?? refusal
+            return refusal == nil
         }
-        var fault = OutboundFault.unresolved(url.host)
+        if !candidates.isEmpty { fault = nil }
         for (tried, address) in candidates.enumerated() {
-            let rest = deadline - .now()
-            let patience = TimeAmount.nanoseconds(rest.nanoseconds / Int64(candidates.count - tried))
+            let rest = (deadline - .now()).nanoseconds
+            let patience = TimeAmount.nanoseconds(tried == candidates.count - 1 ? rest : rest / 2)
             let connection = Connection(to: address, of: url.host)
             do {
                 return try await speak(with: url, over: connection, connectingFor: patience, until: deadline, exchange)
             } catch {
                 guard !connection.isMade else { throw error }
-                fault = error
+                fault = fault ?? error
             }
         }
-        throw fault
+        throw fault ?? .unresolved(url.host)
     }
 
     private func speak<Outcome: Sendable>(

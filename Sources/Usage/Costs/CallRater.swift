@@ -37,16 +37,16 @@ struct CallRater {
     /// - Parameters:
     ///   - time: whose prices hold.
     ///   - currency: the tenant's.
-    ///   - isShortened: whether it is given fewer tokens than it asked for, see `ModelCall`.
+    ///   - whole: what it asked for, where it is given fewer tokens, see `ModelCall`.
     mutating func cost(
         of event: UsageEvent,
         at time: Instant,
         currency: Currency,
-        isShortened: Bool = false
+        shortenedFrom whole: TokenClasses? = nil
     ) -> CallCost {
         guard event.isModelCall else { return .none }
         guard
-            let priced = priced(event, at: time, currency: currency, isShortened: isShortened)
+            let priced = priced(event, at: time, currency: currency, shortenedFrom: whole)
                 ?? reported(event, at: time, currency: currency)
         else { return .unpriced }
         return .priced(priced)
@@ -58,14 +58,14 @@ struct CallRater {
         at time: Instant,
         by candidates: [ModelPrices],
         version: Int64,
-        isShortened: Bool = false
+        shortenedFrom whole: TokenClasses? = nil
     ) -> ProviderCost? {
         let statesTokens = event.usage.inputTokens != nil || event.usage.outputTokens != nil
         let call = ModelCall(
             tokens: statesTokens ? event.usage.tokenClasses : nil,
             time: time,
             version: version,
-            isShortened: isShortened
+            shortenedFrom: whole
         )
         return ProviderCost(of: call, by: candidates) { component in
             component.path.flatMap { event.number(at: $0) }
@@ -76,7 +76,7 @@ struct CallRater {
         _ event: UsageEvent,
         at time: Instant,
         currency: Currency,
-        isShortened: Bool
+        shortenedFrom whole: TokenClasses?
     ) -> PricedCall? {
         guard let name = event.usage.model else { return nil }
         let model = Model(provider: event.usage.provider.map { ExactText($0) }, model: ExactText(name))
@@ -86,7 +86,7 @@ struct CallRater {
             at: time,
             by: entry.candidates,
             version: version,
-            isShortened: isShortened
+            shortenedFrom: whole
         )
         if let cost {
             let prices = cost.prices

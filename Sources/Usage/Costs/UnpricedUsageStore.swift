@@ -60,7 +60,7 @@ enum UnpricedUsageStore {
         """
     }
 
-    /// How many models have usage that is unpriced, by tenant and reason.
+    /// How many models have usage that is unpriced, or was lately, by tenant and reason: what is voided makes no room.
     static func modelCounts(of kinds: [UnpricedKind], atMost limit: Int) -> SQL {
         """
         SELECT wanted.tenant_id, wanted.reason, (
@@ -68,7 +68,7 @@ enum UnpricedUsageStore {
             FROM (
                 SELECT DISTINCT provider, model
                 FROM unpriced_usage AS kept
-                WHERE kept.tenant_id = wanted.tenant_id AND kept.reason = wanted.reason AND kept.event_count > 0
+                WHERE kept.tenant_id = wanted.tenant_id AND kept.reason = wanted.reason
                 LIMIT \(limit)
             ) AS model
         )

@@ -117,6 +117,7 @@ struct WebhookEndpointRoutes: Sendable {
     /// Disabling one ends what was on its way to it.
     private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let patch = try WebhookEndpointPatch(request)
+        try await pace.turn(of: context.principal)
         return try await change(request, context) { endpoint, owner, now, transaction in
             let addresses = endpoint.id.tenant == .operatorWide ? outbound : tenantOutbound
             var updated = try patch.applied(to: endpoint, addresses: addresses)
@@ -146,6 +147,7 @@ struct WebhookEndpointRoutes: Sendable {
 
     /// Of a long log most goes first, in pieces: what is done, and what waits for one that is told nothing more.
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try await pace.turn(of: context.principal)
         while true {
             do {
                 return try await deleteAtOnce(request, context)
@@ -172,6 +174,7 @@ struct WebhookEndpointRoutes: Sendable {
     private func rotate(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let rotation = try WebhookSecretRotation(request)
         let masterKey = try requiredMasterKey()
+        try await pace.turn(of: context.principal)
         return try await change(request, context) { endpoint, owner, now, transaction in
             guard let signing = endpoint.signing else { throw Problem.unsignedEndpoint }
             let key = WebhookSigningKey(generating: signing)
@@ -197,6 +200,7 @@ struct WebhookEndpointRoutes: Sendable {
     /// Puts an event on its way to this endpoint alone, whatever events it is told.
     private func test(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.fields(emptyIsObject: true).finish()
+        try await pace.turn(of: context.principal)
         return try await change(request, context) { endpoint, owner, now, transaction in
             guard endpoint.isEnabled else { throw Problem.disabledEndpoint }
             guard endpoint.kind != .email || context.principal.isOperatorWide else { throw Problem.mailIsForOperators }
@@ -233,7 +237,6 @@ struct WebhookEndpointRoutes: Sendable {
         let (id, owner) = try await endpoint(request, context)
         // Whether row-level security too lets the caller see it. A repeated request is answered even if it is gone.
         let isVisible = try await WebhookEndpointStore.find(id, scope: context.databaseScope, pool: pool) != nil
-        try await pace.turn(of: context.principal)
         let now = context.clock.now()
         return try await writes.perform(request, context) { transaction in
             guard isVisible, let endpoint = try WebhookEndpointStore.lock(id, in: transaction) else {

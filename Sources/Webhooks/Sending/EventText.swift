@@ -56,8 +56,8 @@ struct EventText: Sendable {
 
     /// The three characters that mean something to Slack, without which nobody is mentioned and no link stands behind
     /// other words; an address in a value is linked as it reads. Mattermost and others mention who stands behind `@`,
-    /// and read links of Markdown: a word joiner, which nobody sees, parts what they look for, and the backticks that
-    /// would make code of what follows.
+    /// and read links of Markdown: a word joiner, which nobody sees, parts what they look for. Backticks would make
+    /// code of what follows.
     private static func escaped(_ text: String) -> String {
         text.replacingScalars { scalar in
             switch scalar {
@@ -66,7 +66,7 @@ struct EventText: Sendable {
             case ">": "&gt;"
             case "@": "@\u{2060}"
             case "]": "]\u{2060}"
-            case "`": "`\u{2060}"
+            case "`": "'"
             default: nil
             }
         }

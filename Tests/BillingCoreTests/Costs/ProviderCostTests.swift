@@ -14,6 +14,28 @@ import Testing
         #expect(cost.prices.count == 5 && cost.currency == .usd)
     }
 
+    @Test(
+        arguments: [
+            (1_200, "31.86"), (1_000, "31"), (600, "27"), (500, "25"), (100, "5"),
+        ] as [(Int64, String)]
+    )
+    func `fewer output tokens cost what the dearest of those that were asked for do`(_ count: Int64, _ cost: String)
+        throws
+    {
+        let book = try PriceBook([
+            .sample(.output, "0.0005"), .sample(.outputAudio, "0.01"), .sample(.outputImage, "0.05"),
+            .sample(.reasoning, "0.02"),
+        ])
+        let whole = try TokenClasses(input: 0, cachedInput: 0, cacheWrite: 0, output: 1_200, reasoning: 100)
+        let fewer = try book.cost(
+            output: count,
+            reasoning: min(100, count),
+            data: [.outputAudio: "480", .outputImage: "500"],
+            shortenedFrom: whole
+        )
+        #expect(fewer?.amount.description == cost)
+    }
+
     @Test func `a million million tokens are rated exactly`() throws {
         let book = try PriceBook([.sample(.input, "0.000000025")])
         #expect(try book.cost(input: 1_000_000_000_000)?.amount.description == "25000")
@@ -211,7 +233,8 @@ extension PriceBook {
         reasoning: Int64 = 0,
         data: [CostComponent: String] = [:],
         time: String = "2026-11-23T00:00:00Z",
-        version: Int64 = 9
+        version: Int64 = 9,
+        shortenedFrom whole: TokenClasses? = nil
     ) throws -> ProviderCost? {
         let classes = try TokenClasses(
             input: input,
@@ -220,7 +243,12 @@ extension PriceBook {
             output: output,
             reasoning: reasoning
         )
-        let call = ModelCall(tokens: tokens ? classes : nil, time: try Instant(parsing: time), version: version)
+        let call = ModelCall(
+            tokens: tokens ? classes : nil,
+            time: try Instant(parsing: time),
+            version: version,
+            shortenedFrom: whole
+        )
         return ProviderCost(of: call, by: candidates(provider: provider, model: model)) { component in
             data[component].flatMap { try? FixedDecimal(parsing: $0) }
         }
