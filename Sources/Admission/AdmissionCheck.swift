@@ -93,9 +93,8 @@ struct AdmissionCheck: Sendable {
                 detail: fault.detail
             )
         }
-        if problem.code == "use_not_allowed" {
-            problem.headers.setCheck("Reason", problem.code)
-            problem.headers.setCheck("Status", "\(problem.status.code)")
+        if problem.code == Problem.useNotAllowedCode {
+            problem.headers.setRefusal(problem.code, meaning: problem.status)
         }
         return problem
     }
@@ -120,8 +119,7 @@ struct AdmissionCheck: Sendable {
         } else {
             let refusal: HTTPResponse.Status = body.isRateLimited ? .tooManyRequests : .forbidden
             answer = Answer(status: denial == .forbidden ? .forbidden : refusal)
-            if let reason = body.reason { answer.headers.setCheck("Reason", reason) }
-            answer.headers.setCheck("Status", "\(refusal.code)")
+            answer.headers.setRefusal(body.reason, meaning: refusal)
             if let limit = body.limits.first { answer.headers.setCheck("Limit", limit.key) }
         }
         for field in body.rateFields { answer.headers.append(field) }
@@ -141,6 +139,11 @@ enum DenialStatus: String, CaseIterable {
 }
 
 extension HTTPFields {
+    fileprivate mutating func setRefusal(_ reason: String?, meaning status: HTTPResponse.Status) {
+        if let reason { setCheck("Reason", reason) }
+        setCheck("Status", "\(status.code)")
+    }
+
     fileprivate mutating func setCheck(_ name: String, _ value: String) {
         guard let name = HTTPField.Name("X-Turnpike-" + name) else { return }
         self[name] = value

@@ -19,8 +19,10 @@ extension Narrowing {
 }
 
 extension Problem {
+    package static let useNotAllowedCode = "use_not_allowed"
+
     /// The 403 of a credential that is narrowed to other uses.
     package static func useNotAllowed(detail: String, errors: [Fault]) -> Problem {
-        Problem(.forbidden, code: "use_not_allowed", detail: detail, errors: errors)
+        Problem(.forbidden, code: useNotAllowedCode, detail: detail, errors: errors)
     }
 }

@@ -37,7 +37,7 @@ package struct UsageAlerts {
                 of: .operatorWide,
                 key: nil,
                 identity: [event.source, day],
-                detail: detail(of: event, ["day": .string(day), "subject": .string(event.subject)])
+                detail: detail(of: event, [("day", .string(day)), ("subject", .string(event.subject))])
             )
         )
     }
@@ -61,7 +61,7 @@ package struct UsageAlerts {
                 of: tenant.id,
                 key: tenant.key,
                 identity: [day],
-                detail: detail(of: event, ["day": .string(day)])
+                detail: detail(of: event, [("day", .string(day))])
             )
         )
     }
@@ -95,7 +95,7 @@ package struct UsageAlerts {
                 of: tenant.id,
                 key: tenant.key,
                 identity: ["plan", "\(feature)", "\(subscription)", "\(index)"],
-                detail: detail(of: event, ["reason": .string("plan"), "feature": .string(key)])
+                detail: detail(of: event, [("reason", .string("plan")), ("feature", .string(key))])
             )
             draft.window = place.period
             drafts.append(draft)
@@ -106,23 +106,45 @@ package struct UsageAlerts {
     /// in between. Of very many models of a tenant it is told once a day that there are more.
     mutating func add(_ unpriced: NewlyUnpriced, from sequence: Int64, of tenant: TenantSnapshot) {
         let key = unpriced.key
-        if unpriced.isOneOfMany, !noted.insert(.manyModels(tenant.id, key.reason)).inserted { return }
-        let more: [JSONMember] =
-            unpriced.isOneOfMany
-            ? [JSONMember(name: "more", value: .bool(true)), JSONMember(name: "day", value: .string(day))] : []
+        let reason = key.reason.rawValue
+        guard unpriced.isOneOfMany else {
+            let identity = [reason, key.provider, key.model, "\(sequence)"]
+            return addModel(of: unpriced.event, lacking: reason, of: tenant, identity: identity)
+        }
+        guard noted.insert(.manyModels(tenant.id, key.reason)).inserted else { return }
+        addModelOfTheDay("more", of: unpriced.event, lacking: reason, of: tenant)
+    }
+
+    /// - Parameter mark: which of the day's alerts of a tenant and reason it is; its details say so.
+    private mutating func addModelOfTheDay(
+        _ mark: String,
+        of event: UsageEvent,
+        lacking reason: String,
+        of tenant: TenantSnapshot
+    ) {
+        let told: [(String, JSONValue)] = [(mark, .bool(true)), ("day", .string(day))]
+        addModel(of: event, lacking: reason, of: tenant, identity: [mark, reason, day], told)
+    }
+
+    /// A model whose cost is not known, which operators alone are told.
+    private mutating func addModel(
+        of event: UsageEvent,
+        lacking reason: String,
+        of tenant: TenantSnapshot,
+        identity: [String],
+        _ more: [(String, JSONValue)] = []
+    ) {
         var draft = AlertDraft(
             .unpricedUsage,
             of: tenant.id,
             key: tenant.key,
-            identity: unpriced.isOneOfMany
-                ? ["more", key.reason.rawValue, day] : [key.reason.rawValue, key.provider, key.model, "\(sequence)"],
+            identity: identity,
             detail: detail(
-                of: unpriced.event,
+                of: event,
                 [
-                    "reason": .string(key.reason.rawValue), "provider": .text(unpriced.event.usage.provider),
-                    "model": .text(unpriced.event.usage.model), "currency": .string(tenant.currency.code),
-                ],
-                more
+                    ("reason", .string(reason)), ("provider", .text(event.usage.provider)),
+                    ("model", .text(event.usage.model)), ("currency", .string(tenant.currency.code)),
+                ] + more
             )
         )
         draft.isOperatorOnly = true
@@ -139,36 +161,13 @@ package struct UsageAlerts {
         guard let modelCall = unpriced.modelCall,
             noted.insert(.refused(tenant.id, lacking: modelCall.lacks)).inserted
         else { return }
-        var draft = AlertDraft(
-            .unpricedUsage,
-            of: tenant.id,
-            key: tenant.key,
-            identity: ["refused", modelCall.lacks, day],
-            detail: detail(
-                of: event,
-                [
-                    "reason": .string(modelCall.lacks), "provider": .text(modelCall.provider),
-                    "model": .text(modelCall.model), "currency": .string(tenant.currency.code),
-                    "refused": .bool(true), "day": .string(day),
-                ]
-            )
-        )
-        draft.isOperatorOnly = true
-        drafts.append(draft)
+        addModelOfTheDay("refused", of: event, lacking: modelCall.lacks, of: tenant)
     }
 
     /// What is told of an event, with its name.
-    private func detail(
-        of event: UsageEvent,
-        _ told: KeyValuePairs<String, JSONValue>,
-        _ more: [JSONMember] = []
-    ) -> JSONValue {
-        .object(
-            told.map { JSONMember(name: $0.key, value: $0.value) } + more + [
-                JSONMember(name: "source", value: .string(event.source)),
-                JSONMember(name: "event", value: .string(event.id)),
-            ]
-        )
+    private func detail(of event: UsageEvent, _ told: [(String, JSONValue)]) -> JSONValue {
+        let named = told + [("source", .string(event.source)), ("event", .string(event.id))]
+        return .object(named.map { JSONMember(name: $0.0, value: $0.1) })
     }
 }
 

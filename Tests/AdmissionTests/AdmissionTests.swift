@@ -332,7 +332,7 @@ import Web
 
     /// Audio costs five times as much as text, and can be all of what is left.
     @Test(
-        "fewer output tokens cost what they can at most: first those of other media",
+        "fewer output tokens cost what they can at most: the dearest of what was asked for come first",
         arguments: [
             ("26", 100, "600"), ("26", 600, "600"), ("24", 100, "480"), ("3", 100, nil), ("3", 10, "60"),
         ]
@@ -341,11 +341,7 @@ import Web
         try await TestServer.run { server in
             try await server.addTenant("acme")
             for (tokenClass, price) in [("output", "0.01"), ("output_audio", "0.05"), ("reasoning", "0.001")] {
-                let body = """
-                    {"provider":"openai","model":"voice","token_class":"\(tokenClass)","unit_amount":"\(price)",\
-                    "effective_from":"2026-01-01T00:00:00Z"}
-                    """
-                try await server.ask("POST", "/price-book", body, expecting: 201)
+                try await server.price(tokenClass, price, model: "voice")
             }
             let budget = """
                 {"key":"b","scope":{"tenant":"acme"},"measure":"cost","currency":"USD","amount":"\(amount)",\

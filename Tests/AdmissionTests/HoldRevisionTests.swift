@@ -44,11 +44,7 @@ import Web
 
     /// Enters what the provider charges for an input token, and waits until open calls have followed.
     private static func enter(_ amount: String, from start: String, _ server: TestServer) async throws {
-        let body = """
-            {"provider":"openai","model":"m","token_class":"input","unit_amount":"\(amount)",\
-            "effective_from":"\(start)"}
-            """
-        try await server.ask("POST", "/price-book", body, expecting: 201)
+        try await server.price("input", amount, model: "m", from: start)
         try await holdsFollow(server)
     }
 

@@ -262,11 +262,7 @@ import Web
         try await TestServer.run(clock: TestClock("2026-11-23T11:55:00Z")) { server in
             try await server.addTenant("acme", currency: "EUR")
             for (amount, start) in [("0.01", "2026-01-01T00:00:00Z"), ("0.05", "2026-11-23T12:00:00Z")] {
-                let price = """
-                    {"provider":"openai","model":"gpt-4o","token_class":"output","unit_amount":"\(amount)",\
-                    "currency":"USD","effective_from":"\(start)"}
-                    """
-                try await server.ask("POST", "/price-book", price, expecting: 201)
+                try await server.price("output", amount, from: start)
             }
             for (rate, start) in [("1", "2026-01-01T00:00:00Z"), ("2", "2026-11-23T12:05:00Z")] {
                 let body = #"{"from":"USD","to":"EUR","rate":"\#(rate)","effective_from":"\#(start)"}"#

@@ -145,17 +145,7 @@ import Web
     func costs() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
-            for (unit, amount) in [("input", "0.01"), ("output", "0.02")] {
-                try await server.ask(
-                    "POST",
-                    "/price-book",
-                    """
-                    {"provider":"openai","model":"gpt-4o","token_class":"\(unit)","unit_amount":"\(amount)",\
-                    "currency":"USD","effective_from":"2026-01-01T00:00:00Z"}
-                    """,
-                    expecting: 201
-                )
-            }
+            for (unit, amount) in [("input", "0.01"), ("output", "0.02")] { try await server.price(unit, amount) }
             try await server.ask(
                 "POST",
                 "/budgets",

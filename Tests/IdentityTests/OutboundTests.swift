@@ -14,6 +14,16 @@ import Web
         "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:1::1", "2001:db8::1", "fec0::1",
     ]
 
+    /// - Parameter found: the addresses of whatever name; those that the system knows where it is nil.
+    private static func client(timeoutSeconds: Int64 = 60, found: [String]? = nil) throws -> OutboundClient {
+        guard let found = try found?.map({ try #require(IPAddress($0)) }) else {
+            let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
+            return OutboundClient(addresses: addresses, timeoutSeconds: timeoutSeconds)
+        }
+        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
+        return OutboundClient(addresses: addresses, timeoutSeconds: timeoutSeconds) { _ in found }
+    }
+
     @Test(arguments: inside)
     func whatIsNotPublicIsRefused(_ text: String) throws {
         #expect(!OutboundGuard().permits(try #require(IPAddress(text))))
@@ -119,8 +129,7 @@ import Web
     ])
     func anAnswerThatOnlyBeginsEnds(_ answer: String, _ reason: String) async throws {
         let server = try OneAnswerServer(answer: answer)
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        let client = try Self.client()
         await #expect(throws: OutboundFault.unanswered(reason)) {
             try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
         }
@@ -129,26 +138,21 @@ import Web
     @Test func someInformationalAnswersAreReadOver() async throws {
         let early = String(repeating: "HTTP/1.1 103 Early\r\n\r\n", count: 8)
         let server = try OneAnswerServer(answer: early + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        let client = try Self.client()
         let url = "http://127.0.0.1:\(server.port)/"
         #expect(try await client.get(url, for: "acme", accept: "*/*", limitBytes: 100) == Array("{}".utf8))
     }
 
     /// Nothing listens at the addresses before.
     @Test func theNextAddressIsTriedWhereNoConnectionComesAbout() async throws {
-        let found = try ["127.0.0.3", "127.0.0.2", "127.0.0.1"].map { try #require(IPAddress($0)) }
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60) { _ in found }
+        let client = try Self.client(found: ["127.0.0.3", "127.0.0.2", "127.0.0.1"])
         let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         let url = "http://name.example:\(server.port)/keys"
         #expect(try await client.get(url, for: "acme", accept: "*/*", limitBytes: 100) == Array("{}".utf8))
     }
 
     @Test func whatWasSentToOneAddressIsNotSentToTheNext() async throws {
-        let found = try ["127.0.0.1", "127.0.0.2"].map { try #require(IPAddress($0)) }
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60) { _ in found }
+        let client = try Self.client(found: ["127.0.0.1", "127.0.0.2"])
         let server = try OneAnswerServer(answer: "220 mail.example ESMTP\r\n\r\n")
         await #expect(throws: OutboundFault.unanswered("it was not HTTP")) {
             _ = try await client.post(
@@ -162,9 +166,7 @@ import Web
     }
 
     @Test func aNameOfWhichOneAddressIsInsideIsNotTrusted() async throws {
-        let found = try ["127.0.0.1", "10.0.0.1"].map { try #require(IPAddress($0)) }
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.0/8"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60) { _ in found }
+        let client = try Self.client(found: ["127.0.0.1", "10.0.0.1"])
         let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         await #expect(throws: OutboundFault.refused("name.example")) {
             try await client.get("http://name.example:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
@@ -175,8 +177,7 @@ import Web
     func aStatusThatThereIsNotIsNoAnswer(_ status: String) async throws {
         for rest in ["Content-Length: 0\r\n\r\n", "Content-Length: 2\r\n\r\n{}", "\r\nHTTP/1.1 200 OK\r\n\r\n"] {
             let server = try OneAnswerServer(answer: "HTTP/1.1 \(status) x\r\n\(rest)")
-            let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-            let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+            let client = try Self.client()
             let fault = await #expect(throws: OutboundFault.self) {
                 try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
             }
@@ -194,16 +195,14 @@ import Web
     ])
     func onlyA200OfBoundedSizeCounts(_ answer: String, _ fault: OutboundFault) async throws {
         let server = try OneAnswerServer(answer: answer)
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        let client = try Self.client()
         await #expect(throws: fault) {
             try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
         }
     }
 
     @Test func whyThereIsNoAnswerIsToldInPlainWords() async throws {
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        let client = try Self.client()
         func reason(_ scheme: String, _ port: Int) async -> String {
             let fault = await #expect(throws: OutboundFault.self) {
                 try await client.get("\(scheme)://127.0.0.1:\(port)/", for: "acme", accept: "*/*", limitBytes: 100)
@@ -218,8 +217,7 @@ import Web
 
     @Test("a refused connection is not tried again until the time is up", .timeLimit(.minutes(2)))
     func refusedConnection() async throws {
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 600)
+        let client = try Self.client(timeoutSeconds: 600)
         let port = try TestTools.freePort()
         await #expect(throws: OutboundFault.unanswered("the connection was refused")) {
             try await client.get("http://127.0.0.1:\(port)/", for: "acme", accept: "*/*", limitBytes: 100)
@@ -228,8 +226,7 @@ import Web
 
     @Test func anAnswerThatDoesNotComeIsGivenUp() async throws {
         let server = try OneAnswerServer(answer: "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{")
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
+        let client = try Self.client(timeoutSeconds: 1)
         await #expect(throws: OutboundFault.self) {
             try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 100)
         }
@@ -237,8 +234,7 @@ import Web
 
     @Test func anAnswerThatDripsIsGivenUp() async throws {
         let server = try DrippingServer(bytes: 200)
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 1)
+        let client = try Self.client(timeoutSeconds: 1)
         await #expect(throws: OutboundFault.unanswered("it was not complete in time")) {
             try await client.get("http://127.0.0.1:\(server.port)/", for: "acme", accept: "*/*", limitBytes: 1_000)
         }
@@ -246,8 +242,7 @@ import Web
     }
 
     @Test func aStatusThatCameCountsWhateverBecomesOfTheBody() async throws {
-        let addresses = OutboundGuard(allowed: [try #require(AddressRange("127.0.0.1"))])
-        let client = OutboundClient(addresses: addresses, timeoutSeconds: 60)
+        let client = try Self.client()
         func post(_ port: Int) async throws -> OutboundAnswer {
             try await client.post("http://127.0.0.1:\(port)/", for: "acme", headers: [], body: [], excerptBytes: 100)
         }

@@ -59,11 +59,7 @@ struct UncostedUsageTests {
 
     private static func addPrices(of model: String, _ server: TestServer) async throws {
         for (kind, amount) in [("input", "0.001"), ("output", "0.01")] {
-            let body = """
-                {"provider":"openai","model":"\(model)","token_class":"\(kind)","unit_amount":"\(amount)",
-                 "effective_from":"2026-01-01T00:00:00Z"}
-                """
-            try await server.ask("POST", "/price-book", body, expecting: 201)
+            try await server.price(kind, amount, model: model)
         }
     }
 

@@ -103,6 +103,22 @@ extension TestServer {
         try await ask("POST", "/features", #"{"key":"\#(key)","meter":"\#(key)","unit":"unit"}"#, expecting: 201)
     }
 
+    /// Enters what the provider openai charges for a token of a class.
+    /// - Returns: the id of the entry.
+    @discardableResult
+    package func price(
+        _ tokenClass: String,
+        _ amount: String,
+        model: String = "gpt-4o",
+        from start: String = "2026-01-01T00:00:00Z"
+    ) async throws -> String {
+        let body = """
+            {"provider":"openai","model":"\(model)","token_class":"\(tokenClass)","unit_amount":"\(amount)",\
+            "effective_from":"\(start)"}
+            """
+        return try await ask("POST", "/price-book", body, expecting: 201)["id"]?.string ?? ""
+    }
+
     /// Publishes the next version of a plan, making the plan with the first.
     package func publish(_ version: String, as plan: String = "pro", currency: String = "USD") async throws {
         let body = #"{"key":"\#(plan)","name":"\#(plan)","currency":"\#(currency)"}"#

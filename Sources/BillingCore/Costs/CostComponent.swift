@@ -46,9 +46,6 @@ package enum CostComponent: UInt8, Sendable, Hashable, CaseIterable {
         .input, .cachedInput, .cacheWrite, .output, .reasoning, .inputAudio, .outputAudio, .inputImage, .outputImage,
     ]
 
-    /// Those of `tokenClasses` that an output has beside text.
-    package static let outputMedia: [CostComponent] = [.outputAudio, .outputImage]
-
     /// Everything else, in the order of the API.
     package static let units = allCases.filter { !tokenClasses.contains($0) }
 

@@ -102,7 +102,7 @@ private struct CostRating {
     private mutating func addOutput(_ tokens: TokenClasses, _ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
         if let whole = call.whole { return addDearest(of: whole, within: tokens, quantity) }
         var output = FixedDecimal(tokens.plainOutput)
-        return take(CostComponent.outputMedia, from: &output, quantity)
+        return take([.outputAudio, .outputImage], from: &output, quantity)
             && add(.output, output)
             && add(.reasoning, FixedDecimal(tokens.reasoning))
     }

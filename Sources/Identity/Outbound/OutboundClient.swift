@@ -132,14 +132,8 @@ package struct OutboundClient: Sendable {
         until deadline: NIODeadline,
         _ exchange: @escaping Exchange<Outcome>
     ) async throws(OutboundFault) -> Outcome {
+        let candidates = try await candidates(of: url, for: owner)
         var fault: OutboundFault?
-        let found = try await candidates(of: url, for: owner)
-        let candidates = found.filter { address in
-            let refusal = url.refusal(at: address, by: addresses)
-            fault = fault ?? refusal
-            return refusal == nil
-        }
-        if !candidates.isEmpty { fault = nil }
         for (tried, address) in candidates.enumerated() {
             let rest = (deadline - .now()).nanoseconds
             let patience = TimeAmount.nanoseconds(tried == candidates.count - 1 ? rest : rest / 2)
@@ -201,11 +195,15 @@ package struct OutboundClient: Sendable {
         return request
     }
 
-    /// The first addresses of the name, if all of them may be reached: a name that also leads inside is not trusted.
+    /// The first addresses of the name that the URL may be spoken with at, if all of the name may be reached: one that
+    /// also leads inside is not trusted.
     private func candidates(of url: OutboundURL, for owner: String) async throws(OutboundFault) -> [IPAddress] {
         guard let found = await lookups.run(for: owner, { lookUp(url.host) }) else { throw .notLookedUp(url.host) }
         for address in found where !addresses.permits(address) { throw .refused(url.host) }
-        return Array((found.filter(\.isIPv4) + found.filter { !$0.isIPv4 }).prefix(Self.mostAddresses))
+        let first = (found.filter(\.isIPv4) + found.filter { !$0.isIPv4 }).prefix(Self.mostAddresses)
+        let candidates = first.filter { url.refusal(at: $0, by: addresses) == nil }
+        guard candidates.isEmpty else { return candidates }
+        throw first.first.flatMap { url.refusal(at: $0, by: addresses) } ?? .unresolved(url.host)
     }
 
     /// More of a name's are not tried.

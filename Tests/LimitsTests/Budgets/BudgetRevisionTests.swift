@@ -15,6 +15,16 @@ import Web
         try await server.ask("POST", "/budgets", #"{"key":"users","scope":\#(scope),\#(bound)}"#, expecting: 201)
     }
 
+    /// A budget of each tenant over its billing period, and a plan to subscribe to.
+    private static func makeOfPeriod(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("seconds")
+        try await server.publish("{}")
+        let period = #""measure":"requests","amount":"100","window":"billing_period","thresholds":[50]"#
+        let each = #"{"key":"each","scope":{"tenant":"*"},\#(period)}"#
+        try await server.ask("POST", "/budgets", each, expecting: 201)
+    }
+
     private static func followAll(_ server: TestServer) async throws {
         try await server.withPool { pool in
             let clock = server.clock.clock
@@ -166,16 +176,7 @@ import Web
     @Test("a change tells nothing of the billing period of a subscription that was ended, and of the present one all")
     func endedPeriods() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            try await server.publish("{}")
-            let period = #""measure":"requests","amount":"100","window":"billing_period","thresholds":[50]"#
-            try await server.ask(
-                "POST",
-                "/budgets",
-                #"{"key":"each","scope":{"tenant":"*"},\#(period)}"#,
-                expecting: 201
-            )
+            try await Self.makeOfPeriod(server)
             let ended = try await server.subscribe(at: "2026-11-10T12:00:00Z")
             for id in 1...20 { try await server.ingest(SentEvent("\(id)")) }
             server.clock.advance(seconds: 60)
@@ -200,12 +201,7 @@ import Web
     @Test("of rows in past billing periods no piece reads more than of others, and present ones do not wait for them")
     func pastPeriods() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
-            try await server.addFeature("seconds")
-            try await server.publish("{}")
-            let period = #""measure":"requests","amount":"100","window":"billing_period""#
-            let each = #"{"key":"each","scope":{"tenant":"*"},\#(period)}"#
-            try await server.ask("POST", "/budgets", each, expecting: 201)
+            try await Self.makeOfPeriod(server)
             try await server.subscribe(at: "2026-11-10T12:00:00Z")
             try await server.ingest(SentEvent("1"))
             try await server.database.run(

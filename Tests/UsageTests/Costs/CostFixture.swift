@@ -32,20 +32,6 @@ extension TestServer {
                   "cache_write":"cache_write_tokens","output":"output_tokens"}}
         """
 
-    @discardableResult
-    func price(
-        _ tokenClass: String,
-        _ amount: String,
-        model: String = "gpt-4o",
-        from start: String = "2026-01-01T00:00:00Z"
-    ) async throws -> String {
-        let body = """
-            {"provider":"openai","model":"\(model)","token_class":"\(tokenClass)","unit_amount":"\(amount)",
-             "effective_from":"\(start)"}
-            """
-        return try await ask("POST", "/price-book", body, expecting: 201)["id"]?.string ?? ""
-    }
-
     func rate(_ rate: String, to currency: String, from start: String = "2026-01-01T00:00:00Z") async throws {
         let body = #"{"from":"USD","to":"\#(currency)","rate":"\#(rate)","effective_from":"\#(start)"}"#
         try await ask("POST", "/fx-rates", body, expecting: 201)
