@@ -26,7 +26,7 @@ struct AdmissionCheck: Sendable {
     init(_ request: APIRequest, _ context: RequestContext) throws {
         let principal = context.principal
         func field(_ name: String) -> String? { request.header(Self.prefix + name).flatMap { $0.isEmpty ? nil : $0 } }
-        var faults = Self.unknownFields(request.headers)
+        var faults = Self.unknownFields(request.headers) + Self.ambiguousFields(request.headers)
         let reserve = field("Reserve")
         reserves = reserve == "true"
         // Whoever means to reserve and is misunderstood would hold nothing.
@@ -75,6 +75,22 @@ struct AdmissionCheck: Sendable {
             let meant = nearest.map { "; did you mean \"\(prefix)\($0)\"?" } ?? ""
             let detail = "the field is not known\(meant)"
             return FieldFault(pointer: header.name.rawName, code: "unknown_field", detail: detail)
+        }
+    }
+
+    /// Fields that a proxy passed on beside its own, which would be taken together, and what is not UTF-8, where
+    /// different texts would be taken for one.
+    private static func ambiguousFields(_ headers: HTTPFields) -> [FieldFault] {
+        var seen: Set<String> = []
+        return headers.compactMap { header in
+            let name = header.name.canonicalName
+            guard knownFields.contains(name) else { return nil }
+            guard seen.insert(name).inserted else {
+                let detail = "the field may be given once: have the proxy set it, and not add to it"
+                return FieldFault(pointer: header.name.rawName, code: "repeated", detail: detail)
+            }
+            guard header.value.unicodeScalars.contains("\u{FFFD}") else { return nil }
+            return FieldFault(pointer: header.name.rawName, code: "malformed", detail: "the field must be UTF-8 text")
         }
     }
 

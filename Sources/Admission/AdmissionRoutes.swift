@@ -48,6 +48,7 @@ package struct AdmissionRoutes: Sendable {
             isBrief: true,
             isAnsweredInOutage: true,
             tellsSuspension: true,
+            readsQuery: true,
             handler: check
         )
         operations.get("/admissions/{id}", "getAdmission", scope: .admissionsWrite, handler: get)
@@ -58,7 +59,6 @@ package struct AdmissionRoutes: Sendable {
     /// A refusal is an answer, not an error.
     @Sendable
     private func admit(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try request.query().finish()
         let input = try request.withBody { try AdmissionInput($0, by: context.principal) }
         let bodies = try await decide(input.calls, context, isArray: input.isArray)
         if input.isArray { return .json { $0.object { $0.array("data", bodies) { $1.write(to: &$0) } } } }
@@ -133,7 +133,6 @@ package struct AdmissionRoutes: Sendable {
     /// Releasing twice releases once; what usage has settled or time has ended stays so.
     @Sendable
     private func release(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try request.query().finish()
         try request.fields(emptyIsObject: true).finish()
         let found = try await reservation(request, context)
         let closing = ReservationClosing(
@@ -160,7 +159,6 @@ package struct AdmissionRoutes: Sendable {
     /// Gives a call that takes longer more time.
     @Sendable
     private func extend(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try request.query().finish()
         let fields = try request.fields(emptyIsObject: true)
         let seconds = fields.optionalInteger("ttl_seconds", in: 1...AdmissionCall.longestSeconds)
         try fields.finish()

@@ -116,6 +116,9 @@ extension CallHold {
         // The most that it held or takes of each row up to then.
         var amounts = holding
         var unpriced: Set<LimitRow> = []
+        // What it is in until then, whether it holds of it or not: of a limit that came after its admission, and of one
+        // that it takes nothing of, it holds nothing.
+        var reached: Set<LimitRow> = []
         var holds: [CallHold] = []
         var positions: [LimitRow: Int] = [:]
         for (index, later) in ([call] + later).enumerated() {
@@ -124,21 +127,21 @@ extension CallHold {
             where use.limit.isActive && (use.limit.holdsOverTheEnd || use.row.windowStart <= reservation.createdAt) {
                 let hold = try CallHold(use, later)
                 let before = amounts[use.row]
+                if index == 0 { reached.insert(use.row) }
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
                 // Of a limit that came after its admission it need not hold what it counts in already.
-                if case .tiers = hold.take, index == 0, use.row.windowStart <= reservation.createdAt,
+                if case .tiers = hold.take, index == 0,
                     !held.contains(where: { ChargeHolds.mainRow(beside: $0) == use.row })
                 {
                     held.formUnion(hold.frees.map(\.row))
                 }
-                let start = reservation.createdAt
                 guard index > 0,
                     let more = try hold.beyond(
                         held,
                         amount: before,
                         wasUnpriced: unpriced.contains(use.row),
-                        since: start
+                        isEntered: use.row.windowStart > reservation.createdAt && !reached.contains(use.row)
                     )
                 else { continue }
                 held.formUnion(more.frees.map(\.row))
@@ -158,14 +161,14 @@ extension CallHold {
     ///   - held: the rows that something is held of.
     ///   - before: what is held of the row, or what the same call took of it at an earlier time.
     ///   - wasUnpriced: whether something of it had no known price already, as it has in no trial.
-    ///   - start: when its reservation was made; what is held of windows of before is known.
+    ///   - isEntered: whether the call comes into the window only now.
     private func beyond(
         _ held: Set<LimitRow>,
         amount before: FixedDecimal?,
         wasUnpriced: Bool,
-        since start: Instant
+        isEntered: Bool
     ) throws(DecimalError) -> CallHold? {
-        let isEntered = row.windowStart > start && !held.contains(row)
+        let isEntered = isEntered && !held.contains(row)
         switch take {
         case .tiers:
             return inOtherCounters(than: held)

@@ -68,6 +68,7 @@ struct ReservationExtension: Sendable {
                 until: expiry
             )
         else { return .unreadable }
+        guard times.first.tenant.status == .active else { throw Problem.tenantSuspended }
         let moving = Moving(
             reservation: reservation,
             call: call,

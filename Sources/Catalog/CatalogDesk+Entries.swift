@@ -9,6 +9,7 @@ extension CatalogDesk {
         _ request: APIRequest,
         _ context: RequestContext
     ) async throws -> Answer {
+        try request.query().finish()
         let key = try request.parameter("key")
         let entry = try await read(context) { try Entry.existing(key, in: $0) }
         return try .json(entry.body, revision: entry.revision)

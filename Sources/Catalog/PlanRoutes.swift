@@ -24,6 +24,7 @@ struct PlanRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let key = try request.parameter("key")
         let found = try await desk.read(context) { try Self.existing(key, in: $0) }
         return try .json(PlanBody(found), revision: found.plan.revision)

@@ -36,6 +36,7 @@ struct PlanVersionRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let name = try VersionName(request)
         let record = try await desk.read(context) { try Self.existing(name, in: $0) }
         return try .json(PlanVersionBody(record), revision: record.revision)

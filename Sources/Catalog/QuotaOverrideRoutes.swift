@@ -10,8 +10,10 @@ struct QuotaOverrideRoutes: Sendable {
 
     func register(in operations: Operations) {
         let path = "/tenants/{key}/quotas/{feature}"
-        operations.put(path, "overrideQuota", scope: .subscriptionsWrite) { try await put($0, $1) }
-        operations.delete(path, "removeQuotaOverride", scope: .subscriptionsWrite) { try await remove($0, $1) }
+        operations.put(path, "overrideQuota", scope: .subscriptionsWrite, readsQuery: true) { try await put($0, $1) }
+        operations.delete(path, "removeQuotaOverride", scope: .subscriptionsWrite, readsQuery: true) {
+            try await remove($0, $1)
+        }
     }
 
     private func put(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

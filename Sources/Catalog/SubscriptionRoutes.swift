@@ -46,6 +46,7 @@ struct SubscriptionRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let id = try request.id(SubscriptionID.self, of: "subscription")
         let bound = context.principal.tenantID
         let found = try await desk.read(context) { try SubscriptionStore.find(id, in: $0) }

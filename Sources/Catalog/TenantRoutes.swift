@@ -40,6 +40,7 @@ struct TenantRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let key = try context.tenantKey(in: request)
         let tenant = try await desk.read(context) { try TenantStore.find(key: key, in: $0) }
         guard let tenant else { throw CatalogFault.notFound(.tenant, key).problem }

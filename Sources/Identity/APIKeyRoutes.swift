@@ -78,6 +78,7 @@ struct APIKeyRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let (key, tenantKey) = try await find(request, context)
         return try .json(APIKeyBody(key, tenantKey: tenantKey), revision: key.revision)
     }

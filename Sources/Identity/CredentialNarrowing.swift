@@ -21,16 +21,16 @@ package struct CredentialNarrowing: Sendable, Hashable {
         self.init(
             narrowing: Narrowing(
                 models: models?.compactMap { ModelPattern($0) },
-                features: features.map { Set($0) },
-                dataClasses: dataClasses.map { Set($0) }
+                features: features,
+                dataClasses: dataClasses
             ),
             costCenter: costCenter
         )
     }
 
     package var models: [String]? { narrowing.models?.map(\.text) }
-    package var features: [String]? { narrowing.features?.sorted() }
-    package var dataClasses: [String]? { narrowing.dataClasses?.sorted() }
+    package var features: [String]? { narrowing.features?.map(\.text).sorted() }
+    package var dataClasses: [String]? { narrowing.dataClasses?.map(\.text).sorted() }
 }
 
 extension CredentialNarrowing {
@@ -39,8 +39,8 @@ extension CredentialNarrowing {
         CredentialNarrowing(
             narrowing: Narrowing(
                 models: fields.modelPatterns("models"),
-                features: fields.nonEmptyStrings("features").map { Set($0) },
-                dataClasses: fields.nonEmptyStrings("data_classes").map { Set($0) }
+                features: fields.nonEmptyStrings("features"),
+                dataClasses: fields.nonEmptyStrings("data_classes")
             ),
             costCenter: fields.optionalString("cost_center")
         )
@@ -52,8 +52,8 @@ extension CredentialNarrowing {
         return CredentialNarrowing(
             narrowing: Narrowing(
                 models: body["models"] == nil ? narrowing.models : new.narrowing.models,
-                features: body["features"] == nil ? narrowing.features : new.narrowing.features,
-                dataClasses: body["data_classes"] == nil ? narrowing.dataClasses : new.narrowing.dataClasses
+                features: body["features"] == nil ? features : new.features,
+                dataClasses: body["data_classes"] == nil ? dataClasses : new.dataClasses
             ),
             costCenter: body["cost_center"] == nil ? costCenter : new.costCenter
         )

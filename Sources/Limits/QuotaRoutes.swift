@@ -23,6 +23,7 @@ package struct QuotaRoutes: Sendable {
         let query = request.query()
         let page = query.page()
         try query.finish()
+        if let after = page.after, after.count != 2 { throw PageRequest.invalidCursor }
         let tenant = try await tenant(request, context)
         let quotas = try await quotas(of: tenant, at: context.clock.now())
             .sorted { $0.position.lexicographicallyPrecedes($1.position) }

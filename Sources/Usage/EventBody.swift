@@ -20,10 +20,16 @@ struct EventBody: Encodable, Sendable {
     /// What the provider charges, with its currency; null where that is not known, and for tenants.
     let providerCost: FixedDecimal?
     let providerCostCurrency: String?
+    /// Without its `cost` for tenants: a gateway reports there what the provider charges.
     let data: JSONValue
     let extensions: JSONValue
 
-    init(_ stored: StoredEvent, tenant: String, quantity: FixedDecimal? = nil) throws(JSONFault) {
+    init(
+        _ stored: StoredEvent,
+        tenant: String,
+        quantity: FixedDecimal? = nil,
+        showsCosts: Bool
+    ) throws(JSONFault) {
         self.tenant = tenant
         source = stored.event.source
         id = stored.event.id
@@ -37,7 +43,12 @@ struct EventBody: Encodable, Sendable {
         self.quantity = quantity
         providerCost = stored.cost?.amount
         providerCostCurrency = stored.cost?.currency?.code
-        data = try JSONValue(stored: stored.event.dataJSON)
+        let data = try JSONValue(stored: stored.event.dataJSON)
+        if case .object(let members) = data, !showsCosts {
+            self.data = .object(members.filter { $0.name != "cost" })
+        } else {
+            self.data = data
+        }
         extensions = try JSONValue(stored: stored.event.extensions ?? "{}")
     }
 }

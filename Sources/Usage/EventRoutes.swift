@@ -118,7 +118,14 @@ package struct EventRoutes: Sendable {
             let log = FeatureEventLog(feature: feature, cell: cell, catalog: catalog.current, pool: pool)
             let counted = try await log.page(filter, page)
             return try Answer.json(
-                counted.map { try EventBody($0.stored, tenant: tenant.key, quantity: $0.quantity) }
+                counted.map { counted in
+                    try EventBody(
+                        counted.stored,
+                        tenant: tenant.key,
+                        quantity: counted.quantity,
+                        showsCosts: filter.showsCosts
+                    )
+                }
             )
         }
         let events = try await pool.query(
@@ -128,7 +135,8 @@ package struct EventRoutes: Sendable {
             EventLogStore.decode
         )
         return try Answer.json(
-            page.page(events, position: \.position.cursor).map { try EventBody($0, tenant: tenant.key) }
+            page.page(events, position: \.position.cursor)
+                .map { try EventBody($0, tenant: tenant.key, showsCosts: filter.showsCosts) }
         )
     }
 

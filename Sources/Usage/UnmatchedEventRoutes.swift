@@ -33,7 +33,10 @@ package struct UnmatchedEventRoutes: Sendable {
         guard context.principal.isOperatorWide else {
             return try Answer.json(Page<UnmatchedEventBody>(data: [], nextCursor: nil))
         }
-        let after = page.after?.first.flatMap(EventKey.init)
+        let after = try page.after.map { position in
+            guard position.count == 1, let key = EventKey(position[0]) else { throw PageRequest.invalidCursor }
+            return key
+        }
         let records = try await pool.query(
             .interactive,
             UnmatchedEventStore.waiting(subject: subject, after: after, limit: page.fetchCount),

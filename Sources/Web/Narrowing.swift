@@ -6,14 +6,14 @@ package struct Narrowing: Sendable, Hashable {
     /// Which models may be used, by name, or by how the name starts: `gpt-4o*`.
     package let models: [ModelPattern]?
     /// Which values the `feature` of a usage event or an admission may have.
-    package let features: Set<String>?
+    package let features: Set<ExactText>?
     /// Which values its `data_class` may have.
-    package let dataClasses: Set<String>?
+    package let dataClasses: Set<ExactText>?
 
-    package init(models: [ModelPattern]? = nil, features: Set<String>? = nil, dataClasses: Set<String>? = nil) {
+    package init(models: [ModelPattern]? = nil, features: [String]? = nil, dataClasses: [String]? = nil) {
         self.models = models
-        self.features = features
-        self.dataClasses = dataClasses
+        self.features = features.map { Set($0.map { ExactText($0) }) }
+        self.dataClasses = dataClasses.map { Set($0.map { ExactText($0) }) }
     }
 
     package static let none = Narrowing()
@@ -51,9 +51,9 @@ package struct Narrowing: Sendable, Hashable {
     }
 }
 
-extension Set<String> {
+extension Set<ExactText> {
     fileprivate func contains(anyOf value: String?) -> Bool {
-        value.map(contains) ?? false
+        value.map { contains(ExactText($0)) } ?? false
     }
 }
 

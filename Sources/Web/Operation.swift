@@ -32,6 +32,9 @@ package struct Operation: Sendable {
     /// It tells a suspended tenant's credential by itself that the tenant is suspended, in the form that its callers
     /// read: the check of a proxy.
     package let tellsSuspension: Bool
+    /// Its handler reads the query, and refuses what it does not know. Any other operation has no parameters: one that
+    /// is given to it is refused before its handler runs.
+    package let readsQuery: Bool
 
     package static let defaultBodyLimitBytes = 256 * 1024
     package static let json = ["application/json"]

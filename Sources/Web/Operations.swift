@@ -34,6 +34,7 @@ package final class Operations {
         endsWithClient: Bool = false,
         isAnsweredInOutage: Bool = false,
         tellsSuspension: Bool = false,
+        readsQuery: Bool = true,
         handler: @escaping Handler
     ) {
         let operation = Operation(
@@ -47,7 +48,8 @@ package final class Operations {
             isBrief: isBrief,
             endsWithClient: endsWithClient,
             isAnsweredInOutage: isAnsweredInOutage,
-            tellsSuspension: tellsSuspension
+            tellsSuspension: tellsSuspension,
+            readsQuery: readsQuery
         )
         precondition(
             !routes.contains {
@@ -90,6 +92,7 @@ package final class Operations {
         endsWithClient: Bool = false,
         isAnsweredInOutage: Bool = false,
         tellsSuspension: Bool = false,
+        readsQuery: Bool = false,
         handler: @escaping Handler
     ) {
         add(
@@ -104,27 +107,61 @@ package final class Operations {
             endsWithClient: endsWithClient,
             isAnsweredInOutage: isAnsweredInOutage,
             tellsSuspension: tellsSuspension,
+            readsQuery: readsQuery,
             handler: handler
         )
     }
 
-    package func put(_ path: String, _ id: String, scope: ScopeSet, handler: @escaping Handler) {
-        add(.put, fullPath: Self.basePath + path, id: id, access: .anyOf(scope), handler: handler)
+    package func put(
+        _ path: String,
+        _ id: String,
+        scope: ScopeSet,
+        readsQuery: Bool = false,
+        handler: @escaping Handler
+    ) {
+        add(
+            .put,
+            fullPath: Self.basePath + path,
+            id: id,
+            access: .anyOf(scope),
+            readsQuery: readsQuery,
+            handler: handler
+        )
     }
 
-    package func patch(_ path: String, _ id: String, scope: ScopeSet, handler: @escaping Handler) {
+    package func patch(
+        _ path: String,
+        _ id: String,
+        scope: ScopeSet,
+        readsQuery: Bool = false,
+        handler: @escaping Handler
+    ) {
         add(
             .patch,
             fullPath: Self.basePath + path,
             id: id,
             access: .anyOf(scope),
             mediaTypes: ["application/json", "application/merge-patch+json"],
+            readsQuery: readsQuery,
             handler: handler
         )
     }
 
-    package func delete(_ path: String, _ id: String, scope: ScopeSet, handler: @escaping Handler) {
-        add(.delete, fullPath: Self.basePath + path, id: id, access: .anyOf(scope), handler: handler)
+    package func delete(
+        _ path: String,
+        _ id: String,
+        scope: ScopeSet,
+        readsQuery: Bool = false,
+        handler: @escaping Handler
+    ) {
+        add(
+            .delete,
+            fullPath: Self.basePath + path,
+            id: id,
+            access: .anyOf(scope),
+            readsQuery: readsQuery,
+            handler: handler
+        )
     }
 }
 

@@ -134,7 +134,7 @@ extension Problem {
         let detail =
             outcomeUnknown
             ? "The connection was lost while the change was being committed: whether it was made is not known. "
-                + "Repeat the request with the same Idempotency-Key."
+                + "Repeat the request, with the same Idempotency-Key where the operation takes one."
             : "The database does not answer at the moment. Nothing was changed."
         return Problem(
             .serviceUnavailable,

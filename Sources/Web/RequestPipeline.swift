@@ -63,6 +63,9 @@ package struct RequestPipeline: Sendable {
             let principal = try await principal(of: request, for: operation, from: record.address)
             record.credentialID = principal.credentialID
             try operation.require(of: principal)
+            if !operation.readsQuery, !request.queryString.isEmpty {
+                try QueryReader(request.queryString, operationID: operation.id).finish()
+            }
             let context = RequestContext(
                 requestID: record.requestID,
                 operation: operation,
@@ -197,7 +200,8 @@ package struct RequestPipeline: Sendable {
                 throw Problem.contentTooLarge(limitBytes: limit)
             }
         }
-        if body.readableBytes > 0 || request.headers.contains(.contentType) {
+        let isTyped = request.headers.contains(.contentType)
+        if isTyped || (body.readableBytes > 0 && !operation.mediaTypes.contains("*/*")) {
             try Self.checkMediaType(of: request, accepted: operation.mediaTypes)
         }
         return body

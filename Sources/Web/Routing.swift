@@ -113,7 +113,8 @@ private struct Unrouted: RouterMiddleware {
             isBrief: false,
             endsWithClient: false,
             isAnsweredInOutage: false,
-            tellsSuspension: false
+            tellsSuspension: false,
+            readsQuery: true
         )
         let route = Operations.Route(operation: operation) { request, _ in
             let allowed = PathTemplate.methods(matching: request.path, among: operations)

@@ -50,7 +50,13 @@ struct ClosePeriods: AsyncParsableCommand {
             arguments: databaseURL.map { ["--database-url", $0] } ?? []
         )
         let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
-        let time = try asOf.map { try Instant(parsing: $0) }
+        let time = try asOf.map { text in
+            do {
+                return try Instant(parsing: text)
+            } catch {
+                throw ValidationError("--as-of: \(error)")
+            }
+        }
         if dryRun {
             let due = try await PeriodClosing.due(configuration, asOf: time, logger: logger)
             let subscriptions = Terminal.count(due.subscriptions, "subscription")

@@ -449,4 +449,27 @@ import Web
             #expect(refused.header("X-Turnpike-Reason") == "use_not_allowed")
         }
     }
+
+    @Test("a header field that is given twice, or is not UTF-8, says nothing for sure, and its call is not admitted")
+    func ambiguousFields() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let made = #"{"name":"n","scopes":["admissions:write"],"models":["gpt-4o*"]}"#
+            let key = try #require(try await server.ask("POST", "/api-keys", made, expecting: 201)["key"]?.string)
+            let head =
+                "GET /api/v1/admissions/check HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(key)\r\n"
+                + "X-Turnpike-Subject: acme\r\nX-Turnpike-Reserve: true\r\n"
+            let twice = head + "X-Turnpike-Model: gpt-4o-x\r\nX-Turnpike-Model: evil\r\n\r\n"
+            let bytes = Array((head + "X-Turnpike-Model: gpt-4o\r\nX-Turnpike-User: caf").utf8) + [0xE9]
+            for (request, code) in [
+                (Array(twice.utf8), "repeated"), (bytes + Array("\r\n\r\n".utf8), "malformed"),
+            ] {
+                let connection = try RawConnection(port: server.port)
+                try connection.send(request)
+                let answer = await connection.answer(until: "}")
+                #expect(answer.contains("HTTP/1.1 400") && answer.contains(code), "\(answer)")
+            }
+            try await server.expectRows([])
+        }
+    }
 }

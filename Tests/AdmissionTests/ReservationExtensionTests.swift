@@ -113,6 +113,30 @@ import Web
         }
     }
 
+    @Test("a call over midnight is extended within its new day whatever it is newer than, or takes nothing of")
+    func reachedWindow() async throws {
+        try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:00:00Z") { server in
+            let none = try await server.admit("1", seconds: "0", more: #","ttl_seconds":10800"#)
+            server.clock.advance(seconds: 7_200)
+            let scope = #""scope":{"tenant":"acme"},"window":"day","mode":"hard""#
+            for budget in [
+                #"{"key":"calls","measure":"requests","amount":"0",\#(scope)}"#,
+                #"{"key":"money","measure":"charge","amount":"0","currency":"USD",\#(scope)}"#,
+            ] {
+                try await server.ask("POST", "/budgets", budget, expecting: 201)
+            }
+            try await server.useTomorrow("10", at: "2026-11-24T01:00:01Z")
+            let rows = try await server.limitRows()
+            let extended = try await server.extend(none, seconds: 10_800)
+            #expect(extended["expires_at"]?.string == "2026-11-24T04:00:00.000000Z")
+            #expect(try await server.limitRows() == rows)
+            #expect(try await server.extend(none, seconds: 86_400, expecting: 409)["code"] != nil)
+            try await server.ask("POST", "/tenants/acme/suspend")
+            let suspended = try await server.extend(none, seconds: 11_000, expecting: 403)
+            #expect(suspended["code"]?.string == "tenant_suspended")
+        }
+    }
+
     @Test("two that extend at once hold once")
     func race() async throws {
         try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:00:00Z") { server in

@@ -104,6 +104,23 @@ struct RunningServiceTests {
         ]
     }
 
+    @Test("a query parameter that an operation does not have is refused, whatever the operation")
+    func unknownParameters() async throws {
+        let operations = try ContractDocument().operations().filter { !$0.isOpen }
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for operation in operations {
+                let path = Self.examplePath(operation.path) + "?no_such_parameter=1"
+                let body = operation.method == "PATCH" ? Array("{}".utf8) : nil
+                let answer = try await server.operatorClient.send(operation.method, path, body: body)
+                #expect(answer.status == 400, "\(operation): \(answer)")
+                #expect(answer.pointers.contains("?no_such_parameter"), "\(operation): \(answer)")
+            }
+            let list = try await server.ask("GET", "/webhook-endpoints")
+            #expect(list["data"]?.elements?.isEmpty == true)
+        }
+    }
+
     static func examplePath(_ template: String) -> String {
         template
             .replacingOccurrences(of: "{version}", with: "1")

@@ -85,6 +85,25 @@ import Web
         }
     }
 
+    @Test("what a gateway reports as the provider's cost is the operator's to see")
+    func reportedCosts() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let event = """
+                {"id":"c","source":"gw","type":"disk.used","subject":"beta","data":{"cost":"0.000225","note":"x"}}
+                """
+            try await server.ask("POST", "/events", event)
+            let path = "/api/v1/events?tenant=beta&source=gw"
+            let bound = try await server.client([.eventsRead], tenant: "beta")
+            for (client, data) in [
+                (server.operatorClient, #"{"cost":"0.000225","note":"x"}"#), (bound, #"{"note":"x"}"#),
+            ] {
+                let answer = try await client.get(path)
+                #expect(answer.json["data"]?[0]?["data"]?.text == data)
+            }
+        }
+    }
+
     /// Events of one feature with what each was measured as, as of a place in the log.
     private static func counted(_ server: TestServer, _ query: String) async throws -> [String] {
         let list = try await server.ask("GET", "/events?tenant=acme&\(query)")

@@ -18,7 +18,7 @@ import Web
     @Test func whatIsBeyondTheNarrowingIsRefusedAndNothingIsStored() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
-            let members = #""models":["gpt-4o*","o3"],"features":["chat"],"data_classes":["public"]"#
+            let members = #""models":["gpt-4o*","o3"],"features":["chat","caf\u00e9"],"data_classes":["public"]"#
             let client = try await Self.narrowed(server, members)
             let allowed = #"{"model":"gpt-4o-mini","feature":"chat","data_class":"public"}"#
             #expect(try await server.post([Self.event("1", allowed)], as: client).report == "accepted 1, unmetered 1")
@@ -28,6 +28,7 @@ import Web
                 (#"{"feature":"chat","data_class":"public"}"#, ["model"]),
                 (#"{"model":"o3","feature":"search","data_class":"public"}"#, ["feature"]),
                 (#"{"model":"o3","data_class":"public"}"#, ["feature"]),
+                (#"{"model":"o3","feature":"cafe\u0301","data_class":"public"}"#, ["feature"]),
                 (#"{"model":"o3","feature":"chat","data_class":"secret"}"#, ["data_class"]),
                 (#"{"model":"o3","feature":"chat"}"#, ["data_class"]),
                 ("{}", ["model", "feature", "data_class"]),

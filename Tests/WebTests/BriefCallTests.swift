@@ -19,7 +19,7 @@ import Web
         _ body: (WebHarness) async throws -> Void
     ) async throws {
         try await WebHarness.run(readTimeoutSeconds: readTimeoutSeconds) { operations in
-            operations.post("/brief", "brief", scope: .tenantsWrite, isBrief: true) { request, _ in
+            operations.post("/brief", "brief", scope: .tenantsWrite, isBrief: true, readsQuery: true) { request, _ in
                 .text("brief " + String(buffer: request.body) + request.queryString + ";")
             }
             operations.get("/look", "look", scope: .tenantsRead, isBrief: true) { _, _ in .text("looked;") }

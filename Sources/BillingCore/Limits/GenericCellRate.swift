@@ -47,14 +47,20 @@ extension GenericCellRate {
         let present = FixedDecimal(now.microseconds)
         let from = max(arrival ?? present, present)
         let allowed = try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
-        let tolerance = try duration(of: max(.one, allowed))
+        let most = max(.one, allowed)
+        let tolerance = try duration(of: most)
+        // Also what would take longer than there is time.
+        guard units <= most else {
+            let ahead = try from.subtracting(present)
+            return .refused(
+                retryAfterMicroseconds: nil,
+                remaining: wholeUnits(in: try tolerance.subtracting(ahead))
+            )
+        }
         let until = try from.adding(duration(of: units))
         let ahead = try until.subtracting(present)
         guard ahead <= tolerance else {
             let remaining = wholeUnits(in: try tolerance.subtracting(from.subtracting(present)))
-            guard try duration(of: units) <= tolerance else {
-                return .refused(retryAfterMicroseconds: nil, remaining: remaining)
-            }
             return .refused(retryAfterMicroseconds: try ahead.subtracting(tolerance).ceiling, remaining: remaining)
         }
         return .allowed(arrival: until, remaining: wholeUnits(in: try tolerance.subtracting(ahead)))

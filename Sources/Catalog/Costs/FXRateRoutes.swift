@@ -31,6 +31,7 @@ struct FXRateRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let id = try request.id(FXRateID.self, of: "fx_rate")
         return try .json(FXRateBody(try await desk.read(context) { try Self.existing(id, in: $0) }))
     }

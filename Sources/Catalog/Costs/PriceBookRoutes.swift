@@ -40,6 +40,7 @@ struct PriceBookRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
+        try request.query().finish()
         let id = try request.id(PriceID.self, of: "price")
         return try .json(PriceBody(try await desk.read(context) { try Self.existing(id, in: $0) }))
     }

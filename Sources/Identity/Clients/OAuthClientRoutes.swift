@@ -104,7 +104,6 @@ struct OAuthClientRoutes: Sendable {
 
     /// Its tokens stop at once, and it gets no more. Doing it again changes nothing.
     private func revoke(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try request.query().finish()
         return try await change(request, context) { client, tenantKey, now, transaction in
             guard client.revokedAt == nil else { return .noContent }
             var revoked = client

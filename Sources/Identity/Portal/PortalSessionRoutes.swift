@@ -74,7 +74,6 @@ struct PortalSessionRoutes: Sendable {
     private func revoke(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let (tenantID, tenantKey) = try await tenant(request, context)
         let id = try request.parameter("id")
-        try request.query().finish()
         // Read before it is locked, because row-level security stands behind this reading.
         let isThere = try await PortalSessionStore.exists(
             id: id,

@@ -96,7 +96,6 @@ struct IdentityProviderRoutes: Sendable {
 
     private func delete(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try Self.requireOperator(context)
-        try request.query().finish()
         let key = try request.parameter("key")
         let answer = try await writes.perform(request, context) { transaction in
             let before = try Self.locked(key, request, in: transaction)

@@ -63,7 +63,8 @@ package struct CreditNoteRoutes: Sendable {
     }
 
     private func get(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try .json(CreditNoteBody(try await note(request, context) { note, _ in note }))
+        try request.query().finish()
+        return try .json(CreditNoteBody(try await note(request, context) { note, _ in note }))
     }
 
     private func printable(_ request: APIRequest, _ context: RequestContext) async throws -> PrintableInvoice {

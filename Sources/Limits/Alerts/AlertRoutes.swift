@@ -59,7 +59,6 @@ package struct AlertRoutes: Sendable {
     /// Acknowledging twice keeps the first acknowledgement. What an operator notes stands in the operator's audit log.
     @Sendable
     private func acknowledge(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try request.query().finish()
         let fields = try request.fields(emptyIsObject: true)
         let note = fields.optionalString("note", maximumLength: 500)
         try fields.finish()

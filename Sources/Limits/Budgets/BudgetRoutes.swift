@@ -28,8 +28,12 @@ package struct BudgetRoutes: Sendable {
         operations.get("/budgets", "listBudgets", scope: .budgetsRead) { try await list($0, $1) }
         operations.post("/budgets", "createBudget", scope: .budgetsWrite) { try await create($0, $1) }
         operations.get("/budgets/{key}", "getBudget", scope: .budgetsRead) { try await get($0, $1) }
-        operations.patch("/budgets/{key}", "updateBudget", scope: .budgetsWrite) { try await update($0, $1) }
-        operations.delete("/budgets/{key}", "archiveBudget", scope: .budgetsWrite) { try await archive($0, $1) }
+        operations.patch("/budgets/{key}", "updateBudget", scope: .budgetsWrite, readsQuery: true) {
+            try await update($0, $1)
+        }
+        operations.delete("/budgets/{key}", "archiveBudget", scope: .budgetsWrite, readsQuery: true) {
+            try await archive($0, $1)
+        }
         operations.get("/budgets/{key}/status", "listBudgetStatus", scope: .budgetsRead) { try await status($0, $1) }
     }
 
@@ -104,7 +108,6 @@ package struct BudgetRoutes: Sendable {
     // MARK: Writing
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
-        try request.query().finish()
         let own = context.principal.tenantKey
         let input = try BudgetInput.read(try request.fields(), of: own, costCurrency: costCurrency)
         if own != nil {

@@ -59,7 +59,6 @@ struct DeliveryRoutes: Sendable {
     /// Tries it again at once, whatever became of it; its `webhook-id` stays what it was.
     private func retry(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try request.fields(emptyIsObject: true).finish()
-        try request.query().finish()
         let (seen, tenantKey) = try await delivery(request, context)
         let (id, endpoint) = (seen.delivery.id, seen.delivery.endpoint)
         try await pace.turn(of: context.principal)

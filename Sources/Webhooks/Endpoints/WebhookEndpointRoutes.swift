@@ -27,12 +27,19 @@ struct WebhookEndpointRoutes: Sendable {
         operations.post(all, "createWebhookEndpoint", scope: .webhooksWrite) { try await create($0, $1) }
         operations.get(all, "listWebhookEndpoints", scope: .webhooksRead) { try await list($0, $1) }
         operations.get(one, "getWebhookEndpoint", scope: .webhooksRead) { try await get($0, $1) }
-        operations.patch(one, "updateWebhookEndpoint", scope: .webhooksWrite) { try await update($0, $1) }
-        operations.delete(one, "deleteWebhookEndpoint", scope: .webhooksWrite) { try await delete($0, $1) }
-        operations.post(one + "/rotate-secret", "rotateWebhookEndpointSecret", scope: .webhooksWrite) {
+        operations.patch(one, "updateWebhookEndpoint", scope: .webhooksWrite, readsQuery: true) {
+            try await update($0, $1)
+        }
+        operations.delete(one, "deleteWebhookEndpoint", scope: .webhooksWrite, readsQuery: true) {
+            try await delete($0, $1)
+        }
+        operations.post(one + "/rotate-secret", "rotateWebhookEndpointSecret", scope: .webhooksWrite, readsQuery: true)
+        {
             try await rotate($0, $1)
         }
-        operations.post(one + "/test", "testWebhookEndpoint", scope: .webhooksWrite) { try await test($0, $1) }
+        operations.post(one + "/test", "testWebhookEndpoint", scope: .webhooksWrite, readsQuery: true) {
+            try await test($0, $1)
+        }
     }
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

@@ -79,18 +79,11 @@ import Testing
         }
         #expect(after == 1_000_000)
         #expect(remaining == 0)
-        guard
-            case .refused(let never, _) = try rate.decide(
-                FixedDecimal(3),
-                arrival: nil,
-                at: Self.start,
-                share: .hundred
-            )
-        else {
-            Issue.record("it was allowed")
-            return
+        let slow = GenericCellRate(limit: 1, periodMicroseconds: 1_440 * Self.minute, burst: 1)
+        for (rate, units) in [(rate, FixedDecimal(3)), (slow, FixedDecimal(2_000_000_000_000_000)), (slow, .greatest)] {
+            let decision = try rate.decide(units, arrival: nil, at: Self.start, share: .hundred)
+            #expect(decision == .refused(retryAfterMicroseconds: nil, remaining: rate.burst))
         }
-        #expect(never == nil)
     }
 
     @Test("over any length of time no more than burst and pace together pass, for rates that divide no period evenly")
