@@ -51,7 +51,7 @@ import Web
         }
         try await WebHarness.run { operations in
             operations.post("/slow", "slow", scope: .tenantsRead, handler: place)
-            operations.post("/brief", "brief", scope: .tenantsRead, isBrief: true, handler: place)
+            operations.post("/brief", "brief", scope: .tenantsRead, isBrief: true, readsQuery: true, handler: place)
             operations.get("/export", "export", scope: .tenantsRead) { _, _ in
                 .streaming(
                     contentType: "text/plain",
