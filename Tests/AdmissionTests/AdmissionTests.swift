@@ -472,4 +472,18 @@ import Web
             try await server.expectRows([])
         }
     }
+
+    @Test("a posted check may have a body of whatever kind, which is not read")
+    func postedBody() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let connection = try RawConnection(port: server.port)
+            try connection.send(
+                "POST /api/v1/admissions/check HTTP/1.1\r\nHost: a\r\nX-Turnpike-Subject: acme\r\n"
+                    + "Authorization: Bearer \(server.operatorClient.key ?? "")\r\nContent-Length: 1\r\n\r\n{"
+            )
+            let answer = await connection.answer(until: "\r\n\r\n")
+            #expect(answer.hasPrefix("HTTP/1.1 204"), "\(answer)")
+        }
+    }
 }
