@@ -26,7 +26,7 @@ struct AdmissionCheck: Sendable {
     init(_ request: APIRequest, _ context: RequestContext) throws {
         let principal = context.principal
         func field(_ name: String) -> String? { request.header(Self.prefix + name).flatMap { $0.isEmpty ? nil : $0 } }
-        var faults = Self.unknownFields(request.headers) + Self.ambiguousFields(request.headers)
+        var faults = Self.fieldFaults(request.headers)
         let reserve = field("Reserve")
         reserves = reserve == "true"
         // Whoever means to reserve and is misunderstood would hold nothing.
@@ -66,31 +66,27 @@ struct AdmissionCheck: Sendable {
         self.call = call
     }
 
-    /// Fields that say nothing to anybody: a mistyped one would leave a limit unasked.
-    private static func unknownFields(_ headers: HTTPFields) -> [FieldFault] {
-        headers.compactMap { header in
-            let name = header.name.canonicalName
-            guard name.hasPrefix(lowercasedPrefix), !knownFields.contains(name) else { return nil }
-            let nearest = Nearest.name(to: String(name.dropFirst(prefix.count)), among: names)
-            let meant = nearest.map { "; did you mean \"\(prefix)\($0)\"?" } ?? ""
-            let detail = "the field is not known\(meant)"
-            return FieldFault(pointer: header.name.rawName, code: "unknown_field", detail: detail)
-        }
-    }
-
-    /// Fields that a proxy passed on beside its own, which would be taken together, and what is not UTF-8, where
-    /// different texts would be taken for one.
-    private static func ambiguousFields(_ headers: HTTPFields) -> [FieldFault] {
+    /// Fields that say nothing to anybody: a mistyped one would leave a limit unasked. Those that a proxy passed on
+    /// beside its own, which would be taken together. And what is not UTF-8, where different texts would be taken for
+    /// one.
+    private static func fieldFaults(_ headers: HTTPFields) -> [FieldFault] {
         var seen: Set<String> = []
         return headers.compactMap { header in
             let name = header.name.canonicalName
-            guard knownFields.contains(name) else { return nil }
-            guard seen.insert(name).inserted else {
-                let detail = "the field may be given once: have the proxy set it, and not add to it"
-                return FieldFault(pointer: header.name.rawName, code: "repeated", detail: detail)
+            guard name.hasPrefix(lowercasedPrefix) else { return nil }
+            func fault(_ code: String, _ detail: String) -> FieldFault {
+                FieldFault(pointer: header.name.rawName, code: code, detail: detail)
             }
-            guard header.value.unicodeScalars.contains("\u{FFFD}") else { return nil }
-            return FieldFault(pointer: header.name.rawName, code: "malformed", detail: "the field must be UTF-8 text")
+            guard knownFields.contains(name) else {
+                let nearest = Nearest.name(to: String(name.dropFirst(prefix.count)), among: names)
+                let meant = nearest.map { "; did you mean \"\(prefix)\($0)\"?" } ?? ""
+                return fault("unknown_field", "the field is not known\(meant)")
+            }
+            guard seen.insert(name).inserted else {
+                return fault("repeated", "the field may be given once: have the proxy set it, and not add to it")
+            }
+            let isText = !header.value.unicodeScalars.contains("\u{FFFD}")
+            return isText ? nil : fault("malformed", "the field must be UTF-8 text")
         }
     }
 

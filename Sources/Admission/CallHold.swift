@@ -142,6 +142,7 @@ extension CallHold {
                         amount: before,
                         wasUnpriced: unpriced.contains(use.row),
                         isEntered: use.row.windowStart > reservation.createdAt && !reached.contains(use.row)
+                            && !held.contains(use.row)
                     )
                 else { continue }
                 held.formUnion(more.frees.map(\.row))
@@ -168,7 +169,6 @@ extension CallHold {
         wasUnpriced: Bool,
         isEntered: Bool
     ) throws(DecimalError) -> CallHold? {
-        let isEntered = isEntered && !held.contains(row)
         switch take {
         case .tiers:
             return inOtherCounters(than: held)

@@ -119,14 +119,7 @@ package final class Operations {
         readsQuery: Bool = false,
         handler: @escaping Handler
     ) {
-        add(
-            .put,
-            fullPath: Self.basePath + path,
-            id: id,
-            access: .anyOf(scope),
-            readsQuery: readsQuery,
-            handler: handler
-        )
+        addWrite(.put, path, id, scope, readsQuery, handler)
     }
 
     package func patch(
@@ -136,14 +129,14 @@ package final class Operations {
         readsQuery: Bool = false,
         handler: @escaping Handler
     ) {
-        add(
+        addWrite(
             .patch,
-            fullPath: Self.basePath + path,
-            id: id,
-            access: .anyOf(scope),
+            path,
+            id,
+            scope,
             mediaTypes: ["application/json", "application/merge-patch+json"],
-            readsQuery: readsQuery,
-            handler: handler
+            readsQuery,
+            handler
         )
     }
 
@@ -154,11 +147,24 @@ package final class Operations {
         readsQuery: Bool = false,
         handler: @escaping Handler
     ) {
+        addWrite(.delete, path, id, scope, readsQuery, handler)
+    }
+
+    private func addWrite(
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        _ id: String,
+        _ scope: ScopeSet,
+        mediaTypes: [String] = Operation.json,
+        _ readsQuery: Bool,
+        _ handler: @escaping Handler
+    ) {
         add(
-            .delete,
+            method,
             fullPath: Self.basePath + path,
             id: id,
             access: .anyOf(scope),
+            mediaTypes: mediaTypes,
             readsQuery: readsQuery,
             handler: handler
         )

@@ -49,20 +49,16 @@ extension GenericCellRate {
         let allowed = try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
         let most = max(.one, allowed)
         let tolerance = try duration(of: most)
-        // Also what would take longer than there is time.
-        guard units <= most else {
-            let ahead = try from.subtracting(present)
-            return .refused(
-                retryAfterMicroseconds: nil,
-                remaining: wholeUnits(in: try tolerance.subtracting(ahead))
-            )
+        let before = try from.subtracting(present)
+        func refused(after microseconds: Int64?) throws(DecimalError) -> RateDecision {
+            let remaining = wholeUnits(in: try tolerance.subtracting(before))
+            return .refused(retryAfterMicroseconds: microseconds, remaining: remaining)
         }
+        // Also what would take longer than there is time.
+        guard units <= most else { return try refused(after: nil) }
         let until = try from.adding(duration(of: units))
         let ahead = try until.subtracting(present)
-        guard ahead <= tolerance else {
-            let remaining = wholeUnits(in: try tolerance.subtracting(from.subtracting(present)))
-            return .refused(retryAfterMicroseconds: try ahead.subtracting(tolerance).ceiling, remaining: remaining)
-        }
+        guard ahead <= tolerance else { return try refused(after: try ahead.subtracting(tolerance).ceiling) }
         return .allowed(arrival: until, remaining: wholeUnits(in: try tolerance.subtracting(ahead)))
     }
 
