@@ -14,14 +14,15 @@ extension String {
 
 /// A text that is the same as another where their bytes in UTF-8 are, as for a database: as a key of what the database
 /// tells apart by a text.
+@usableFromInline
 package struct ExactText: Sendable, Hashable, ExpressibleByStringInterpolation {
-    package let text: String
+    @usableFromInline package let text: String
 
     package init(_ text: String) {
         self.text = text
     }
 
-    package init(stringLiteral text: String) {
+    @usableFromInline package init(stringLiteral text: String) {
         self.init(text)
     }
 

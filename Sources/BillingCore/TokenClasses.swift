@@ -2,12 +2,13 @@
 ///
 /// `input` and `output` are totals. Cached input and cache writes are subsets of the input and disjoint of each other,
 /// reasoning is a subset of the output. The five classes add up to the two totals.
+@usableFromInline
 package struct TokenClasses: Sendable, Hashable {
-    package let uncachedInput: Int64
-    package let cachedInput: Int64
-    package let cacheWrite: Int64
-    package let plainOutput: Int64
-    package let reasoning: Int64
+    @usableFromInline package let uncachedInput: Int64
+    @usableFromInline package let cachedInput: Int64
+    @usableFromInline package let cacheWrite: Int64
+    @usableFromInline package let plainOutput: Int64
+    @usableFromInline package let reasoning: Int64
 
     /// Throws the first fault in the order of the parameters: a negative count, or a subset larger than what is left of
     /// its total.
@@ -43,9 +44,9 @@ package struct TokenClasses: Sendable, Hashable {
 }
 
 /// Why token counts contradict each other, and which field says so.
-package struct TokenClassFault: Error, Sendable, Hashable {
+@usableFromInline package struct TokenClassFault: Error, Sendable, Hashable {
     /// A field of an event's data, by its normalised name.
-    package enum Field: String, Sendable, Hashable {
+    @usableFromInline package enum Field: String, Sendable, Hashable {
         case input = "input_tokens"
         case cachedInput = "cached_input_tokens"
         case cacheWrite = "cache_write_tokens"
@@ -53,7 +54,7 @@ package struct TokenClassFault: Error, Sendable, Hashable {
         case reasoning = "reasoning_tokens"
     }
 
-    package enum Reason: Sendable, Hashable {
+    @usableFromInline package enum Reason: Sendable, Hashable {
         case negative
         /// The subset, together with the subsets before it, is larger than its total.
         case exceedsTotal
@@ -62,7 +63,7 @@ package struct TokenClassFault: Error, Sendable, Hashable {
     package let field: Field
     package let reason: Reason
 
-    package init(field: Field, reason: Reason) {
+    @usableFromInline package init(field: Field, reason: Reason) {
         self.field = field
         self.reason = reason
     }

@@ -1,5 +1,5 @@
 package import BillingCore
-import Postgres
+public import Postgres
 
 extension Aggregation: PostgresConvertible {}
 extension BillingPeriodStatus: PostgresConvertible {}

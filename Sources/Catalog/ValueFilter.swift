@@ -24,7 +24,6 @@ package struct ValueFilter: Sendable, Hashable {
     }
 
     /// Whether a value, nil when the event has none, passes.
-    @inlinable
     package func admits(_ value: String?) -> Bool {
         switch condition {
         case .among(let values):

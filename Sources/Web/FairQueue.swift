@@ -1,9 +1,10 @@
-package import DequeModule
+public import DequeModule
 
 /// What somebody takes of something that has two bounds: how many, and how large all of them are.
+@usableFromInline
 package struct QueueLoad: Sendable {
-    package var count: Int
-    package var size: Int
+    @usableFromInline package var count: Int
+    @usableFromInline package var size: Int
 
     @inlinable
     package init(count: Int = 0, size: Int = 0) {
@@ -33,6 +34,7 @@ package struct QueueLoad: Sendable {
 
 /// What waits for its turn: that of one side, such as a tenant, in the order in which it came, and the sides in turn,
 /// so that one that asks for very much keeps the others neither waiting nor out.
+@usableFromInline
 package struct FairQueue<Side: Hashable, Item> {
     @usableFromInline
     struct Entry {

@@ -1,5 +1,5 @@
 package import BillingCore
-package import Postgres
+public import Postgres
 
 extension FixedDecimal: PostgresConvertible {
     package var postgres: PostgresNumeric { PostgresNumeric(unscaled: unscaled) }

@@ -1,6 +1,7 @@
-package import Synchronization
+public import Synchronization
 
 /// Somebody who waits for a value, until it is there or it is too late: whatever comes first is the answer.
+@usableFromInline
 package final class Ticket<Value: Sendable>: Sendable {
     @usableFromInline
     let isDone = Atomic(false)

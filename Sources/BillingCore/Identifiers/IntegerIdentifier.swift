@@ -1,5 +1,6 @@
 /// A database identity that the service hands out as a number. Each kind is a type of its own, so they cannot be mixed
 /// up.
+@usableFromInline
 package protocol IntegerIdentifier: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
 where RawValue == Int64 {
     init(rawValue: Int64)
@@ -16,12 +17,13 @@ extension IntegerIdentifier {
         left.rawValue < right.rawValue
     }
 
-    package var description: String { String(rawValue) }
+    @usableFromInline package var description: String { String(rawValue) }
 }
 
 /// A tenant. Number 0 is reserved for what belongs to the operator.
+@usableFromInline
 package struct TenantID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -33,8 +35,9 @@ package struct TenantID: IntegerIdentifier {
 }
 
 /// A sellable measure over a meter.
+@usableFromInline
 package struct FeatureID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -43,8 +46,9 @@ package struct FeatureID: IntegerIdentifier {
 }
 
 /// A rule that turns events into quantities.
+@usableFromInline
 package struct MeterID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -53,8 +57,9 @@ package struct MeterID: IntegerIdentifier {
 }
 
 /// What is sold: a named series of versions.
+@usableFromInline
 package struct PlanID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -63,8 +68,9 @@ package struct PlanID: IntegerIdentifier {
 }
 
 /// A version of a plan, immutable once published.
+@usableFromInline
 package struct PlanVersionID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -73,8 +79,9 @@ package struct PlanVersionID: IntegerIdentifier {
 }
 
 /// A period of a subscription.
+@usableFromInline
 package struct BillingPeriodID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -83,8 +90,9 @@ package struct BillingPeriodID: IntegerIdentifier {
 }
 
 /// A quota, cap or budget.
+@usableFromInline
 package struct LimitID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {
@@ -93,8 +101,9 @@ package struct LimitID: IntegerIdentifier {
 }
 
 /// An interned set of price book entries that costs were computed with.
+@usableFromInline
 package struct PriceSetID: IntegerIdentifier {
-    package let rawValue: Int64
+    @usableFromInline package let rawValue: Int64
 
     @inlinable
     package init(rawValue: Int64) {

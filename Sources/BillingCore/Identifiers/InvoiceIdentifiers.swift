@@ -1,6 +1,7 @@
 /// An invoice.
+@usableFromInline
 package struct InvoiceID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -9,8 +10,9 @@ package struct InvoiceID: UUIDIdentifier {
 }
 
 /// A credit that was granted to a tenant.
+@usableFromInline
 package struct CreditGrantID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -19,8 +21,9 @@ package struct CreditGrantID: UUIDIdentifier {
 }
 
 /// A discount of a tenant.
+@usableFromInline
 package struct DiscountID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -29,8 +32,9 @@ package struct DiscountID: UUIDIdentifier {
 }
 
 /// A credit note.
+@usableFromInline
 package struct CreditNoteID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {

@@ -1,4 +1,5 @@
 /// An identity that the service hands out as a UUIDv7. Each kind is a type of its own, so they cannot be mixed up.
+@usableFromInline
 package protocol UUIDIdentifier: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible
 where RawValue == UUIDv7 {
     init(rawValue: UUIDv7)
@@ -16,12 +17,13 @@ extension UUIDIdentifier {
         left.rawValue < right.rawValue
     }
 
-    package var description: String { rawValue.description }
+    @usableFromInline package var description: String { rawValue.description }
 }
 
 /// An entry of the price book.
+@usableFromInline
 package struct PriceID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -30,8 +32,9 @@ package struct PriceID: UUIDIdentifier {
 }
 
 /// A rate between two currencies.
+@usableFromInline
 package struct FXRateID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -40,8 +43,9 @@ package struct FXRateID: UUIDIdentifier {
 }
 
 /// An alert.
+@usableFromInline
 package struct AlertID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -50,8 +54,9 @@ package struct AlertID: UUIDIdentifier {
 }
 
 /// A reservation: what an admission answers, and the usage event that settles it repeats.
+@usableFromInline
 package struct ReservationID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {
@@ -60,8 +65,9 @@ package struct ReservationID: UUIDIdentifier {
 }
 
 /// One event on its way to one webhook endpoint.
+@usableFromInline
 package struct WebhookDeliveryID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {

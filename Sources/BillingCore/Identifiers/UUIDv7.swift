@@ -1,9 +1,10 @@
 /// A time-ordered identifier: RFC 9562, section 5.7. It sorts by its creation time in milliseconds.
+@usableFromInline
 package struct UUIDv7: Sendable, Hashable {
     /// The first eight bytes, most significant first: 48 bits of time, the version, 12 random bits.
-    package let high: UInt64
+    @usableFromInline package let high: UInt64
     /// The last eight bytes: the variant and 62 random bits.
-    package let low: UInt64
+    @usableFromInline package let low: UInt64
 
     /// Stored bytes as they are.
     @inlinable
@@ -51,7 +52,7 @@ extension UUIDv7: CustomStringConvertible {
     }
 
     /// The canonical form in lower case: `018f2b6e-7c1a-7c3d-8a55-0123456789ab`.
-    package var description: String {
+    @usableFromInline package var description: String {
         String(unsafeUninitializedCapacity: 36) { bytes in
             var position = 0
             for half in 0..<2 {
@@ -85,8 +86,9 @@ extension UUIDv7: CustomStringConvertible {
 }
 
 /// A subscription of a tenant to a plan.
+@usableFromInline
 package struct SubscriptionID: UUIDIdentifier {
-    package let rawValue: UUIDv7
+    @usableFromInline package let rawValue: UUIDv7
 
     @inlinable
     package init(rawValue: UUIDv7) {

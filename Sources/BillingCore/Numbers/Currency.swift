@@ -1,7 +1,7 @@
 /// A currency of ISO 4217 that is in use, with the number of its minor units' digits.
 ///
 /// Left out: codes without a minor unit (metals, bond market units, `XDR`, `XTS`, `XXX`).
-package struct Currency: Sendable, Hashable {
+@usableFromInline package struct Currency: Sendable, Hashable {
     /// The three capital letters of ISO 4217.
     package let code: String
 
@@ -29,7 +29,7 @@ package struct Currency: Sendable, Hashable {
 }
 
 extension Currency: CustomStringConvertible {
-    package var description: String { code }
+    @usableFromInline package var description: String { code }
 }
 
 extension Currency {

@@ -2,6 +2,7 @@
 ///
 /// The product of two `FixedDecimal`s is exact and always fits, so a charge is rounded once, from its exact value, when
 /// it becomes an invoice line. An unrounded amount is shown, but never rounded twice.
+@usableFromInline
 package struct ExactAmount: Sendable, Hashable {
     /// The value times 10^24.
     @usableFromInline let unscaled: Int256
@@ -97,7 +98,7 @@ extension ExactAmount {
 
 extension ExactAmount: CustomStringConvertible {
     /// The shortest exact text, with up to 24 fractional digits.
-    package var description: String { text(of: unscaled.magnitude, minimumFractionalDigits: 0) }
+    @usableFromInline package var description: String { text(of: unscaled.magnitude, minimumFractionalDigits: 0) }
 
     /// For display only: 12 fractional digits, rounded half away from zero.
     package var fixedDescription: String {

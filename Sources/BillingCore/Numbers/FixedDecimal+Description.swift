@@ -1,6 +1,6 @@
 extension FixedDecimal: CustomStringConvertible {
     /// The shortest exact text: `12.5`, `0`, `-3`. Parsing it gives the value back.
-    package var description: String { text(minimumFractionalDigits: 0) }
+    @usableFromInline package var description: String { text(minimumFractionalDigits: 0) }
 
     /// The exact text with all 12 fractional digits: `20.000000000000`.
     package var fixedDescription: String { text(minimumFractionalDigits: Self.fractionalDigits) }

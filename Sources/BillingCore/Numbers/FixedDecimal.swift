@@ -2,9 +2,10 @@
 ///
 /// The value is `unscaled / 10^12`, and `|value| < 10^26` always holds, so that it fits PostgreSQL's `numeric(38,12)`.
 /// Arithmetic is exact and checked: nothing wraps, nothing traps, and no floating point is involved.
+@usableFromInline
 package struct FixedDecimal: Sendable, Hashable {
     /// The value times 10^12.
-    package let unscaled: Int128
+    @usableFromInline package let unscaled: Int128
 
     /// The number of fractional digits every value carries.
     package static let fractionalDigits = 12
@@ -15,7 +16,7 @@ package struct FixedDecimal: Sendable, Hashable {
     /// 10^38: the magnitude of `unscaled` stays below it.
     @inlinable package static var unscaledLimit: UInt128 { 100_000_000_000_000_000_000_000_000_000_000_000_000 }
 
-    package static let zero = FixedDecimal(uncheckedUnscaled: 0)
+    @inlinable package static var zero: FixedDecimal { FixedDecimal(uncheckedUnscaled: 0) }
     /// The least above zero: 10^-12.
     package static let smallest = FixedDecimal(uncheckedUnscaled: 1)
     /// 10^26 - 10^-12.
@@ -43,13 +44,13 @@ package struct FixedDecimal: Sendable, Hashable {
 }
 
 /// Why a number could not be read or computed. The description is meant for the sender of the number.
-package enum DecimalError: Error, Sendable, Hashable, CustomStringConvertible {
+@usableFromInline package enum DecimalError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The text is not a number of the JSON grammar (RFC 8259, section 6).
     case malformed
     /// The result's magnitude is 10^26 or more (for `ExactAmount`: does not fit 256 bits).
     case outOfRange
 
-    package var description: String {
+    @usableFromInline package var description: String {
         switch self {
         case .malformed: "must be a decimal number such as 12.50"
         case .outOfRange: "must be below 10^26 in magnitude"

@@ -1,9 +1,10 @@
 /// A feature's usage in a billing period so far: what a charge depends on.
+@usableFromInline
 package struct UsageTotal: Sendable, Hashable {
-    package let quantity: FixedDecimal
-    package let eventCount: Int64
+    @usableFromInline package let quantity: FixedDecimal
+    @usableFromInline package let eventCount: Int64
     /// What the providers charge for it, in the plan's currency.
-    package let cost: FixedDecimal
+    @usableFromInline package let cost: FixedDecimal
 
     @inlinable
     package init(quantity: FixedDecimal, eventCount: Int64, cost: FixedDecimal = .zero) {

@@ -1,10 +1,11 @@
 /// A date of the proleptic Gregorian calendar, without a time zone.
 ///
 /// The conversions are the era-based ones of Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+@usableFromInline
 package struct CivilDate: Sendable, Hashable {
-    package let year: Int64
-    package let month: Int64
-    package let day: Int64
+    @usableFromInline package let year: Int64
+    @usableFromInline package let month: Int64
+    @usableFromInline package let day: Int64
 
     @inlinable
     package init(year: Int64, month: Int64, day: Int64) {

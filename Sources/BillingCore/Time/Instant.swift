@@ -2,9 +2,10 @@
 ///
 /// It always lies within the years 0001...9999 (UTC), which RFC 3339 can write: values beyond are moved to the nearest
 /// end, so that arithmetic on instants is total.
+@usableFromInline
 package struct Instant: Sendable, Hashable {
     /// Microseconds since 1970-01-01T00:00:00Z.
-    package let microseconds: Int64
+    @usableFromInline package let microseconds: Int64
 
     /// Microseconds since 1970, moved into `minimum...maximum` where beyond.
     @inlinable
@@ -59,7 +60,7 @@ extension Instant {
 
 extension Instant: CustomStringConvertible {
     /// RFC 3339 in UTC with six fractional digits: `2026-11-23T08:31:00.123000Z`.
-    package var description: String {
+    @usableFromInline package var description: String {
         String(unsafeUninitializedCapacity: Self.textBytes) { write(to: UnsafeMutableRawBufferPointer($0)) }
     }
 

@@ -1,7 +1,8 @@
 /// A half-open span of time: `start` belongs to it, `end` does not.
+@usableFromInline
 package struct Interval: Sendable, Hashable {
-    package let start: Instant
-    package let end: Instant
+    @usableFromInline package let start: Instant
+    @usableFromInline package let end: Instant
 
     @inlinable
     package init(start: Instant, end: Instant) {

@@ -20,7 +20,6 @@ package enum ScopeMatch: Sendable, Hashable {
     case pattern(ModelPattern)
 
     /// Whether usage with this value is within the scope.
-    @inlinable
     package func admits(_ value: String) -> Bool {
         switch self {
         case .each: true
