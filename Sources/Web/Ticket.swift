@@ -4,13 +4,20 @@ public import Synchronization
 @usableFromInline
 package final class Ticket<Value: Sendable>: Sendable {
     @usableFromInline
-    let isDone = Atomic(false)
+    let isDone: Atomic<Bool>
     /// Set before anything can end the waiting.
     @usableFromInline
-    let continuation = Mutex<CheckedContinuation<Value, any Error>?>(nil)
+    let continuation: Mutex<CheckedContinuation<Value, any Error>?>
 
+    // Said here, and not where they are declared, so that targets that use it specialise it.
     @inlinable @inline(__always)
-    package init() {}
+    package init() {
+        isDone = Atomic(false)
+        continuation = Mutex(nil)
+    }
+
+    @inlinable
+    deinit {}
 
     /// Whether nobody waits any more.
     @inlinable @inline(__always)

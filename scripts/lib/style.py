@@ -22,7 +22,7 @@ OUTSIDE_THE_DRIVER = [
     (re.compile(r"@unchecked\s+Sendable|nonisolated\(unsafe\)"), "unchecked concurrency outside the driver"),
 ]
 SOURCES_ONLY = [
-    (re.compile(r"^\s*(@\w+(\([^)]*\))?\s+)*(public|open)\s"), "access is package, never public"),
+    (re.compile(r"^\s*(@\w+(\([^)]*\))?\s+)*(public|open)\s(?!import\b)"), "access is package, never public"),
     (re.compile(r"\bprint\("), "print belongs to the turnpike command and the style of logs to swift-log"),
 ]
 CALLABLE = re.compile(r"^(\s*)(?:@\S+\s+)*(?:[a-z]+(?:\([a-z]+\))?\s+)*(?:func\b|init[?(<]|deinit\b|subscript\b)")
@@ -77,8 +77,33 @@ def swift_faults(path: pathlib.Path):
                     yield number, why
 
 
+TYPE = re.compile(r"^\s*(?:@\w+\s+)*(?:package\s+)(?:indirect\s+|final\s+)*(?:struct|class|enum|protocol)\s+(\w+)")
+BLOCK = re.compile(r"^(?:@\w+\s+)*(?:\w+\s+)*(?:struct|class|enum|protocol|extension)\s+([\w.]+)")
+
+
+def inert_inlining(sources: list[pathlib.Path]):
+    """Functions that say `@inlinable` in a type of the package that does not say `@usableFromInline`: the compiler
+    accepts that, and neither inlines nor specialises them in other targets."""
+    contents = {path: path.read_text(encoding="utf-8").splitlines() for path in sources}
+    types: dict[str, bool] = {}
+    for lines in contents.values():
+        for before, line in zip([""] + lines, lines):
+            if match := TYPE.match(line):
+                types[match.group(1)] = "@usableFromInline" in before + line
+    for path, lines in contents.items():
+        block = ""
+        for number, line in enumerate(lines, 1):
+            if match := BLOCK.match(line):
+                block = match.group(1).split(".")[-1]
+            if "@inlinable" in line and not types.get(block, True):
+                yield path, number, f"@inlinable does nothing here: {block} does not say @usableFromInline"
+
+
 def main() -> int:
     faults = 0
+    for path, number, why in inert_inlining(sorted((ROOT / "Sources").rglob("*.swift"))):
+        faults += 1
+        print(f"{path.relative_to(ROOT)}:{number}: {why}")
     for folder in ("Sources", "Tests", "bench"):
         for path in sorted((ROOT / folder).rglob("*.swift")):
             for number, why in swift_faults(path):
