@@ -188,15 +188,17 @@
   }
 
   function invoiceRow(invoice) {
-    const number = element("th", invoice.number, "nowrap");
+    const number = element("th", invoice.number || "Draft", invoice.number ? "nowrap" : "nowrap quiet");
     number.scope = "row";
     const button = element("button", "PDF");
     button.type = "button";
-    button.setAttribute("aria-label", "Download invoice " + invoice.number + " as PDF");
+    const name = invoice.number ? "invoice " + invoice.number : "draft of " + period(invoice.period);
+    button.setAttribute("aria-label", "Download " + name + " as PDF");
     button.addEventListener("click", () => download(invoice, button));
     const action = element("td", null, "number");
     action.append(button);
-    const state = invoice.overdue ? "overdue" : invoice.status === "finalized" ? "open" : words(invoice.status);
+    const states = { draft: "not issued yet", finalized: "open" };
+    const state = invoice.overdue ? "overdue" : states[invoice.status] || words(invoice.status);
     return row(
       number,
       element("td", period(invoice.period), "nowrap"),
@@ -206,11 +208,14 @@
     );
   }
 
-  /** Drafts are not shown: the upcoming invoice says what they will be. */
+  /** A draft, of a period that is over, is computed when it is read by itself. */
+  const computed = (invoice) =>
+    invoice.status === "draft" ? get("/invoices/" + encodeURIComponent(invoice.id)) : invoice;
+
   async function showInvoices(cursor) {
     const { data, next_cursor: next } =
       await get(ofTenant("/invoices?limit=50" + (cursor ? "&cursor=" + encodeURIComponent(cursor) : "")));
-    const rows = data.filter((invoice) => invoice.number).map(invoiceRow);
+    const rows = (await Promise.all(data.map(computed))).map(invoiceRow);
     if (cursor) byID("invoice-rows").append(...rows);
     else byID("invoice-rows").replaceChildren(...rows);
     const more = byID("more");
