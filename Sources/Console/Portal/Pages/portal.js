@@ -208,14 +208,21 @@
     );
   }
 
-  /** A draft, of a period that is over, is computed when it is read by itself. */
-  const computed = (invoice) =>
-    invoice.status === "draft" ? get("/invoices/" + encodeURIComponent(invoice.id)) : invoice;
+  /** A draft, of a period that is over, is computed when it is read by itself; none where it is gone meanwhile. */
+  async function computed(invoice) {
+    if (invoice.status !== "draft") return [invoice];
+    try {
+      return [await get("/invoices/" + encodeURIComponent(invoice.id))];
+    } catch (error) {
+      if (error.status === 404) return [];
+      throw error;
+    }
+  }
 
   async function showInvoices(cursor) {
     const { data, next_cursor: next } =
       await get(ofTenant("/invoices?limit=50" + (cursor ? "&cursor=" + encodeURIComponent(cursor) : "")));
-    const rows = (await Promise.all(data.map(computed))).map(invoiceRow);
+    const rows = (await Promise.all(data.map(computed))).flat().map(invoiceRow);
     if (cursor) byID("invoice-rows").append(...rows);
     else byID("invoice-rows").replaceChildren(...rows);
     const more = byID("more");
