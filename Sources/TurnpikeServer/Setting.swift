@@ -222,13 +222,23 @@ package struct Setting: Sendable {
         self.summary = summary
     }
 
-    /// For `--help`.
+    /// For `--help`, in lines that it does not wrap.
     package static var help: String {
-        let width = all.map(\.flag.count).max() ?? 0
-        return all.map { setting in
-            let padding = String(repeating: " ", count: width - setting.flag.count + 2)
+        all.map { setting in
             let standard = setting.defaultText.map { " (\($0))" } ?? ""
-            return "  \(setting.flag)\(padding)\(setting.name): \(setting.summary)\(standard)"
+            return "  \(setting.flag)\n" + wrapped("\(setting.name): \(setting.summary)\(standard)")
         }.joined(separator: "\n")
+    }
+
+    private static func wrapped(_ text: String) -> String {
+        var lines: [String] = []
+        for word in text.split(separator: " ") {
+            if let line = lines.last, line.count + 1 + word.count < 80 {
+                lines[lines.count - 1] = "\(line) \(word)"
+            } else {
+                lines.append("      \(word)")
+            }
+        }
+        return lines.joined(separator: "\n")
     }
 }

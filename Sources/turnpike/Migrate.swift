@@ -8,7 +8,7 @@ struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Bring the schema up to date, or show where it stands with --status.",
         discussion: """
-            Uses TURNPIKE_MIGRATION_URL, or DATABASE_URL where that is not set. Every option may be given as an
+            Uses TURNPIKE_MIGRATION_URL, or DATABASE_URL where that is not set. Every option may be given as an \
             environment variable instead; an option wins.
 
             \(Setting.help)

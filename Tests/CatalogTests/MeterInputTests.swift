@@ -46,6 +46,13 @@ import Web
         (#"{"key":"m","event_type":"e","aggregation":"count","value":"n"}"#, ["/value not_applicable"]),
         (#"{"key":"m","event_type":"e","aggregation":"sum","value":7}"#, ["/value invalid_type"]),
         (#"{"key":"m","event_type":"e","aggregation":"sum","value":"a..b"}"#, ["/value invalid_path"]),
+        (
+            #"""
+            {"key":"m","event_type":"e","aggregation":"sum","value":"$.data.n","dimensions":{"d":"$[0]"},
+            "filters":[{"property":"$.p","exists":true}]}
+            """#,
+            ["/dimensions/d invalid_path", "/filters/0/property invalid_path", "/value invalid_path"]
+        ),
         (#"{"key":"m","event_type":"e","aggregation":"sum","value":"prompt_tokens"}"#, ["/value alias"]),
         (
             #"{"key":"m","event_type":"e","aggregation":"max","value":"v","dimensions":{"d":"p"}}"#,

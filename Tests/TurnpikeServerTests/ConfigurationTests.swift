@@ -148,5 +148,7 @@ import Webhooks
 
     @Test func everySettingIsInTheHelp() {
         for setting in Setting.all { #expect(Setting.help.contains(setting.name)) }
+        // Longer ones would be wrapped to the left margin.
+        #expect(Setting.help.split(separator: "\n").allSatisfy { $0.count <= 80 })
     }
 }
