@@ -22,7 +22,8 @@ package struct ExactText: Sendable, Hashable, ExpressibleByStringInterpolation {
         self.text = text
     }
 
-    @usableFromInline package init(stringLiteral text: String) {
+    @usableFromInline
+    package init(stringLiteral text: String) {
         self.init(text)
     }
 

@@ -44,9 +44,11 @@ package struct TokenClasses: Sendable, Hashable {
 }
 
 /// Why token counts contradict each other, and which field says so.
-@usableFromInline package struct TokenClassFault: Error, Sendable, Hashable {
+@usableFromInline
+package struct TokenClassFault: Error, Sendable, Hashable {
     /// A field of an event's data, by its normalised name.
-    @usableFromInline package enum Field: String, Sendable, Hashable {
+    @usableFromInline
+    package enum Field: String, Sendable, Hashable {
         case input = "input_tokens"
         case cachedInput = "cached_input_tokens"
         case cacheWrite = "cache_write_tokens"
@@ -54,7 +56,8 @@ package struct TokenClasses: Sendable, Hashable {
         case reasoning = "reasoning_tokens"
     }
 
-    @usableFromInline package enum Reason: Sendable, Hashable {
+    @usableFromInline
+    package enum Reason: Sendable, Hashable {
         case negative
         /// The subset, together with the subsets before it, is larger than its total.
         case exceedsTotal
@@ -63,7 +66,8 @@ package struct TokenClasses: Sendable, Hashable {
     package let field: Field
     package let reason: Reason
 
-    @usableFromInline package init(field: Field, reason: Reason) {
+    @usableFromInline
+    package init(field: Field, reason: Reason) {
         self.field = field
         self.reason = reason
     }

@@ -11,7 +11,8 @@ struct MeterInput: Sendable {
         let key = fields.key("key")
         let name = fields.string("name", default: key, minimumLength: 1)
         let definition = MeterDefinition.read(fields)
-        if let definition { refuseJSONPaths(in: definition, fields) }
+        // Of a filter with a fault nothing is left in the definition, and the places would be off.
+        if let definition, fields.faults.isEmpty { refuseJSONPaths(in: definition, fields) }
         try fields.finish()
         guard let definition else { throw CatalogFault.unreadable(table: "meter", key: key) }
         return MeterInput(key: key, name: name, definition: definition)

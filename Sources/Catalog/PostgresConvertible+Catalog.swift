@@ -1,5 +1,5 @@
 package import BillingCore
-public import Postgres
+import Postgres
 
 extension Aggregation: PostgresConvertible {}
 extension BillingPeriodStatus: PostgresConvertible {}

@@ -26,6 +26,8 @@ SOURCES_ONLY = [
     (re.compile(r"\bprint\("), "print belongs to the turnpike command and the style of logs to swift-log"),
 ]
 CALLABLE = re.compile(r"^(\s*)(?:@\S+\s+)*(?:[a-z]+(?:\([a-z]+\))?\s+)*(?:func\b|init[?(<]|deinit\b|subscript\b)")
+TYPE = re.compile(r"^\s*(?:@\w+\s+)*(?:package\s+)(?:indirect\s+|final\s+)*(?:struct|class|enum|protocol)\s+(\w+)")
+BLOCK = re.compile(r"^(?:@\w+\s+)*(?:\w+\s+)*(?:struct|class|enum|protocol|extension)\s+([\w.]+)")
 
 
 def without_literals(line: str) -> str:
@@ -75,10 +77,6 @@ def swift_faults(path: pathlib.Path):
             for pattern, why in OUTSIDE_THE_DRIVER:
                 if pattern.search(code):
                     yield number, why
-
-
-TYPE = re.compile(r"^\s*(?:@\w+\s+)*(?:package\s+)(?:indirect\s+|final\s+)*(?:struct|class|enum|protocol)\s+(\w+)")
-BLOCK = re.compile(r"^(?:@\w+\s+)*(?:\w+\s+)*(?:struct|class|enum|protocol|extension)\s+([\w.]+)")
 
 
 def inert_inlining(sources: list[pathlib.Path]):

@@ -67,7 +67,7 @@ package struct ModelPattern: Sendable, Hashable, CustomStringConvertible {
     package var description: String { text }
 
     /// Whether it stands for the model of this name. Nothing is allocated.
-    @usableFromInline package func matches(_ model: String) -> Bool {
+    package func matches(_ model: String) -> Bool {
         text.utf8.last == UInt8(ascii: "*")
             ? model.utf8.starts(with: text.utf8.dropLast())
             : model.hasSameBytes(as: text)

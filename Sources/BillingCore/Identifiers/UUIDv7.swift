@@ -52,7 +52,8 @@ extension UUIDv7: CustomStringConvertible {
     }
 
     /// The canonical form in lower case: `018f2b6e-7c1a-7c3d-8a55-0123456789ab`.
-    @usableFromInline package var description: String {
+    @usableFromInline
+    package var description: String {
         String(unsafeUninitializedCapacity: 36) { bytes in
             var position = 0
             for half in 0..<2 {

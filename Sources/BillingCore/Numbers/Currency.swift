@@ -1,7 +1,7 @@
 /// A currency of ISO 4217 that is in use, with the number of its minor units' digits.
 ///
 /// Left out: codes without a minor unit (metals, bond market units, `XDR`, `XTS`, `XXX`).
-@usableFromInline package struct Currency: Sendable, Hashable {
+package struct Currency: Sendable, Hashable {
     /// The three capital letters of ISO 4217.
     package let code: String
 
@@ -29,7 +29,7 @@
 }
 
 extension Currency: CustomStringConvertible {
-    @usableFromInline package var description: String { code }
+    package var description: String { code }
 }
 
 extension Currency {

@@ -44,13 +44,15 @@ package struct FixedDecimal: Sendable, Hashable {
 }
 
 /// Why a number could not be read or computed. The description is meant for the sender of the number.
-@usableFromInline package enum DecimalError: Error, Sendable, Hashable, CustomStringConvertible {
+@usableFromInline
+package enum DecimalError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The text is not a number of the JSON grammar (RFC 8259, section 6).
     case malformed
     /// The result's magnitude is 10^26 or more (for `ExactAmount`: does not fit 256 bits).
     case outOfRange
 
-    @usableFromInline package var description: String {
+    @usableFromInline
+    package var description: String {
         switch self {
         case .malformed: "must be a decimal number such as 12.50"
         case .outOfRange: "must be below 10^26 in magnitude"

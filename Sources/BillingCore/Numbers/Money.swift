@@ -1,10 +1,8 @@
 /// An amount in a currency. There is no implicit conversion: amounts of different currencies never meet.
-@usableFromInline
 package struct Money: Sendable, Hashable {
-    @usableFromInline package let amount: FixedDecimal
-    @usableFromInline package let currency: Currency
+    package let amount: FixedDecimal
+    package let currency: Currency
 
-    @inlinable
     package init(_ amount: FixedDecimal, _ currency: Currency) {
         self.amount = amount
         self.currency = currency

@@ -1,5 +1,6 @@
 /// Why a text is not an instant. The description is meant for the sender of the text.
-@usableFromInline package enum InstantError: Error, Sendable, Hashable, CustomStringConvertible {
+@usableFromInline
+package enum InstantError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Not of the form `2026-11-23T08:31:00.123Z` or with an offset such as `+01:00`.
     case malformed
     /// No such month or day.
@@ -11,7 +12,8 @@
     /// Before the year 0001 or after the year 9999 in UTC.
     case outOfRange
 
-    @usableFromInline package var description: String {
+    @usableFromInline
+    package var description: String {
         switch self {
         case .malformed: "must be an RFC 3339 timestamp such as 2026-11-23T08:31:00.123Z"
         case .invalidDate: "has a month or day that does not exist"

@@ -60,7 +60,8 @@ extension Instant {
 
 extension Instant: CustomStringConvertible {
     /// RFC 3339 in UTC with six fractional digits: `2026-11-23T08:31:00.123000Z`.
-    @usableFromInline package var description: String {
+    @usableFromInline
+    package var description: String {
         String(unsafeUninitializedCapacity: Self.textBytes) { write(to: UnsafeMutableRawBufferPointer($0)) }
     }
 
