@@ -15,7 +15,10 @@ struct AdmissionDecider: Sendable {
     let clock: Clock
     let heldUp: HeldUpRows
     let told = RefusalAlerts()
-    private let lately = LatelyRefused()
+    private let lately = LatelyRefused(for: .seconds(1))
+    /// Calls that touch these are looked at before they are committed. A failure of what is committed unseen is a line
+    /// in PostgreSQL's log.
+    private let unsure = LatelyRefused(for: .seconds(60))
 
     init(pool: PostgresPool, policy: LimitPolicy, clock: Clock, deadline: Duration) {
         self.pool = pool
@@ -32,8 +35,7 @@ struct AdmissionDecider: Sendable {
         let keys = requests.reduce(into: [AdmissionKey: Int]()) { $0[$1.key, default: 0] += 1 }
         let lately = lately.current
         return requests.map { request in
-            request.wanted != nil && keys[request.key] == 1 && !lately.tenants.contains(request.tenant.id)
-                && !request.holds.contains { lately.rows.contains($0.row) }
+            request.wanted != nil && keys[request.key] == 1 && !lately.concerns(request)
         }
     }
 
@@ -41,13 +43,20 @@ struct AdmissionDecider: Sendable {
     func avoid(_ tenants: Set<TenantID>) { lately.note(tenants) }
 
     /// Admits calls that are likely to be admitted all at once, see `AdmissionFlush.admitAll`.
+    /// - Parameter hasTime: whether all who wait still do when locks were waited for.
     func admitAll(
         _ requests: [AdmissionRequest],
+        hasTime: Bool,
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
-    ) throws -> [AdmissionOutcome] {
+    ) throws -> Commit<[AdmissionOutcome]> {
         transaction.waitForLocks(atMost: heldUp.patience)
-        return try flush(requests).admitAll(isAbandoned: isAbandoned, in: transaction)
+        let flush = flush(requests)
+        let unsure = unsure.current
+        if hasTime, !requests.contains(where: unsure.concerns), let commit = try flush.admitAllWithCommit() {
+            return commit
+        }
+        return Commit(try flush.admitAll(isAbandoned: isAbandoned, in: transaction))
     }
 
     /// The decisions on calls, one after the other.
@@ -62,6 +71,7 @@ struct AdmissionDecider: Sendable {
     ) async throws -> [AdmissionOutcome] {
         let outcomes = try await oneByOne(flush(requests), patience, isAbandoned)
         lately.note(outcomes, of: requests)
+        unsure.note(outcomes, of: requests)
         return outcomes
     }
 
@@ -122,16 +132,22 @@ private final class LatelyRefused: Sendable {
         var tenants: Set<TenantID> = []
 
         var hasRoom: Bool { rows.count + tenants.count < LatelyRefused.capacity }
+
+        func concerns(_ request: AdmissionRequest) -> Bool {
+            tenants.contains(request.tenant.id) || request.holds.contains { rows.contains($0.row) }
+        }
     }
 
-    private static let memory = Duration.seconds(1)
     private static let capacity = 10_000
 
+    private let memory: Duration
     private let known = Mutex<(known: Known, since: ContinuousClock.Instant)>((Known(), .now))
+
+    init(for memory: Duration) { self.memory = memory }
 
     var current: Known {
         known.withLock { state in
-            if state.since.duration(to: .now) > Self.memory { state = (Known(), .now) }
+            if state.since.duration(to: .now) > memory { state = (Known(), .now) }
             return state.known
         }
     }

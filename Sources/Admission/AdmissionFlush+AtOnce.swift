@@ -16,6 +16,14 @@ extension CallHold {
         case .unpriced: false
         }
     }
+
+    /// Whether a limit that denies admits it exactly where the limit is not exceeded with it: not where nothing is
+    /// taken, which is refused at the limit, nor where what is used counts otherwise than the row says it
+    /// (`LimitBalance.allowing`).
+    fileprivate var isAdmittedUnlessExceeded: Bool {
+        guard case .amount(let amount) = take else { return false }
+        return !limit.denies || amount > .zero && limit.measure != .charge
+    }
 }
 
 extension AdmissionFlush {
@@ -48,6 +56,42 @@ extension AdmissionFlush {
         let outcomes = try outcomes(made.map(\.reservation), with: &states)
         enqueueComputed(states, in: transaction)
         return outcomes
+    }
+
+    /// The same in one round trip: the statements look whether all is admitted, and fail the transaction otherwise.
+    /// Nil where they can't tell.
+    /// - Throws: `DecimalError` when a sum leaves its range. What is returned fails with `PostgresError`.
+    func admitAllWithCommit() throws -> Commit<[AdmissionOutcome]>? {
+        let holds = requests.lazy.flatMap(\.holds)
+        guard let versions, holds.allSatisfy(\.isAdmittedUnlessExceeded) else { return nil }
+        let takings = try Takings(requests)
+        let made = requests.compactMap(\.wanted)
+        // Versions are read behind the locks of limits.
+        var statements = [
+            TenantLedger.requireVersions(versions, shared: shared.version), ReservationStore.insertAllUnknown(made),
+        ]
+        if !takings.changes.isEmpty {
+            let denying = Set(holds.filter(\.limit.denies).map(\.limit.id))
+            statements.insert(LimitStateStore.hold(takings.changes, within: denying), at: 0)
+        }
+        return Commit(with: statements) { results in
+            let counted = takings.changes.isEmpty ? [] : try results[0].map(LimitStateStore.decode)
+            var states = try takings.before(counted, [], charges: [:])
+            return try outcomes(made.map(\.reservation), with: &states)
+        }
+    }
+
+    /// The version of each tenant that the calls were prepared with; nil where they were prepared with several.
+    private var versions: [TenantID: Int64]? {
+        var versions: [TenantID: Int64] = [:]
+        for request in requests {
+            let (tenant, before) = (request.tenant, versions[request.tenant.id])
+            guard request.prepared.shared.version == shared.version,
+                before ?? tenant.catalogVersion == tenant.catalogVersion
+            else { return nil }
+            versions[tenant.id] = tenant.catalogVersion
+        }
+        return versions
     }
 
     private func outcomes(

@@ -122,8 +122,10 @@ final class AdmissionLane: Sendable {
                 let failed = try await decider.pool.chain(.admission) { [self] in
                     takeTogether()
                 } _: { [decider] batch, transaction in
-                    try decider.admitAll(
+                    let soon = ContinuousClock.now + decider.heldUp.patience + Self.haste
+                    return try decider.admitAll(
                         batch.map(\.request),
+                        hasTime: batch.allSatisfy { $0.deadline > soon },
                         isAbandoned: { batch[$0].ticket.isAbandoned },
                         in: transaction
                     )

@@ -149,6 +149,9 @@ static const unsigned char migration_0048[] = {
 static const unsigned char migration_0049[] = {
 #embed "../../migrations/0049_owner_reads_partitions.sql"
 };
+static const unsigned char migration_0050[] = {
+#embed "../../migrations/0050_refused_transactions.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -217,6 +220,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0047_hold_changes.sql", migration_0047),
     FILE_ENTRY("0048_repeated_reservations.sql", migration_0048),
     FILE_ENTRY("0049_owner_reads_partitions.sql", migration_0049),
+    FILE_ENTRY("0050_refused_transactions.sql", migration_0050),
 };
 
 size_t embedded_migration_count(void) {

@@ -18,6 +18,14 @@ package enum LimitStateStore {
         change(changes, held: changes.map(\.held), "state.held + excluded.held", exceeding: "state.held")
     }
 
+    /// The same, but fails the transaction where one of these limits is exceeded with it.
+    package static func hold(_ changes: [LimitChange], within limits: Set<LimitID>) -> SQL {
+        """
+        \(hold(changes)), CASE WHEN state.used + state.held > state.limit_amount
+            AND state.limit_id = ANY(\(limits.sorted())::bigint[]) THEN refuse_transaction('a limit is reached') END
+        """
+    }
+
     /// - Parameters:
     ///   - sum: what is held then.
     ///   - exceeding: what of that may have come to exceed a lowered limit.

@@ -114,7 +114,7 @@ final class IngestLane: Sendable {
                     return batch.isEmpty ? nil : batch
                 } _: { [self] batch, transaction in
                     let flush = try merged(batch.map(\.submission))
-                    return (flush, try flush.run(in: transaction))
+                    return Commit((flush, try flush.run(in: transaction)))
                 } done: { [self] batch, stored in
                     metrics.flushed(stored.0)
                     finish(batch, stored.1)

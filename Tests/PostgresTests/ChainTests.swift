@@ -49,7 +49,7 @@ import Testing
         try await pool.chain(.ingest) {
             work.next()
         } _: { id, transaction in
-            try body(id, transaction)
+            Commit(try body(id, transaction))
         } done: { id, _ in
             work.done.withLock { $0.append(id) }
         }
@@ -244,6 +244,124 @@ import Testing
         }
     }
 
+    /// Statements that travel with COMMIT, one by one.
+    private func runInOneRoundTrip(
+        _ work: Work,
+        on pool: PostgresPool,
+        begun: @escaping @Sendable () -> Void = {},
+        statement: @escaping @Sendable (Int64) -> SQL = { "INSERT INTO entry (id) VALUES (\($0)) RETURNING id" },
+        read: @escaping @Sendable (Int64) throws -> Void = { _ in }
+    ) async throws -> [(work: Int64, error: any Error)] {
+        try await pool.chain(.ingest) {
+            work.next()
+        } _: { id, transaction in
+            begun()
+            transaction.enqueue("SELECT 1")
+            return Commit(with: [statement(id)]) { results in
+                let stored = try results[0].map { row throws(PostgresError) in try row.next(Int64.self) }
+                #expect(stored == [id] && results.count == 1)
+                try read(id)
+            }
+        } done: { id, _ in
+            work.done.withLock { $0.append(id) }
+        }
+    }
+
+    /// The next one begins when the results have come, and is sent before they are read.
+    @Test func statementsTravelWithCommit() async throws {
+        try await TestServer.withPool(setup: Self.table) { pool in
+            let work = Work(1...4)
+            let doneBefore = Mutex<[Int]>([])
+            let failed = try await runInOneRoundTrip(
+                work,
+                on: pool,
+                begun: {
+                    doneBefore.withLock { $0.append(work.isDone.count) }
+                }
+            )
+            #expect(failed.isEmpty)
+            #expect(work.isDone == [1, 2, 3, 4])
+            #expect(doneBefore.withLock { $0 } == [0, 0, 1, 2])
+            #expect(try await stored(pool) == [1, 2, 3, 4])
+        }
+    }
+
+    @Test(arguments: ["entry_id", "entry_other"])
+    func whatFailsWithItsCommitTakesNothingAlong(constraint: String) async throws {
+        try await TestServer.withPool(setup: Self.table) { pool in
+            let work = Work(1...4)
+            let failed = try await runInOneRoundTrip(
+                work,
+                on: pool,
+                statement: { id in
+                    let stored: Int64 = id == 3 && constraint == "entry_id" ? 100 : id
+                    let other: Int64? = id == 3 && constraint == "entry_other" ? 50 : nil
+                    return "INSERT INTO entry (id, other) VALUES (\(stored), \(other)) RETURNING id"
+                }
+            )
+            #expect(failed.map(\.work) == [3])
+            #expect((failed[0].error as? PostgresError)?.constraint == constraint)
+            #expect((failed[0].error as? PostgresError)?.outcomeUnknown == false)
+            #expect(work.isDone == [1, 2] && work.left == [4])
+            #expect(try await stored(pool) == [1, 2])
+            #expect(try await pool.execute(.ingest, "INSERT INTO entry (id) VALUES (9)") == 1)
+        }
+    }
+
+    @Test func whatCannotBeReadIsGivenBackThoughItIsCommitted() async throws {
+        try await TestServer.withPool(setup: Self.table) { pool in
+            let work = Work(1...3)
+            let failed = try await runInOneRoundTrip(work, on: pool, read: { if $0 == 2 { throw Refusal() } })
+            #expect(failed.map(\.work) == [2] && failed[0].error is Refusal)
+            #expect(work.isDone == [1, 3] && work.left.isEmpty)
+            #expect(try await stored(pool) == [1, 2, 3])
+        }
+    }
+
+    @Test func whatIsLostWithItsCommitIsOfUnknownOutcome() async throws {
+        try await TestServer.withPool(setup: Self.table, configure: { $0 = $0.asOwner() }) { pool in
+            let work = Work(1...4)
+            let failed = try await runInOneRoundTrip(
+                work,
+                on: pool,
+                statement: { id in
+                    """
+                    INSERT INTO entry (id) VALUES (\(id))
+                    RETURNING id, CASE WHEN id = 2 THEN pg_terminate_backend(pg_backend_pid()) END
+                    """
+                }
+            )
+            #expect(failed.map(\.work) == [2])
+            #expect((failed[0].error as? PostgresError)?.outcomeUnknown == true)
+            #expect(work.isDone == [1] && work.left == [3, 4])
+            #expect(try await stored(pool) == [1])
+        }
+    }
+
+    /// Both kinds on one connection: what is read later is not mixed up.
+    @Test func bothKindsFollowEachOther() async throws {
+        try await TestServer.withPool(setup: Self.table) { pool in
+            let work = Work(1...12)
+            let failed = try await pool.chain(.ingest) {
+                work.next()
+            } _: { id, transaction -> Commit<Int64> in
+                let insertion: SQL = "INSERT INTO entry (id) VALUES (\(id)) RETURNING id"
+                let read = { (row: inout PostgresRow) throws(PostgresError) in try row.next(Int64.self) }
+                guard [1, 2, 5, 7, 8, 12].contains(id) else {
+                    let stored = try transaction.first(insertion, read)
+                    return Commit(stored ?? 0)
+                }
+                return Commit(with: [insertion]) { try $0[0].map(read).first ?? 0 }
+            } done: { id, stored in
+                #expect(stored == id)
+                work.done.withLock { $0.append(id) }
+            }
+            #expect(failed.isEmpty)
+            #expect(work.isDone == Array(1...12))
+            #expect(try await stored(pool) == Array(1...12))
+        }
+    }
+
     @Test func withoutAConnectionNothingIsTaken() async throws {
         let pool = PostgresPool(PostgresConfiguration(url: "postgres://nobody@127.0.0.1:1/none"))
         let work = Work(1...2)
@@ -259,7 +377,7 @@ import Testing
             let failed = try await pool.chain(.ingest) {
                 waiting.withLock { $0.popLast() }
             } _: { id, transaction in
-                _ = try transaction.execute("INSERT INTO entry (id) VALUES (\(id))")
+                Commit(try transaction.execute("INSERT INTO entry (id) VALUES (\(id))"))
             } done: { id, _ in
                 stored.withLock { $0.append(id) }
                 if id < 5 { waiting.withLock { $0.append(id + 1) } }

@@ -172,7 +172,7 @@ struct SchemaRulesTests {
         }
     }
 
-    @Test("functions run as their owner with a fixed search path, for the service only")
+    @Test("functions have a fixed search path and are for the service only, and run as their owner where they must")
     func functionsAreClosed() async throws {
         try await SchemaInspection.run { schema in
             let own = """
@@ -181,11 +181,13 @@ struct SchemaRulesTests {
                     AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
                 """
             let functions = try await schema.texts(trusted: "SELECT proname::text \(own) ORDER BY 1")
-            #expect(functions == ["ensure_usage_event_partition"])
+            #expect(functions == ["ensure_usage_event_partition", "refuse_transaction"])
+            let owners = try await schema.texts(trusted: "SELECT proname::text \(own) AND prosecdef")
+            #expect(owners == ["ensure_usage_event_partition"])
             let open = try await schema.texts(
                 trusted: """
                     SELECT proname::text \(own) AND NOT (
-                        prosecdef AND proconfig::text LIKE '%search_path=%pg_temp%'
+                        proconfig::text LIKE '%search_path=%pg_temp%'
                         AND NOT has_function_privilege('public', oid, 'EXECUTE')
                         AND NOT has_function_privilege('turnpike_tenant', oid, 'EXECUTE')
                     ) ORDER BY 1

@@ -6,54 +6,6 @@ import Web
 /// All SQL over `reservation`. A reservation's row is locked before the limits it holds, except by the transaction that
 /// makes it.
 package enum ReservationStore {
-    /// Inserts reservations with what each was asked for and holds. A key that another transaction took fails the
-    /// statement, and with it the transaction: see `reservation_identity`.
-    package static func insert(_ rows: [NewReservation]) -> SQL {
-        "\(insertion(of: rows)) ORDER BY tenant_id, admission_key"
-    }
-
-    /// The same, but passes over those whose key is taken already: whoever is about to close such a reservation has
-    /// locked it, and may wait for limits that this transaction has locked. As many rows are affected as were new.
-    package static func insertUnknown(_ rows: [NewReservation]) -> SQL {
-        """
-        \(insertion(of: rows))
-        WHERE NOT EXISTS (
-            SELECT FROM reservation AS known
-            WHERE known.tenant_id = made.tenant_id AND known.admission_key = made.admission_key
-        )
-        ORDER BY tenant_id, admission_key
-        """
-    }
-
-    private static func insertion(of rows: [NewReservation]) -> SQL {
-        let made = rows.map(\.reservation)
-        return """
-            INSERT INTO reservation (
-                tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
-                status, created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
-                client_id, cost_center, holds
-            )
-            SELECT tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
-                'held', created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
-                client_id, cost_center, holds::jsonb
-            FROM unnest(
-                \(made.map(\.tenantID))::bigint[], \(made.map(\.id))::uuid[], \(rows.map(\.key))::uuid[],
-                \(made.map(\.contentHash))::bigint[], \(made.map(\.source))::text[],
-                \(made.map(\.admissionID))::text[], \(made.map(\.eventType))::text[],
-                \(made.map(\.subject))::text[], \(made.map(\.createdAt))::timestamptz[],
-                \(made.map(\.expiresAt))::timestamptz[], \(made.map(\.suspenseEndsAt))::timestamptz[],
-                \(made.map(\.maximumOutputTokens))::bigint[], \(made.map(\.use.model))::text[],
-                \(made.map(\.use.feature))::text[], \(made.map(\.use.dataClass))::text[],
-                \(rows.map(\.call.text))::text[], \(rows.map(\.call.attribution.clientID))::text[],
-                \(rows.map(\.call.attribution.costCenter))::text[], \(rows.map(\.holds))::text[]
-            ) AS made (
-                tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
-                created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
-                client_id, cost_center, holds
-            )
-            """
-    }
-
     /// The reservations that admissions with these keys made before. Rows decode with `decodeKeyed`.
     package static func existing(tenants: [TenantID], keys: [PostgresUUID]) -> SQL {
         """

@@ -40,21 +40,22 @@ package actor PostgresConnection {
     }
 
     /// Runs transactions on each other's heels: while COMMIT is on its way, the next one's first statements are sent.
+    /// Behind a COMMIT that goes with statements of which the results are wanted, they are sent when those have come.
     ///
     /// All of it happens on the connection's thread, so nothing that is passed may wait for anything. It ends when
     /// there is no more work, or something failed, and the last COMMIT was answered.
     /// - Parameters:
     ///   - mayGoOn: whether more may be taken after the first piece.
     ///   - next: takes the next piece of work.
-    ///   - body: does it in a transaction, as in `transaction`.
+    ///   - body: does it in a transaction, as in `transaction`, and says what goes with COMMIT.
     ///   - done: told of each piece that is committed.
-    /// - Returns: the pieces that are not: what was taken is either told of or returned. What was begun behind a piece
-    ///   that fails may fail with it.
+    /// - Returns: the pieces that are not, and those whose results could not be read: what was taken is either told of
+    ///   or returned. What was begun behind a piece that fails may fail with it.
     /// - Throws: `PostgresError` when it can't connect; then no work was taken.
     package nonisolated func chain<Work: Sendable, R: Sendable>(
         while mayGoOn: @Sendable () -> Bool,
         next: @Sendable () -> Work?,
-        _ body: @Sendable (Work, borrowing Transaction) throws -> R,
+        _ body: @Sendable (Work, borrowing Transaction) throws -> Commit<R>,
         done: @escaping @Sendable (Work, R) -> Void
     ) async throws(PostgresError) -> [(work: Work, error: any Error)] {
         try await performChain(mayGoOn, next, body, done)
@@ -106,13 +107,14 @@ package actor PostgresConnection {
     private func performChain<Work: Sendable, R: Sendable>(
         _ mayGoOn: @Sendable () -> Bool,
         _ next: @Sendable () -> Work?,
-        _ body: @Sendable (Work, borrowing Transaction) throws -> R,
+        _ body: @Sendable (Work, borrowing Transaction) throws -> Commit<R>,
         _ done: @escaping @Sendable (Work, R) -> Void
     ) throws(PostgresError) -> [(work: Work, error: any Error)] {
         let wire = try readyWire()
         var failures: [(work: Work, error: any Error)] = []
         var isFirst = true
         while true {
+            wire.awaitResults()
             guard failures.isEmpty, isFirst || mayGoOn(), let work = next() else {
                 guard wire.isCommitting else { break }
                 // More may have come in the meantime.
@@ -122,11 +124,12 @@ package actor PostgresConnection {
             isFirst = false
             wire.begin(.service, ticket: CancelTicket())
             do {
-                let result = try body(work, Transaction(wire: wire))
-                try wire.commitLater { outcome in
-                    switch outcome {
-                    case .success: done(work, result)
-                    case .failure(let error): failures.append((work, error))
+                let commit = try body(work, Transaction(wire: wire))
+                try wire.commitLater(with: commit.statements) { outcome in
+                    do {
+                        done(work, try commit.read(try outcome.get()))
+                    } catch {
+                        failures.append((work, error))
                     }
                 }
             } catch {
@@ -179,6 +182,24 @@ package actor PostgresConnection {
             gate.failed()
             throw error
         }
+    }
+}
+
+/// How a piece of a chain ends.
+package struct Commit<R> {
+    let statements: [SQL]
+    let read: ([PostgresResult]) throws -> R
+
+    package init(_ result: R) {
+        statements = []
+        read = { _ in result }
+    }
+
+    /// With statements that travel with COMMIT, in one round trip. One of them that fails rolls the transaction back.
+    /// - Parameter read: reads what they answered, once that is committed.
+    package init(with statements: [SQL], read: @escaping ([PostgresResult]) throws -> R) {
+        self.statements = statements
+        self.read = read
     }
 }
 

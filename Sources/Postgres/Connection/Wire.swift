@@ -25,6 +25,14 @@ final class Wire {
         case autocommit
     }
 
+    private struct PendingCommit {
+        /// Whether statements went with it whose results are wanted.
+        let hasResults: Bool
+        /// Nil until it is read.
+        var outcome: Result<[PostgresResult], PostgresError>?
+        let tell: (Result<[PostgresResult], PostgresError>) -> Void
+    }
+
     let pipeline: Pipeline
     private let cancellation: CancelSwitch
     private let tenantSetting: String
@@ -33,8 +41,8 @@ final class Wire {
     private var phase = Phase.idle
     private var isTenantScoped = false
     private var ticket = CancelTicket()
-    /// Who is told of the COMMIT that was sent and not answered yet.
-    private var committing: ((Result<Void, PostgresError>) -> Void)?
+    /// The COMMIT that was sent last, until it is told of.
+    private var committing: PendingCommit?
     private let discardsOldPlans: Bool
     private var plannedAt = ContinuousClock.now
 
@@ -134,27 +142,31 @@ final class Wire {
         }
     }
 
-    /// Whether a COMMIT was sent whose answer was not read yet.
+    /// Whether a COMMIT was sent that was not told of yet.
     var isCommitting: Bool { committing != nil }
 
-    /// Sends what is enqueued and COMMIT, without awaiting its answer: the next transaction may begin. `done` is told
-    /// of the outcome when the next answers are read, or by `awaitCommit`.
+    /// Sends what is enqueued, `statements` and COMMIT, without awaiting the answers: the next transaction may begin.
+    /// `done` is told of the outcome, with the results of `statements`, when the next answers are read, or by
+    /// `awaitCommit`.
     /// - Throws: like `commit`; then `done` is not told.
-    func commitLater(_ done: @escaping (Result<Void, PostgresError>) -> Void) throws(PostgresError) {
+    func commitLater(
+        with statements: [SQL],
+        _ done: @escaping (Result<[PostgresResult], PostgresError>) -> Void
+    ) throws(PostgresError) {
         switch phase {
         case .failed(let error):
             throw error
-        case .idle,
-            .requested where outbox.isEmpty:
+        case .idle where statements.isEmpty,
+            .requested where statements.isEmpty && outbox.isEmpty:
             phase = .idle
             runAfterwards()
-            done(.success(()))
-        case .requested, .open:
-            try send([], ending: .commit)
+            done(.success([]))
+        case .idle, .requested, .open:
+            try send(statements, ending: .commit)
             pipeline.sync()
             awaitCommit()
             let actions = afterwards
-            committing = { outcome in
+            committing = PendingCommit(hasResults: !statements.isEmpty) { outcome in
                 if case .success = outcome { actions.forEach { $0() } }
                 done(outcome)
             }
@@ -162,17 +174,30 @@ final class Wire {
         }
     }
 
-    /// Reads the answer to the COMMIT that was sent last, if it was not read yet.
+    /// Awaits the results that come with the COMMIT that was sent last, if there are any. Whoever is told of them is
+    /// told later, so that more can be sent first; of a failure at once.
+    func awaitResults() {
+        guard let pending = committing, pending.hasResults, pending.outcome == nil else { return }
+        let outcome = readCommit()
+        committing?.outcome = outcome
+        if case .failure = outcome { awaitCommit() }
+    }
+
+    /// Tells of the COMMIT that was sent last, if that was not done yet.
     func awaitCommit() {
-        guard let done = committing else { return }
+        guard let pending = committing else { return }
         committing = nil
+        pending.tell(pending.outcome ?? readCommit())
+    }
+
+    private func readCommit() -> Result<[PostgresResult], PostgresError> {
         do throws(PostgresError) {
             let replies = try pipeline.receiveRound()
             if let failure = replies.failure { throw failure }
             try Self.checkCommitted(replies)
-            done(.success(()))
+            return .success(replies.results)
         } catch {
-            done(.failure(error.kind == .connection ? error.with(outcomeUnknown: true) : error))
+            return .failure(error.kind == .connection ? error.with(outcomeUnknown: true) : error)
         }
     }
 

@@ -62,7 +62,7 @@ package final class PostgresPool: Service, Sendable {
     package func chain<Work: Sendable, R: Sendable>(
         _ lane: PostgresLane,
         next: @Sendable () -> Work?,
-        _ body: @Sendable (Work, borrowing Transaction) throws -> R,
+        _ body: @Sendable (Work, borrowing Transaction) throws -> Commit<R>,
         done: @escaping @Sendable (Work, R) -> Void
     ) async throws -> [(work: Work, error: any Error)] {
         let shared = self.lane(lane)

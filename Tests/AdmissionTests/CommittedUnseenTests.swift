@@ -1,0 +1,170 @@
+import Postgres
+import TestSupport
+import Testing
+import Web
+
+/// Calls that are likely to be admitted are committed in the round trip that decides them: where one may not be,
+/// nothing of it is left, and it is decided by itself.
+@Suite(.timeLimit(.minutes(15)))
+struct CommittedUnseenTests {
+    @Test("a limit that others have reached refuses the call, and its failed flush is not repeated")
+    func reached() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.countRefusals()
+            try await server.admit("1", seconds: "4")
+            try await server.admit("2", seconds: "6")
+            #expect(try await server.refusals(for: "a limit is reached") == 0)
+            try await server.expectRows(["0 10 0"])
+            try await server.expectQuotaExceeded("3", seconds: "0.000000000001")
+            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            // The second for which it is decided by itself is over; that it was refused is still known.
+            try await Task.sleep(for: .milliseconds(1_100))
+            try await server.expectQuotaExceeded("4", seconds: "1")
+            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            try await server.expectRows(["0 10 0"])
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
+    @Test("the calls of one array stay within the limit together, and those that fit are admitted")
+    func array() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.countRefusals()
+            let calls = [4, 7, 6].enumerated().map { index, seconds in
+                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":\#(seconds)}}"#
+            }
+            let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
+            #expect(answers?.elements?.map { $0["allowed"] == .bool(true) } == [true, false, true])
+            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            try await server.expectRows(["0 10 0"])
+        }
+    }
+
+    @Test("what a lowered limit leaves above it refuses further calls, though the service has not heard of that")
+    func lowered() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.countRefusals()
+            try await server.admit("1", seconds: "4")
+            try await server.database.run(
+                "UPDATE limit_state SET limit_amount = 3, limit_revision = limit_revision + 1"
+            )
+            try await server.expectQuotaExceeded("2", seconds: "1")
+            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            try await server.expectRows(["0 4 0"])
+        }
+    }
+
+    @Test("a limit that denies nothing, and a call that takes nothing of one, are not refused by it")
+    func passing() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                #"{"quotas":[{"feature":"seconds","limit":"5","window":"month","mode":"soft","overage":"allowed"}]}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let budget = """
+                {"key":"day","scope":{"tenant":"*","feature":"seconds"},"measure":"units","amount":"100",\
+                "window":"day","mode":"hard"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.countRefusals()
+            #expect(try await server.admit("1", seconds: "9")["allowed"] == .bool(true))
+            #expect(try await server.admit("2", seconds: "0")["allowed"] == .bool(true))
+            #expect(try await server.admit("3", seconds: "91")["allowed"] == .bool(true))
+            // Of a limit that is reached nothing is left even for a call that takes nothing.
+            #expect(try await server.admit("4", seconds: "0")["reason"]?.string == "budget_exceeded")
+            #expect(try await server.refusals(for: "a limit is reached") == 0)
+        }
+    }
+
+    @Test(
+        "a call that was prepared with what is out of date by now is prepared anew",
+        arguments: ["tenant_ledger SET catalog_version = catalog_version", "catalog_version SET version = version"]
+    )
+    func outOfDate(change: String) async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("1000")
+            try await server.countRefusals()
+            var count = 0
+            // Versions are polled as well: one of the calls comes before that.
+            let isRefused = try await eventually {
+                try await server.database.run("UPDATE \(change) + 1")
+                count += 1
+                #expect(try await server.admit("\(count)")["allowed"] == .bool(true))
+                return try await server.refusals(for: "the catalogue has changed") > 0
+            }
+            #expect(isRefused)
+            try await server.expectRows(["0 \(count) 0"])
+        }
+    }
+
+    @Test("a call that was admitted before gets its reservation again, and holds once")
+    func repeated() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.countRefusals()
+            let first = try await server.admit("1", seconds: "4")
+            let again = try await server.admit("1", seconds: "4")
+            #expect(server.id(of: again) == server.id(of: first))
+            #expect(again["warnings"]?.text == #"["repeated"]"#)
+            #expect(try await server.refusals(for: "a call was admitted before") == 1)
+            try await server.expectRows(["0 4 0"])
+        }
+    }
+}
+
+extension TestServer {
+    /// Has refusals counted, which roll back whatever else they could leave: a sequence does not go back.
+    fileprivate func countRefusals() async throws {
+        try await database.run(
+            """
+            CREATE SEQUENCE refused_limit;
+            CREATE SEQUENCE refused_catalogue;
+            CREATE SEQUENCE refused_call;
+            GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO turnpike_service;
+            CREATE OR REPLACE FUNCTION refuse_transaction(reason text) RETURNS boolean LANGUAGE plpgsql AS $$
+            BEGIN
+                PERFORM nextval(CASE reason WHEN 'a limit is reached' THEN 'refused_limit'
+                    WHEN 'the catalogue has changed' THEN 'refused_catalogue'
+                    WHEN 'a call was admitted before' THEN 'refused_call' END);
+                RAISE EXCEPTION '%', reason USING ERRCODE = 'TP001';
+            END
+            $$
+            """
+        )
+    }
+
+    fileprivate func refusals(for reason: String) async throws -> Int64 {
+        try await withPool { pool in
+            try await pool.query(
+                .worker,
+                """
+                SELECT count FROM (
+                    SELECT 'a limit is reached', last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM refused_limit
+                    UNION ALL
+                    SELECT 'the catalogue has changed', last_value - CASE WHEN is_called THEN 0 ELSE 1 END
+                    FROM refused_catalogue
+                    UNION ALL
+                    SELECT 'a call was admitted before', last_value - CASE WHEN is_called THEN 0 ELSE 1 END
+                    FROM refused_call
+                ) AS refused (reason, count)
+                WHERE reason = \(reason)
+                """
+            ) { row throws(PostgresError) in try row.next(Int64.self) }
+        }.first ?? -1
+    }
+
+    fileprivate func expectQuotaExceeded(
+        _ id: String,
+        seconds: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let answer = try await admit(id, seconds: seconds)
+        #expect(answer["allowed"] == .bool(false), sourceLocation: sourceLocation)
+        #expect(answer["reason"]?.string == "quota_exceeded", sourceLocation: sourceLocation)
+    }
+}
