@@ -3,7 +3,7 @@ import Postgres
 
 /// What PostgreSQL itself does for admissions: the row of a reservation with what it holds, and the hold added to two
 /// limits, for sixteen calls of different tenants a transaction, on two connections. The service adds the reading of
-/// versions, and commits in a second round trip when it has seen what the limits say.
+/// versions, and what makes a limit that is reached fail the transaction.
 enum AdmissionBaseline {
     private static let batch = 16
     /// About as many as the service decides together when 5,000 a second are offered.
