@@ -83,6 +83,14 @@ struct ContractDocument {
         return node
     }
 
+    /// The response that stands there, or that is referred to.
+    func resolved(_ response: Node) throws -> Node {
+        guard let reference = response["$ref"]?.string else { return response }
+        guard let node = root["components"]?["responses"]?[String(reference.dropFirst("#/components/responses/".count))]
+        else { throw Malformed(description: "there is no \(reference)") }
+        return node
+    }
+
     private static func references(in node: Node) -> [String] {
         switch node {
         case .mapping(let members):
