@@ -21,8 +21,11 @@ extension CallHold {
     /// taken, which is refused at the limit, nor where what is used counts otherwise than the row says it
     /// (`LimitBalance.allowing`).
     fileprivate var isAdmittedUnlessExceeded: Bool {
-        guard case .amount(let amount) = take else { return false }
-        return !limit.denies || amount > .zero && limit.measure != .charge
+        switch take {
+        case .amount(let amount): !limit.denies || amount > .zero && limit.measure != .charge
+        case .rate: true
+        case .tiers, .unpriced: false
+        }
     }
 }
 
@@ -41,18 +44,14 @@ extension AdmissionFlush {
         let tiers = tiers
         let charges = tiers.isEmpty ? nil : try ChargeHolds.Reading(tiers)
         // Versions, and what limits on charges hold, are read behind the locks of limits.
-        var statements = [versionsInForce, ReservationStore.insertUnknown(made)] + (charges?.statements ?? [])
-        let rates = Array(takings.rates.values)
-        if !rates.isEmpty { statements.insert(RateStateStore.advance(rates, at: now), at: 0) }
-        if !takings.changes.isEmpty { statements.insert(LimitStateStore.hold(takings.changes), at: 0) }
-        var results = try transaction.pipeline(statements)[...]
-        let counted = takings.changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode)
-        let moved = rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
+        let statements = [versionsInForce, ReservationStore.insertUnknown(made)] + (charges?.statements ?? [])
+        var results = try transaction.pipeline(takings.statements(at: now) + statements)[...]
+        let taken = try takings.read(&results)
         try checkVersions(results.removeFirst())
         let isKnown = results.removeFirst().affectedRows < made.count
         guard !isKnown, !requests.indices.contains(where: isAbandoned) else { throw NotAllAdmitted() }
         let held = try charges?.holds(Array(results), in: transaction) ?? [:]
-        var states = try takings.before(counted, moved, charges: held)
+        var states = try takings.before(taken, charges: held)
         let outcomes = try outcomes(made.map(\.reservation), with: &states)
         enqueueComputed(states, in: transaction)
         return outcomes
@@ -63,21 +62,39 @@ extension AdmissionFlush {
     /// - Throws: `DecimalError` when a sum leaves its range. What is returned fails with `PostgresError`.
     func admitAllWithCommit() throws -> Commit<[AdmissionOutcome]>? {
         let holds = requests.lazy.flatMap(\.holds)
-        guard let versions, holds.allSatisfy(\.isAdmittedUnlessExceeded) else { return nil }
+        guard let versions, let latest = try latestArrivals, holds.allSatisfy(\.isAdmittedUnlessExceeded) else {
+            return nil
+        }
         let takings = try Takings(requests)
         let made = requests.compactMap(\.wanted)
+        let bounds = Bounds(denying: Set(holds.filter(\.limit.denies).map(\.limit.id)), latest: latest)
         // Versions are read behind the locks of limits.
-        var statements = [
+        let statements = [
             TenantLedger.requireVersions(versions, shared: shared.version), ReservationStore.insertAllUnknown(made),
         ]
-        if !takings.changes.isEmpty {
-            let denying = Set(holds.filter(\.limit.denies).map(\.limit.id))
-            statements.insert(LimitStateStore.hold(takings.changes, within: denying), at: 0)
-        }
-        return Commit(with: statements) { results in
-            let counted = takings.changes.isEmpty ? [] : try results[0].map(LimitStateStore.decode)
-            var states = try takings.before(counted, [], charges: [:])
+        return Commit(with: takings.statements(at: now, within: bounds) + statements) { results in
+            var results = results[...]
+            var states = try takings.before(try takings.read(&results), charges: [:])
             return try outcomes(made.map(\.reservation), with: &states)
+        }
+    }
+
+    /// The latest arrival time that each rate admits; nil where calls have different shares of one, or one takes more
+    /// than it ever admits.
+    private var latestArrivals: [LimitID: FixedDecimal]? {
+        get throws(DecimalError) {
+            let present = FixedDecimal(now.microseconds)
+            var latest: [LimitID: FixedDecimal] = [:]
+            for request in requests {
+                for hold in request.holds {
+                    guard case .rate(let units, let rate, let shares) = hold.take else { continue }
+                    let most = try rate.mostUnits(of: shares[request.call.criticality(within: hold.limit)])
+                    let time = try present.adding(rate.duration(of: most))
+                    guard units <= most, latest[hold.limit.id] ?? time == time else { return nil }
+                    latest[hold.limit.id] = time
+                }
+            }
+            return latest
         }
     }
 
@@ -107,6 +124,14 @@ extension AdmissionFlush {
             }
         }
     }
+}
+
+/// What nothing may be taken beyond.
+private struct Bounds {
+    /// Limits that admit nothing beyond their amounts.
+    let denying: Set<LimitID>
+    /// The latest arrival times of rates.
+    let latest: [LimitID: FixedDecimal]
 }
 
 /// What calls take together of each row.
@@ -152,22 +177,50 @@ private struct Takings {
         changes[position].held = try changes[position].held.adding(amount)
     }
 
+    /// The rows when it was taken of them.
+    struct Taken {
+        let states: [LimitState]
+        let arrivals: [(row: LimitRow, arrival: FixedDecimal)]
+    }
+
+    /// The statements that take it, limits before rates; beyond the bounds they fail the transaction.
+    func statements(at now: Instant, within bounds: Bounds? = nil) -> [SQL] {
+        var statements: [SQL] = []
+        if !changes.isEmpty {
+            statements.append(
+                bounds.map { LimitStateStore.hold(changes, within: $0.denying) } ?? LimitStateStore.hold(changes)
+            )
+        }
+        if !rates.isEmpty {
+            let uses = Array(rates.values)
+            statements.append(
+                bounds.map { RateStateStore.advance(uses, at: now, until: $0.latest) }
+                    ?? RateStateStore.advance(uses, at: now)
+            )
+        }
+        return statements
+    }
+
+    /// Takes their results off.
+    func read(_ results: inout ArraySlice<PostgresResult>) throws(PostgresError) -> Taken {
+        Taken(
+            states: changes.isEmpty ? [] : try results.removeFirst().map(LimitStateStore.decode),
+            arrivals: rates.isEmpty ? [] : try results.removeFirst().map(RateStateStore.decode)
+        )
+    }
+
     /// The rows as they were before this was taken of them.
     /// - Parameter charges: what limits on charges hold with it.
-    func before(
-        _ counted: [LimitState],
-        _ moved: [(row: LimitRow, arrival: FixedDecimal)],
-        charges: [LimitRow: ChargeHolds]
-    ) throws(DecimalError) -> AdmissionStates {
+    func before(_ taken: Taken, charges: [LimitRow: ChargeHolds]) throws(DecimalError) -> AdmissionStates {
         // In the order of the changes, of which each has answered its row.
-        var states = counted
-        for var state in counted {
+        var states = taken.states
+        for var state in taken.states {
             guard let position = positions[state.row] else { continue }
             state.balance.held = try state.balance.held.subtracting(changes[position].held)
             states[position] = state
         }
         var arrivals: [LimitRow: FixedDecimal] = [:]
-        for (row, arrival) in moved { arrivals[row] = try arrival.subtracting(rates[row]?.duration ?? .zero) }
+        for (row, arrival) in taken.arrivals { arrivals[row] = try arrival.subtracting(rates[row]?.duration ?? .zero) }
         var charges = charges
         for (row, totals, money) in quantities { try charges[row]?.free(totals, money: money) }
         return AdmissionStates(states: states, at: positions, arrivals: arrivals, charges: charges)

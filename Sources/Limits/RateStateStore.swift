@@ -56,6 +56,16 @@ package enum RateStateStore {
             """
     }
 
+    /// The same, but fails the transaction where a rate's arrival time is later than that.
+    package static func advance(_ uses: [RateUse], at now: Instant, until latest: [LimitID: FixedDecimal]) -> SQL {
+        let (limits, times) = (Array(latest.keys), Array(latest.values))
+        return """
+            \(advance(uses, at: now)), CASE
+                WHEN state.arrival > (\(times)::numeric[])[array_position(\(limits)::bigint[], state.limit_id)]
+                THEN refuse_transaction('a rate is used up') END
+            """
+    }
+
     /// The arrival time of the row `state` at the pace in force, rounded half away from zero at the twelfth digit: as
     /// many whole units are left as at the pace of before. A row without a pace is of before there were any.
     static func arrival(at now: Instant, pace: SQL) -> SQL {

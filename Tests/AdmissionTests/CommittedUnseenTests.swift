@@ -14,14 +14,14 @@ struct CommittedUnseenTests {
             try await server.countRefusals()
             try await server.admit("1", seconds: "4")
             try await server.admit("2", seconds: "6")
-            #expect(try await server.refusals(for: "a limit is reached") == 0)
+            #expect(try await server.refusals(.limit) == 0)
             try await server.expectRows(["0 10 0"])
             try await server.expectQuotaExceeded("3", seconds: "0.000000000001")
-            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            #expect(try await server.refusals(.limit) == 1)
             // The second for which it is decided by itself is over; that it was refused is still known.
             try await Task.sleep(for: .milliseconds(1_100))
             try await server.expectQuotaExceeded("4", seconds: "1")
-            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            #expect(try await server.refusals(.limit) == 1)
             try await server.expectRows(["0 10 0"])
             #expect(try await server.unbalancedHolds() == [])
         }
@@ -37,7 +37,7 @@ struct CommittedUnseenTests {
             }
             let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
             #expect(answers?.elements?.map { $0["allowed"] == .bool(true) } == [true, false, true])
-            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            #expect(try await server.refusals(.limit) == 1)
             try await server.expectRows(["0 10 0"])
         }
     }
@@ -52,7 +52,7 @@ struct CommittedUnseenTests {
                 "UPDATE limit_state SET limit_amount = 3, limit_revision = limit_revision + 1"
             )
             try await server.expectQuotaExceeded("2", seconds: "1")
-            #expect(try await server.refusals(for: "a limit is reached") == 1)
+            #expect(try await server.refusals(.limit) == 1)
             try await server.expectRows(["0 4 0"])
         }
     }
@@ -77,7 +77,61 @@ struct CommittedUnseenTests {
             #expect(try await server.admit("3", seconds: "91")["allowed"] == .bool(true))
             // Of a limit that is reached nothing is left even for a call that takes nothing.
             #expect(try await server.admit("4", seconds: "0")["reason"]?.string == "budget_exceeded")
-            #expect(try await server.refusals(for: "a limit is reached") == 0)
+            #expect(try await server.refusals(.limit) == 0)
+        }
+    }
+
+    @Test("a rate that is used up refuses the call, which uses nothing of it or of limits beside it")
+    func rate() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let budget = """
+                {"key":"rpm","scope":{"tenant":"*"},"measure":"requests",\
+                "rate":{"limit":60,"period":"minute","burst":3,"default_percent":100}}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.countRefusals()
+            for id in 1...3 {
+                let answer = try await server.admit("\(id)")
+                #expect(answer["allowed"] == .bool(true))
+            }
+            #expect(try await server.refusals(.rate) == 0)
+            let before = try await server.arrivals()
+            #expect(before.count == 1)
+            let refused = try await server.admit("4")
+            #expect(refused["reason"]?.string == "rate_limited")
+            #expect(try await server.refusals(.rate) == 1)
+            #expect(try await server.arrivals() == before)
+            try await server.expectRows(["0 3 0"])
+        }
+    }
+
+    @Test("calls that have different shares of a rate are admitted as one by one")
+    func shares() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("100")
+            let budget = """
+                {"key":"rpm","scope":{"tenant":"*"},"measure":"requests",\
+                "rate":{"limit":60,"period":"minute","burst":4,"sheddable_percent":50,"default_percent":100}}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.countRefusals()
+            let calls = ["sheddable", "default", "default", "default", "sheddable"].enumerated().map {
+                index,
+                criticality in
+                """
+                {"subject":"acme","type":"job.done","source":"gw","id":"\(index)","data":{"seconds":1},\
+                "criticality":"\(criticality)"}
+                """
+            }
+            func ask(_ calls: some Sequence<String>) async throws -> [Bool]? {
+                let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+                return answer["data"]?.elements?.map { $0["allowed"] == .bool(true) }
+            }
+            #expect(try await ask(calls.prefix(3)) == [true, true, true])
+            #expect(try await ask(calls.suffix(1)) == [false])
+            #expect(try await ask([calls[3]]) == [true])
+            try await server.expectRows(["0 4 0"])
         }
     }
 
@@ -95,7 +149,7 @@ struct CommittedUnseenTests {
                 try await server.database.run("UPDATE \(change) + 1")
                 count += 1
                 #expect(try await server.admit("\(count)")["allowed"] == .bool(true))
-                return try await server.refusals(for: "the catalogue has changed") > 0
+                return try await server.refusals(.catalogue) ?? 0 > 0
             }
             #expect(isRefused)
             try await server.expectRows(["0 \(count) 0"])
@@ -111,26 +165,31 @@ struct CommittedUnseenTests {
             let again = try await server.admit("1", seconds: "4")
             #expect(server.id(of: again) == server.id(of: first))
             #expect(again["warnings"]?.text == #"["repeated"]"#)
-            #expect(try await server.refusals(for: "a call was admitted before") == 1)
+            #expect(try await server.refusals(.call) == 1)
             try await server.expectRows(["0 4 0"])
         }
     }
 }
 
+private enum Refusal: String, CaseIterable {
+    case limit = "a limit is reached"
+    case rate = "a rate is used up"
+    case call = "a call was admitted before"
+    case catalogue = "the catalogue has changed"
+}
+
 extension TestServer {
     /// Has refusals counted, which roll back whatever else they could leave: a sequence does not go back.
     fileprivate func countRefusals() async throws {
+        let sequences = Refusal.allCases.map { "CREATE SEQUENCE refused_\($0);" }.joined()
+        let cases = Refusal.allCases.map { "WHEN '\($0.rawValue)' THEN 'refused_\($0)'" }.joined(separator: " ")
         try await database.run(
             """
-            CREATE SEQUENCE refused_limit;
-            CREATE SEQUENCE refused_catalogue;
-            CREATE SEQUENCE refused_call;
+            \(sequences)
             GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO turnpike_service;
             CREATE OR REPLACE FUNCTION refuse_transaction(reason text) RETURNS boolean LANGUAGE plpgsql AS $$
             BEGIN
-                PERFORM nextval(CASE reason WHEN 'a limit is reached' THEN 'refused_limit'
-                    WHEN 'the catalogue has changed' THEN 'refused_catalogue'
-                    WHEN 'a call was admitted before' THEN 'refused_call' END);
+                PERFORM nextval(CASE reason \(cases) END);
                 RAISE EXCEPTION '%', reason USING ERRCODE = 'TP001';
             END
             $$
@@ -138,24 +197,21 @@ extension TestServer {
         )
     }
 
-    fileprivate func refusals(for reason: String) async throws -> Int64 {
+    fileprivate func refusals(_ reason: Refusal) async throws -> Int64? {
         try await withPool { pool in
             try await pool.query(
                 .worker,
-                """
-                SELECT count FROM (
-                    SELECT 'a limit is reached', last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM refused_limit
-                    UNION ALL
-                    SELECT 'the catalogue has changed', last_value - CASE WHEN is_called THEN 0 ELSE 1 END
-                    FROM refused_catalogue
-                    UNION ALL
-                    SELECT 'a call was admitted before', last_value - CASE WHEN is_called THEN 0 ELSE 1 END
-                    FROM refused_call
-                ) AS refused (reason, count)
-                WHERE reason = \(reason)
-                """
+                "SELECT coalesce(last_value, 0) FROM pg_sequences WHERE sequencename = \("refused_\(reason)")"
             ) { row throws(PostgresError) in try row.next(Int64.self) }
-        }.first ?? -1
+        }.first
+    }
+
+    fileprivate func arrivals() async throws -> [String] {
+        try await withPool { pool in
+            try await pool.query(.worker, "SELECT arrival::text FROM rate_state") { row throws(PostgresError) in
+                try row.next(String.self)
+            }
+        }
     }
 
     fileprivate func expectQuotaExceeded(

@@ -46,8 +46,7 @@ extension GenericCellRate {
     ) throws(DecimalError) -> RateDecision {
         let present = FixedDecimal(now.microseconds)
         let from = max(arrival ?? present, present)
-        let allowed = try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12)
-        let most = max(.one, allowed)
+        let most = try mostUnits(of: share)
         let tolerance = try duration(of: most)
         let before = try from.subtracting(present)
         func refused(after microseconds: Int64?) throws(DecimalError) -> RateDecision {
@@ -60,6 +59,11 @@ extension GenericCellRate {
         let ahead = try until.subtracting(present)
         guard ahead <= tolerance else { return try refused(after: try ahead.subtracting(tolerance).ceiling) }
         return .allowed(arrival: until, remaining: wholeUnits(in: try tolerance.subtracting(ahead)))
+    }
+
+    /// How many units may be used at once of a share, see `decide`.
+    package func mostUnits(of share: Percent) throws(DecimalError) -> FixedDecimal {
+        max(.one, try FixedDecimal(burst).multiplied(by: share.fraction).rounded(toDigits: 12))
     }
 
     /// What is left of the whole burst, and when all of it is there again; nil where it is now.
