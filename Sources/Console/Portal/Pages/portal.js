@@ -138,6 +138,7 @@
   async function showUpcoming() {
     const invoice = await get(ofTenant("/upcoming-invoice"));
     const amount = (text) => element("td", money(text, invoice.currency), "number");
+    byID("tenant").textContent = invoice.tenant_name || session.tenant;
     byID("upcoming-period").textContent = period(invoice.period) + ", as of now";
     const lines = invoice.lines.map((line) =>
       row(
@@ -187,6 +188,15 @@
     }
   }
 
+  /** What is still to be paid is less than the total where credit or a credit note covers some of it. */
+  function stateOf(invoice) {
+    const states = { draft: "not issued yet", finalized: "open" };
+    const state = invoice.overdue ? "overdue" : states[invoice.status] || words(invoice.status);
+    if (invoice.status !== "finalized" || isZero(invoice.amount_outstanding)) return state;
+    const due = invoice.due_at ? " by " + date(invoice.due_at) : "";
+    return state + ": " + money(invoice.amount_outstanding, invoice.currency) + " due" + due;
+  }
+
   function invoiceRow(invoice) {
     const number = element("th", invoice.number || "Draft", invoice.number ? "nowrap" : "nowrap quiet");
     number.scope = "row";
@@ -197,12 +207,10 @@
     button.addEventListener("click", () => download(invoice, button));
     const action = element("td", null, "number");
     action.append(button);
-    const states = { draft: "not issued yet", finalized: "open" };
-    const state = invoice.overdue ? "overdue" : states[invoice.status] || words(invoice.status);
     return row(
       number,
       element("td", period(invoice.period), "nowrap"),
-      element("td", state),
+      element("td", stateOf(invoice)),
       element("td", money(invoice.total, invoice.currency), "number"),
       action,
     );
@@ -266,6 +274,7 @@
     session = readSession();
     if (!session || !session.token || !session.tenant) return tell(new Refused(401));
     byID("tenant").textContent = session.tenant;
+    byID("zone").textContent = "Times are those of " + Intl.DateTimeFormat().resolvedOptions().timeZone + ".";
     clearInterval(timer);
     timer = setInterval(() => {
       if (document.visibilityState === "visible") refresh("quotas", "upcoming");
