@@ -16,8 +16,8 @@ struct AdmissionDecider: Sendable {
     let heldUp: HeldUpRows
     let told = RefusalAlerts()
     private let lately = LatelyRefused(for: .seconds(1))
-    /// Calls that touch these are looked at before they are committed. A failure of what is committed unseen is a line
-    /// in PostgreSQL's log.
+    /// Calls that touch these are looked at before they are committed: what fails unseen is an error in PostgreSQL's
+    /// log.
     private let unsure = LatelyRefused(for: .seconds(60))
 
     init(pool: PostgresPool, policy: LimitPolicy, clock: Clock, deadline: Duration) {
@@ -42,20 +42,22 @@ struct AdmissionDecider: Sendable {
     /// Tenants of which something was out of date: calls of theirs are looked at one by one for a while.
     func avoid(_ tenants: Set<TenantID>) { lately.note(tenants) }
 
-    /// Admits calls that are likely to be admitted all at once, see `AdmissionFlush.admitAll`.
-    /// - Parameter hasTime: whether all who wait still do when locks were waited for.
+    /// Admits calls that are likely to be admitted: `AdmissionFlush.admitAllWithCommit`, or else `admitAll`.
+    /// - Parameter deadline: the first at which somebody waits no more. Nothing is committed unseen of which a
+    ///   statement takes longer.
     func admitAll(
         _ requests: [AdmissionRequest],
-        hasTime: Bool,
+        by deadline: ContinuousClock.Instant,
         isAbandoned: (Int) -> Bool,
         in transaction: borrowing Transaction
     ) throws -> Commit<[AdmissionOutcome]> {
-        transaction.waitForLocks(atMost: heldUp.patience)
         let flush = flush(requests)
         let unsure = unsure.current
-        if hasTime, !requests.contains(where: unsure.concerns), let commit = try flush.admitAllWithCommit() {
+        if !requests.contains(where: unsure.concerns), let commit = try flush.admitAllWithCommit() {
+            transaction.waitForLocks(atMost: heldUp.patience, runningFor: ContinuousClock.now.duration(to: deadline))
             return commit
         }
+        transaction.waitForLocks(atMost: heldUp.patience)
         return Commit(try flush.admitAll(isAbandoned: isAbandoned, in: transaction))
     }
 
@@ -70,8 +72,8 @@ struct AdmissionDecider: Sendable {
         isAbandoned: @Sendable (Int) -> Bool
     ) async throws -> [AdmissionOutcome] {
         let outcomes = try await oneByOne(flush(requests), patience, isAbandoned)
-        lately.note(outcomes, of: requests)
-        unsure.note(outcomes, of: requests)
+        lately.note(outcomes, of: requests, withTenantsRefused: true)
+        unsure.note(outcomes, of: requests, withTenantsRefused: false)
         return outcomes
     }
 
@@ -143,6 +145,7 @@ private final class LatelyRefused: Sendable {
     private let memory: Duration
     private let known = Mutex<(known: Known, since: ContinuousClock.Instant)>((Known(), .now))
 
+    /// - Parameter memory: for how long something is known at most.
     init(for memory: Duration) { self.memory = memory }
 
     var current: Known {
@@ -159,15 +162,18 @@ private final class LatelyRefused: Sendable {
         }
     }
 
-    func note(_ outcomes: [AdmissionOutcome], of requests: [AdmissionRequest]) {
+    /// - Parameter withTenantsRefused: whether all calls of a tenant are concerned of which a limit refused one, and
+    ///   not just those that touch the limit's row.
+    func note(_ outcomes: [AdmissionOutcome], of requests: [AdmissionRequest], withTenantsRefused: Bool) {
         known.withLock { state in
             for (outcome, request) in zip(outcomes, requests) {
                 if case .allowed(_, _, let tokens) = outcome, tokens == request.outputTokens { continue }
                 guard state.known.hasRoom else { return }
-                state.known.tenants.insert(request.tenant.id)
                 if case .refused(let violations) = outcome {
                     state.known.rows.formUnion(violations.map(\.state.row))
+                    guard withTenantsRefused else { continue }
                 }
+                state.known.tenants.insert(request.tenant.id)
             }
         }
     }

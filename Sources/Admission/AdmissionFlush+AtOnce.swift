@@ -8,6 +8,12 @@ import Usage
 /// decided one call after the other.
 struct NotAllAdmitted: Error {}
 
+/// A flush was committed, and what it answered is not what the statements let pass. Each call finds its own reservation
+/// when it is decided by itself.
+struct CommittedOtherwise: Error {
+    let underlying: any Error
+}
+
 extension CallHold {
     /// Whether what it takes is known before anybody has looked: amounts and quantities of limits, and units of rates.
     var isKnownBefore: Bool {
@@ -59,7 +65,8 @@ extension AdmissionFlush {
 
     /// The same in one round trip: the statements look whether all is admitted, and fail the transaction otherwise.
     /// Nil where they can't tell.
-    /// - Throws: `DecimalError` when a sum leaves its range. What is returned fails with `PostgresError`.
+    /// - Throws: `DecimalError` when a sum leaves its range. What is returned fails with `PostgresError`, nothing of it
+    ///   committed, or `CommittedOtherwise`.
     func admitAllWithCommit() throws -> Commit<[AdmissionOutcome]>? {
         let holds = requests.lazy.flatMap(\.holds)
         guard let versions, let latest = try latestArrivals, holds.allSatisfy(\.isAdmittedUnlessExceeded) else {
@@ -73,9 +80,13 @@ extension AdmissionFlush {
             TenantLedger.requireVersions(versions, shared: shared.version), ReservationStore.insertAllUnknown(made),
         ]
         return Commit(with: takings.statements(at: now, within: bounds) + statements) { results in
-            var results = results[...]
-            var states = try takings.before(try takings.read(&results), charges: [:])
-            return try outcomes(made.map(\.reservation), with: &states)
+            do {
+                var results = results[...]
+                var states = try takings.before(try takings.read(&results), charges: [:])
+                return try outcomes(made.map(\.reservation), with: &states)
+            } catch {
+                throw CommittedOtherwise(underlying: error)
+            }
         }
     }
 

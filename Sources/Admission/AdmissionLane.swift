@@ -122,10 +122,9 @@ final class AdmissionLane: Sendable {
                 let failed = try await decider.pool.chain(.admission) { [self] in
                     takeTogether()
                 } _: { [decider] batch, transaction in
-                    let soon = ContinuousClock.now + decider.heldUp.patience + Self.haste
-                    return try decider.admitAll(
+                    try decider.admitAll(
                         batch.map(\.request),
-                        hasTime: batch.allSatisfy { $0.deadline > soon },
+                        by: batch.map(\.deadline).min() ?? .now,
                         isAbandoned: { batch[$0].ticket.isAbandoned },
                         in: transaction
                     )
@@ -206,9 +205,9 @@ final class AdmissionLane: Sendable {
         }
     }
 
-    /// Of those whose callers have gone nobody looks whether they were committed.
+    /// Calls that may have been committed, and whose callers are told that nothing is held unless it is found in time.
     private func noteUnknown(_ batch: [Waiting]) {
-        for waiting in batch where waiting.ticket.isAbandoned && !waiting.request.failsClosed {
+        for waiting in batch where !waiting.request.failsClosed {
             if let wanted = waiting.request.wanted { unanswered.add(wanted.reservation) }
         }
     }
@@ -236,10 +235,10 @@ final class AdmissionLane: Sendable {
 
     /// A batch that was not admitted at once is looked at one by one, unless it would fail there like here.
     private func leave(_ batch: [Waiting], _ error: any Error) {
-        if (error as? PostgresError)?.outcomeUnknown == true { noteUnknown(batch) }
+        if (error as? PostgresError)?.outcomeUnknown == true || error is CommittedOtherwise { noteUnknown(batch) }
         if error.isLockTimeout {
             setHeldUp(batch)
-        } else if error is NotAllAdmitted || error is PostgresError || error.isOfData {
+        } else if error is NotAllAdmitted || error is CommittedOtherwise || error is PostgresError || error.isOfData {
             setApart(batch)
         } else if let stale = error as? StaleCatalog {
             setApart(sendBack(batch, stale))
@@ -250,6 +249,8 @@ final class AdmissionLane: Sendable {
 
     /// Those that nobody waits for any more, as after an outage, hold up nobody.
     private func decide(_ waiting: [Waiting]) async {
+        let now = ContinuousClock.now
+        Self.finish(waiting.filter { $0.deadline <= now }, AdmissionRefusal.tooLate)
         let batch = waiting.filter { !$0.ticket.isAbandoned }
         guard !batch.isEmpty else { return }
         do {

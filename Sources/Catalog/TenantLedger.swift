@@ -143,7 +143,7 @@ package enum TenantLedger {
     /// Fails the transaction where another version is in force of one of several tenants, or of the shared catalogue.
     package static func requireVersions(_ versions: [TenantID: Int64], shared: Int64) -> SQL {
         """
-        SELECT refuse_transaction('the catalogue has changed')
+        SELECT refuse_transaction('the catalogue has changed', wanted.tenant_id)
         FROM unnest(\(Array(versions.keys))::bigint[], \(Array(versions.values))::bigint[])
             AS wanted (tenant_id, catalog_version)
         LEFT JOIN tenant_ledger AS ledger ON ledger.tenant_id = wanted.tenant_id

@@ -22,7 +22,8 @@ package enum LimitStateStore {
     package static func hold(_ changes: [LimitChange], within limits: Set<LimitID>) -> SQL {
         """
         \(hold(changes)), CASE WHEN state.used + state.held > state.limit_amount
-            AND state.limit_id = ANY(\(limits.sorted())::bigint[]) THEN refuse_transaction('a limit is reached') END
+            AND state.limit_id = ANY(\(limits.sorted())::bigint[])
+            THEN refuse_transaction('a limit is reached', state.limit_id) END
         """
     }
 

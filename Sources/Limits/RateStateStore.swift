@@ -62,7 +62,7 @@ package enum RateStateStore {
         return """
             \(advance(uses, at: now)), CASE
                 WHEN state.arrival > (\(times)::numeric[])[array_position(\(limits)::bigint[], state.limit_id)]
-                THEN refuse_transaction('a rate is used up') END
+                THEN refuse_transaction('a rate is used up', state.limit_id) END
             """
     }
 

@@ -1,6 +1,8 @@
+import Admission
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 /// Calls that are likely to be admitted are committed in the round trip that decides them: where one may not be,
@@ -54,6 +56,53 @@ struct CommittedUnseenTests {
             try await server.expectQuotaExceeded("2", seconds: "1")
             #expect(try await server.refusals(.limit) == 1)
             try await server.expectRows(["0 4 0"])
+        }
+    }
+
+    @Test("a limit that two tenants share refuses one of their calls when both are decided together")
+    func sharedLimit() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            try await server.addTenant("globex")
+            try await server.subscribe("globex", at: "2026-11-01T00:00:00Z")
+            let budget = #"{"key":"all","scope":{},"measure":"requests","amount":"3","window":"day","mode":"hard"}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.countRefusals()
+            let calls = ["acme", "globex", "acme", "globex"].enumerated().map { index, tenant in
+                #"{"subject":"\#(tenant)","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":1}}"#
+            }
+            let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
+            #expect(answers?.elements?.filter { $0["allowed"] == .bool(true) }.count == 3)
+            #expect(answers?.elements?.compactMap { $0["reason"]?.string } == ["budget_exceeded"])
+            #expect(try await server.brokenLimits() == [])
+            #expect(try await server.unbalancedHolds() == [])
+            let held = try await server.limitRows()
+            #expect(held.first == "0 3 0" && held.count == 3)
+        }
+    }
+
+    @Test("what is not done when its caller is told so holds nothing afterwards")
+    func late() async throws {
+        try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 2_000 }) { server in
+            try await server.arrangeQuota("10")
+            try await server.admit("1")
+            try await server.database.run(
+                """
+                CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    PERFORM pg_sleep(5);
+                    RETURN NEW;
+                END
+                $$;
+                CREATE TRIGGER dawdling BEFORE INSERT ON reservation FOR EACH ROW EXECUTE FUNCTION dawdle()
+                """
+            )
+            let refused = try await server.admit("2", expecting: 503)
+            #expect(refused["code"]?.string == "limits_unavailable")
+            try await server.database.run("DROP TRIGGER dawdling ON reservation")
+            // Behind whatever is still under way.
+            #expect(try await server.admit("3")["allowed"] == .bool(true))
+            try await server.expectRows(["0 2 0"])
         }
     }
 
@@ -187,7 +236,8 @@ extension TestServer {
             """
             \(sequences)
             GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO turnpike_service;
-            CREATE OR REPLACE FUNCTION refuse_transaction(reason text) RETURNS boolean LANGUAGE plpgsql AS $$
+            CREATE OR REPLACE FUNCTION refuse_transaction(reason text, subject bigint) RETURNS boolean
+            LANGUAGE plpgsql AS $$
             BEGIN
                 PERFORM nextval(CASE reason \(cases) END);
                 RAISE EXCEPTION '%', reason USING ERRCODE = 'TP001';

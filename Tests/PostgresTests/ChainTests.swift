@@ -362,6 +362,28 @@ import Testing
         }
     }
 
+    /// A transaction that failed on the way to its COMMIT stands before one that is sent with COMMIT.
+    @Test func whatTravelsWithCommitBehindAFailureIsGivenBack() async throws {
+        try await TestServer.withPool(setup: Self.table) { pool in
+            let work = Work([1, 100, 2, 3])
+            let failed = try await pool.chain(.ingest) {
+                work.next()
+            } _: { id, transaction in
+                let insertion: SQL = "INSERT INTO entry (id) VALUES (\(id))"
+                guard id >= 100 else { return Commit(with: [insertion]) { _ in } }
+                _ = try transaction.execute("SELECT 1")
+                transaction.enqueue(insertion)
+                return Commit(())
+            } done: { id, _ in
+                work.done.withLock { $0.append(id) }
+            }
+            #expect(failed.map(\.work) == [100, 2])
+            #expect((failed[0].error as? PostgresError)?.constraint == "entry_id")
+            #expect(work.isDone == [1] && work.left == [3])
+            #expect(try await stored(pool) == [1])
+        }
+    }
+
     @Test func withoutAConnectionNothingIsTaken() async throws {
         let pool = PostgresPool(PostgresConfiguration(url: "postgres://nobody@127.0.0.1:1/none"))
         let work = Work(1...2)

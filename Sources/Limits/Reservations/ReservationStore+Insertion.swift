@@ -29,8 +29,9 @@ extension ReservationStore {
             \(insertUnknown(rows))
             RETURNING 1
         )
-        SELECT refuse_transaction('a call was admitted before')
-        WHERE (SELECT count(*) FROM inserted) < \(rows.count)
+        SELECT refuse_transaction('a call was admitted before', count(*))
+        FROM inserted
+        HAVING count(*) < \(rows.count)
         """
     }
 

@@ -241,9 +241,24 @@ package struct Transaction: ~Copyable {
     /// From here on statements wait for each lock that others have no longer than that, and fail then
     /// (`PostgresError.isLockTimeout`).
     package func waitForLocks(atMost patience: Duration) {
-        let (seconds, attoseconds) = patience.components
-        let milliseconds = seconds * 1_000 + attoseconds / 1_000_000_000_000_000
-        enqueue("SELECT set_config('lock_timeout', \("\(milliseconds)ms"), true)")
+        enqueue("SELECT set_config('lock_timeout', \(Self.setting(patience)), true)")
+    }
+
+    /// The same, and each of them runs no longer than `time`, whatever it waits for, and fails then
+    /// (`PostgresError.Kind.timeout`).
+    package func waitForLocks(atMost patience: Duration, runningFor time: Duration) {
+        enqueue(
+            """
+            SELECT set_config('lock_timeout', \(Self.setting(patience)), true),
+                set_config('statement_timeout', \(Self.setting(time)), true)
+            """
+        )
+    }
+
+    /// Of nothing there would be no bound.
+    private static func setting(_ time: Duration) -> String {
+        let (seconds, attoseconds) = time.components
+        return "\(max(1, seconds * 1_000 + attoseconds / 1_000_000_000_000_000))ms"
     }
 
     /// Runs statements in one round trip, none of which depends on another's result.

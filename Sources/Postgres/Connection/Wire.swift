@@ -156,12 +156,13 @@ final class Wire {
         switch phase {
         case .failed(let error):
             throw error
-        case .idle where statements.isEmpty,
-            .requested where statements.isEmpty && outbox.isEmpty:
+        case .idle:
+            preconditionFailure("there is no transaction to commit")
+        case .requested where statements.isEmpty && outbox.isEmpty:
             phase = .idle
             runAfterwards()
             done(.success([]))
-        case .idle, .requested, .open:
+        case .requested, .open:
             try send(statements, ending: .commit)
             pipeline.sync()
             awaitCommit()
