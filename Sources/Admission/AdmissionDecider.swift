@@ -54,7 +54,9 @@ struct AdmissionDecider: Sendable {
         let flush = flush(requests)
         let unsure = unsure.current
         if !requests.contains(where: unsure.concerns), let commit = try flush.admitAllWithCommit() {
-            transaction.waitForLocks(atMost: heldUp.patience, runningFor: ContinuousClock.now.duration(to: deadline))
+            let time = ContinuousClock.now.duration(to: deadline)
+            // What waits in vain for one lock is to fail by that, so that the row is found.
+            transaction.waitForLocks(atMost: min(heldUp.patience, time / 2), runningFor: time)
             return commit
         }
         transaction.waitForLocks(atMost: heldUp.patience)

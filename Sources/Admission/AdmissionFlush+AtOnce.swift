@@ -66,7 +66,7 @@ extension AdmissionFlush {
     /// The same in one round trip: the statements look whether all is admitted, and fail the transaction otherwise.
     /// Nil where they can't tell.
     /// - Throws: `DecimalError` when a sum leaves its range. What is returned fails with `PostgresError`, nothing of it
-    ///   committed, or `CommittedOtherwise`.
+    ///   committed unless that is unknown, or with `CommittedOtherwise`.
     func admitAllWithCommit() throws -> Commit<[AdmissionOutcome]>? {
         let holds = requests.lazy.flatMap(\.holds)
         guard let versions, let latest = try latestArrivals, holds.allSatisfy(\.isAdmittedUnlessExceeded) else {

@@ -5,10 +5,11 @@ import Metrics
 import Synchronization
 import Web
 
-/// Reservations that were committed, or may have been, when their callers had been told already that nothing is held,
-/// because it took too long and no limit that they touch fails closed. They are taken back, unless somebody has asked
-/// for them again meanwhile, here or on another replica (`ReservationStore.noteRepeated`), and without a trace, because
-/// their ids may be used yet. What is not taken back before the process ends expires.
+/// Reservations that were committed when their callers had been told already that nothing is held, because it took too
+/// long and no limit that they touch fails closed; or that may have been, when their callers may yet be told so. They
+/// are taken back, unless somebody has asked for them again meanwhile, here or on another replica
+/// (`ReservationStore.noteRepeated`), and without a trace, because their ids may be used yet. What is not taken back
+/// before the process ends expires.
 final class UnansweredReservations: Sendable {
     private let waiting = Mutex<[TenantID: [ReservationID]]>([:])
     private let closing: ReservationClosing

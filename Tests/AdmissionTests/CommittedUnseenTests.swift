@@ -83,14 +83,14 @@ struct CommittedUnseenTests {
 
     @Test("what is not done when its caller is told so holds nothing afterwards")
     func late() async throws {
-        try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 2_000 }) { server in
+        try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 5_000 }) { server in
             try await server.arrangeQuota("10")
             try await server.admit("1")
             try await server.database.run(
                 """
                 CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
                 BEGIN
-                    PERFORM pg_sleep(5);
+                    PERFORM pg_sleep(12);
                     RETURN NEW;
                 END
                 $$;

@@ -59,6 +59,11 @@ final class Pipeline {
         }
     }
 
+    /// How long each statement may run; nil where that has no bound.
+    var statementTimeout: Duration? {
+        statementTimeoutMilliseconds > 0 ? .milliseconds(statementTimeoutMilliseconds) : nil
+    }
+
     var isOutsideTransaction: Bool { PQtransactionStatus(session.handle) == PQTRANS_IDLE }
 
     var isUsable: Bool {
@@ -313,7 +318,7 @@ extension Pipeline {
     /// The server enforces the timeout of each statement; this is for a server that can't be heard any more. It does
     /// not grow with the statements of a round trip, because no transaction takes longer than one statement may.
     private var patienceMilliseconds: Int32 {
-        guard statementTimeoutMilliseconds > 0 else { return -1 }
+        guard statementTimeout != nil else { return -1 }
         return Int32(clamping: statementTimeoutMilliseconds + Self.graceMilliseconds)
     }
 

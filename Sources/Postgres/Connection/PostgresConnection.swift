@@ -245,12 +245,13 @@ package struct Transaction: ~Copyable {
     }
 
     /// The same, and each of them runs no longer than `time`, whatever it waits for, and fails then
-    /// (`PostgresError.Kind.timeout`).
+    /// (`PostgresError.Kind.timeout`); nor any longer than the connection's statements may.
     package func waitForLocks(atMost patience: Duration, runningFor time: Duration) {
+        let bound = wire.pipeline.statementTimeout.map { min($0, time) } ?? time
         enqueue(
             """
             SELECT set_config('lock_timeout', \(Self.setting(patience)), true),
-                set_config('statement_timeout', \(Self.setting(time)), true)
+                set_config('statement_timeout', \(Self.setting(bound)), true)
             """
         )
     }
