@@ -10,9 +10,7 @@ struct NotAllAdmitted: Error {}
 
 /// A flush was committed, and what it answered is not what the statements let pass. Each call finds its own reservation
 /// when it is decided by itself.
-struct CommittedOtherwise: Error {
-    let underlying: any Error
-}
+struct CommittedOtherwise: Error {}
 
 extension CallHold {
     /// Whether what it takes is known before anybody has looked: amounts and quantities of limits, and units of rates.
@@ -69,7 +67,7 @@ extension AdmissionFlush {
     ///   committed unless that is unknown, or with `CommittedOtherwise`.
     func admitAllWithCommit() throws -> Commit<[AdmissionOutcome]>? {
         let holds = requests.lazy.flatMap(\.holds)
-        guard let versions, let latest = try latestArrivals, holds.allSatisfy(\.isAdmittedUnlessExceeded) else {
+        guard holds.allSatisfy(\.isAdmittedUnlessExceeded), let versions, let latest = try latestArrivals else {
             return nil
         }
         let takings = try Takings(requests)
@@ -85,7 +83,7 @@ extension AdmissionFlush {
                 var states = try takings.before(try takings.read(&results), charges: [:])
                 return try outcomes(made.map(\.reservation), with: &states)
             } catch {
-                throw CommittedOtherwise(underlying: error)
+                throw CommittedOtherwise()
             }
         }
     }

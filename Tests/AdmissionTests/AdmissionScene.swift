@@ -44,16 +44,30 @@ extension TestServer {
         expecting status: Int = 200,
         as client: TestClient? = nil
     ) async throws -> JSONValue {
-        try await ask(
-            "POST",
-            "/admissions",
-            """
-            {"subject":"\(subject)","type":"job.done","source":"gw","id":"\(id)",\
-            "data":{"seconds":\(seconds)\(data)}\(more)}
-            """,
-            expecting: status,
-            as: client
-        )
+        let call = call(id, seconds: seconds, more: more, data: data, subject: subject)
+        return try await ask("POST", "/admissions", call, expecting: status, as: client)
+    }
+
+    /// Asks for calls in one array.
+    /// - Returns: the answer to each.
+    @discardableResult
+    func admit(together calls: [String]) async throws -> [JSONValue] {
+        let answer = try await ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+        return answer["data"]?.elements ?? []
+    }
+
+    /// A call as it is asked for.
+    func call(
+        _ id: String,
+        seconds: String = "1",
+        more: String = "",
+        data: String = "",
+        subject: String = "acme"
+    ) -> String {
+        """
+        {"subject":"\(subject)","type":"job.done","source":"gw","id":"\(id)",\
+        "data":{"seconds":\(seconds)\(data)}\(more)}
+        """
     }
 
     /// Reports usage that settles a reservation.

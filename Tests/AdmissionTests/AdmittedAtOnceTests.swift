@@ -25,15 +25,12 @@ struct AdmittedAtOnceTests {
                 "window":"day","mode":"hard"}
                 """
             try await server.ask("POST", "/budgets", one, expecting: 201)
-            let calls = users.enumerated().map { index, user in
-                """
-                {"subject":"acme","type":"job.done","source":"gw","id":"\(index)","data":{"seconds":1,"user":"\(user)"}}
-                """
-            }
-            let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
+            let calls = users.enumerated().map { server.call("\($0)", data: #","user":"\#($1)""#) }
+            let answers = try await server.admit(together: calls)
             try await server.expectRows(["0 2 0", "0 1 0", "0 1 0", "0 1 0"])
+            try #require(answers.count == users.count)
             for (index, user) in users.enumerated() {
-                let reservation = answer["data"]?[index]?["reservation"]?["id"]?.string ?? ""
+                let reservation = server.id(of: answers[index])
                 let event = """
                     {"specversion":"1.0","id":"e\(index)","source":"gw","type":"job.done","subject":"acme",\
                     "reservationid":"\(reservation)","data":{"seconds":1,"user":"\(user)"}}
@@ -111,14 +108,7 @@ struct AdmittedAtOnceTests {
         try await TestServer.run { server in
             try await server.arrangeTiers()
             func ask(_ calls: [(id: String, seconds: Int)]) async throws -> [JSONValue] {
-                let texts = calls.map { call in
-                    """
-                    {"subject":"acme","type":"job.done","source":"gw","id":"\(call.id)",\
-                    "data":{"seconds":\(call.seconds)}}
-                    """
-                }
-                let answer = try await server.ask("POST", "/admissions", "[\(texts.joined(separator: ","))]")
-                return answer["data"]?.elements ?? []
+                try await server.admit(together: calls.map { server.call($0.id, seconds: "\($0.seconds)") })
             }
             func held(_ answer: JSONValue) -> String? {
                 answer["limits"]?.elements?.first { $0["key"]?.string != "seconds" }?["held"]?.string
@@ -173,15 +163,9 @@ struct AdmittedAtOnceTests {
                         Int.random(in: 1...6, using: &random)
                     }
                     let calls = sizes.enumerated().map { index, seconds in
-                        """
-                        {"subject":"acme","type":"job.done","source":"gw","id":"\(step)-\(index)",\
-                        "data":{"seconds":\(seconds)},"ttl_seconds":86400}
-                        """
+                        server.call("\(step)-\(index)", seconds: "\(seconds)", more: #","ttl_seconds":86400"#)
                     }
-                    let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")[
-                        "data"
-                    ]
-                    for (answer, seconds) in zip(answers?.elements ?? [], sizes) {
+                    for (answer, seconds) in zip(try await server.admit(together: calls), sizes) {
                         if let id = answer["reservation"]?["id"]?.string { open[id] = seconds }
                     }
                 }
@@ -221,12 +205,10 @@ struct AdmittedAtOnceTests {
             let fault = try await server.admit("2", seconds: most, expecting: 422)
             #expect(fault["code"]?.string == "amount_out_of_range")
             // In an array it is the answer to that call, and the others have theirs.
-            let calls = [("2", most), ("4", "2")].map { id, seconds in
-                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(id)","data":{"seconds":\#(seconds)}}"#
-            }
-            let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
-            #expect(answers?[0]?["reason"]?.string == "amount_out_of_range")
-            #expect(answers?[1]?["allowed"] == .bool(true))
+            let calls = [server.call("2", seconds: most), server.call("4", seconds: "2")]
+            let answers = try await server.admit(together: calls)
+            #expect(answers.first?["reason"]?.string == "amount_out_of_range")
+            #expect(answers.last?["allowed"] == .bool(true))
             #expect(try await server.admit("3", seconds: "1")["allowed"] == .bool(true))
             try await server.expectRows(["0 \(most.dropLast())3 0"])
         }
@@ -262,15 +244,10 @@ struct AdmittedAtOnceTests {
     func sameIdentity(isTrialFirst: Bool) async throws {
         try await TestServer.run { server in
             try await server.arrangeQuota("1000")
-            func call(_ id: String, _ seconds: Int, more: String = "") -> String {
-                """
-                {"subject":"acme","type":"job.done","source":"gw","id":"\(id)","data":{"seconds":\(seconds)}\(more)}
-                """
-            }
-            let first = call("k", 100, more: isTrialFirst ? #","dry_run":true"# : "")
-            let calls = [first, call("k", 200), call("big", 5_000), call("k", 200)]
-            let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-            let told = answer["data"]?.elements?.map { $0["reason"]?.string ?? $0["warnings"]?.text ?? "" }
+            let first = server.call("k", seconds: "100", more: isTrialFirst ? #","dry_run":true"# : "")
+            let second = server.call("k", seconds: "200")
+            let answers = try await server.admit(together: [first, second, server.call("big", seconds: "5000"), second])
+            let told = answers.map { $0["reason"]?.string ?? $0["warnings"]?.text ?? "" }
             #expect(
                 told
                     == (isTrialFirst

@@ -20,9 +20,16 @@ struct CommittedUnseenTests {
             try await server.expectRows(["0 10 0"])
             try await server.expectQuotaExceeded("3", seconds: "0.000000000001")
             #expect(try await server.refusals(.limit) == 1)
-            // The second for which it is decided by itself is over; that it was refused is still known.
-            try await Task.sleep(for: .milliseconds(1_100))
-            try await server.expectQuotaExceeded("4", seconds: "1")
+            // It is decided by itself for a while. Then it goes with others again, and its reservation is tried: the
+            // refusal is still known, and it is looked at before it is committed.
+            try await server.countInsertions()
+            var count = 0
+            let isTried = try await eventually {
+                count += 1
+                try await server.expectQuotaExceeded("again-\(count)", seconds: "1")
+                return try await server.count("tried_reservation") ?? 0 > 0
+            }
+            #expect(isTried)
             #expect(try await server.refusals(.limit) == 1)
             try await server.expectRows(["0 10 0"])
             #expect(try await server.unbalancedHolds() == [])
@@ -34,11 +41,9 @@ struct CommittedUnseenTests {
         try await TestServer.run { server in
             try await server.arrangeQuota("10")
             try await server.countRefusals()
-            let calls = [4, 7, 6].enumerated().map { index, seconds in
-                #"{"subject":"acme","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":\#(seconds)}}"#
-            }
-            let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
-            #expect(answers?.elements?.map { $0["allowed"] == .bool(true) } == [true, false, true])
+            let calls = ["4", "7", "6"].enumerated().map { server.call("\($0)", seconds: $1) }
+            let answers = try await server.admit(together: calls)
+            #expect(answers.map { $0["allowed"] == .bool(true) } == [true, false, true])
             #expect(try await server.refusals(.limit) == 1)
             try await server.expectRows(["0 10 0"])
         }
@@ -68,12 +73,12 @@ struct CommittedUnseenTests {
             let budget = #"{"key":"all","scope":{},"measure":"requests","amount":"3","window":"day","mode":"hard"}"#
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             try await server.countRefusals()
-            let calls = ["acme", "globex", "acme", "globex"].enumerated().map { index, tenant in
-                #"{"subject":"\#(tenant)","type":"job.done","source":"gw","id":"\#(index)","data":{"seconds":1}}"#
-            }
-            let answers = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")["data"]
-            #expect(answers?.elements?.filter { $0["allowed"] == .bool(true) }.count == 3)
-            #expect(answers?.elements?.compactMap { $0["reason"]?.string } == ["budget_exceeded"])
+            let tenants = ["acme", "globex", "acme", "globex"]
+            let answers = try await server.admit(
+                together: tenants.enumerated().map { server.call("\($0)", subject: $1) }
+            )
+            #expect(answers.filter { $0["allowed"] == .bool(true) }.count == 3)
+            #expect(answers.compactMap { $0["reason"]?.string } == ["budget_exceeded"])
             #expect(try await server.brokenLimits() == [])
             #expect(try await server.unbalancedHolds() == [])
             let held = try await server.limitRows()
@@ -165,17 +170,10 @@ struct CommittedUnseenTests {
                 """
             try await server.ask("POST", "/budgets", budget, expecting: 201)
             try await server.countRefusals()
-            let calls = ["sheddable", "default", "default", "default", "sheddable"].enumerated().map {
-                index,
-                criticality in
-                """
-                {"subject":"acme","type":"job.done","source":"gw","id":"\(index)","data":{"seconds":1},\
-                "criticality":"\(criticality)"}
-                """
-            }
-            func ask(_ calls: some Sequence<String>) async throws -> [Bool]? {
-                let answer = try await server.ask("POST", "/admissions", "[\(calls.joined(separator: ","))]")
-                return answer["data"]?.elements?.map { $0["allowed"] == .bool(true) }
+            let criticalities = ["sheddable", "default", "default", "default", "sheddable"]
+            let calls = criticalities.enumerated().map { server.call("\($0)", more: #","criticality":"\#($1)""#) }
+            func ask(_ calls: some Sequence<String>) async throws -> [Bool] {
+                try await server.admit(together: Array(calls)).map { $0["allowed"] == .bool(true) }
             }
             #expect(try await ask(calls.prefix(3)) == [true, true, true])
             #expect(try await ask(calls.suffix(1)) == [false])
@@ -247,11 +245,30 @@ extension TestServer {
         )
     }
 
-    fileprivate func refusals(_ reason: Refusal) async throws -> Int64? {
+    fileprivate func refusals(_ reason: Refusal) async throws -> Int64? { try await count("refused_\(reason)") }
+
+    /// Has reservations counted that a flush tries to insert, whatever becomes of it.
+    fileprivate func countInsertions() async throws {
+        try await database.run(
+            """
+            CREATE SEQUENCE tried_reservation;
+            GRANT SELECT, USAGE ON SEQUENCE tried_reservation TO turnpike_service;
+            CREATE FUNCTION count_reservation() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                PERFORM nextval('tried_reservation');
+                RETURN NEW;
+            END
+            $$;
+            CREATE TRIGGER counted BEFORE INSERT ON reservation FOR EACH ROW EXECUTE FUNCTION count_reservation()
+            """
+        )
+    }
+
+    fileprivate func count(_ sequence: String) async throws -> Int64? {
         try await withPool { pool in
             try await pool.query(
                 .worker,
-                "SELECT coalesce(last_value, 0) FROM pg_sequences WHERE sequencename = \("refused_\(reason)")"
+                "SELECT coalesce(last_value, 0) FROM pg_sequences WHERE sequencename = \(sequence)"
             ) { row throws(PostgresError) in try row.next(Int64.self) }
         }.first
     }
