@@ -1,6 +1,8 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
 
 /// A request as it comes from a connection: nothing is known of its caller yet.
 struct ArrivedRequest {
@@ -30,15 +32,13 @@ struct ArrivedRequest {
         self.peer = peer
     }
 
-    /// Of a path without parameters.
-    init(_ head: HTTPRequest, _ body: Body, peer: SocketAddress?) {
-        let target = head.path ?? ""
-        let pathPart = target.pathPart
-        method = head.method
-        path = String(pathPart)
-        queryString = String(Substring(target.utf8[pathPart.endIndex...].dropFirst()))
-        headers = head.headerFields
-        self.body = body
+    /// A small one, of an operation whose path has no parameters.
+    init(_ head: HTTPRequestHead, _ body: ByteBuffer, of operation: Operation, peer: SocketAddress?) {
+        method = operation.method
+        path = operation.path
+        queryString = String(Substring(head.uri.utf8[head.uri.pathPart.endIndex...].dropFirst()))
+        headers = HTTPFields(head.headers, splitCookie: false)
+        self.body = .whole(body)
         parameters = Parameters()
         self.peer = peer
     }

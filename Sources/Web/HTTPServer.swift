@@ -43,36 +43,22 @@ package struct HTTPServer: Service {
         configuration: Configuration,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
-        let readTimeout = TimeAmount.seconds(Int64(configuration.readTimeoutSeconds))
-        let writeTimeout = TimeAmount.seconds(Int64(configuration.writeTimeoutSeconds))
-        let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
-        let securityHeaders = pipeline.securityHeaders
-        let http1 = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [
-                StalledReaderHandler(timeout: writeTimeout),
-                RequestArrivalHandler(
-                    timeout: readTimeout,
-                    continueUpToBytes: bodyLimitBytes,
-                    securityHeaders: securityHeaders
-                ),
-            ],
-            idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
-            httpDecoderConfiguration: .init(
-                maxHeaderFieldSize: configuration.headerBytes,
-                maxHeaderListSize: configuration.headerBytes,
-                maxHeaderFieldCount: configuration.headerCount
-            )
-        )
         let responder = Responder(operations: operations, pipeline: pipeline)
+        let connection = HTTPConnection.Configuration(
+            routes: responder.plain,
+            securityHeaders: pipeline.securityHeaders,
+            certificate: configuration.certificate,
+            idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
+            readTimeout: .seconds(Int64(configuration.readTimeoutSeconds)),
+            writeTimeout: .seconds(Int64(configuration.writeTimeoutSeconds)),
+            bodyLimitBytes: operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes,
+            headerBytes: configuration.headerBytes,
+            headerCount: configuration.headerCount
+        )
         var application = Application(
             responder: responder,
             server: HTTPServerBuilder { answer in
-                HTTPConnection(
-                    http: HTTP1Channel(responder: answer, configuration: http1),
-                    routes: responder.plain,
-                    certificate: configuration.certificate,
-                    handshakeTimeout: readTimeout
-                )
+                HTTPConnection(http: HTTP1Channel(responder: answer), configuration: connection)
             },
             configuration: .init(
                 address: .hostname(configuration.host, port: configuration.port),

@@ -1,6 +1,8 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
 
 struct HTTPContext: Hummingbird.RequestContext {
     var coreContext: CoreRequestContextStorage
@@ -56,17 +58,17 @@ struct PlainRoutes {
 
     /// The operation that a call is of, where it is brief and the call small (ADR 0027). The last of a connection is
     /// none.
-    func endpoint(ofBrief head: HTTPRequest) -> Endpoint? {
-        guard let endpoint = endpoint(of: String((head.path ?? "").pathPart), head.method),
-            endpoint.route.operation.isBrief, head.headerFields.value(of: .connection) != "close",
-            Self.isSmall(head.headerFields)
+    func endpoint(ofBrief head: HTTPRequestHead) -> Endpoint? {
+        guard let method = try? HTTPRequest.Method(head.method),
+            let endpoint = endpoint(of: String(head.uri.pathPart), method), endpoint.route.operation.isBrief,
+            head.headers.first(name: "connection") != "close", Self.isSmall(head.headers)
         else { return nil }
         return endpoint
     }
 
-    private static func isSmall(_ fields: HTTPFields) -> Bool {
-        guard !fields.contains(.transferEncoding) else { return false }
-        guard let announced = fields.announcedBytes else { return !fields.contains(.contentLength) }
+    private static func isSmall(_ headers: HTTPHeaders) -> Bool {
+        guard !headers.contains(name: "transfer-encoding") else { return false }
+        guard let announced = headers.announcedBytes else { return !headers.contains(name: "content-length") }
         return announced <= smallBodyBytes
     }
 

@@ -1,20 +1,19 @@
 import DequeModule
-import HTTPTypes
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 
-/// Answers small calls of brief operations on the spot, as the last before a connection's task, to which whatever else
-/// arrives goes on and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their
+/// Answers small calls of brief operations on the spot, before a connection's task, to which whatever else arrives goes on
+/// and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their
 /// requests: while one is in the making, or the client takes none, what arrives waits.
 final class BriefCallHandler: ChannelDuplexHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private enum State {
         case idle
-        case receiving(HTTPRequest, Endpoint, ByteBuffer?)
+        case receiving(HTTPRequestHead, Endpoint, ByteBuffer?)
         case answering
     }
 
@@ -26,6 +25,7 @@ final class BriefCallHandler: ChannelDuplexHandler {
     }
 
     private let routes: PlainRoutes
+    private let answers: RequestArrivalHandler
     private let executor: EventLoopTaskExecutor
     private var context: ChannelHandlerContext?
     private var peer: SocketAddress?
@@ -39,8 +39,9 @@ final class BriefCallHandler: ChannelDuplexHandler {
     private var isReadWanted = false
     private var isGoingOn = false
 
-    init(routes: PlainRoutes, eventLoop: any EventLoop) {
+    init(routes: PlainRoutes, answers: RequestArrivalHandler, eventLoop: any EventLoop) {
         self.routes = routes
+        self.answers = answers
         executor = EventLoopTaskExecutor(eventLoop)
     }
 
@@ -120,7 +121,7 @@ final class BriefCallHandler: ChannelDuplexHandler {
             state = .receiving(head, endpoint, body)
         case (.end, .receiving(let head, let endpoint, let body)):
             state = .answering
-            answer(ArrivedRequest(head, .whole(body ?? ByteBuffer()), peer: peer), endpoint, context)
+            answer(ArrivedRequest(head, body ?? ByteBuffer(), of: endpoint.route.operation, peer: peer), endpoint, context)
         default:
             passOn(data, context)
         }
@@ -151,12 +152,6 @@ final class BriefCallHandler: ChannelDuplexHandler {
 
     private func finish(_ answer: Answer) {
         guard let context else { return }
-        var fields = answer.headers
-        fields.append(HTTPField(name: .contentLength, value: String(answer.body.readableBytes)))
-        fields.append(HTTPField(name: .date, value: HTTPDate.now))
-        let head = HTTPResponse(status: answer.status, headerFields: fields)
-        context.write(wrapOutboundOut(.head(head)), promise: nil)
-        if answer.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(answer.body)), promise: nil) }
         state = .idle
         unsent += 1
         let sent = context.eventLoop.makePromise(of: Void.self)
@@ -165,7 +160,7 @@ final class BriefCallHandler: ChannelDuplexHandler {
             if case .failure = result { self.waiting = [] }
             self.goOn(context)
         }
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
+        answers.send(answer, promise: sent)
         goOn(context)
     }
 

@@ -2,7 +2,7 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 import NIOHTTPTypesHTTP1
 import NIOSSL
 
@@ -10,31 +10,68 @@ import NIOSSL
 struct HTTPConnection: ServerChildChannel {
     typealias Value = HTTP1Channel.Value
 
+    struct Configuration: Sendable {
+        let routes: PlainRoutes
+        let securityHeaders: SecurityHeaders
+        let certificate: TLSCertificateWatch?
+        let idleTimeout: TimeAmount
+        let readTimeout: TimeAmount
+        let writeTimeout: TimeAmount
+        let bodyLimitBytes: Int
+        let headerBytes: Int
+        let headerCount: Int
+    }
+
+    /// Answers what `BriefCallHandler` passes on.
     let http: HTTP1Channel
-    let routes: PlainRoutes
-    let certificate: TLSCertificateWatch?
-    let handshakeTimeout: TimeAmount
+    let configuration: Configuration
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
             let pipeline = channel.pipeline.syncOperations
+            let certificate = configuration.certificate
             if let certificate {
                 try pipeline.addHandler(NIOSSLServerHandler(context: certificate.context))
             }
             try pipeline.addHandler(
-                ArrivingBytesHandler(handshakeTimeout: certificate == nil ? nil : handshakeTimeout)
+                ArrivingBytesHandler(handshakeTimeout: certificate == nil ? nil : configuration.readTimeout)
             )
-        }.flatMap {
-            http.setup(channel: channel, logger: logger)
-        }.flatMapThrowing { value in
-            let pipeline = channel.pipeline.syncOperations
-            let codec = try pipeline.context(handlerType: HTTP1ToHTTPServerCodec.self)
-            try pipeline.addHandler(RequestHeadHandler(), position: .before(codec.handler))
-            let states = try pipeline.context(handlerType: HTTPConnectionStateHandler.self)
-            let calls = BriefCallHandler(routes: routes, eventLoop: channel.eventLoop)
-            try pipeline.addHandler(calls, position: .after(states.handler))
-            return value
+            try addHTTP(to: pipeline, channel)
+            return try NIOAsyncChannel(
+                wrappingChannelSynchronously: channel,
+                configuration: .init(isOutboundHalfClosureEnabled: true)
+            )
         }
+    }
+
+    private func addHTTP(to pipeline: ChannelPipeline.SynchronousOperations, _ channel: any Channel) throws {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = configuration.headerBytes
+        limits.maxHeaderListSize = configuration.headerBytes
+        limits.maxHeaderFieldCount = configuration.headerCount
+        try pipeline.configureHTTPServerPipeline(
+            withPipeliningAssistance: false,
+            withErrorHandling: false,
+            // The types of fields validate what is sent.
+            withOutboundHeaderValidation: false,
+            withEncoderConfiguration: .init(),
+            withDecoderLimitConfiguration: limits
+        )
+        let requests = RequestArrivalHandler(
+            RequestArrivalHandler.Bounds(
+                arrival: configuration.readTimeout,
+                idle: configuration.idleTimeout,
+                continueUpToBytes: configuration.bodyLimitBytes
+            ),
+            securityHeaders: configuration.securityHeaders,
+            encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self)
+        )
+        try pipeline.addHandlers([
+            requests,
+            BriefCallHandler(routes: configuration.routes, answers: requests, eventLoop: channel.eventLoop),
+            HTTP1ToHTTPServerCodec(secure: false),
+            StalledReaderHandler(timeout: configuration.writeTimeout),
+        ])
     }
 
     func handle(value: Value, logger: Logger) async {
