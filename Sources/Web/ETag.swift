@@ -52,8 +52,9 @@ package enum IfMatch: Sendable, Equatable {
 
 extension Substring {
     func trimmingSpaces() -> Substring {
-        let start = drop { $0 == " " || $0 == "\t" }
-        guard let end = start.lastIndex(where: { $0 != " " && $0 != "\t" }) else { return start.prefix(0) }
-        return start[...end]
+        let isSpace = { (byte: UInt8) in byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+        guard let start = utf8.firstIndex(where: { !isSpace($0) }), let last = utf8.lastIndex(where: { !isSpace($0) })
+        else { return prefix(0) }
+        return self[start..<utf8.index(after: last)]
     }
 }

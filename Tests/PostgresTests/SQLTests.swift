@@ -18,6 +18,23 @@ import Testing
         )
     }
 
+    /// The first one is taken over as it stands, the others are not.
+    @Test func whatFollowsTheFirstFragmentIsNumberedAndPlacedBehindIt() async throws {
+        let first: SQL = "SELECT \(Int64(1)) AS a"
+        let deeper: SQL = "WITH one AS (\(first)) SELECT a + \(Int64(2))0 AS b FROM one"
+        let statement: SQL = "WITH two AS (\(deeper)) SELECT b + \(Int64(300)), \(first) FROM two"
+        #expect(
+            statement.text == "WITH two AS (WITH one AS (SELECT $1 AS a) SELECT a + $2 0 AS b FROM one) "
+                + "SELECT b + $3, SELECT $4 AS a FROM two"
+        )
+        #expect(("SELECT\("\(Int64(1))::bigint" as SQL)" as SQL).text == "SELECT $1::bigint")
+        let sum: SQL = "WITH one AS (\(first)) SELECT a + \(Int64(20)) + \(Int64(300)) FROM one"
+        try await TestServer.withPool { pool in
+            let sums = try await pool.query(.worker, sum) { row throws(PostgresError) in try row.next(Int64.self) }
+            #expect(sums == [321])
+        }
+    }
+
     @Test func joinedFragmentsKeepTheirParameters() {
         let conditions: [SQL] = ["a = \(Int64(1))", "TRUE", "b = ANY(\([Int64(2)]))"]
         #expect(SQL.joined(conditions, separator: " AND ").text == "a = $1 AND TRUE AND b = ANY($2)")

@@ -119,6 +119,12 @@ extension SQL {
     }
 
     fileprivate mutating func appendFragment(_ fragment: SQL) {
+        if parameters.entries.isEmpty, fragment.parameters.entries.first?.textRange.lowerBound != 0 {
+            // Its placeholders are numbered already.
+            parameters = fragment.parameters.moved(by: utf8.count)
+            utf8.append(contentsOf: fragment.utf8)
+            return
+        }
         var copied = 0
         for entry in fragment.parameters.entries {
             appendText(fragment.utf8[copied..<entry.textRange.lowerBound])

@@ -51,6 +51,17 @@ struct SQLParameters: Sendable {
         commit(type: Value.postgresType, length: length, textRange: textRange)
     }
 
+    /// The same, with their placeholders so much further on in the text.
+    func moved(by offset: Int) -> SQLParameters {
+        guard offset > 0 else { return self }
+        var moved = self
+        moved.entries = entries.map { entry in
+            let range = (entry.textRange.lowerBound + offset)..<(entry.textRange.upperBound + offset)
+            return Entry(type: entry.type, start: entry.start, length: entry.length, textRange: range)
+        }
+        return moved
+    }
+
     /// Appends one parameter of another statement as it was encoded there.
     mutating func append(_ entry: Entry, of other: SQLParameters, textRange: Range<Int>) {
         let length = max(0, entry.length)

@@ -6,28 +6,46 @@ extension Answer {
     /// - Parameter endsConnection: whether the client is told that nothing more is read.
     func bytes(endsConnection: Bool) -> ByteBuffer {
         let mayHaveBody = status != .noContent && status != .notModified
+        var own: [(name: String, value: String)] = [("Date", HTTPDate.now)]
+        if mayHaveBody { own.append(("Content-Length", String(body.readableBytes))) }
+        if endsConnection { own.append(("Connection", "close")) }
+        let line = status == .ok ? "HTTP/1.1 200 OK" : "HTTP/1.1 \(status.code) \(status.reasonPhrase)"
+        let fields = headers.map { (name: $0.name.rawName, value: $0.value) } + own
+        let length = fields.reduce(line.utf8.count + 4) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
         var bytes = ByteBuffer()
-        bytes.reserveCapacity(1_024 + body.readableBytes)
-        if status == .ok {
-            bytes.writeStaticString("HTTP/1.1 200 OK\r\n")
-        } else {
-            bytes.writeString("HTTP/1.1 \(status.code) \(status.reasonPhrase)\r\n")
+        bytes.reserveCapacity(length + body.readableBytes)
+        bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { memory in
+            var head = HeadBytes(memory)
+            head.put(line)
+            head.put("\r\n")
+            for (name, value) in fields {
+                head.put(name)
+                head.put(": ")
+                head.put(value)
+                head.put("\r\n")
+            }
+            head.put("\r\n")
+            return head.count
         }
-        for field in headers { bytes.writeField(field.name.rawName, field.value) }
-        if mayHaveBody { bytes.writeField("Content-Length", String(body.readableBytes)) }
-        bytes.writeField("Date", HTTPDate.now)
-        if endsConnection { bytes.writeField("Connection", "close") }
-        bytes.writeStaticString("\r\n")
         if mayHaveBody { bytes.writeImmutableBuffer(body) }
         return bytes
     }
 }
 
-extension ByteBuffer {
-    fileprivate mutating func writeField(_ name: String, _ value: String) {
-        writeString(name)
-        writeStaticString(": ")
-        writeString(value)
-        writeStaticString("\r\n")
+/// Memory that texts are put into, one behind the other; it has room for all of them.
+private struct HeadBytes {
+    private let memory: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    init(_ memory: UnsafeMutableRawBufferPointer) {
+        self.memory = memory
+    }
+
+    mutating func put(_ text: String) {
+        var text = text
+        text.withUTF8 { utf8 in
+            UnsafeMutableRawBufferPointer(rebasing: memory[count...]).copyMemory(from: UnsafeRawBufferPointer(utf8))
+            count += utf8.count
+        }
     }
 }
