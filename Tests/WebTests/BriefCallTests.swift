@@ -126,8 +126,58 @@ import Web
             let isClosed = try await eventually { (try? RawConnection(port: port)) == nil }
             #expect(isClosed)
             mayAnswer.open()
-            #expect(bodies(await connection.answer()) == ["waited 1"])
+            let answer = await connection.answer()
+            #expect(bodies(answer) == ["waited 1"])
+            #expect(answer.contains("\r\nConnection: close\r\n"))
             #expect(connection.isClosed)
+        }
+    }
+
+    @Test func aConnectionThatWaitsForNothingEndsWhenTheServerStops() async throws {
+        try await run { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(Self.call("/brief", "1"))
+            #expect(bodies(await connection.answer(until: ";")) == ["brief 1"])
+            await harness.stop()
+            #expect(await connection.answer() == "")
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func aConnectionOfSmallCallsEndsWhenItHasBeenIdle() async throws {
+        try await WebHarness.run(configure: { $0.idleTimeoutSeconds = 2 }) { operations in
+            operations.post("/brief", "brief", scope: .tenantsWrite, isBrief: true) { request, _ in
+                .text("brief " + String(buffer: request.body) + ";")
+            }
+        } _: { harness in
+            let connection = try RawConnection(port: harness.port)
+            for call in 1...5 {
+                try connection.send(Self.call("/brief", "\(call)"))
+                #expect(bodies(await connection.answer(until: ";")) == ["brief \(call)"])
+                try await Task.sleep(for: .milliseconds(700))
+            }
+            #expect(await connection.answer() == "")
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func anAnswerWithoutABodySaysNoLength() async throws {
+        try await WebHarness.run { operations in
+            operations.post("/nothing", "nothing", scope: .tenantsWrite, isBrief: true) { _, _ in .noContent }
+            operations.post("/other", "other", scope: .tenantsWrite) { _, _ in .noContent }
+        } _: { harness in
+            var heads: [Set<String>] = []
+            for path in ["/nothing", "/other"] {
+                let connection = try RawConnection(port: harness.port)
+                try connection.send(Self.call(path, "{}", "X-Request-Id: mine\r\n"))
+                let answer = await connection.answer(until: "\r\n\r\n")
+                heads.append(
+                    Set(answer.split(separator: "\r\n").map { $0.lowercased() }.filter { !$0.hasPrefix("date:") })
+                )
+            }
+            #expect(heads[0] == heads[1])
+            #expect(heads[0].contains("http/1.1 204 no content"))
+            #expect(!heads[0].contains { $0.hasPrefix("content-length") })
         }
     }
 

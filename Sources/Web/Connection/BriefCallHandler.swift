@@ -2,9 +2,9 @@ import DequeModule
 import NIOCore
 import NIOHTTP1
 
-/// Answers small calls of brief operations on the spot, before a connection's task, to which whatever else arrives goes on
-/// and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their
-/// requests: while one is in the making, or the client takes none, what arrives waits.
+/// Answers small calls of brief operations on the spot, before a connection's task, to which whatever else arrives goes
+/// on and which reads and writes streams of parts (ADR 0027). Answers leave in the order of their requests: while one
+/// is in the making, or the client takes none, what arrives waits.
 final class BriefCallHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -121,7 +121,11 @@ final class BriefCallHandler: ChannelDuplexHandler {
             state = .receiving(head, endpoint, body)
         case (.end, .receiving(let head, let endpoint, let body)):
             state = .answering
-            answer(ArrivedRequest(head, body ?? ByteBuffer(), of: endpoint.route.operation, peer: peer), endpoint, context)
+            answer(
+                ArrivedRequest(head, body ?? ByteBuffer(), of: endpoint.route.operation, peer: peer),
+                endpoint,
+                context
+            )
         default:
             passOn(data, context)
         }

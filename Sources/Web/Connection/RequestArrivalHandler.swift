@@ -3,10 +3,10 @@ import NIOCore
 import NIOHTTP1
 
 /// Watches over the requests and answers of one connection, before any of our code sees them. A dangerous head is
-/// refused, what is not HTTP gets a problem instead of silence, a request that dribbles in is given up after a time, from
-/// its first byte, and `Expect: 100-continue` is answered, so that clients with large batches don't wait. The connection
-/// ends with the answer to a request that asks for it or that is older than HTTP/1.1, with the last answer that is under
-/// way when the server stops, and when nothing was sent for a time.
+/// refused, what is not HTTP gets a problem instead of silence, a request that dribbles in is given up after a time,
+/// from its first byte, and `Expect: 100-continue` is answered, so that clients with large batches don't wait. The
+/// connection ends with the answer to a request that asks for it or that is older than HTTP/1.1, with the last answer
+/// that is under way when the server stops, and when nothing was sent for a time.
 final class RequestArrivalHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
