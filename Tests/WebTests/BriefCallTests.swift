@@ -1,3 +1,4 @@
+import HTTPTypes
 import NIOCore
 import Synchronization
 import TestSupport
@@ -158,6 +159,82 @@ import Web
             }
             #expect(await connection.answer() == "")
             #expect(connection.isClosed)
+        }
+    }
+
+    /// Also where what comes next is refused: that is no reason to keep the rest of an answer.
+    @Test func anAnswerThatIsTakenSlowlyIsSentBeforeARefusalEndsTheConnection() async throws {
+        let text = String(repeating: "x", count: 4_000_000)
+        try await WebHarness.run { operations in
+            operations.get("/look", "look", scope: .tenantsRead, isBrief: true) { _, _ in .text(text) }
+        } _: { harness in
+            for next in ["hello\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+                let connection = try RawConnection(port: harness.port, receiveBufferBytes: 8_192)
+                let call = "GET /api/v1/look HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\n\r\n"
+                try connection.send(call + next)
+                let answers = await connection.answer()
+                #expect(answers.utf8.count { $0 == UInt8(ascii: "x") } >= text.utf8.count)
+                #expect(answers.contains("HTTP/1.1 400"))
+                #expect(connection.isClosed)
+            }
+        }
+    }
+
+    @Test func anAnswerThatIsTakenSlowlyIsSentBeforeTheServerStops() async throws {
+        let text = String(repeating: "x", count: 4_000_000)
+        for path in ["/look", "/other"] {
+            try await WebHarness.run { operations in
+                operations.get("/look", "look", scope: .tenantsRead, isBrief: true) { _, _ in .text(text) }
+                operations.get("/other", "other", scope: .tenantsRead) { _, _ in .text(text) }
+            } _: { harness in
+                let connection = try RawConnection(port: harness.port, receiveBufferBytes: 8_192)
+                try connection.send(
+                    "GET /api/v1\(path) HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer everything\r\n\r\n"
+                )
+                let isAnswered = try await eventually { harness.log.lines.contains { $0.contains(path) } }
+                #expect(isAnswered)
+                await harness.stop()
+                let answer = await connection.answer()
+                #expect(answer.utf8.count > text.utf8.count)
+                #expect(connection.isClosed)
+            }
+        }
+    }
+
+    @Test func aHeadThatDribblesInBehindACallDoesNotCostItsAnswer() async throws {
+        let (mayAnswer, arrived) = (Gate(), Gate())
+        try await run(readTimeoutSeconds: 1, mayAnswer: mayAnswer, arrived: arrived) { harness in
+            let connection = try RawConnection(port: harness.port)
+            try connection.send(Self.call("/waiting", "1"))
+            await arrived.wait()
+            try connection.send("POST /api/v1/brief HT")
+            try await Task.sleep(for: .milliseconds(1_500))
+            mayAnswer.open()
+            let answer = await connection.answer()
+            #expect(bodies(answer) == ["waited 1"])
+            #expect(answer.contains("\r\nConnection: close\r\n"))
+            #expect(connection.isClosed)
+        }
+    }
+
+    @Test func statusLinesAreTheSameWhoeverWritesThem() async throws {
+        for status in [HTTPResponse.Status.unprocessableContent, .contentTooLarge, .created, .init(code: 404)] {
+            try await WebHarness.run { operations in
+                operations.post("/brief", "brief", scope: .tenantsWrite, isBrief: true) { _, _ in
+                    Answer(status: status)
+                }
+                operations.post("/other", "other", scope: .tenantsWrite) { _, _ in Answer(status: status) }
+            } _: { harness in
+                var lines: Set<Substring> = []
+                for path in ["/brief", "/other"] {
+                    let connection = try RawConnection(port: harness.port)
+                    try connection.send(Self.call(path, "{}"))
+                    let answer = await connection.answer(until: "\r\n\r\n")
+                    lines.insert(answer.split(separator: "\r\n")[0])
+                }
+                #expect(lines.count == 1)
+                #expect(lines.allSatisfy { $0.count > "HTTP/1.1 404 ".count })
+            }
         }
     }
 

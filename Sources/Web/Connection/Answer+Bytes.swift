@@ -1,5 +1,6 @@
 import HTTPTypes
 import NIOCore
+import NIOHTTP1
 
 extension Answer {
     /// An answer of one piece as it is sent (RFC 9112).
@@ -9,7 +10,7 @@ extension Answer {
         var own: [(name: String, value: String)] = [("Date", HTTPDate.now)]
         if mayHaveBody { own.append(("Content-Length", String(body.readableBytes))) }
         if endsConnection { own.append(("Connection", "close")) }
-        let line = status == .ok ? "HTTP/1.1 200 OK" : "HTTP/1.1 \(status.code) \(status.reasonPhrase)"
+        let line = status == .ok ? "HTTP/1.1 200 OK" : Self.line(of: status)
         let fields = headers.map { (name: $0.name.rawName, value: $0.value) } + own
         let length = fields.reduce(line.utf8.count + 4) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
         var bytes = ByteBuffer()
@@ -29,6 +30,12 @@ extension Answer {
         }
         if mayHaveBody { bytes.writeImmutableBuffer(body) }
         return bytes
+    }
+
+    /// With the phrase that the encoder of parts writes.
+    private static func line(of status: HTTPResponse.Status) -> String {
+        let known = HTTPResponseStatus(statusCode: status.code, reasonPhrase: status.reasonPhrase)
+        return "HTTP/1.1 \(known.code) \(known.reasonPhrase)"
     }
 }
 

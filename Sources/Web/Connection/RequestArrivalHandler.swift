@@ -37,7 +37,8 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     private var last: HTTPVersion?
     /// Whether nothing that comes is read any more.
     private var isOver = false
-    private var isStopping = false
+    /// Whether the connection ends with the last answer that is under way.
+    private var isEnding = false
     private var arrivalDeadline: Scheduled<Void>?
     private var idleDeadline: Scheduled<Void>?
     private var lastActive = NIODeadline.now()
@@ -58,8 +59,8 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         case is ArrivingBytesHandler.BytesArrived:
             haveBytesArrived = true
         case is ChannelShouldQuiesceEvent:
-            isStopping = true
-            if unanswered == 0 { context.close(promise: nil) }
+            isEnding = true
+            if unanswered == 0 { end() }
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -74,7 +75,6 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         switch unwrapInboundIn(data) {
         case .head(let head):
             if let fault = RequestHeadFault.fault(in: head) {
-                isOver = true
                 return errorCaught(context: context, error: fault)
             }
             if unanswered == 0, expectsContinue(head) {
@@ -128,15 +128,16 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
 
     private func giveUp(_ context: ChannelHandlerContext) {
         arrivalDeadline = nil
-        guard isArriving || isHeadArriving else { return }
-        guard unanswered == (isArriving ? 1 : 0), !isAnswering else {
+        guard !isOver, isArriving || isHeadArriving else { return }
+        if unanswered == (isArriving ? 1 : 0), !isAnswering {
+            let detail = "The request did not arrive completely in time."
+            refuse(Problem(.requestTimeout, code: "request_timeout", detail: detail))
+        } else if isArriving {
             context.close(promise: nil)
-            return
+        } else {
+            isOver = true
+            isEnding = true
         }
-        refuse(
-            context,
-            Problem(.requestTimeout, code: "request_timeout", detail: "The request did not arrive completely in time.")
-        )
     }
 
     // MARK: Answers
@@ -146,7 +147,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         case .head(var head):
             isAnswering = head.status.code >= 200
             let isLast = last != nil && unanswered <= 1
-            guard isAnswering, isLast || isStopping else { break }
+            guard isAnswering, isLast || isEnding else { break }
             if isLast, let last { head.version = last }
             head.headers.replaceOrAdd(name: "connection", value: "close")
             return context.write(wrapOutboundOut(.head(head)), promise: promise)
@@ -154,8 +155,9 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
             break
         case .end:
             guard isLastAnswer() else { break }
-            context.writeAndFlush(data, promise: promise)
-            return context.close(promise: nil)
+            let sent = promise ?? context.eventLoop.makePromise()
+            context.writeAndFlush(data, promise: sent)
+            return end(when: sent.futureResult)
         }
         context.write(data, promise: promise)
     }
@@ -163,27 +165,29 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     /// Writes an answer of one piece, past whatever works with parts. It is not the one to the last request of a
     /// connection.
     func send(_ answer: Answer, promise: EventLoopPromise<Void>) {
-        let bytes = answer.bytes(endsConnection: isStopping)
+        let bytes = answer.bytes(endsConnection: isEnding)
+        // Where that is sent at once, the next call is taken before this returns.
+        let isLast = isLastAnswer()
         wire.writeAndFlush(NIOAny(IOData.byteBuffer(bytes)), promise: promise)
-        if isLastAnswer() { wire.close(promise: nil) }
+        if isLast { end(when: promise.futureResult) }
     }
 
-    /// Takes note that an answer was written, and says whether the connection ends with it.
+    /// Takes note that an answer is written, and says whether the connection ends with it.
     private func isLastAnswer() -> Bool {
         isAnswering = false
         unanswered = max(0, unanswered - 1)
         lastActive = .now()
-        return isStopping && unanswered == 0
+        return isEnding && unanswered == 0
     }
 
     // MARK: The end
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard unanswered == 0, let problem = Self.problem(of: error) else {
-            context.fireErrorCaught(error)
-            return
-        }
-        refuse(context, problem)
+        guard let problem = Self.problem(of: error) else { return context.fireErrorCaught(error) }
+        guard !isOver else { return }
+        guard unanswered > 0 else { return refuse(problem) }
+        isOver = true
+        context.fireErrorCaught(error)
     }
 
     private static func problem(of error: any Error) -> Problem? {
@@ -203,13 +207,30 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         }
     }
 
-    private func refuse(_ context: ChannelHandlerContext, _ problem: Problem) {
+    private func refuse(_ problem: Problem) {
         let requestID = "connection-" + String(UInt64.random(in: .min ... .max), radix: 36)
         var answer = problem.answer(instance: "", requestID: requestID)
         answer.headers[.xRequestID] = requestID
         securityHeaders.add(to: &answer.headers)
-        wire.writeAndFlush(NIOAny(IOData.byteBuffer(answer.bytes(endsConnection: true))), promise: nil)
-        context.close(promise: nil)
+        end(with: answer.bytes(endsConnection: true))
+    }
+
+    /// Ends the connection with these bytes, behind whatever is still to be sent; one that is only just accepted, and
+    /// that nobody may serve any more, at once.
+    private func end(with bytes: ByteBuffer = ByteBuffer()) {
+        guard wire.channel.isActive else { return wire.close(promise: nil) }
+        let sent = wire.eventLoop.makePromise(of: Void.self)
+        wire.writeAndFlush(NIOAny(IOData.byteBuffer(bytes)), promise: sent)
+        end(when: sent.futureResult)
+    }
+
+    /// Ends the connection when something is sent, or for long not taken. What comes meanwhile is not read.
+    private func end(when sent: EventLoopFuture<Void>) {
+        isOver = true
+        let wire = NIOLoopBound(wire, eventLoop: wire.eventLoop)
+        idleDeadline?.cancel()
+        idleDeadline = wire.value.eventLoop.scheduleTask(in: bounds.arrival) { wire.value.close(promise: nil) }
+        sent.whenComplete { _ in wire.value.close(promise: nil) }
     }
 
     private func awaitIdleness(_ context: ChannelHandlerContext, in time: TimeAmount) {
@@ -224,7 +245,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         if silence < bounds.idle {
             awaitIdleness(context, in: bounds.idle - silence)
         } else {
-            context.close(promise: nil)
+            end()
         }
     }
 
