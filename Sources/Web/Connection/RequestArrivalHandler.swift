@@ -33,6 +33,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     private var haveBytesArrived = false
     private var havePartsArrived = false
     private var isAnswering = false
+    private var hasAnswered = false
     /// Set by the last request that this connection serves; leaves the connection only by its end.
     private var last: HTTPVersion?
     /// Whether nothing that comes is read any more.
@@ -60,7 +61,10 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
             haveBytesArrived = true
         case is ChannelShouldQuiesceEvent:
             isEnding = true
-            if unanswered == 0 { end() }
+            guard unanswered == 0 else { break }
+            // Where nothing was answered yet nothing waits to be sent, and there may be no way to send: it is only just
+            // accepted, or has not agreed on TLS.
+            if hasAnswered { end() } else { context.close(promise: nil) }
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -154,7 +158,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         case .body:
             break
         case .end:
-            guard isLastAnswer() else { break }
+            guard noteAnswer() else { break }
             let sent = promise ?? context.eventLoop.makePromise()
             context.writeAndFlush(data, promise: sent)
             return end(when: sent.futureResult)
@@ -167,14 +171,15 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     func send(_ answer: Answer, promise: EventLoopPromise<Void>) {
         let bytes = answer.bytes(endsConnection: isEnding)
         // Where that is sent at once, the next call is taken before this returns.
-        let isLast = isLastAnswer()
+        let isLast = noteAnswer()
         wire.writeAndFlush(NIOAny(IOData.byteBuffer(bytes)), promise: promise)
         if isLast { end(when: promise.futureResult) }
     }
 
     /// Takes note that an answer is written, and says whether the connection ends with it.
-    private func isLastAnswer() -> Bool {
+    private func noteAnswer() -> Bool {
         isAnswering = false
+        hasAnswered = true
         unanswered = max(0, unanswered - 1)
         lastActive = .now()
         return isEnding && unanswered == 0
@@ -215,10 +220,8 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         end(with: answer.bytes(endsConnection: true))
     }
 
-    /// Ends the connection with these bytes, behind whatever is still to be sent; one that is only just accepted, and
-    /// that nobody may serve any more, at once.
+    /// Ends the connection with these bytes, behind whatever is still to be sent.
     private func end(with bytes: ByteBuffer = ByteBuffer()) {
-        guard wire.channel.isActive else { return wire.close(promise: nil) }
         let sent = wire.eventLoop.makePromise(of: Void.self)
         wire.writeAndFlush(NIOAny(IOData.byteBuffer(bytes)), promise: sent)
         end(when: sent.futureResult)
