@@ -36,7 +36,7 @@ struct ArrivedRequest {
     init(_ head: HTTPRequestHead, _ body: ByteBuffer, of operation: Operation, peer: SocketAddress?) {
         method = operation.method
         path = operation.path
-        queryString = String(Substring(head.uri.utf8[head.uri.pathPart.endIndex...].dropFirst()))
+        queryString = String(Substring(head.uri.utf8.dropFirst(path.utf8.count + 1)))
         headers = HTTPFields(head.headers, splitCookie: false)
         self.body = .whole(body)
         parameters = Parameters()

@@ -44,21 +44,17 @@ package struct HTTPServer: Service {
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
         let responder = Responder(operations: operations, pipeline: pipeline)
-        let connection = HTTPConnection.Configuration(
-            routes: responder.plain,
-            securityHeaders: pipeline.securityHeaders,
-            certificate: configuration.certificate,
-            idleTimeout: .seconds(Int64(configuration.idleTimeoutSeconds)),
-            readTimeout: .seconds(Int64(configuration.readTimeoutSeconds)),
-            writeTimeout: .seconds(Int64(configuration.writeTimeoutSeconds)),
-            bodyLimitBytes: operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes,
-            headerBytes: configuration.headerBytes,
-            headerCount: configuration.headerCount
-        )
+        let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
         var application = Application(
             responder: responder,
             server: HTTPServerBuilder { answer in
-                HTTPConnection(http: HTTP1Channel(responder: answer), configuration: connection)
+                HTTPConnection(
+                    http: HTTP1Channel(responder: answer),
+                    routes: responder.plain,
+                    securityHeaders: pipeline.securityHeaders,
+                    bodyLimitBytes: bodyLimitBytes,
+                    configuration: configuration
+                )
             },
             configuration: .init(
                 address: .hostname(configuration.host, port: configuration.port),

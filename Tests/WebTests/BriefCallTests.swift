@@ -146,16 +146,16 @@ import Web
     }
 
     @Test func aConnectionOfSmallCallsEndsWhenItHasBeenIdle() async throws {
-        try await WebHarness.run(configure: { $0.idleTimeoutSeconds = 2 }) { operations in
+        try await WebHarness.run(configure: { $0.idleTimeoutSeconds = 4 }) { operations in
             operations.post("/brief", "brief", scope: .tenantsWrite, isBrief: true) { request, _ in
                 .text("brief " + String(buffer: request.body) + ";")
             }
         } _: { harness in
             let connection = try RawConnection(port: harness.port)
-            for call in 1...5 {
+            for call in 1...10 {
                 try connection.send(Self.call("/brief", "\(call)"))
                 #expect(bodies(await connection.answer(until: ";")) == ["brief \(call)"])
-                try await Task.sleep(for: .milliseconds(700))
+                try await Task.sleep(for: .milliseconds(500))
             }
             #expect(await connection.answer() == "")
             #expect(connection.isClosed)
@@ -214,7 +214,7 @@ import Web
             try connection.send(Self.call("/waiting", "1"))
             await arrived.wait()
             try connection.send("POST /api/v1/brief HT")
-            try await Task.sleep(for: .milliseconds(1_500))
+            try await Task.sleep(for: .milliseconds(3_000))
             mayAnswer.open()
             let answer = await connection.answer()
             #expect(bodies(answer) == ["waited 1"])

@@ -10,21 +10,12 @@ import NIOSSL
 struct HTTPConnection: ServerChildChannel {
     typealias Value = HTTP1Channel.Value
 
-    struct Configuration: Sendable {
-        let routes: PlainRoutes
-        let securityHeaders: SecurityHeaders
-        let certificate: TLSCertificateWatch?
-        let idleTimeout: TimeAmount
-        let readTimeout: TimeAmount
-        let writeTimeout: TimeAmount
-        let bodyLimitBytes: Int
-        let headerBytes: Int
-        let headerCount: Int
-    }
-
     /// Answers what `BriefCallHandler` passes on.
     let http: HTTP1Channel
-    let configuration: Configuration
+    let routes: PlainRoutes
+    let securityHeaders: SecurityHeaders
+    let bodyLimitBytes: Int
+    let configuration: HTTPServer.Configuration
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
@@ -34,7 +25,7 @@ struct HTTPConnection: ServerChildChannel {
                 try pipeline.addHandler(NIOSSLServerHandler(context: certificate.context))
             }
             try pipeline.addHandler(
-                ArrivingBytesHandler(handshakeTimeout: certificate == nil ? nil : configuration.readTimeout)
+                ArrivingBytesHandler(handshakeTimeout: certificate == nil ? nil : readTimeout)
             )
             try addHTTP(to: pipeline, channel)
             return try NIOAsyncChannel(
@@ -59,20 +50,22 @@ struct HTTPConnection: ServerChildChannel {
         )
         let requests = RequestArrivalHandler(
             RequestArrivalHandler.Bounds(
-                arrival: configuration.readTimeout,
-                idle: configuration.idleTimeout,
-                continueUpToBytes: configuration.bodyLimitBytes
+                arrival: readTimeout,
+                idle: .seconds(Int64(configuration.idleTimeoutSeconds)),
+                continueUpToBytes: bodyLimitBytes
             ),
-            securityHeaders: configuration.securityHeaders,
+            securityHeaders: securityHeaders,
             encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self)
         )
         try pipeline.addHandlers([
             requests,
-            BriefCallHandler(routes: configuration.routes, answers: requests, eventLoop: channel.eventLoop),
+            BriefCallHandler(routes: routes, answers: requests, eventLoop: channel.eventLoop),
             HTTP1ToHTTPServerCodec(secure: false),
-            StalledReaderHandler(timeout: configuration.writeTimeout),
+            StalledReaderHandler(timeout: .seconds(Int64(configuration.writeTimeoutSeconds))),
         ])
     }
+
+    private var readTimeout: TimeAmount { .seconds(Int64(configuration.readTimeoutSeconds)) }
 
     func handle(value: Value, logger: Logger) async {
         await http.handle(value: value, logger: logger)
