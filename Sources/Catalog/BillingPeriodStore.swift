@@ -76,6 +76,38 @@ package enum BillingPeriodStore {
         )
     }
 
+    /// Names a row.
+    package struct Name: Hashable {
+        let tenant: TenantID
+        let id: BillingPeriodID
+
+        package init(tenant: TenantID, id: BillingPeriodID) {
+            self.tenant = tenant
+            self.id = id
+        }
+    }
+
+    /// Every segment that has a row, of the periods of which these rows are segments.
+    package static func segments(
+        ofPeriodsWith rows: [Name],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [BillingPeriod] {
+        guard !rows.isEmpty else { return [] }
+        return try transaction.query(
+            """
+            SELECT DISTINCT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
+                period.segment, period.starts_at, period.ends_at, period.status
+            FROM unnest(\(rows.map(\.tenant))::bigint[], \(rows.map(\.id))::bigint[])
+                AS wanted (tenant_id, billing_period_id)
+            JOIN billing_period AS named USING (tenant_id, billing_period_id)
+            JOIN billing_period AS period
+                ON period.tenant_id = named.tenant_id AND period.subscription_id = named.subscription_id
+                AND period.period_index = named.period_index
+            """,
+            Self.period
+        )
+    }
+
     /// The statement that makes missing rows, for a pipeline.
     package static func insertion(_ wanted: [BillingPeriod.Wanted]) -> SQL {
         let rows = wanted.sorted {

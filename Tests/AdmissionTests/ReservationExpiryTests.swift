@@ -298,4 +298,23 @@ import Web
             #expect(try await server.admit("5", seconds: "6")["allowed"] == .bool(true))
         }
     }
+
+    @Test("what is held in a month that ended long ago, as after an old backup, is freed one by one")
+    func heldLongAgo() async throws {
+        try await TestServer.run { before in
+            try await before.arrangeTiers()
+            let first = try await before.admit("1", seconds: "14")
+            let second = try await before.admit("2", seconds: "6")
+            _ = try await before.column(
+                "UPDATE reservation SET expires_at = '2027-03-02', suspense_ends_at = '2027-03-03' RETURNING ''"
+            )
+            try await TestServer.run(on: before.database, clock: TestClock("2027-03-01T00:00:00Z")) { server in
+                try await server.ask("POST", "/admissions/\(server.id(of: first))/release")
+                #expect(try await server.limitRows().first == "0 6 0")
+                try await server.ask("POST", "/admissions/\(server.id(of: second))/release")
+                #expect(Set(try await server.limitRows()) == ["0 0 0"])
+                #expect(try await server.unbalancedHolds() == [])
+            }
+        }
+    }
 }

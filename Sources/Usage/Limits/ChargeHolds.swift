@@ -90,6 +90,22 @@ package struct ChargeHolds: Sendable {
             guard made.isEmpty else { throw StaleCatalog(tenants: Set(made.map(\.tenantID)), shared: false) }
         }
 
+        /// Periods that something is held in and that the snapshot does not know, as those that ended long ago.
+        private func olderPeriods(
+            heldBy parts: [LimitRow: [LimitState]],
+            in transaction: borrowing Transaction
+        ) throws(PostgresError) -> [BillingPeriod] {
+            var unknown: Set<BillingPeriodStore.Name> = []
+            for item in wanted {
+                for state in parts[item.row] ?? [] {
+                    guard let (counter, _) = ChargeHolds.counter(of: state.row), !item.tenant.knows(counter.period)
+                    else { continue }
+                    unknown.insert(BillingPeriodStore.Name(tenant: counter.tenant, id: counter.period))
+                }
+            }
+            return try BillingPeriodStore.segments(ofPeriodsWith: Array(unknown), in: transaction)
+        }
+
         /// - Parameter results: of the statements. Counters that only they tell of are read from the transaction.
         package func holds(
             _ results: [PostgresResult],
@@ -97,15 +113,17 @@ package struct ChargeHolds: Sendable {
         ) throws -> [LimitRow: ChargeHolds] {
             let states = try results.first?.map(LimitStateStore.decode) ?? []
             let parts = Dictionary(grouping: states) { $0.row.without(scopeValue: "") }
+            let older = try olderPeriods(heldBy: parts, in: transaction)
             var places = places
             var loaded: [LimitRow: ChargeHolds] = [:]
             for item in wanted {
                 var holds = try ChargeHolds(holding: parts[item.row] ?? [])
+                let tenant = item.tenant.remembering(older)
                 for counter in item.counters.union(holds.held.keys) {
-                    let place = try places[counter] ?? item.tenant.place(of: counter)
+                    let place = try places[counter] ?? tenant.place(of: counter)
                     places[counter] = place
                     for counter in [counter] + place.later {
-                        let place = try places[counter] ?? item.tenant.place(of: counter)
+                        let place = try places[counter] ?? tenant.place(of: counter)
                         places[counter] = place
                         holds.prices[counter] = place.price
                         holds.earlier[counter] = place.throughSegment.filter { $0 != counter }
