@@ -6,7 +6,7 @@ package import Web
 
 /// The room of what is told to others: the outbox, endpoints and deliveries, put together.
 package struct Webhooks: Sendable {
-    private static let timeoutSeconds: Int64 = 15
+    static let timeoutSeconds: Int64 = 15
 
     private let endpoints: WebhookEndpointRoutes
     private let deliveries: DeliveryRoutes

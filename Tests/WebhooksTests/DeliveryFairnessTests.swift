@@ -110,4 +110,23 @@ struct DeliveryFairnessTests {
             #expect(tenants == [1, 2, 3, 1, 2, 1].map { TenantID($0) })
         }
     }
+
+    @Test("of those with as much under way they come first whose endpoints answer, however long others have waited")
+    func answeringFirst() async throws {
+        let urls = (0..<3).map { "https://example-\($0).com/" }
+        try await DeliveryStory.run(urls: urls, owners: [1, 2, 0], events: 0) { queue in
+            let worker = queue.worker()
+            try await queue.pool.execute(
+                .worker,
+                "UPDATE webhook_endpoint SET failing_since = \(queue.clock.now) WHERE tenant_id = 1"
+            )
+            for tenant in [1, 1, 2, 2] as [Int64] {
+                try await queue.add(1, of: tenant)
+                try await worker.fanOut()
+                queue.clock.advance(seconds: 1)
+            }
+            let claims = try await worker.claim(limit: 2, free: 32)
+            #expect(Set(claims.map(\.endpoint.tenant.rawValue)) == [0, 2])
+        }
+    }
 }

@@ -29,22 +29,51 @@ struct DeliveryQueueTests {
 
     @Test("whoever comes back after its lease changes nothing by a failure, and ends it by a success")
     func lateResults() async throws {
-        let isUp = Mutex(false)
-        let receiver = try WebhookReceiver { _ in .init(isUp.withLock { $0 } ? 200 : 500) }
+        let (failing, succeeding) = (AnswerGate(), AnswerGate())
+        let waiting = Mutex([(failing, 500), (succeeding, 200)])
+        let receiver = try WebhookReceiver { _ in
+            guard let (gate, status) = waiting.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) else {
+                return .init(500)
+            }
+            gate.pass()
+            return .init(status)
+        }
         defer { receiver.stop() }
         try await DeliveryStory.run(urls: [receiver.url], events: 1) { queue in
             let worker = queue.worker()
             let late = try #require(try await worker.claim(limit: 1).first)
+            async let failure: Void = worker.attempt(late)
+            #expect(try await eventually(within: .seconds(10)) { receiver.received.count == 1 })
+            async let success: Void = worker.attempt(late)
+            #expect(try await eventually(within: .seconds(10)) { receiver.received.count == 2 })
             queue.clock.advance(seconds: DeliveryWorker.Limits().leaseSeconds)
             let present = try #require(try await worker.claim(limit: 1).first)
-            await worker.attempt(late)
+            failing.open()
+            await failure
             #expect(try await queue.states() == ["pending 2"])
             #expect(try await worker.claim(limit: 1).isEmpty, "the present claim is still held")
-            isUp.withLock { $0 = true }
-            await worker.attempt(late)
-            isUp.withLock { $0 = false }
+            succeeding.open()
+            await success
             await worker.attempt(present)
             #expect(try await queue.states() == ["succeeded 2"], "it has arrived, whatever failed beside that")
+            #expect(receiver.received.count == 3)
+        }
+    }
+
+    @Test("an attempt that its lease leaves no time for is not begun: whoever claims next makes it")
+    func nearlyOver() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await DeliveryStory.run(urls: [receiver.url], events: 1) { queue in
+            let (worker, limits) = (queue.worker(), DeliveryWorker.Limits())
+            let claim = try #require(try await worker.claim(limit: 1).first)
+            queue.clock.advance(seconds: limits.leaseSeconds - limits.attemptSeconds + 1)
+            await worker.attempt(claim)
+            #expect(receiver.received.isEmpty)
+            queue.clock.advance(seconds: limits.attemptSeconds - 1)
+            await worker.attempt(try #require(try await worker.claim(limit: 1).first))
+            #expect(try await queue.states() == ["succeeded 2"])
+            #expect(receiver.received.count == 1)
         }
     }
 

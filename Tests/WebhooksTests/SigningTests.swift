@@ -197,4 +197,38 @@ struct SigningTests {
         #expect(throws: (any Error).self) { try WebhookSigningKey(.hmac, sealed: sealed, of: own, stranger) }
         #expect("\(key)" == "WebhookSigningKey(redacted)")
     }
+
+    @Test("a tenant is told what to do about a changed master key, and nothing of the service's settings")
+    func tenantsAreToldNoSettings() async throws {
+        let outbound = OutboundClient(addresses: OutboundGuard(allowed: []), timeoutSeconds: 1, lookups: 1)
+        let masterKey = try #require(MasterKey(parsing: MasterKey.random()))
+        let sender = WebhookSender(
+            outbound: outbound,
+            tenantOutbound: outbound,
+            masterKey: masterKey,
+            mail: nil,
+            logger: .silent
+        )
+        let now = Clock.system.now()
+        let content = ClaimedDelivery.Content(
+            target: .init(
+                createdAt: now,
+                kind: .webhook,
+                url: "https://example.com/",
+                sealedURL: nil,
+                signing: .hmac,
+                sealedSecret: [1, 2, 3],
+                previousSealedSecret: nil
+            ),
+            event: .init(id: IDSource.random(.system).next(), type: "limit.reached", occurredAt: now, data: "{}")
+        )
+        for (tenant, text) in [
+            (0, "the secret was sealed with another TURNPIKE_MASTER_KEY; rotate it"),
+            (1, "the service can't open the secret; rotate it"),
+        ] {
+            let id = WebhookEndpointID(tenant: TenantID(Int64(tenant)), key: "a")
+            let result = await sender.send(content, to: id, at: now)
+            #expect(result.error == text && result.isLocal)
+        }
+    }
 }

@@ -188,7 +188,7 @@ extension JSONObjectReader {
         var seen: Set<ExactText> = []
         for (index, element) in elements.enumerated() {
             let path = "\(JSONPointer.escaped(name))/\(index)"
-            guard case .string(let text) = element, !text.isEmpty, text.count <= maximumLength else {
+            guard case .string(let text) = element, !text.isEmpty, text.unicodeScalars.count <= maximumLength else {
                 fault(
                     at: path,
                     code: "invalid_element",
@@ -215,7 +215,7 @@ extension JSONObjectReader {
 
     private func boundedText(_ name: String, _ value: JSONValue, _ minimum: Int, _ maximum: Int) -> String? {
         guard let text = text(name, value) else { return nil }
-        let length = text.count
+        let length = text.unicodeScalars.count
         if length < minimum {
             reject(name, "too_short", minimum == 1 ? "must not be empty" : "must have at least \(minimum) characters")
             return nil

@@ -152,22 +152,23 @@ enum DeliveryLog {
     /// Deletes some of the deliveries of an endpoint, those that are still to be tried only while it is disabled. Tells
     /// whether there may be more.
     static func removeSome(of endpoint: WebhookEndpointID, pool: PostgresPool) async throws -> Bool {
+        // Looked at again behind the lock of each: a retry may have been asked for meanwhile.
+        let isTriedNoMore: SQL = """
+            (status <> 'pending' OR EXISTS (
+                SELECT FROM webhook_endpoint
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND NOT enabled
+            ))
+            """
         let removed = try await pool.execute(
             .interactive,
             """
             DELETE FROM webhook_delivery
             WHERE (tenant_id, delivery_id) IN (
                 SELECT tenant_id, delivery_id FROM webhook_delivery
-                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key)
-                    AND (
-                        status <> 'pending' OR EXISTS (
-                            SELECT FROM webhook_endpoint
-                            WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND NOT enabled
-                        )
-                    )
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND \(isTriedNoMore)
                 ORDER BY delivery_id
                 LIMIT \(removalBatch)
-            )
+            ) AND \(isTriedNoMore)
             """
         )
         return removed == removalBatch

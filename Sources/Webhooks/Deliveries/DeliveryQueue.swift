@@ -47,11 +47,19 @@ enum DeliveryQueue {
         var running: [WebhookEndpointID: Int] = [:]
     }
 
+    /// Waits until nobody else claims. What is claimed afterwards is so from then on, however long that took.
+    static func awaitTurn(in transaction: borrowing Transaction) throws {
+        _ = try transaction.execute("SELECT pg_advisory_xact_lock(\(claimLockID))")
+    }
+
     /// Claims deliveries that are due: of those first who have the fewest under way, and of as many the oldest.
     ///
     /// A tenant, and each endpoint of the operator, gets an attempt only if it then has no more under way than were
     /// free before. So the share of each shrinks with the number of those who are slow, and while they are fewer than
     /// the attempts of a process there is room for somebody else (dynamic thresholds; Choudhury and Hahne, 1998).
+    ///
+    /// Of as many under way those come first whose endpoints answer: a slot that is free again must not go to the next
+    /// who is slow as long as they have more that waits than anybody else, and has waited for longer.
     ///
     /// The endpoints that something waits for are found by stepping through the index, so that any number of deliveries
     /// waiting for one that fails costs the others nothing.
@@ -60,7 +68,6 @@ enum DeliveryQueue {
         at now: Instant,
         in transaction: borrowing Transaction
     ) throws -> [ClaimedDelivery] {
-        transaction.enqueue("SELECT pg_advisory_xact_lock(\(claimLockID))")
         // Where much has been queued since the table was analysed, sorting all of it at each step seems cheap.
         transaction.enqueue("SET LOCAL enable_sort = off")
         return try transaction.query(claiming(terms, at: now), claimed)
@@ -73,13 +80,13 @@ enum DeliveryQueue {
         ), leased AS (
             \(underWay(terms.running, at: now))
         ), waiting AS (
-            SELECT found.tenant_id, busy.endpoint_key, found.delivery_id, found.next_attempt_at,
+            SELECT found.tenant_id, busy.endpoint_key, found.delivery_id, found.next_attempt_at, open.is_failing,
                 under_way.count + row_number() OVER (
                     PARTITION BY busy.tenant_id, busy.endpoint_key ORDER BY found.next_attempt_at, found.delivery_id
                 ) AS level
             FROM busy
             CROSS JOIN LATERAL (
-                SELECT FROM webhook_endpoint AS endpoint
+                SELECT endpoint.failing_since IS NOT NULL AS is_failing FROM webhook_endpoint AS endpoint
                 WHERE endpoint.tenant_id = busy.tenant_id AND endpoint.endpoint_key = busy.endpoint_key
                     AND endpoint.enabled AND endpoint.kind = ANY(\(terms.kinds.map(\.rawValue)))
                     AND (endpoint.sealed_url IS NULL OR \(terms.opensURLs))
@@ -98,15 +105,15 @@ enum DeliveryQueue {
                 FOR UPDATE SKIP LOCKED
             ) AS found
         ), levelled AS (
-            SELECT tenant_id, delivery_id, next_attempt_at,
+            SELECT tenant_id, delivery_id, next_attempt_at, is_failing,
                 CASE WHEN tenant_id = \(TenantID.operatorWide) THEN level ELSE
                     (SELECT coalesce(sum(count), 0) FROM leased WHERE leased.tenant_id = waiting.tenant_id)
-                    + row_number() OVER (PARTITION BY tenant_id ORDER BY level, next_attempt_at, delivery_id)
+                    + row_number() OVER (PARTITION BY tenant_id ORDER BY level, is_failing, next_attempt_at, delivery_id)
                 END AS level
             FROM waiting
         ), placed AS (
             SELECT tenant_id, delivery_id, level,
-                row_number() OVER (ORDER BY level, next_attempt_at, delivery_id) AS place
+                row_number() OVER (ORDER BY level, is_failing, next_attempt_at, delivery_id) AS place
             FROM levelled
             WHERE tenant_id = \(TenantID.operatorWide) OR level <= \(terms.perTenant)
         ), due AS (
@@ -179,8 +186,8 @@ enum DeliveryQueue {
         ) AS following
         """
 
-    /// Ends what waits for an endpoint that is being disabled, which is locked. Of very much that waits only some: the
-    /// rest is tried no more, and ended by `cancelWaitingForDisabled`.
+    /// Ends what waits for an endpoint that is being disabled, which is locked, and has not arrived meanwhile. Of very
+    /// much that waits only some: the rest is tried no more, and ended by `cancelWaitingForDisabled`.
     static func cancelWaiting(
         for endpoint: WebhookEndpointID,
         at now: Instant,
@@ -195,7 +202,7 @@ enum DeliveryQueue {
                 WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
                 ORDER BY next_attempt_at, delivery_id
                 LIMIT \(cancelBatch)
-            )
+            ) AND status = 'pending'
             """
         )
     }
@@ -213,7 +220,7 @@ enum DeliveryQueue {
                 WHERE status = 'pending' AND NOT enabled
                 ORDER BY tenant_id, delivery_id
                 LIMIT \(limit)
-            )
+            ) AND status = 'pending'
             """
         )
     }

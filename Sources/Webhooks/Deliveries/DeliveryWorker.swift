@@ -26,6 +26,8 @@ struct DeliveryWorker: Service {
         /// that hangs outlives its attempt a few times over.
         var lookups: Int { 4 * concurrency }
         var leaseSeconds: Int64 = 30
+        /// What is left of a lease when an attempt begins: the time of the attempt, and of ending it.
+        let attemptSeconds = Webhooks.timeoutSeconds + 2
         var fanOutEvents = 500
         var pause = Duration.milliseconds(500)
     }
@@ -187,7 +189,6 @@ struct DeliveryWorker: Service {
         free: Int? = nil,
         running: [WebhookEndpointID: Int] = [:]
     ) async throws -> [ClaimedDelivery] {
-        let now = clock.now()
         let terms = DeliveryQueue.ClaimTerms(
             limit: limit,
             free: free ?? limits.concurrency,
@@ -198,15 +199,21 @@ struct DeliveryWorker: Service {
             leaseSeconds: limits.leaseSeconds,
             running: running
         )
-        return try await pool.transaction(.worker) { try DeliveryQueue.claim(terms, at: now, in: $0) }
+        return try await pool.transaction(.worker) { transaction in
+            try DeliveryQueue.awaitTurn(in: transaction)
+            return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
+        }
     }
 
-    /// Tries one and keeps what came of it. If that can't be kept, the lease ends and it is tried again.
+    /// Tries one and keeps what came of it. If that can't be kept, the lease ends and it is tried again. One that was
+    /// waited with until its lease is nearly over is left to whoever claims it then.
     func attempt(_ claim: ClaimedDelivery) async {
         let startedAt = clock.now()
         let begun = ContinuousClock.now
         do {
-            guard let content = try await content(of: claim, at: startedAt) else { return }
+            guard let content = try await content(of: claim, at: startedAt),
+                clock.now().adding(seconds: limits.attemptSeconds) <= claim.leasedUntil
+            else { return }
             let result = await sender.send(content, to: claim.endpoint, at: startedAt)
             let duration = begun.duration(to: .now)
             metrics.attempted(content.target.kind, result.outcome, duration)

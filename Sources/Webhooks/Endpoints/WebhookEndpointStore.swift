@@ -179,7 +179,8 @@ enum WebhookEndpointStore {
         )
     }
 
-    /// Forgets some of the secrets that sign no more. Returns how many.
+    /// Forgets some of the secrets that sign no more, but not one that takes the place of another meanwhile. Returns how
+    /// many.
     static func clearPreviousSecrets(at now: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
         try await pool.execute(
             .worker,
@@ -191,7 +192,7 @@ enum WebhookEndpointStore {
                 WHERE previous_secret_expires_at <= \(now)
                 ORDER BY tenant_id, endpoint_key
                 LIMIT \(limit)
-            )
+            ) AND previous_secret_expires_at <= \(now)
             """
         )
     }

@@ -43,7 +43,7 @@ struct WebhookSender: Sendable {
     }
 
     /// Whatever happens is a result; nothing of an endpoint's answer or address stops the worker. A tenant is told
-    /// nothing of how the service sends mail.
+    /// nothing of how the service is set up.
     func send(
         _ content: ClaimedDelivery.Content,
         to endpoint: WebhookEndpointID,
@@ -69,11 +69,12 @@ struct WebhookSender: Sendable {
             }
         } catch {
             let isLocal = error is LocalFault || error is Sendmail.NotRun
-            guard target.kind == .email, endpoint.tenant != .operatorWide else {
+            guard endpoint.tenant != .operatorWide else {
                 return AttemptResult(error: "\(error)", isLocal: isLocal)
             }
-            logger.warning("a mail was not sent", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
-            return AttemptResult(error: "the service could not send it", isLocal: isLocal)
+            logger.warning("a delivery was not sent", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
+            let text = (error as? LocalFault)?.tenantText ?? "the service could not send it"
+            return AttemptResult(error: text, isLocal: isLocal)
         }
     }
 
@@ -150,6 +151,15 @@ struct WebhookSender: Sendable {
             case .noMasterKey: "TURNPIKE_MASTER_KEY is not set"
             case .otherMasterKey: "the secret was sealed with another TURNPIKE_MASTER_KEY; rotate it"
             case .urlOfOtherMasterKey: "the URL was sealed with another TURNPIKE_MASTER_KEY; set it again"
+            }
+        }
+
+        /// What a tenant can do about it, and nothing of how the service is set up; nil where it can do nothing.
+        var tenantText: String? {
+            switch self {
+            case .noMail, .noMasterKey: nil
+            case .otherMasterKey: "the service can't open the secret; rotate it"
+            case .urlOfOtherMasterKey: "the service can't open the URL; set it again"
             }
         }
     }

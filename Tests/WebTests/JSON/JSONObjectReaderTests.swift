@@ -95,6 +95,9 @@ struct JSONObjectReaderTests {
         #expect(try codes(#"{"d": "0.0000000000001"}"#) { _ = $0.decimal("d") } == ["out_of_range"])
         #expect(try codes(#"{"d": "100000000000000000000000000"}"#) { _ = $0.decimal("d") } == ["out_of_range"])
         #expect(try codes(#"{"s": "ab"}"#) { _ = $0.string("s", maximumLength: 1) } == ["too_long"])
+        // As JSON Schema counts them: marks of one letter are characters of their own.
+        #expect(try codes(#"{"s": "e\u0301"}"#) { _ = $0.string("s", maximumLength: 1) } == ["too_long"])
+        #expect(try codes(#"{"s": ["e\u0301"]}"#) { _ = $0.strings("s", maximumLength: 1) } == ["invalid_element"])
         #expect(try codes(#"{"s": ""}"#) { _ = $0.string("s") } == ["too_short"])
         #expect(try codes(#"{"a": []}"#) { _ = $0.objects("a", minimumCount: 1) { _ in 1 } } == ["too_few"])
         #expect(try codes(#"{"a": [1, 2]}"#) { _ = $0.objects("a", maximumCount: 1) { _ in 1 } } == ["too_many"])
