@@ -65,4 +65,26 @@ import Web
             }
         }
     }
+
+    @Test("an alert that can't be raised keeps none of those behind it from being raised")
+    func oneThatFails() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await Self.addBudget("users", "soft", server)
+            try await server.database.run(
+                """
+                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+                CREATE TRIGGER refused BEFORE INSERT ON alert FOR EACH ROW
+                WHEN (NEW.scope_value IN ('u7', 'u40')) EXECUTE FUNCTION refuse()
+                """
+            )
+            let events = (1...60).map { SentEvent("\($0)", data: #"{"user":"u\#($0)"}"#) }
+            try await server.post(events).expecting(200)
+            let waiting: SQL = "SELECT scope_value FROM alert_waiting ORDER BY 1"
+            #expect(try await eventually { try await server.column(waiting) == ["u40", "u40", "u7", "u7"] })
+            #expect(try await server.column("SELECT count(*)::text FROM alert") == ["116"])
+            try await server.database.run("DROP TRIGGER refused ON alert")
+            try await Self.expectRaised(120, "threshold_crossed", server)
+        }
+    }
 }

@@ -13,18 +13,31 @@ enum AlertBacklog {
         """
     }
 
-    /// Takes the oldest of those that nobody else is taking.
-    static func take(_ limit: Int, in transaction: borrowing Transaction) throws(PostgresError) -> [NewAlert] {
+    /// Takes the oldest of those that nobody else is taking, and that follow one of them.
+    static func take(
+        _ limit: Int,
+        after last: AlertID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [NewAlert] {
         try transaction.query(
             """
             DELETE FROM alert_waiting
             WHERE alert_id IN (
-                SELECT alert_id FROM alert_waiting ORDER BY alert_id LIMIT \(limit) FOR UPDATE SKIP LOCKED
+                SELECT alert_id FROM alert_waiting WHERE alert_id > \(last)
+                ORDER BY alert_id LIMIT \(limit) FOR UPDATE SKIP LOCKED
             )
             RETURNING \(NewAlert.columns)
             """,
             NewAlert.decode
         )
+    }
+
+    /// Which one follows; nil where none does.
+    static func next(after last: AlertID, pool: PostgresPool) async throws -> AlertID? {
+        try await pool.query(
+            .worker,
+            "SELECT alert_id FROM alert_waiting WHERE alert_id > \(last) ORDER BY alert_id LIMIT 1"
+        ) { row throws(PostgresError) in try row.next(AlertID.self) }.first
     }
 }
 
@@ -42,13 +55,34 @@ package struct AlertBacklogWorker: Service {
         await loop.run { try await raiseWaiting() }
     }
 
+    /// What meets an alert that can't be raised is halved until it is known which. That one stays, and fails the round
+    /// once the others are raised.
     package func raiseWaiting() async throws {
-        try await WorkerLoop.drain(AlertStore.atOnce) { limit in
-            try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-                let alerts = try AlertBacklog.take(limit, in: transaction)
-                try AlertStore.insert(alerts, in: transaction)
-                return alerts.count
+        var (limit, last) = (AlertStore.atOnce, AlertID(rawValue: .zero))
+        var failure: PostgresError?
+        while !Task.isCancelled {
+            do {
+                guard try await raise(limit, after: last) == limit else { break }
+                limit = min(AlertStore.atOnce, 2 * limit)
+            } catch let error as PostgresError where error.isOfRows {
+                failure = failure ?? error
+                guard limit == 1 else {
+                    limit /= 2
+                    continue
+                }
+                guard let found = try await AlertBacklog.next(after: last, pool: pool) else { break }
+                last = found
             }
+        }
+        if let failure { throw failure }
+    }
+
+    /// - Returns: how many there were.
+    private func raise(_ limit: Int, after last: AlertID) async throws -> Int {
+        try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
+            let alerts = try AlertBacklog.take(limit, after: last, in: transaction)
+            try AlertStore.insert(alerts, in: transaction)
+            return alerts.count
         }
     }
 }
