@@ -152,6 +152,9 @@ static const unsigned char migration_0049[] = {
 static const unsigned char migration_0050[] = {
 #embed "../../migrations/0050_refused_transactions.sql"
 };
+static const unsigned char migration_0051[] = {
+#embed "../../migrations/0051_turns_of_tenants.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -221,6 +224,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0048_repeated_reservations.sql", migration_0048),
     FILE_ENTRY("0049_owner_reads_partitions.sql", migration_0049),
     FILE_ENTRY("0050_refused_transactions.sql", migration_0050),
+    FILE_ENTRY("0051_turns_of_tenants.sql", migration_0051),
 };
 
 size_t embedded_migration_count(void) {

@@ -129,4 +129,37 @@ struct DeliveryFairnessTests {
             #expect(Set(claims.map(\.endpoint.tenant.rawValue)) == [0, 2])
         }
     }
+
+    @Test(
+        "tenants take turns at an endpoint of the operator, and the oldest event comes first at one that fails"
+    )
+    func turnsOfTenants() async throws {
+        try await DeliveryStory.run(urls: ["https://example.com/"], events: 0) { queue in
+            for (count, tenant) in [(10, 5), (2, 7), (1, 2)] {
+                try await queue.add(count, of: Int64(tenant))
+                try await queue.worker().fanOut()
+                queue.clock.advance(seconds: 1)
+            }
+            let told = { (limits: [Int]) async throws -> [Int64] in
+                var tenants: [Int64] = []
+                let worker = queue.worker()
+                for limit in limits {
+                    let claims = try await worker.claim(limit: limit)
+                    tenants += claims.map(\.eventTenant.rawValue).sorted()
+                    // They have arrived, each after those that were claimed before it.
+                    for claim in claims {
+                        try await queue.pool.transaction(.worker) { transaction in
+                            DeliveryQueue.succeed(claim, at: queue.clock.now, in: transaction)
+                        }
+                    }
+                }
+                return tenants
+            }
+            #expect(try await told([1, 1, 1, 1]) == [2, 5, 7, 5])
+            try await queue.pool.execute(.worker, "UPDATE webhook_endpoint SET failing_since = \(queue.clock.now)")
+            #expect(try await told([3]) == [5, 5, 5])
+            try await queue.pool.execute(.worker, "UPDATE webhook_endpoint SET failing_since = NULL")
+            #expect(try await told([4]) == [5, 5, 5, 7])
+        }
+    }
 }

@@ -49,7 +49,8 @@ extension JSONObjectReader {
         guard let members = freeMembers(name, maximumCount: maximumCount) else { return [] }
         var result: [(name: String, value: String)] = []
         for member in members {
-            guard case .string(let text) = member.value, !text.isEmpty, text.unicodeScalars.count <= maximumLength else {
+            guard case .string(let text) = member.value, !text.isEmpty, text.unicodeScalars.count <= maximumLength
+            else {
                 fault(
                     at: JSONPointer.escaped(name) + "/" + JSONPointer.escaped(member.name),
                     code: "invalid_element",

@@ -38,6 +38,8 @@ struct ClaimedDelivery: Sendable {
     let leasedUntil: Instant
     /// How many have failed since the delivery began or was asked for again.
     let failures: Int32
+    /// Whose event it is.
+    let eventTenant: TenantID
 }
 
 /// What came of an attempt.

@@ -41,6 +41,7 @@ struct DeliveryWorker: Service {
     let ids: IDSource
     let metrics: DeliveryMetrics
     let logger: Logger
+    private let turns = EventTurns()
 
     func run() async throws {
         let (claims, claimed) = AsyncStream.makeStream(of: ClaimedDelivery.self)
@@ -197,12 +198,15 @@ struct DeliveryWorker: Service {
             perEndpoint: limits.concurrencyPerEndpoint,
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds,
-            running: running
+            running: running,
+            toldLast: turns.toldLast
         )
-        return try await pool.transaction(.worker) { transaction in
+        let claims = try await pool.transaction(.worker) { transaction in
             try DeliveryQueue.awaitTurn(in: transaction)
             return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
         }
+        turns.tell(claims)
+        return claims
     }
 
     /// Tries one and keeps what came of it. If that can't be kept, the lease ends and it is tried again. One that was
@@ -316,52 +320,6 @@ struct DeliveryWorker: Service {
             return true
         }
         if isGivenUp { metrics.gaveUp() }
-    }
-}
-
-/// How many more attempts may begin, and which are under way.
-private final class Slots: Sendable {
-    private struct State {
-        var free: Int
-        var running: [WebhookEndpointID: Int] = [:]
-    }
-
-    private let count: Int
-    private let state: Mutex<State>
-
-    init(_ count: Int) {
-        self.count = count
-        state = Mutex(State(free: count))
-    }
-
-    /// How many are not under way, those that a claim is being made for included, and how many are at each endpoint.
-    var present: (idle: Int, running: [WebhookEndpointID: Int]) {
-        state.withLock { (count - $0.running.values.reduce(0, +), $0.running) }
-    }
-
-    func takeAll() -> Int {
-        state.withLock { state in
-            defer { state.free = 0 }
-            return state.free
-        }
-    }
-
-    func give(_ count: Int) {
-        state.withLock { $0.free += count }
-    }
-
-    func begin(_ claims: [ClaimedDelivery]) {
-        state.withLock { state in
-            for claim in claims { state.running[claim.endpoint, default: 0] += 1 }
-        }
-    }
-
-    func end(_ claim: ClaimedDelivery) {
-        state.withLock { state in
-            let rest = state.running[claim.endpoint, default: 1] - 1
-            state.running[claim.endpoint] = rest == 0 ? nil : rest
-            state.free += 1
-        }
     }
 }
 

@@ -179,8 +179,8 @@ enum WebhookEndpointStore {
         )
     }
 
-    /// Forgets some of the secrets that sign no more, but not one that takes the place of another meanwhile. Returns how
-    /// many.
+    /// Forgets some of the secrets that sign no more, but none that takes the place of another meanwhile.
+    /// - Returns: how many.
     static func clearPreviousSecrets(at now: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
         try await pool.execute(
             .worker,

@@ -1,0 +1,241 @@
+import BillingCore
+import Postgres
+
+/// Which deliveries are tried next.
+extension DeliveryQueue {
+    /// Held while deliveries are claimed, so that the bound on an endpoint holds over all replicas.
+    private static let claimLockID: Int64 = 0x7475_726E_686F_6F6B
+
+    /// What a claim may take.
+    struct ClaimTerms: Sendable {
+        let limit: Int
+        /// How many more attempts this process may have under way, those of the claim included.
+        let free: Int
+        /// What this process can send. The rest waits for a process that can.
+        let kinds: [WebhookEndpoint.Kind]
+        /// Whether that includes URLs that are sealed.
+        let opensURLs: Bool
+        /// At a time, over all processes, as is the next.
+        let perEndpoint: Int
+        /// The operator's own are not bounded by it.
+        let perTenant: Int
+        let leaseSeconds: Int64
+        /// Attempts that this process has under way. Those of deliveries that were asked for again, or are gone with
+        /// their endpoint, have no lease any more, and count.
+        var running: [WebhookEndpointID: Int] = [:]
+        /// Whose event this process told last at each endpoint of the operator.
+        var toldLast: [WebhookEndpointID: TenantID] = [:]
+    }
+
+    /// Waits until nobody else claims. What is claimed afterwards is so from then on, however long that took.
+    static func awaitTurn(in transaction: borrowing Transaction) throws {
+        _ = try transaction.execute("SELECT pg_advisory_xact_lock(\(claimLockID))")
+    }
+
+    /// Claims deliveries that are due: of those first who have the fewest under way, and of as many the oldest.
+    ///
+    /// A tenant, and each endpoint of the operator, gets an attempt only if it then has no more under way than were
+    /// free before. So the share of each shrinks with the number of those who are slow, and while they are fewer than
+    /// the attempts of a process there is room for somebody else (dynamic thresholds; Choudhury and Hahne, 1998).
+    ///
+    /// Of as many under way those come first whose endpoints answer: a slot that is free again must not go to the next
+    /// who is slow as long as they have more that waits than anybody else, and has waited for longer.
+    ///
+    /// At an endpoint of the operator that answers, the events of all tenants take turns, so that one with very many
+    /// holds up no other's.
+    ///
+    /// The endpoints that something waits for are found by stepping through the index, so that any number of deliveries
+    /// waiting for one that fails costs the others nothing.
+    static func claim(
+        _ terms: ClaimTerms,
+        at now: Instant,
+        in transaction: borrowing Transaction
+    ) throws -> [ClaimedDelivery] {
+        // Where much has been queued since the table was analysed, sorting all of it at each step seems cheap.
+        transaction.enqueue("SET LOCAL enable_sort = off")
+        return try transaction.query(claiming(terms, at: now), claimed)
+    }
+
+    static func claiming(_ terms: ClaimTerms, at now: Instant) -> SQL {
+        """
+        WITH RECURSIVE busy AS (
+            \(endpointsWaitedFor)
+        ), leased AS (
+            \(underWay(terms.running, at: now))
+        ), told AS (
+            SELECT * FROM unnest(
+                \(terms.toldLast.keys.map(\.key))::text[], \(Array(terms.toldLast.values))::bigint[]
+            ) AS last (endpoint_key, event_tenant_id)
+        ), open AS (
+            \(open(terms))
+        ), waiting AS (
+            SELECT open.tenant_id, found.delivery_id, found.next_attempt_at, open.is_failing,
+                open.under_way + row_number() OVER (
+                    PARTITION BY open.tenant_id, open.endpoint_key ORDER BY found.next_attempt_at, found.delivery_id
+                ) AS level
+            FROM open CROSS JOIN LATERAL (\(oldest(at: now))) AS found
+            WHERE open.tenant_id <> 0 OR open.is_failing
+            UNION ALL
+            SELECT open.tenant_id, found.delivery_id, found.next_attempt_at, open.is_failing,
+                open.under_way + found.position
+            FROM open CROSS JOIN LATERAL (\(inTurn(at: now))) AS found
+            WHERE open.tenant_id = 0 AND NOT open.is_failing
+        ), levelled AS (
+            SELECT tenant_id, delivery_id, next_attempt_at, is_failing,
+                CASE WHEN tenant_id = \(TenantID.operatorWide) THEN level ELSE
+                    (SELECT coalesce(sum(count), 0) FROM leased WHERE leased.tenant_id = waiting.tenant_id)
+                    + row_number() OVER (
+                        PARTITION BY tenant_id ORDER BY level, is_failing, next_attempt_at, delivery_id
+                    )
+                END AS level
+            FROM waiting
+        ), placed AS (
+            SELECT tenant_id, delivery_id, level,
+                row_number() OVER (ORDER BY level, is_failing, next_attempt_at, delivery_id) AS place
+            FROM levelled
+            WHERE tenant_id = \(TenantID.operatorWide) OR level <= \(terms.perTenant)
+        ), due AS (
+            SELECT tenant_id, delivery_id FROM placed
+            WHERE level <= \(terms.free) - place + 1 AND place <= \(terms.limit)
+        ), claimed AS (
+            UPDATE webhook_delivery AS delivery
+            SET attempt_count = attempt_count + 1, leased_until = \(now.adding(seconds: terms.leaseSeconds))
+            FROM due
+            WHERE delivery.tenant_id = due.tenant_id AND delivery.delivery_id = due.delivery_id
+            RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.attempt_count,
+                delivery.leased_until, delivery.failure_count, delivery.event_tenant_id
+        )
+        SELECT delivery_id, tenant_id, endpoint_key, attempt_count, leased_until, failure_count, event_tenant_id
+        FROM claimed
+        """
+    }
+
+    /// The endpoints that may be tried, with how many more attempts each: the query of `open`.
+    private static func open(_ terms: ClaimTerms) -> SQL {
+        """
+        SELECT busy.tenant_id, busy.endpoint_key, endpoint.is_failing, under_way.count AS under_way,
+            greatest(0, \(terms.perEndpoint) - under_way.count) AS room
+        FROM busy
+        CROSS JOIN LATERAL (
+            SELECT endpoint.failing_since IS NOT NULL AS is_failing FROM webhook_endpoint AS endpoint
+            WHERE endpoint.tenant_id = busy.tenant_id AND endpoint.endpoint_key = busy.endpoint_key
+                AND endpoint.enabled AND endpoint.kind = ANY(\(terms.kinds.map(\.rawValue)))
+                AND (endpoint.sealed_url IS NULL OR \(terms.opensURLs))
+            LIMIT 1
+        ) AS endpoint
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(count), 0)::bigint AS count FROM leased
+            WHERE tenant_id = busy.tenant_id AND endpoint_key = busy.endpoint_key
+        ) AS under_way
+        """
+    }
+
+    private static func isDue(at now: Instant) -> SQL {
+        "status = 'pending' AND next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))"
+    }
+
+    /// What is due at the endpoint `open`, the oldest first.
+    private static func oldest(at now: Instant) -> SQL {
+        """
+        SELECT delivery_id, next_attempt_at FROM webhook_delivery
+        WHERE tenant_id = open.tenant_id AND endpoint_key = open.endpoint_key AND \(isDue(at: now))
+        ORDER BY next_attempt_at, delivery_id
+        LIMIT open.room
+        FOR UPDATE SKIP LOCKED
+        """
+    }
+
+    /// What is due at the operator's endpoint `open`: one of each tenant in turn, from the one on whose event was told
+    /// last, and the next of each where there is room for more.
+    private static func inTurn(at now: Instant) -> SQL {
+        let isDueHere: SQL = "tenant_id = 0 AND endpoint_key = open.endpoint_key AND \(isDue(at: now))"
+        return """
+            WITH RECURSIVE turn AS (
+                SELECT start.event_tenant_id AS start, start.event_tenant_id, false AS is_second_round, 0 AS step
+                FROM (
+                    SELECT coalesce(
+                        (SELECT event_tenant_id FROM told WHERE told.endpoint_key = open.endpoint_key), -1
+                    ) AS event_tenant_id
+                ) AS start
+                UNION ALL
+                SELECT turn.start, following.event_tenant_id, following.is_second_round, turn.step + 1
+                FROM turn CROSS JOIN LATERAL (
+                    (
+                        SELECT event_tenant_id, turn.is_second_round FROM webhook_delivery
+                        WHERE \(isDueHere) AND event_tenant_id > turn.event_tenant_id
+                            AND (NOT turn.is_second_round OR event_tenant_id <= turn.start)
+                        ORDER BY event_tenant_id LIMIT 1
+                    )
+                    UNION ALL
+                    (
+                        SELECT event_tenant_id, true FROM webhook_delivery
+                        WHERE \(isDueHere) AND NOT turn.is_second_round AND event_tenant_id <= turn.start
+                        ORDER BY event_tenant_id LIMIT 1
+                    )
+                    LIMIT 1
+                ) AS following
+                WHERE turn.step < open.room
+            ), own AS (
+                SELECT one.delivery_id, one.next_attempt_at, turn.step, row_number() OVER (
+                    PARTITION BY turn.step ORDER BY one.next_attempt_at, one.delivery_id
+                ) AS place
+                FROM turn CROSS JOIN LATERAL (
+                    SELECT delivery_id, next_attempt_at FROM webhook_delivery
+                    WHERE \(isDueHere) AND event_tenant_id = turn.event_tenant_id
+                    ORDER BY next_attempt_at, delivery_id
+                    LIMIT open.room
+                    FOR UPDATE SKIP LOCKED
+                ) AS one
+                WHERE turn.step > 0
+            )
+            SELECT delivery_id, next_attempt_at, row_number() OVER (ORDER BY place, step) AS position
+            FROM own
+            ORDER BY place, step
+            LIMIT open.room
+            """
+    }
+
+    /// How many attempts are under way at each endpoint: the query of `leased`.
+    private static func underWay(_ running: [WebhookEndpointID: Int], at now: Instant) -> SQL {
+        """
+        SELECT tenant_id, endpoint_key, max(count) AS count
+        FROM (
+            SELECT tenant_id, endpoint_key, count(*) AS count FROM webhook_delivery
+            WHERE leased_until IS NOT NULL AND leased_until > \(now)
+            GROUP BY tenant_id, endpoint_key
+            UNION ALL
+            SELECT * FROM unnest(
+                \(running.keys.map(\.tenant))::bigint[], \(running.keys.map(\.key))::text[],
+                \(running.values.map(Int64.init))::bigint[]
+            )
+        ) AS counted
+        GROUP BY tenant_id, endpoint_key
+        """
+    }
+
+    /// The endpoints that something waits for, each by the one before it: the query of `busy`.
+    private static let endpointsWaitedFor: SQL = """
+        (
+            SELECT tenant_id, endpoint_key FROM webhook_delivery WHERE status = 'pending'
+            ORDER BY tenant_id, endpoint_key LIMIT 1
+        )
+        UNION ALL
+        SELECT following.tenant_id, following.endpoint_key
+        FROM busy CROSS JOIN LATERAL (
+            SELECT tenant_id, endpoint_key FROM webhook_delivery
+            WHERE status = 'pending' AND (tenant_id, endpoint_key) > (busy.tenant_id, busy.endpoint_key)
+            ORDER BY tenant_id, endpoint_key LIMIT 1
+        ) AS following
+        """
+
+    @Sendable private static func claimed(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery {
+        ClaimedDelivery(
+            id: try row.next(),
+            endpoint: WebhookEndpointID(tenant: try row.next(), key: try row.next()),
+            attempt: try row.next(),
+            leasedUntil: try row.next(),
+            failures: try row.next(),
+            eventTenant: try row.next()
+        )
+    }
+}
