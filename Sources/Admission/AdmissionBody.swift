@@ -17,6 +17,8 @@ struct AdmissionBody: Sendable {
     let allowed: Bool
     /// Why not; nil when it is allowed.
     var reason: String?
+    /// Why not, also where the answer can't say; it is not part of it.
+    private(set) var cause: String?
     /// After how many seconds the same call might be allowed; nil where that can't be told, or it never is.
     var retryAfter: Int64?
     /// Nil for a dry run and a refused call, unless the call was admitted before.
@@ -44,8 +46,10 @@ struct AdmissionBody: Sendable {
     /// Everything that `reason` may be.
     static let reasons = LimitViolation.Reason.allCases.map(\.rawValue) + Refusal.allCases.map(\.rawValue)
 
-    /// - Parameter catalog: names the features of quotas.
-    init(_ answer: AdmissionService.CallAnswer, for principal: Principal, catalog: CatalogSnapshot, at now: Instant) {
+    /// - Parameters:
+    ///   - tellsAll: whether whoever gets the answer may know of every limit, see `Limit.isOperatorOnly`.
+    ///   - catalog: names the features of quotas.
+    init(_ answer: AdmissionService.CallAnswer, tellsAll: Bool, catalog: CatalogSnapshot, at now: Instant) {
         switch answer {
         case .unknownSubject: self.init(refusedFor: .unknownSubject)
         case .suspended: self.init(refusedFor: .suspended)
@@ -57,7 +61,7 @@ struct AdmissionBody: Sendable {
             maxOutputTokens = tokens
             warnings = ["limits_unavailable"]
         case .decided(let outcome, let remark):
-            self.init(outcome, for: principal, catalog, now)
+            self.init(outcome, tellsAll, catalog, now)
             if let remark, allowed { warnings.append(remark.rawValue) }
         }
     }
@@ -69,11 +73,12 @@ struct AdmissionBody: Sendable {
     private init(refusedFor refusal: Refusal) {
         self.init(allowed: false)
         reason = refusal.rawValue
+        cause = reason
     }
 
     private init(
         _ outcome: AdmissionOutcome,
-        for principal: Principal,
+        _ tellsAll: Bool,
         _ catalog: CatalogSnapshot,
         _ now: Instant
     ) {
@@ -81,7 +86,7 @@ struct AdmissionBody: Sendable {
         case .allowed(let made, let touched, let tokens):
             self.init(allowed: true)
             reservation = made.map(ReservationBody.init)
-            let visible = touched.filter { principal.maySee($0.limit) }
+            let visible = touched.filter { tellsAll || !$0.limit.isOperatorOnly }
             limits = visible.map { LimitBody($0, catalog) }
             maxOutputTokens = tokens
             if visible.contains(where: \.isExceeded) { warnings.append("soft_limit_exceeded") }
@@ -92,18 +97,19 @@ struct AdmissionBody: Sendable {
             warnings = earlier.expiresAt <= now ? ["repeated", "expired"] : ["repeated"]
         case .refused(let violations):
             self.init(allowed: false)
-            let visible = violations.filter { principal.maySee($0.limit) }
+            let visible = violations.filter { tellsAll || !$0.limit.isOperatorOnly }
             // A rate is soon over: where something else refuses too, that is why.
+            cause = (violations.first { $0.reason != .rateLimited } ?? violations.first)?.reason.rawValue
             let lasting = visible.filter { $0.reason != .rateLimited }
             let isOfRates = violations.allSatisfy { $0.reason == .rateLimited }
             reason = isOfRates ? LimitViolation.Reason.rateLimited.rawValue : lasting.first?.reason.rawValue
             reason = reason ?? Refusal.hiddenLimit.rawValue
             // When a rate has room says nothing of what the caller may not know.
-            let isKnown = violations.allSatisfy { $0.reason == .rateLimited || principal.maySee($0.limit) }
+            let isKnown = lasting.count == violations.count { $0.reason != .rateLimited }
             retryAfter = isKnown ? Self.seconds(violations) : nil
             isRateLimited = isOfRates && retryAfter != nil
             limits = (lasting + visible.filter { $0.reason == .rateLimited })
-                .map { LimitBody($0, for: principal, catalog) }
+                .map { LimitBody($0, tellsAll: tellsAll, catalog) }
         case .closed(let earlier):
             self.init(refusedFor: .closed)
             reservation = ReservationBody(earlier)
@@ -131,11 +137,9 @@ extension AdmissionBody.ReservationBody {
     }
 }
 
-extension Principal {
-    /// A tenant's credential sees limits within its tenant only, and never what providers charge.
-    func maySee(_ limit: Limit) -> Bool {
-        isOperatorWide || (!limit.isOperatorWide && limit.measure != .cost)
-    }
+extension Limit {
+    /// A tenant knows of limits within it only, and never of what providers charge.
+    var isOperatorOnly: Bool { isOperatorWide || measure == .cost }
 }
 
 /// A limit as an admission tells of it.
@@ -161,6 +165,8 @@ struct LimitBody: Sendable {
     let origin: String
     let measure: String
     let mode: String
+    /// Whether tenants, and whoever calls for one, are to be told nothing of it.
+    let isOperatorOnly: Bool
     /// Whose, where the limit counts several values apart.
     let scopeValue: String?
     var limit: FixedDecimal?
@@ -178,7 +184,7 @@ struct LimitBody: Sendable {
         self.init(touched.limit, touched.state, touched.rateRemaining, retryAfter: nil, catalog)
     }
 
-    init(_ violation: LimitViolation, for principal: Principal, _ catalog: CatalogSnapshot) {
+    init(_ violation: LimitViolation, tellsAll: Bool, _ catalog: CatalogSnapshot) {
         self.init(
             violation.limit,
             violation.state,
@@ -190,7 +196,7 @@ struct LimitBody: Sendable {
             Unpriced(
                 features: use.features.compactMap { catalog.features[$0]?.key },
                 modelCall: use.modelCall,
-                tellsWhatLacks: principal.isOperatorWide
+                tellsWhatLacks: tellsAll
             )
         }
     }
@@ -206,6 +212,7 @@ struct LimitBody: Sendable {
         origin = limit.originName
         measure = limit.measure.rawValue
         mode = limit.mode.rawValue
+        isOperatorOnly = limit.isOperatorOnly
         scopeValue = state.row.scopeValue.isEmpty ? nil : state.row.scopeValue
         switch limit.bound {
         case .window(_, let kind, _, _):
@@ -304,6 +311,7 @@ extension LimitBody {
             writer.member("limit", limit)
             writer.member("measure", measure)
             writer.member("mode", mode)
+            writer.member("operator_only", isOperatorOnly)
             writer.member("origin", origin)
             if let rate { writer.object("rate") { rate.write(to: &$0) } } else { writer.null("rate") }
             writer.member("remaining", remaining)

@@ -34,6 +34,11 @@ struct AdmissionCheck: Sendable {
             let detail = "the field must be \"true\" or \"false\""
             faults.append(FieldFault(pointer: "/reserve", code: "invalid_value", detail: detail))
         }
+        // The id of the request may be a client's, and the same reservation would let each of its calls pass.
+        if reserves, field("Id") == nil {
+            let detail = "a reservation must have an id that the proxy gives the call"
+            faults.append(FieldFault(pointer: "/id", code: "required", detail: detail))
+        }
         var members = [
             JSONMember(name: "subject", value: .string(field("Subject") ?? principal.tenantKey ?? "")),
             JSONMember(name: "type", value: .string(field("Type") ?? "llm.completion")),

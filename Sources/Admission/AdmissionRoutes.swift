@@ -79,7 +79,8 @@ package struct AdmissionRoutes: Sendable {
         try query.finish()
         do {
             let check = try AdmissionCheck(request, context)
-            let body = try await decide([check.call], context, isCheck: !check.reserves)[0]
+            // A proxy passes it on to whoever calls.
+            let body = try await decide([check.call], context, isCheck: !check.reserves, tellsAll: false)[0]
             try body.requireAnswer()
             return check.answer(body, admittingWith: admittance, refusingWith: denial)
         } catch  where error is Problem || error is ValidationFailure {
@@ -91,7 +92,8 @@ package struct AdmissionRoutes: Sendable {
         _ calls: [AdmissionCall],
         _ context: RequestContext,
         isArray: Bool = false,
-        isCheck: Bool = false
+        isCheck: Bool = false,
+        tellsAll: Bool = true
     ) async throws -> [AdmissionBody] {
         for (index, call) in calls.enumerated() {
             let beyond = context.principal.narrowing.refusals(of: call.event)
@@ -117,9 +119,10 @@ package struct AdmissionRoutes: Sendable {
             isCheck: isCheck
         )
         let (shared, now) = (catalog.current, context.clock.now())
+        let isForOperator = tellsAll && context.principal.isOperatorWide
         return answers.map { answer in
-            let body = AdmissionBody(answer, for: context.principal, catalog: shared, at: now)
-            if answer.isDecided { AdmissionMetrics.count(body.reason) }
+            let body = AdmissionBody(answer, tellsAll: isForOperator, catalog: shared, at: now)
+            if answer.isDecided { AdmissionMetrics.count(body.cause) }
             return body
         }
     }
@@ -176,7 +179,7 @@ package struct AdmissionRoutes: Sendable {
         case .extended(let extended): return try .json(ReservationDetail(extended))
         case .closed(let closed): throw Problem.admissionClosed(closed)
         case .refused(let violations):
-            let limits = violations.map(\.limit).filter { context.principal.maySee($0) }
+            let limits = violations.map(\.limit).filter { context.principal.isOperatorWide || !$0.isOperatorOnly }
             let names = limits.map { "'\($0.name(in: catalog.current))'" }.joined(separator: ", ")
             throw Problem.extendsBeyondWindow(
                 "The call could still be running in another window then, where \(names.isEmpty ? "a limit" : names) "

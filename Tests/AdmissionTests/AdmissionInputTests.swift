@@ -64,4 +64,28 @@ import Web
             try await server.operatorClient.get("/api/v1/admissions/check", headers: good).expecting(204)
         }
     }
+
+    @Test("a proxy, whose clients see the answer, is told nothing of limits over all tenants and on provider costs")
+    func toldToClients() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let rate = #"{"key":"all","scope":{},"measure":"requests","rate":{"limit":9,"period":"hour","burst":9}}"#
+            let budget = """
+                {"key":"company","scope":{},"measure":"requests","amount":"1","window":"month","mode":"hard"}
+                """
+            for body in [rate, budget] { try await server.ask("POST", "/budgets", body, expecting: 201) }
+            let call = ["X-Turnpike-Subject": "acme"]
+            let admitted = try await server.operatorClient.get("/api/v1/admissions/check", headers: call).expecting(204)
+            #expect(admitted.header("RateLimit") == nil && admitted.header("RateLimit-Policy") == nil)
+            let first = try await server.admit("1")
+            #expect(first["limits"]?.elements?.map { $0["operator_only"] } == [.bool(true), .bool(true)])
+            let counted = #"turnpike_admissions_total{result="budget_exceeded"}"#
+            let before = try await server.counterValue(counted)
+            let refused = try await server.operatorClient.get("/api/v1/admissions/check", headers: call).expecting(403)
+            #expect(try await server.counterValue(counted) > before)
+            #expect(refused.header("X-Turnpike-Reason") == "limit_exceeded")
+            #expect(refused.header("X-Turnpike-Limit") == nil && refused.header("RateLimit") == nil)
+            #expect(try await server.admit("2")["reason"]?.string == "budget_exceeded")
+        }
+    }
 }

@@ -85,7 +85,7 @@ import Web
             #expect(
                 answer.text == """
                     {"allowed":true,"limits":[{"currency":null,"held":"2","key":"seconds","limit":"10",\
-                    "measure":"units","mode":"hard","origin":"quota","rate":null,"remaining":"5","scope_value":null,\
+                    "measure":"units","mode":"hard","operator_only":false,"origin":"quota","rate":null,"remaining":"5","scope_value":null,\
                     "unpriced":null,"used":"3","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
                     "start":"2026-11-01T00:00:00.000000Z"}}],"max_output_tokens":null,"reason":null,\
                     "reservation":{"expires_at":"2026-11-23T08:15:00.000000Z","id":"\(id)","status":"held"},\
@@ -458,7 +458,7 @@ import Web
             let key = try #require(try await server.ask("POST", "/api-keys", made, expecting: 201)["key"]?.string)
             let head =
                 "GET /api/v1/admissions/check HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(key)\r\n"
-                + "X-Turnpike-Subject: acme\r\nX-Turnpike-Reserve: true\r\n"
+                + "X-Turnpike-Subject: acme\r\nX-Turnpike-Reserve: true\r\nX-Turnpike-Id: 1\r\n"
             let twice = head + "X-Turnpike-Model: gpt-4o-x\r\nX-Turnpike-Model: evil\r\n\r\n"
             let bytes = Array((head + "X-Turnpike-Model: gpt-4o\r\nX-Turnpike-User: caf").utf8) + [0xE9]
             for (request, code) in [

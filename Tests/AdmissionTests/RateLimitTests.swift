@@ -338,6 +338,9 @@ import Web
             let faults = [
                 "X-Turnpike-Output-Tokens": "abc", "X-Turnpike-Ttl-Seconds": "0", "X-Turnpike-Reserve": "yes",
             ]
+            // Not the id of the request, which the client may have chosen.
+            let nameless = try await check("", ["X-Turnpike-Reserve": "true", "X-Request-Id": "r1"]).expecting(400)
+            #expect(nameless.pointers == ["X-Turnpike-Id"])
             for (name, value) in faults {
                 let fault = try await check("", [name: value]).expecting(400)
                 #expect(fault.json["errors"]?[0]?["pointer"]?.string == name)
