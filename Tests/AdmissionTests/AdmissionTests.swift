@@ -85,7 +85,8 @@ import Web
             #expect(
                 answer.text == """
                     {"allowed":true,"limits":[{"currency":null,"held":"2","key":"seconds","limit":"10",\
-                    "measure":"units","mode":"hard","operator_only":false,"origin":"quota","rate":null,"remaining":"5","scope_value":null,\
+                    "measure":"units","mode":"hard",\
+                    "operator_only":false,"origin":"quota","rate":null,"remaining":"5","scope_value":null,\
                     "unpriced":null,"used":"3","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
                     "start":"2026-11-01T00:00:00.000000Z"}}],"max_output_tokens":null,"reason":null,\
                     "reservation":{"expires_at":"2026-11-23T08:15:00.000000Z","id":"\(id)","status":"held"},\
