@@ -329,6 +329,9 @@ struct LiteLLMHookTests {
         let made = try await proxy.bounds().count
         let said = #""max_tokens":20,"messages":[{"role":"user","content":"answer"}]"#
         let store = #"{"vector_store_id":"vs_1","custom_llm_provider":"openai"}"#
+        let mcp = #"{"type":"mcp","server_label":"ours","server_url":"litellm_proxy","require_approval":"never"}"#
+        let advisor = #"{"type":"advisor_20260301","name":"advisor","model":"claude"}"#
+        let search = #"{"type":"file_search","vector_store_ids":["vs_1"]}"#
         let calls = [
             ("/v1beta/models/best:generateContent", #"{"contents":[{"role":"user","parts":[{"text":"answer"}]}]}"#),
             ("/v1beta/interactions", #"{"model":"best","input":"answer"}"#),
@@ -337,12 +340,28 @@ struct LiteLLMHookTests {
             ("/vllm/chat/completions", #"{"model":"best",\#(said)}"#),
             ("/queue/chat/completions", #"{"model":"best","priority":0,\#(said)}"#),
             ("/v1/rag/query", #"{"model":"best","retrieval_config":\#(store),\#(said)}"#),
+            ("/v1/chat/completions", #"{"model":"best","tools":[\#(mcp)],\#(said)}"#),
+            ("/v1/chat/completions", #"{"model":"best","stream":true,"tools":[\#(mcp)],\#(said)}"#),
+            ("/v1/responses", #"{"model":"best","input":"answer","tools":[\#(mcp)]}"#),
+            ("/v1/messages", #"{"model":"claude","tools":[\#(mcp)],\#(said)}"#),
+            ("/v1/messages", #"{"model":"best","tools":[\#(advisor)],\#(said)}"#),
+            ("/v1/responses", #"{"model":"claude","input":"answer","tools":[\#(search)]}"#),
         ]
         for (path, body) in calls {
-            let refused = try await proxy.post(path, body)
+            let refused = try await proxy.post(path, body, team: "initech")
             #expect(refused.status == 400 && refused.text.contains("can't be counted"), "\(path): \(refused)")
         }
         #expect(try await proxy.bounds().count == made)
+        // These tools the client runs, or the provider.
+        let others = [
+            ("/v1/chat/completions", "\(said),", mcp.replacing("never", with: "always")),
+            ("/v1/chat/completions", "\(said),", mcp.replacing("litellm_proxy", with: "https://mcp.example/sse")),
+            ("/v1/responses", #""input":"answer","#, search),
+        ]
+        for (path, input, tool) in others {
+            let body = #"{"model":"best",\#(input)"tools":[\#(tool)]}"#
+            try await proxy.post(path, body, team: "initech").expecting(200)
+        }
     }
 
     /// Input of every kind makes no call fail, and is taken for about what it is. A rate tells for what: it counts a

@@ -18,8 +18,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
-                                 endpoints, generateContent, interactions, realtime); passed: it is made, unasked and
-                                 unreported
+                                 endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
+                                 itself); passed: it is made, unasked and unreported
 """
 
 import asyncio
@@ -36,10 +36,11 @@ from datetime import datetime, timezone
 
 import httpx
 import litellm
-from litellm.constants import DEFAULT_IMAGE_TOKEN_COUNT
+from litellm.constants import ADVISOR_NATIVE_PROVIDERS, DEFAULT_IMAGE_TOKEN_COUNT
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
-from litellm.utils import get_non_default_completion_params
+from litellm.types.llms.anthropic import ANTHROPIC_ADVISOR_TOOL_TYPE
+from litellm.utils import ProviderConfigManager, get_non_default_completion_params
 
 logger = logging.getLogger("turnpike")
 
@@ -137,6 +138,8 @@ ESSENTIAL = (
 CALL = "turnpike_call"
 # By which LiteLLM marks calls that it makes on its own behalf for another one: of a classifier, of a silent model.
 INNER_MARKS = ("internal_call_origin", "is_silent_experiment")
+# By which it runs the code that a model writes, of a skill in its database.
+RUNS_CODE = "_litellm_code_execution_enabled"
 # Where a call's metadata are: LiteLLM's own are the first where there are both, and the second are the client's then.
 METADATA = ("litellm_metadata", "metadata")
 # Calls of these types pass unasked and unreported: but for batches and assistants they use no tokens of models that are
@@ -375,6 +378,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
             if is_unasked(kwargs, call_type):
                 self._refuse_uncounted("calls by this route")
             return None
+        if await runs_tools(kwargs, call_type):
+            told = "calls with tools that LiteLLM runs by itself, as it does MCP servers' with require_approval: never,"
+            self._refuse_uncounted(told, "let tools require approval, or run them in the client")
         if is_inner(kwargs):
             return self._apart(kwargs, call)
         # A router may have set another bound since the call was admitted.
@@ -397,10 +403,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
         marked = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
         return {**kwargs, **{name: {**kwargs[name], CALL: inner.id} for name in marked}}
 
-    def _refuse_uncounted(self, calls):
+    def _refuse_uncounted(self, calls, instead="use chat completions, responses or messages"):
         if not self.passes_uncounted:
-            told = f"{calls} can't be counted; use chat completions, responses or messages"
-            raise refusal(400, "invalid_request", told)
+            raise refusal(400, "invalid_request", f"{calls} can't be counted; {instead}")
 
     def _subject(self, key, data):
         subject = next(filter(None, (SUBJECTS[name](key, data) for name in self.subjects)), None)
@@ -614,6 +619,40 @@ def is_unasked(kwargs, call_type):
     request = kwargs.get(REQUEST)
     is_asked = not isinstance(request, dict) or ASKED in request
     return call_type == "allm_passthrough_route" or not (is_asked or call_type in PASSING)
+
+
+async def runs_tools(kwargs, call_type):
+    """Whether LiteLLM would run a tool of the call by itself and call the model again with what came of it.
+
+    It does so as often as the model likes, with what nobody has asked for, and reports one of these calls at most.
+    """
+    tools = [tool for tool in elements(kwargs, "tools") if isinstance(tool, dict)]
+    types = {tool.get("type") for tool in tools}
+    if any(member(kwargs, name, RUNS_CODE) for name in METADATA) or "mcp" in types and await runs_mcp(tools):
+        return True
+    if call_type == "anthropic_messages" and ANTHROPIC_ADVISOR_TOOL_TYPE in types:
+        return deployment_of(kwargs).get("provider") not in ADVISOR_NATIVE_PROVIDERS
+    return call_type == "aresponses" and "file_search" in types and not searches_itself(kwargs)
+
+
+async def runs_mcp(tools):
+    """Whether the proxy's own MCP servers are among the tools, and all of these may be run unasked."""
+    from litellm.responses.mcp.litellm_proxy_mcp_handler import LiteLLM_Proxy_MCP_Handler as Gateway
+
+    if not Gateway.should_use_litellm_mcp_gateway(tools=tools):
+        return False
+    own, _ = await Gateway.split_mcp_tools(tools)
+    return Gateway.should_auto_execute_tools(own)
+
+
+def searches_itself(kwargs):
+    """Whether the provider of a response searches files, so that LiteLLM needn't."""
+    deployment = deployment_of(kwargs)
+    model, provider = deployment.get("model", ""), deployment.get("provider")
+    if kwargs.get("use_chat_completions_api") or model.startswith("chat_completions/"):
+        return False
+    config = ProviderConfigManager.get_provider_responses_api_config(provider or "", model, kwargs.get("api_base"))
+    return config is not None and config.supports_native_file_search()
 
 
 def first_deployment(name, team):
