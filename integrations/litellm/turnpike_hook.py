@@ -39,6 +39,7 @@ import litellm
 from litellm.constants import ADVISOR_NATIVE_PROVIDERS, DEFAULT_IMAGE_TOKEN_COUNT
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
+from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
 from litellm.types.llms.anthropic import ANTHROPIC_ADVISOR_TOOL_TYPE
 from litellm.utils import ProviderConfigManager, get_non_default_completion_params
 
@@ -194,6 +195,8 @@ GRACE_SECONDS = 5
 # A call that takes longer than this is reported by nobody; its reservation has expired.
 FORGOTTEN_AFTER_SECONDS = 86_400
 DELIVERY_ATTEMPTS = 7
+# How long the end of the process waits for calls to end and deliveries to be made.
+SHUTDOWN_SECONDS = 10
 # Nobody waits for a delivery, so that it may take longer than an answer on a call, and wait for a connection.
 DELIVERY_SECONDS = 10
 # A question waits for no other one's connection.
@@ -249,6 +252,10 @@ class Call:
     type: str | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     reservation: str | None = None
+    # What is reported of it, once that is known.
+    event: dict | None = None
+    # Whether LiteLLM's cache has answered it.
+    is_free: bool = False
     # By how many tokens each answer is bounded at most, where it is.
     room: int | None = None
     began: float = field(default_factory=time.monotonic)
@@ -333,9 +340,13 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.passes_uncounted = uncounted == "passed"
         self.is_accepted = False
         self.asking_again = asyncio.Semaphore(ASKED_AGAIN)
-        self.waiting_to_ask_again = 0
+        # Questions that wait to be asked again, by the ids of their calls.
+        self.unheard = {}
+        # Calls on their way, and those that have ended and whose end Turnpike does not know yet.
         self.open = OrderedDict()
+        self.closing = {}
         self.tasks = set()
+        self._finish_at_shutdown()
 
     # Before the call
 
@@ -476,9 +487,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _give_back(self, body):
         """Of a question that may have been decided unheard. Asked again, it has the same reservation."""
-        if self.waiting_to_ask_again >= WAITING_TO_BE_ASKED_AGAIN:
+        if len(self.unheard) >= WAITING_TO_BE_ASKED_AGAIN:
             return
-        self.waiting_to_ask_again += 1
+        self.unheard[body["id"]] = body
         try:
             await asyncio.sleep(GRACE_SECONDS)
             async with self.asking_again:
@@ -487,7 +498,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
                 if reservation:
                     await self._deliver(f"/admissions/{reservation}/release", {})
         finally:
-            self.waiting_to_ask_again -= 1
+            del self.unheard[body["id"]]
 
     # After the call: the first that knows settles or releases it. What LiteLLM logs as a failure is one of an attempt.
 
@@ -497,13 +508,12 @@ class _PROXY_TurnpikeHook(CustomLogger):
             return
         usage = usage_of(kwargs.get("standard_logging_object"))
         output = usage.get("output_tokens", 0)
-        if kwargs.get("cache_hit"):
-            self._in_background(self._release(call))
-        elif call.said and output <= call.guess or not (output or usage.get("input_tokens")):
-            # Nothing was counted, or of a message that was cut off no more than its beginning.
-            self._in_background(self._close(call))
-        else:
-            self._in_background(self._settle(call, usage))
+        call.is_free = bool(kwargs.get("cache_hit"))
+        # Otherwise nothing was counted, or of a message that was cut off no more than its beginning.
+        is_counted = output > call.guess or not call.said
+        if not call.is_free and is_counted and (output or usage.get("input_tokens")):
+            call.event = self._event(call, usage)
+        self._in_background(self._close(call))
 
     async def async_post_call_success_deployment_hook(self, request_data, response, call_type):
         # LiteLLM reports nothing of an answer that a guardrail rejects.
@@ -546,25 +556,27 @@ class _PROXY_TurnpikeHook(CustomLogger):
             await self._close(call)
 
     async def _close(self, call):
-        if call.answered:
-            await self._settle(call, await asyncio.to_thread(call.counted))
-        else:
-            await self._release(call)
+        """Settles it, or releases what it holds. It stays among those that end until that is done or given up."""
+        if call.event is None and call.answered and not call.is_free:
+            call.event = self._event(call, await asyncio.to_thread(call.counted))
+        if call.event is not None:
+            await self._settle(call.event)
+        elif call.reservation:
+            await self._deliver(f"/admissions/{call.reservation}/release", {})
+        self.closing.pop(call.id, None)
 
-    async def _settle(self, call, usage):
+    def _event(self, call, usage):
         event = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
         event["time"] = datetime.now(timezone.utc).isoformat()
         if call.reservation:
             event["reservationid"] = call.reservation
-        event["data"] = {**call.deployment, **call.labels, **usage}
+        return {**event, "data": {**call.deployment, **call.labels, **usage}}
+
+    async def _settle(self, event):
         answer = await self._deliver("/events", event)
         if answer is not None and answer.status_code == 400:
             event["data"] = {name: event["data"][name] for name in ESSENTIAL if name in event["data"]}
             await self._deliver("/events", event)
-
-    async def _release(self, call):
-        if call.reservation:
-            await self._deliver(f"/admissions/{call.reservation}/release", {})
 
     async def _deliver(self, path, body):
         """Repeats until it is taken, which counts once, or is refused. Returns the last answer, if there was one."""
@@ -601,13 +613,45 @@ class _PROXY_TurnpikeHook(CustomLogger):
         return None
 
     def _take(self, call):
-        return self.open.pop(call.id, None) if call is not None else None
+        if call is None or self.open.pop(call.id, None) is None:
+            return None
+        self.closing[call.id] = call
+        return call
 
     def _in_background(self, work):
         """Not awaited: the caller's time is bounded, and it may be cancelled."""
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    # The end of the process
+
+    def _finish_at_shutdown(self):
+        """LiteLLM calls no hook when it ends, and the server ends the process at once after it. So what waits is sent
+        where LiteLLM, called by the server, has waited for its requests."""
+        waits = GracefulShutdownManager.wait_for_drain
+
+        async def waits_and_finishes(*given, **named):
+            drained = await waits(*given, **named)
+            await self._finish()
+            return drained
+
+        GracefulShutdownManager.wait_for_drain = waits_and_finishes
+
+    def _unended(self):
+        """Calls whose end Turnpike is to know and does not yet."""
+        return [*self.closing.values(), *(call for call in self.open.values() if call.reservation or call.answered)]
+
+    async def _finish(self):
+        """Lets calls end and what waits be delivered, for a while, and says what was not."""
+        ends = time.monotonic() + SHUTDOWN_SECONDS
+        while (self._unended() or self.unheard) and time.monotonic() < ends:
+            await asyncio.sleep(0.05)
+        for call in self._unended():
+            told = json.dumps(call.event) if call.event else f"the release of {call.reservation}"
+            logger.error("turnpike: not delivered before the process ended: %s", told)
+        for body in self.unheard.values():
+            logger.error("turnpike: not given back before the process ended: %s", json.dumps(body))
 
 
 def is_inner(holder):
