@@ -15,7 +15,7 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_TIMEOUT_SECONDS     how long it may take to answer, 2
     TURNPIKE_EVENT_TYPE          the type of calls and events, llm.completion
     TURNPIKE_SOURCE              their source, litellm
-    TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096
+    TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096, beside what it may think
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
                                  endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
@@ -41,7 +41,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
 from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
 from litellm.types.llms.anthropic import ANTHROPIC_ADVISOR_TOOL_TYPE
-from litellm.utils import ProviderConfigManager, get_non_default_completion_params
+from litellm.utils import ProviderConfigManager, get_non_default_completion_params, get_optional_params
 
 logger = logging.getLogger("turnpike")
 
@@ -83,6 +83,9 @@ BOUNDS = (
     "num_predict",
     "n_predict",
 )
+# By which Azure takes it of all chat models, also of those that think, since this version of its API.
+AZURE_BOUND = "max_completion_tokens"
+AZURE_BOUND_SINCE = "2024-09"
 # How many answers a call gets, each of which may be as long as its bound: of several, the largest.
 CHOICES = ("n", "best_of", "candidate_count", "candidateCount", "num_return_sequences", "num_generations")
 # What a model reads beside messages and tools.
@@ -366,10 +369,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         attributes = {"user": data.get("user")}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
-        deployment = first_deployment(data.get("model") or "", user_api_key_dict.team_id)
+        first = deployments_called(data.get("model") or "", user_api_key_dict.team_id)[0]
+        deployment = deployment_of(member(first, "litellm_params"))
         tokens = await asyncio.to_thread(count_input, deployment.get("model", ""), data)
         call = Call(subject, labels(**attributes), deployment, tokens, call_type)
-        await self._reserve(call, data, call_type)
+        await self._reserve(call, data, first)
         self._remember(call)
         request = asyncio.current_task()
         if request is not None:
@@ -426,19 +430,22 @@ class _PROXY_TurnpikeHook(CustomLogger):
             raise refusal(403, "invalid_subject", "what names the tenant is too long, or no plain text")
         return str(subject)
 
-    async def _reserve(self, call, data, call_type):
+    async def _reserve(self, call, data, first):
         """Asks, and lowers the output bounds of the call to what was admitted."""
+        thought = thinking_tokens(data, call.deployment, member(first, "litellm_params"))
         body = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
         body["data"] = {**call.deployment, **call.labels, "input_tokens": call.input_tokens}
-        bounds = self._bounds(data, call_type)
-        choices = choices_of(data, call_type)
+        bounds = self._bounds(data, call.type, first, thought)
+        choices = choices_of(data, call.type)
         if bounds:
             call.room = max(bounds.values())
             asked = call.room * choices
             if asked > LARGEST_COUNT:
                 raise refusal(400, "invalid_request", f"a call can't be bounded by {asked} output tokens")
             body["data"]["output_tokens"] = asked
-            body["min_output_tokens"] = max(1, min(asked, self.least_output_tokens * choices))
+            # A provider refuses a call with no room for more than its thoughts.
+            least = max(self.least_output_tokens, thought + 1)
+            body["min_output_tokens"] = max(1, min(asked, least * choices))
         decision = await self._decision(body)
         if decision is None:
             return
@@ -450,7 +457,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             call.room = min(call.room, max(1, int(admitted) // choices))
             data.update({name: min(bound, call.room) for name, bound in bounds.items()})
 
-    def _bounds(self, data, call_type):
+    def _bounds(self, data, call_type, first, thought):
         """What bounds the output of a call. What only a provider might obey doesn't replace the bound of its type."""
         own = OWN_BOUNDS[call_type]
         if not own:
@@ -460,7 +467,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
             raise refusal(400, "invalid_request", f"{hidden[0]} can be given as a member of the call only")
         bounds = {name: positive(data, name) for name in BOUNDS if data.get(name) is not None}
         if bounds.keys().isdisjoint(own):
-            bounds[own[0]] = self.output_tokens
+            name = AZURE_BOUND if AZURE_BOUND in own and takes_azure_bound(first) else own[0]
+            bounds[name] = self.output_tokens + thought
         return bounds
 
     async def _decision(self, body):
@@ -699,19 +707,19 @@ def searches_itself(kwargs):
     return config is not None and config.supports_native_file_search()
 
 
-def first_deployment(name, team):
-    """Of those that the proxy calls by a name, as its router finds them."""
+def deployments_called(name, team):
+    """Those that the proxy calls by a name, as its router finds them; by an unknown one what is called so."""
     from litellm.proxy import proxy_server
 
-    router = proxy_server.llm_router
+    router, unknown = proxy_server.llm_router, [{"litellm_params": {"model": name}}]
     if router is None:
-        return deployment_of({"model": name})
+        return unknown
     if name not in router.model_names and router.has_model_id(name):
-        return deployment_of(router.get_deployment(name).litellm_params)
+        return [router.get_deployment(name)]
     found = router.get_model_list(model_name=name, team_id=team) or [
         deployment for deployment in router.get_model_list() or [] if deployment["litellm_params"]["model"] == name
     ]
-    return deployment_of(found[0]["litellm_params"] if found else {"model": name})
+    return found or unknown
 
 
 def deployment_of(params):
@@ -722,6 +730,35 @@ def deployment_of(params):
     except Exception:
         model, provider = name, given
     return labels(provider=provider, model=model)
+
+
+def takes_azure_bound(first):
+    """Whether a deployment is one of Azure's, of which any may be of a model that thinks, and refuse max_tokens.
+
+    LiteLLM renames that where it knows the model by the deployment's name or by the setting base_model.
+    """
+    params = member(first, "litellm_params")
+    if deployment_of(params).get("provider") != "azure":
+        return False
+    given = params.get("api_version") or litellm.api_version or os.environ.get("AZURE_API_VERSION")
+    # Those without a date are newer.
+    return (given or litellm.AZURE_DEFAULT_API_VERSION) >= AZURE_BOUND_SINCE
+
+
+def thinking_tokens(data, deployment, params):
+    """How many tokens of a call's output a provider may have it think: what is given, or what LiteLLM makes of it."""
+    thinking, effort = (data.get(name) or params.get(name) for name in ("thinking", "reasoning_effort"))
+    effort = member(data, "reasoning", "effort") or effort
+    if not (thinking or effort):
+        return 0
+    try:
+        model, provider = deployment["model"], deployment["provider"]
+        given = {"thinking": thinking, "reasoning_effort": effort, "drop_params": True}
+        sent = get_optional_params(model, custom_llm_provider=provider, **given)
+    except Exception:
+        # A call that LiteLLM can't make.
+        return 0
+    return max(count(sent.get("thinking"), "budget_tokens"), count(sent.get("thinkingConfig"), "thinkingBudget"))
 
 
 def lacks_usage(kwargs, deployment):

@@ -6,8 +6,8 @@ waits for a report; "torn": a stream that calls a tool and ends with an error; "
 without one, and nothing of what it used. GET /bounds: by how many output tokens the calls so far were bounded.
 
 Of chat completions it can do all of this, of text completions "answer" and "silent", of responses "answer", "silent"
-and "torn", of Anthropic's messages "silent" without a stream, and "torn". What it embeds is told nothing and has no
-bound.
+and "torn", of Anthropic's messages "answer" and "silent" without a stream, and "torn". What it embeds is told nothing
+and has no bound. A call that may think as much as its bound or more is answered 400.
 """
 
 import collections
@@ -44,6 +44,8 @@ class Provider(BaseHTTPRequestHandler):
         bounds.append(next(call[name] for name in BOUNDS if call.get(name)))
         if told == "broken" or (told in ("flaky", "late") and calls[told] % 2):
             return self.answer(500, {"error": {"message": "out of order", "type": "server_error"}})
+        if (call.get("thinking") or {}).get("budget_tokens", 0) >= bounds[-1]:
+            return self.answer(400, {"error": {"message": "no room for an answer", "type": "invalid_request_error"}})
         if told == "late":
             time.sleep(LATE_SECONDS)
         used = None if told == "silent" else bounds[-1] * call.get("n", 1)
@@ -133,7 +135,8 @@ def message(told, used, call):
     if told == "torn":
         return torn_message()
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5"}
-    return {**head, "content": [{"type": "text", "text": SAID}], "stop_reason": "end_turn"}
+    usage = {"usage": {"input_tokens": INPUT_TOKENS, "output_tokens": used}} if used else {}
+    return {**head, "content": [{"type": "text", "text": SAID}], "stop_reason": "end_turn", **usage}
 
 
 def torn_message():
