@@ -1050,24 +1050,32 @@ def decision_in(answer):
 
 
 def denial(decision):
-    reason = decision.get("reason") or "refused"
-    told = "the call was refused: " + reason.replace("_", " ")
-    for limit in decision.get("limits") or []:
-        window, rate, unpriced = limit.get("window"), limit.get("rate"), limit.get("unpriced")
-        if unpriced:
-            lacking = [f"the feature {feature}" for feature in unpriced["features"]]
-            if unpriced["model_call"]:
-                lacking.append("the model")
-            told += f"; {limit['key']} needs a price for " + " and ".join(lacking)
-        elif rate:
-            told += f"; {limit['key']} allows {rate['limit']} {limit['measure']} in {rate['period_seconds']} s"
-        elif window:
-            period = window["kind"].replace("_", " ")
-            told += f"; {limit['key']} has {limit['remaining']} of {limit['limit']} left in this {period}"
-    retry = decision.get("retry_after")
+    reason, retry = decision.get("reason") or "refused", decision.get("retry_after")
+    status = 429 if reason == "rate_limited" and retry is not None else 403
+    limits = decision.get("limits") or []
+    # What all tenants together have left, or what providers charge, is none of a client's business.
+    own = [limit for limit in limits if not limit.get("operator_only")]
+    if limits and not own:
+        reason = "limit_exceeded"
+    told = ["the call was refused: " + reason.replace("_", " "), *filter(None, map(told_of, own))]
     if retry is not None:
-        told += f"; try again in {retry} s"
-    return refusal(429 if reason == "rate_limited" and retry is not None else 403, reason, told, retry)
+        told.append(f"try again in {retry} s")
+    return refusal(status, reason, "; ".join(told), retry)
+
+
+def told_of(limit):
+    window, rate, unpriced = limit.get("window"), limit.get("rate"), limit.get("unpriced")
+    if unpriced:
+        lacking = [f"the feature {feature}" for feature in unpriced["features"]]
+        if unpriced["model_call"]:
+            lacking.append("the model")
+        return f"{limit['key']} needs a price for " + " and ".join(lacking)
+    if rate:
+        return f"{limit['key']} allows {rate['limit']} {limit['measure']} in {rate['period_seconds']} s"
+    if window:
+        period = window["kind"].replace("_", " ")
+        return f"{limit['key']} has {limit['remaining']} of {limit['limit']} left in this {period}"
+    return None
 
 
 def refusal(status, code, message, retry_after=None):
