@@ -37,7 +37,9 @@ struct LiteLLMHookTests {
 
     @Test("the hook counts a call however it ends and whatever its client writes", .timeLimit(.minutes(15)))
     func everyEndIsCounted() async throws {
-        try await Self.withHook(["TURNPIKE_ON_FAILURE": "open"]) { turnpike, proxy in
+        // Users that clients name are to be reported, too.
+        let settings = ["TURNPIKE_ON_FAILURE": "open", "TURNPIKE_USER": "user_id,request"]
+        try await Self.withHook(settings) { turnpike, proxy in
             let client = turnpike.operatorClient
             // The second attempt takes longer than the hook waits for a report after the end of a call.
             try await proxy.call("late", tokens: 100).expecting(200)
@@ -170,7 +172,7 @@ struct LiteLLMHookTests {
             """
         let wrong = [
             "TURNPIKE_URL=turnpike.example", "TURNPIKE_URL=https://turnpike.example?x", "TURNPIKE_API_KEY=",
-            "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_TIMEOUT_SECONDS=nan",
+            "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_USER=name", "TURNPIKE_TIMEOUT_SECONDS=nan",
             "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
         ]
         let told = try await Self.runHook(script, wrong)

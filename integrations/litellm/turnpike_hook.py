@@ -11,6 +11,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_API_KEY             a key with the scopes admissions:write and events:write
     TURNPIKE_SUBJECT             what names the tenant, the first that is there; see SUBJECTS. "request" trusts
                                  clients to say who they are: metadata.turnpike_subject or user of the request
+    TURNPIKE_USER                what names the user, the first that is there; user_id. See USERS; "request" trusts
+                                 clients with it: user of the request, or metadata.user_id of a message
     TURNPIKE_ON_FAILURE          closed (default): 503 when Turnpike can't be asked; open: calls are made and reported
     TURNPIKE_TIMEOUT_SECONDS     how long it may take to answer, 2
     TURNPIKE_EVENT_TYPE          the type of calls and events, llm.completion
@@ -55,6 +57,15 @@ SUBJECTS = {
     "user_id": lambda key, data: key.user_id,
     "key_alias": lambda key, data: key.key_alias,
     "request": lambda key, data: member(data, "metadata", "turnpike_subject") or data.get("user"),
+}
+# From the credential, too, but for the last, and for the last but one where LiteLLM takes that from the request.
+USERS = {
+    "metadata": lambda key, data: _metadata(key, "turnpike_user"),
+    "user_id": lambda key, data: key.user_id,
+    "user_email": lambda key, data: key.user_email,
+    "key_alias": lambda key, data: key.key_alias,
+    "end_user_id": lambda key, data: key.end_user_id,
+    "request": lambda key, data: data.get("user") or member(data, "metadata", "user_id"),
 }
 TEXT_COMPLETIONS = ("text_completion", "atext_completion")
 # By which members a call of each type bounds its output; calls of other types are neither asked for nor reported.
@@ -222,6 +233,18 @@ def chosen_setting(environment, name, default, other):
     return text
 
 
+def names_setting(environment, name, default, known):
+    names = environment.get(name, default).replace(" ", "").split(",")
+    unknown = [given for given in names if given not in known]
+    if unknown:
+        raise ValueError(f"turnpike_hook: {name}: {unknown} is not among {list(known)}")
+    return names
+
+
+def first_named(names, known, key, data):
+    return next(filter(None, (known[name](key, data) for name in names)), None)
+
+
 def positive_setting(environment, name, default, kind):
     text = environment.get(name, default)
     try:
@@ -329,10 +352,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.questions = httpx.AsyncClient(headers=credential, limits=QUESTIONS)
         self.deliveries = httpx.AsyncClient(headers=credential, limits=DELIVERIES)
         default_subjects = "metadata,team_alias,team_id,org_id,user_id"
-        self.subjects = environment.get("TURNPIKE_SUBJECT", default_subjects).replace(" ", "").split(",")
-        unknown = [name for name in self.subjects if name not in SUBJECTS]
-        if unknown:
-            raise ValueError(f"turnpike_hook: TURNPIKE_SUBJECT: {unknown} is not among {list(SUBJECTS)}")
+        self.subjects = names_setting(environment, "TURNPIKE_SUBJECT", default_subjects, SUBJECTS)
+        self.users = names_setting(environment, "TURNPIKE_USER", "user_id", USERS)
         self.fails_open = chosen_setting(environment, "TURNPIKE_ON_FAILURE", "closed", "open") == "open"
         self.timeout = positive_setting(environment, "TURNPIKE_TIMEOUT_SECONDS", "2", float)
         self.type = environment.get("TURNPIKE_EVENT_TYPE", "llm.completion")
@@ -366,7 +387,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
         subject = self._subject(user_api_key_dict, data)
-        attributes = {"user": data.get("user")}
+        attributes = {"user": first_named(self.users, USERS, user_api_key_dict, data)}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
         first = deployments_called(data.get("model") or "", user_api_key_dict.team_id)[0]
@@ -423,7 +444,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             raise refusal(400, "invalid_request", f"{calls} can't be counted; {instead}")
 
     def _subject(self, key, data):
-        subject = next(filter(None, (SUBJECTS[name](key, data) for name in self.subjects)), None)
+        subject = first_named(self.subjects, SUBJECTS, key, data)
         if not subject:
             raise refusal(403, "no_subject", "nothing names the tenant; looked at " + ", ".join(self.subjects))
         if cleaned(str(subject), SUBJECT_BYTES) != str(subject):
