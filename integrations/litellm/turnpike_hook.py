@@ -19,6 +19,7 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_SOURCE              their source, litellm
     TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096, beside what it may think
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
+    TURNPIKE_CONTINUED_TOKENS    what a response continues counts as so many where this process hasn't seen it, 8192
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
                                  endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
                                  itself); passed: it is made, unasked and unreported
@@ -41,7 +42,9 @@ import litellm
 from litellm.constants import ADVISOR_NATIVE_PROVIDERS, DEFAULT_IMAGE_TOKEN_COUNT
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import ProxyException
+from litellm.proxy.hooks.responses_id_security import ResponsesIDSecurity
 from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
+from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.types.llms.anthropic import ANTHROPIC_ADVISOR_TOOL_TYPE
 from litellm.utils import ProviderConfigManager, get_non_default_completion_params, get_optional_params
 
@@ -68,14 +71,14 @@ USERS = {
     "request": lambda key, data: data.get("user") or member(data, "metadata", "user_id"),
 }
 TEXT_COMPLETIONS = ("text_completion", "atext_completion")
+RESPONSES = ("responses", "aresponses")
 # By which members a call of each type bounds its output; calls of other types are neither asked for nor reported.
 OWN_BOUNDS = {
     "completion": ("max_tokens", "max_completion_tokens"),
     "acompletion": ("max_tokens", "max_completion_tokens"),
     **{call_type: ("max_tokens",) for call_type in TEXT_COMPLETIONS},
     "anthropic_messages": ("max_tokens",),
-    "responses": ("max_output_tokens",),
-    "aresponses": ("max_output_tokens",),
+    **{call_type: ("max_output_tokens",) for call_type in RESPONSES},
     "embedding": (),
     "aembedding": (),
 }
@@ -213,6 +216,8 @@ DELIVERY_ATTEMPTS = 7
 SHUTDOWN_SECONDS = 10
 # Nobody waits for a delivery, so that it may take longer than an answer on a call, and wait for a connection.
 DELIVERY_SECONDS = 10
+# Of how many responses and conversations it is known how long they are.
+KNOWN_CONTEXTS = 10_000
 # A question waits for no other one's connection.
 QUESTIONS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100)
 DELIVERIES = httpx.Limits(max_connections=100, max_keepalive_connections=20)
@@ -282,6 +287,9 @@ class Call:
     event: dict | None = None
     # Whether LiteLLM's cache has answered it.
     is_free: bool = False
+    # The conversation that a response is part of, and the response, as its provider calls them.
+    conversation: str | None = None
+    response: str | None = None
     # By how many tokens each answer is bounded at most, where it is.
     room: int | None = None
     began: float = field(default_factory=time.monotonic)
@@ -305,6 +313,8 @@ class Call:
             if member(event, "type") in ("ping", "error"):
                 continue
             self.answered = True
+            if self.type in RESPONSES:
+                self.response = member(event, "response", "id") or member(event, "id") or self.response
             if output_of(event):
                 # The last event of a stream says all of it once more.
                 self.said.clear()
@@ -360,6 +370,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.source = environment.get("TURNPIKE_SOURCE", "litellm")
         self.output_tokens = positive_setting(environment, "TURNPIKE_OUTPUT_TOKENS", "4096", int)
         self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
+        self.continued_tokens = positive_setting(environment, "TURNPIKE_CONTINUED_TOKENS", "8192", int)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
         self.is_accepted = False
@@ -369,6 +380,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         # Calls on their way, and those that have ended and whose end Turnpike does not know yet.
         self.open = OrderedDict()
         self.closing = {}
+        self.contexts = OrderedDict()
         self.tasks = set()
         self._finish_at_shutdown()
 
@@ -394,6 +406,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         deployment = deployment_of(member(first, "litellm_params"))
         tokens = await asyncio.to_thread(count_input, deployment.get("model", ""), data)
         call = Call(subject, labels(**attributes), deployment, tokens, call_type)
+        if call_type in RESPONSES:
+            self._continue(call, data)
         await self._reserve(call, data, first)
         self._remember(call)
         request = asyncio.current_task()
@@ -450,6 +464,14 @@ class _PROXY_TurnpikeHook(CustomLogger):
         if cleaned(str(subject), SUBJECT_BYTES) != str(subject):
             raise refusal(403, "invalid_subject", "what names the tenant is too long, or no plain text")
         return str(subject)
+
+    def _continue(self, call, data):
+        """Adds what the model reads of earlier responses, which only their provider has."""
+        given = data.get("conversation")
+        conversation = member(given, "id") if isinstance(given, dict) else given
+        call.conversation = str(conversation) if conversation else None
+        earlier = (original_id(data.get("previous_response_id")), call.conversation)
+        call.input_tokens += sum(self.contexts.get(name, self.continued_tokens) for name in earlier if name)
 
     async def _reserve(self, call, data, first):
         """Asks, and lowers the output bounds of the call to what was admitted."""
@@ -595,6 +617,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.closing.pop(call.id, None)
 
     def _event(self, call, usage):
+        for name in filter(None, (original_id(call.response), call.conversation)):
+            self.contexts[name] = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+            self.contexts.move_to_end(name)
+            if len(self.contexts) > KNOWN_CONTEXTS:
+                self.contexts.popitem(last=False)
         event = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
         event["time"] = datetime.now(timezone.utc).isoformat()
         if call.reservation:
@@ -692,6 +719,18 @@ def is_unasked(kwargs, call_type):
     request = kwargs.get(REQUEST)
     is_asked = not isinstance(request, dict) or ASKED in request
     return call_type == "allm_passthrough_route" or not (is_asked or call_type in PASSING)
+
+
+def original_id(response):
+    """The provider's own. LiteLLM writes into it which deployment it is of, and encrypts that for clients."""
+    if not response:
+        return None
+    try:
+        decrypted, *_ = ResponsesIDSecurity()._decrypt_response_id(response)
+        return ResponsesAPIRequestUtils.decode_previous_response_id_to_original_previous_response_id(decrypted)
+    except Exception:
+        # What a client writes may be anything.
+        return str(response)
 
 
 async def runs_tools(kwargs, call_type):

@@ -14,6 +14,7 @@ import collections
 import json
 import sys
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 INPUT_TOKENS = 1_000
@@ -169,14 +170,14 @@ def silent_response():
 def response(told, used, call):
     if call.get("stream"):
         return torn_response() if told == "torn" else silent_response()
-    return response_of("completed", [SAID], used)
+    return response_of("completed", [SAID], used, f"resp_{uuid.uuid4().hex}")
 
 
-def response_of(status, said, used):
+def response_of(status, said, used, name="resp_1"):
     message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant"}
     parts = [{"type": "output_text", "text": part, "annotations": []} for part in said]
     usage = used and {"input_tokens": INPUT_TOKENS, "output_tokens": used, "total_tokens": INPUT_TOKENS + used}
-    head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4o", "status": status}
+    head = {"id": name, "object": "response", "created_at": 1, "model": "gpt-4o", "status": status}
     tools = {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True}
     return {**head, **tools, "output": [{**message, "content": parts}] if said else [], "usage": usage}
 
