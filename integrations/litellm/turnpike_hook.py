@@ -20,6 +20,7 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096, beside what it may think
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
     TURNPIKE_CONTINUED_TOKENS    what a response continues counts as so many where this process hasn't seen it, 8192
+    TURNPIKE_RESERVATION_SECONDS how long a call may take before what it holds expires, up to 86400; the service's default
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
                                  endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
                                  itself); passed: it is made, unasked and unreported
@@ -140,6 +141,7 @@ UNREAD = (
 )
 # What Turnpike takes.
 LARGEST_COUNT = 10**15
+LONGEST_SECONDS = 86_400
 LABEL_BYTES = 256
 SUBJECT_BYTES = 512
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -207,10 +209,12 @@ UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # By this Turnpike refuses a wrong credential, once it has refused several, and one that it doesn't know yet where others
 # of the same address were wrong.
 MAYBE_WRONG = "too_many_authentication_failures"
+# What has been used is reported once the credential is right, where that is mended soon.
+WRONG_CREDENTIAL = (401, 403)
 # How long LiteLLM may take to report a call that has ended.
 GRACE_SECONDS = 5
 # A call that takes longer than this is reported by nobody; its reservation has expired.
-FORGOTTEN_AFTER_SECONDS = 86_400
+FORGOTTEN_AFTER_SECONDS = LONGEST_SECONDS
 DELIVERY_ATTEMPTS = 7
 # How long the end of the process waits for calls to end and deliveries to be made.
 SHUTDOWN_SECONDS = 10
@@ -250,14 +254,14 @@ def first_named(names, known, key, data):
     return next(filter(None, (known[name](key, data) for name in names)), None)
 
 
-def positive_setting(environment, name, default, kind):
+def positive_setting(environment, name, default, kind, largest=LARGEST_COUNT):
     text = environment.get(name, default)
     try:
         value = kind(text)
     except ValueError:
         value = 0
-    if not 0 < value <= LARGEST_COUNT:
-        told = "integer" if kind is int else "number"
+    if not 0 < value <= largest:
+        told = ("integer" if kind is int else "number") + (f" up to {largest}" if largest < LARGEST_COUNT else "")
         raise ValueError(f"turnpike_hook: {name} must be a positive {told}, not {text!r}")
     return value
 
@@ -371,6 +375,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self.output_tokens = positive_setting(environment, "TURNPIKE_OUTPUT_TOKENS", "4096", int)
         self.least_output_tokens = positive_setting(environment, "TURNPIKE_MIN_OUTPUT_TOKENS", "64", int)
         self.continued_tokens = positive_setting(environment, "TURNPIKE_CONTINUED_TOKENS", "8192", int)
+        # By the service's own name for its default.
+        name, self.reservation_seconds = "TURNPIKE_RESERVATION_SECONDS", None
+        if environment.get(name):
+            self.reservation_seconds = positive_setting(environment, name, None, int, LONGEST_SECONDS)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
         self.is_accepted = False
@@ -478,6 +486,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         thought = thinking_tokens(data, call.deployment, member(first, "litellm_params"))
         body = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
         body["data"] = {**call.deployment, **call.labels, "input_tokens": call.input_tokens}
+        if self.reservation_seconds is not None:
+            body["ttl_seconds"] = self.reservation_seconds
         bounds = self._bounds(data, call.type, first, thought)
         choices = choices_of(data, call.type)
         if bounds:
@@ -649,7 +659,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             if answer.is_success:
                 return answer
             last, told = answer, answer.text
-            if not passes(answer.status_code):
+            if not passes(answer.status_code) and answer.status_code not in WRONG_CREDENTIAL:
                 break
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
         return last
