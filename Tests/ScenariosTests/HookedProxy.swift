@@ -6,6 +6,7 @@ import Web
 struct HookedProxy: Sendable {
     private let client: TestClient
     private let provider: TestClient
+    private let child: ChildProcess
 
     /// Starts both, waits until they are ready, and ends them after the body.
     /// - Parameters:
@@ -55,7 +56,7 @@ struct HookedProxy: Sendable {
                     in: directory,
                     environment: environment.merging(settings) { $1 }
                 ) { proxy in
-                    try await body(HookedProxy(client: proxy.client, provider: provider))
+                    try await body(HookedProxy(client: proxy.client, provider: provider, child: proxy.child))
                 }
             }
         }
@@ -72,8 +73,8 @@ struct HookedProxy: Sendable {
         try await post("/v1/chat/completions", Self.body(told, tokens, more), team: team)
     }
 
-    /// One call of a team, in the form of any API, on a connection of its own: the proxy ends idle ones after as long
-    /// as a call that failed is held.
+    /// One call of a team, or of a user of it (`team.user`), in the form of any API, on a connection of its own: the
+    /// proxy ends idle ones after as long as a call that failed is held.
     func post(_ path: String, _ body: String, team: String = "acme") async throws -> TestResponse {
         let caller = client.with(key: "sk-\(team)-key")
         return try await caller.post(path, body, headers: ["Connection": "close"])
@@ -91,6 +92,9 @@ struct HookedProxy: Sendable {
         )
         _ = await connection.answer(until: text)
     }
+
+    /// Asks the proxy to end, and waits until it has.
+    func stop() async { await child.stop() }
 
     /// The bounds of the calls that have reached the provider.
     func bounds() async throws -> [Int] {

@@ -186,7 +186,7 @@ struct LiteLLMHookTests {
 
     /// Runs a script beside the hook, which has the settings `good` in its environment.
     /// - Returns: the lines that it writes.
-    private static func runHook(_ script: String, _ arguments: [String]) async throws -> [Substring] {
+    static func runHook(_ script: String, _ arguments: [String]) async throws -> [Substring] {
         let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
         let beginning = """
             import os, sys
@@ -207,7 +207,7 @@ struct LiteLLMHookTests {
     }
 
     /// Runs a proxy with the hook in front of a Turnpike that limits two teams.
-    private static func withHook(
+    static func withHook(
         _ settings: [String: String] = [:],
         reportsStreams: Bool = true,
         _ body: (TurnpikeProcess, HookedProxy) async throws -> Void
@@ -406,7 +406,7 @@ struct LiteLLMHookTests {
     private static func text(_ type: String) -> String { #"{"type":"\#(type)","text":"answer"}"# }
 
     /// How many tokens initech has left.
-    private static func tokensLeft(_ client: TestClient) async throws -> Int {
+    static func tokensLeft(_ client: TestClient) async throws -> Int {
         let budget = try await client.get("/api/v1/budgets/initech-tokens").expecting(200).json
         return budget["status"]?["rates"]?[0]?["remaining"]?.number.flatMap { Int($0) } ?? 0
     }
@@ -452,13 +452,13 @@ struct LiteLLMHookTests {
         #expect(try await balance(of: "acme", client) == Balance(used: 1_000, held: 0))
     }
 
-    private struct Balance: Equatable {
+    struct Balance: Equatable {
         let used: Int
         let held: Int
     }
 
     /// What a tenant's quota says when nothing is held any more, or a while has passed.
-    private static func balance(of tenant: String, _ client: TestClient) async throws -> Balance {
+    static func balance(of tenant: String, _ client: TestClient) async throws -> Balance {
         try await settled {
             try await client.get("/api/v1/tenants/\(tenant)/quotas").expecting(200).json["data"]?[0]
         }
@@ -486,13 +486,14 @@ struct LiteLLMHookTests {
 
     /// Acme has a thousand output tokens. Of the two calls that globex may make at once, one is kept for critical ones.
     /// Initech has a hundred thousand tokens, and gets another one an hour. Hooli has two hundred output tokens of a
-    /// model.
+    /// model. Of umbrella's users alice may make as many calls as globex.
     private static func configure(_ client: TestClient) async throws {
         let requests = [
             ("/tenants", #"{"key": "acme", "name": "Acme", "currency": "USD"}"#),
             ("/tenants", #"{"key": "globex", "name": "Globex", "currency": "USD"}"#),
             ("/tenants", #"{"key": "initech", "name": "Initech", "currency": "USD"}"#),
             ("/tenants", #"{"key": "hooli", "name": "Hooli", "currency": "USD"}"#),
+            ("/tenants", #"{"key": "umbrella", "name": "Umbrella", "currency": "USD"}"#),
             (
                 "/meters",
                 #"{"key": "tokens", "event_type": "llm.completion", "aggregation": "sum", "value": "output_tokens"}"#
@@ -511,6 +512,13 @@ struct LiteLLMHookTests {
                 """
                 {"key": "hourly", "scope": {"tenant": "globex", "model": "gpt-4o", "provider": "openai"},
                  "measure": "requests", "rate": {"limit": 2, "period": "hour", "burst": 2}}
+                """
+            ),
+            (
+                "/budgets",
+                """
+                {"key": "alice", "scope": {"tenant": "umbrella", "user": "alice"}, "measure": "requests",
+                 "rate": {"limit": 2, "period": "hour", "burst": 2}}
                 """
             ),
             (

@@ -10,6 +10,7 @@ struct LiteLLMProxy: Sendable {
     private static let masterKey = "sk-9f2c61d07be84a35a1c4e0d86f7b3259c8e41d70"
 
     let client: TestClient
+    let child: ChildProcess
 
     /// Runs one that reports its usage to a service, and makes up the model's answers.
     static func run<Result: Sendable>(
@@ -51,7 +52,7 @@ struct LiteLLMProxy: Sendable {
             try await child.waitUntilReady(within: .seconds(400)) {
                 (try? await client.get("/health/liveliness").status) == 200
             }
-            return try await body(LiteLLMProxy(client: client))
+            return try await body(LiteLLMProxy(client: client, child: child))
         }
     }
 

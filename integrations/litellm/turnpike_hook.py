@@ -19,8 +19,9 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_SOURCE              their source, litellm
     TURNPIKE_OUTPUT_TOKENS       the bound of a call that names none, 4096, beside what it may think
     TURNPIKE_MIN_OUTPUT_TOKENS   a call with room for fewer output tokens is refused, 64
-    TURNPIKE_CONTINUED_TOKENS    what a response continues counts as so many where this process hasn't seen it, 8192
-    TURNPIKE_RESERVATION_SECONDS how long a call may take before what it holds expires, up to 86400; the service's default
+    TURNPIKE_CONTINUED_TOKENS    as how many tokens what a response continues counts where it isn't known here, 8192
+    TURNPIKE_RESERVATION_SECONDS how long a call may take before what it holds expires, up to 86400; unset: as the
+                                 service has it
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
                                  endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
                                  itself); passed: it is made, unasked and unreported
@@ -410,8 +411,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         attributes = {"user": first_named(self.users, USERS, user_api_key_dict, data)}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
-        first = deployments_called(data.get("model") or "", user_api_key_dict.team_id)[0]
+        name, team = data.get("model") or "", user_api_key_dict.team_id
+        first, *others = deployments_called(name, team)
         deployment = deployment_of(member(first, "litellm_params"))
+        if others:
+            tell_mixed(name, team)
         tokens = await asyncio.to_thread(count_input, deployment.get("model", ""), data)
         call = Call(subject, labels(**attributes), deployment, tokens, call_type)
         if call_type in RESPONSES:
@@ -800,6 +804,16 @@ def deployment_of(params):
     except Exception:
         model, provider = name, given
     return labels(provider=provider, model=model)
+
+
+@functools.lru_cache(maxsize=1_000)
+def tell_mixed(name, team):
+    """Once of each model group. Clients write the names of some."""
+    asked, *others = (deployment_of(member(called, "litellm_params")) for called in deployments_called(name, team))
+    different = [deployment for deployment in others if deployment != asked]
+    if different:
+        told = "the deployments of the model group %s differ: limits by provider or model are asked as of %s, not of %s"
+        logger.warning(f"turnpike: {told}", name, asked, different[0])
 
 
 def takes_azure_bound(first):
