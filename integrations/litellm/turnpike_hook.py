@@ -752,8 +752,8 @@ async def runs_tools(kwargs, call_type):
 
     It does so as often as the model likes, with what nobody has asked for, and reports one of these calls at most.
     """
-    tools = [tool for tool in elements(kwargs, "tools") if isinstance(tool, dict)]
-    types = {tool.get("type") for tool in tools}
+    tools = elements(kwargs, "tools")
+    types = [member(tool, "type") for tool in tools]
     if any(member(kwargs, name, RUNS_CODE) for name in METADATA) or "mcp" in types and await runs_mcp(tools):
         return True
     if call_type == "anthropic_messages" and ANTHROPIC_ADVISOR_TOOL_TYPE in types:

@@ -10,6 +10,7 @@ import litellm
 import turnpike_hook
 from litellm.proxy import proxy_server
 from litellm.proxy._types import UserAPIKeyAuth
+from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
 from turnpike_hook import ProxyException, _PROXY_TurnpikeHook
 
 THINKING = {"thinking": {"type": "enabled", "budget_tokens": 10_000}}
@@ -146,6 +147,13 @@ async def tell():
         await hook.ask(model=model)
 
 
+async def end():
+    turnpike_hook.SHUTDOWN_SECONDS = 0.1
+    hook = Asked(good)
+    hook._find(await hook.ask(model="gpt")).reservation = "reservation_1"
+    await GracefulShutdownManager.wait_for_drain()
+
+
 async def main():
     await bound()
     refuse()
@@ -153,6 +161,7 @@ async def main():
     await go_on()
     await outlast_fault()
     await tell()
+    await end()
 
 
 asyncio.run(main())
