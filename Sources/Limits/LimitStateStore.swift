@@ -9,50 +9,61 @@ package enum LimitStateStore {
     /// state. The amount in force comes with it: a newer definition replaces the row's, and what it leaves above the
     /// limit is overshoot.
     package static func count(_ changes: [LimitChange]) -> SQL {
-        let rest: SQL = "state.held - excluded.held"
-        return change(changes, held: changes.map(\.released), rest, exceeding: rest)
+        let (held, rest): (SQL, SQL) = ("greatest(0, state.held - excluded.held)", "state.held - excluded.held")
+        return """
+            \(rows(changes, held: changes.map(\.released)))
+            ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
+            SET used = \(shared("state.used + excluded.used")), held = \(shared(held, else: rest)),
+                overshoot = least(\(greatest), greatest(
+                    0, state.overshoot + excluded.overshoot,
+                    CASE WHEN excluded.limit_revision > state.limit_revision
+                        THEN state.used + excluded.used + \(rest) - excluded.limit_amount
+                    END
+                )),
+                \(definition)
+            RETURNING \(returned)
+            """
     }
 
-    /// The same, but adds to what is held, which is never overshoot.
+    /// The same, but adds to what is held, which is no overshoot by itself, and nothing to what is used.
     package static func hold(_ changes: [LimitChange]) -> SQL {
-        change(changes, held: changes.map(\.held), "state.held + excluded.held", exceeding: "state.held")
+        hold(rows(changes, held: changes.map(\.held)))
     }
 
-    /// The same, but fails the transaction where one of these limits is exceeded with it.
+    /// The same, but of holds that are no overshoot, and fails the transaction where one of these limits is exceeded with
+    /// it.
     package static func hold(_ changes: [LimitChange], within limits: Set<LimitID>) -> SQL {
         """
-        \(hold(changes)), CASE WHEN state.used + state.held > state.limit_amount
-            AND state.limit_id = ANY(\(limits.sorted())::bigint[])
+        \(hold(rows(changes, held: changes.map(\.held), countsUse: false))),
+            CASE WHEN state.used + state.held > state.limit_amount
+                AND state.limit_id = ANY(\(limits.sorted())::bigint[])
             THEN refuse_transaction('a limit is reached', state.limit_id) END
         """
     }
 
-    /// - Parameters:
-    ///   - sum: what is held then.
-    ///   - exceeding: what of that may have come to exceed a lowered limit.
-    private static func change(
-        _ changes: [LimitChange],
-        held: [FixedDecimal],
-        _ sum: SQL,
-        exceeding: SQL
-    ) -> SQL {
+    private static func hold(_ rows: SQL) -> SQL {
         """
-        \(rows(changes, held: held))
+        \(rows)
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET used = \(shared("state.used + excluded.used")), held = \(shared("greatest(0, \(sum))", else: sum)),
+        SET held = \(shared("greatest(0, state.held + excluded.held)", else: "state.held + excluded.held")),
             overshoot = least(\(greatest), greatest(
                 0, state.overshoot + excluded.overshoot,
                 CASE WHEN excluded.limit_revision > state.limit_revision
-                    THEN state.used + excluded.used + \(exceeding) - excluded.limit_amount
+                    THEN state.used + state.held - excluded.limit_amount
                 END
             )),
-            limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
-                THEN excluded.limit_amount ELSE state.limit_amount END,
-            limit_revision = greatest(excluded.limit_revision, state.limit_revision),
-            thresholds_fired = \(stillFired)
+            \(definition)
         RETURNING \(returned)
         """
     }
+
+    /// A newer definition replaces the row's.
+    private static let definition: SQL = """
+        limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
+                THEN excluded.limit_amount ELSE state.limit_amount END,
+            limit_revision = greatest(excluded.limit_revision, state.limit_revision),
+            thresholds_fired = \(stillFired)
+        """
 
     /// What was charged for some of the usage falls below zero where usage of others is voided, which had used up their
     /// free tier, or a last value falls: it stops there, which leaves no allowance to what comes, and how far it would
@@ -133,23 +144,26 @@ package enum LimitStateStore {
         """
     }
 
-    private static func rows(_ changes: [LimitChange], held: [FixedDecimal]) -> SQL {
+    /// - Parameter countsUse: whether anything is used; what is not takes no columns, which cost a statement more than
+    ///   its rows do.
+    private static func rows(_ changes: [LimitChange], held: [FixedDecimal], countsUse: Bool = true) -> SQL {
         let columns = LimitRowColumns(changes.lazy.map(\.row))
+        let uses: SQL =
+            countsUse ? "\(changes.map(\.used))::numeric[], \(changes.map(\.overshoot))::numeric[]," : ""
+        let (names, values): (SQL, SQL) = countsUse ? ("used, overshoot,", "used, overshoot") : ("", "0, 0")
         return """
             INSERT INTO limit_state AS state (
-                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                tenant_id, limit_id, scope_value, window_start, window_end, used, overshoot, held, limit_amount,
                 limit_revision
             )
-            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot,
+            SELECT tenant_id, limit_id, scope_value, window_start, window_end, \(values), held,
                 limit_amount, limit_revision
             FROM unnest(
-                \(columns.key), \(changes.map(\.windowEnd))::timestamptz[],
-                \(changes.map(\.used))::numeric[], \(held)::numeric[],
-                \(changes.map(\.overshoot))::numeric[], \(changes.map(\.amount))::numeric[],
-                \(changes.map(\.revision))::bigint[]
+                \(columns.key), \(changes.map(\.windowEnd))::timestamptz[], \(uses)
+                \(held)::numeric[], \(changes.map(\.amount))::numeric[], \(changes.map(\.revision))::bigint[]
             ) AS changed (
-                tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
-                limit_revision
+                tenant_id, limit_id, scope_value, window_start, window_end, \(names)
+                held, limit_amount, limit_revision
             )
             ORDER BY \(LimitRowColumns.lockOrder(of: "changed"))
             """

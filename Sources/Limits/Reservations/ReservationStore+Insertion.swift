@@ -22,17 +22,21 @@ extension ReservationStore {
         """
     }
 
-    /// The same, but fails the transaction where one is not new.
+    /// The same, but fails the transaction where one is not new. The rows come in the same order, in which the database
+    /// inserts them.
     package static func insertAllUnknown(_ rows: [NewReservation]) -> SQL {
-        """
-        WITH inserted AS (
-            \(insertUnknown(rows))
-            RETURNING 1
-        )
-        SELECT refuse_transaction('a call was admitted before', count(*))
-        FROM inserted
-        HAVING count(*) < \(rows.count)
-        """
+        let ordered = rows.sorted { left, right in
+            (left.reservation.tenantID, left.key.high, left.key.low)
+                < (right.reservation.tenantID, right.key.high, right.key.low)
+        }
+        return """
+            \(insertion(of: ordered))
+            WHERE CASE WHEN (
+                SELECT true FROM reservation AS known
+                WHERE known.tenant_id = made.tenant_id AND known.admission_key = made.admission_key
+                LIMIT 1
+            ) THEN refuse_transaction('a call was admitted before', made.tenant_id) ELSE true END
+            """
     }
 
     private static func insertion(of rows: [NewReservation]) -> SQL {
