@@ -30,8 +30,7 @@ package enum LimitStateStore {
         hold(rows(changes, held: changes.map(\.held)))
     }
 
-    /// The same, but of holds that are no overshoot, and fails the transaction where one of these limits is exceeded with
-    /// it.
+    /// The same, but of holds that are no overshoot, and fails the transaction where they exceed one of these limits.
     package static func hold(_ changes: [LimitChange], within limits: Set<LimitID>) -> SQL {
         """
         \(hold(rows(changes, held: changes.map(\.held), countsUse: false))),
