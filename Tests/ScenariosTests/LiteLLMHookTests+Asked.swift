@@ -21,12 +21,13 @@ extension LiteLLMHookTests {
             "azure: max_output_tokens 4096, asked 4096, at least 64",
             "azure: max_tokens 5, asked 5, at least 5",
             "old-azure: max_tokens 4096, asked 4096, at least 64",
-            "429 limit_exceeded 9: Turnpike: the call was refused: limit exceeded; try again in 9 s",
-            "403 budget_exceeded None: Turnpike: the call was refused: budget exceeded; all allows 7 tokens in 60 s",
+            "429 rate_limited 9: Turnpike: the call was refused: rate limited; try again in 9 s",
+            "403 limit_exceeded None: Turnpike: the call was refused: limit exceeded; all allows 7 tokens in 60 s",
             """
             403 budget_exceeded None: Turnpike: the call was refused: budget exceeded; cap has 45 of 123 left in \
             this month
             """,
+            "user: u", "user: u", "user: 7",
             "held for: None", "held for: 7200",
             "continues: 500", "continues: 12", "continues: 13", "continues: 500",
             "statuses left: []",

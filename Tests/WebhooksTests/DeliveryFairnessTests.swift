@@ -162,4 +162,43 @@ struct DeliveryFairnessTests {
             #expect(try await told([4]) == [5, 5, 5, 7])
         }
     }
+
+    @Test("what waits for its next attempt at an endpoint of the operator is stepped over, tenant by tenant")
+    func waitingTenants() async throws {
+        try await DeliveryStory.run(urls: ["https://example.com/"], events: 1) { queue in
+            // Of tenant 9 very much, of more tenants than are asked a little, and of a last one something that is due.
+            try await queue.pool.execute(
+                .worker,
+                """
+                INSERT INTO webhook_delivery (tenant_id, delivery_id, endpoint_key, event_tenant_id, event_id,
+                    event_type, status, attempt_count, failure_count, next_attempt_at, created_at)
+                SELECT 0, gen_random_uuid(), 'chat-0', CASE WHEN number <= 3000 THEN 9 ELSE number END,
+                    gen_random_uuid(), 'limit.reached', 'pending', 1, 1,
+                    \(queue.clock.now)::timestamptz + CASE WHEN number = 4000 THEN -1 ELSE 1 END * interval '1 minute',
+                    '2020-01-01Z'
+                FROM generate_series(1, 4000) AS number
+                """
+            )
+            let worker = queue.worker()
+            let claims = try await worker.claim(limit: 4)
+            #expect(Set(claims.map(\.eventTenant.rawValue)) == [0, 4_000])
+            try await queue.pool.execute(.worker, "UPDATE webhook_delivery SET leased_until = NULL")
+            let terms = DeliveryQueue.ClaimTerms(
+                limit: 4,
+                free: 32,
+                kinds: [.slack],
+                opensURLs: false,
+                perEndpoint: 4,
+                perTenant: 8,
+                leaseSeconds: 30,
+                toldLast: [WebhookEndpointID(tenant: .operatorWide, key: "chat-0"): TenantID(1)]
+            )
+            let plan = try await QueryPlan(
+                of: DeliveryQueue.claiming(terms, at: queue.clock.now),
+                executing: true,
+                queue.pool
+            )
+            #expect(plan.rowsTouched < 500, "\(plan.rowsTouched): \(plan)")
+        }
+    }
 }

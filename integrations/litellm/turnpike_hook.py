@@ -255,6 +255,13 @@ def first_named(names, known, key, data):
     return next(filter(None, (known[name](key, data) for name in names)), None)
 
 
+def first_label(names, known, key, data):
+    """The first that is a text as Turnpike takes it, or a number: clients write some."""
+    found = (known[name](key, data) for name in names)
+    texts = (str(value) if type(value) is int else value for value in found)
+    return next(filter(None, (labels(label=text).get("label") for text in texts)), None)
+
+
 def positive_setting(environment, name, default, kind, largest=LARGEST_COUNT):
     text = environment.get(name, default)
     try:
@@ -408,7 +415,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
         subject = self._subject(user_api_key_dict, data)
-        attributes = {"user": first_named(self.users, USERS, user_api_key_dict, data)}
+        attributes = {"user": first_label(self.users, USERS, user_api_key_dict, data)}
         for name in ("feature", "cost_center"):
             attributes[name] = _metadata(user_api_key_dict, "turnpike_" + name)
         name, team = data.get("model") or "", user_api_key_dict.team_id
@@ -663,7 +670,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             if answer.is_success:
                 return answer
             last, told = answer, answer.text
-            if not passes(answer.status_code) and answer.status_code not in WRONG_CREDENTIAL:
+            if not passes(answer.status_code) and (answer.status_code not in WRONG_CREDENTIAL or attempt > 4):
                 break
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
         return last
@@ -1135,16 +1142,16 @@ def decision_in(answer):
 
 def denial(decision):
     reason, retry = decision.get("reason") or "refused", decision.get("retry_after")
-    status = 429 if reason == "rate_limited" and retry is not None else 403
     limits = decision.get("limits") or []
-    # What all tenants together have left, or what providers charge, is none of a client's business.
+    # What all tenants together have left, or what providers charge, is none of a client's business, nor until when. When
+    # a rate has room again is.
     own = [limit for limit in limits if not limit.get("operator_only")]
-    if limits and not own:
-        reason = "limit_exceeded"
+    if any(limit.get("operator_only") and not limit.get("rate") for limit in limits):
+        reason, retry = "limit_exceeded", None
     told = ["the call was refused: " + reason.replace("_", " "), *filter(None, map(told_of, own))]
     if retry is not None:
         told.append(f"try again in {retry} s")
-    return refusal(status, reason, "; ".join(told), retry)
+    return refusal(429 if reason == "rate_limited" and retry is not None else 403, reason, "; ".join(told), retry)
 
 
 def told_of(limit):

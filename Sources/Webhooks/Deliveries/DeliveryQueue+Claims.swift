@@ -6,6 +6,9 @@ extension DeliveryQueue {
     /// Held while deliveries are claimed, so that the bound on an endpoint holds over all replicas.
     private static let claimLockID: Int64 = 0x7475_726E_686F_6F6B
 
+    /// Of how many tenants a claim asks whether anything is due at an endpoint of the operator.
+    private static let tenantsAsked = 64
+
     /// What a claim may take.
     struct ClaimTerms: Sendable {
         let limit: Int
@@ -69,19 +72,19 @@ extension DeliveryQueue {
         ), open AS (
             \(open(terms))
         ), waiting AS (
-            SELECT open.tenant_id, found.delivery_id, found.next_attempt_at, open.is_failing,
+            SELECT open.tenant_id, found.delivery_id, found.next_attempt_at, open.is_failing, 0 AS position,
                 open.under_way + row_number() OVER (
                     PARTITION BY open.tenant_id, open.endpoint_key ORDER BY found.next_attempt_at, found.delivery_id
                 ) AS level
             FROM open CROSS JOIN LATERAL (\(oldest(at: now))) AS found
             WHERE open.tenant_id <> 0 OR open.is_failing
             UNION ALL
-            SELECT open.tenant_id, found.delivery_id, found.next_attempt_at, open.is_failing,
+            SELECT open.tenant_id, found.delivery_id, found.next_attempt_at, open.is_failing, found.position,
                 open.under_way + found.position
             FROM open CROSS JOIN LATERAL (\(inTurn(at: now))) AS found
             WHERE open.tenant_id = 0 AND NOT open.is_failing
         ), levelled AS (
-            SELECT tenant_id, delivery_id, next_attempt_at, is_failing,
+            SELECT tenant_id, delivery_id, next_attempt_at, is_failing, position,
                 CASE WHEN tenant_id = \(TenantID.operatorWide) THEN level ELSE
                     (SELECT coalesce(sum(count), 0) FROM leased WHERE leased.tenant_id = waiting.tenant_id)
                     + row_number() OVER (
@@ -90,12 +93,12 @@ extension DeliveryQueue {
                 END AS level
             FROM waiting
         ), placed AS (
-            SELECT tenant_id, delivery_id, level,
+            SELECT tenant_id, delivery_id, level, position,
                 row_number() OVER (ORDER BY level, is_failing, next_attempt_at, delivery_id) AS place
             FROM levelled
             WHERE tenant_id = \(TenantID.operatorWide) OR level <= \(terms.perTenant)
         ), due AS (
-            SELECT tenant_id, delivery_id FROM placed
+            SELECT tenant_id, delivery_id, position FROM placed
             WHERE level <= \(terms.free) - place + 1 AND place <= \(terms.limit)
         ), claimed AS (
             UPDATE webhook_delivery AS delivery
@@ -103,10 +106,11 @@ extension DeliveryQueue {
             FROM due
             WHERE delivery.tenant_id = due.tenant_id AND delivery.delivery_id = due.delivery_id
             RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.attempt_count,
-                delivery.leased_until, delivery.failure_count, delivery.event_tenant_id
+                delivery.leased_until, delivery.failure_count, delivery.event_tenant_id, due.position
         )
         SELECT delivery_id, tenant_id, endpoint_key, attempt_count, leased_until, failure_count, event_tenant_id
         FROM claimed
+        ORDER BY position
         """
     }
 
@@ -114,6 +118,7 @@ extension DeliveryQueue {
     private static func open(_ terms: ClaimTerms) -> SQL {
         """
         SELECT busy.tenant_id, busy.endpoint_key, endpoint.is_failing, under_way.count AS under_way,
+            coalesce((SELECT event_tenant_id FROM told WHERE told.endpoint_key = busy.endpoint_key), -1) AS told_last,
             greatest(0, \(terms.perEndpoint) - under_way.count) AS room
         FROM busy
         CROSS JOIN LATERAL (
@@ -146,51 +151,62 @@ extension DeliveryQueue {
     }
 
     /// What is due at the operator's endpoint `open`: one of each tenant in turn, from the one on whose event was told
-    /// last, and the next of each where there is room for more.
+    /// last, and the next of each where there is room for more. So many tenants that something waits for are asked
+    /// whether anything is due; where that finds too little, the oldest follows.
     private static func inTurn(at now: Instant) -> SQL {
-        let isDueHere: SQL = "tenant_id = 0 AND endpoint_key = open.endpoint_key AND \(isDue(at: now))"
+        let isHere: SQL = "tenant_id = 0 AND endpoint_key = open.endpoint_key AND status = 'pending'"
         return """
             WITH RECURSIVE turn AS (
-                SELECT start.event_tenant_id AS start, start.event_tenant_id, false AS is_second_round, 0 AS step
-                FROM (
-                    SELECT coalesce(
-                        (SELECT event_tenant_id FROM told WHERE told.endpoint_key = open.endpoint_key), -1
-                    ) AS event_tenant_id
-                ) AS start
+                SELECT open.told_last AS start, open.told_last AS event_tenant_id, false AS is_second_round,
+                    0 AS step, 0 AS found
                 UNION ALL
-                SELECT turn.start, following.event_tenant_id, following.is_second_round, turn.step + 1
+                SELECT turn.start, following.event_tenant_id, following.is_second_round, turn.step + 1,
+                    turn.found + (
+                        SELECT count(*)::integer FROM (
+                            SELECT FROM webhook_delivery
+                            WHERE \(isHere) AND \(isDue(at: now)) AND event_tenant_id = following.event_tenant_id
+                            LIMIT 1
+                        ) AS due
+                    )
                 FROM turn CROSS JOIN LATERAL (
                     (
                         SELECT event_tenant_id, turn.is_second_round FROM webhook_delivery
-                        WHERE \(isDueHere) AND event_tenant_id > turn.event_tenant_id
+                        WHERE \(isHere) AND event_tenant_id > turn.event_tenant_id
                             AND (NOT turn.is_second_round OR event_tenant_id <= turn.start)
                         ORDER BY event_tenant_id LIMIT 1
                     )
                     UNION ALL
                     (
                         SELECT event_tenant_id, true FROM webhook_delivery
-                        WHERE \(isDueHere) AND NOT turn.is_second_round AND event_tenant_id <= turn.start
+                        WHERE \(isHere) AND NOT turn.is_second_round AND event_tenant_id <= turn.start
                         ORDER BY event_tenant_id LIMIT 1
                     )
                     LIMIT 1
                 ) AS following
-                WHERE turn.step < open.room
+                WHERE turn.step < \(tenantsAsked) AND turn.found < open.room
             ), own AS (
                 SELECT one.delivery_id, one.next_attempt_at, turn.step, row_number() OVER (
                     PARTITION BY turn.step ORDER BY one.next_attempt_at, one.delivery_id
                 ) AS place
                 FROM turn CROSS JOIN LATERAL (
                     SELECT delivery_id, next_attempt_at FROM webhook_delivery
-                    WHERE \(isDueHere) AND event_tenant_id = turn.event_tenant_id
+                    WHERE \(isHere) AND \(isDue(at: now)) AND event_tenant_id = turn.event_tenant_id
                     ORDER BY next_attempt_at, delivery_id
                     LIMIT open.room
                     FOR UPDATE SKIP LOCKED
                 ) AS one
                 WHERE turn.step > 0
+            ), others AS (
+                SELECT delivery_id, next_attempt_at FROM (\(oldest(at: now))) AS old
+                WHERE (SELECT count(*) FROM own) < open.room AND delivery_id NOT IN (SELECT delivery_id FROM own)
             )
-            SELECT delivery_id, next_attempt_at, row_number() OVER (ORDER BY place, step) AS position
-            FROM own
-            ORDER BY place, step
+            SELECT delivery_id, next_attempt_at, row_number() OVER (ORDER BY place, step, next_attempt_at) AS position
+            FROM (
+                SELECT delivery_id, next_attempt_at, place, step FROM own
+                UNION ALL
+                SELECT delivery_id, next_attempt_at, open.room + 1, 0 FROM others
+            ) AS found
+            ORDER BY place, step, next_attempt_at
             LIMIT open.room
             """
     }

@@ -54,13 +54,11 @@ final class EventTurns: Sendable {
 
     var toldLast: [WebhookEndpointID: TenantID] { present.withLock { $0 } }
 
+    /// - Parameter claims: in the order of their turns.
     func tell(_ claims: [ClaimedDelivery]) {
-        let own = Dictionary(grouping: claims.filter { $0.endpoint.tenant == .operatorWide }, by: \.endpoint)
         present.withLock { present in
-            for (endpoint, claims) in own {
-                let tenants = claims.map(\.eventTenant)
-                let beyond = tenants.filter { tenant in present[endpoint].map { tenant <= $0 } ?? false }
-                present[endpoint] = (beyond.isEmpty ? tenants : beyond).max()
+            for claim in claims where claim.endpoint.tenant == .operatorWide {
+                present[claim.endpoint] = claim.eventTenant
             }
         }
     }

@@ -198,11 +198,12 @@ struct DeliveryWorker: Service {
             perEndpoint: limits.concurrencyPerEndpoint,
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds,
-            running: running,
-            toldLast: turns.toldLast
+            running: running
         )
         let claims = try await pool.transaction(.worker) { transaction in
             try DeliveryQueue.awaitTurn(in: transaction)
+            var terms = terms
+            terms.toldLast = turns.toldLast
             return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
         }
         turns.tell(claims)
@@ -215,9 +216,14 @@ struct DeliveryWorker: Service {
         let startedAt = clock.now()
         let begun = ContinuousClock.now
         do {
-            guard let content = try await content(of: claim, at: startedAt),
-                clock.now().adding(seconds: limits.attemptSeconds) <= claim.leasedUntil
-            else { return }
+            guard let content = try await content(of: claim, at: startedAt) else { return }
+            guard clock.now().adding(seconds: limits.attemptSeconds) <= claim.leasedUntil else {
+                logger.warning(
+                    "an attempt is not begun: its lease is nearly over",
+                    metadata: ["delivery": "\(claim.id)"]
+                )
+                return
+            }
             let result = await sender.send(content, to: claim.endpoint, at: startedAt)
             let duration = begun.duration(to: .now)
             metrics.attempted(content.target.kind, result.outcome, duration)

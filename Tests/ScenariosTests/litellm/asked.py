@@ -32,7 +32,7 @@ RATE = {"key": "all", "measure": "tokens", "rate": {"limit": 7, "period_seconds"
 WINDOW = {"key": "cap", "limit": "123", "remaining": "45", "window": {"kind": "month"}}
 REFUSALS = [
     {"reason": "rate_limited", "limits": [{**RATE, "operator_only": True}], "retry_after": 9},
-    {"reason": "budget_exceeded", "limits": [{**WINDOW, "operator_only": True}, {**RATE, "operator_only": False}]},
+    {"reason": "budget_exceeded", "limits": [{**WINDOW, "operator_only": True}, {**RATE, "operator_only": False}], "retry_after": 99},
     {"reason": "budget_exceeded", "limits": [WINDOW]},
 ]
 
@@ -108,6 +108,14 @@ def refuse():
         print(f"{told.code} {told.type} {told.headers.get('Retry-After')}: {told.message}")
 
 
+def name():
+    """What is no text, or none that Turnpike takes, names nobody, and the next does."""
+    key = UserAPIKeyAuth(user_id="u", metadata={"turnpike_user": {"a": 1}})
+    for names, written in ("metadata,user_id", None), ("request,user_id", "\x01"), ("request,user_id", 7):
+        found = turnpike_hook.first_label(names.split(","), turnpike_hook.USERS, key, {"user": written})
+        print("user:", found)
+
+
 async def hold():
     for seconds in ({}, {"TURNPIKE_RESERVATION_SECONDS": "7200"}):
         hook = Asked({**good, **seconds})
@@ -157,6 +165,7 @@ async def end():
 async def main():
     await bound()
     refuse()
+    name()
     await hold()
     await go_on()
     await outlast_fault()
