@@ -126,6 +126,8 @@ import Web
             let port = harness.port
             let isClosed = try await eventually { (try? RawConnection(port: port)) == nil }
             #expect(isClosed)
+            // Connections are told after the port is closed, by threads that may have to wait for a processor.
+            try await Task.sleep(for: .seconds(2))
             mayAnswer.open()
             let answer = await connection.answer()
             #expect(bodies(answer) == ["waited 1"])
