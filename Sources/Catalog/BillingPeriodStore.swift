@@ -49,8 +49,8 @@ package enum BillingPeriodStore {
     ) throws(PostgresError) -> [BillingPeriod] {
         try transaction.query(
             """
-            SELECT billing_period_id, tenant_id, subscription_id, period_index, segment, starts_at, ends_at, status
-            FROM billing_period
+            SELECT \(columns)
+            FROM billing_period AS period
             WHERE tenant_id = \(tenant) AND subscription_id = \(subscription)
                 AND period_index >= \(Int32(clamping: firstIndex))
             ORDER BY period_index, segment
@@ -67,8 +67,8 @@ package enum BillingPeriodStore {
     ) throws(PostgresError) -> [BillingPeriod] {
         try transaction.query(
             """
-            SELECT billing_period_id, tenant_id, subscription_id, period_index, segment, starts_at, ends_at, status
-            FROM billing_period
+            SELECT \(columns)
+            FROM billing_period AS period
             WHERE tenant_id = \(tenant)
             ORDER BY starts_at, segment
             """,
@@ -76,28 +76,16 @@ package enum BillingPeriodStore {
         )
     }
 
-    /// Names a row.
-    package struct Name: Hashable {
-        let tenant: TenantID
-        let id: BillingPeriodID
-
-        package init(tenant: TenantID, id: BillingPeriodID) {
-            self.tenant = tenant
-            self.id = id
-        }
-    }
-
     /// Every segment that has a row, of the periods of which these rows are segments.
     package static func segments(
-        ofPeriodsWith rows: [Name],
+        ofPeriodsWith rows: [BillingPeriodID: TenantID],
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [BillingPeriod] {
         guard !rows.isEmpty else { return [] }
         return try transaction.query(
             """
-            SELECT DISTINCT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
-                period.segment, period.starts_at, period.ends_at, period.status
-            FROM unnest(\(rows.map(\.tenant))::bigint[], \(rows.map(\.id))::bigint[])
+            SELECT DISTINCT \(columns)
+            FROM unnest(\(Array(rows.values))::bigint[], \(Array(rows.keys))::bigint[])
                 AS wanted (tenant_id, billing_period_id)
             JOIN billing_period AS named USING (tenant_id, billing_period_id)
             JOIN billing_period AS period
@@ -134,8 +122,7 @@ package enum BillingPeriodStore {
     /// The statement that reads the wanted rows, for a pipeline; its rows decode with `period`.
     package static func reading(_ wanted: [BillingPeriod.Wanted]) -> SQL {
         """
-        SELECT period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index,
-            period.segment, period.starts_at, period.ends_at, period.status
+        SELECT \(columns)
         FROM unnest(
             \(wanted.map(\.tenantID))::bigint[], \(wanted.map(\.subscriptionID))::uuid[],
             \(wanted.map { Int32(clamping: $0.index) })::integer[],
@@ -146,7 +133,13 @@ package enum BillingPeriodStore {
         """
     }
 
-    /// Decodes one row of `reading`.
+    /// What `period` decodes, of the row `period`.
+    static let columns: SQL = """
+        period.billing_period_id, period.tenant_id, period.subscription_id, period.period_index, period.segment,
+            period.starts_at, period.ends_at, period.status
+        """
+
+    /// Decodes `columns`.
     package static func period(_ row: inout PostgresRow) throws(PostgresError) -> BillingPeriod {
         let id = try row.next(BillingPeriodID.self)
         let tenant = try row.next(TenantID.self)

@@ -62,8 +62,8 @@ package enum TenantSnapshotStore {
 
     static func periods(_ ids: [TenantID], endingAfter horizon: Instant) -> SQL {
         """
-        SELECT billing_period_id, tenant_id, subscription_id, period_index, segment, starts_at, ends_at, status
-        FROM billing_period
+        SELECT \(BillingPeriodStore.columns)
+        FROM billing_period AS period
         WHERE tenant_id = ANY(\(ids)::bigint[]) AND ends_at > \(horizon)
         ORDER BY tenant_id, subscription_id, period_index, segment
         """

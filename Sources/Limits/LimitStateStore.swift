@@ -9,23 +9,11 @@ package enum LimitStateStore {
     /// state. The amount in force comes with it: a newer definition replaces the row's, and what it leaves above the
     /// limit is overshoot.
     package static func count(_ changes: [LimitChange]) -> SQL {
-        let (held, rest): (SQL, SQL) = ("greatest(0, state.held - excluded.held)", "state.held - excluded.held")
-        return """
-            \(rows(changes, held: changes.map(\.released)))
-            ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-            SET used = \(shared("state.used + excluded.used")), held = \(shared(held, else: rest)),
-                overshoot = least(\(greatest), greatest(
-                    0, state.overshoot + excluded.overshoot,
-                    CASE WHEN excluded.limit_revision > state.limit_revision
-                        THEN state.used + excluded.used + \(rest) - excluded.limit_amount
-                    END
-                )),
-                \(definition)
-            RETURNING \(returned)
-            """
+        let rest: SQL = "state.held - excluded.held"
+        return change(rows(changes, held: changes.map(\.released)), held: rest, exceeding: rest)
     }
 
-    /// The same, but adds to what is held, which is no overshoot by itself, and nothing to what is used.
+    /// The same, but adds to what is held, which is no overshoot by itself.
     package static func hold(_ changes: [LimitChange]) -> SQL {
         hold(rows(changes, held: changes.map(\.held)))
     }
@@ -41,28 +29,30 @@ package enum LimitStateStore {
     }
 
     private static func hold(_ rows: SQL) -> SQL {
+        change(rows, held: "state.held + excluded.held", exceeding: "state.held")
+    }
+
+    /// - Parameters:
+    ///   - held: what is held then.
+    ///   - exceeding: what of that may have come to exceed a lowered limit.
+    private static func change(_ rows: SQL, held: SQL, exceeding: SQL) -> SQL {
         """
         \(rows)
         ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE
-        SET held = \(shared("greatest(0, state.held + excluded.held)", else: "state.held + excluded.held")),
+        SET used = \(shared("state.used + excluded.used")), held = \(shared("greatest(0, \(held))", else: held)),
             overshoot = least(\(greatest), greatest(
                 0, state.overshoot + excluded.overshoot,
                 CASE WHEN excluded.limit_revision > state.limit_revision
-                    THEN state.used + state.held - excluded.limit_amount
+                    THEN state.used + excluded.used + \(exceeding) - excluded.limit_amount
                 END
             )),
-            \(definition)
-        RETURNING \(returned)
-        """
-    }
-
-    /// A newer definition replaces the row's.
-    private static let definition: SQL = """
-        limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
+            limit_amount = CASE WHEN excluded.limit_revision > state.limit_revision
                 THEN excluded.limit_amount ELSE state.limit_amount END,
             limit_revision = greatest(excluded.limit_revision, state.limit_revision),
             thresholds_fired = \(stillFired)
+        RETURNING \(returned)
         """
+    }
 
     /// What was charged for some of the usage falls below zero where usage of others is voided, which had used up their
     /// free tier, or a last value falls: it stops there, which leaves no allowance to what comes, and how far it would

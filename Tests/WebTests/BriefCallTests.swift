@@ -122,12 +122,19 @@ import Web
 
     @Test func aCallInFlightIsAnsweredBeforeTheServerStops() async throws {
         try await whileACallWaits { harness, connection, mayAnswer in
+            // Each thread has some of these; by their ends it has told its connections.
+            var others: [RawConnection] = []
+            for _ in 0..<4 * System.coreCount {
+                let other = try RawConnection(port: harness.port)
+                try other.send(Self.call("/brief", "1"))
+                #expect(bodies(await other.answer(until: ";")) == ["brief 1"])
+                others.append(other)
+            }
             await harness.stop()
             let port = harness.port
             let isClosed = try await eventually { (try? RawConnection(port: port)) == nil }
             #expect(isClosed)
-            // Connections are told after the port is closed, by threads that may have to wait for a processor.
-            try await Task.sleep(for: .seconds(2))
+            for other in others { #expect(await other.answer() == "" && other.isClosed) }
             mayAnswer.open()
             let answer = await connection.answer()
             #expect(bodies(answer) == ["waited 1"])

@@ -183,16 +183,8 @@ struct DeliveryFairnessTests {
             let claims = try await worker.claim(limit: 4)
             #expect(Set(claims.map(\.eventTenant.rawValue)) == [0, 4_000])
             try await queue.pool.execute(.worker, "UPDATE webhook_delivery SET leased_until = NULL")
-            let terms = DeliveryQueue.ClaimTerms(
-                limit: 4,
-                free: 32,
-                kinds: [.slack],
-                opensURLs: false,
-                perEndpoint: 4,
-                perTenant: 8,
-                leaseSeconds: 30,
-                toldLast: [WebhookEndpointID(tenant: .operatorWide, key: "chat-0"): TenantID(1)]
-            )
+            var terms = worker.terms(limit: 4, free: 32)
+            terms.toldLast = [WebhookEndpointID(tenant: .operatorWide, key: "chat-0"): TenantID(1)]
             let plan = try await QueryPlan(
                 of: DeliveryQueue.claiming(terms, at: queue.clock.now),
                 executing: true,

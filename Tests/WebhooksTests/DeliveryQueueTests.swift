@@ -318,15 +318,7 @@ struct DeliveryQueueTests {
                 """
             )
             try await queue.pool.execute(.worker, "ANALYZE webhook_delivery")
-            let terms = DeliveryQueue.ClaimTerms(
-                limit: 8,
-                free: 32,
-                kinds: WebhookEndpoint.Kind.allCases,
-                opensURLs: true,
-                perEndpoint: 4,
-                perTenant: 8,
-                leaseSeconds: 30
-            )
+            let terms = queue.worker().terms(limit: 8, free: 32)
             let statement = DeliveryQueue.claiming(terms, at: queue.clock.now)
             let plan = try await QueryPlan(of: statement, executing: true, queue.pool)
             #expect(plan.rowsTouched < 200, "\(plan.rowsTouched): \(plan)")
@@ -366,16 +358,7 @@ struct DeliveryQueueTests {
             )
             let worker = queue.worker()
             try await worker.fanOut()
-            let limits = worker.limits
-            let terms = DeliveryQueue.ClaimTerms(
-                limit: 1,
-                free: limits.concurrency,
-                kinds: [.slack],
-                opensURLs: false,
-                perEndpoint: limits.concurrencyPerEndpoint,
-                perTenant: limits.concurrencyPerTenant,
-                leaseSeconds: limits.leaseSeconds
-            )
+            let terms = worker.terms(limit: 1, free: worker.limits.concurrency)
             let planning = PostgresPool(PostgresConfiguration(url: queue.database.url), logger: .silent)
             let statement = DeliveryQueue.claiming(terms, at: queue.clock.now)
             let plan = try await QueryPlan(of: statement, executing: true, planning)

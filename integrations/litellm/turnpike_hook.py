@@ -670,7 +670,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             if answer.is_success:
                 return answer
             last, told = answer, answer.text
-            if not passes(answer.status_code) and (answer.status_code not in WRONG_CREDENTIAL or attempt > 4):
+            if not passes(answer.status_code) and answer.status_code not in WRONG_CREDENTIAL:
                 break
         logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
         return last

@@ -95,15 +95,15 @@ package struct ChargeHolds: Sendable {
             heldBy parts: [LimitRow: [LimitState]],
             in transaction: borrowing Transaction
         ) throws(PostgresError) -> [BillingPeriod] {
-            var unknown: Set<BillingPeriodStore.Name> = []
+            var unknown: [BillingPeriodID: TenantID] = [:]
             for item in wanted {
                 for state in parts[item.row] ?? [] {
                     guard let (counter, _) = ChargeHolds.counter(of: state.row), !item.tenant.knows(counter.period)
                     else { continue }
-                    unknown.insert(BillingPeriodStore.Name(tenant: counter.tenant, id: counter.period))
+                    unknown[counter.period] = counter.tenant
                 }
             }
-            return try BillingPeriodStore.segments(ofPeriodsWith: Array(unknown), in: transaction)
+            return try BillingPeriodStore.segments(ofPeriodsWith: unknown, in: transaction)
         }
 
         /// - Parameter results: of the statements. Counters that only they tell of are read from the transaction.

@@ -135,15 +135,17 @@ extension DeliveryQueue {
         """
     }
 
+    /// Whether what waits may be tried.
     private static func isDue(at now: Instant) -> SQL {
-        "status = 'pending' AND next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))"
+        "next_attempt_at <= \(now) AND (leased_until IS NULL OR leased_until <= \(now))"
     }
 
     /// What is due at the endpoint `open`, the oldest first.
     private static func oldest(at now: Instant) -> SQL {
         """
         SELECT delivery_id, next_attempt_at FROM webhook_delivery
-        WHERE tenant_id = open.tenant_id AND endpoint_key = open.endpoint_key AND \(isDue(at: now))
+        WHERE tenant_id = open.tenant_id AND endpoint_key = open.endpoint_key AND status = 'pending'
+            AND \(isDue(at: now))
         ORDER BY next_attempt_at, delivery_id
         LIMIT open.room
         FOR UPDATE SKIP LOCKED

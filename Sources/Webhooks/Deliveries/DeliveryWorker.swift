@@ -190,24 +190,28 @@ struct DeliveryWorker: Service {
         free: Int? = nil,
         running: [WebhookEndpointID: Int] = [:]
     ) async throws -> [ClaimedDelivery] {
-        let terms = DeliveryQueue.ClaimTerms(
+        let claims = try await pool.transaction(.worker) { transaction in
+            try DeliveryQueue.awaitTurn(in: transaction)
+            let terms = terms(limit: limit, free: free ?? limits.concurrency, running: running)
+            return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
+        }
+        turns.tell(claims)
+        return claims
+    }
+
+    /// What this process may claim at this moment.
+    func terms(limit: Int, free: Int, running: [WebhookEndpointID: Int] = [:]) -> DeliveryQueue.ClaimTerms {
+        DeliveryQueue.ClaimTerms(
             limit: limit,
-            free: free ?? limits.concurrency,
+            free: free,
             kinds: sender.kinds,
             opensURLs: sender.masterKey != nil,
             perEndpoint: limits.concurrencyPerEndpoint,
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds,
-            running: running
+            running: running,
+            toldLast: turns.toldLast
         )
-        let claims = try await pool.transaction(.worker) { transaction in
-            try DeliveryQueue.awaitTurn(in: transaction)
-            var terms = terms
-            terms.toldLast = turns.toldLast
-            return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
-        }
-        turns.tell(claims)
-        return claims
     }
 
     /// Tries one and keeps what came of it. If that can't be kept, the lease ends and it is tried again. One that was
