@@ -86,6 +86,7 @@ struct InvoiceBody: Encodable, Sendable {
             "subscription": .string(invoice.subscriptionID.description),
             "tenant": .text(document?.tenantKey),
             "tenant_name": .text(document?.tenantName),
+            "timezone": .text(document?.facts.timezone),
             "uncollectible_at": .instant(invoice.uncollectibleAt),
             "voided_at": .instant(invoice.voidedAt),
         ]

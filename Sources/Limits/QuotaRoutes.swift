@@ -63,7 +63,8 @@ package struct QuotaRoutes: Sendable {
     private func quotas(of tenant: TenantSnapshot, at now: Instant) async throws -> [QuotaBody] {
         let shared = catalog.current
         let windows = CalendarWindows(zone: tenant.zone)
-        let period = tenant.billingPeriod(containing: now)
+        let subscription = tenant.subscription(covering: now)
+        let period = subscription?.period(containing: now)?.interval
         let current = tenant.limits.filter(\.isActive).compactMap { limit -> (UsageLimit, Feature, Interval)? in
             let window = limit.window == .billingPeriod ? period : windows.window(limit.window, containing: now)
             guard let window, let feature = shared.features[limit.featureID] else { return nil }
@@ -81,7 +82,9 @@ package struct QuotaRoutes: Sendable {
         )
         let byRow = Dictionary(states.map { ($0.row, $0) }) { first, _ in first }
         return zip(current, rows).map { current, row in
-            QuotaBody(current.0, feature: current.1, window: current.2, balance: byRow[row]?.balance)
+            // A billing period keeps the zone that the tenant had when its subscription started.
+            let zone = (current.0.window == .billingPeriod ? subscription?.periods.zone : nil) ?? tenant.zone
+            return QuotaBody(current.0, of: current.1, in: current.2, of: zone, balance: byRow[row]?.balance)
         }
     }
 }
@@ -103,6 +106,7 @@ package struct LimitWindowBody: Encodable, Sendable {
 /// A quota as it is answered.
 struct QuotaBody: Encodable, Sendable {
     let feature: String
+    let featureName: String
     let unit: String
     let limit: FixedDecimal
     let used: FixedDecimal
@@ -112,13 +116,16 @@ struct QuotaBody: Encodable, Sendable {
     let mode: String
     let overage: String
     let window: LimitWindowBody
+    /// The zone of the window's days.
+    let timezone: String
 
     var position: [String] { [feature, window.kind] }
 
-    init(_ limit: UsageLimit, feature: Feature, window: Interval, balance: LimitBalance?) {
+    init(_ limit: UsageLimit, of feature: Feature, in window: Interval, of zone: Zone, balance: LimitBalance?) {
         var balance = balance ?? LimitBalance(amount: limit.amount)
         balance.amount = limit.amount
         self.feature = feature.key
+        featureName = feature.name
         unit = feature.unit
         self.limit = limit.amount
         used = balance.used
@@ -128,6 +135,7 @@ struct QuotaBody: Encodable, Sendable {
         mode = limit.mode.rawValue
         overage = limit.overage.rawValue
         self.window = LimitWindowBody(limit.window, window)
+        timezone = zone.identifier
     }
 }
 

@@ -32,7 +32,7 @@ package struct SpendCapRoutes: Sendable {
             LimitStateStore.states(of: [row]),
             LimitStateStore.decode
         ).first
-        return try .json(SpendCapBody(cap, tenant.currency, window, state?.balance, at: now))
+        return try .json(SpendCapBody(cap, of: tenant, window, state?.balance, at: now))
     }
 }
 
@@ -41,18 +41,26 @@ private struct SpendCapBody: Encodable {
     let amount: String
     let currency: String
     let mode: String
+    let timezone: String
     let use: WindowUseBody
 
-    init(_ cap: SpendCapInForce, _ currency: Currency, _ window: Interval, _ balance: LimitBalance?, at now: Instant) {
-        let bound = BudgetWindow(amount: cap.amount, kind: .month, mode: cap.mode, currency: currency)
+    init(
+        _ cap: SpendCapInForce,
+        of tenant: TenantSnapshot,
+        _ window: Interval,
+        _ balance: LimitBalance?,
+        at now: Instant
+    ) {
+        let bound = BudgetWindow(amount: cap.amount, kind: .month, mode: cap.mode, currency: tenant.currency)
         amount = bound.shown(cap.amount)
-        self.currency = currency.code
+        currency = tenant.currency.code
         mode = cap.mode.rawValue
+        timezone = tenant.zone.identifier
         use = WindowUseBody(.charge, bound, balance, in: window, countedFrom: cap.countedFrom, at: now)
     }
 
     private enum CodingKeys: String, CodingKey {
-        case amount, currency, mode
+        case amount, currency, mode, timezone
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -61,6 +69,7 @@ private struct SpendCapBody: Encodable {
         try container.encode(amount, forKey: .amount)
         try container.encode(currency, forKey: .currency)
         try container.encode(mode, forKey: .mode)
+        try container.encode(timezone, forKey: .timezone)
     }
 }
 

@@ -44,6 +44,7 @@ import Web
             #expect(invoice["status"]?.string == "draft" && invoice["invoice_kind"]?.string == "regular")
             #expect(invoice["tenant"]?.string == "acme" && invoice["plan"]?.string == "pro")
             #expect(!subscription.isEmpty)
+            #expect(invoice["timezone"]?.string == "Europe/Berlin")
             let lines = invoice["lines"]?.elements ?? []
             #expect(
                 lines.map { $0["description"]?.string } == [

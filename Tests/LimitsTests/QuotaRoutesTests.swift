@@ -24,22 +24,40 @@ import Web
         try await TestServer.run { server in
             try await Self.arrange(server)
             try await server.ingest(SentEvent("1", data: #"{"seconds":1.5}"#))
+            try await server.ask("PATCH", "/features/jobs", #"{"name":"Jobs done"}"#)
             let quotas = try await server.ask("GET", "/tenants/acme/quotas")
             #expect(
                 quotas.text == """
                     {"data":[\
-                    {"feature":"jobs","held":"0","limit":"10","mode":"hard","overage":"denied","overshoot":"1",\
-                    "remaining":"9","unit":"unit","used":"1",\
+                    {"feature":"jobs","feature_name":"Jobs done","held":"0","limit":"10","mode":"hard",\
+                    "overage":"denied","overshoot":"1","remaining":"9","timezone":"Europe/Berlin","unit":"unit",\
+                    "used":"1",\
                     "window":{"end":"2026-12-10T12:00:00.000000Z","kind":"billing_period",\
                     "start":"2026-11-10T12:00:00.000000Z"}},\
-                    {"feature":"jobs","held":"0","limit":"3","mode":"soft","overage":"allowed","overshoot":"1",\
-                    "remaining":"2","unit":"unit","used":"1",\
+                    {"feature":"jobs","feature_name":"Jobs done","held":"0","limit":"3","mode":"soft",\
+                    "overage":"allowed","overshoot":"1","remaining":"2","timezone":"Europe/Berlin","unit":"unit",\
+                    "used":"1",\
                     "window":{"end":"2026-11-23T23:00:00.000000Z","kind":"day","start":"2026-11-22T23:00:00.000000Z"}},\
-                    {"feature":"seconds","held":"0","limit":"2.5","mode":"hard","overage":"allowed","overshoot":"1.5",\
-                    "remaining":"1","unit":"unit","used":"1.5","window":{"end":null,"kind":"lifetime","start":null}}],\
+                    {"feature":"seconds","feature_name":"seconds","held":"0","limit":"2.5","mode":"hard",\
+                    "overage":"allowed","overshoot":"1.5","remaining":"1","timezone":"Europe/Berlin","unit":"unit",\
+                    "used":"1.5","window":{"end":null,"kind":"lifetime","start":null}}],\
                     "next_cursor":null}
                     """
             )
+        }
+    }
+
+    @Test func aBillingPeriodKeepsTheZoneInWhichTheSubscriptionStarted() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme", zone: "Europe/Berlin")
+            try await server.addFeature("seconds")
+            try await server.publish("{}")
+            try await server.subscribe(at: "2026-11-01T00:00:00+01:00")
+            try await server.ask("PATCH", "/tenants/acme", #"{"timezone":"Asia/Tokyo"}"#)
+            try await server.ask("PUT", "/tenants/acme/quotas/seconds?window=billing_period", #"{"limit":"2"}"#)
+            let quota = try await server.ask("GET", "/tenants/acme/quotas/seconds")
+            #expect(quota["window"]?["end"]?.string == "2026-11-30T23:00:00.000000Z")
+            #expect(quota["timezone"]?.string == "Europe/Berlin")
         }
     }
 

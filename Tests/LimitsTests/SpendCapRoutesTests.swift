@@ -28,7 +28,7 @@ import Web
                     cap.text == """
                         {"amount":"50.00","counted_since":"2026-11-23T08:00:00.000000Z","currency":"USD","held":"6.00",\
                         "mode":"hard","overshoot":"10.00","percent":"20","projected":null,"remaining":"34.00",\
-                        "used":"10.00","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
+                        "timezone":"UTC","used":"10.00","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
                         "start":"2026-11-01T00:00:00.000000Z"}}
                         """
                 )

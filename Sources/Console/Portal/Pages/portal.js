@@ -53,11 +53,14 @@
   // Decimal strings are formatted as they are: a number would lose digits.
   const quantity = (text) => new Intl.NumberFormat(undefined, { maximumFractionDigits: 12 }).format(text);
   const money = (text, currency) => new Intl.NumberFormat(undefined, { style: "currency", currency }).format(text);
-  const date = (text) => new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }).format(new Date(text));
-  const moment = (text) =>
-    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+  // Days are those of the tenant, as on its invoices, wherever they are read.
+  const date = (text, timeZone) =>
+    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone }).format(new Date(text));
+  const moment = (text, timeZone) =>
+    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone }).format(new Date(text));
   /** A period ends before its end: the last day is the one just before. */
-  const period = (interval) => date(interval.start) + " \u2013 " + date(new Date(interval.end).getTime() - 1);
+  const period = ({ period: { start, end }, timezone }) =>
+    date(start, timezone) + " \u2013 " + date(new Date(end).getTime() - 1, timezone);
   const words = (text) => text.replaceAll("_", " ");
   /** Words have a plural; signs such as GB have none. */
   const units = (unit, text) => (text === "1" || !/^[a-z]{3,}[^s]$/.test(unit) ? unit : unit + "s");
@@ -97,7 +100,7 @@
     made.append(bar);
     const held = isZero(limit.held) ? "" : ", " + shown.short(limit.held) + " reserved";
     made.append(element("p", shown.short(limit.used) + " of " + shown.short(limit.limit) + " used" + held));
-    const until = limit.window.end ? ", until " + moment(limit.window.end) : "";
+    const until = limit.window.end ? ", until " + moment(limit.window.end, limit.timezone) : "";
     made.append(element("p", windows[limit.window.kind] + until, "quiet"));
     if (taken >= 1) {
       made.append(element("p", "Used up" + (beyond ? ": " + beyond + "." : "."), "state"));
@@ -110,7 +113,7 @@
   function quotaCard(quota) {
     const shown = { short: quantity, whole: (text) => quantity(text) + " " + units(quota.unit, text) };
     const goesOn = quota.overage === "allowed" || quota.mode === "soft";
-    return card(quota, quota.feature, shown, goesOn ? "what is used beyond is charged" : "");
+    return card(quota, quota.feature_name, shown, goesOn ? "what is used beyond is charged" : "");
   }
 
   function capCard(cap) {
@@ -129,8 +132,13 @@
     }
   }
 
+  function tellZone([limit]) {
+    byID("zone").textContent = limit ? "Times are those of " + limit.timezone + "." : "";
+  }
+
   async function showQuotas() {
     const [{ data }, caps] = await Promise.all([get(ofTenant("/quotas?limit=500")), spendCaps()]);
+    tellZone([...data, ...caps]);
     byID("quota-list").replaceChildren(...data.map(quotaCard), ...caps.map(capCard));
     return data.length + caps.length > 0;
   }
@@ -139,7 +147,7 @@
     const invoice = await get(ofTenant("/upcoming-invoice"));
     const amount = (text) => element("td", money(text, invoice.currency), "number");
     byID("tenant").textContent = invoice.tenant_name || session.tenant;
-    byID("upcoming-period").textContent = period(invoice.period) + ", as of now";
+    byID("upcoming-period").textContent = period(invoice) + ", as of now";
     const lines = invoice.lines.map((line) =>
       row(
         element("td", line.description),
@@ -193,7 +201,7 @@
     const states = { draft: "not issued yet", finalized: "open" };
     const state = invoice.overdue ? "overdue" : states[invoice.status] || words(invoice.status);
     if (invoice.status !== "finalized" || isZero(invoice.amount_outstanding)) return state;
-    const due = invoice.due_at ? " by " + date(invoice.due_at) : "";
+    const due = invoice.due_at ? " by " + date(invoice.due_at, invoice.timezone) : "";
     return state + ": " + money(invoice.amount_outstanding, invoice.currency) + " due" + due;
   }
 
@@ -202,14 +210,14 @@
     number.scope = "row";
     const button = element("button", "PDF");
     button.type = "button";
-    const name = invoice.number ? "invoice " + invoice.number : "draft of " + period(invoice.period);
+    const name = invoice.number ? "invoice " + invoice.number : "draft of " + period(invoice);
     button.setAttribute("aria-label", "Download " + name + " as PDF");
     button.addEventListener("click", () => download(invoice, button));
     const action = element("td", null, "number");
     action.append(button);
     return row(
       number,
-      element("td", period(invoice.period), "nowrap"),
+      element("td", period(invoice), "nowrap"),
       element("td", stateOf(invoice)),
       element("td", money(invoice.total, invoice.currency), "number"),
       action,
@@ -274,7 +282,6 @@
     session = readSession();
     if (!session || !session.token || !session.tenant) return tell(new Refused(401));
     byID("tenant").textContent = session.tenant;
-    byID("zone").textContent = "Times are those of " + Intl.DateTimeFormat().resolvedOptions().timeZone + ".";
     clearInterval(timer);
     timer = setInterval(() => {
       if (document.visibilityState === "visible") refresh("quotas", "upcoming");
