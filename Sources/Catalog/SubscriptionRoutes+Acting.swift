@@ -17,10 +17,10 @@ extension SubscriptionRoutes {
         _ work: @escaping Action
     ) async throws -> Answer {
         let id = try request.id(SubscriptionID.self, of: "subscription")
-        let now = context.clock.now()
         let bound = context.principal.tenantID
+        if !isDryRun { try await desk.catalog.pace.turn(of: context.principal) }
+        let now = context.clock.now()
         guard isDryRun else {
-            try await desk.catalog.pace.turn(of: context.principal)
             let changed = Mutex<TenantID?>(nil)
             let answer = try await desk.write(request, context) { transaction in
                 let change = try work(id, bound, now, transaction)

@@ -169,7 +169,8 @@ extension SubscriptionService {
         return found.tenantID
     }
 
-    /// The subscription under its tenant's ledger lock, unless it has ended.
+    /// The subscription under its tenant's ledger lock, unless it has ended: by this clock, or by that of whoever
+    /// drafted its last invoice, after which none follows.
     private func locked(
         _ id: SubscriptionID,
         boundTo bound: TenantID?,
@@ -182,7 +183,13 @@ extension SubscriptionService {
             throw CatalogFault.notFound(.subscription, id.description)
         }
         try precondition(subscription)
-        guard subscription.status(at: now) != .ended else { throw CatalogFault.subscriptionEnded(id) }
+        let closing = try transaction.first(
+            SubscriptionClosingStore.closings(of: [subscription.tenantID], [id]),
+            SubscriptionClosingStore.closing
+        )
+        guard subscription.status(at: now) != .ended, closing?.isDone == false else {
+            throw CatalogFault.subscriptionEnded(id)
+        }
         return subscription
     }
 

@@ -11,7 +11,8 @@ package enum InvoiceItem: Sendable, Hashable {
 /// Names an item over all invoices of a subscription, so that what was invoiced for it adds up.
 package struct InvoiceItemKey: Sendable, Hashable {
     package enum Item: Sendable, Hashable {
-        case fee(String)
+        /// By its key; one that is charged at another time is another fee.
+        case fee(String, Fee.Timing)
         /// A feature, and the cell of its matrix price; the cell is empty for any other price.
         case usage(FeatureID, cell: String)
         case commitment
@@ -34,7 +35,7 @@ package struct InvoiceItemKey: Sendable, Hashable {
 extension InvoiceItem {
     package var key: InvoiceItemKey.Item {
         switch self {
-        case .fee(let fee): .fee(fee.key)
+        case .fee(let fee): .fee(fee.key, fee.charged)
         case .usage(let usage): .usage(usage.feature, cell: usage.cell)
         case .commitment: .commitment
         case .includedCredit: .includedCredit

@@ -21,8 +21,10 @@ package struct InvoiceLine: Sendable, Hashable {
     /// How the exact amount comes about by tier; empty for a fee and for no usage.
     package let tiers: [TierCharge]
 
+    /// What of the line undoes what earlier invoices charged, with the discount of then.
+    var undone = DiscountedAmount.zero
     /// What invoices that stand gave back of the item beyond what they charged, because the one that charged it is
-    /// void; not below zero.
+    /// void, and the line does not undo; not below zero.
     package internal(set) var owedBefore: FixedDecimal = .zero
     /// What discounts take off.
     package internal(set) var discount: FixedDecimal = .zero

@@ -65,13 +65,6 @@ extension InvoicedAmount {
         return credits
     }
 
-    /// The discount that goes back with a part of the amount that is taken back. Both are below zero.
-    func discount(goingBackWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> FixedDecimal {
-        guard part.isNegative else { return .zero }
-        let discount = try amount.subtracting(discounted)
-        return try discount.share(ofTaking: part.magnitude, from: amount, currency: currency).negated
-    }
-
     /// The part of the taxes, by rate, that goes back with a part of the net that is taken back.
     func taxes(goingBackWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> [String: FixedDecimal] {
         let whole = try net

@@ -64,14 +64,17 @@ package struct InvoicedPeriod: Sendable {
 }
 
 extension InvoicedPeriod {
-    /// The exact sum of an amount for a whole period over the segments, each for its part of the period.
+    /// The sum of an amount for a whole period over the segments, each for its part of the period: divided once, so
+    /// that nothing is cut off before it is summed.
     func prorated(_ amount: (InvoicedSegment) -> FixedDecimal) throws(DecimalError) -> ExactAmount {
+        guard !interval.isEmpty else { return .zero }
         var total = ExactAmount.zero
         for segment in segments {
-            let part = try Proration(of: interval, within: segment.active).amount(of: amount(segment))
-            total = try total.adding(part)
+            let part = interval.intersection(segment.active)?.microseconds ?? 0
+            let product = try ExactAmount(amount(segment)).multiplied(byNumerator: part, denominator: 1)
+            total = try total.adding(product)
         }
-        return total
+        return try total.multiplied(byNumerator: 1, denominator: interval.microseconds)
     }
 
     /// What the period is charged for before commitment and credits: fees in arrears, fees in advance, then usage.
@@ -86,7 +89,13 @@ extension InvoicedPeriod {
                 }
             }
         }
-        guard scope != .advanceFees else { return try lines + vanished(from: lines, currency: currency) }
+        if scope != .advanceFees { try appendUsage(to: &lines, currency: currency) }
+        lines += try vanished(from: lines, currency: currency)
+        try undoDiscounts(of: &lines, currency: currency)
+        return lines
+    }
+
+    private func appendUsage(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) {
         for segment in segments {
             guard let covered = interval.intersection(segment.active) else { continue }
             for usage in segment.usage {
@@ -95,7 +104,6 @@ extension InvoicedPeriod {
                 try append(.usage(usage), exact, covered, segment.ordinal, currency, to: &lines)
             }
         }
-        return try lines + vanished(from: lines, currency: currency)
     }
 
     /// A line for the difference to what was invoiced for the item; none where that is nothing.
@@ -110,17 +118,17 @@ extension InvoicedPeriod {
         let key = InvoiceItemKey(periodIndex: index, segment: segment, item: item.key)
         let before = invoiced[key]
         if before?.isLeftToReissue == true { return }
-        var line = try InvoiceLine(
-            item: item,
-            key: key,
-            period: covered,
-            exact: exact,
-            previouslyInvoiced: before?.amount ?? .zero,
-            isAdjustment: scope == .again || before != nil,
-            currency: currency
+        lines.append(
+            try InvoiceLine(
+                item: item,
+                key: key,
+                period: covered,
+                exact: exact,
+                previouslyInvoiced: before?.amount ?? .zero,
+                isAdjustment: scope == .again || before != nil,
+                currency: currency
+            )
         )
-        if let before { try line.follow(before, currency: currency) }
-        lines.append(line)
     }
 
     /// Lines that take back what was invoiced for items that the period no longer has.
@@ -129,27 +137,19 @@ extension InvoicedPeriod {
         var taken: [InvoiceLine] = []
         for (key, before) in invoiced where !present.contains(key) && !before.amount.isZero {
             guard belongs(before.item), !before.isLeftToReissue else { continue }
-            var line = try InvoiceLine(
-                item: before.item,
-                key: key,
-                period: interval,
-                exact: .zero,
-                previouslyInvoiced: before.amount,
-                isAdjustment: true,
-                currency: currency
+            taken.append(
+                try InvoiceLine(
+                    item: before.item,
+                    key: key,
+                    period: interval,
+                    exact: .zero,
+                    previouslyInvoiced: before.amount,
+                    isAdjustment: true,
+                    currency: currency
+                )
             )
-            try line.follow(before, currency: currency)
-            taken.append(line)
         }
         return taken.sorted { $0.key.description < $1.key.description }
-    }
-}
-
-extension InvoiceLine {
-    /// Takes over what the line's item was charged with before.
-    fileprivate mutating func follow(_ before: InvoicedAmount, currency: Currency) throws(DecimalError) {
-        discount = try before.discount(goingBackWith: amount, currency: currency)
-        owedBefore = max(before.discounted.negated, .zero)
     }
 }
 
@@ -165,11 +165,11 @@ extension InvoicedPeriod {
 }
 
 extension InvoiceItemKey: CustomStringConvertible {
-    /// `3/0/fee/platform`, `3/0/usage/12/`, `3//commitment`: sorts the items of a period.
+    /// `3/0/fee/platform/in_advance`, `3/0/usage/12/`, `3//commitment`: sorts the items of a period.
     package var description: String {
         let name =
             switch item {
-            case .fee(let key): "fee/\(key)"
+            case .fee(let key, let charged): "fee/\(key)/\(charged.rawValue)"
             case .usage(let feature, let cell): "usage/\(feature)/\(cell)"
             case .commitment: "commitment"
             case .includedCredit: "included_credit"

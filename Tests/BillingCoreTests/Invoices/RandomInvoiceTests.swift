@@ -98,9 +98,25 @@ import Testing
         var taken = FixedDecimal.zero
         for part in invoice.discounts { taken = try taken.adding(part) }
         #expect(discount == taken)
+        try discountsAreOfTheSum(invoice)
         var most = FixedDecimal.zero
         for segment in story.segments { most = try most.adding(segment.includedCredit) }
         #expect(included <= most)
+    }
+
+    /// Of one fee or usage over all segments no more than it comes to, but for the rounding of each line.
+    private func discountsAreOfTheSum(_ invoice: Invoice) throws {
+        let unit = try FixedDecimal(parsing: "1e-\(invoice.currency.minorUnits)")
+        for (key, lines) in Dictionary(grouping: invoice.lines, by: { "\($0.key.periodIndex) \($0.key.item)" }) {
+            var (amount, discount, tolerance) = (FixedDecimal.zero, FixedDecimal.zero, FixedDecimal.zero)
+            for line in lines {
+                amount = try amount.adding(line.amount)
+                discount = try discount.adding(line.discount)
+                if lines.count > 1 { tolerance = try tolerance.adding(unit).adding(unit) }
+            }
+            #expect(try discount <= max(amount, .zero).adding(tolerance), "\(key)")
+            #expect(try discount.adding(tolerance) >= .zero, "\(key)")
+        }
     }
 
     private func taxesAreConsistent(_ invoice: Invoice, _ story: RandomInvoice.Story) throws {
