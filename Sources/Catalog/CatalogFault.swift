@@ -44,6 +44,7 @@ package enum CatalogFault: Error, Sendable, Equatable {
     /// Usage is rated under a change that has not come, so it cannot be withdrawn any more.
     case changeHasUsage(SubscriptionID)
     case tooManyChanges(SubscriptionID, limit: Int)
+    case tooManySubscriptions(String, limit: Int)
     case tenantSuspended(String)
     case timezoneInUse(String)
     /// The invoice stands, and has tax reckoned the other way.
@@ -102,7 +103,7 @@ extension CatalogFault {
         case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous, .tooManyBudgets:
             budgetProblem
         case .subscriptionOverlaps, .subscriptionEnded, .subscriptionNotCancelled, .changeAfterEnd, .noChangeScheduled,
-            .changeHasUsage, .tooManyChanges:
+            .changeHasUsage, .tooManyChanges, .tooManySubscriptions:
             subscriptionProblem
         case .tenantSuspended(let key):
             .conflict(code: "tenant_suspended", detail: "The tenant '\(key)' is suspended. Resume it first.")
@@ -169,6 +170,11 @@ extension CatalogFault {
             .conflict(
                 code: "too_many_changes",
                 detail: "The subscription \(id) has changed \(limit) times. Cancel it and subscribe again."
+            )
+        case .tooManySubscriptions(let tenant, let limit):
+            .conflict(
+                code: "too_many_subscriptions",
+                detail: "The tenant '\(tenant)' has had \(limit) subscriptions. Change the one it is on instead."
             )
         default:
             .internalError(self)

@@ -20,11 +20,14 @@ struct SubscriptionChange: Sendable {
 struct SubscriptionService: Sendable {
     /// How many segments a subscription has at most, so that reading one stays cheap.
     static let maximumSegments = 200
+    /// How many subscriptions a tenant has at most over time: all are in its snapshot.
+    static let maximumSubscriptions = 1_000
 
     let catalog: Catalog
     let usage: StoredUsageAccess
 
-    /// Makes a subscription, puts its quotas in force if it starts by now, and rates earlier usage.
+    /// Makes a subscription, puts its quotas in force if it starts by now, and rates earlier usage. A tenant's own
+    /// credential has one trial: only an operator gives another.
     func create(
         _ input: SubscriptionInput,
         id: SubscriptionID,
@@ -36,6 +39,11 @@ struct SubscriptionService: Sendable {
         let version = try publishedVersion(of: input.plan, input.version, in: transaction)
         guard tenant.status == .active else { throw CatalogFault.tenantSuspended(tenant.key) }
         try version.requireCurrency(of: tenant)
+        let earlier = try SubscriptionStore.earlier(of: tenant.id, in: transaction)
+        guard earlier.count < Self.maximumSubscriptions else {
+            throw CatalogFault.tooManySubscriptions(tenant.key, limit: Self.maximumSubscriptions)
+        }
+        let trialDays = bound != nil && earlier.hadTrial ? 0 : version.definition.terms.trialDays
         let start = input.startsAt ?? now
         let overrides = try overrides(input.overrides, in: transaction)
         let subscription = Subscription(
@@ -44,7 +52,7 @@ struct SubscriptionService: Sendable {
             tenantKey: tenant.key,
             segments: [Subscription.Segment(0, of: version, overrides: overrides, from: start, now: now)],
             zone: tenant.zone,
-            anchor: tenant.zone.instant(start, addingDays: input.trialDays ?? version.definition.terms.trialDays),
+            anchor: tenant.zone.instant(start, addingDays: input.trialDays ?? trialDays),
             startsAt: start,
             endsAt: nil,
             createdAt: now,

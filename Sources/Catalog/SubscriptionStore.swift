@@ -141,6 +141,21 @@ package enum SubscriptionStore {
         return try subscriptions(rows, in: transaction)
     }
 
+    /// How many subscriptions a tenant has had, those that never began too, and whether one of them began with a trial.
+    static func earlier(
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> (count: Int64, hadTrial: Bool) {
+        let earlier = try transaction.first(
+            """
+            SELECT count(*), bool_or(anchor > starts_at AND ends_at IS DISTINCT FROM starts_at)
+            FROM subscription
+            WHERE tenant_id = \(tenant)
+            """
+        ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Bool?.self)) }
+        return (earlier?.0 ?? 0, earlier?.1 ?? false)
+    }
+
     /// Whether any subscription of the tenant, of whatever time, has a segment on the plan.
     static func isSubscribed(
         _ tenant: TenantID,

@@ -37,8 +37,8 @@ struct InvoiceActions: Sendable {
         case .void: throw InvoiceFault.wrongStatus(.void, action: "voided")
         }
         guard invoice.credited.isZero else { throw InvoiceFault.hasCreditNotes }
-        if let finalizedAt = head.document?.finalizedAt,
-            let note = try CreditNoteStore.since(invoice, finalizedAt: finalizedAt, in: transaction)
+        if let facts = head.document?.facts,
+            let note = try CreditNoteStore.since(invoice, counted: facts.creditNotesThrough ?? 0, in: transaction)
         {
             throw InvoiceFault.creditedSince(note.id, number: note.number)
         }

@@ -15,6 +15,9 @@ package enum InvoiceStore {
         package var to: Instant?
         /// Only those that are finalised and due before this, unpaid.
         package var overdueAt: Instant?
+        /// Only those that are numbered after this, by ascending number: numbers become visible in their order, dates
+        /// of issue do not.
+        package var afterSequence: Int64?
 
         package init() {}
     }
@@ -50,7 +53,7 @@ package enum InvoiceStore {
         )
     }
 
-    /// Invoices by ascending date of issue, then id.
+    /// Invoices by ascending date of issue, then id; or by number.
     package static func list(
         _ filter: Filter,
         after position: Position?,
@@ -73,10 +76,13 @@ package enum InvoiceStore {
         if let position {
             conditions.append("(invoice.issued_at, invoice.invoice_id) > (\(position.issuedAt), \(position.id))")
         }
+        if let sequence = filter.afterSequence { conditions.append("document.sequence > \(sequence)") }
+        let order: SQL =
+            filter.afterSequence == nil ? "invoice.issued_at, invoice.invoice_id" : "document.sequence"
         return """
             \(selection)
             WHERE \(SQL.joined(conditions, separator: " AND "))
-            ORDER BY invoice.issued_at, invoice.invoice_id
+            ORDER BY \(order)
             LIMIT \(limit)
             """
     }

@@ -176,6 +176,67 @@ import Web
         }
     }
 
+    @Test func aTenantsOwnCredentialHasATrialOnce() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server, #","trial_days":14"#)
+            _ = try await server.expect(201, "POST", "/plans/max/versions", #"{"trial_days":14}"#)
+            _ = try await server.expect(200, "POST", "/plans/max/versions/2/publish")
+            let bound = try await server.client([.subscriptionsWrite], tenant: "acme")
+            server.clock.advance(seconds: 13 * 86_400)
+            _ = try await server.expect(200, "POST", "/subscriptions/\(id)/cancel", as: bound)
+            let body = #"{"tenant":"acme","plan":"max","dry_run":true}"#
+            let again = try await server.expect(200, "POST", "/subscriptions", body, as: bound)
+            #expect(again.json["subscription"]?["trial_ends_at"]?.isNull == true)
+            let given = try await server.expect(200, "POST", "/subscriptions", body)
+            #expect(given.json["subscription"]?["trial_ends_at"]?.string == "2026-12-20T08:00:00.000000Z")
+        }
+    }
+
+    @Test func aTrialThatNeverBeganIsNone() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            try await server.publish(limit: "100")
+            _ = try await server.expect(201, "POST", "/plans/pro/versions", #"{"trial_days":14}"#)
+            _ = try await server.expect(200, "POST", "/plans/pro/versions/2/publish")
+            let bound = try await server.client([.subscriptionsWrite], tenant: "acme")
+            let later = #"{"tenant":"acme","plan":"pro","starts_at":"2026-12-01T00:00:00Z"}"#
+            for _ in 0..<2 {
+                let made = try await server.expect(201, "POST", "/subscriptions", later, as: bound)
+                #expect(made.json["trial_ends_at"]?.string == "2026-12-15T00:00:00.000000Z")
+                let id = made.json["id"]?.string ?? ""
+                _ = try await server.expect(200, "POST", "/subscriptions/\(id)/cancel", as: bound)
+            }
+        }
+    }
+
+    @Test func aTenantHasAThousandSubscriptionsAtMost() async throws {
+        try await TestServer.run { server in
+            let id = try await Self.arrange(server)
+            _ = try await server.expect(200, "POST", "/subscriptions/\(id)/cancel")
+            try await server.database.run(
+                """
+                WITH made AS (
+                    INSERT INTO subscription (tenant_id, subscription_id, plan_version_id, timezone, anchor, starts_at,
+                        ends_at, created_at, updated_at, revision)
+                    SELECT tenant_id, gen_random_uuid(), plan_version_id, timezone, anchor, starts_at, starts_at,
+                        created_at, updated_at, 1
+                    FROM subscription CROSS JOIN generate_series(1, 998)
+                    RETURNING subscription_id
+                )
+                INSERT INTO subscription_segment
+                SELECT (jsonb_populate_record(
+                    segment, jsonb_build_object('subscription_id', made.subscription_id)
+                )).*
+                FROM made CROSS JOIN subscription_segment AS segment
+                """
+            )
+            let body = #"{"tenant":"acme","plan":"pro","starts_at":"2027-01-01T00:00:00Z"}"#
+            let last = try await server.expect(201, "POST", "/subscriptions", body).json["id"]?.string ?? ""
+            _ = try await server.expect(200, "POST", "/subscriptions/\(last)/cancel")
+            #expect(try await server.expect(409, "POST", "/subscriptions", body).code == "too_many_subscriptions")
+        }
+    }
+
     @Test func aPlanVersionHasATrialOfItsOwn() async throws {
         try await TestServer.run(clock: TestClock("2026-03-20T12:00:00Z")) { server in
             _ = try await Self.arrange(server)

@@ -111,6 +111,36 @@ struct ClosingTests {
         }
     }
 
+    @Test func `whose last invoice is drafted is not resumed by a replica whose clock is behind`() async throws {
+        try await ClosingStory.run { server in
+            try await server.endSubscription(at: "2026-11-16T00:00:00Z")
+            try await server.close(graceHours: 24)
+            try server.set("2026-11-15T23:59:59Z")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            for (action, body) in [
+                ("resume", ""), ("cancel", #"{"at":"2026-12-01T00:00:00Z"}"#), ("change", #"{"plan":"pro"}"#),
+            ] {
+                let refused = try await server.operatorClient.post("/api/v1/subscriptions/\(id)/\(action)", body)
+                #expect(refused.status == 409 && refused.code == "subscription_ended", "\(action)")
+            }
+        }
+    }
+
+    @Test func `an invoice names the plan that was in force, not one that was to come after the end`() async throws {
+        try await ClosingStory.run { server in
+            try await server.ask("POST", "/plans", #"{"key":"max","name":"Max","currency":"USD"}"#, expecting: 201)
+            try await server.ask("POST", "/plans/max/versions", ClosingStory.plan, expecting: 201)
+            try await server.ask("POST", "/plans/max/versions/1/publish")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"max","at":"2026-11-20T00:00:00Z"}"#)
+            try await server.close()
+            try await server.endSubscription(at: "2026-11-16T00:00:00Z")
+            try await server.close()
+            let invoices = try await server.ask("GET", "/invoices")["data"]?.elements ?? []
+            #expect(invoices.map { $0["plan"]?.string } == ["pro", "pro"])
+        }
+    }
+
     @Test func `late usage is an adjustment on the next regular invoice`() async throws {
         try await ClosingStory.run { server in
             try await server.ingest(SentEvent("1", data: #"{"seconds":7}"#))

@@ -65,6 +65,33 @@ import Web
         }
     }
 
+    @Test func filesByNumberGoOnFromEachOther() async throws {
+        try await Self.run(250) { server in
+            let all = try await Self.ndjson(server, "order=number")
+            let numbers = all.compactMap { $0["number"]?.string }
+            #expect(numbers.count == 250 && numbers == numbers.sorted())
+            let last = all[119]["id"]?.string ?? ""
+            #expect(try await Self.ndjson(server, "after=\(last)") == Array(all[120...]))
+            #expect(try await Self.ndjson(server, "after=\(last)&tenant=beta").count == 65)
+            // One whose date lies in the future, by a replica whose clock is ahead.
+            server.clock.advance(seconds: -120 * 86_400)
+            #expect(try await Self.ndjson(server, "after=\(last)").count == 130)
+            let end = all[249]["id"]?.string ?? ""
+            #expect(try await Self.ndjson(server, "order=number&after=\(end)").isEmpty)
+            let portal = try await server.client([.invoicesRead], tenant: "acme")
+            let beta = all.first { $0["tenant"]?.string == "beta" }?["id"]?.string ?? ""
+            for (client, query, pointer) in [
+                (server.operatorClient, "after=none", "?after"), (server.operatorClient, "order=date", "?order"),
+                (server.operatorClient, "after=\(UUIDv7(high: 0x7000, low: 1 << 63))", "?after"),
+                (portal, "after=\(beta)", "?after"),
+                (server.operatorClient, "order=issued_at&after=\(last)", "?order"),
+            ] {
+                let refused = try await client.get("/api/v1/invoices/export?\(query)").expecting(400)
+                #expect(refused.pointers == [pointer], "\(query)")
+            }
+        }
+    }
+
     @Test func filtersNarrow() async throws {
         try await Self.run(10) { server in
             try await PinnedInvoices.insert(server, numbers: 11...12, status: "void")

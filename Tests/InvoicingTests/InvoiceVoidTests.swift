@@ -135,7 +135,8 @@ struct InvoiceVoidTests {
             try await server.close()
             let invoices = try await server.ask("GET", "/invoices?kind=regular")["data"]?.elements ?? []
             let taking = invoices.compactMap { $0["id"]?.string }.first { $0 != charged } ?? ""
-            try server.set("2027-01-02T00:00:00Z")
+            // By a replica whose clock is behind.
+            try server.set("2026-12-31T23:59:59Z")
             let lines = try await server.ask("GET", "/invoices/\(charged)")["lines"]?.elements ?? []
             let usage = lines.firstIndex { $0["kind"]?.string == "usage" } ?? 0
             let note = #"{"reason":"goodwill","lines":[{"line":\#(usage + 1),"amount":"0.10"}]}"#

@@ -158,7 +158,7 @@ extension InvoicePreparation {
         adjusted: [Int],
         _ texts: InvoiceTexts
     ) throws(DecimalError) -> StoredDocument {
-        let plan = subscription.planVersion(at: draft.period.end.adding(microseconds: -1))
+        let plan = subscription.planVersion(at: lastCovered(by: subscription))
         let unpriced = unpriced(of: subscription, texts) + uncosted(of: subscription, adjusted: adjusted, texts)
         return StoredDocument(
             ledgerSequence: records.ledgers[draft.tenantID] ?? 0,
@@ -188,6 +188,13 @@ extension InvoicePreparation {
                 creditNotesThrough: records.lastCreditNotes[draft.subscriptionID]
             )
         )
+    }
+
+    /// The last instant that is invoiced and that the subscription covers; the first of an opening invoice, which has
+    /// nothing but fees in advance.
+    private func lastCovered(by subscription: SubscriptionSnapshot) -> Instant {
+        guard draft.kind != .opening else { return draft.period.start }
+        return min(draft.period.end, subscription.endsAt ?? .maximum).adding(microseconds: -1)
     }
 
     private func facts(of uses: [CreditUse]) -> [InvoiceFacts.Credit] {

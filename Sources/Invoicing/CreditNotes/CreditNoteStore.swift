@@ -44,9 +44,10 @@ enum CreditNoteStore {
 
     /// The last credit note on another invoice that came after an invoice and takes back of a period that this one
     /// takes back of too: made anew, this one would find less to take back.
+    /// - Parameter counted: the number of the last credit note that the invoice counted; 0 for none.
     static func since(
         _ invoice: StoredInvoice,
-        finalizedAt: Instant,
+        counted: Int64,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> (id: CreditNoteID, number: String)? {
         try transaction.first(
@@ -54,7 +55,7 @@ enum CreditNoteStore {
             SELECT note.credit_note_id, note.number
             FROM credit_note AS note
             WHERE note.tenant_id = \(invoice.tenantID) AND note.invoice_id <> \(invoice.id)
-                AND note.created_at >= \(finalizedAt) AND EXISTS (
+                AND note.sequence > \(counted) AND EXISTS (
                     SELECT FROM invoice_line AS own
                     JOIN invoice_line AS noted
                         ON noted.tenant_id = own.tenant_id AND noted.subscription_id = own.subscription_id
@@ -62,7 +63,7 @@ enum CreditNoteStore {
                     WHERE own.tenant_id = note.tenant_id AND own.invoice_id = \(invoice.id) AND own.amount < 0
                         AND noted.invoice_id = note.invoice_id
                 )
-            ORDER BY note.created_at DESC, note.credit_note_id DESC
+            ORDER BY note.sequence DESC
             LIMIT 1
             """
         ) { row throws(PostgresError) in (try row.next(CreditNoteID.self), try row.next(String.self)) }

@@ -49,12 +49,42 @@ package struct InvoiceDocumentRoutes: Sendable {
         if let from = filter.from, let to, to <= from {
             query.fault("to", code: "invalid", detail: "This must be after 'from'.")
         }
-        let now = context.clock.now()
-        filter.to = min(to ?? .maximum, now.adding(microseconds: 1))
+        let order = query.oneOf("order", ExportOrder.self)
+        let after = query.value("after", expecting: "the id of an invoice") { InvoiceID($0) }
+        if order == .issuedAt, after != nil {
+            query.fault("order", code: "not_applicable", detail: "After an invoice come those of a higher number.")
+        }
         try query.finish()
         filter.tenant = try await catalog.tenantFilter(asked, for: context)?.id
+        if let after {
+            filter.afterSequence = try await sequence(of: after, context)
+        } else if order == .number {
+            filter.afterSequence = 0
+        }
+        // None is passed over because of its date: the next file begins after the last one.
+        let now = filter.afterSequence == nil ? context.clock.now().adding(microseconds: 1) : .maximum
+        filter.to = min(to ?? .maximum, now)
         let export = InvoiceExport(format: format, filter: filter, pool: pool, scope: context.databaseScope)
         return try await export.answer()
+    }
+
+    private enum ExportOrder: String, CaseIterable {
+        case number
+        case issuedAt = "issued_at"
+    }
+
+    /// - Throws: a fault of the query where there is no such invoice with a number, or the caller must not know of it.
+    private func sequence(of id: InvoiceID, _ context: RequestContext) async throws -> Int64 {
+        let bound = context.principal.tenantID
+        let head = try await pool.transaction(.interactive, as: context.databaseScope) { transaction in
+            try InvoiceStore.find(id, in: transaction)
+        }
+        guard let head, bound == nil || head.invoice.tenantID == bound, let sequence = head.document?.sequence
+        else {
+            let detail = "There is no invoice '\(id)' with a number."
+            throw Problem.validationFailed([Problem.Fault(pointer: "?after", code: "unknown", detail: detail)])
+        }
+        return sequence
     }
 
     private func printable(_ request: APIRequest, _ context: RequestContext) async throws -> PrintableInvoice {

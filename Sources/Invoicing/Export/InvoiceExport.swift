@@ -21,7 +21,7 @@ struct InvoiceExport: Sendable {
 
     /// Reads the first page, so that what can't be read is told as a problem, and leaves the rest to the stream.
     func answer() async throws -> Answer {
-        let first = try await page(after: nil)
+        let first = try await page(of: filter, after: nil)
         var answer = Answer.streaming(
             contentType: format.contentType,
             AnswerStream { send in try await write(from: first, send) }
@@ -51,16 +51,16 @@ struct InvoiceExport: Sendable {
             }
             guard let next = page.next else { return }
             try Task.checkCancellation()
-            page = try await self.page(after: next)
+            page = try await self.page(of: next.filter, after: next.position)
         }
     }
 
     private struct Page {
         let invoices: [WholeInvoice]
-        let next: InvoiceStore.Position?
+        let next: (filter: InvoiceStore.Filter, position: InvoiceStore.Position?)?
     }
 
-    private func page(after position: InvoiceStore.Position?) async throws -> Page {
+    private func page(of filter: InvoiceStore.Filter, after position: InvoiceStore.Position?) async throws -> Page {
         try await pool.transaction(.worker, as: scope) { transaction in
             let heads = try InvoiceStore.list(filter, after: position, limit: Self.pageSize, in: transaction)
             let pinned = heads.filter { $0.document != nil }
@@ -70,11 +70,20 @@ struct InvoiceExport: Sendable {
                     WholeInvoice(invoice: head.invoice, document: document, lines: lines[head.invoice.id] ?? [])
                 }
             }
-            let last = heads.count == Self.pageSize ? heads.last?.invoice : nil
-            return Page(
-                invoices: invoices,
-                next: last.map { InvoiceStore.Position(issuedAt: $0.issuedAt, id: $0.id) }
-            )
+            let last = heads.count == Self.pageSize ? heads.last : nil
+            return Page(invoices: invoices, next: last.map { Self.rest(of: filter, after: $0) })
         }
+    }
+
+    private static func rest(
+        of filter: InvoiceStore.Filter,
+        after last: InvoiceStore.Head
+    ) -> (filter: InvoiceStore.Filter, position: InvoiceStore.Position?) {
+        guard filter.afterSequence != nil else {
+            return (filter, InvoiceStore.Position(issuedAt: last.invoice.issuedAt, id: last.invoice.id))
+        }
+        var rest = filter
+        rest.afterSequence = last.document?.sequence
+        return (rest, nil)
     }
 }

@@ -89,7 +89,10 @@ import Testing
     @Test func `commitments of segments are summed exactly and rounded once`() throws {
         let sixth = Instant(microseconds: november.microseconds / 6)
         let segments = [
-            InvoicedSegment(active: Interval(start: november.start, end: sixth), minimumCommitment: try decimal("10.03")),
+            InvoicedSegment(
+                active: Interval(start: november.start, end: sixth),
+                minimumCommitment: try decimal("10.03")
+            ),
             InvoicedSegment(
                 ordinal: 1,
                 active: Interval(start: sixth, end: .maximum),
