@@ -108,7 +108,7 @@ struct APIKeyRoutes: Sendable {
         let fields = try request.fields(emptyIsObject: true)
         let overlapSeconds: Int64 = fields.integer("overlap_seconds", in: 0...Self.maximumOverlapSeconds, default: 0)
         try fields.finish()
-        // Here too, because an answer that is repeated bears the secret, and this may be a narrower token of its caller.
+        // Here too: an answer that is repeated bears the secret, and a narrower token of its caller may ask for it.
         try context.principal.requireMayGrant(seen.scopes, seen.narrowing)
         let now = context.clock.now()
         let text = APIKeyText(id: seen.id)
