@@ -44,7 +44,7 @@ package struct TenantBody: Encodable, Sendable {
         subjects = tenant.subjects
         costCenter = tenant.costCenter
         billingEmail = tenant.billingEmail
-        metadata = try JSONValue(parsing: tenant.metadata)
+        metadata = try JSONValue(stored: tenant.metadata)
         billing = tenant.billing.json
         status = tenant.status.rawValue
         createdAt = tenant.createdAt

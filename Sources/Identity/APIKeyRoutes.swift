@@ -108,6 +108,8 @@ struct APIKeyRoutes: Sendable {
         let fields = try request.fields(emptyIsObject: true)
         let overlapSeconds: Int64 = fields.integer("overlap_seconds", in: 0...Self.maximumOverlapSeconds, default: 0)
         try fields.finish()
+        // Here too: an answer that is repeated bears the secret, and a narrower token of its caller may ask for it.
+        try context.principal.requireMayGrant(seen.scopes, seen.narrowing)
         let now = context.clock.now()
         let text = APIKeyText(id: seen.id)
         let answer = try await writes.perform(request, context) { transaction in

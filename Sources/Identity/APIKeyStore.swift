@@ -169,21 +169,36 @@ enum APIKeyStore {
         ) { row throws(PostgresError) in try row.next(Int64.self) } != nil
     }
 
-    /// Makes the key from the environment the only valid one of its origin. Returns the ids of those it replaces, and
-    /// whether it was itself new or different.
+    /// The ids of keys from the environment that are valid: one, unless somebody has been at the table.
+    static func validEnvironmentKeys(pool: PostgresPool) async throws -> [String] {
+        try await pool.query(
+            .worker,
+            """
+            SELECT api_key_id FROM api_key
+            WHERE tenant_id = \(TenantID.operatorWide) AND origin = \(APIKey.Origin.environment.rawValue)
+              AND revoked_at IS NULL
+            ORDER BY api_key_id
+            LIMIT 10
+            """
+        ) { row throws(PostgresError) in try row.next(String.self) }
+    }
+
+    /// Makes the key from the environment the only valid one of its origin. Returns those it replaces, as they are
+    /// revoked, and whether it was itself new or different.
     static func replaceEnvironmentKey(
         _ key: APIKey,
         secretHash: SecretHash,
         in transaction: borrowing Transaction
-    ) throws -> (replaced: [String], isChanged: Bool) {
+    ) throws -> (replaced: [APIKey], isChanged: Bool) {
         let replaced = try transaction.query(
             """
-            UPDATE api_key SET revoked_at = \(key.createdAt)
+            UPDATE api_key SET revoked_at = \(key.createdAt), revision = revision + 1
             WHERE tenant_id = \(key.tenantID) AND origin = \(APIKey.Origin.environment.rawValue)
               AND api_key_id <> \(key.id) AND revoked_at IS NULL
-            RETURNING api_key_id
-            """
-        ) { row throws(PostgresError) in try row.next(String.self) }
+            RETURNING \(columns)
+            """,
+            Self.key
+        )
         let changed = try transaction.query(
             """
             INSERT INTO api_key AS stored (tenant_id, api_key_id, name, secret_hash, scopes, origin, created_at)
@@ -199,7 +214,7 @@ enum APIKeyStore {
             RETURNING api_key_id
             """
         ) { row throws(PostgresError) in try row.next(String.self) }
-        for id in replaced + changed {
+        for id in replaced.map(\.id) + changed {
             CredentialChanges.announce(apiKey: id, in: transaction)
         }
         return (replaced, !changed.isEmpty)

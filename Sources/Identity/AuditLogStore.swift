@@ -76,9 +76,17 @@ enum AuditLogStore {
                 action: try row.next(),
                 resourceType: try row.next(),
                 resourceKey: try row.next(),
-                before: try row.next(PostgresJSON?.self).flatMap { try? JSONValue(parsing: $0.text) },
-                after: try row.next(PostgresJSON?.self).flatMap { try? JSONValue(parsing: $0.text) }
+                before: try state(&row),
+                after: try state(&row)
             )
         }
+    }
+
+    private static func state(_ row: inout PostgresRow) throws(PostgresError) -> JSONValue? {
+        guard let json = try row.next(PostgresJSON?.self) else { return nil }
+        guard let state = try? JSONValue(stored: json.text) else {
+            throw PostgresError(.decoding, "an entry of the audit log is not as this release writes it")
+        }
+        return state
     }
 }

@@ -32,8 +32,7 @@ package enum OperatorKey {
                 secretHash: text.secretHash,
                 in: transaction
             )
-            let revocations = replaced.map { ("api_key.revoked", $0) }
-            for (action, id) in revocations + (isChanged ? [("api_key.created", key.id)] : []) {
+            for change in replaced.map(Change.init(revoked:)) + (isChanged ? [Change(created: key)] : []) {
                 try AuditLog.record(
                     in: transaction,
                     by: AuditAuthor(
@@ -42,10 +41,11 @@ package enum OperatorKey {
                         id: ids.next(),
                         occurredAt: now
                     ),
-                    action: action,
-                    resource: ("api_key", id),
+                    action: change.action,
+                    resource: ("api_key", change.after.id),
                     tenant: .operatorWide,
-                    after: id == key.id ? APIKeyBody(key, tenantKey: nil) : nil
+                    before: change.before,
+                    after: change.after
                 )
             }
             return false
@@ -55,6 +55,41 @@ package enum OperatorKey {
                 "the key in TURNPIKE_OPERATOR_KEY was revoked and stays revoked: set a new one",
                 metadata: ["credential_id": .string(text.credentialID)]
             )
+        }
+    }
+
+    /// Warns of a key that an earlier value of the variable made and that is valid still: a start without the variable
+    /// revokes nothing.
+    package static func warnOfEarlier(pool: PostgresPool, logger: Logger) async throws {
+        for id in try await APIKeyStore.validEnvironmentKeys(pool: pool) {
+            logger.warning(
+                """
+                TURNPIKE_OPERATOR_KEY is not set, and the key that it made before is valid still, with every scope: \
+                DELETE /api/v1/api-keys/\(id) revokes it
+                """,
+                metadata: ["credential_id": "key:\(id)"]
+            )
+        }
+    }
+
+    /// What the audit log says of a key.
+    private struct Change {
+        let action: String
+        let before: APIKeyBody?
+        let after: APIKeyBody
+
+        init(created key: APIKey) {
+            action = "api_key.created"
+            before = nil
+            after = APIKeyBody(key, tenantKey: nil)
+        }
+
+        init(revoked key: APIKey) {
+            var valid = key
+            valid.revokedAt = nil
+            action = "api_key.revoked"
+            before = APIKeyBody(valid, tenantKey: nil)
+            after = APIKeyBody(key, tenantKey: nil)
         }
     }
 }

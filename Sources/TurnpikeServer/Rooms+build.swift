@@ -157,7 +157,9 @@ extension Dependencies {
     }
 
     fileprivate func ensureOperatorKey() async throws {
-        guard let key = configuration.operatorKey else { return }
+        guard let key = configuration.operatorKey else {
+            return try await OperatorKey.warnOfEarlier(pool: pool, logger: logger)
+        }
         try await OperatorKey.ensure(key, pool: pool, clock: clock, ids: ids, logger: logger)
     }
 }

@@ -52,6 +52,14 @@ package final class AuthenticationThrottle: Sendable {
         throw refusal
     }
 
+    /// Whether a failure from this address with this credential would not be refused.
+    package func hasFailuresLeft(_ address: IPAddress, credentialID: String) -> Bool {
+        let now = clock.now()
+        return state.withLock { state in
+            state.refusal(of: address.subscriber, now) == nil && state.refusal(of: credentialID, now) == nil
+        }
+    }
+
     /// Counts a failed authentication and gives its answer: the 401 it came with, or the 429 when the address or the
     /// credential had no failures left before.
     ///

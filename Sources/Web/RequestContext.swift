@@ -1,4 +1,4 @@
-import BillingCore
+package import BillingCore
 package import Logging
 package import Postgres
 
@@ -11,6 +11,7 @@ package struct RequestContext: Sendable {
     package let authenticationTook: Duration
     /// Where the call comes from, see `ClientAddresses`.
     package let clientAddress: IPAddress
+    private let places: TenantPlaces
     private let serviceLogger: Logger
     package let clock: Clock
     package let ids: IDSource
@@ -21,6 +22,7 @@ package struct RequestContext: Sendable {
         principal: Principal,
         authenticationTook: Duration,
         clientAddress: IPAddress,
+        places: TenantPlaces,
         logger: Logger,
         clock: Clock,
         ids: IDSource
@@ -30,6 +32,7 @@ package struct RequestContext: Sendable {
         self.principal = principal
         self.authenticationTook = authenticationTook
         self.clientAddress = clientAddress
+        self.places = places
         serviceLogger = logger
         self.clock = clock
         self.ids = ids
@@ -40,6 +43,13 @@ package struct RequestContext: Sendable {
         var logger = serviceLogger
         logger[metadataKey: "request_id"] = .string(requestID)
         return logger
+    }
+
+    /// A place at the interactive lane for the tenant of a caller that an open operation authenticates by itself, to be
+    /// kept until it is answered; nil for no tenant.
+    /// - Throws: 503 where the tenant has its share.
+    package func place(for tenant: TenantID?) throws(Problem) -> TenantPlaces.Place? {
+        try places.place(for: tenant)
     }
 
     /// Under which role a request reads: a tenant's own for a bound caller, so that row-level security stands behind

@@ -72,6 +72,7 @@ package struct RequestPipeline: Sendable {
                 principal: principal,
                 authenticationTook: ContinuousClock.now - start,
                 clientAddress: record.address,
+                places: places,
                 logger: logger,
                 clock: clock,
                 ids: ids

@@ -17,17 +17,23 @@ package final class TenantPlaces: Sendable {
     /// A place for a request; nil where it needs none.
     /// - Throws: 503 where the tenant has its share, as where the lane is full.
     func place(for principal: Principal, of operation: Operation) throws(Problem) -> Place? {
-        guard operation.isInteractive, let tenant = principal.tenantID else { return nil }
+        guard operation.isInteractive else { return nil }
+        return try place(for: principal.tenantID)
+    }
+
+    /// The same for a tenant that is known only while its request is answered; nil for none.
+    func place(for tenant: TenantID?) throws(Problem) -> Place? {
+        guard let tenant else { return nil }
         guard taken.withLock({ $0.begin(tenant, atMost: share) }) else { throw .tooManyUnderWay(share) }
         return Place(tenant, in: self)
     }
 
     /// A place is free again when nobody keeps it any more.
-    final class Place: Sendable {
+    package final class Place: Sendable {
         private let tenant: TenantID
         private let places: TenantPlaces
 
-        init(_ tenant: TenantID, in places: TenantPlaces) {
+        fileprivate init(_ tenant: TenantID, in places: TenantPlaces) {
             self.tenant = tenant
             self.places = places
         }

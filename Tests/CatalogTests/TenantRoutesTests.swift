@@ -173,4 +173,17 @@ import Web
             #expect(first.body == second.body)
         }
     }
+
+    @Test func aLargeNumberInTheMetadataIsShownAndAuditedAsItIsStored() async throws {
+        try await TestServer.run { server in
+            let body = #"{"key":"acme","name":"A","currency":"USD","metadata":{"large":1e400}}"#
+            _ = try await server.expect(201, "POST", "/tenants", body)
+            let stored = "\"metadata\":{\"large\":1" + String(repeating: "0", count: 400) + "}"
+            #expect(try await server.expect(200, "GET", "/tenants/acme").text.contains(stored))
+            let renamed = try await server.expect(200, "PATCH", "/tenants/acme", #"{"name":"B"}"#)
+            #expect(renamed.text.contains(stored))
+            let log = try await server.expect(200, "GET", "/audit-log?resource=tenant:acme&action=tenant.updated")
+            #expect(log.text.ranges(of: stored).count == 2, "before and after")
+        }
+    }
 }

@@ -123,6 +123,36 @@ import Web
         }
     }
 
+    @Test func guessesAtAKnownClientThatAreRefusedCostALookUpASecondAndTheClientStillGetsTokens() async throws {
+        try await run { server in
+            let client = try await server.makeOAuthClient([.tenantsRead])
+            _ = try await server.token(of: client)
+            func status(_ secret: String, from address: String) async throws -> Int {
+                let shown = TestOAuthClient(id: client.id, secret: secret)
+                return try await server.anonymous.form(
+                    "/oauth/token",
+                    [("grant_type", "client_credentials")],
+                    headers: ["Authorization": shown.basic, "X-Forwarded-For": address]
+                ).status
+            }
+            func guess(_ number: Int) async throws -> Int {
+                try await status(client.secret + "x", from: "192.0.2.\(number)")
+            }
+            for number in 1...4 { #expect(try await guess(number) == 401) }
+            #expect(try await guess(5) == 429)
+            // From here on every look-up would be an internal error.
+            try await server.database.run("ALTER TABLE oauth_client RENAME TO oauth_client_away")
+            for number in 6...20 { #expect(try await guess(number) == 429) }
+            #expect(try await status(client.secret, from: "192.0.2.21") == 200)
+            try await server.database.run("ALTER TABLE oauth_client_away RENAME TO oauth_client")
+            // A change is felt after that second.
+            let disabled = #"{"enabled": false}"#
+            try await server.operatorClient.patch("/api/v1/clients/\(client.id)", disabled).expecting(200)
+            server.clock.advance(seconds: 1)
+            #expect(try await status(client.secret, from: "192.0.2.22") == 429)
+        }
+    }
+
     @Test func aFloodOfForgedTokensDoesNotReachTheDatabaseAndGoodOnesPass() async throws {
         try await run { server in
             let client = try await server.makeOAuthClient([.tenantsRead])

@@ -1,6 +1,7 @@
 import BillingCore
 import Crypto
 import Foundation
+import Postgres
 import TestSupport
 import Testing
 import TurnpikeServer
@@ -132,6 +133,42 @@ import Web
                 #expect(answer.code == "unknown_tenant")
                 #expect(answer.text.contains("'org'"))
             }
+        }
+    }
+
+    @Test func aTokenThatLeadsToNoTenantIsRefusedAgainForTwoSecondsWithoutALookUp() async throws {
+        try await run { server, issuer in
+            let user = server.anonymous.with(key: try issuer.token(server, organisation: "nowhere"))
+            // At first what was announced of the tenants may have it looked up again.
+            let looksNothingUp = try await eventually {
+                let before = server.leases(of: .admission)
+                #expect(try await user.get("/api/v1/tenants/acme/quotas").code == "unknown_tenant")
+                return server.leases(of: .admission) == before
+            }
+            #expect(looksNothingUp)
+            try await server.operatorClient.patch("/api/v1/tenants/acme", #"{"subjects": ["nowhere"]}"#).expecting(200)
+            server.clock.advance(seconds: 2)
+            #expect(try await user.get("/api/v1/tenants/acme/quotas").status == 200)
+        }
+    }
+
+    @Test func aFixedTenantIsItsKeyAndIsLookedUpWhereCredentialsAreRead() async throws {
+        try await run(#""tenant": "acme""#) { server, issuer in
+            let token = try issuer.token(server, organisation: nil)
+            #expect(try await status(server, token) == 200)
+            var leases: [UInt64] = []
+            for _ in 1...5 {
+                server.clock.advance(seconds: 3)
+                let before = server.leases(of: .interactive)
+                #expect(try await status(server, token, "/api/v1/audit-log") == 403)
+                leases.append(server.leases(of: .interactive) - before)
+            }
+            // Others may have taken one meanwhile.
+            #expect(leases.contains(0), "\(leases)")
+        }
+        try await run(#""tenant": "org_123""#) { server, issuer in
+            let user = server.anonymous.with(key: try issuer.token(server, organisation: nil))
+            #expect(try await user.get("/api/v1/tenants/acme/quotas").code == "unknown_tenant", "a subject is no key")
         }
     }
 

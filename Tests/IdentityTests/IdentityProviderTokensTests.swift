@@ -19,10 +19,11 @@ import Web
         )
     }
 
-    /// `hit`, or `known` or `new`.
+    /// `hit`, `refused`, or `known` or `new`.
     private func found(_ tokens: IdentityProviderTokens, _ digest: SHA256Digest, afterSeconds: Int64 = 0) -> String {
         switch tokens.find(digest, now: now.adding(seconds: afterSeconds)) {
         case .hit: "hit"
+        case .refused: "refused"
         case .miss(let isKnown, _): isKnown ? "known" : "new"
         }
     }
@@ -70,9 +71,28 @@ import Web
     @Test func aRefusedTokenStandsInForNobodyAndStaysKnown() {
         var tokens = IdentityProviderTokens()
         tokens.insert(digest, principal(), end: now.adding(seconds: 60), now: now, generation: tokens.generation)
-        tokens.refuse(digest)
+        tokens.refuse(digest, .unauthenticated("no"), now: now, generation: tokens.generation)
         #expect(tokens.lastKnown(digest, now: now) == nil)
         #expect(found(tokens, digest) == "known")
+    }
+
+    @Test func thatAGoodTokenIsRefusedIsBelievedForTwoSecondsAndNotBeyondAChange() {
+        var tokens = IdentityProviderTokens()
+        func refuse(readIn generation: UInt64) {
+            let problem = Problem.forbidden(code: "unknown_tenant", detail: "no")
+            tokens.refuse(digest, problem, now: now, generation: generation)
+        }
+        refuse(readIn: tokens.generation)
+        #expect(found(tokens, digest, afterSeconds: 1) == "refused")
+        #expect(found(tokens, digest, afterSeconds: 2) == "new")
+        tokens.makeStale()
+        #expect(found(tokens, digest) == "new")
+        refuse(readIn: tokens.generation)
+        let generation = tokens.generation
+        tokens.forget()
+        #expect(found(tokens, digest) == "new")
+        refuse(readIn: generation)
+        #expect(found(tokens, digest) == "new", "it was read before")
     }
 
     @Test func aPrincipalIsBelievedForTwoSecondsAndItsTokenIsKnownUntilItsEnd() {

@@ -19,6 +19,33 @@ import Web
                 let new = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys")
                 #expect(old.status == 401)
                 #expect(new.status == 200)
+                let shown = try await server.anonymous.with(key: Self.other).get("/api/v1/api-keys/operator")
+                #expect(shown.header("ETag") == "\"2\"")
+                let audited = try await server.anonymous.with(key: Self.other)
+                    .get("/api/v1/audit-log?action=api_key.revoked").json["data"]?[0]
+                #expect(audited?["resource"]?["key"]?.string == "operator")
+                #expect(audited?["before"]?["revoked_at"]?.isNull == true)
+                #expect(audited?["after"]?["revoked_at"] == shown.json["revoked_at"])
+            }
+        }
+    }
+
+    @Test func aStartWithoutTheVariableWarnsOfTheKeyThatItMadeUntilThatIsRevoked() async throws {
+        try await TestDatabase.with { database in
+            try await TestServer.run(on: database) { server in
+                #expect(!server.log.text.contains("TURNPIKE_OPERATOR_KEY"))
+            }
+            func warning(_ server: TestServer) -> String? {
+                server.log.lines.first { $0.contains("TURNPIKE_OPERATOR_KEY") }
+            }
+            try await TestServer.run(on: database, configure: { $0.operatorKey = nil }) { server in
+                let told = warning(server)
+                #expect(told?.contains(#""level":"warning""#) == true, "\(told ?? "nothing")")
+                #expect(told?.contains(#""credential_id":"key:operator""#) == true, "\(told ?? "nothing")")
+                try await server.operatorClient.delete("/api/v1/api-keys/operator").expecting(204)
+            }
+            try await TestServer.run(on: database, configure: { $0.operatorKey = nil }) { server in
+                #expect(warning(server) == nil)
             }
         }
     }

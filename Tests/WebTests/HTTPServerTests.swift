@@ -190,6 +190,13 @@ import Web
             #expect(await polite.answer(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100"))
             try polite.send("{}")
             #expect(await polite.answer().contains("got 2"))
+            let old = try RawConnection(port: harness.port)
+            try old.send(
+                "POST /api/v1/echo HTTP/1.0\r\nAuthorization: Bearer everything\r\n"
+                    + "Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}"
+            )
+            let answer = await old.answer()
+            #expect(answer.hasPrefix("HTTP/1.0 200") && answer.contains("got 2"), "\(answer)")
         }
     }
 

@@ -176,6 +176,26 @@ import Web
         }
     }
 
+    @Test func aBodyThatBreaksOffGetsNoSecondAnswerBesideAnEarlyOne() async throws {
+        let head = "POST /api/v1/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        try await run { harness, _ in
+            let answered = try RawConnection(port: harness.port, timeoutSeconds: 60)
+            try answered.send(head)
+            #expect(await answered.answer(until: "}").hasPrefix("HTTP/1.1 401"))
+            try answered.send("ZZ\r\n")
+            #expect(await answered.answer() == "")
+            #expect(answered.isClosed)
+            // In one read, so that it breaks before anything is answered.
+            let unanswered = try RawConnection(port: harness.port, timeoutSeconds: 60)
+            try unanswered.send(head + "ZZ\r\n")
+            let answer = await unanswered.answer()
+            #expect(answer.hasPrefix("HTTP/1.1 401"), "\(answer)")
+            #expect(answer.ranges(of: "HTTP/1.1 ").count == 1, "\(answer)")
+            #expect(answer.lowercased().contains("connection: close"), "\(answer)")
+            #expect(unanswered.isClosed)
+        }
+    }
+
     @Test func aVeryLongRequestLineIsRefused() async throws {
         try await run { harness, _ in
             let line = try RawConnection(port: harness.port, timeoutSeconds: 60)

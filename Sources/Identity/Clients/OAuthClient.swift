@@ -35,6 +35,8 @@ struct OAuthClient: Sendable {
         text.utf8.count == 16 && text.utf8.allSatisfy(Base32.isDigit)
     }
 
+    /// Nil for a client that is bound to no tenant.
+    var boundTenantID: TenantID? { tenantID == .operatorWide ? nil : tenantID }
     /// Names the client in logs and in the audit log.
     var credentialID: String { "client:\(id)" }
     /// Whether it gets tokens, and those it has are believed.

@@ -126,7 +126,7 @@ struct OAuthClientRoutes: Sendable {
     private func rotate(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let rotation = try SecretRotation(request)
         let secret = ClientSecret()
-        return try await change(request, context) { client, tenantKey, now, transaction in
+        return try await change(request, context, showsSecret: true) { client, tenantKey, now, transaction in
             guard client.revokedAt == nil else { throw Problem.revokedClient }
             guard client.method.usesSecret else { throw Problem.clientWithoutSecret }
             try context.principal.requireMayGrant(client.scopes, client.narrowing)
@@ -148,12 +148,16 @@ struct OAuthClientRoutes: Sendable {
         @Sendable (OAuthClient, _ tenantKey: String?, _ now: Instant, borrowing Transaction) throws -> Answer
 
     /// Runs a change on the locked client, when it is there for this caller and is the version it means.
+    /// - Parameter showsSecret: whether the answer, also one that is repeated, is for those only who may grant what the
+    ///   client may do: it may be asked for by a narrower token of the caller.
     private func change(
         _ request: APIRequest,
         _ context: RequestContext,
+        showsSecret: Bool = false,
         _ work: @escaping Change
     ) async throws -> Answer {
         let seen = try await client(request, context)
+        if showsSecret { try context.principal.requireMayGrant(seen.scopes, seen.narrowing) }
         let tenantKey = try await tenantKey(of: seen)
         let now = context.clock.now()
         let answer = try await writes.perform(request, context) { transaction in

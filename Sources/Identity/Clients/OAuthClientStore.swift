@@ -30,10 +30,10 @@ enum OAuthClientStore {
         )
     }
 
-    /// For the token endpoint: whatever state the client is in.
+    /// For authentication: whatever state the client is in.
     static func find(id: String, pool: PostgresPool) async throws -> Stored? {
         try await pool.query(
-            .interactive,
+            .admission,
             """
             SELECT \(columns), secret_hash, previous_secret_hash
             FROM oauth_client WHERE client_id = \(id) ORDER BY tenant_id LIMIT 1

@@ -36,7 +36,8 @@ struct IdentityProvider: Sendable {
 
     /// Whether a verified token may be bound to this tenant.
     func mayName(tenant key: String) -> Bool {
-        tenants?.contains(key) ?? true
+        if case .fixed(let fixed) = tenant { return key == fixed }
+        return tenants?.contains(key) ?? true
     }
 
     /// What a verified token may do.

@@ -65,6 +65,8 @@ final class IdentityProviderAuthentication: Sendable {
         switch state.withLock({ $0.tokens.find(digest, now: now) }) {
         case .hit(let principal):
             return principal
+        case .refused(let problem):
+            throw problem
         case .miss(let isKnown, let generation):
             // From here on a made-up token costs something.
             if !isKnown { try throttle.requireFailuresLeft(address) }
@@ -74,7 +76,7 @@ final class IdentityProviderAuthentication: Sendable {
                 state.withLock { $0.tokens.insert(digest, principal, end: end, now: now, generation: generation) }
                 return principal
             } catch let problem as Problem where [.unauthorized, .forbidden].contains(problem.status) {
-                state.withLock { $0.tokens.refuse(digest) }
+                state.withLock { $0.tokens.refuse(digest, problem, now: now, generation: generation) }
                 throw problem
             }
         }
@@ -152,7 +154,8 @@ final class IdentityProviderAuthentication: Sendable {
     private func tenant(of claims: JWTClaims, _ provider: IdentityProvider) async throws -> TenantID? {
         switch provider.tenant {
         case .fixed(let key):
-            return try await tenants.tenant(key)
+            // Where credentials are read. That finds subjects, too, which `mayName` refuses.
+            return try await tenants.subject(key)
         case .claim(let name):
             guard let value = claims.string(name), (1...200).contains(value.utf8.count) else { return nil }
             return try await tenants.subject(value)

@@ -1,13 +1,17 @@
 import BillingCore
 import Crypto
+import HTTPTypes
 import Web
 
 /// Tokens of other issuers that were found good, by the SHA-256 of their text: a bounded value, without a lock and
-/// without a clock of its own. A principal is believed for two seconds; that its token was good once is remembered
-/// until the token ends, whatever is forgotten, so that it never depends on the failures of its neighbours again.
+/// without a clock of its own. A principal is believed for two seconds, and so is that a good token leads to no tenant;
+/// that a token was good once is remembered until it ends, whatever is forgotten, so that it never depends on the
+/// failures of its neighbours again.
 struct IdentityProviderTokens {
     enum Finding {
         case hit(Principal)
+        /// It was found good and refused all the same, a moment ago.
+        case refused(Problem)
         /// - Parameter isKnown: the token was good before.
         case miss(isKnown: Bool, generation: UInt64)
     }
@@ -16,12 +20,14 @@ struct IdentityProviderTokens {
     static let validSeconds: Int64 = 2
 
     private var principals: [SHA256Digest: (principal: Principal, readAt: Instant, until: Instant)] = [:]
+    private var refusals: [SHA256Digest: (problem: Problem, until: Instant)] = [:]
     private var ends: [SHA256Digest: Instant] = [:]
     /// Rises with everything forgotten: what was read before it must not be kept after it.
     private(set) var generation: UInt64 = 0
 
     func find(_ digest: SHA256Digest, now: Instant) -> Finding {
         if let known = principals[digest], now < known.until { return .hit(known.principal) }
+        if let refusal = refusals[digest], now < refusal.until { return .refused(refusal.problem) }
         return .miss(isKnown: ends[digest].map { now < $0 } ?? false, generation: generation)
     }
 
@@ -51,20 +57,26 @@ struct IdentityProviderTokens {
         principals[digest] = (principal, now, min(now.adding(seconds: Self.validSeconds), end))
     }
 
-    /// Forgets for whom a token speaks, because it has been refused.
-    mutating func refuse(_ digest: SHA256Digest) {
+    /// Forgets for whom a token speaks, because it has been refused. A 403 is that of a good token, which no failures
+    /// are counted of: it is kept for a moment, so that repeating the token costs no verification and no look-up.
+    mutating func refuse(_ digest: SHA256Digest, _ problem: Problem, now: Instant, generation: UInt64) {
         principals[digest] = nil
+        guard problem.status == .forbidden, generation == self.generation else { return }
+        if refusals.count >= Self.capacity { refusals.removeAll(keepingCapacity: true) }
+        refusals[digest] = (problem, now.adding(seconds: Self.validSeconds))
     }
 
-    /// Forgets for whom the tokens speak.
+    /// Forgets for whom the tokens speak, and which lead to no tenant.
     mutating func forget() {
         generation += 1
         principals = [:]
+        refusals = [:]
     }
 
     /// Has it asked again for whom the tokens speak. Who was known last stays for when that can't be.
     mutating func makeStale() {
         generation += 1
+        refusals = [:]
         principals = principals.mapValues { ($0.principal, $0.readAt, .minimum) }
     }
 

@@ -17,33 +17,49 @@ struct ClientAssertionJudge: Sendable {
     let pool: PostgresPool
     let issuer: String
 
-    /// The client that signed it. An assertion works once.
-    /// - Parameter permit: throws where the client of this id may not be looked up now.
-    func client(
-        of text: String,
+    /// An assertion that is good, if it was not used before.
+    struct Judged: Sendable {
+        let client: OAuthClient
+        fileprivate let hash: [UInt8]
+        fileprivate let until: Instant
+    }
+
+    /// - Parameter find: reads the client of an id, or throws where it may not be looked up now.
+    func judged(
+        _ text: String,
         now: Instant,
-        permit: @Sendable (_ id: String) throws -> Void
-    ) async throws -> OAuthClient {
+        find: @Sendable (_ id: String) async throws -> OAuthClientStore.Stored?
+    ) async throws -> Judged {
         do {
-            return try await judged(text, now: now, permit)
+            return try await verified(text, now: now, find)
         } catch let fault as JWTFault {
             throw OAuthError(.invalidClient, Self.description(of: fault))
         }
     }
 
-    private func judged(
+    /// Uses the assertion, which works once.
+    func use(_ assertion: Judged) async throws {
+        let isFirst = try await ClientAssertionStore.use(
+            assertion.hash,
+            of: assertion.client,
+            until: assertion.until,
+            pool: pool
+        )
+        guard isFirst else { throw OAuthError(.invalidClient, "The assertion was used before; each works once.") }
+    }
+
+    private func verified(
         _ text: String,
         now: Instant,
-        _ permit: @Sendable (_ id: String) throws -> Void
-    ) async throws -> OAuthClient {
+        _ find: @Sendable (_ id: String) async throws -> OAuthClientStore.Stored?
+    ) async throws -> Judged {
         let token = try CompactJWT(parsing: text)
         try token.header.requireType(Self.types)
         // Whose keys to try is all that is taken from what is not verified yet.
         guard let id = token.claims.string("sub"), OAuthClient.isID(id) else { throw OAuthError.unknownClient }
-        try permit(id)
-        guard let client = try await OAuthClientStore.find(id: id, pool: pool)?.client,
-            client.method == .privateKeyJWT, client.isActive
-        else { throw OAuthError.unknownClient }
+        guard let client = try await find(id)?.client, client.method == .privateKeyJWT, client.isActive else {
+            throw OAuthError.unknownClient
+        }
         try client.keys.verifier(for: token.header).verify(token)
         try token.claims.requireIssuer(client.id)
         guard token.claims.audiences == [issuer] else { throw JWTFault.audience }
@@ -51,14 +67,11 @@ struct ClientAssertionJudge: Sendable {
         guard let id = token.claims.string("jti"), (1...Self.maximumIDBytes).contains(id.utf8.count) else {
             throw JWTFault.claims
         }
-        let isFirst = try await ClientAssertionStore.use(
-            Array(SHA256.hash(data: Array(id.utf8))),
-            of: client,
-            until: end.adding(seconds: Self.leewaySeconds),
-            pool: pool
+        return Judged(
+            client: client,
+            hash: Array(SHA256.hash(data: Array(id.utf8))),
+            until: end.adding(seconds: Self.leewaySeconds)
         )
-        guard isFirst else { throw OAuthError(.invalidClient, "The assertion was used before; each works once.") }
-        return client
     }
 
     private func lifetime(of claims: JWTClaims, now: Instant) throws(JWTFault) -> Instant {

@@ -2,23 +2,21 @@ import BillingCore
 import Foundation
 import HTTPTypes
 import Postgres
-import Synchronization
 import Web
 
 /// Says which client calls a token endpoint (RFC 6749, section 2.3; RFC 7523, section 2.2). Failures count against the
 /// caller's address and the client it claims to be, as they do in the API.
 struct ClientAuthentication: Sendable {
-    let pool: PostgresPool
-    let assertions: ClientAssertionJudge
-    let failures: FailedAuthentications
-    private let known = RecentClients()
+    private let clients: ClientReading
+    private let assertions: ClientAssertionJudge
+    private let failures: FailedAuthentications
 
     init(
         pool: PostgresPool,
         assertions: ClientAssertionJudge,
         failures: FailedAuthentications
     ) {
-        self.pool = pool
+        clients = ClientReading(pool: pool, throttle: failures.throttle)
         self.assertions = assertions
         self.failures = failures
     }
@@ -36,15 +34,20 @@ struct ClientAuthentication: Sendable {
         }
     }
 
-    /// The authenticated client, which is active, or the `invalid_client` that does not say what is wrong.
-    func client(_ request: APIRequest, _ form: OAuthForm, _ context: RequestContext) async throws -> OAuthClient {
+    /// The authenticated client, which is active, with a place for its tenant that the request keeps; or the
+    /// `invalid_client` that does not say what is wrong.
+    func client(
+        _ request: APIRequest,
+        _ form: OAuthForm,
+        _ context: RequestContext
+    ) async throws -> (OAuthClient, TenantPlaces.Place?) {
         var claimed: String?
         do {
             let presented = try Self.presented(request, form)
             claimed = presented.clientID
-            let client = try await client(of: presented, now: context.clock.now(), from: context.clientAddress)
-            known.note(client.id)
-            return client
+            let (client, place) = try await client(of: presented, context)
+            clients.note(client.id)
+            return (client, place)
         } catch let error as OAuthError where error.code == .invalidClient {
             let answer = failed(.unauthenticated(error.description), claimed, context)
             if answer.status == .tooManyRequests { throw answer }
@@ -65,37 +68,39 @@ struct ClientAuthentication: Sendable {
 
     private func client(
         of presented: Presented,
-        now: Instant,
-        from address: IPAddress
-    ) async throws -> OAuthClient {
-        /// An id that nobody has authenticated as here is looked up while its address has failures left (ADR 0018).
-        let permit = { @Sendable (id: String) throws(Problem) in
-            guard !known.contains(id) else { return }
-            try failures.throttle.requireFailuresLeft(address)
+        _ context: RequestContext
+    ) async throws -> (OAuthClient, TenantPlaces.Place?) {
+        let (now, address) = (context.clock.now(), context.clientAddress)
+        let find = { @Sendable (id: String) async throws -> OAuthClientStore.Stored? in
+            try await clients.find(id, from: address, now: now)
         }
         switch presented {
         case .secret(let method, let clientID, let secret):
-            try permit(clientID)
-            return try await client(clientID, secret: secret, by: method, now: now)
+            guard OAuthClient.isID(clientID), let stored = try await find(clientID) else {
+                throw OAuthError.unknownClient
+            }
+            let client = try Self.client(stored, secret: secret, by: method, now: now)
+            return (client, try context.place(for: client.boundTenantID))
         case .assertion(let text, let clientID):
-            let client = try await assertions.client(of: text, now: now, permit: permit)
-            guard clientID == nil || clientID == client.id else {
+            let assertion = try await assertions.judged(text, now: now, find: find)
+            guard clientID == nil || clientID == assertion.client.id else {
                 throw OAuthError(.invalidRequest, "client_id is not the subject of the assertion.")
             }
-            return client
+            let place = try context.place(for: assertion.client.boundTenantID)
+            try await assertions.use(assertion)
+            return (assertion.client, place)
         }
     }
 
-    private func client(
-        _ id: String,
+    private static func client(
+        _ stored: OAuthClientStore.Stored,
         secret: String,
         by method: OAuthClient.AuthenticationMethod,
         now: Instant
-    ) async throws -> OAuthClient {
-        let hash = ClientSecret.hash(of: secret)
-        guard OAuthClient.isID(id), let stored = try await OAuthClientStore.find(id: id, pool: pool),
-            stored.secrets.match(hash, at: now), stored.client.isActive
-        else { throw OAuthError.unknownClient }
+    ) throws(OAuthError) -> OAuthClient {
+        guard stored.secrets.match(ClientSecret.hash(of: secret), at: now), stored.client.isActive else {
+            throw .unknownClient
+        }
         guard stored.client.method == method else {
             let expected = stored.client.method.rawValue
             throw OAuthError(.invalidClient, "This client is registered for \(expected), not \(method.rawValue).")
@@ -138,23 +143,5 @@ struct ClientAuthentication: Sendable {
             throw OAuthError(.invalidRequest, "client_id is not the client of the Authorization field.")
         }
         return .secret(.basic, clientID: user, secret: password)
-    }
-}
-
-/// Ids of clients that have authenticated here: some of them, forgotten all at once when they are many.
-private final class RecentClients: Sendable {
-    private static let capacity = 10_000
-
-    private let ids = Mutex<Set<String>>([])
-
-    func contains(_ id: String) -> Bool {
-        ids.withLock { $0.contains(id) }
-    }
-
-    func note(_ id: String) {
-        ids.withLock { ids in
-            if ids.count >= Self.capacity { ids.removeAll(keepingCapacity: true) }
-            ids.insert(id)
-        }
     }
 }

@@ -17,7 +17,8 @@ struct TokenRoutes: Sendable {
     func issue(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let form = try OAuthForm(request)
         let now = context.clock.now()
-        let client = try await clients.client(request, form, context)
+        let (client, place) = try await clients.client(request, form, context)
+        defer { withExtendedLifetime(place) {} }
         guard try form.required("grant_type") == "client_credentials" else {
             throw OAuthError(.unsupportedGrantType, "The only grant_type here is client_credentials.")
         }

@@ -21,6 +21,7 @@ struct TokenStateRoutes: Sendable {
     func introspect(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let form = try OAuthForm(request)
         let caller = try await caller(request, form, context)
+        defer { withExtendedLifetime(caller.place) {} }
         guard let (token, client) = try await known(try form.required("token"), to: caller) else {
             return try Answer.json(JSONValue.members(["active": .bool(false)])).uncached
         }
@@ -35,6 +36,7 @@ struct TokenStateRoutes: Sendable {
     func revoke(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let form = try OAuthForm(request)
         let caller = try await caller(request, form, context)
+        defer { withExtendedLifetime(caller.place) {} }
         if let (token, client) = try await known(try form.required("token"), to: caller) {
             let author = AuditAuthor(
                 credentialID: caller.credentialID,
@@ -80,6 +82,7 @@ struct TokenStateRoutes: Sendable {
         /// Whether it keeps the credentials of its tenant, or of all.
         let keepsCredentials: Bool
         let tenantID: TenantID?
+        let place: TenantPlaces.Place?
 
         func mayJudge(tokenOf client: OAuthClient) -> Bool {
             if client.id == clientID { return true }
@@ -97,15 +100,17 @@ struct TokenStateRoutes: Sendable {
                 credentialID: principal.credentialID,
                 clientID: nil,
                 keepsCredentials: true,
-                tenantID: principal.tenantID
+                tenantID: principal.tenantID,
+                place: try context.place(for: principal.tenantID)
             )
         }
-        let client = try await clients.client(request, form, context)
+        let (client, place) = try await clients.client(request, form, context)
         return Caller(
             credentialID: client.credentialID,
             clientID: client.id,
             keepsCredentials: client.scopes.contains(.identityWrite),
-            tenantID: client.tenantID == .operatorWide ? nil : client.tenantID
+            tenantID: client.boundTenantID,
+            place: place
         )
     }
 

@@ -40,6 +40,8 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     private var isOver = false
     /// Whether the connection ends with the last answer that is under way.
     private var isEnding = false
+    /// Whether the connection ends with what was written: nothing follows it.
+    private var hasEnded = false
     private var arrivalDeadline: Scheduled<Void>?
     private var idleDeadline: Scheduled<Void>?
     private var lastActive = NIODeadline.now()
@@ -126,7 +128,10 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     }
 
     private func expectsContinue(_ head: HTTPRequestHead) -> Bool {
-        guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return false }
+        // A client of HTTP/1.0 knows no interim answers (RFC 9110, section 10.1.1).
+        guard !head.version.isOld, head.headers.first(name: "expect")?.lowercased() == "100-continue" else {
+            return false
+        }
         return head.headers.announcedBytes ?? 0 <= bounds.continueUpToBytes
     }
 
@@ -147,12 +152,16 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     // MARK: Answers
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        // Hummingbird answers again when a body breaks off behind its answer.
+        guard !hasEnded else {
+            promise?.succeed()
+            return
+        }
         switch unwrapOutboundIn(data) {
         case .head(var head):
             isAnswering = head.status.code >= 200
-            let isLast = last != nil && unanswered <= 1
-            guard isAnswering, isLast || isEnding else { break }
-            if isLast, let last { head.version = last }
+            guard isAnswering, unanswered <= 1, last != nil || isEnding else { break }
+            if let last { head.version = last }
             head.headers.replaceOrAdd(name: "connection", value: "close")
             return context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .body:
@@ -169,7 +178,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     /// Writes an answer of one piece, past whatever works with parts. It is not the one to the last request of a
     /// connection.
     func send(_ answer: Answer, promise: EventLoopPromise<Void>) {
-        let bytes = answer.bytes(endsConnection: isEnding)
+        let bytes = answer.bytes(endsConnection: isEnding && unanswered <= 1)
         // Where that is sent at once, the next call is taken before this returns.
         let isLast = noteAnswer()
         wire.writeAndFlush(NIOAny(IOData.byteBuffer(bytes)), promise: promise)
@@ -190,8 +199,11 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard let problem = Self.problem(of: error) else { return context.fireErrorCaught(error) }
         guard !isOver else { return }
-        guard unanswered > 0 else { return refuse(problem) }
+        // What was answered while it arrived has its answer.
+        guard unanswered > 0 else { return isArriving ? end() : refuse(problem) }
         isOver = true
+        // What breaks off is the last of what is unanswered.
+        if isArriving { isEnding = true }
         context.fireErrorCaught(error)
     }
 
@@ -230,6 +242,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     /// Ends the connection when something is sent, or for long not taken. What comes meanwhile is not read.
     private func end(when sent: EventLoopFuture<Void>) {
         isOver = true
+        hasEnded = true
         let wire = NIOLoopBound(wire, eventLoop: wire.eventLoop)
         idleDeadline?.cancel()
         idleDeadline = wire.value.eventLoop.scheduleTask(in: bounds.arrival) { wire.value.close(promise: nil) }
