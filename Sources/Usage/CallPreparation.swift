@@ -69,7 +69,8 @@ package final class PreparedCall: Sendable {
         return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end).union(rates)
     }
 
-    /// The same call with fewer output tokens. They cost what they can at most, of what it said that parts of them are.
+    /// The same call with fewer output tokens. They cost, and count in each class, what they can at most, of what it
+    /// said that parts of them are.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
         let event = pending.event.using(outputTokens: outputTokens)
@@ -167,16 +168,13 @@ package struct CallPreparation: Sendable {
 
 extension UsageEvent {
     fileprivate func using(outputTokens: Int64) -> UsageEvent {
-        var usage = usage
-        usage.outputTokens = outputTokens
-        if let reasoning = usage.reasoningTokens { usage.reasoningTokens = min(reasoning, outputTokens) }
-        return UsageEvent(
+        UsageEvent(
             source: source,
             id: id,
             type: type,
             subject: subject,
             time: time,
-            usage: usage,
+            usage: usage.shortened(toOutput: outputTokens),
             attribution: attribution,
             data: data,
             extensions: extensions,
