@@ -133,17 +133,22 @@ package struct CallPreparation: Sendable {
 
     package var limits: LimitPolicy { preparation.limits }
 
-    /// - Parameter time: when the calls are made.
+    /// - Parameters:
+    ///   - time: when the calls are made.
+    ///   - tenant: that of every call, where they may be of one only.
+    ///   - believesReports: whether a provider cost that a call says counts where its source is trusted; by default
+    ///     where the calls may be of any tenant.
     /// - Throws: `NotCached` where nothing may be read; `PostgresError`.
     package func prepare(
         _ calls: [(index: Int, event: UsageEvent)],
         at time: Instant,
-        boundTo tenant: TenantID?
+        boundTo tenant: TenantID?,
+        believesReports: Bool? = nil
     ) async throws -> PreparedCalls {
         let incoming = calls.map { call in
             IngestPreparation.Incoming(event: call.event, time: time, receivedAt: time, index: call.index)
         }
-        let prepared = try await preparation.prepare(incoming, boundTo: tenant)
+        let prepared = try await preparation.prepare(incoming, boundTo: tenant, believesReports: believesReports)
         var result = PreparedCalls()
         for group in prepared.groups {
             result.calls += group.events.map { pending in
