@@ -10,8 +10,11 @@ struct AdmissionCall: Sendable {
     /// What a call has beside the fields of its event.
     static let ownNames: [StaticString] = ["ttl_seconds", "dry_run", "min_output_tokens", "criticality"]
 
+    /// What is kept of a call beside its own members. No request can say it.
+    private static let believingName: StaticString = "believes_cost"
+
     let event: UsageEvent
-    /// What it was read from.
+    /// What it was read from, as it is kept while its reservation is open.
     let text: String
     /// How long the reservation can be settled as admitted; nil for the service's default.
     let seconds: Int?
@@ -23,12 +26,18 @@ struct AdmissionCall: Sendable {
     let claimedCriticality: Criticality
     /// Whether a credential asks that is bound to a tenant.
     let isOfTenant: Bool
+    /// Whether the provider cost that it says counts where its source is trusted: not of who is bound to a tenant.
+    let believesCost: Bool
 
-    fileprivate static func decoder(maximumCalls: Int, _ attribution: Attribution) -> EventDecoder {
+    fileprivate static func decoder(
+        maximumCalls: Int,
+        _ attribution: Attribution,
+        isKept: Bool = false
+    ) -> EventDecoder {
         EventDecoder(
             maximumEvents: maximumCalls,
             attribution: attribution,
-            foreignNames: ownNames,
+            foreignNames: ownNames + (isKept ? [believingName] : []),
             takesExtensions: false
         )
     }
@@ -53,9 +62,10 @@ struct AdmissionCall: Sendable {
 extension AdmissionCall {
     /// What was asked when a call was admitted that is still open; nil where it can't be read any more.
     init?(_ reserved: ReservedCall) {
-        let decoder = Self.decoder(maximumCalls: 1, reserved.attribution)
+        let decoder = Self.decoder(maximumCalls: 1, reserved.attribution, isKept: true)
         let batch = decoder.decode(Array(reserved.text.utf8), as: .plain)
         guard let event = batch.events.first else { return nil }
+        let own = batch.foreign[0].flatMap { try? JSONValue(parsing: $0) }
         self.event = event
         text = reserved.text
         seconds = nil
@@ -63,6 +73,12 @@ extension AdmissionCall {
         minimumOutputTokens = nil
         claimedCriticality = .default
         isOfTenant = false
+        believesCost = own?[Self.believingName.description] == .bool(true)
+    }
+
+    /// The text with a mark that its cost is believed.
+    fileprivate static func believing(_ text: String) -> String {
+        text.replacing("{", with: "{\"\(believingName)\":true,", maxReplacements: 1)
     }
 }
 
@@ -138,14 +154,16 @@ private struct OwnFields {
 
 extension AdmissionCall {
     fileprivate init(_ event: UsageEvent, _ text: String, _ own: OwnFields, isOfTenant: Bool) {
+        let believesCost = !isOfTenant && event.usage.cost != nil
         self.init(
             event: event,
-            text: text,
+            text: believesCost ? Self.believing(text) : text,
             seconds: own.seconds,
             isDryRun: own.isDryRun,
             minimumOutputTokens: own.minimumOutputTokens,
             claimedCriticality: own.criticality,
-            isOfTenant: isOfTenant
+            isOfTenant: isOfTenant,
+            believesCost: believesCost
         )
     }
 }

@@ -90,7 +90,12 @@ extension CallPreparation {
         at time: Instant
     ) async throws -> PreparedCall? {
         let numbered = [(index: 0, event: call.event)]
-        let prepared = try await prepare(numbered, at: time, boundTo: reservation.tenantID)
+        let prepared = try await prepare(
+            numbered,
+            at: time,
+            boundTo: reservation.tenantID,
+            believesReports: call.believesCost
+        )
         guard let asked = prepared.calls.first, let tokens = reservation.maximumOutputTokens,
             tokens != call.event.usage.outputTokens
         else { return prepared.calls.first }

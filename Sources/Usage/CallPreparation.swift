@@ -69,7 +69,8 @@ package final class PreparedCall: Sendable {
         return costs.prices.starts(provider: usage.provider, model: model, after: start, through: end).union(rates)
     }
 
-    /// The same call with fewer output tokens. They cost what they can at most, of what it said that parts of them are.
+    /// The same call with fewer output tokens. They cost, and count in each class, what they can at most, of what it
+    /// said that parts of them are.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
         let event = pending.event.using(outputTokens: outputTokens)
@@ -132,17 +133,22 @@ package struct CallPreparation: Sendable {
 
     package var limits: LimitPolicy { preparation.limits }
 
-    /// - Parameter time: when the calls are made.
+    /// - Parameters:
+    ///   - time: when the calls are made.
+    ///   - tenant: that of every call, where they may be of one only.
+    ///   - believesReports: whether a provider cost that a call says counts where its source is trusted; by default
+    ///     where the calls may be of any tenant.
     /// - Throws: `NotCached` where nothing may be read; `PostgresError`.
     package func prepare(
         _ calls: [(index: Int, event: UsageEvent)],
         at time: Instant,
-        boundTo tenant: TenantID?
+        boundTo tenant: TenantID?,
+        believesReports: Bool? = nil
     ) async throws -> PreparedCalls {
         let incoming = calls.map { call in
             IngestPreparation.Incoming(event: call.event, time: time, receivedAt: time, index: call.index)
         }
-        let prepared = try await preparation.prepare(incoming, boundTo: tenant)
+        let prepared = try await preparation.prepare(incoming, boundTo: tenant, believesReports: believesReports)
         var result = PreparedCalls()
         for group in prepared.groups {
             result.calls += group.events.map { pending in
@@ -167,16 +173,13 @@ package struct CallPreparation: Sendable {
 
 extension UsageEvent {
     fileprivate func using(outputTokens: Int64) -> UsageEvent {
-        var usage = usage
-        usage.outputTokens = outputTokens
-        if let reasoning = usage.reasoningTokens { usage.reasoningTokens = min(reasoning, outputTokens) }
-        return UsageEvent(
+        UsageEvent(
             source: source,
             id: id,
             type: type,
             subject: subject,
             time: time,
-            usage: usage,
+            usage: usage.shortened(toOutput: outputTokens),
             attribution: attribution,
             data: data,
             extensions: extensions,

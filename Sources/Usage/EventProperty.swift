@@ -58,7 +58,8 @@ extension UsageEvent {
         case .uncachedInputTokens: usage.inputTokens == nil ? nil : usage.tokenClasses?.uncachedInput
         case .cachedInputTokens: usage.cachedInputTokens ?? usage.inputTokens.map { _ in 0 }
         case .cacheWriteTokens: usage.cacheWriteTokens ?? usage.inputTokens.map { _ in 0 }
-        case .plainOutputTokens: usage.outputTokens == nil ? nil : usage.tokenClasses?.plainOutput
+        case .plainOutputTokens:
+            usage.outputTokens == nil ? nil : usage.plainOutputAtMost ?? usage.tokenClasses?.plainOutput
         case .reasoningTokens: usage.reasoningTokens ?? usage.outputTokens.map { _ in 0 }
         case .total:
             usage.inputTokens == nil && usage.outputTokens == nil

@@ -74,17 +74,24 @@ struct IngestPreparation: Sendable {
         return preparation
     }
 
-    /// - Parameter boundTo: the tenant of the credential, which then must be the tenant of every event.
+    /// - Parameters:
+    ///   - boundTo: the tenant that must be that of every event, as it must of a credential that is bound to one.
+    ///   - believesReports: see `CallRater`; by default where the events are bound to no tenant.
     /// - Returns: what can be stored, and the faults of what cannot.
-    func prepare(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
+    func prepare(
+        _ incoming: [Incoming],
+        boundTo: TenantID?,
+        believesReports: Bool? = nil
+    ) async throws -> Prepared {
+        let believesReports = believesReports ?? (boundTo == nil)
         for _ in 1..<Self.attempts {
             do {
-                return try await prepareOnce(incoming, boundTo: boundTo)
+                return try await prepareOnce(incoming, boundTo: boundTo, believesReports: believesReports)
             } catch is PriceVanished {
                 try await catalog.reload(lane: lane)
             }
         }
-        return try await prepareOnce(incoming, boundTo: boundTo)
+        return try await prepareOnce(incoming, boundTo: boundTo, believesReports: believesReports)
     }
 
     /// - Parameter believesReports: see `CallRater`.
@@ -98,15 +105,15 @@ struct IngestPreparation: Sendable {
         )
     }
 
-    private func prepareOnce(_ incoming: [Incoming], boundTo: TenantID?) async throws -> Prepared {
+    private func prepareOnce(
+        _ incoming: [Incoming],
+        boundTo: TenantID?,
+        believesReports: Bool
+    ) async throws -> Prepared {
         let tenants = try await tenants(of: incoming)
         let shared = catalog.current
-        var rater = rater(shared, believesReports: boundTo == nil)
-        var prepared = Prepared(
-            shared: shared,
-            groups: [],
-            unmatched: []
-        )
+        var rater = rater(shared, believesReports: believesReports)
+        var prepared = Prepared(shared: shared, groups: [], unmatched: [])
         var groupOf: [TenantID: Int] = [:]
         var locators: [PeriodLocator] = []
         for item in incoming {

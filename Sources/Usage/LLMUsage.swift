@@ -10,6 +10,9 @@ package struct LLMUsage: Sendable, Hashable {
     package var cacheWriteTokens: Int64?
     package var outputTokens: Int64?
     package var reasoningTokens: Int64?
+    /// Of a call that may use fewer output tokens than it asked for, how many of them can be plain; nil for all else.
+    /// Its reasoning tokens are as many as they can be too: both together may be more than `outputTokens`.
+    package var plainOutputAtMost: Int64?
     package var user: String?
     package var feature: String?
     package var costCenter: String?
@@ -29,5 +32,20 @@ package struct LLMUsage: Sendable, Hashable {
             output: outputTokens ?? 0,
             reasoning: reasoningTokens ?? 0
         )
+    }
+
+    /// The same with no more output tokens than these, whichever of those that were asked for they are.
+    func shortened(toOutput tokens: Int64) -> LLMUsage {
+        var usage = self
+        usage.outputTokens = tokens
+        usage.reasoningTokens = reasoningTokens.map { min($0, tokens) }
+        usage.plainOutputAtMost = min(tokenClasses?.plainOutput ?? tokens, tokens)
+        return usage
+    }
+
+    /// By how much the classes of the output come to more than `outputTokens`.
+    var outputClassesBeyondTotal: Int64 {
+        guard let plain = plainOutputAtMost, let outputTokens else { return 0 }
+        return max(0, (reasoningTokens ?? 0) - (outputTokens - plain))
     }
 }

@@ -95,7 +95,21 @@ package enum Metering {
                 )
             }
         }
-        return total.map(MeasuredValue.sum)
+        return total.map { MeasuredValue.sum(together($0, of: classes, in: event)) }
+    }
+
+    /// What classes come to together of which each is measured at the most that it can be: of a call that may use fewer
+    /// output tokens than it asked for, no more than those.
+    private static func together(
+        _ total: FixedDecimal,
+        of classes: [ValueClass],
+        in event: UsageEvent
+    ) -> FixedDecimal {
+        let beyond = event.usage.outputClassesBeyondTotal
+        guard beyond > 0,
+            Set(classes.map(\.path.target)).isSuperset(of: [.plainOutputTokens, .reasoningTokens])
+        else { return total }
+        return (try? total.subtracting(FixedDecimal(beyond))) ?? total
     }
 
     /// The classes that the event has, with the quantity of each.

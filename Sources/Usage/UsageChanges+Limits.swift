@@ -13,6 +13,8 @@ extension UsageChanges {
         /// The limits of the last event of each period, or segment of one, and of the last of all.
         var last: [BillingPeriodID: [LimitUse]] = [:]
         var lastOfAll: [LimitUse] = []
+        /// What reservations held of rows for values of which is still to be told what they are charged.
+        var held: [LimitRow: FixedDecimal] = [:]
     }
 
     /// What an event was charged.
@@ -21,6 +23,8 @@ extension UsageChanges {
         /// For distinct values: in limits on all charges alone, because for what is narrower it is nobody's in
         /// particular.
         var distinct = FixedDecimal.zero
+        /// Whether distinct values are charged beside that what only the whole transaction can tell.
+        var leavesDistinct = false
     }
 
     /// Counts an event, which is added already, in every limit that it touches, and frees what its reservation held.
@@ -37,7 +41,10 @@ extension UsageChanges {
             let charges = try charges(of: pending, in: uses, by: tenant)
             for use in uses {
                 guard let amount = try use.amount(charges) else { continue }
-                let freed = settlements.take(use.row, of: reservation, using: amount, isPartial: isPartial)
+                var freed = settlements.take(use.row, of: reservation, using: amount, isPartial: isPartial)
+                if charges.leavesDistinct, use.limit.boundsAllCharges {
+                    freed = try keepRest(of: freed, in: use.row, using: amount, by: tenant)
+                }
                 try limits.use(use, amount, releasing: freed, by: tenant)
                 if use.limit.followsTiers, let reservation, isPartial {
                     try settle(pending, beside: use.row, of: reservation, tenant, &settlements)
@@ -51,6 +58,20 @@ extension UsageChanges {
         } catch is DecimalError {
             throw CounterOverflow(tenant: tenant.id, feature: nil)
         }
+    }
+
+    /// Keeps for `limitRest` what a reservation held of a row beyond what its event is known to be charged.
+    /// - Returns: what is freed of it now.
+    private mutating func keepRest(
+        of freed: FixedDecimal,
+        in row: LimitRow,
+        using amount: FixedDecimal,
+        by tenant: TenantSnapshot
+    ) throws(DecimalError) -> FixedDecimal {
+        let used = min(freed, max(.zero, amount))
+        let kept = try (distinctCharges[tenant.id]?.held[row] ?? .zero).adding(freed.subtracting(used))
+        distinctCharges[tenant.id]?.held[row] = kept
+        return used
     }
 
     /// Counts a cost that was found out later in the limits on costs, and what it adds to the tenant's charges in those
@@ -91,6 +112,7 @@ extension UsageChanges {
         for measurement in pending.measurements {
             try measurement.forEachCounter(of: tenant.id, in: period) { key, value, _ in
                 if case .unique = value {
+                    found.leavesDistinct = !place.parts.isEmpty
                     let charge = try distinctCharge(of: key, value, at: place, uses, by: tenant)
                     found.distinct = try found.distinct.adding(charge)
                 } else {
@@ -148,9 +170,11 @@ extension UsageChanges {
         return try total.subtracting(before)
     }
 
-    /// Counts what the charges of distinct values moved by beyond what was told of single events.
+    /// Counts what the charges of distinct values moved by beyond what was told of single events, and frees what was
+    /// held for them.
     mutating func limitRest(of rows: [CounterRow]) throws {
         for (tenant, known) in distinctCharges {
+            var held = known.held
             var moved: [BillingPeriodID: FixedDecimal] = [:]
             for row in rows
             where row.key.tenant == tenant && row.key.isPooled && known.features.contains(row.key.feature) {
@@ -160,8 +184,14 @@ extension UsageChanges {
             for (period, charge) in moved {
                 let rest = try charge.subtracting(known.attributed[period] ?? .zero)
                 guard !rest.isZero else { continue }
-                for use in known.last[period] ?? known.lastOfAll { try limits.use(use, rest, by: known.tenant) }
+                for use in known.last[period] ?? known.lastOfAll {
+                    let before = held[use.row] ?? .zero
+                    let freed = min(before, max(.zero, rest))
+                    held[use.row] = try before.subtracting(freed)
+                    try limits.use(use, rest, releasing: freed, by: known.tenant)
+                }
             }
+            for (row, rest) in held where !rest.isZero { try limits.release(rest, of: row, by: known.tenant) }
         }
     }
 }

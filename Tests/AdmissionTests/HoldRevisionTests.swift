@@ -361,6 +361,21 @@ import Web
         }
     }
 
+    @Test("a call at a cost that a trusted source said is held at a dearer price of the book that is entered later")
+    func reportedCost() async throws {
+        try await TestServer.run(configure: { $0.trustedCostSources = ["gw"] }) { server in
+            try await server.addTenant("acme")
+            let bound = #""measure":"cost","amount":"50","currency":"USD","window":"day","mode":"hard""#
+            let budget = #"{"key":"costs","scope":{"tenant":"acme"},\#(bound)}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.admit("1", data: #","provider":"openai","model":"m","input_tokens":20,"cost":10"#)
+            try await server.expectRows(["0 10 0"])
+            try await Self.enter("3", from: "2026-11-23T08:10:00Z", server)
+            try await server.expectRows(["0 60 10"])
+            try await Self.expectSound(server)
+        }
+    }
+
     @Test("where only money is held, a call that is settled in part is held whole at the new price, and no more")
     func moneyAlone() async throws {
         try await TestServer.run { server in

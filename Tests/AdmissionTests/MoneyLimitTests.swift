@@ -280,6 +280,31 @@ import Web
         }
     }
 
+    @Test("a distinct value that was admitted is no overshoot, also where the plan changed within the period")
+    func distinctValuesAfterChange() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seats", "unique_count", of: "seat")
+            for plan in ["pro", "max"] {
+                let charge = #"{"feature":"seats","price":{"model":"per_unit","unit_amount":"3"}}"#
+                try await server.publish(#"{"charges":[\#(charge)]}"#, as: plan)
+            }
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await Self.addChargeBudget(server, "all", scope: "{}", amount: 20)
+            try await server.ingest(SentEvent("0", data: #"{"seat":"zoe"}"#))
+            try await server.expectRows(["3 0 3"])
+            try await Self.changePlan(server)
+            for (id, seat, used) in [("1", "ann", 6), ("2", "ann", 6), ("3", "ben", 9)] {
+                let data = #","seat":"\#(seat)""#
+                let admission = try await server.admit(id, data: data)
+                #expect(admission["limits"]?[0]?["held"]?.string == "3")
+                try await server.settle(admission, event: id, seconds: "1", data: data)
+                try await server.expectRows(["\(used) 0 3"])
+            }
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
     @Test("a void that gives back what another user was charged allows its own user no more than the budget")
     func voidedCharges() async throws {
         try await TestServer.run { server in

@@ -171,6 +171,43 @@ import Web
         }
     }
 
+    @Test(
+        "a cost that a trusted source said is held in the next window too, and no tenant can have its own believed",
+        arguments: ["", #","fallback_unit_amount":"0.001""#]
+    )
+    func reportedCost(fallback: String) async throws {
+        let clock = TestClock("2026-11-23T23:30:00Z")
+        try await TestServer.run(clock: clock, configure: { $0.trustedCostSources = ["proxy"] }) { server in
+            try await server.addTenant("acme")
+            let budget = """
+                {"key":"costs","scope":{"tenant":"acme"},"measure":"cost","amount":"25","currency":"USD",\
+                "window":"day","mode":"hard"\(fallback)}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            func call(_ id: String, _ more: String = "") -> String {
+                """
+                {"subject":"acme","type":"chat","source":"proxy","id":"\(id)","ttl_seconds":900,\
+                "data":{"model":"m","output_tokens":1000,"cost":10}\(more)}
+                """
+            }
+            let admission = try await server.ask("POST", "/admissions", call("1"))
+            try await server.expectRows(["0 10 0"])
+            server.clock.advance(seconds: 840)
+            try await server.extend(admission, seconds: 1_800)
+            try await server.expectRows(["0 10 0", "0 10 0"])
+            let tenant = try await server.client([.admissionsWrite], tenant: "acme")
+            try await server.ask(
+                "POST",
+                "/admissions",
+                call("2", #","believes_cost":true"#),
+                expecting: 400,
+                as: tenant
+            )
+            let own = try await server.ask("POST", "/admissions", call("3"), as: tenant)
+            #expect(own["allowed"] == .bool(!fallback.isEmpty))
+        }
+    }
+
     private static func run(
         quota: String,
         window: String,

@@ -154,6 +154,30 @@ import Web
         }
     }
 
+    @Test("thresholds that are changed again and again tell each once, and a row notes a hundred of them at most")
+    func manyThresholds() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            let budget = """
+                {"key":"s","scope":{"tenant":"acme","feature":"seconds"},"measure":"units","amount":"100",\
+                "window":"month","mode":"soft","thresholds":[150]}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.ingest(SentEvent("a", data: #"{"seconds":200}"#))
+            for first in stride(from: 1, to: 120, by: 10) {
+                let thresholds = (first..<first + 10).map(String.init).joined(separator: ",")
+                try await server.changeBudget("s", #"{"thresholds":[\#(thresholds)]}"#)
+            }
+            // The last ones are met still.
+            try await server.changeBudget("s", #"{"amount":"110"}"#)
+            let told: SQL = "SELECT count(*)::text FROM alert WHERE kind = 'threshold_crossed'"
+            #expect(try await server.column(told) == ["121"])
+            let noted: SQL = "SELECT cardinality(thresholds_fired)::text FROM limit_state"
+            #expect(try await server.column(noted) == ["100"])
+        }
+    }
+
     @Test("where nothing is used any more, a change to an amount of nothing lets every threshold fire again")
     func nothingAllowed() async throws {
         try await TestServer.run { server in

@@ -27,9 +27,10 @@ package struct ProviderCost: Sendable, Hashable {
         package let amount: FixedDecimal
     }
 
-    /// In the order of `CostComponent`; only what there was some of.
+    /// In the order of `CostComponent`; only what there was some of. Of a call that may use fewer output tokens than it
+    /// asked for each is as much as it can be, and all together may be more than `amount`.
     package let parts: [Part]
-    /// The sum of the parts.
+    /// The sum of the parts; where these are what each can be at most, what the call costs at most.
     package let amount: FixedDecimal
     /// Of every part; nil when the call had nothing to charge for.
     package let currency: Currency?
@@ -107,13 +108,14 @@ private struct CostRating {
             && add(.reasoning, FixedDecimal(tokens.reasoning))
     }
 
-    /// As many output tokens as there may be, the dearest first of what was asked for.
+    /// As many output tokens as there may be, the dearest first of what was asked for; the parts say how many of them
+    /// each can be.
     private mutating func addDearest(
         of whole: TokenClasses,
         within tokens: TokenClasses,
         _ quantity: (CostComponent) -> FixedDecimal?
     ) -> Bool {
-        guard var room = try? FixedDecimal(tokens.plainOutput).adding(FixedDecimal(tokens.reasoning)) else {
+        guard let room = try? FixedDecimal(tokens.plainOutput).adding(FixedDecimal(tokens.reasoning)) else {
             return false
         }
         var asked = CostRating(
@@ -122,12 +124,15 @@ private struct CostRating {
         )
         guard asked.addOutput(whole, quantity) else { return false }
         let priced = asked.parts.compactMap { part in price(of: part.component).map { (part, price: $0) } }
-        for (part, price) in priced.sorted(by: { $0.price.unitAmount > $1.price.unitAmount }) where !room.isZero {
-            let count = min(part.quantity, room)
-            guard let rest = try? room.subtracting(count), add(part.component, count, at: price) else { return false }
-            room = rest
+        var rest = room
+        for (part, price) in priced.sorted(by: { $0.price.unitAmount > $1.price.unitAmount }) {
+            let count = min(part.quantity, rest)
+            guard let left = try? rest.subtracting(count),
+                add(part.component, count, outOf: min(part.quantity, room), at: price)
+            else { return false }
+            rest = left
         }
-        return room.isZero
+        return rest.isZero
     }
 
     mutating func addUnits(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
@@ -161,14 +166,25 @@ private struct CostRating {
         return add(component, quantity, at: price)
     }
 
-    private mutating func add(_ component: CostComponent, _ quantity: FixedDecimal, at price: ProviderPrice) -> Bool {
+    /// - Parameter most: what the part shows, where that can be more than what is added to the amount.
+    private mutating func add(
+        _ component: CostComponent,
+        _ quantity: FixedDecimal,
+        outOf most: FixedDecimal? = nil,
+        at price: ProviderPrice
+    ) -> Bool {
         guard currency == nil || currency == price.currency,
-            let part = try? quantity.multiplied(by: price.unitAmount).rounded(toDigits: 12),
-            let sum = try? amount.adding(part)
+            let added = try? quantity.multiplied(by: price.unitAmount).rounded(toDigits: 12),
+            let sum = try? amount.adding(added)
         else { return false }
+        var part = ProviderCost.Part(component: component, quantity: quantity, price: price.id, amount: added)
+        if let most {
+            guard let shown = try? most.multiplied(by: price.unitAmount).rounded(toDigits: 12) else { return false }
+            part = ProviderCost.Part(component: component, quantity: most, price: price.id, amount: shown)
+        }
         currency = price.currency
         amount = sum
-        parts.append(.init(component: component, quantity: quantity, price: price.id, amount: part))
+        parts.append(part)
         return true
     }
 

@@ -39,7 +39,7 @@ package enum LimitAlerts {
             let fired = revisedAt.map { counted.stillFired(at: $0) } ?? before
             let due = counted.dueMarks(beside: fired, at: now)
             guard !due.isEmpty || fired != before else { return [] }
-            marks.append((counted.state.row, fired + due))
+            marks.append((counted.state.row, counted.kept(fired + due)))
             return due.map { counted.draft(of: $0, at: now, catalog) }
         }
         if !marks.isEmpty { transaction.enqueue(LimitStateStore.fire(marks)) }
@@ -60,6 +60,18 @@ package enum LimitAlerts {
 extension CountedLimit {
     /// Stands for the forecast among the percentages that have fired; no threshold is zero.
     private static let forecast = FixedDecimal.zero
+    /// Many times as many as a limit can name.
+    private static let mostMarks = 100
+
+    /// What the row notes of what has fired. Other thresholds can be named again and again: of very many marks the
+    /// lowest are forgotten that the limit does not name any more, and fire again should it ever.
+    fileprivate func kept(_ fired: [FixedDecimal]) -> [FixedDecimal] {
+        guard fired.count > Self.mostMarks else { return fired }
+        let named = Set(limit.thresholds.map(\.value) + [Self.forecast])
+        let others = fired.filter { !named.contains($0) }.sorted()
+        let forgotten = Set(others.prefix(fired.count - Self.mostMarks))
+        return fired.filter { !forgotten.contains($0) }
+    }
 
     /// What has to fire now, by ascending percentage. A window that may have been removed is not told of again.
     fileprivate func dueMarks(beside fired: [FixedDecimal], at now: Instant) -> [FixedDecimal] {

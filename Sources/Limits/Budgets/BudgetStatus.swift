@@ -17,6 +17,7 @@ struct BudgetStatuses: Sendable {
         let counting = budgets.filter { $0.isActive && $0.window != nil }
         let split = counting.filter(\.isSplit)
         let whole = try await whole(counting.filter { !$0.isSplit }, at: now)
+        let earliest = try await withEarliestStart(split, at: now)
         let (own, fullest) = try await desk.read(context) { transaction in
             let rows = whole.map { budget, window in
                 LimitRow(tenant: budget.tenantID, limit: budget.id, windowStart: window.start)
@@ -24,7 +25,7 @@ struct BudgetStatuses: Sendable {
             return (
                 try transaction.query(LimitStateStore.states(of: rows), LimitStateStore.decode),
                 try transaction.query(
-                    LimitStateStore.fullest(of: split, limit: limit + 1, at: now),
+                    LimitStateStore.fullest(of: earliest, limit: limit + 1, at: now),
                     LimitStateStore.decode
                 )
             )
@@ -82,11 +83,12 @@ struct BudgetStatuses: Sendable {
         var found: [(state: LimitState, body: BudgetWindowBody)] = []
         var position = position
         var limit = count
+        let earliest = try await withEarliestStart([budget], at: now)[0].earliest
         while true {
             let (after, most) = (position, limit)
             let states = try await desk.read(context) { transaction in
                 try transaction.query(
-                    LimitStateStore.fullest(of: budget, after: after, limit: most, at: now),
+                    LimitStateStore.fullest(of: budget, since: earliest, after: after, limit: most, at: now),
                     LimitStateStore.decode
                 )
             }
@@ -144,6 +146,18 @@ struct BudgetStatuses: Sendable {
             guard tenant != nil || budget.tenantID == .operatorWide else { return nil }
             let interval = budget.window?.interval(containing: now, of: tenant, operatorZone: operatorZone)
             return interval.map { (budget, $0) }
+        }
+    }
+
+    /// Budgets, each with where its rows of the present begin at the earliest.
+    private func withEarliestStart(
+        _ budgets: [Budget],
+        at now: Instant
+    ) async throws -> [(budget: Budget, earliest: Instant)] {
+        let owners = try await tenants(of: budgets.map(\.tenantID))
+        return budgets.map { budget in
+            let owner = owners[budget.tenantID]
+            return (budget, budget.earliestWindowStart(at: now, of: owner, operatorZone: operatorZone))
         }
     }
 

@@ -5,11 +5,12 @@ package import Postgres
 extension LimitStateStore {
     /// For each budget, so many rows of windows that contain the present, the fullest first: those with the most used
     /// and held.
-    static func fullest(of budgets: [Budget], limit: Int, at now: Instant) -> SQL {
+    /// - Parameter budgets: each with `earliestWindowStart`.
+    static func fullest(of budgets: [(budget: Budget, earliest: Instant)], limit: Int, at now: Instant) -> SQL {
         """
         SELECT row.*
         FROM unnest(
-            \(budgets.map(\.id))::bigint[], \(budgets.map { $0.earliestWindowStart(at: now) })::timestamptz[]
+            \(budgets.map(\.budget.id))::bigint[], \(budgets.map(\.earliest))::timestamptz[]
         ) AS wanted (limit_id, earliest)
         CROSS JOIN LATERAL (
             \(current(of: "wanted.limit_id", since: "wanted.earliest", at: now))
@@ -46,7 +47,13 @@ extension LimitStateStore {
     }
 
     /// The same of one budget, page by page.
-    static func fullest(of budget: Budget, after position: Position?, limit: Int, at now: Instant) -> SQL {
+    static func fullest(
+        of budget: Budget,
+        since earliest: Instant,
+        after position: Position?,
+        limit: Int,
+        at now: Instant
+    ) -> SQL {
         var after: SQL = "true"
         if let position {
             after = """
@@ -56,7 +63,7 @@ extension LimitStateStore {
                 """
         }
         return """
-            \(current(of: "\(budget.id)", since: "\(budget.earliestWindowStart(at: now))", at: now)) AND \(after)
+            \(current(of: "\(budget.id)", since: "\(earliest)", at: now)) AND \(after)
             ORDER BY state.used + state.held DESC, state.tenant_id, state.scope_value, state.window_start
             LIMIT \(limit)
             """
@@ -90,8 +97,14 @@ extension LimitState {
 }
 
 extension Budget {
-    /// No window that contains the present starts earlier: it lets the index find the rows of such windows.
-    fileprivate func earliestWindowStart(at now: Instant) -> Instant {
-        window?.kind.earliestStart(ofWindowAt: now) ?? .minimum
+    /// No window that contains the present starts earlier: it lets the index find the rows of such windows. A budget
+    /// that is not one for each tenant has a single one at a time.
+    /// - Parameters:
+    ///   - tenant: whose budget it is; nil where it is the operator's.
+    ///   - operatorZone: where the days of a scope without a tenant begin.
+    func earliestWindowStart(at now: Instant, of tenant: TenantSnapshot?, operatorZone: Zone) -> Instant {
+        guard let window else { return .minimum }
+        guard scope.tenant != .each else { return window.kind.earliestStart(ofWindowAt: now) }
+        return window.interval(containing: now, of: tenant, operatorZone: operatorZone)?.start ?? now
     }
 }

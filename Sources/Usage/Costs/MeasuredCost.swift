@@ -39,7 +39,8 @@ package struct MeasuredCost: Sendable {
     /// The cost of the whole call; nil when it is not known.
     package var whole: FixedDecimal? { total }
 
-    /// The cost of some components; nil when it is not known, as for a reported cost.
+    /// The cost of some components, no more than that of the whole call; nil when it is not known, as for a reported
+    /// cost.
     func cost(of wanted: CostComponents) -> FixedDecimal? {
         guard let parts else { return nil }
         var sum = FixedDecimal.zero
@@ -47,6 +48,6 @@ package struct MeasuredCost: Sendable {
             guard let total = try? sum.adding(part.amount) else { return nil }
             sum = total
         }
-        return conversion.convert(sum)
+        return conversion.convert(sum).map { min($0, total ?? $0) }
     }
 }

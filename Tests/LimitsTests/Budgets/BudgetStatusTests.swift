@@ -324,6 +324,57 @@ import Web
         }
     }
 
+    @Test("of a tenant's budget over billing periods no rows of those that are over are read")
+    func rowsOfThePresentPeriod() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.publish("{}")
+            try await server.subscribe(at: "2026-08-10T12:00:00Z")
+            let numbers = try await server.column("SELECT tenant_id::text FROM tenant")
+            let number = try #require(numbers.first ?? nil)
+            let id = TenantID(rawValue: try #require(Int64(number)))
+            let start = try Instant(parsing: "2026-11-10T12:00:00Z")
+            try await server.database.run(
+                """
+                INSERT INTO limit_state (
+                    tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
+                    limit_revision
+                )
+                SELECT \(number), limit_number, 'u' || person, month, month + interval '31 days', 1, 0, 0, 1, 1
+                FROM generate_series(1, 200) AS person, generate_series(1041, 1060) AS limit_number, unnest(
+                    '{2026-08-10 12:00Z,2026-09-10 12:00Z,2026-10-10 12:00Z,2026-11-10 12:00Z}'::timestamptz[]
+                ) AS month;
+                ANALYZE limit_state
+                """
+            )
+            var scope = BudgetScope()
+            scope.tenant = .exact("acme")
+            scope[.user] = .each
+            let now = server.clock.now
+            let budget = Budget(
+                id: LimitID(1_050),
+                tenantID: id,
+                key: "b",
+                scope: scope,
+                measure: .requests,
+                bound: .window(BudgetWindow(amount: FixedDecimal(1), kind: .billingPeriod, mode: .hard)),
+                createdAt: now,
+                updatedAt: now
+            )
+            try await server.withPool { pool in
+                let tenant = try await pool.transaction(.worker) { transaction in
+                    try TenantSnapshotStore.read([id], plans: [:], now: now, in: transaction).first
+                }
+                let earliest = budget.earliestWindowStart(at: now, of: tenant, operatorZone: .utc)
+                #expect(earliest == start)
+                let statement = LimitStateStore.fullest(of: [(budget, earliest)], limit: 500, at: now)
+                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                // 800 are there, and what the 200 pass through on their way counts again.
+                #expect((200..<800).contains(plan.rowsTouched), "\(plan)")
+            }
+        }
+    }
+
     @Test("the rows of a limit are found by an index, whichever tenants they belong to")
     func rowsAreFoundByAnIndex() async throws {
         try await TestServer.run { server in
@@ -355,8 +406,8 @@ import Web
             let row = LimitRow(tenant: TenantID(100), limit: budget.id, windowStart: today)
             try await server.withPool { pool in
                 let statements = [
-                    LimitStateStore.fullest(of: [budget], limit: 50, at: server.clock.now),
-                    LimitStateStore.fullest(of: budget, after: nil, limit: 50, at: server.clock.now),
+                    LimitStateStore.fullest(of: [(budget, today)], limit: 50, at: server.clock.now),
+                    LimitStateStore.fullest(of: budget, since: today, after: nil, limit: 50, at: server.clock.now),
                     LimitStateStore.lastOfNext(50, of: budget.id, .day, after: row, at: server.clock.now),
                     LimitStateStore.follow(Limit(budget), LimitRowPiece(after: row), at: server.clock.now),
                 ]
