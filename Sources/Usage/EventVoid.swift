@@ -238,7 +238,7 @@ struct EventVoiding {
             if try !state.remove(value, cost: cost, of: original.key, sequence: sequence) {
                 if recount == nil {
                     var counted = UsageRecount(tenant: tenant, periods: periods, catalog: catalog)
-                    try counted.add(eventsOf: place.period, in: transaction)
+                    try counted.add(eventsOf: place.period, type: original.event.type, in: transaction)
                     recount = counted
                 }
                 state = recount?.counters[key] ?? CounterState()

@@ -46,22 +46,27 @@ package enum EventLogStore {
 
     /// One page of a tenant's events in the order of their time, from `after` on, up to a ledger sequence, for a
     /// rebuild.
+    /// - Parameter type: events of other types are left out, but for those whose type has more letters than ASCII: it
+    ///   may be the same, spelt with other code points. Nil leaves out none.
     package static func page(
         tenant: TenantID,
         interval: Interval,
+        type: String? = nil,
         after: EventPosition?,
         throughSequence: Int64,
         limit: Int
     ) -> SQL {
         let start = after?.time ?? interval.start
         let sequence = after?.ledgerSequence ?? Int64.min
+        let isOfType: SQL =
+            type.map { "(event_type = \($0) OR octet_length(event_type) > char_length(event_type))" } ?? "true"
         return """
             SELECT \(columns), \(costColumns)
             FROM usage_event
             WHERE tenant_id = \(tenant)
                 AND (event_time, ledger_seq) > (\(start), \(sequence))
                 AND event_time >= \(interval.start) AND event_time < \(interval.end)
-                AND ledger_seq <= \(throughSequence)
+                AND ledger_seq <= \(throughSequence) AND \(isOfType)
             ORDER BY event_time, ledger_seq
             LIMIT \(limit)
             """
