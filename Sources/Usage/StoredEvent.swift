@@ -138,6 +138,7 @@ package enum EventLogStore {
     /// The newest events first, for `GET /events`.
     package static func newest(_ filter: EventLogFilter, before: EventPosition?, limit: Int) -> SQL {
         var conditions: [SQL] = ["tenant_id = \(filter.tenant)"]
+        if let time = filter.time { conditions.append("event_time = \(time)") }
         if let from = filter.from { conditions.append("event_time >= \(from)") }
         if let to = filter.to { conditions.append("event_time < \(to)") }
         if let user = filter.user { conditions.append("end_user = \(user)") }
@@ -264,6 +265,8 @@ package struct EventLogFilter: Sendable {
     /// Only where an operator asks, under the service's role.
     package var showsCosts = false
     package var id: String?
+    /// The time of all that is wanted, where it is known.
+    package var time: Instant?
     package var from: Instant?
     package var to: Instant?
     /// Nothing that was stored after this ledger sequence.
