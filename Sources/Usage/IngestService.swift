@@ -41,9 +41,9 @@ package enum IngestRefusal: Error {
 package final class IngestService: Service {
     /// A request of at most so many is gathered with others.
     private static let fewEvents = 10
-    /// By how many parts of a lenient request a counter may overflow before the rest is refused: enough to find five
-    /// events among ten thousand. Each costs a transaction that is rolled back.
-    private static let halvings = 75
+    /// By how many parts of a lenient request, or of a replay, a counter may overflow before no more are halved: enough
+    /// to find five events among ten thousand. Each costs a transaction that is rolled back.
+    static let halvings = 75
 
     let limits: IngestLimits
     let lanes: [IngestLane]
@@ -243,7 +243,7 @@ package final class IngestService: Service {
 }
 
 extension Array {
-    fileprivate var halves: [[Element]] { [Array(prefix(count / 2)), Array(dropFirst(count / 2))] }
+    var halves: [[Element]] { [Array(prefix(count / 2)), Array(dropFirst(count / 2))] }
 }
 
 extension EventFault {
