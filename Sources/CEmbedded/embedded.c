@@ -155,6 +155,9 @@ static const unsigned char migration_0050[] = {
 static const unsigned char migration_0051[] = {
 #embed "../../migrations/0051_turns_of_tenants.sql"
 };
+static const unsigned char migration_0052[] = {
+#embed "../../migrations/0052_reversals.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -225,6 +228,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0049_owner_reads_partitions.sql", migration_0049),
     FILE_ENTRY("0050_refused_transactions.sql", migration_0050),
     FILE_ENTRY("0051_turns_of_tenants.sql", migration_0051),
+    FILE_ENTRY("0052_reversals.sql", migration_0052),
 };
 
 size_t embedded_migration_count(void) {

@@ -171,8 +171,8 @@ package struct DistinctChange: Sendable {
 
 /// All SQL over `usage_distinct`.
 package enum DistinctStore {
-    /// Changes reference counts and answers them as they are then, with the change that was made, so that a value
-    /// is new where the count equals the change and gone where it is zero.
+    /// Adds to reference counts and answers what they are then, without what was added: to whoever knows that, a value
+    /// is new where the two are equal. The rows decode with `decode`.
     package static func change(_ changes: [DistinctChange]) -> SQL {
         """
         INSERT INTO usage_distinct AS seen (

@@ -68,7 +68,19 @@ extension UsageEvent {
         }
     }
 
+    /// The JSON pointer, into the event, of the member that the property by this name is read from.
+    func pointer(toProperty path: String) -> String {
+        let found = atDataValue(path) { scanner in JSONPointer.locating(scanner.position, in: scanner.bytes) }
+        return "/data" + (found ?? JSONPointer.appending(path, to: ""))
+    }
+
     private func dataValue(at path: String) -> EventProperty? {
+        atDataValue(path) { scanner in try? scanner.scalar() }
+    }
+
+    /// - Parameter read: what is made of the value at the path, which the scanner stands before.
+    /// - Returns: nil where there is no such value too.
+    private func atDataValue<Result>(_ path: String, _ read: (inout JSONScanner) -> Result?) -> Result? {
         guard var data else { return nil }
         var path = path
         return data.withUTF8 { bytes in
@@ -77,7 +89,8 @@ extension UsageEvent {
                     UnsafeRawBufferPointer(bytes),
                     numberCharacters: JSONLimits.storedNumberCharacters
                 )
-                return try? scanner.property(at: UnsafeRawBufferPointer(path))
+                guard (try? scanner.seek(UnsafeRawBufferPointer(path))) == true else { return nil }
+                return read(&scanner)
             }
         }
     }
@@ -93,29 +106,30 @@ extension EventProperty {
 }
 
 extension JSONScanner {
-    /// The scalar at a path below the object that comes next. A member whose name is all of the path, points included,
-    /// goes before one whose name is its first step.
-    fileprivate mutating func property(at path: UnsafeRawBufferPointer) throws(JSONFault) -> EventProperty? {
-        guard try peek() == .object else { return nil }
+    /// Goes to the value at a path below the object that comes next. A member whose name is all of the path, points
+    /// included, goes before one whose name is its first step.
+    /// - Returns: false where there is no such value.
+    fileprivate mutating func seek(_ path: UnsafeRawBufferPointer) throws(JSONFault) -> Bool {
+        guard try peek() == .object else { return false }
         var first: Int?
         let point = path.firstIndex(of: UInt8(ascii: "."))
         var progress = try beginObject()
         while let key = try nextKey(&progress) {
             let start = position
             if withUTF8(key.text, { Self.same($0, path) }) {
-                return try scalar()
+                return true
             }
             if let point, withUTF8(key.text, { Self.same($0, UnsafeRawBufferPointer(rebasing: path[..<point])) }) {
                 first = start
             }
             try skipValue()
         }
-        guard let first, let point else { return nil }
+        guard let first, let point else { return false }
         position = first
-        return try property(at: UnsafeRawBufferPointer(rebasing: path[(point + 1)...]))
+        return try seek(UnsafeRawBufferPointer(rebasing: path[(point + 1)...]))
     }
 
-    private mutating func scalar() throws(JSONFault) -> EventProperty? {
+    fileprivate mutating func scalar() throws(JSONFault) -> EventProperty? {
         switch try peek() {
         case .string:
             let text = string(try scanString())

@@ -91,8 +91,7 @@ package struct EventRoutes: Sendable {
         let source = query.string("source")
         let client = query.string("client")
         let id = query.string("id")
-        let from = query.instant("from")
-        let to = query.instant("to")
+        let (from, to) = (query.instant("from"), query.instant("to"))
         let through = query.integer("through_ledger_seq", in: 0...Int.max)
         if asked == nil, context.principal.isOperatorWide {
             query.fault("tenant", code: "required", detail: "Name the tenant whose events are wanted.")
@@ -114,6 +113,7 @@ package struct EventRoutes: Sendable {
             throughSequence: through.map(Int64.init)
         )
         filter.showsCosts = context.principal.isOperatorWide
+        if let source, let id { filter.time = try await time(of: EventKey(source: source, id: id), by: tenant.id) }
         if let feature {
             let log = FeatureEventLog(feature: feature, cell: cell, catalog: catalog.current, pool: pool)
             let counted = try await log.page(filter, page)
@@ -138,6 +138,17 @@ package struct EventRoutes: Sendable {
             page.page(events, position: \.position.cursor)
                 .map { try EventBody($0, tenant: tenant.key, showsCosts: filter.showsCosts) }
         )
+    }
+
+    /// Where a tenant's log has the event, and what takes it back: at the time of its key, which is found without
+    /// reading the log. The end of time where the key is not known.
+    private func time(of key: EventKey, by tenant: TenantID) async throws -> Instant {
+        let times = try await pool.query(
+            .interactive,
+            DedupStore.existing(tenants: [tenant], keys: [key]),
+            DedupStore.decodeTime
+        )
+        return times.first ?? .maximum
     }
 
     /// The feature whose counted events are asked for; archived ones too.

@@ -25,6 +25,13 @@ enum DedupStore {
             ON dedup.tenant_id = wanted.tenant_id AND dedup.event_key = wanted.event_key
         """
     }
+
+    /// Of the rows of `existing` the time alone.
+    @Sendable
+    static func decodeTime(_ row: inout PostgresRow) throws(PostgresError) -> Instant {
+        _ = (try row.next(TenantID.self), try row.next(EventKey.self), try row.next(Int64.self))
+        return try row.next()
+    }
 }
 
 /// The rows of one insert into `usage_event`, column by column, as PostgreSQL takes them fastest.

@@ -55,11 +55,9 @@ struct EventVoiding {
         }
         let key = EventKey(source: void.source, id: void.id)
         let claim = try transaction.first(
-            DedupStore.existing(tenants: [tenant.id], keys: [key])
-        ) { row throws(PostgresError) in
-            _ = (try row.next(TenantID.self), try row.next(EventKey.self), try row.next(Int64.self))
-            return try row.next(Instant.self)
-        }
+            DedupStore.existing(tenants: [tenant.id], keys: [key]),
+            DedupStore.decodeTime
+        )
         guard let claim,
             let original = try transaction.first(
                 EventLogStore.event(tenant: tenant.id, key: key, time: claim),
@@ -238,7 +236,7 @@ struct EventVoiding {
             if try !state.remove(value, cost: cost, of: original.key, sequence: sequence) {
                 if recount == nil {
                     var counted = UsageRecount(tenant: tenant, periods: periods, catalog: catalog)
-                    try counted.add(eventsOf: place.period, in: transaction)
+                    try counted.add(eventsOf: place.period, type: original.event.type, in: transaction)
                     recount = counted
                 }
                 state = recount?.counters[key] ?? CounterState()

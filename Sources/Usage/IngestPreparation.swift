@@ -321,7 +321,7 @@ extension EventFault {
         self.init(
             index: item.index,
             id: item.event.id,
-            pointer: "/data/" + fault.property.split(separator: ".").joined(separator: "/"),
+            pointer: item.event.pointer(toProperty: fault.property),
             code: fault.code,
             detail: fault.detail
         )

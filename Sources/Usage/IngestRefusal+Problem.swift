@@ -61,6 +61,16 @@ extension IngestRefusal {
             .counterOverflow("Nothing was stored.", faults)
         case .partOverflows(let faults):
             .counterOverflow("Some of the others have been stored; sent again, they count once.", faults)
+        case .partFaults(let faults):
+            Problem(
+                .badRequest,
+                code: "validation_failed",
+                detail: """
+                    The catalogue has changed meanwhile, and by it some of the events have faults. Some of the others \
+                    have been stored; sent again, they count once.
+                    """,
+                errors: faults.map(\.told)
+            )
         case .faults(let faults):
             if let fault = faults.first, fault.code == EventFault.malformedCode {
                 .malformedJSON(detail: fault.detail, pointer: fault.pointer)

@@ -35,15 +35,17 @@ package enum IngestRefusal: Error {
     /// A counter would overflow by some of the events, and others are stored.
     case partOverflows([EventFault])
     case faults([EventFault])
+    /// By a change of the catalogue meanwhile some of the events have faults, and others are stored.
+    case partFaults([EventFault])
 }
 
 /// Takes decoded events to their tenants' lanes and reports what became of each.
 package final class IngestService: Service {
     /// A request of at most so many is gathered with others.
     private static let fewEvents = 10
-    /// By how many parts of a lenient request a counter may overflow before the rest is refused: enough to find five
-    /// events among ten thousand. Each costs a transaction that is rolled back.
-    private static let halvings = 75
+    /// By how many parts of a lenient request, or of a replay, a counter may overflow before no more are halved: enough
+    /// to find five events among ten thousand. Each costs a transaction that is rolled back.
+    static let halvings = 75
 
     let limits: IngestLimits
     let lanes: [IngestLane]
@@ -117,21 +119,21 @@ package final class IngestService: Service {
             let prepared = try await preparation.prepare(next, boundTo: principal.tenantID)
             let found = prepared.faults.map(batch.located)
             guard isLenient || faults.isEmpty && found.isEmpty else { throw refused(faults + found) }
-            var stored = Stored()
-            do {
-                if prepared.eventCount > 0 { stored = try await store(prepared, boundTo: principal.tenantID) }
-            } catch IngestRefusal.faults(let later) {
-                // The catalogue changed after the events were prepared, and measures them otherwise now.
-                guard isLenient, changes < limits.preparationAttempts else {
-                    throw refused(faults + found + later.map(batch.located))
-                }
-                changes += 1
-                waiting.append(next)
-                continue
-            }
+            let stored = try await prepared.eventCount > 0 ? store(prepared, boundTo: principal.tenantID) : Stored()
             faults += found
             notices += stored.notices
-            storedCount += prepared.eventCount - stored.overflowing.count
+            storedCount += prepared.eventCount - stored.overflowing.count - stored.faulty.count
+            if !stored.faulty.isEmpty {
+                // The catalogue changed after the events were prepared, and measures them otherwise now.
+                changes += 1
+                guard isLenient, changes <= limits.preparationAttempts else {
+                    faults += stored.faults.map(batch.located)
+                    guard storedCount > 0 else { throw refused(faults) }
+                    metrics.count(IngestReport(stored: storedCount, notices: notices, faults: faults))
+                    throw IngestRefusal.partFaults(faults)
+                }
+                waiting.append(stored.faulty)
+            }
             guard let event = stored.overflowing.first else { continue }
             overflows += 1
             if isLenient, stored.overflowing.count == 1 { faults.append(batch.located(.counterOverflow(event))) }
@@ -218,6 +220,8 @@ package final class IngestService: Service {
             return try await group.reduce(into: Stored()) { all, stored in
                 all.notices += stored.notices
                 all.overflowing += stored.overflowing
+                all.faulty += stored.faulty
+                all.faults += stored.faults
             }
         }
     }
@@ -231,6 +235,8 @@ package final class IngestService: Service {
             return Stored(notices: try await lanes[lane].store(.init(prepared: share, boundTo: boundTo)))
         } catch  where error.isOverflow {
             return Stored(overflowing: share.incoming)
+        } catch IngestRefusal.faults(let faults) {
+            return Stored(faulty: share.incoming, faults: faults)
         }
     }
 
@@ -239,11 +245,14 @@ package final class IngestService: Service {
         var notices: [EventNotice] = []
         /// Those of lanes where a counter would overflow by some of them: none of these is stored.
         var overflowing: [IngestPreparation.Incoming] = []
+        /// Those of lanes where some of them can't be measured any more, and why: none of these is stored.
+        var faulty: [IngestPreparation.Incoming] = []
+        var faults: [EventFault] = []
     }
 }
 
 extension Array {
-    fileprivate var halves: [[Element]] { [Array(prefix(count / 2)), Array(dropFirst(count / 2))] }
+    var halves: [[Element]] { [Array(prefix(count / 2)), Array(dropFirst(count / 2))] }
 }
 
 extension EventFault {

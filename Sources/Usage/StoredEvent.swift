@@ -46,22 +46,27 @@ package enum EventLogStore {
 
     /// One page of a tenant's events in the order of their time, from `after` on, up to a ledger sequence, for a
     /// rebuild.
+    /// - Parameter type: events of other types are left out, but for those whose type has more letters than ASCII: it
+    ///   may be the same, spelt with other code points. Nil leaves out none.
     package static func page(
         tenant: TenantID,
         interval: Interval,
+        type: String? = nil,
         after: EventPosition?,
         throughSequence: Int64,
         limit: Int
     ) -> SQL {
         let start = after?.time ?? interval.start
         let sequence = after?.ledgerSequence ?? Int64.min
+        let isOfType: SQL =
+            type.map { "(event_type = \($0) OR octet_length(event_type) > char_length(event_type))" } ?? "true"
         return """
             SELECT \(columns), \(costColumns)
             FROM usage_event
             WHERE tenant_id = \(tenant)
                 AND (event_time, ledger_seq) > (\(start), \(sequence))
                 AND event_time >= \(interval.start) AND event_time < \(interval.end)
-                AND ledger_seq <= \(throughSequence)
+                AND ledger_seq <= \(throughSequence) AND \(isOfType)
             ORDER BY event_time, ledger_seq
             LIMIT \(limit)
             """
@@ -133,6 +138,7 @@ package enum EventLogStore {
     /// The newest events first, for `GET /events`.
     package static func newest(_ filter: EventLogFilter, before: EventPosition?, limit: Int) -> SQL {
         var conditions: [SQL] = ["tenant_id = \(filter.tenant)"]
+        if let time = filter.time { conditions.append("event_time = \(time)") }
         if let from = filter.from { conditions.append("event_time >= \(from)") }
         if let to = filter.to { conditions.append("event_time < \(to)") }
         if let user = filter.user { conditions.append("end_user = \(user)") }
@@ -259,6 +265,8 @@ package struct EventLogFilter: Sendable {
     /// Only where an operator asks, under the service's role.
     package var showsCosts = false
     package var id: String?
+    /// The time of all that is wanted, where it is known.
+    package var time: Instant?
     package var from: Instant?
     package var to: Instant?
     /// Nothing that was stored after this ledger sequence.

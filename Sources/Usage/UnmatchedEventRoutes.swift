@@ -57,24 +57,20 @@ package struct UnmatchedEventRoutes: Sendable {
                 detail: "Events without a tenant are replayed by a credential that is not bound to one."
             )
         }
+        var counted = ReplayReport()
         for _ in 0..<ingest.limits.preparationAttempts {
             do {
+                counted.overflowing = 0
                 let replay = try await UnmatchedReplay(
                     subject: subject,
-                    limit: limit ?? Self.replayLimit,
+                    limit: (limit ?? Self.replayLimit) - counted.settled,
                     by: ingest
                 )
-                return try await writes.perform(request, context) { transaction in
-                    let report = try replay.run(in: transaction)
-                    try AuditLog.record(
-                        in: transaction,
-                        by: context,
-                        action: "unmatched_events.replayed",
-                        resource: ("unmatched_events", subject ?? "*"),
-                        tenant: .operatorWide,
-                        after: report
-                    )
-                    return try Answer.json(report)
+                do {
+                    return try await finish(replay, after: counted, request, context)
+                } catch  where error.isOverflow {
+                    try await count(replay, context, into: &counted)
+                    return try await finish(replay.ofNothing, after: counted, request, context)
                 }
             } catch let stale as StaleCatalog {
                 try await ingest.refresh(stale)
@@ -83,6 +79,66 @@ package struct UnmatchedEventRoutes: Sendable {
             }
         }
         throw IngestRefusal.catalogBusy.problem
+    }
+
+    /// Counts a replay and answers what became of all.
+    /// - Parameter counted: what was counted before.
+    private func finish(
+        _ replay: UnmatchedReplay,
+        after counted: ReplayReport,
+        _ request: APIRequest,
+        _ context: RequestContext
+    ) async throws -> Answer {
+        try await writes.perform(request, context) { transaction in
+            var report = counted
+            report.add(try run(replay, context, in: transaction))
+            return try Answer.json(report)
+        }
+    }
+
+    /// Counts a replay by which a counter overflows in parts, each in a transaction of its own: what holds such an
+    /// event is halved until it stands alone, and is left waiting.
+    /// - Parameter counted: what was counted is added, also where this throws.
+    private func count(
+        _ replay: UnmatchedReplay,
+        _ context: RequestContext,
+        into counted: inout ReplayReport
+    ) async throws {
+        var waiting = [replay]
+        var overflows = 0
+        while let part = waiting.popLast() {
+            do {
+                counted.add(
+                    try await pool.transaction(.interactive, retries: .idempotent(attempts: 3)) { transaction in
+                        try run(part, context, in: transaction)
+                    }
+                )
+            } catch  where error.isOverflow {
+                overflows += 1
+                if part.eventCount > 1, overflows < IngestService.halvings {
+                    waiting += part.halves.reversed()
+                } else {
+                    counted.overflowing += part.eventCount
+                }
+            }
+        }
+    }
+
+    private func run(
+        _ replay: UnmatchedReplay,
+        _ context: RequestContext,
+        in transaction: borrowing Transaction
+    ) throws -> ReplayReport {
+        let report = try replay.run(in: transaction)
+        try AuditLog.record(
+            in: transaction,
+            by: context,
+            action: "unmatched_events.replayed",
+            resource: ("unmatched_events", replay.subject ?? "*"),
+            tenant: .operatorWide,
+            after: report
+        )
+        return report
     }
 }
 

@@ -6,20 +6,44 @@ import Postgres
 /// What a replay of unmatched events did.
 struct ReplayReport: Encodable, Sendable {
     /// Counted for a tenant now.
-    let replayed: Int
+    var replayed = 0
     /// The tenant had counted the same event before.
-    let duplicates: Int
+    var duplicates = 0
     /// The tenant had counted an event of the same source and id with other content.
-    let conflicts: Int
-    /// Still waiting: without a tenant, beyond this replay's limit, or no longer measurable.
-    let unmatched: Int
+    var conflicts = 0
+    /// Still waiting: without a tenant, beyond this replay's limit, no longer measurable, or overflowing.
+    var unmatched = 0
+    /// Left waiting because with them a counter would overflow. Beside such an event others may be left, where there
+    /// are too many to find each.
+    var overflowing = 0
+
+    /// How many events do not wait any more.
+    var settled: Int { replayed + duplicates + conflicts }
+
+    /// Adds what was done after this.
+    mutating func add(_ later: ReplayReport) {
+        replayed += later.replayed
+        duplicates += later.duplicates
+        conflicts += later.conflicts
+        overflowing += later.overflowing
+        unmatched = later.unmatched
+    }
 }
 
 /// Unmatched events whose subject names a tenant by now, ready to be counted in one transaction.
 struct UnmatchedReplay: Sendable {
-    private let flush: IngestFlush
-    private let matched: [(key: EventKey, tenant: TenantID)]
-    private let subject: String?
+    private struct Matched: Sendable {
+        /// Under which it waits.
+        let key: EventKey
+        let tenant: TenantSnapshot
+        let event: PendingEvent
+    }
+
+    /// Of those that it takes; nil for any.
+    let subject: String?
+    private var matched: [Matched]
+    private let shared: CatalogSnapshot
+    private let limits: LimitPolicy
     private let now: Instant
 
     private static let pageSize = 500
@@ -27,9 +51,10 @@ struct UnmatchedReplay: Sendable {
     private static let mostLookedAt = 100_000
 
     /// - Parameter limit: how many events to take at most. What can't be measured any more is passed over.
+    /// - Throws: `StaleCatalog` when the catalogue changed between two pages of events.
     init(subject: String?, limit: Int, by ingest: IngestService) async throws {
-        var pages: [IngestPreparation.Prepared] = []
-        var matched: [(key: EventKey, tenant: TenantID)] = []
+        var matched: [Matched] = []
+        var shared: CatalogSnapshot?
         var last: EventKey?
         var lookedAt = 0
         repeat {
@@ -39,22 +64,36 @@ struct UnmatchedReplay: Sendable {
                 UnmatchedEventStore.attributable(subject: subject, after: last, limit: wanted),
                 UnmatchedEventStore.decode
             )
-            var prepared = try await Self.prepare(records, by: ingest)
-            for index in prepared.groups.indices {
-                let tenant = prepared.groups[index].tenant.id
-                let events = Array(prepared.groups[index].events.prefix(limit - matched.count))
-                prepared.groups[index].events = events
-                matched += events.map { (records[$0.index].key, tenant) }
+            let prepared = try await Self.prepare(records, by: ingest)
+            if let shared, shared.version != prepared.shared.version { throw StaleCatalog(tenants: [], shared: true) }
+            shared = prepared.shared
+            for group in prepared.groups {
+                for event in group.events.prefix(limit - matched.count) {
+                    matched.append(Matched(key: records[event.index].key, tenant: group.tenant, event: event))
+                }
             }
-            prepared.groups.removeAll(where: \.events.isEmpty)
-            if !prepared.groups.isEmpty { pages.append(prepared) }
             lookedAt += records.count
             last = records.count < wanted ? nil : records.last?.key
         } while last != nil && matched.count < limit && lookedAt < Self.mostLookedAt
-        now = ingest.clock.now()
-        flush = try IngestFlush(merging: pages, limits: ingest.preparation.limits, at: now)
-        self.matched = matched
         self.subject = subject
+        self.matched = matched
+        self.shared = shared ?? .empty
+        limits = ingest.preparation.limits
+        now = ingest.clock.now()
+    }
+
+    var eventCount: Int { matched.count }
+
+    /// The first and the second half of the events, each as a replay of its own.
+    var halves: [UnmatchedReplay] { matched.halves.map(taking) }
+
+    /// A replay of none of the events, which tells how many wait.
+    var ofNothing: UnmatchedReplay { taking([]) }
+
+    private func taking(_ events: [Matched]) -> UnmatchedReplay {
+        var replay = self
+        replay.matched = events
+        return replay
     }
 
     private static func prepare(
@@ -77,10 +116,11 @@ struct UnmatchedReplay: Sendable {
 
     /// Counts them, claiming the tenants' own keys: an event that the gateway has sent again in the meantime is not
     /// counted twice.
+    /// - Throws: as `IngestFlush.run`; nothing is counted then.
     func run(in transaction: borrowing Transaction) throws -> ReplayReport {
-        let notices = try flush.run(in: transaction)
+        let notices = try IngestFlush(merging: [prepared], limits: limits, at: now).run(in: transaction)
         try transaction.execute(
-            UnmatchedEventStore.markReplayed(matched.map(\.key), tenants: matched.map(\.tenant), at: now)
+            UnmatchedEventStore.markReplayed(matched.map(\.key), tenants: matched.map(\.tenant.id), at: now)
         )
         let waiting = try transaction.first(UnmatchedEventStore.waitingCount(subject: subject)) {
             row throws(PostgresError) in try row.next(Int64.self)
@@ -92,6 +132,16 @@ struct UnmatchedReplay: Sendable {
             duplicates: duplicates,
             conflicts: conflicts,
             unmatched: Int(waiting ?? 0)
+        )
+    }
+
+    /// A tenant that two pages know at different versions is there twice, so that each is compared with that in force.
+    private var prepared: IngestPreparation.Prepared {
+        let groups = Dictionary(grouping: matched) { [$0.tenant.id.rawValue, $0.tenant.catalogVersion] }
+        return IngestPreparation.Prepared(
+            shared: shared,
+            groups: groups.values.map { TenantGroup(tenant: $0[0].tenant, events: $0.map(\.event)) },
+            unmatched: []
         )
     }
 }

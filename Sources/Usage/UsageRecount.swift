@@ -71,8 +71,10 @@ package struct UsageRecount: Sendable {
 
     /// Folds in every event of the interval, page by page, up to a ledger sequence. Voided events are left out
     /// together with their reversals, which stand at the same time.
+    /// - Parameter type: the only type whose counters will be asked for; nil for those of every type.
     package mutating func add(
         eventsOf interval: Interval,
+        type: String? = nil,
         throughSequence: Int64 = .max,
         in transaction: borrowing Transaction
     ) throws {
@@ -82,6 +84,7 @@ package struct UsageRecount: Sendable {
                 EventLogStore.page(
                     tenant: tenant.id,
                     interval: interval,
+                    type: type,
                     after: after,
                     throughSequence: throughSequence,
                     limit: Self.pageSize

@@ -59,6 +59,26 @@ import Web
         }
     }
 
+    /// By source and id an event is found, and what takes it back, at the time of its key: nothing else of the log is
+    /// read for it.
+    @Test func anEventIsFoundByItsKey() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let event = "tenant=acme&source=gw-2&id=2"
+            #expect(try await Self.ids(server, event) == ["2"])
+            #expect(try await Self.ids(server, "tenant=acme&source=gw&id=2") == [])
+            #expect(try await Self.ids(server, "tenant=beta&source=gw-2&id=2") == [])
+            #expect(try await Self.ids(server, "\(event)&from=2026-11-02T00:00:01Z") == [])
+            _ = try await server.void("2", source: "gw-2")
+            let own = try await server.client([.eventsRead], tenant: "acme")
+            for client in [server.operatorClient, own] {
+                #expect(try await Self.ids(server, event, as: client) == ["2", "2"])
+            }
+            try await server.database.run("UPDATE event_dedup SET event_time = event_time + interval '1 second'")
+            #expect(try await Self.ids(server, event) == [])
+        }
+    }
+
     @Test func pagesTileTheLog() async throws {
         try await TestServer.run { server in
             try await Self.arrange(server)

@@ -30,6 +30,15 @@ struct EventPropertyTests {
         #expect(try event(Self.full).property(EventPropertyPath(path))?.text == text)
     }
 
+    @Test(arguments: [
+        ("region", "/data/region"), ("user", "/data/user"), ("a.b", "/data/a.b"), ("a.b.c", "/data/a/b/c"),
+        ("a.d.e", "/data/a/d.e"), ("e~f/g.h", "/data/e~0f~1g/h"),
+    ])
+    func isPointedAtWhereItIsRead(_ path: String, _ pointer: String) throws {
+        let event = try event(#"{"e~f/g": {"h": 1}, "# + Self.full.dropFirst())
+        #expect(event.pointer(toProperty: path) == pointer)
+    }
+
     @Test(arguments: ["no", "list", "a", "absent", "a.x", "region.x", "list.0", "", ".", "a.", "id", "usage"])
     func whatIsNoScalarIsNoProperty(_ path: String) throws {
         #expect(try event(Self.full).property(EventPropertyPath(path)) == nil)

@@ -47,16 +47,30 @@ struct IngestFixture: Sendable {
     /// - Returns: the report without what is zero, or the code of the refusal and the pointers of its faults.
     func send(_ events: SentEvent...) async -> String { await send(events) }
 
-    func send(_ events: [SentEvent]) async -> String {
-        let text = "[" + events.map(\.json).joined(separator: ",") + "]"
-        let batch = EventDecoder().decode(Array(text.utf8), as: .plain)
+    func send(_ events: [SentEvent], isLenient: Bool = false) async -> String {
         do {
-            let report = try await service.ingest(batch, by: principal, isLenient: false)
+            let report = try await ingest(events, isLenient: isLenient)
             return TestResponse(status: 200, headers: [], body: report.json).report
         } catch {
             guard let problem = Problem.ofIngest(error) as? Problem else { return "\(error)" }
             return ([problem.code] + problem.errors.map(\.pointer)).joined(separator: " ")
         }
+    }
+
+    /// - Returns: what a refusal says; nil when the events were stored.
+    func refusal(of events: [SentEvent]) async -> String? {
+        do {
+            _ = try await ingest(events, isLenient: false)
+            return nil
+        } catch {
+            return (Problem.ofIngest(error) as? Problem)?.detail ?? "\(error)"
+        }
+    }
+
+    private func ingest(_ events: [SentEvent], isLenient: Bool) async throws -> IngestReport {
+        let text = "[" + events.map(\.json).joined(separator: ",") + "]"
+        let batch = EventDecoder().decode(Array(text.utf8), as: .plain)
+        return try await service.ingest(batch, by: principal, isLenient: isLenient)
     }
 
     /// Waits until so many requests wait for a flush.

@@ -114,6 +114,54 @@ import Web
         }
     }
 
+    /// Of each tenant of `arrange`, in lanes of their own; the first of acme has no number of pages.
+    private static let ofTwoLanes = (1...6).flatMap { index -> [SentEvent] in
+        let pages = index == 1 ? "many" : "2"
+        return [
+            SentEvent("\(index)", data: #"{"seconds":1,"pages":"\#(pages)"}"#),
+            SentEvent("\(index)", subject: "beta"),
+        ]
+    }
+
+    private static func storesEvents(_ count: Int, _ server: TestServer) async throws -> Bool {
+        try await eventually { try await server.column("SELECT count(*)::text FROM usage_event") == ["\(count)"] }
+    }
+
+    @Test func aMeterThatIsMadeMeanwhileRefusesItsShareOfARequest() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            _ = try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+            try await IngestFixture.use(server, configure: { $0.lanes = 2 }) { ingest in
+                async let refusal = ingest.refusal(of: Self.ofTwoLanes)
+                #expect(try await ingest.waits(for: 2))
+                try await server.addFeature("pages", of: "pages")
+                try await ingest.flush()
+                let told = await refusal ?? "nothing"
+                #expect(told.contains("Some of the others have been stored"), "\(told)")
+            }
+            #expect(try await Self.storesEvents(6, server))
+            #expect(try await server.used("seconds") == "0")
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func lenientlyOnlyThatShareIsTriedAgain() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            _ = try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
+            try await IngestFixture.use(server, configure: { $0.lanes = 2 }) { ingest in
+                async let report = ingest.send(Self.ofTwoLanes, isLenient: true)
+                #expect(try await ingest.waits(for: 2))
+                try await server.addFeature("pages", of: "pages")
+                let isStored = try await ingest.flushing { try await Self.storesEvents(11, server) }
+                #expect(isStored)
+                #expect(await report == "accepted 11, rejected 1")
+            }
+            #expect(try await server.used("seconds") == "5")
+            #expect(try await server.differences() == [])
+        }
+    }
+
     /// However much may wait, 250 events are enough for a flush: what comes then takes other lanes.
     @Test func aLaneIsCrowdedWithTwoHundredAndFiftyEvents() async throws {
         try await TestServer.run { server in

@@ -103,6 +103,20 @@ import Web
         }
     }
 
+    @Test func aFaultPointsAtTheMemberThatAMeterReads() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("gpu", of: "gpu.seconds")
+            for (data, pointer) in [
+                (#"{"gpu.seconds":"many","gpu":{"seconds":1}}"#, "/data/gpu.seconds"),
+                (#"{"gpu":{"seconds":"many"}}"#, "/data/gpu/seconds"),
+            ] {
+                let answer = try await server.operatorClient.post("/api/v1/events", SentEvent("1", data: data).json)
+                #expect(answer.pointers == [pointer], "\(answer)")
+            }
+        }
+    }
+
     @Test func lenientHandlingStoresTheValidOnes() async throws {
         try await TestServer.run { server in
             try await Self.arrange(server)

@@ -181,6 +181,44 @@ import Web
         }
     }
 
+    /// However many events share an instant, what of them was voided is told by the reversals.
+    @Test func reversalsAreFoundAmongEventsOfOneInstant() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(
+                """
+                SELECT ensure_usage_event_partition('2026-11-01');
+                INSERT INTO usage_event (tenant_id, ledger_seq, event_time, received_at, event_key, reversal_of,
+                    catalog_version, source, event_id, event_type, subject, provider, model)
+                SELECT 7, n, '2026-11-05Z', now(), gen_random_uuid(),
+                    CASE WHEN n <= 20 THEN gen_random_uuid() END, 1, 's', 'e' || n, 'e', 't', 'openai', 'm1'
+                FROM generate_series(1, 3000) n;
+                ANALYZE;
+                """
+            )
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let time = try Instant(parsing: "2026-11-05T00:00:00Z")
+            let day = Interval(start: time, end: time.adding(seconds: 86_400))
+            let seven = TenantID(7)
+            let model = UnpricedKey(tenant: seven, reason: .price, provider: "openai", model: "m1", dayStart: time)
+            let counted = EventLogFilter(tenant: seven, type: "e", isCounted: true)
+            let page = try await pool.query(
+                .worker,
+                EventLogStore.page(tenant: seven, interval: day, after: nil, throughSequence: .max, limit: 5),
+                EventLogStore.decode
+            )
+            let statements: [(String, SQL)] = [
+                ("unpriced events", EventLogStore.unpriced(model, in: day, after: nil, limit: 100)),
+                ("counted events", EventLogStore.newest(counted, before: nil, limit: 100)),
+                ("voided", EventLogStore.voided(among: page, of: seven, throughSequence: .max)),
+            ]
+            for (name, statement) in statements {
+                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                #expect(plan.rowsTouched <= 200, "\(name): \(plan)")
+            }
+            await pool.close()
+        }
+    }
+
     /// Every session plans by key look-ups, as those of ingest and admission do.
     private static let plannedAsInLanes = """
         DO $$

@@ -32,6 +32,25 @@ import Web
         #expect(Set([key(Self.spellings.0), key(Self.spellings.1), key(Self.spellings.0)]).count == 2)
     }
 
+    /// A meter reads the events of a type however that is spelt.
+    @Test func spellingsOfATypeAreCountedAnewTogether() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("peak", "max", type: Self.spellings.0)
+            let price = #"{"model":"per_unit","unit_amount":"1"}"#
+            try await server.publish(#"{"charges":[{"feature":"peak","price":\#(price)}]}"#)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try await server.ingest(
+                SentEvent("1", type: Self.spellings.1, data: #"{"seconds":4}"#),
+                SentEvent("2", type: Self.spellings.0, data: #"{"seconds":9}"#)
+            )
+            #expect(try await server.invoiced() == ["peak 9 = 9.00"])
+            _ = try await server.void("2")
+            #expect(try await server.invoiced() == ["peak 4 = 4.00"])
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test func aTenantsOwnSpellingsAreToldApart() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme", subjects: [Self.spellings.0])

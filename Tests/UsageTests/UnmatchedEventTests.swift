@@ -122,17 +122,41 @@ import Web
         }
     }
 
-    @Test func aReplayThatWouldOverflowSaysSo() async throws {
+    @Test func whatOverflowsIsLeftAndTheOthersAreCounted() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)
             let huge = #"{"seconds":"60000000000000000000000000"}"#
-            try await server.ingest(SentEvent("1", data: huge), SentEvent("2", subject: "new", data: huge))
+            try await server.ingest(SentEvent("0", data: huge))
+            let good = (1...20).map { SentEvent("good\($0)", subject: "new") }
+            let bad = ["bad1", "bad2"].map { SentEvent($0, subject: "new", data: huge) }
+            #expect(try await server.post(good + bad).report == "unmatched 22")
             try await Self.register("new", server)
-            let answer = try await server.operatorClient.post("/api/v1/unmatched-events/replay")
-            #expect(answer.status == 422)
-            #expect(answer.code == "counter_overflow")
-            #expect(try await Self.waiting(server) == ["new 2"])
+            for replayed in [20, 0] {
+                let report = try await server.ask("POST", "/unmatched-events/replay")
+                #expect(report["replayed"]?.number == "\(replayed)", "\(report.text)")
+                #expect(report["unmatched"]?.number == "2" && report["overflowing"]?.number == "2", "\(report.text)")
+            }
+            #expect(try await Self.waiting(server) == ["new bad1", "new bad2"])
+            #expect(try await server.used("seconds") == "60000000000000000000000020")
             #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test func aReplayInPartsIsAnsweredOnceForItsKey() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            let huge = #"{"seconds":"60000000000000000000000000"}"#
+            try await server.ingest(SentEvent("0", data: huge))
+            try await server.ingest(SentEvent("good", subject: "new"), SentEvent("bad", subject: "new", data: huge))
+            try await Self.register("new", server)
+            for _ in 1...2 {
+                let answer = try await server.operatorClient.post(
+                    "/api/v1/unmatched-events/replay",
+                    headers: ["Idempotency-Key": "once"]
+                )
+                #expect(answer.status == 200 && answer.json["replayed"]?.number == "1", "\(answer)")
+                #expect(answer.json["overflowing"]?.number == "1", "\(answer)")
+            }
         }
     }
 

@@ -23,17 +23,18 @@ package struct MeasuredCost: Sendable {
         switch cost {
         case .none: self = .nothing
         case .unpriced: self = .unknown
-        case .priced(let call):
-            self.init(
-                amount: call.amount,
-                parts: call.parts.isEmpty && !call.amount.isZero ? nil : call.parts,
-                conversion: call.conversion
-            )
+        case .priced(let call): self.init(amount: call.amount, parts: call.parts, conversion: call.conversion)
         }
     }
 
-    init(amount: FixedDecimal, parts: [ProviderCost.Part]?, conversion: CostConversion) {
-        self.init(total: conversion.convert(amount), parts: parts, conversion: conversion)
+    /// - Parameter parts: what the amount is made of. Empty where that is not known, as of a reported one; of zero
+    ///   every part is zero all the same.
+    init(amount: FixedDecimal, parts: [ProviderCost.Part], conversion: CostConversion) {
+        self.init(
+            total: conversion.convert(amount),
+            parts: parts.isEmpty && !amount.isZero ? nil : parts,
+            conversion: conversion
+        )
     }
 
     /// The cost of the whole call; nil when it is not known.

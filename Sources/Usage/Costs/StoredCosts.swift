@@ -28,7 +28,7 @@ struct StoredCosts: Sendable {
         guard let cost = stored.cost, isKnown(stored) else { return .unknown }
         return MeasuredCost(
             amount: cost.amount,
-            parts: cost.isReported ? nil : rated(stored)?.parts,
+            parts: parts(of: cost, stored),
             conversion: conversion(of: cost)
         )
     }
@@ -44,7 +44,7 @@ struct StoredCosts: Sendable {
         guard let cost = stored.cost, let from = cost.currency, conversion(of: cost) == .missing else { return nil }
         let conversion = CostConversion(from: from, to: currency, at: stored.time, costs.rates)
         guard conversion != .missing else { return nil }
-        let parts = cost.isReported ? nil : rated(stored)?.parts
+        let parts = parts(of: cost, stored)
         return (conversion, MeasuredCost(amount: cost.amount, parts: parts, conversion: conversion))
     }
 
@@ -65,6 +65,11 @@ struct StoredCosts: Sendable {
     private func conversion(of cost: StoredCost) -> CostConversion {
         if let rate = cost.fxRate.flatMap({ costs.rates[$0] }) { return .rate(rate) }
         return cost.currency == currency ? .sameCurrency : .missing
+    }
+
+    /// Empty for a reported cost.
+    private mutating func parts(of cost: StoredCost, _ stored: StoredEvent) -> [ProviderCost.Part] {
+        cost.isReported ? [] : rated(stored)?.parts ?? []
     }
 
     private mutating func rated(_ stored: StoredEvent) -> ProviderCost? {

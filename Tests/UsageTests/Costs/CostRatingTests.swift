@@ -156,6 +156,23 @@ import Web
         }
     }
 
+    @Test("a reported cost of zero is known of each class, when it is counted and whenever it is read again")
+    func reportedAsFree() async throws {
+        try await TestServer.run(configure: { $0.trustedCostSources = ["proxy"] }) { server in
+            try await server.arrangeCosts()
+            let free = ["a", "b"].map {
+                SentEvent.call($0, model: "own", output: 10, source: "proxy", more: #","cost":0"#)
+            }
+            try await server.post(free).expecting(200)
+            #expect(try await server.counted("output") == "0 0")
+            #expect(try await server.differences() == [])
+            _ = try await server.void("a", source: "proxy")
+            let uncosted: SQL = "SELECT DISTINCT uncosted_events::text FROM usage_counter"
+            #expect(try await server.column(uncosted) == ["0"])
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test("of whoever is bound to a tenant no reported cost counts, whatever source it names, and none counts later")
     func ownReportedCosts() async throws {
         try await TestServer.run(configure: { $0.trustedCostSources = ["proxy"] }) { server in
