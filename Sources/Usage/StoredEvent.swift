@@ -46,31 +46,49 @@ package enum EventLogStore {
 
     /// One page of a tenant's events in the order of their time, from `after` on, up to a ledger sequence, for a
     /// rebuild.
-    /// - Parameter type: events of other types are left out, but for those whose type has more letters than ASCII: it
-    ///   may be the same, spelt with other code points. Nil leaves out none.
     package static func page(
         tenant: TenantID,
         interval: Interval,
-        type: String? = nil,
         after: EventPosition?,
         throughSequence: Int64,
         limit: Int
     ) -> SQL {
         let start = after?.time ?? interval.start
         let sequence = after?.ledgerSequence ?? Int64.min
-        let isOfType: SQL =
-            type.map { "(event_type = \($0) OR octet_length(event_type) > char_length(event_type))" } ?? "true"
         return """
             SELECT \(columns), \(costColumns)
             FROM usage_event
             WHERE tenant_id = \(tenant)
                 AND (event_time, ledger_seq) > (\(start), \(sequence))
                 AND event_time >= \(interval.start) AND event_time < \(interval.end)
-                AND ledger_seq <= \(throughSequence) AND \(isOfType)
+                AND ledger_seq <= \(throughSequence)
             ORDER BY event_time, ledger_seq
             LIMIT \(limit)
             """
     }
+
+    /// Of such a page the events of one type, those whose type has more letters than ASCII, which may be the same spelt
+    /// with other code points, and the last event, behind which the next page begins.
+    package static func page(
+        tenant: TenantID,
+        interval: Interval,
+        type: String,
+        after: EventPosition?,
+        throughSequence: Int64,
+        limit: Int
+    ) -> SQL {
+        """
+        WITH page AS MATERIALIZED (
+            \(page(tenant: tenant, interval: interval, after: after, throughSequence: throughSequence, limit: limit))
+        )
+        SELECT *
+        FROM page
+        WHERE event_type = \(type) OR octet_length(event_type) > char_length(event_type)
+            OR (event_time, ledger_seq) = (
+                SELECT event_time, ledger_seq FROM page ORDER BY event_time DESC, ledger_seq DESC LIMIT 1
+            )
+        ORDER BY event_time, ledger_seq
+        """    }
 
     /// One page of the events of a model, of an interval of its day, that have no cost, or no conversion of it, in the
     /// order of their time. Voided ones are left out.

@@ -81,14 +81,7 @@ package struct UsageRecount: Sendable {
         var after: EventPosition?
         repeat {
             let page = try transaction.query(
-                EventLogStore.page(
-                    tenant: tenant.id,
-                    interval: interval,
-                    type: type,
-                    after: after,
-                    throughSequence: throughSequence,
-                    limit: Self.pageSize
-                ),
+                page(of: interval, type: type, after: after, throughSequence: throughSequence),
                 EventLogStore.decode
             )
             guard !page.isEmpty else { return }
@@ -101,8 +94,28 @@ package struct UsageRecount: Sendable {
             for stored in page where !voided.contains(stored.key) {
                 try add(stored)
             }
-            after = page.count < Self.pageSize ? nil : page.last.map(\.position)
+            after = type == nil && page.count < Self.pageSize ? nil : page.last.map(\.position)
         } while after != nil
+    }
+
+    private func page(of interval: Interval, type: String?, after: EventPosition?, throughSequence: Int64) -> SQL {
+        guard let type else {
+            return EventLogStore.page(
+                tenant: tenant.id,
+                interval: interval,
+                after: after,
+                throughSequence: throughSequence,
+                limit: Self.pageSize
+            )
+        }
+        return EventLogStore.page(
+            tenant: tenant.id,
+            interval: interval,
+            type: type,
+            after: after,
+            throughSequence: throughSequence,
+            limit: Self.pageSize * 4
+        )
     }
 
     /// Folds in one event that is not voided. A reversal counts nothing: the counters it changed keep its sequence.

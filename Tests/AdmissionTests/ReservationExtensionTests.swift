@@ -4,6 +4,7 @@ import Limits
 import Postgres
 import TestSupport
 import Testing
+import TurnpikeServer
 import Web
 
 /// Reservations that are extended over the end of a window.
