@@ -88,7 +88,8 @@ package enum EventLogStore {
                 SELECT event_time, ledger_seq FROM page ORDER BY event_time DESC, ledger_seq DESC LIMIT 1
             )
         ORDER BY event_time, ledger_seq
-        """    }
+        """
+    }
 
     /// One page of the events of a model, of an interval of its day, that have no cost, or no conversion of it, in the
     /// order of their time. Voided ones are left out.

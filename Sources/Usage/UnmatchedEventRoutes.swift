@@ -75,10 +75,18 @@ package struct UnmatchedEventRoutes: Sendable {
             } catch let stale as StaleCatalog {
                 try await ingest.refresh(stale)
             } catch {
-                throw Problem.ofIngest(error)
+                throw Self.problem(of: error, after: counted)
             }
         }
-        throw IngestRefusal.catalogBusy.problem
+        throw Self.problem(of: IngestRefusal.catalogBusy, after: counted)
+    }
+
+    /// What is answered where a replay ends early: also how much of it was counted before.
+    private static func problem(of error: any Error, after counted: ReplayReport) -> any Error {
+        let told = Problem.ofIngest(error)
+        guard counted.settled > 0, var problem = told as? Problem else { return told }
+        problem.detail += " \(counted.settled) events were taken before that; ask again for the others."
+        return problem
     }
 
     /// Counts a replay and answers what became of all.

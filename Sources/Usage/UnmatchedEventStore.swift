@@ -100,10 +100,14 @@ package enum UnmatchedEventStore {
     }
 
     /// The events that wait although their subject names a tenant by now, of one subject or of all, by key.
-    static func attributable(subject: String?, after: EventKey?, limit: Int) -> SQL {
+    /// - Parameters:
+    ///   - after: a key, none of which is taken that is not behind it.
+    ///   - last: the last key that is taken.
+    static func attributable(subject: String?, after: EventKey?, through last: EventKey?, limit: Int) -> SQL {
         var conditions: [SQL] = ["waiting.tenant_id = \(TenantID.operatorWide)", "waiting.replayed_at IS NULL"]
         if let subject { conditions.append("waiting.subject = \(subject)") }
         if let after { conditions.append("waiting.event_key > \(after)") }
+        if let last { conditions.append("waiting.event_key <= \(last)") }
         return """
             SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.time_given, waiting.subject,
                 waiting.source, waiting.event_id, waiting.event_type, waiting.event::text, waiting.client_id,

@@ -55,13 +55,15 @@ struct UnmatchedReplay: Sendable {
     init(subject: String?, limit: Int, by ingest: IngestService) async throws {
         var matched: [Matched] = []
         var shared: CatalogSnapshot?
-        var last: EventKey?
+        // From a random key on, and then from the first: what stays behind one replay is not in the way of each.
+        let start = EventKey(high: .random(in: 0 ... .max), low: .random(in: 0 ... .max))
+        var (last, end): (EventKey?, EventKey?) = (start, nil)
         var lookedAt = 0
         repeat {
             let wanted = max(limit - matched.count, Self.pageSize)
             let records = try await ingest.preparation.pool.query(
                 .interactive,
-                UnmatchedEventStore.attributable(subject: subject, after: last, limit: wanted),
+                UnmatchedEventStore.attributable(subject: subject, after: last, through: end, limit: wanted),
                 UnmatchedEventStore.decode
             )
             let prepared = try await Self.prepare(records, by: ingest)
@@ -73,8 +75,10 @@ struct UnmatchedReplay: Sendable {
                 }
             }
             lookedAt += records.count
-            last = records.count < wanted ? nil : records.last?.key
-        } while last != nil && matched.count < limit && lookedAt < Self.mostLookedAt
+            let isWhole = records.count < wanted
+            guard !isWhole || end == nil else { break }
+            (last, end) = isWhole ? (nil, start) : (records.last?.key, end)
+        } while matched.count < limit && lookedAt < Self.mostLookedAt
         self.subject = subject
         self.matched = matched
         self.shared = shared ?? .empty

@@ -20,7 +20,7 @@ package struct Problem: Error, Sendable {
     /// Stable, in snake case; clients branch on it. The problem's type is `/problems/<code>`.
     package let code: String
     package let title: String
-    package let detail: String
+    package var detail: String
     package var errors: [Fault]
     package var headers: HTTPFields
     /// What went wrong inside. It is logged and never sent.

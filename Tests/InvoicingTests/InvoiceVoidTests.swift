@@ -121,6 +121,29 @@ struct InvoiceVoidTests {
         }
     }
 
+    @Test func `a credit note on what an invoice has nothing of does not keep it from being voided`() async throws {
+        try await ClosingStory.run { server in
+            try await server.ingest(SentEvent("1", data: #"{"seconds":6}"#))
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            let charged = try await server.ask("GET", "/invoices?kind=regular")["data"]?[0]?["id"]?.string ?? ""
+            let lines = try await server.ask("GET", "/invoices/\(charged)")["lines"]?.elements ?? []
+            // The fee of December stands on November's invoice.
+            let fee = lines.firstIndex { $0["fee"]?.string == "base" } ?? 0
+            let note = #"{"reason":"goodwill","lines":[{"line":\#(fee + 1),"amount":"0.10"}]}"#
+            try await server.ask("POST", "/invoices/\(charged)/credit-notes", note, expecting: 201)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            _ = try await server.void("1")
+            try server.set("2027-02-01T00:00:00Z")
+            try await server.close()
+            let last = try await server.ask("GET", "/invoices?kind=regular&from=2027-02-01T00:00:00Z")
+            let taking = try #require(last["data"]?[0])
+            #expect(try await server.invoices().last?.contains("adjustment seconds -6.00") == true)
+            try await server.ask("POST", "/invoices/\(taking["id"]?.string ?? "")/void")
+        }
+    }
+
     @Test func `what takes usage back is not voided once a credit note took back the rest`() async throws {
         try await ClosingStory.run { server in
             try await server.ingest(

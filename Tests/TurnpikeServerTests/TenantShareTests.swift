@@ -37,7 +37,8 @@ import Web
             let connections = try (1...80).map { _ in try RawConnection(port: server.port) }
             let body = "grant_type=client_credentials"
             // What is issued is audited.
-            try await server.whileLocked("audit_log") {
+            try await server.letCommitsWait(afterInsertsInto: "audit_log")
+            try await server.whileLocked("slow_commit") {
                 for connection in connections {
                     try connection.send(
                         "POST /oauth/token HTTP/1.1\r\nHost: test\r\nAuthorization: \(client.basic)\r\n"

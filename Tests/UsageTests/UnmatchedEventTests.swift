@@ -142,6 +142,24 @@ import Web
         }
     }
 
+    /// Each begins elsewhere.
+    @Test func replaysOfOneEventAtATimeComeToThoseBehindTheOnesThatOverflow() async throws {
+        try await TestServer.run { server in
+            try await IngestTests.arrange(server)
+            let huge = #"{"seconds":"60000000000000000000000000"}"#
+            try await server.ingest(SentEvent("0", data: huge))
+            let good = (1...3).map { SentEvent("good\($0)", subject: "new") }
+            let bad = (1...3).map { SentEvent("bad\($0)", subject: "new", data: huge) }
+            #expect(try await server.post(good + bad).report == "unmatched 6")
+            try await Self.register("new", server)
+            let areCounted = try await eventually {
+                try await server.ask("POST", "/unmatched-events/replay", #"{"limit":1}"#)["unmatched"]?.number == "3"
+            }
+            #expect(areCounted)
+            #expect(try await Self.waiting(server) == ["new bad1", "new bad2", "new bad3"])
+        }
+    }
+
     @Test func aReplayInPartsIsAnsweredOnceForItsKey() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)

@@ -56,12 +56,15 @@ enum CreditNoteStore {
             FROM credit_note AS note
             WHERE note.tenant_id = \(invoice.tenantID) AND note.invoice_id <> \(invoice.id)
                 AND note.sequence > \(counted) AND EXISTS (
-                    SELECT FROM invoice_line AS own
+                    SELECT FROM credit_note_line AS part
                     JOIN invoice_line AS noted
-                        ON noted.tenant_id = own.tenant_id AND noted.subscription_id = own.subscription_id
-                        AND noted.period_index = own.period_index
-                    WHERE own.tenant_id = note.tenant_id AND own.invoice_id = \(invoice.id) AND own.amount < 0
-                        AND noted.invoice_id = note.invoice_id
+                        ON noted.tenant_id = part.tenant_id AND noted.invoice_id = part.invoice_id
+                        AND noted.line_number = part.line_number
+                    JOIN invoice_line AS own
+                        ON own.tenant_id = noted.tenant_id AND own.subscription_id = noted.subscription_id
+                        AND own.period_index = noted.period_index
+                    WHERE part.tenant_id = note.tenant_id AND part.credit_note_id = note.credit_note_id
+                        AND own.invoice_id = \(invoice.id) AND own.amount < 0
                 )
             ORDER BY note.sequence DESC
             LIMIT 1

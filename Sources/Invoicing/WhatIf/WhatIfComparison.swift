@@ -21,9 +21,9 @@ struct WhatIfComparison: Sendable {
         let right = try Self.sums(proposed.lines)
         var rows: [Row] = []
         for sum in right.order.compactMap({ right.sums[$0] }) {
-            rows.append(try Self.row(sum.item, left.sums[sum.item.key], sum))
+            rows.append(try Self.row(sum.item, left.sums[Name(sum.item)], sum))
         }
-        for sum in left.order.compactMap({ left.sums[$0] }) where right.sums[sum.item.key] == nil {
+        for sum in left.order.compactMap({ left.sums[$0] }) where right.sums[Name(sum.item)] == nil {
             rows.append(try Self.row(sum.item, sum, nil))
         }
         self.rows = rows
@@ -35,14 +35,24 @@ struct WhatIfComparison: Sendable {
         var quantity: FixedDecimal?
     }
 
-    private typealias Sums = (sums: [InvoiceItemKey.Item: Sum], order: [InvoiceItemKey.Item])
+    /// What is compared: a fee whenever it is charged.
+    private enum Name: Hashable {
+        case fee(String)
+        case other(InvoiceItemKey.Item)
+
+        init(_ item: InvoiceItem) {
+            self = if case .fee(let fee) = item { .fee(fee.key) } else { .other(item.key) }
+        }
+    }
+
+    private typealias Sums = (sums: [Name: Sum], order: [Name])
 
     /// The lines of all segments of an item together.
     private static func sums(_ lines: [InvoiceLine]) throws(DecimalError) -> Sums {
-        var sums: [InvoiceItemKey.Item: Sum] = [:]
-        var order: [InvoiceItemKey.Item] = []
+        var sums: [Name: Sum] = [:]
+        var order: [Name] = []
         for line in lines {
-            let key = line.item.key
+            let key = Name(line.item)
             var quantity: FixedDecimal?
             if case .usage(let usage) = line.item { quantity = try usage.quantity }
             if var sum = sums[key] {

@@ -113,7 +113,7 @@
   function quotaCard(quota) {
     const shown = { short: quantity, whole: (text) => quantity(text) + " " + units(quota.unit, text) };
     const goesOn = quota.overage === "allowed" || quota.mode === "soft";
-    return card(quota, quota.feature_name, shown, goesOn ? "what is used beyond is charged" : "");
+    return card(quota, quota.feature_name || quota.feature, shown, goesOn ? "what is used beyond is charged" : "");
   }
 
   function capCard(cap) {
@@ -132,13 +132,18 @@
     }
   }
 
-  function tellZone([limit]) {
-    byID("zone").textContent = limit ? "Times are those of " + limit.timezone + "." : "";
+  const zones = { limits: [], invoice: [] };
+
+  /** Says which zone times are of, where all are of one. */
+  function tellZone(part, shown) {
+    zones[part] = shown.map((limit) => limit.timezone).filter(Boolean);
+    const known = new Set([...zones.limits, ...zones.invoice]);
+    byID("zone").textContent = known.size === 1 ? "Times are those of " + [...known][0] + "." : "";
   }
 
   async function showQuotas() {
     const [{ data }, caps] = await Promise.all([get(ofTenant("/quotas?limit=500")), spendCaps()]);
-    tellZone([...data, ...caps]);
+    tellZone("limits", [...data, ...caps]);
     byID("quota-list").replaceChildren(...data.map(quotaCard), ...caps.map(capCard));
     return data.length + caps.length > 0;
   }
@@ -148,6 +153,7 @@
     const amount = (text) => element("td", money(text, invoice.currency), "number");
     byID("tenant").textContent = invoice.tenant_name || session.tenant;
     byID("upcoming-period").textContent = period(invoice) + ", as of now";
+    tellZone("invoice", [invoice]);
     const lines = invoice.lines.map((line) =>
       row(
         element("td", line.description),
