@@ -158,6 +158,9 @@ static const unsigned char migration_0051[] = {
 static const unsigned char migration_0052[] = {
 #embed "../../migrations/0052_reversals.sql"
 };
+static const unsigned char migration_0053[] = {
+#embed "../../migrations/0053_archived_budgets_and_numbers_of_drafts.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -229,6 +232,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0050_refused_transactions.sql", migration_0050),
     FILE_ENTRY("0051_turns_of_tenants.sql", migration_0051),
     FILE_ENTRY("0052_reversals.sql", migration_0052),
+    FILE_ENTRY("0053_archived_budgets_and_numbers_of_drafts.sql", migration_0053),
 };
 
 size_t embedded_migration_count(void) {

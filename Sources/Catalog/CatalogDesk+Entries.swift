@@ -24,6 +24,11 @@ extension CatalogDesk {
         let patch = try NamePatch.read(try request.json(), immutable: Entry.immutableFields, of: Entry.resource)
         let now = context.clock.now()
         return try await writeCatalog(request, context) { transaction in
+            let found = try Entry.existing(key, in: transaction)
+            if patch.name ?? found.name == found.name {
+                try request.ifMatch.require(found.revision)
+                return try .json(found.body, revision: found.revision)
+            }
             _ = try CatalogVersion.bump(in: transaction)
             let before = try Entry.existing(key, in: transaction)
             try request.ifMatch.require(before.revision)

@@ -45,6 +45,8 @@ package enum CatalogFault: Error, Sendable, Equatable {
     case changeHasUsage(SubscriptionID)
     case tooManyChanges(SubscriptionID, limit: Int)
     case tooManySubscriptions(String, limit: Int)
+    /// Those that are archived too.
+    case tooManyBudgetsEver(tenant: String, limit: Int)
     case tenantSuspended(String)
     case timezoneInUse(String)
     /// The invoice stands, and has tax reckoned the other way.
@@ -93,14 +95,18 @@ extension CatalogFault {
         case .featureInUse(let key, let versions):
             .conflict(
                 code: "feature_in_use",
-                detail: "The feature '\(key)' is named by the plan version \(Self.list(versions))."
+                detail: """
+                    The feature '\(key)' is named by the plan version \(Self.list(versions)). A draft can be changed or \
+                    deleted; what is published keeps its features.
+                    """
             )
         case .featureOverridden(let key, let tenants):
             .conflict(
                 code: "feature_in_use",
                 detail: "The feature '\(key)' has a price or quota of its own for \(Self.list(tenants))."
             )
-        case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous, .tooManyBudgets:
+        case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous, .tooManyBudgets,
+            .tooManyBudgetsEver:
             budgetProblem
         case .subscriptionOverlaps, .subscriptionEnded, .subscriptionNotCancelled, .changeAfterEnd, .noChangeScheduled,
             .changeHasUsage, .tooManyChanges, .tooManySubscriptions:
@@ -110,7 +116,10 @@ extension CatalogFault {
         case .timezoneInUse(let key):
             .conflict(
                 code: "timezone_in_use",
-                detail: "Quotas of the tenant '\(key)' count in windows of its time zone, so it cannot change any more."
+                detail: """
+                    Quotas, a spend cap or budgets count in windows of the time zone of the tenant '\(key)', so it can't \
+                    change any more; where it is a budget alone, archive that.
+                    """
             )
         case .taxInclusionInUse(let key, let invoice):
             .conflict(
@@ -234,6 +243,14 @@ extension CatalogFault {
                     "The tenant '\(tenant)' has made \(limit) budgets\(divided ? " with \"*\" in their scope" : ""), "
                     + "as many as it may have. Archive some first."
             )
+        case .tooManyBudgetsEver(let tenant, let limit):
+            .conflict(
+                code: "too_many_budgets",
+                detail: """
+                    The tenant '\(tenant)' has made \(limit) budgets, archived ones too, as many as it may ever make. \
+                    Change one that is in force.
+                    """
+            )
         default:
             .internalError(self)
         }
@@ -241,6 +258,6 @@ extension CatalogFault {
 
     private static func list(_ names: [String]) -> String {
         let shown = names.prefix(10).map { "'\($0)'" }.joined(separator: ", ")
-        return names.count > 10 ? "\(shown) and \(names.count - 10) more" : shown
+        return names.count > 10 ? "\(shown) and more" : shown
     }
 }

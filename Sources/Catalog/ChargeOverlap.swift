@@ -8,20 +8,28 @@ struct ChargeOverlap: Sendable, Equatable {
     let other: String
     let eventType: String
 
-    /// All pairs of a plan's charges whose meters read the same event type, unless their filters exclude each other.
+    /// How many are told at most.
+    static let maximumCount = 100
+
+    /// The pairs of a plan's charges whose meters read the same event type, unless their filters exclude each other;
+    /// the first of them where they are many.
     static func find(in charges: [Charge], features: [FeatureID: MeteredFeature]) -> [ChargeOverlap] {
-        let metered = charges.map { features[$0.featureID] }
+        let metered = charges.enumerated().compactMap { index, charge in
+            features[charge.featureID].map { (index: index, feature: $0, conditions: conditions(of: $0)) }
+        }
         var overlaps: [ChargeOverlap] = []
-        for (index, later) in metered.enumerated() {
-            for earlier in metered[..<index] {
-                guard let later, let earlier else { continue }
-                let eventType = later.meter.definition.eventType
-                guard eventType == earlier.meter.definition.eventType, !areDisjoint(earlier, later) else { continue }
+        for (position, later) in metered.enumerated() {
+            let eventType = later.feature.meter.definition.eventType
+            for earlier in metered[..<position] {
+                guard eventType == earlier.feature.meter.definition.eventType,
+                    !areDisjoint(earlier.conditions, later.conditions)
+                else { continue }
+                guard overlaps.count < maximumCount else { return overlaps }
                 overlaps.append(
                     ChargeOverlap(
-                        index: index,
-                        feature: later.feature.key,
-                        other: earlier.feature.key,
+                        index: later.index,
+                        feature: later.feature.feature.key,
+                        other: earlier.feature.feature.key,
                         eventType: eventType
                     )
                 )
@@ -30,16 +38,15 @@ struct ChargeOverlap: Sendable, Equatable {
         return overlaps
     }
 
-    private static func areDisjoint(_ left: MeteredFeature, _ right: MeteredFeature) -> Bool {
-        let rightFilters = conditions(of: right)
-        return conditions(of: left).contains { name, condition in
-            rightFilters.contains { $0.name == name && excludes(condition, $0.condition) }
-        }
+    private typealias Condition = (name: String, condition: ValueFilter.Condition)
+
+    private static func areDisjoint(_ left: [Condition], _ right: [Condition]) -> Bool {
+        left.contains { name, condition in right.contains { $0.name == name && excludes(condition, $0.condition) } }
     }
 
     /// The conditions of feature and meter by the property they look at. A class has no property of its own: it is
     /// comparable only within one meter.
-    private static func conditions(of metered: MeteredFeature) -> [(name: String, condition: ValueFilter.Condition)] {
+    private static func conditions(of metered: MeteredFeature) -> [Condition] {
         let definition = metered.meter.definition
         let ownDimensions = Dictionary(definition.dimensions.map { ($0.name, $0.property) }) { first, _ in first }
         let fromFeature = metered.feature.filters.map { filter in

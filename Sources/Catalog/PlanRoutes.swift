@@ -56,6 +56,11 @@ struct PlanRoutes: Sendable {
         let patch = try NamePatch.read(try request.json(), immutable: ["key", "currency"], of: .plan)
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
+            let found = try Self.existing(key, in: transaction)
+            if patch.name ?? found.plan.name == found.plan.name {
+                try request.ifMatch.require(found.plan.revision)
+                return try .json(PlanBody(found), revision: found.plan.revision)
+            }
             _ = try CatalogVersion.bump(in: transaction)
             let before = try Self.existing(key, in: transaction)
             try request.ifMatch.require(before.plan.revision)

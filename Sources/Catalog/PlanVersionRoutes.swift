@@ -99,6 +99,7 @@ struct PlanVersionRoutes: Sendable {
         return try await desk.writeCatalog(request, context) { transaction in
             let found = try Self.existing(name, in: transaction)
             if found.status == .published {
+                try request.ifMatch.require(found.revision)
                 return try PlanVersionService.publishedAnswer(found, in: transaction)
             }
             _ = try CatalogVersion.bump(in: transaction)

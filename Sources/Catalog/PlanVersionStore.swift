@@ -8,12 +8,20 @@ enum PlanVersionStore {
         try transaction.identifier("SELECT nextval('plan_version_id_seq')")
     }
 
-    /// The number the next draft gets. The caller has locked the catalogue version, so nobody else asks at the time.
+    /// The number the next draft gets, which no other had, deleted or not. The caller has locked the catalogue version,
+    /// so nobody else asks at the time.
     static func nextNumber(of plan: PlanID, in transaction: borrowing Transaction) throws(PostgresError) -> Int {
-        let last = try transaction.first("SELECT max(version) FROM plan_version WHERE plan_id = \(plan)") {
-            row throws(PostgresError) in try row.next(Int32?.self)
-        }
-        return Int((last ?? nil) ?? 0) + 1
+        let next = try transaction.first(
+            """
+            UPDATE plan
+            SET last_version = 1 + greatest(
+                last_version, (SELECT max(version) FROM plan_version WHERE plan_id = \(plan))
+            )
+            WHERE plan_id = \(plan)
+            RETURNING last_version
+            """
+        ) { row throws(PostgresError) in try row.next(Int32.self) }
+        return Int(next ?? 1)
     }
 
     static func insert(

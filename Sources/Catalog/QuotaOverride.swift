@@ -19,6 +19,13 @@ package struct QuotaOverride: Sendable {
     package var revision: Int64
 }
 
+extension QuotaOverride {
+    /// Whether it is what a request asks for already.
+    func says(_ input: QuotaOverrideInput) -> Bool {
+        isActive && limit == input.limit && mode == input.mode && overage == input.overage
+    }
+}
+
 extension [QuotaOverride] {
     /// The quotas with these in their place.
     func replacing(_ quotas: [Quota]) -> [Quota] {

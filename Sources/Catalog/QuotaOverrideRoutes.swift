@@ -30,6 +30,7 @@ struct QuotaOverrideRoutes: Sendable {
                 let detail = "the feature \"\(name.feature)\" is archived"
                 throw Problem.validationFailed([.init(pointer: "", code: "archived", detail: detail)])
             }
+            if let existing, existing.says(input) { return existing }
             return QuotaOverride(
                 featureID: feature.feature.id,
                 featureKey: feature.feature.key,
@@ -78,6 +79,9 @@ struct QuotaOverrideRoutes: Sendable {
             let before = try QuotaOverrideStore.find(id, name.window, of: tenant.id, in: transaction)
             try request.ifMatch.require(before?.revision ?? 0)
             let after = try decide(feature, before, now)
+            guard after.revision != before?.revision else {
+                return try .json(QuotaOverrideBody(after), revision: after.revision)
+            }
             try QuotaOverrideStore.store(after, of: tenant.id, in: transaction)
             try LimitsInForce.applyAndCount(
                 to: tenant.id,

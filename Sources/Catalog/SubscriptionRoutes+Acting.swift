@@ -18,7 +18,8 @@ extension SubscriptionRoutes {
     ) async throws -> Answer {
         let id = try request.id(SubscriptionID.self, of: "subscription")
         let bound = context.principal.tenantID
-        if !isDryRun { try await desk.catalog.pace.turn(of: context.principal) }
+        // Also for what is only tried: earlier usage is counted for it under the tenant's ledger.
+        try await desk.catalog.pace.turn(of: context.principal)
         let now = context.clock.now()
         guard isDryRun else {
             let changed = Mutex<TenantID?>(nil)

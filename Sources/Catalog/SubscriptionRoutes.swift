@@ -62,13 +62,13 @@ struct SubscriptionRoutes: Sendable {
         if input.overrides != nil || input.trialDays != nil { try desk.requireOperator(context) }
         let id = SubscriptionID(rawValue: context.ids.next())
         let bound = context.principal.tenantID
+        try await desk.catalog.pace.turn(of: context.principal)
         if input.isDryRun {
             return try await desk.preview(request, context) { transaction in
                 let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
                 return try preview(change, isNew: true, upcomingBefore: nil, now: now, in: transaction)
             }
         }
-        try await desk.catalog.pace.turn(of: context.principal)
         let answer = try await desk.write(request, context) { transaction in
             let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
             let body = try Self.recorded(change, .created, by: context, now: now, in: transaction)

@@ -96,7 +96,8 @@ struct TenantPatch: Sendable {
         return patch
     }
 
-    func applied(to tenant: Tenant, now: Instant) -> Tenant {
+    /// The tenant as it is to be, of the same revision.
+    func applied(to tenant: Tenant) -> Tenant {
         var changed = tenant
         changed.name = name ?? tenant.name
         changed.zone = zone ?? tenant.zone
@@ -105,8 +106,6 @@ struct TenantPatch: Sendable {
         changed.billingEmail = billingEmail.applied(to: tenant.billingEmail)
         changed.metadata = metadata ?? tenant.metadata
         changed.billing = billing ?? tenant.billing
-        changed.updatedAt = now
-        changed.revision += 1
         return changed
     }
 }

@@ -74,7 +74,12 @@ struct TenantRoutes: Sendable {
         let patch = try TenantPatch.read(try request.json(), key: key)
         let positions = patch.subjects ?? []
         return try await change(key, "updated", request, context) { tenant, now, transaction in
-            let changed = patch.applied(to: tenant, now: now)
+            var changed = patch.applied(to: tenant)
+            guard try JSONValue(encoding: TenantBody(changed)) != JSONValue(encoding: TenantBody(tenant)) else {
+                return tenant
+            }
+            changed.updatedAt = now
+            changed.revision += 1
             try TenantService.update(tenant, to: changed, subjects: positions, taxed: taxed, in: transaction)
             return changed
         }

@@ -10,6 +10,8 @@ package enum BudgetService {
     /// How many of them may have a row for each of several values, such as users: its events can name as many as it
     /// likes, and each makes that many rows.
     package static let dividedPerTenant = 10
+    /// How many it makes over time, those that it archives too: they stay.
+    package static let everPerTenant = 1_000
 
     /// What was asked for, as a budget, stored. The caller has locked its tenant (see `lock`).
     /// - Parameter tenant: the one that the scope names exactly.
@@ -52,6 +54,9 @@ package enum BudgetService {
         in transaction: borrowing Transaction
     ) throws {
         let counts = try BudgetStore.count(madeBy: tenant.id, in: transaction)
+        guard counts.ever < everPerTenant else {
+            throw CatalogFault.tooManyBudgetsEver(tenant: tenant.key, limit: everPerTenant)
+        }
         guard counts.all < perTenant else {
             throw CatalogFault.tooManyBudgets(tenant: tenant.key, limit: perTenant, divided: false)
         }

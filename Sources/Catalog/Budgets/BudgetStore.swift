@@ -35,19 +35,23 @@ package enum BudgetStore {
         ) == 1
     }
 
-    /// How many budgets in force the tenant has made for itself, and how many of them count several values apart.
+    /// How many budgets the tenant has made for itself: ever, in force, and of these how many count several values
+    /// apart.
     static func count(
         madeBy tenant: TenantID,
         in transaction: borrowing Transaction
-    ) throws(PostgresError) -> (all: Int, divided: Int) {
-        let scopes = try transaction.query(
+    ) throws(PostgresError) -> (ever: Int64, all: Int, divided: Int) {
+        let results = try transaction.pipeline([
+            "SELECT count(*) FROM budget WHERE tenant_id = \(tenant) AND managed_by = \(BudgetManager.tenant)",
             """
             SELECT scope
             FROM budget
             WHERE tenant_id = \(tenant) AND managed_by = \(BudgetManager.tenant) AND archived_at IS NULL
-            """
-        ) { row throws(PostgresError) in try row.next(BudgetScope.self) }
-        return (scopes.count, scopes.count { !$0.splitDimensions.isEmpty })
+            """,
+        ])
+        let ever = try results[0].map { row throws(PostgresError) in try row.next(Int64.self) }
+        let scopes = try results[1].map { row throws(PostgresError) in try row.next(BudgetScope.self) }
+        return (ever.first ?? 0, scopes.count, scopes.count { !$0.splitDimensions.isEmpty })
     }
 
     /// Writes what may change of a budget.

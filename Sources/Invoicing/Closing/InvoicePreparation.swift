@@ -30,6 +30,8 @@ struct InvoicePreparation {
     var leavesAdvanceFees = false
     /// Who issues the invoice; nil where the operator has not said.
     var seller: InvoiceSeller?
+    /// The name of the plan on an invoice that is made anew: plans are renamed.
+    var pinnedPlanName: String?
     /// The lines of the invoice that is made anew, whose names stand.
     var pinnedLines: [StoredInvoiceLine] = []
     /// Whether everything without an amount is listed, however much there is.
@@ -168,7 +170,7 @@ extension InvoicePreparation {
             amounts: InvoiceAmounts(invoice.totals),
             facts: InvoiceFacts(
                 plan: plan.planKey,
-                planName: plan.planName,
+                planName: pinnedPlanName ?? plan.planName,
                 planVersion: plan.version,
                 timezone: subscription.periods.zone.identifier,
                 billingEmail: tenant.billingEmail,

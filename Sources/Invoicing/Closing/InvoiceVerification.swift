@@ -138,6 +138,7 @@ struct InvoiceRebuild {
         var preparation = InvoicePreparation(draft: invoice, records: records, catalog: catalog)
         preparation.pinnedLines = stored.lines
         preparation.seller = document.facts.seller
+        preparation.pinnedPlanName = document.facts.planName
         preparation.listsAllUnpriced = true
         guard let prepared = try preparation.prepared() else { return stored }
         var whole = prepared.whole

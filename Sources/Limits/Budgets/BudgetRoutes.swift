@@ -85,9 +85,12 @@ package struct BudgetRoutes: Sendable {
 
     /// The budget of the key in the path. Keys are unique within a tenant: where several have one, an operator says
     /// whose is meant. What is in force comes first, of that what belongs to no tenant, then what operators made.
+    /// - Parameter isToChange: whether it is to be changed: nobody's is then taken for another's that is archived, as
+    ///   a repeated `DELETE` would find it.
     private func existing(
         _ request: APIRequest,
         of asked: String?,
+        isToChange: Bool = false,
         _ context: RequestContext
     ) async throws -> Budget {
         let key = try request.parameter("key")
@@ -98,7 +101,7 @@ package struct BudgetRoutes: Sendable {
         }.filter { !hidesCost || $0.measure != .cost }
         guard let first = found.first else { throw CatalogFault.notFound(.budget, key).problem }
         if let second = found.dropFirst().first, first.tenantID != .operatorWide,
-            first.isActive == second.isActive, first.managedBy == second.managedBy
+            isToChange || first.isActive == second.isActive && first.managedBy == second.managedBy
         {
             throw CatalogFault.budgetAmbiguous(key).problem
         }
@@ -181,7 +184,7 @@ package struct BudgetRoutes: Sendable {
         let query = request.query()
         let tenant = query.string("tenant")
         try query.finish()
-        let found = try await existing(request, of: tenant, context)
+        let found = try await existing(request, of: tenant, isToChange: true, context)
         guard context.principal.isOperatorWide || found.managedBy == .tenant else {
             throw CatalogFault.budgetOfOperator(found.key).problem
         }
