@@ -25,7 +25,7 @@ extension CatalogDesk {
         let now = context.clock.now()
         return try await writeCatalog(request, context) { transaction in
             let found = try Entry.existing(key, in: transaction)
-            if patch.name ?? found.name == found.name {
+            if (patch.name ?? found.name).hasSameBytes(as: found.name) {
                 try request.ifMatch.require(found.revision)
                 return try .json(found.body, revision: found.revision)
             }

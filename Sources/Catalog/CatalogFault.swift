@@ -96,14 +96,17 @@ extension CatalogFault {
             .conflict(
                 code: "feature_in_use",
                 detail: """
-                    The feature '\(key)' is named by the plan version \(Self.list(versions)). A draft can be changed or \
-                    deleted; what is published keeps its features.
+                    The feature '\(key)' is named by the plan version \(Self.list(versions)). A draft can be changed \
+                    or deleted; what is published keeps its features.
                     """
             )
         case .featureOverridden(let key, let tenants):
             .conflict(
                 code: "feature_in_use",
-                detail: "The feature '\(key)' has a price or quota of its own for \(Self.list(tenants))."
+                detail: """
+                    The feature '\(key)' has a price or quota of its own for \(Self.list(tenants)). A tenant's quota \
+                    can be removed; what a subscription was given keeps its features.
+                    """
             )
         case .featureBudgeted, .budgetOfOperator, .budgetArchived, .budgetAmbiguous, .tooManyBudgets,
             .tooManyBudgetsEver:
@@ -117,8 +120,8 @@ extension CatalogFault {
             .conflict(
                 code: "timezone_in_use",
                 detail: """
-                    Quotas, a spend cap or budgets count in windows of the time zone of the tenant '\(key)', so it can't \
-                    change any more; where it is a budget alone, archive that.
+                    Quotas, a spend cap or budgets count in windows of the time zone of the tenant '\(key)', so it \
+                    can't change any more; where it is a budget alone, archive that.
                     """
             )
         case .taxInclusionInUse(let key, let invoice):
@@ -222,7 +225,7 @@ extension CatalogFault {
         case .featureBudgeted(let key, let budgets):
             .conflict(
                 code: "feature_in_use",
-                detail: "The feature '\(key)' is in the scope of the budget \(Self.list(budgets))."
+                detail: "The feature '\(key)' is in the scope of the budget \(Self.list(budgets)). Archive that first."
             )
         case .budgetOfOperator(let key):
             .forbidden(

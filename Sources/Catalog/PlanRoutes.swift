@@ -57,7 +57,7 @@ struct PlanRoutes: Sendable {
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
             let found = try Self.existing(key, in: transaction)
-            if patch.name ?? found.plan.name == found.plan.name {
+            if (patch.name ?? found.plan.name).hasSameBytes(as: found.plan.name) {
                 try request.ifMatch.require(found.plan.revision)
                 return try .json(PlanBody(found), revision: found.plan.revision)
             }

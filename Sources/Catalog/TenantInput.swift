@@ -96,12 +96,15 @@ struct TenantPatch: Sendable {
         return patch
     }
 
-    /// The tenant as it is to be, of the same revision.
+    /// The tenant as it is to be, of the same revision. Subjects that it has already stay in their order, which is that
+    /// of the database.
     func applied(to tenant: Tenant) -> Tenant {
         var changed = tenant
         changed.name = name ?? tenant.name
         changed.zone = zone ?? tenant.zone
-        changed.subjects = subjects?.sorted() ?? tenant.subjects
+        if let subjects, Set(subjects.map { ExactText($0) }) != Set(tenant.subjects.map { ExactText($0) }) {
+            changed.subjects = subjects.sorted()
+        }
         changed.costCenter = costCenter.applied(to: tenant.costCenter)
         changed.billingEmail = billingEmail.applied(to: tenant.billingEmail)
         changed.metadata = metadata ?? tenant.metadata

@@ -75,9 +75,13 @@ struct TenantRoutes: Sendable {
         let positions = patch.subjects ?? []
         return try await change(key, "updated", request, context) { tenant, now, transaction in
             var changed = patch.applied(to: tenant)
-            guard try JSONValue(encoding: TenantBody(changed)) != JSONValue(encoding: TenantBody(tenant)) else {
-                return tenant
+            if let metadata = patch.metadata,
+                try TenantStore.hasMetadata(metadata, of: tenant.id, in: transaction)
+            {
+                changed.metadata = tenant.metadata
             }
+            let before = try JSONValue(encoding: TenantBody(tenant)).bytes
+            guard try JSONValue(encoding: TenantBody(changed)).bytes != before else { return tenant }
             changed.updatedAt = now
             changed.revision += 1
             try TenantService.update(tenant, to: changed, subjects: positions, taxed: taxed, in: transaction)

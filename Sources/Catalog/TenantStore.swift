@@ -38,6 +38,17 @@ package enum TenantStore {
         )
     }
 
+    /// Whether a tenant's metadata says this already, in whatever order and spelling.
+    static func hasMetadata(
+        _ text: String,
+        of tenant: TenantID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        try transaction.first(
+            "SELECT metadata = \(PostgresJSON(text: text)) FROM tenant WHERE tenant_id = \(tenant)"
+        ) { row throws(PostgresError) in try row.next(Bool.self) } ?? false
+    }
+
     /// The tenant with a key.
     static func find(key: String, in transaction: borrowing Transaction) throws(PostgresError) -> Tenant? {
         try transaction.first(

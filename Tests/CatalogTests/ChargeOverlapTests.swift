@@ -60,6 +60,17 @@ import Testing
         #expect(found == [ChargeOverlap(index: 1, feature: "f1", other: "f0", eventType: "llm.completion")])
     }
 
+    @Test func ofVeryManyTheFirstHundredAreTold() {
+        func overlaps(of count: Int) -> [ChargeOverlap] {
+            Self.overlaps((1...count).map { _ in (Self.meter(1), []) })
+        }
+        // 14 charges are 91 pairs, 20 are 190.
+        #expect(overlaps(of: 14).count == 91)
+        let many = overlaps(of: 20)
+        #expect(many.count == 100 && Array(many.prefix(91)) == overlaps(of: 14))
+        #expect(many.last == ChargeOverlap(index: 14, feature: "f14", other: "f8", eventType: "llm.completion"))
+    }
+
     @Test func otherEventTypesDoNotOverlap() {
         #expect(Self.overlaps([(Self.meter(1), []), (Self.meter(2, type: "job.done"), [])]).isEmpty)
     }

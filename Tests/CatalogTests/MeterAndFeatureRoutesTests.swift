@@ -58,6 +58,32 @@ import Web
         }
     }
 
+    @Test func whatAFeatureIsNeededForIsNamedWithWhatCanBeDone() async throws {
+        try await TestServer.run { server in
+            try await server.arrange()
+            func refusal() async throws -> String {
+                let refused = try await server.expect(409, "DELETE", "/features/tokens")
+                #expect(refused.code == "feature_in_use")
+                return refused.json["detail"]?.string ?? ""
+            }
+            let version = #"{"charges":[{"feature":"tokens","price":{"model":"per_unit","unit_amount":"1"}}]}"#
+            for number in 1...12 {
+                _ = try await server.expect(201, "POST", "/plans/pro/versions", version)
+                let names = (1...min(number, 10)).map { "'pro v\($0)'" }.joined(separator: ", ")
+                let listed = number > 10 ? "\(names) and more" : names
+                let detail = try await refusal()
+                #expect(detail.contains(" \(listed). A draft can be changed or deleted"), "\(detail)")
+            }
+            for number in 1...12 { _ = try await server.expect(204, "DELETE", "/plans/pro/versions/\(number)") }
+            let quota = "/tenants/acme/quotas/tokens?window=day"
+            _ = try await server.expect(200, "PUT", quota, #"{"limit":"1"}"#)
+            let detail = try await refusal()
+            #expect(detail.contains("of its own for 'acme'. A tenant's quota can be removed"), "\(detail)")
+            _ = try await server.expect(204, "DELETE", quota)
+            _ = try await server.expect(204, "DELETE", "/features/tokens")
+        }
+    }
+
     @Test func aBoundCallerReadsTheCatalogueAndChangesNothing() async throws {
         try await TestServer.run { server in
             try await server.arrange()

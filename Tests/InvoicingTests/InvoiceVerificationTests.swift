@@ -44,6 +44,7 @@ struct InvoiceVerificationTests {
         try await server.close()
         try await server.ask("PATCH", "/tenants/acme", #"{"name":"Renamed","billing":null}"#)
         try await server.ask("PATCH", "/features/seconds", #"{"name":"Renamed"}"#)
+        try await server.ask("PATCH", "/plans/pro", #"{"name":"Renamed"}"#)
         let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
         try await server.ask("POST", "/subscriptions/\(id)/cancel", #"{"at":"2027-01-15T00:00:00Z"}"#)
         try server.set("2027-01-15T00:00:00Z")

@@ -43,6 +43,18 @@ import Testing
         }
     }
 
+    @Test("what is only tried of subscribing and changing goes at the pace of what is done")
+    func dryRuns() async throws {
+        try await Self.takesItsTime([.subscriptionsWrite]) { server, tenant in
+            let subscription = #"{"tenant":"acme","plan":"none","version":1,"dry_run":true}"#
+            let change = "/subscriptions/01900000-0000-7000-8000-000000000000/change"
+            for _ in 1...13 {
+                try await server.ask("POST", "/subscriptions", subscription, expecting: 400, as: tenant)
+                try await server.ask("POST", change, #"{"plan":"none","dry_run":true}"#, expecting: 404, as: tenant)
+            }
+        }
+    }
+
     @Test("what a tenant has sent for a test, and again, goes at a pace")
     func deliveries() async throws {
         try await Self.takesItsTime([.webhooksRead, .webhooksWrite]) { server, tenant in

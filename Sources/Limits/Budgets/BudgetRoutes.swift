@@ -85,8 +85,8 @@ package struct BudgetRoutes: Sendable {
 
     /// The budget of the key in the path. Keys are unique within a tenant: where several have one, an operator says
     /// whose is meant. What is in force comes first, of that what belongs to no tenant, then what operators made.
-    /// - Parameter isToChange: whether it is to be changed: nobody's is then taken for another's that is archived, as
-    ///   a repeated `DELETE` would find it.
+    /// - Parameter isToChange: whether it is to be changed. A tenant's is then named with its tenant where anybody else
+    ///   has the key, archived or not: a repeated `DELETE` of what is archived would find another's.
     private func existing(
         _ request: APIRequest,
         of asked: String?,

@@ -245,6 +245,30 @@ import Web
         }
     }
 
+    @Test("a DELETE that is repeated archives no other budget of the key: an operator says whose is meant")
+    func archivingAgain() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let client = server.operatorClient
+            let path = "/api/v1/budgets/daily"
+            let budget = #"{"key":"daily","scope":{},"measure":"requests","amount":"1","window":"day"}"#
+            try await client.post("/api/v1/budgets", budget).expecting(201)
+            for _ in 0..<2 { try await client.delete(path).expecting(204) }
+            let acme = try await server.client([.budgetsRead, .budgetsWrite], tenant: "acme")
+            try await acme.post("/api/v1/budgets", budget).expecting(201)
+            for refused in [try await client.delete(path), try await client.patch(path, #"{"amount":"2"}"#)] {
+                #expect(refused.status == 409 && refused.code == "ambiguous_key", "\(refused)")
+            }
+            let kept = try await acme.get(path).expecting(200)
+            #expect(kept.header("ETag") == "\"1\"" && kept.json["archived_at"] == .null)
+            // It is the only one that is in force: reading finds it.
+            #expect(try await client.get(path).json["managed_by"]?.string == "tenant")
+            for _ in 0..<2 { try await client.delete("\(path)?tenant=acme").expecting(204) }
+            #expect(try await acme.get(path).json["archived_at"]?.string == "2026-11-23T08:00:00.000000Z")
+            try await client.delete(path).expecting(204)
+        }
+    }
+
     @Test("a tenant sees and makes budgets within itself, without costs, and only reads the operator's")
     func tenantsView() async throws {
         try await TestServer.run { server in
@@ -317,6 +341,38 @@ import Web
         }
     }
 
+    @Test("a tenant makes a thousand budgets of its own over time at most, those that it archived too")
+    func howManyEver() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let acme = try await server.client([.budgetsWrite], tenant: "acme")
+            func make(_ key: String) async throws -> TestResponse {
+                let body = #"{"key":"\#(key)","scope":{},"measure":"requests","amount":"1","window":"day"}"#
+                return try await acme.post("/api/v1/budgets", body)
+            }
+            try await make("first").expecting(201)
+            try await server.database.run(
+                """
+                INSERT INTO budget
+                SELECT (jsonb_populate_record(
+                    budget, jsonb_build_object('limit_id', 1000000 + number, 'key', 'gone-' || number,
+                        'archived_at', budget.created_at)
+                )).*
+                FROM budget CROSS JOIN generate_series(1, 998) AS number
+                """
+            )
+            try await make("last").expecting(201)
+            try await acme.delete("/api/v1/budgets/first").expecting(204)
+            let refused = try await make("more").expecting(409)
+            #expect(refused.code == "too_many_budgets")
+            #expect(refused.json["detail"]?.string?.contains("1000 budgets, archived ones too") == true, "\(refused)")
+            // What is in force changes on, and the operator makes more for the tenant.
+            try await acme.patch("/api/v1/budgets/last", #"{"amount":"2"}"#).expecting(200)
+            try await server.ask("POST", "/budgets", Self.acmeUser, expecting: 201)
+            #expect(try await make("more").status == 409)
+        }
+    }
+
     @Test("ten of a tenant's own budgets may have rows for each user or model; the operator makes more for it")
     func howManyDivided() async throws {
         try await TestServer.run { server in
@@ -351,8 +407,11 @@ import Web
             try await server.ask("POST", "/budgets", units, expecting: 201)
             let feature = try await client.delete("/api/v1/features/users")
             #expect(feature.status == 409 && feature.code == "feature_in_use")
+            #expect(feature.json["detail"]?.string?.contains("budget 'units'. Archive that") == true, "\(feature)")
             let zone = try await client.patch("/api/v1/tenants/acme", #"{"timezone":"UTC"}"#)
             #expect(zone.status == 409 && zone.code == "timezone_in_use")
+            let detail = zone.json["detail"]?.string ?? ""
+            #expect(detail.contains("spend cap or budgets") && detail.contains("archive that"), "\(detail)")
             try await client.delete("/api/v1/budgets/units").expecting(204)
             try await client.delete("/api/v1/features/users").expecting(204)
             try await client.patch("/api/v1/tenants/acme", #"{"timezone":"UTC"}"#).expecting(200)
