@@ -7,3 +7,7 @@ UPDATE plan
 SET last_version = made.version
 FROM (SELECT plan_id, max(version) AS version FROM plan_version GROUP BY plan_id) AS made
 WHERE made.plan_id = plan.plan_id;
+
+-- A draft that is deleted is looked for here.
+CREATE INDEX subscription_by_plan_version ON subscription (plan_version_id);
+CREATE INDEX subscription_segment_by_plan_version ON subscription_segment (plan_version_id);

@@ -42,7 +42,7 @@ struct ReservationClosing: Sendable {
             } catch let stale as StaleCatalog where attempt < Self.attempts {
                 for tenant in stale.tenants { catalog.invalidate(tenant: tenant) }
                 attempt += 1
-            } catch is DecimalError where reservations.count > 1 {
+            } catch  where reservations.count > 1 && error.isOfOneReservation {
                 break
             }
         }
@@ -93,4 +93,9 @@ struct ReservationClosing: Sendable {
             return closed
         }
     }
+}
+
+extension Error {
+    /// Whether one of several reservations may be to blame, so that the others can be closed without it.
+    fileprivate var isOfOneReservation: Bool { self is DecimalError || (self as? PostgresError)?.isOfRows == true }
 }

@@ -161,6 +161,9 @@ static const unsigned char migration_0052[] = {
 static const unsigned char migration_0053[] = {
 #embed "../../migrations/0053_archived_budgets_and_numbers_of_drafts.sql"
 };
+static const unsigned char migration_0054[] = {
+#embed "../../migrations/0054_owner_reads_every_partition.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -233,6 +236,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0051_turns_of_tenants.sql", migration_0051),
     FILE_ENTRY("0052_reversals.sql", migration_0052),
     FILE_ENTRY("0053_archived_budgets_and_numbers_of_drafts.sql", migration_0053),
+    FILE_ENTRY("0054_owner_reads_every_partition.sql", migration_0054),
 };
 
 size_t embedded_migration_count(void) {

@@ -10,7 +10,8 @@ package struct LimitRetention: Service {
     /// How long a window is kept when it has ended: until the same window of a year later has ended too.
     package static let keptDays: Int64 = 400
     private static let batch = 5_000
-    private static let lockID: Int64 = 0x7475_726E_6C69_6D72
+    private static let limitsLockID: Int64 = 0x7475_726E_6C69_6D72
+    private static let ratesLockID: Int64 = 0x7475_726E_6C69_6D73
 
     private let pool: PostgresPool
     private let clock: Clock
@@ -38,21 +39,29 @@ package struct LimitRetention: Service {
     /// Looks at every row once, and removes what is over. Where another replica is at it, that one goes on alone.
     package func sweep() async throws {
         let now = clock.now()
-        try await removeAll { LimitStateStore.remove(after: $0, over: now, limit: Self.batch) }
         let unused = Self.daysAgo(1, from: now)
-        try await removeAll { RateStateStore.remove(after: $0, unusedSince: unused, limit: Self.batch) }
+        var failure: (any Error)?
+        do {
+            try await removeAll(Self.limitsLockID) { LimitStateStore.remove(after: $0, over: now, limit: Self.batch) }
+        } catch {
+            failure = error
+        }
+        try await removeAll(Self.ratesLockID) {
+            RateStateStore.remove(after: $0, unusedSince: unused, limit: Self.batch)
+        }
+        if let failure { throw failure }
     }
 
     /// - Parameter page: removes what is over of the rows that follow one, and answers the last it has looked at.
-    private func removeAll(_ page: (LimitRow) -> SQL) async throws {
+    private func removeAll(_ lock: Int64, _ page: (LimitRow) -> SQL) async throws {
         var row: LimitRow? = LimitRow(tenant: .operatorWide, limit: LimitID(0), windowStart: .minimum)
-        while let last = row, !Task.isCancelled { row = try await removeSome(page(last)) }
+        while let last = row, !Task.isCancelled { row = try await removeSome(page(last), lock) }
     }
 
     /// - Returns: the last row that was looked at; nil when there is none, or another replica is at it.
-    private func removeSome(_ statement: SQL) async throws -> LimitRow? {
+    private func removeSome(_ statement: SQL, _ lock: Int64) async throws -> LimitRow? {
         try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            guard try transaction.tryLock(Self.lockID) else { return nil }
+            guard try transaction.tryLock(lock) else { return nil }
             // Pages are read in the order of an index, also where the table was not analysed.
             transaction.enqueue("SET LOCAL enable_sort = off")
             return try transaction.first(statement, LimitRow.decode)

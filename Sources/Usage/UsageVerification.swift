@@ -95,15 +95,20 @@ package struct UsageVerification: Sendable {
                 """
             ) { row throws(PostgresError) in try row.next(TenantID.self) }
             for tenant in tenants {
-                tell(
-                    try await verify(
-                        tenant,
-                        catalog: &catalog,
-                        budgets: &budgets,
-                        counting: &total,
-                        progress: progress
+                do {
+                    tell(
+                        try await verify(
+                            tenant,
+                            catalog: &catalog,
+                            budgets: &budgets,
+                            counting: &total,
+                            progress: progress
+                        )
                     )
-                )
+                } catch  where error.isOfStored {
+                    budgets?.isIncomplete = true
+                    tell([.unreadable(tenant, error)])
+                }
                 total.tenants += 1
                 progress(total)
             }
@@ -126,11 +131,12 @@ package struct UsageVerification: Sendable {
         var rows = 0
         var after: EventPosition?
         repeat {
-            let page = try await page(of: tenant, after: after, through: stored.ledgerSequence)
-            after = page.count < Self.eventPage ? nil : page.last?.position
+            let page: [StoredEvent]
             do {
+                page = try await self.page(of: tenant, after: after, through: stored.ledgerSequence)
+                after = page.count < Self.eventPage ? nil : page.last?.position
                 try await add(page, of: tenant, to: &recounts)
-            } catch  where error is DecimalError || error is UnknownBillingPeriod {
+            } catch  where error is DecimalError || error is UnknownBillingPeriod || error.isOfStored {
                 budgets?.isIncomplete = true
                 return [.uncountable(stored.tenant.key, after: rows, error)]
             }
@@ -264,6 +270,15 @@ private struct TenantRecounts {
 }
 
 extension UsageDifference {
+    fileprivate static func unreadable(_ tenant: TenantID, _ error: any Error) -> UsageDifference {
+        UsageDifference(
+            tenant: "number \(tenant)",
+            subject: "all of it",
+            stored: "there",
+            rebuilt: "not read: \(error)"
+        )
+    }
+
     fileprivate static func uncountable(_ tenant: String, after rows: Int, _ error: any Error) -> UsageDifference {
         UsageDifference(
             tenant: tenant,
@@ -272,4 +287,9 @@ extension UsageDifference {
             rebuilt: "no count: \(error)"
         )
     }
+}
+
+extension Error {
+    /// Whether what is stored can't be read: that is a difference, and others are looked at all the same.
+    package var isOfStored: Bool { (self as? PostgresError)?.isOfRows == true || self is CatalogFault }
 }

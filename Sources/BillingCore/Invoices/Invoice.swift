@@ -45,7 +45,14 @@ package struct Invoice: Sendable, Hashable {
         for period in periods { lines += try period.charges(currency: currency) }
         lines = lines.filter { !$0.isEmpty }
         var taken: [FixedDecimal] = []
-        for discount in discounts { taken.append(try discount.apply(to: &lines, currency: currency)) }
+        var items: [DiscountedItem] = []
+        for period in periods {
+            for item in try period.items(of: lines) where lines[item.lines[0]].isDiscountable {
+                items.append(try DiscountedItem(item, of: lines, currency: currency))
+            }
+        }
+        for discount in discounts { taken.append(try discount.apply(to: &items, currency: currency)) }
+        for item in items { try item.spread(over: &lines, currency: currency) }
         for period in periods where period.scope != .advanceFees {
             try period.addCommitment(to: &lines, currency: currency)
             try period.giveIncludedCredit(to: &lines, currency: currency)

@@ -21,12 +21,7 @@ package struct InvoiceLine: Sendable, Hashable {
     /// How the exact amount comes about by tier; empty for a fee and for no usage.
     package let tiers: [TierCharge]
 
-    /// What of the line undoes what earlier invoices charged, with the discount of then.
-    var undone = DiscountedAmount.zero
-    /// What invoices that stand gave back of the item beyond what they charged, because the one that charged it is
-    /// void, and the line does not undo; not below zero.
-    package internal(set) var owedBefore: FixedDecimal = .zero
-    /// What discounts take off.
+    /// What discounts take off: the line's part of what they take off its item over all segments.
     package internal(set) var discount: FixedDecimal = .zero
     package internal(set) var includedCredit: FixedDecimal = .zero
     /// Below zero where the line gives more of it back than it is given.

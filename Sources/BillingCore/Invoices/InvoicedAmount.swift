@@ -65,15 +65,28 @@ extension InvoicedAmount {
         return credits
     }
 
-    /// The part of the taxes, by rate, that goes back with a part of the net that is taken back.
-    func taxes(goingBackWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> [String: FixedDecimal] {
-        let whole = try net
+    /// The part of the taxes, by rate, that goes with a part of the net that is undone.
+    /// - Parameter part: of the net's magnitude, which is not zero.
+    func taxes(goingWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> [String: FixedDecimal] {
+        let whole = try net.magnitude
         var shares: [String: FixedDecimal] = [:]
         for (rate, tax) in taxes {
-            let share = try tax.share(ofTaking: part, from: whole, currency: currency)
-            if !share.isZero { shares[rate] = share }
+            let share = try part.scaled(by: tax.magnitude, over: whole, currency: currency)
+            if !share.isZero { shares[rate] = tax.isNegative ? share.negated : share }
         }
         return shares
+    }
+}
+
+extension InvoicedAmount {
+    /// Counts what was charged for the same in another segment.
+    mutating func add(_ other: InvoicedAmount) throws(DecimalError) {
+        amount = try amount.adding(other.amount)
+        discounted = try discounted.adding(other.discounted)
+        includedCredit = try includedCredit.adding(other.includedCredit)
+        try promotionalCredits.add(other.promotionalCredits)
+        try creditNotes.add(other.creditNotes)
+        try taxes.add(other.taxes)
     }
 }
 

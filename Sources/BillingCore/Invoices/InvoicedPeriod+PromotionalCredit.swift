@@ -1,8 +1,8 @@
 extension InvoicedPeriod {
     /// Gives promotional credit back with what lines take back of it, in place of money.
     ///
-    /// A line below zero gives back the share that its item was given of it. What a credit note gave back before is
-    /// such a share too, so that it is not given back twice. Usage, fees in arrears, commitment and included credit of
+    /// An item that goes down gives back the share that it was given of it, on its lines below zero. What a credit note
+    /// gave back before is such a share too, so that it is not given back twice. Usage, fees in arrears, commitment and included credit of
     /// a period depend on each other; so for them together two things hold besides: no more money goes back than was
     /// paid, and what came back first pays what else has come to be charged for the same.
     /// - Returns: what goes back to the credits it came from.
@@ -15,18 +15,26 @@ extension InvoicedPeriod {
         for amount in invoiced.values where amount.item.sharesIncludedCredit { try together.count(amount) }
         try together.limit()
         var returned = CreditParts()
-        for line in own {
-            let part = try lines[line].net
-            guard part.isNegative, let before = invoiced[lines[line].key] else { continue }
+        for item in try items(of: lines) {
+            var change = FixedDecimal.zero
+            var below: [FixedDecimal] = []
+            for line in item.lines {
+                let net = try lines[line].net
+                change = try change.adding(net)
+                below.append(max(net.negated, .zero))
+            }
+            guard change.isNegative, let before = item.before else { continue }
             var held = CreditParts(before.credits)
-            let isShared = lines[line].item.sharesIncludedCredit
+            let isShared = lines[item.lines[0]].item.sharesIncludedCredit
             if isShared { held = held.limited(to: together.held) }
             let chargeable = try before.chargeable
             let share = try min(held.total, max(chargeable, .zero))
-                .share(ofTaking: part.magnitude, from: chargeable, currency: currency)
-            let taken = try held.take(share, currency: currency)
-            try lines[line].giveBack(taken)
-            if isShared { try together.release(taken) } else { try returned.add(taken) }
+                .share(ofTaking: change.magnitude, from: chargeable, currency: currency)
+            for (line, part) in zip(item.lines, try LargestRemainder.split(share, over: below, currency: currency)) {
+                let taken = try held.take(part, currency: currency)
+                try lines[line].giveBack(taken)
+                if isShared { try together.release(taken) } else { try returned.add(taken) }
+            }
         }
         let shared = own.filter { lines[$0].item.sharesIncludedCredit }
         try together.giveBackWhatMoneyDidNotPay(with: shared, of: &lines)
@@ -95,7 +103,7 @@ private struct SharedPromotion {
         var more: [FixedDecimal] = []
         for line in own {
             left = try left.adding(lines[line].chargeable)
-            more.append(lines[line].kind == .adjustment ? max(try lines[line].net, .zero) : .zero)
+            more.append(max(try lines[line].net, .zero))
             sum = try sum.adding(more[more.count - 1])
         }
         let most = max(try left.subtracting(held.total), .zero)
@@ -117,20 +125,22 @@ extension InvoicedPeriod {
         let own = lines.indices.filter { lines[$0].key.periodIndex == index }
         let shared = own.filter { lines[$0].item.sharesIncludedCredit }
         var payable: [Int: FixedDecimal] = [:]
-        for line in own where !lines[line].item.sharesIncludedCredit {
-            let owed = min(try invoiced[lines[line].key]?.net ?? .zero, .zero)
-            payable[line] = max(try lines[line].net.adding(owed), .zero)
+        func pay(for parts: [Int], before: FixedDecimal) throws(DecimalError) {
+            var sum = min(before, .zero)
+            var above: [FixedDecimal] = []
+            for line in parts {
+                sum = try sum.adding(lines[line].net)
+                above.append(max(try lines[line].net, .zero))
+            }
+            let shares = try LargestRemainder.split(max(sum, .zero), over: above, currency: currency)
+            for (line, share) in zip(parts, shares) { payable[line] = share }
         }
-        var sum = FixedDecimal.zero
-        for amount in invoiced.values where amount.item.sharesIncludedCredit { sum = try sum.adding(amount.net) }
-        sum = min(sum, .zero)
-        var above: [FixedDecimal] = []
-        for line in shared {
-            sum = try sum.adding(lines[line].net)
-            above.append(max(try lines[line].net, .zero))
+        for item in try items(of: lines) where !lines[item.lines[0]].item.sharesIncludedCredit {
+            try pay(for: item.lines, before: try item.before?.net ?? .zero)
         }
-        let shares = try LargestRemainder.split(max(sum, .zero), over: above, currency: currency)
-        for (line, share) in zip(shared, shares) { payable[line] = share }
+        var before = FixedDecimal.zero
+        for amount in invoiced.values where amount.item.sharesIncludedCredit { before = try before.adding(amount.net) }
+        try pay(for: shared, before: before)
         return payable
     }
 }
@@ -154,5 +164,5 @@ extension [InvoiceItemKey: InvoicedAmount] {
 
 extension InvoiceItem {
     /// Whether the included credit of its period pays for it, or changes it.
-    fileprivate var sharesIncludedCredit: Bool { isCoveredByIncludedCredit || self == .includedCredit }
+    var sharesIncludedCredit: Bool { isCoveredByIncludedCredit || self == .includedCredit }
 }

@@ -2,13 +2,25 @@ extension InvoicedPeriod {
     /// Taxes the period's lines.
     ///
     /// What is taken back takes back the taxes it was charged with, whatever the rates are now; anything else is taxed
-    /// by the rates of now. A period that comes to nothing has no tax left: what rounding would leave of it stands on
-    /// the line that takes back most.
+    /// by the rates of now. What comes to nothing has no tax left, fees in advance and the rest of the period each: what
+    /// rounding would leave of it stands on the line that takes back most.
     func tax(_ lines: inout [InvoiceLine], by treatment: TaxTreatment, currency: Currency) throws(DecimalError) {
         let own = lines.indices.filter { lines[$0].key.periodIndex == index }
-        for line in own {
-            lines[line].taxes = try taxes(of: lines[line], by: treatment, currency: currency)
+        for item in try items(of: lines) { try tax(item, of: &lines, by: treatment, currency: currency) }
+        for isShared in [false, true] {
+            try leaveNoTax(
+                of: own.filter { lines[$0].item.sharesIncludedCredit == isShared },
+                invoiced.values.filter { $0.item.sharesIncludedCredit == isShared },
+                in: &lines
+            )
         }
+    }
+
+    private func leaveNoTax(
+        of own: [Int],
+        _ invoiced: [InvoicedAmount],
+        in lines: inout [InvoiceLine]
+    ) throws(DecimalError) {
         var largest: (line: Int, net: FixedDecimal)?
         for line in own where lines[line].kind == .adjustment {
             let net = try lines[line].net
@@ -17,7 +29,7 @@ extension InvoicedPeriod {
         guard let largest else { return }
         var net = FixedDecimal.zero
         var taxes: [String: FixedDecimal] = [:]
-        for amount in invoiced.values {
+        for amount in invoiced {
             net = try net.adding(amount.net)
             try taxes.add(amount.taxes)
         }
@@ -30,19 +42,36 @@ extension InvoicedPeriod {
         }
     }
 
-    private func taxes(
-        of line: InvoiceLine,
+    /// Taxes the lines of an item. Where they undo together what it was charged, or what was given back of it, they share
+    /// the taxes of then in proportion, with those of now on what goes beyond that.
+    private func tax(
+        _ item: InvoicedItem,
+        of lines: inout [InvoiceLine],
         by treatment: TaxTreatment,
         currency: Currency
-    ) throws(DecimalError) -> [LineTax] {
-        let net = try line.net
-        guard net.isNegative, let before = invoiced[line.key], try before.net > .zero else {
-            return try treatment.taxes(on: net, currency: currency)
+    ) throws(DecimalError) {
+        var nets: [FixedDecimal] = []
+        var change = FixedDecimal.zero
+        for line in item.lines {
+            nets.append(try lines[line].net)
+            change = try change.adding(nets[nets.count - 1])
         }
-        let back = min(net.magnitude, try before.net)
-        var taxes = try treatment.taxes(on: net.adding(back), currency: currency)
-        try taxes.subtract(before.taxes(goingBackWith: back, currency: currency))
-        return taxes
+        for (line, net) in zip(item.lines, nets) {
+            lines[line].taxes = try treatment.taxes(on: net, currency: currency)
+        }
+        guard let before = item.before, try change.isNegative != before.net.isNegative, !change.isZero,
+            try !before.net.isZero
+        else { return }
+        let undone = min(change.magnitude, try before.net.magnitude)
+        let beyond = try change.magnitude.subtracting(undone)
+        var taxes = try treatment.taxes(on: change.isNegative ? beyond.negated : beyond, currency: currency)
+        try taxes.subtract(before.taxes(goingWith: undone, currency: currency))
+        for line in item.lines { lines[line].taxes = [] }
+        for tax in taxes {
+            for (line, part) in zip(item.lines, try tax.amount.spread(over: nets, currency: currency)) {
+                lines[line].taxes.append(LineTax(rateKey: tax.rateKey, amount: part))
+            }
+        }
     }
 }
 

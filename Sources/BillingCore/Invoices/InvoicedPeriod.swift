@@ -90,9 +90,7 @@ extension InvoicedPeriod {
             }
         }
         if scope != .advanceFees { try appendUsage(to: &lines, currency: currency) }
-        lines += try vanished(from: lines, currency: currency)
-        try undoDiscounts(of: &lines, currency: currency)
-        return lines
+        return try lines + vanished(from: lines, currency: currency)
     }
 
     private func appendUsage(to lines: inout [InvoiceLine], currency: Currency) throws(DecimalError) {

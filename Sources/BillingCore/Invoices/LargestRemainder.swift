@@ -1,3 +1,23 @@
+extension FixedDecimal {
+    /// `self x part / whole`, rounded half away from zero to the minor unit. All are whole minor units and not below
+    /// zero, and this is at most the whole, which is above zero.
+    func scaled(
+        by part: FixedDecimal,
+        over whole: FixedDecimal,
+        currency: Currency
+    ) throws(DecimalError) -> FixedDecimal {
+        precondition(!isNegative && self <= whole && whole > .zero && !part.isNegative, "only a part can be scaled")
+        let unit = UInt128(PowersOfTen.narrow(FixedDecimal.fractionalDigits - currency.minorUnits))
+        let divisor = whole.unscaled.magnitude / unit
+        let product = (unscaled.magnitude / unit).multipliedFullWidth(by: part.unscaled.magnitude / unit)
+        let (quotient, remainder) = divisor.dividingFullWidth((high: product.high, low: product.low))
+        let units = quotient + (remainder >= divisor - remainder ? 1 : 0)
+        let (scaled, overflow) = units.multipliedReportingOverflow(by: unit)
+        guard !overflow, scaled <= UInt128(Int128.max) else { throw .outOfRange }
+        return try FixedDecimal(validating: Int128(scaled))
+    }
+}
+
 /// Splits an amount over weights in whole minor units, in proportion, so that nothing is lost or gained.
 ///
 /// Each share is the exact one cut down to a whole unit; the units that are left go to the largest remainders, among

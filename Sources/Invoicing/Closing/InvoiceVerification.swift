@@ -46,9 +46,13 @@ package struct InvoiceVerification: Sendable {
                 """
             ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(InvoiceID.self)) }
             for (_, invoice) in invoices {
-                let (found, read) = try await verify(invoice, reusing: catalog)
-                catalog = read
-                if let found { difference(found) }
+                do {
+                    let (found, read) = try await verify(invoice, reusing: catalog)
+                    catalog = read
+                    if let found { difference(found) }
+                } catch  where error.isOfStored {
+                    difference(.unreadable(invoice, error))
+                }
                 judged += 1
                 progress()
             }
@@ -328,5 +332,11 @@ extension WholeInvoice {
             return (": its total", document.amounts.total.description, other.document.amounts.total.description)
         }
         return (": what it shows", document.facts.json.text, other.document.facts.json.text)
+    }
+}
+
+extension UsageDifference {
+    fileprivate static func unreadable(_ invoice: InvoiceID, _ error: any Error) -> UsageDifference {
+        UsageDifference(tenant: "?", subject: "invoice \(invoice)", stored: "there", rebuilt: "not read: \(error)")
     }
 }

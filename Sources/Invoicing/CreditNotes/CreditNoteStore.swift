@@ -64,7 +64,10 @@ enum CreditNoteStore {
                         ON own.tenant_id = noted.tenant_id AND own.subscription_id = noted.subscription_id
                         AND own.period_index = noted.period_index
                     WHERE part.tenant_id = note.tenant_id AND part.credit_note_id = note.credit_note_id
-                        AND own.invoice_id = \(invoice.id) AND own.amount < 0
+                        AND own.invoice_id = \(invoice.id) AND own.amount < 0 AND own.kind = 'adjustment'
+                        AND CASE WHEN own.item = 'fee_in_advance' OR noted.item = 'fee_in_advance'
+                            THEN (own.item, own.item_key) = (noted.item, noted.item_key) ELSE true
+                        END
                 )
             ORDER BY note.sequence DESC
             LIMIT 1

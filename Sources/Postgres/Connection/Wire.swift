@@ -225,7 +225,7 @@ final class Wire {
         } catch {
             throw fail(error)
         }
-        defer { cancellation.leave() }
+        defer { if !cancellation.leave() { pipeline.breakOff() } }
         try send(statements, ending: ending)
         pipeline.sync()
         awaitCommit()

@@ -68,6 +68,16 @@ package struct PostgresMigrator: Sendable {
         }
     }
 
+    /// Ends the session, and what it has locked, soon after the migrator's host is gone without a word.
+    private static let endsWithItsHost = """
+        SET idle_in_transaction_session_timeout = '30s';
+        SET idle_session_timeout = '60s';
+        SET tcp_user_timeout = '10s';
+        SET tcp_keepalives_idle = 10;
+        SET tcp_keepalives_interval = 5;
+        SET tcp_keepalives_count = 3
+        """
+
     private func applyPending(toleratingNewer: Bool) throws -> [String] {
         let session = try Session(configuration)
         try session.run("SET lock_timeout = \(turnTimeoutMilliseconds)")
@@ -75,6 +85,7 @@ package struct PostgresMigrator: Sendable {
         try session.run(
             """
             SET lock_timeout = \(lockTimeoutMilliseconds);
+            \(Self.endsWithItsHost);
             CREATE TABLE IF NOT EXISTS schema_migration (
                 name text CONSTRAINT schema_migration_pkey PRIMARY KEY,
                 checksum text NOT NULL,

@@ -51,8 +51,8 @@ package struct CostWorker: Service {
 
     package func run() async throws {
         await loop.run {
-            try await tellWhatIsLeft()
             try await rateUnpriced()
+            try await tellWhatIsLeft()
         }
     }
 

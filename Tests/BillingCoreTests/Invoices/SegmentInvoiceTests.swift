@@ -30,6 +30,7 @@ import Testing
     private func invoice(
         _ segments: [InvoicedSegment],
         discounts: [Discount] = [],
+        rates: [TaxRate] = [],
         invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
     ) throws -> Invoice {
         let period = InvoicedPeriod(
@@ -44,6 +45,7 @@ import Testing
             period: november,
             periods: [period],
             discounts: discounts,
+            tax: TaxTreatment(rates: rates),
             currency: .usd
         )
     }
@@ -72,18 +74,116 @@ import Testing
         }
     }
 
-    @Test func `what a later segment takes back of an earlier invoice takes the discount of then with it`() throws {
-        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
-        func add(_ segments: [InvoicedSegment], percent: Int64) throws -> [String] {
-            let discount = Discount.percent(FixedDecimal(percent))
-            let invoice = try invoice(segments, discounts: [discount], invoiced: invoiced)
-            for line in invoice.lines { try invoiced.add(line) }
-            return invoice.lines.map { "\($0.amount) \($0.discount)" }
+    /// What invoices that stand charge, one after the other.
+    private struct Book {
+        let test: SegmentInvoiceTests
+        var standing: [Invoice] = []
+
+        var invoiced: [InvoiceItemKey: InvoicedAmount] {
+            get throws {
+                var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
+                for line in standing.flatMap(\.lines) { try invoiced.add(line) }
+                return invoiced
+            }
         }
-        #expect(try add(seats([("12", "10")]), percent: 50) == ["120 60"])
-        #expect(try add(seats([("12", "10"), ("5", "8")]), percent: 0) == ["-56 -28"])
-        #expect(try add(seats([("12", "10"), ("8", "8")]), percent: 10) == ["24 12"])
-        #expect(try add(seats([("0", "10"), ("0", "8")]), percent: 10).sorted() == ["-120 -60", "32 16"])
+
+        /// Amounts, discounts and taxes of the next invoice.
+        mutating func add(
+            _ segments: [InvoicedSegment],
+            _ discounts: [Discount] = [],
+            vat: (key: String, percent: Int64)? = nil
+        ) throws -> [String] {
+            let rates = vat.map { [TaxRate(key: $0.key, name: "", percent: FixedDecimal($0.percent))] } ?? []
+            standing.append(
+                try test.invoice(segments, discounts: discounts, rates: rates, invoiced: try invoiced)
+            )
+            return try standing[standing.count - 1].lines.map { try "\($0.amount) \($0.discount) \($0.tax)" }
+        }
+
+        /// What all of them come to: amount, discount and tax.
+        var sum: String {
+            get throws {
+                var (amount, discount, tax) = (FixedDecimal.zero, FixedDecimal.zero, FixedDecimal.zero)
+                for line in standing.flatMap(\.lines) {
+                    amount = try amount.adding(line.amount)
+                    discount = try discount.adding(line.discount)
+                    tax = try tax.adding(line.tax)
+                }
+                return "\(amount) \(discount) \(tax)"
+            }
+        }
+    }
+
+    @Test func `what a later segment takes back of an earlier invoice takes the discount of then with it`() throws {
+        var book = Book(test: self)
+        #expect(try book.add(seats([("12", "10")]), [.percent(FixedDecimal(50))]) == ["120 60 0"])
+        #expect(try book.add(seats([("12", "10"), ("5", "8")])) == ["-56 -28 0"])
+        #expect(
+            try book.add(seats([("12", "10"), ("8", "8")]), [.percent(FixedDecimal(10))]) == ["24 2.4 0"]
+        )
+        #expect(
+            try book.add(seats([("0", "10"), ("0", "8")]), [.percent(FixedDecimal(10))])
+                == ["-120 -46.91 0", "32 12.51 0"]
+        )
+        #expect(try book.sum == "0 0 0")
+    }
+
+    @Test func `more of what stands below zero is undone, and not discounted, until there is something to pay`() throws
+    {
+        var book = Book(test: self)
+        _ = try book.add(seats([("10", "1"), ("5", "8")]))
+        _ = try book.add(seats([("10", "1"), ("6", "8")]), [.percent(FixedDecimal(50))])
+        #expect(try book.sum == "-22 0 0")
+        _ = try book.add(seats([("10", "1"), ("9", "8")]), [.percent(FixedDecimal(50))])
+        #expect(try book.sum == "2 1 0")
+    }
+
+    @Test func `a correction that changes nothing costs nothing, however it lies on segments`() throws {
+        for discount in [Discount.amount(FixedDecimal(10)), .percent(FixedDecimal(50))] {
+            var book = Book(test: self)
+            _ = try book.add(seats([("12", "10"), ("1", "10")]), [discount])
+            let before = try book.sum
+            _ = try book.add(seats([("6", "10"), ("1", "10")]), [.percent(FixedDecimal(50))])
+            #expect(try book.sum == before)
+        }
+    }
+
+    @Test func `what rises and falls at once is discounted by what it comes to`() throws {
+        var book = Book(test: self)
+        _ = try book.add(seats([("12", "10"), ("5", "8")]))
+        for quantity in ["14", "12", "14", "12"] {
+            _ = try book.add(seats([(quantity, "10"), ("5", "8")]), [.percent(FixedDecimal(50))])
+        }
+        let discount = try book.standing.flatMap(\.lines).reduce(FixedDecimal.zero) { try $0.adding($1.discount) }
+        #expect(try book.sum.hasPrefix("64 "))
+        // Each time 4 more at half the price, of which what is taken back takes the mean with it.
+        #expect(discount < FixedDecimal(4))
+    }
+
+    @Test func `an invoice that is made anew undoes what was taken back by the discount and the tax of then`() throws {
+        var book = Book(test: self)
+        _ = try book.add(seats([("12", "10")]), [.percent(FixedDecimal(50))], vat: ("vat19", 19))
+        _ = try book.add(seats([("12", "10"), ("5", "8")]), vat: ("vat19", 19))
+        #expect(try book.sum == "64 32 6.08")
+        book.standing.removeFirst()
+        #expect(try book.add(seats([("12", "10"), ("5", "8")]), vat: ("vat7", 7)) == ["120 28 9.8"])
+        #expect(try book.sum == "64 0 4.48")
+    }
+
+    @Test func `tax that was forgotten is not reckoned of what was taken back without any`() throws {
+        var book = Book(test: self)
+        _ = try book.add(seats([("10", "10")]))
+        _ = try book.add(seats([("5", "10")]))
+        book.standing.removeFirst()
+        #expect(try book.add(seats([("5", "10")]), vat: ("vat", 19)) == ["100 0 9.5"])
+    }
+
+    @Test func `what a later segment takes back takes the tax of then with it`() throws {
+        var book = Book(test: self)
+        _ = try book.add(seats([("12", "10")]), vat: ("vat19", 19))
+        #expect(try book.add(seats([("12", "10"), ("5", "8")]), vat: ("vat7", 7)) == ["-56 0 -10.64"])
+        _ = try book.add(seats([("6", "10"), ("5", "8")]), vat: ("vat7", 7))
+        #expect(try book.sum == "52 0 9.88")
     }
 
     @Test func `commitments of segments are summed exactly and rounded once`() throws {
