@@ -56,6 +56,30 @@ import Testing
         }
     }
 
+    /// A part of a number would read as another number.
+    @Test func noNumberIsBroken() async throws {
+        let amounts = ["10000000.00", "1000000000", "-1234567.89", "12345678901234567890123456.789"]
+        let prices = ["0.000000025", "0.0000000125", "12345678901234.123456789012", "0.000000000001"]
+        let lines = zip(amounts, prices).map { amount, price in
+            var line = SampleInvoice.tokens
+            line.unit = "tokens"
+            line.quantity = "1234567890.123456789012"
+            line.amount = amount
+            line.total = amount
+            line.taxes = []
+            line.tiers = [.init(label: "all", quantity: "1234567890.123456789012", unitAmount: price, amount: "1")]
+            return line
+        }
+        var stepped = SampleInvoice.tokens
+        stepped.tiers[1].amount = "1234567.123456789012345678901234"
+        let text = try await Self.pages(SampleInvoice.document(lines: lines + [stepped])).joined(separator: " ")
+        let words = text.split(separator: " ").map(String.init)
+        for number in amounts + prices + ["1234567.123456789012345678901234"] {
+            #expect(words.contains(InvoiceText.grouped(number)), "\(number) is not in \(text)")
+        }
+        #expect(words.filter { $0 == "1,234,567,890.123456789012" }.count == 4)
+    }
+
     /// One line that is longer than a page is continued, not cut.
     @Test func aLineLongerThanAPageIsContinued() async throws {
         var line = SampleInvoice.fee
