@@ -56,6 +56,31 @@ import Testing
         }
     }
 
+    /// How many words of all pages stand below the place where a page's text ends.
+    private static func wordsInFooters(_ document: PrintableInvoice) async throws -> Int {
+        let pdf = try InvoicePDF.render(document)
+        return try await withTemporaryDirectory { directory in
+            let path = directory.appendingPathComponent("invoice.pdf")
+            try Data(pdf).write(to: path)
+            let text = try await TestTools.run("pdftotext", ["-bbox", path.path, "-"], in: directory)
+            let ends = text.matches(of: /yMax="([0-9.]+)">/).compactMap { Double($0.output.1) }
+            return ends.filter { $0 > PDFPages.bottom }.count
+        }
+    }
+
+    @Test func totalsWithLongLabelsStayOffTheFooter() async throws {
+        var document = SampleInvoice.full
+        let names = (1...6).map { rate in (1...36).map { "rate\(rate)name\($0)" }.joined(separator: " ") }
+        document.totals = names.map { PrintableInvoice.Total($0, "1.00") }
+        document.totals.append(.init("Total", "1469156.94", isEmphasised: true))
+        let pages = try await Self.pages(document)
+        let words = Set(pages.joined(separator: " ").split(separator: " ").map(String.init))
+        #expect(names.flatMap { $0.split(separator: " ").map(String.init) }.allSatisfy(words.contains))
+        #expect(words.contains("1,469,156.94") && words.contains("of") && pages.count > 1)
+        // "Invoice INV-000042" and "Page 1 of 2".
+        #expect(try await Self.wordsInFooters(document) == 6 * pages.count)
+    }
+
     /// A part of a number would read as another number.
     @Test func noNumberIsBroken() async throws {
         let amounts = ["10000000.00", "1000000000", "-1234567.89", "12345678901234567890123456.789"]

@@ -204,25 +204,47 @@ private struct InvoicePDFComposer {
         pages.y += 2
     }
 
+    /// A step of the sums with its label broken into lines.
+    private struct BrokenTotal {
+        static let labelWidth = 140.0
+
+        let total: PrintableInvoice.Total
+        let style: PDFTextStyle
+        let label: [String]
+
+        var ruleHeight: Double { total.isEmphasised ? 3 : 0 }
+        var height: Double { ruleHeight + Double(max(label.count, 1)) * style.lineHeight + 2 }
+    }
+
+    /// Keeps the sums on one page where they fit on one; where they don't, each of them.
     private mutating func addTotals() {
-        let height = Double(document.totals.count) * (Self.bold.lineHeight + 5)
-        if height > pages.remaining { pages.breakPage() }
-        let x = PDFPages.left + 245
-        for total in document.totals {
+        let totals = document.totals.map { total in
             let style = total.isEmphasised ? Self.bold : Self.normal
-            if total.isEmphasised {
-                pages.addRule(x: x, width: PDFPages.right - x, weight: 0.6)
-                pages.y += 3
-            }
-            let amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
-            pages.addText(amount, style, x: x, width: PDFPages.right - x, alignment: .right)
-            for line in canvas.lines(of: total.label.onOneLine, style: style, width: 140) {
-                pages.addText(line, style, x: x, width: 140)
-                pages.y += style.lineHeight
-            }
-            pages.y += 2
+            let label = canvas.lines(of: total.label.onOneLine, style: style, width: BrokenTotal.labelWidth)
+            return BrokenTotal(total: total, style: style, label: label)
+        }
+        let height = totals.reduce(0) { $0 + $1.height }
+        if height > pages.remaining, height <= PDFPages.height { pages.breakPage() }
+        for total in totals {
+            if total.height > pages.remaining { pages.breakPage() }
+            add(total)
         }
         pages.y += 22
+    }
+
+    private mutating func add(_ broken: BrokenTotal) {
+        let (total, style) = (broken.total, broken.style)
+        let x = PDFPages.left + 245
+        let end = pages.y + broken.height
+        if total.isEmphasised { pages.addRule(x: x, width: PDFPages.right - x, weight: 0.6) }
+        pages.y += broken.ruleHeight
+        let amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
+        pages.addText(amount, style, x: x, width: PDFPages.right - x, alignment: .right)
+        for line in broken.label {
+            pages.addText(line, style, x: x, width: BrokenTotal.labelWidth)
+            pages.y += style.lineHeight
+        }
+        pages.y = end
     }
 
     private mutating func addNotes() {
