@@ -33,6 +33,7 @@ extension PrintableInvoice {
                 total: text(document.amounts.total),
                 paidByCredit: text(document.amounts.paidByCredit),
                 amountDue: text(document.amounts.due),
+                carriedForward: text(document.amounts.carriedForward),
                 paidAt: invoice.paidAt,
                 reissueOf: invoice.reissueOf?.description
             ),

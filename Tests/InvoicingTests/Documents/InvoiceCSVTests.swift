@@ -48,6 +48,31 @@ import Testing
         #expect(sum.text(minimumFractionalDigits: 2) == "1469156.94")
     }
 
+    @Test func theColumnTotalOfACreditAddsUpToWhatIsCarriedForward() async throws {
+        var document = SampleInvoice.document(lines: [SampleInvoice.fee])
+        document.lines[0].total = "-21.42"
+        document.payment.total = "0.00"
+        document.payment.carriedForward = "21.42"
+        let rows = try await Self.parsed(document)
+        #expect(try Self.column("total", of: rows) == ["-21.42"])
+        #expect(try Self.column("invoice_total", of: rows) == ["0.00"])
+        #expect(try Self.column("carried_forward", of: rows) == ["21.42"])
+    }
+
+    @Test func anInvoiceWithoutLinesHasARecord() async throws {
+        var document = SampleInvoice.document(lines: [])
+        document.payment = .init(total: "0.00", paidByCredit: "0.00", amountDue: "0.00", carriedForward: "0.00")
+        let rows = try await Self.parsed(document)
+        #expect(rows.count == 2 && rows[1].count == InvoiceCSV.columns.count)
+        #expect(try Self.column("invoice_number", of: rows) == ["INV-000042"])
+        for name in ["line", "kind", "quantity", "unit", "tax_rates"] {
+            #expect(try Self.column(name, of: rows) == [""], "\(name)")
+        }
+        for name in ["amount_unrounded", "amount", "discount", "credit", "tax", "total", "invoice_total"] {
+            #expect(try Self.column(name, of: rows) == ["0.00"], "\(name)")
+        }
+    }
+
     /// A name that a spreadsheet would run gets an apostrophe; everything else comes back as it was, and our own
     /// negative numbers stay numbers.
     @Test func namesCantBecomeFormulas() async throws {
