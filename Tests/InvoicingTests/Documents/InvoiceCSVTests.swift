@@ -2,6 +2,7 @@ import BillingCore
 import Foundation
 import TestSupport
 import Testing
+import Web
 
 @testable import Invoicing
 
@@ -87,6 +88,17 @@ import Testing
         #expect(try Self.column("description", of: rows) == expected)
         #expect(expected.filter { $0.hasPrefix("'") }.count == 7)
         #expect(try Self.column("discount", of: rows).contains("-2.00"))
+    }
+
+    @Test func whatIsTooLongForPagesIsThereAsCSV() throws {
+        let document = SampleInvoice.document(lines: Array(repeating: SampleInvoice.fee, count: 5_001))
+        let page = #expect(throws: Problem.self) { try document.page() }
+        let pdf = #expect(throws: Problem.self) { try document.pdf() }
+        for problem in [page, pdf] {
+            #expect(problem?.code == "too_many_lines")
+        }
+        let records = try InvoiceCSV.file(document).filter { $0 == UInt8(ascii: "\n") }.count
+        #expect(records == 5_002)
     }
 
     @Test func recordsEndAsRFC4180Says() throws {
