@@ -87,6 +87,25 @@ package enum InvoiceStore {
             """
     }
 
+    /// How many pinned lines each of several invoices has, whoever's they are, in the order of the invoices.
+    static func lineCounts(
+        of invoices: [StoredInvoice],
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [Int64] {
+        guard !invoices.isEmpty else { return [] }
+        return try transaction.query(
+            """
+            SELECT (
+                SELECT count(*) FROM invoice_line AS line
+                WHERE line.tenant_id = wanted.tenant_id AND line.invoice_id = wanted.invoice_id
+            )
+            FROM unnest(\(invoices.map(\.tenantID))::bigint[], \(invoices.map(\.id))::uuid[])
+                WITH ORDINALITY AS wanted (tenant_id, invoice_id, place)
+            ORDER BY wanted.place
+            """
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
+    }
+
     /// The pinned lines of several invoices, whoever's they are, by invoice, each in order.
     package static func lines(
         of invoices: [StoredInvoice],

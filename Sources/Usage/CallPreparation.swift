@@ -62,7 +62,7 @@ package final class PreparedCall: Sendable {
 
     private func costChanges(until end: Instant) -> Set<Instant> {
         let usage = pending.event.usage
-        guard pending.event.isModelCall else { return [] }
+        guard pending.event.isModelCall || pending.cost.priced != nil else { return [] }
         let (start, costs) = (pending.time, shared.costs)
         let rates = costs.rates.starts(to: tenant.currency, after: start, through: end)
         guard let model = usage.model else { return rates }

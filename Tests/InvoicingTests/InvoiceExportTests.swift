@@ -4,6 +4,8 @@ import TestSupport
 import Testing
 import Web
 
+@testable import Invoicing
+
 /// `GET /invoices/export`.
 @Suite struct InvoiceExportTests {
     private static let later = TestClock()
@@ -63,6 +65,15 @@ import Web
             #expect(total.text(minimumFractionalDigits: 2) == "5580.00")
             #expect(invoices.first?["lines"]?[1]?["tiers"]?[0]?["amount"]?.string == "0.5")
         }
+    }
+
+    private static let pages: [([Int64], Int)] = [
+        ([], 0), ([2, 3], 2), ([10_000, 0, 1], 2), ([9_999, 2], 1), ([50_000, 1], 1), ([1, 50_000], 1),
+    ]
+
+    @Test(arguments: pages)
+    func aPageHasSoManyLinesUnlessOneInvoiceHasMore(_ lineCounts: [Int64], _ expected: Int) {
+        #expect(InvoiceExport.invoicesOnPage(lineCounts: lineCounts) == expected)
     }
 
     @Test func filesByNumberGoOnFromEachOther() async throws {

@@ -6,6 +6,7 @@ import Testing
 @Suite struct PriceStepTests {
     private static func step(
         _ basis: TierCharge.Basis,
+        isOnly: Bool = false,
         above: String? = nil,
         upTo: String? = nil,
         _ quantity: String,
@@ -15,6 +16,7 @@ import Testing
     ) throws -> PriceStep {
         PriceStep(
             basis: basis,
+            isOnly: isOnly,
             above: try above.map { try FixedDecimal(parsing: $0) },
             upTo: try upTo.map { try FixedDecimal(parsing: $0) },
             quantity: try FixedDecimal(parsing: quantity),
@@ -27,7 +29,7 @@ import Testing
     private static func told(_ step: PriceStep) -> [String] { [step.label, step.arithmetic] }
 
     @Test func tiersAreToldByTheirBounds() throws {
-        let single = try Self.step(.tier, "1500", "0.000002", amount: "0.003")
+        let single = try Self.step(.tier, isOnly: true, "1500", "0.000002", amount: "0.003")
         #expect(Self.told(single) == ["Each unit", "1,500 x 0.000002 = 0.003"])
         let first = try Self.step(.tier, upTo: "1000000", "5", "0", amount: "0")
         #expect(Self.told(first) == ["Up to 1,000,000", "5 x 0 = 0"])
@@ -35,6 +37,8 @@ import Testing
         #expect(Self.told(middle) == ["Above 10, up to 20", "7 x 2 + 5 = 19"])
         let stair = try Self.step(.tier, above: "20", "7", "0", flat: "99", amount: "99")
         #expect(Self.told(stair) == ["Above 20", "99 = 99"])
+        let open = try Self.step(.tier, "51", "0", flat: "300", amount: "300")
+        #expect(Self.told(open) == ["Last tier", "300 = 300"])
     }
 
     @Test func otherStepsAreToldByWhatTheyChargeFor() throws {

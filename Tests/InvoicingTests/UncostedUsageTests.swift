@@ -123,6 +123,20 @@ struct UncostedUsageTests {
         }
     }
 
+    @Test func `a what-if tells it of both sides`() async throws {
+        try await Self.run { server in
+            let price = #"{"model":"cost_plus","markup_percent":"50"}"#
+            let version = #"{"charges":[{"feature":"llm","price":\#(price)}]}"#
+            try await server.ask("POST", "/plans/pro/versions", version, expecting: 201)
+            let answer = try await server.ask("POST", "/tenants/acme/what-if", #"{"plan":"pro","version":2}"#)
+            let period = answer["periods"]?[0]
+            #expect(period?["current"]?["total"]?.string == "2.40")
+            #expect(period?["proposed"]?["total"]?.string == "3.00")
+            #expect(period?["current"]?["unpriced"]?.text == Self.two)
+            #expect(period?["proposed"]?["unpriced"]?.text == Self.two)
+        }
+    }
+
     @Test func `it is on the upcoming, the draft and the final invoice, and in all that is made of it`() async throws {
         try await Self.run { server in
             let upcoming = try await server.ask("GET", "/tenants/acme/upcoming-invoice")

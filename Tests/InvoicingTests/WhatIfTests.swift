@@ -90,8 +90,17 @@ import Web
             #expect(answer["proposed"]?["status"]?.string == "draft")
             #expect(answer["ledger_seq"]?.number == "4")
             let period = try #require(answer["periods"]?[0])
-            #expect(period["current"]?.text == #"{"included_credit":"0.00","subtotal":"37.70","total":"37.70"}"#)
-            #expect(period["proposed"]?.text == #"{"included_credit":"2.00","subtotal":"70.00","total":"68.00"}"#)
+            #expect(
+                period["current"]?.text
+                    == #"{"included_credit":"0.00","subtotal":"37.70","total":"37.70","unpriced":[]}"#
+            )
+            let peak = """
+                {"cell":{},"events":null,"feature":"peak","lacks":"price","period":null,"quantity":"12","unit":"unit"}
+                """
+            #expect(
+                period["proposed"]?.text
+                    == #"{"included_credit":"2.00","subtotal":"70.00","total":"68.00","unpriced":[\#(peak)]}"#
+            )
             #expect(period["period"]?["end"]?.string == "2026-12-01T00:00:00.000000Z")
             #expect(answer["delta"]?.string == "30.30")
             #expect(try await server.ask("GET", "/tenants/acme/upcoming-invoice").text == before)

@@ -26,7 +26,15 @@ package struct LiteLLMPrices: Sendable {
     package private(set) var modelCount = 0
     /// Every provider that the file names.
     package private(set) var providers: Set<String> = []
-    private var seen: [ProviderPrice.Rate: FixedDecimal] = [:]
+    private var seen: [ProviderPrice.Rate: Entry] = [:]
+    /// Which of the entries is right can't be told, so that none is a price.
+    private var contradicted: Set<ProviderPrice.Rate> = []
+
+    private struct Entry {
+        let model: String
+        let field: String
+        let amount: FixedDecimal
+    }
 
     /// - Parameters:
     ///   - selection: which providers are wanted, and under which names.
@@ -42,6 +50,7 @@ package struct LiteLLMPrices: Sendable {
             guard case .object(let fields) = model.value else { throw NotAPriceTable() }
             read(model.name, fields, selection, rounding)
         }
+        quotes.removeAll { contradicted.contains($0.rate) }
         if let unknown = selection.providers.subtracting(providers).min() {
             throw UnknownProvider(name: unknown, nearest: Nearest.name(to: unknown, among: providers))
         }
@@ -114,12 +123,18 @@ package struct LiteLLMPrices: Sendable {
         guard digits <= FixedDecimal.fractionalDigits || rounding else {
             return skip(model, field, "\(number) has \(digits) digits after the point; a price has at most 12")
         }
-        if let earlier = seen.updateValue(amount, forKey: rate) {
-            seen[rate] = earlier
-            guard earlier != amount else { return }
-            return skip(model, field, "another entry of the same model says \(earlier), not \(amount)")
+        guard let earlier = seen[rate] else {
+            seen[rate] = Entry(model: model, field: field, amount: amount)
+            return quotes.append(Quote(rate: rate, unitAmount: amount))
         }
-        quotes.append(Quote(rate: rate, unitAmount: amount))
+        guard earlier.amount != amount else { return }
+        if contradicted.insert(rate).inserted { skip(earlier, contradictedBy: amount) }
+        skip(Entry(model: model, field: field, amount: amount), contradictedBy: earlier.amount)
+    }
+
+    private mutating func skip(_ entry: Entry, contradictedBy other: FixedDecimal) {
+        let reason = "another entry of the same model says \(other), not \(entry.amount)"
+        skip(entry.model, entry.field, reason)
     }
 
     private mutating func skip(_ model: String, _ field: String?, _ reason: String) {

@@ -8,10 +8,16 @@ struct SegmentUsage {
     private let usage: PeriodUsage
 
     init(_ periods: [BillingPeriod], counters: [BillingPeriodID: [CounterRow]]) {
-        self.counters = periods.flatMap { period in
-            (counters[period.id] ?? []).map { PeriodCounter(segment: period.segment, row: $0) }
-        }
-        usage = PeriodUsage(self.counters)
+        self.init(
+            periods.flatMap { period in
+                (counters[period.id] ?? []).map { PeriodCounter(segment: period.segment, row: $0) }
+            }
+        )
+    }
+
+    init(_ counters: [PeriodCounter]) {
+        self.counters = counters
+        usage = PeriodUsage(counters)
     }
 
     /// The usage of each charge of a segment's plan version, in their order.

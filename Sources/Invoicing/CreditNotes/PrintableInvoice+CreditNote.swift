@@ -40,7 +40,12 @@ extension PrintableInvoice {
             period: invoice.invoice.period,
             issuedAt: note.createdAt,
             documentedAt: note.createdAt,
-            payment: Payment(total: text(note.total), paidByCredit: text(.zero), amountDue: text(.zero)),
+            payment: Payment(
+                total: text(note.total),
+                paidByCredit: text(.zero),
+                amountDue: text(.zero),
+                carriedForward: text(.zero)
+            ),
             facts: [
                 Fact("Credit note number", note.number),
                 Fact("Issue date", InvoiceText.date(note.createdAt, in: zone)),

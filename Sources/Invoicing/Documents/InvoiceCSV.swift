@@ -2,15 +2,15 @@ package import BillingCore
 package import Web
 
 /// Invoices as a table: one record per line, with the invoice's own facts repeated on each, so that a spreadsheet can
-/// filter and add up. The column `total` adds up to the invoice's total; the columns behind it say the same on each
-/// record of an invoice.
+/// filter and add up. The column `total` adds up to `invoice_total - carried_forward`; the columns behind it say the
+/// same on each record of an invoice. One without lines has a record all the same, whose own columns are empty or zero.
 package enum InvoiceCSV {
     package static let columns = [
         "invoice_id", "invoice_number", "invoice_kind", "status", "tenant", "tenant_name", "currency", "issued_at",
         "due_at", "period_start", "period_end", "line", "kind", "description", "feature", "cell", "plan",
         "plan_version", "price_model", "line_period_start", "line_period_end", "quantity", "unit", "amount_unrounded",
         "amount", "discount", "credit", "tax_rates", "tax", "total", "invoice_total", "paid_by_credit", "amount_due",
-        "paid_at", "reissue_of",
+        "paid_at", "reissue_of", "carried_forward",
     ]
 
     /// The file of one invoice, with its header.
@@ -32,6 +32,9 @@ package enum InvoiceCSV {
             let record = record(of: use, index: document.lines.count + index, document)
             writer.append(facts(of: document) + record + payment(of: document))
         }
+        if document.lines.isEmpty, document.unpriced.isEmpty {
+            writer.append(facts(of: document) + recordOfNothing(in: document) + payment(of: document))
+        }
     }
 
     private static func facts(of document: PrintableInvoice) -> [CSVWriter.Field] {
@@ -48,6 +51,7 @@ package enum InvoiceCSV {
         return [
             .number(payment.total), .number(payment.paidByCredit), .number(payment.amountDue),
             .optional(payment.paidAt?.description), .optional(payment.reissueOf),
+            .number(payment.carriedForward),
         ]
     }
 
@@ -76,13 +80,24 @@ package enum InvoiceCSV {
         index: Int,
         _ document: PrintableInvoice
     ) -> [CSVWriter.Field] {
-        let none = Currency(document.currency).map { Money(.zero, $0).formatted } ?? "0"
+        let none = zero(in: document)
         return [
             .number(String(index + 1)), .text("unpriced"), .text(use.text), .text(use.feature), cell(use.cell),
             .empty, .empty, .empty, .text(document.period.start.description), .text(document.period.end.description),
-            .number(use.quantity), .optional(use.unit.isEmpty ? nil : use.unit), .number(none), .number(none),
-            .number(none), .number(none), .empty, .number(none), .number(none),
+            .number(use.quantity), .optional(use.unit.isEmpty ? nil : use.unit), none, none, none, none, .empty, none,
+            none,
         ]
+    }
+
+    /// Behind the facts of an invoice without lines.
+    private static func recordOfNothing(in document: PrintableInvoice) -> [CSVWriter.Field] {
+        let none = zero(in: document)
+        let empty = [CSVWriter.Field](repeating: .empty, count: 12)
+        return empty + [none, none, none, none, .empty, none, none]
+    }
+
+    private static func zero(in document: PrintableInvoice) -> CSVWriter.Field {
+        .number(Currency(document.currency).map { Money(.zero, $0).formatted } ?? "0")
     }
 
     private static func cell(_ cell: [PrintableInvoice.Fact]) -> CSVWriter.Field {

@@ -2,8 +2,13 @@ import HTTPTypes
 import Web
 
 extension PrintableInvoice {
+    /// Setting them takes a thread that everybody shares for seconds; nobody reads more.
+    private static let mostLinesOnPages = 5_000
+
     /// The answer that shows it as a page.
+    /// - Throws: the problem `too_many_lines`.
     func page() throws -> Answer {
+        try requireFewLines()
         let html = try InvoiceHTML.shared.get()
         var answer = Answer.text(html.render(self), contentType: "text/html; charset=utf-8")
         answer.headers[.contentSecurityPolicy] = html.contentSecurityPolicy
@@ -13,7 +18,9 @@ extension PrintableInvoice {
     }
 
     /// The answer that shows it as a PDF.
+    /// - Throws: the problems `too_many_lines` and `pdf_unavailable`.
     func pdf() throws -> Answer {
+        try requireFewLines()
         do {
             var answer = Answer(contentType: "application/pdf", bytes: try InvoicePDF.render(self))
             answer.headers[.contentDisposition] = disposition("inline", "pdf")
@@ -33,6 +40,16 @@ extension PrintableInvoice {
         var answer = Answer(contentType: ExportFormat.csv.contentType, bytes: try InvoiceCSV.file(self))
         answer.headers[.contentDisposition] = disposition("attachment", "csv")
         return answer
+    }
+
+    private func requireFewLines() throws(Problem) {
+        guard lines.count > Self.mostLinesOnPages else { return }
+        throw Problem(
+            .unprocessableContent,
+            code: "too_many_lines",
+            detail: "The document has \(lines.count) lines, and pages are made of \(Self.mostLinesOnPages) at most. "
+                + "An invoice's CSV and the export of invoices have all of them, and so has the JSON of a credit note."
+        )
     }
 
     /// The number makes the name of the file, the id where there is none; both are made of harmless characters.

@@ -33,6 +33,7 @@ extension PrintableInvoice {
                 total: text(document.amounts.total),
                 paidByCredit: text(document.amounts.paidByCredit),
                 amountDue: text(document.amounts.due),
+                carriedForward: text(document.amounts.carriedForward),
                 paidAt: invoice.paidAt,
                 reissueOf: invoice.reissueOf?.description
             ),
@@ -234,6 +235,7 @@ extension StoredInvoiceLine {
             defer { above = tier.upTo }
             return PriceStep(
                 basis: TierCharge.Basis(rawValue: tier.basis) ?? .tier,
+                isOnly: facts.priceModel == "per_unit",
                 above: facts.priceModel == "graduated" ? above : nil,
                 upTo: tier.upTo,
                 quantity: tier.quantity,

@@ -48,6 +48,8 @@ package struct PrintableInvoice: Sendable, Hashable {
         package var total: String
         package var paidByCredit: String
         package var amountDue: String
+        /// What a sum below zero owes to the customer: the lines add up to the total less this.
+        package var carriedForward: String
         package var paidAt: Instant?
         /// The id of the voided invoice that this one stands in place of.
         package var reissueOf: String?

@@ -3,7 +3,9 @@ import BillingCore
 /// One step by which a price arrives at its amount, told in words: a tier, a package, a share, a minimum.
 struct PriceStep: Sendable, Hashable {
     let basis: TierCharge.Basis
-    /// Where the tier below it ends; nil for the first.
+    /// Whether the tier is the price's only one.
+    let isOnly: Bool
+    /// Where the tier below it ends; nil for the first, and where that is not known.
     let above: FixedDecimal?
     /// Inclusive; nil where it is open.
     let upTo: FixedDecimal?
@@ -50,7 +52,7 @@ struct PriceStep: Sendable, Hashable {
 
     private var range: String {
         switch (above, upTo) {
-        case (nil, nil): "Each unit"
+        case (nil, nil): isOnly ? "Each unit" : "Last tier"
         case (nil, let upTo?): "Up to \(Self.text(upTo))"
         case (let above?, nil): "Above \(Self.text(above))"
         case (let above?, let upTo?): "Above \(Self.text(above)), up to \(Self.text(upTo))"

@@ -11,8 +11,9 @@ import Web
 /// Drafts are left out, because what they say still changes. Invoices that are finalised while the file is made are
 /// left out as well, by a bound on the date of issue that is fixed at the start.
 struct InvoiceExport: Sendable {
-    /// How many invoices one transaction reads, and so how many memory holds.
+    /// How many invoices one transaction reads at most, and how many lines unless one has more: what memory holds.
     private static let pageSize = 100
+    private static let pageLines: Int64 = 10_000
 
     let format: ExportFormat
     let filter: InvoiceStore.Filter
@@ -62,7 +63,9 @@ struct InvoiceExport: Sendable {
 
     private func page(of filter: InvoiceStore.Filter, after position: InvoiceStore.Position?) async throws -> Page {
         try await pool.transaction(.worker, as: scope) { transaction in
-            let heads = try InvoiceStore.list(filter, after: position, limit: Self.pageSize, in: transaction)
+            let listed = try InvoiceStore.list(filter, after: position, limit: Self.pageSize, in: transaction)
+            let counts = try InvoiceStore.lineCounts(of: listed.map(\.invoice), in: transaction)
+            let heads = listed.prefix(Self.invoicesOnPage(lineCounts: counts))
             let pinned = heads.filter { $0.document != nil }
             let lines = try InvoiceStore.lines(of: pinned.map(\.invoice), in: transaction)
             let invoices = pinned.compactMap { head in
@@ -70,9 +73,20 @@ struct InvoiceExport: Sendable {
                     WholeInvoice(invoice: head.invoice, document: document, lines: lines[head.invoice.id] ?? [])
                 }
             }
-            let last = heads.count == Self.pageSize ? heads.last : nil
+            let isLast = heads.count == listed.count && listed.count < Self.pageSize
+            let last = isLast ? nil : heads.last
             return Page(invoices: invoices, next: last.map { Self.rest(of: filter, after: $0) })
         }
+    }
+
+    /// How many of the invoices that follow are on one page, by their lines: one at least.
+    static func invoicesOnPage(lineCounts: [Int64]) -> Int {
+        var lines: Int64 = 0
+        let next = lineCounts.firstIndex { count in
+            lines += count
+            return lines > pageLines
+        }
+        return max(next ?? lineCounts.count, min(lineCounts.count, 1))
     }
 
     private static func rest(

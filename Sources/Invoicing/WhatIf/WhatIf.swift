@@ -13,9 +13,15 @@ struct WhatIf: Sendable {
 
     struct Period: Sendable {
         let interval: Interval
-        let current: Invoice
-        let proposed: Invoice
+        let current: Side
+        let proposed: Side
         let comparison: WhatIfComparison
+    }
+
+    struct Side: Sendable {
+        let invoice: Invoice
+        /// What was used and is in no amount of it, as on an invoice.
+        let unpriced: [InvoiceFacts.Unpriced]
     }
 
     let tenant: TenantSnapshot
@@ -33,29 +39,29 @@ struct WhatIf: Sendable {
             CounterStore.counters(tenant: tenant.id, subscription: subscription.id, periodIndex: index),
             CounterStore.decodeOfPeriod
         )
-        let usage = PeriodUsage(counters)
         let proposal = proposal(inPeriod: index)
         let hasMatrix = proposed.definition.charges.contains { $0.price.isMatrix }
         let proposedUsage =
             hasMatrix
-            ? try await replayed(proposal, index, throughSequence: sequence) : try pooled(usage)
-        let current = try Self.invoice(of: subscription, index, usage)
-        let proposed = try Self.invoice(of: proposal, index, proposedUsage)
+            ? try await replayed(proposal, index, throughSequence: sequence) : try pooled(counters)
+        let current = try side(of: subscription, index, counters)
+        let proposed = try side(of: proposal, index, proposedUsage)
         return Period(
             interval: subscription.interval(ofPeriod: index),
             current: current,
             proposed: proposed,
-            comparison: try WhatIfComparison(current: current, proposed: proposed)
+            comparison: try WhatIfComparison(current: current.invoice, proposed: proposed.invoice)
         )
     }
 
     /// A whole period as one invoice: its fees, in advance and in arrears, its usage, commitment and included credit,
     /// without what the tenant has beside its plan (discounts, credits, taxes).
-    private static func invoice(
+    private func side(
         of subscription: SubscriptionSnapshot,
         _ index: Int,
-        _ usage: PeriodUsage
-    ) throws(DecimalError) -> Invoice {
+        _ counters: [PeriodCounter]
+    ) throws(DecimalError) -> Side {
+        let usage = SegmentUsage(counters)
         let interval = subscription.interval(ofPeriod: index)
         var segments: [InvoicedSegment] = []
         for part in subscription.segments(inPeriod: index) {
@@ -71,11 +77,42 @@ struct WhatIf: Sendable {
                 )
             )
         }
-        return try Invoice(
+        let invoice = try Invoice(
             kind: .regular,
             period: interval,
             periods: [InvoicedPeriod(index: index, interval: interval, scope: .whole, segments: segments)],
             currency: subscription.segments[0].planVersion.currency
+        )
+        return Side(invoice: invoice, unpriced: try unpriced(usage, of: subscription, index))
+    }
+
+    private func unpriced(
+        _ usage: SegmentUsage,
+        of subscription: SubscriptionSnapshot,
+        _ index: Int
+    ) throws(DecimalError) -> [InvoiceFacts.Unpriced] {
+        let parts = subscription.segments(inPeriod: index)
+        let lackingPrice = parts.flatMap { usage.unpriced(in: $0) }.sorted { $0.key < $1.key }.map { row in
+            unpriced(row.state.quantity, row.key)
+        }
+        let lackingCost = parts.flatMap { part in
+            usage.uncosted(in: part).sorted { $0.key < $1.key }.map { row in
+                let uncosted = row.state.uncosted
+                var use = unpriced(uncosted.quantity, row.key)
+                use.uncosted = InvoiceFacts.Unpriced.Uncosted(events: uncosted.eventCount, period: part.interval)
+                return use
+            }
+        }
+        return try (lackingPrice + lackingCost).shortened()
+    }
+
+    private func unpriced(_ quantity: FixedDecimal, _ key: CounterKey) -> InvoiceFacts.Unpriced {
+        let feature = catalog.features[key.feature]
+        return InvoiceFacts.Unpriced(
+            feature: feature?.key ?? key.feature.description,
+            cell: key.cell,
+            quantity: quantity,
+            unit: feature?.unit ?? ""
         )
     }
 
@@ -100,28 +137,30 @@ struct WhatIf: Sendable {
         )
     }
 
-    /// What each feature of the proposed version used in the whole period, whatever segments it has.
-    private func pooled(_ usage: PeriodUsage) throws(DecimalError) -> PeriodUsage {
-        var counters: [PeriodCounter] = []
-        for charge in proposed.definition.charges {
-            let total = try usage.running(charge.featureID, segment: .max).through
-            let key = CounterKey(
-                tenant: tenant.id,
-                period: BillingPeriodID(rawValue: -1),
-                feature: charge.featureID
-            )
-            let state = CounterState(quantity: total.quantity, eventCount: total.eventCount, cost: total.cost)
-            counters.append(PeriodCounter(segment: 0, row: CounterRow(key: key, state: state)))
+    /// What was used of each feature in the whole period, whatever segments it has.
+    private func pooled(_ counters: [PeriodCounter]) throws(DecimalError) -> [PeriodCounter] {
+        let usage = PeriodUsage(counters)
+        let features = Dictionary(grouping: counters.map(\.row).filter { $0.key.isPooled }, by: \.key.feature)
+        var pooled: [PeriodCounter] = []
+        for (feature, rows) in features {
+            let total = try usage.running(feature, segment: .max).through
+            let key = CounterKey(tenant: tenant.id, period: BillingPeriodID(rawValue: -1), feature: feature)
+            var state = CounterState(quantity: total.quantity, eventCount: total.eventCount, cost: total.cost)
+            for row in rows {
+                state.uncosted.eventCount += row.state.uncosted.eventCount
+                state.uncosted.quantity = try state.uncosted.quantity.adding(row.state.uncosted.quantity)
+            }
+            pooled.append(PeriodCounter(segment: 0, row: CounterRow(key: key, state: state)))
         }
-        return PeriodUsage(counters)
+        return pooled
     }
 
     private func replayed(
         _ proposal: SubscriptionSnapshot,
         _ index: Int,
         throughSequence sequence: Int64
-    ) async throws -> PeriodUsage {
-        guard let part = proposal.segments(inPeriod: index).first else { return PeriodUsage([]) }
+    ) async throws -> [PeriodCounter] {
+        guard let part = proposal.segments(inPeriod: index).first else { return [] }
         let snapshot = TenantSnapshot(
             id: tenant.id,
             key: tenant.key,
@@ -141,11 +180,9 @@ struct WhatIf: Sendable {
                 costsThroughSequence: sequence
             )
         )
-        return PeriodUsage(
-            recount.counters.map { key, state in
-                PeriodCounter(segment: 0, row: CounterRow(key: key, state: state))
-            }
-        )
+        return recount.counters.map { key, state in
+            PeriodCounter(segment: 0, row: CounterRow(key: key, state: state))
+        }
     }
 }
 

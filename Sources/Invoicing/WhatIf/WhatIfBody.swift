@@ -36,6 +36,8 @@ struct WhatIfBody: Encodable, Sendable {
         let subtotal: String
         let includedCredit: String
         let total: String
+        /// What was used and is in no amount, as on an invoice.
+        let unpriced: [JSONValue]
     }
 
     let tenant: String
@@ -62,7 +64,7 @@ extension WhatIfBody {
         var (current, proposed) = (FixedDecimal.zero, FixedDecimal.zero)
         var bodies: [Period] = []
         for period in periods {
-            let (left, right) = (try period.current.net, try period.proposed.net)
+            let (left, right) = (try period.current.invoice.net, try period.proposed.invoice.net)
             current = try current.adding(left)
             proposed = try proposed.adding(right)
             bodies.append(
@@ -114,10 +116,12 @@ extension WhatIfBody.Line {
 }
 
 extension WhatIfBody.Sums {
-    fileprivate init(_ invoice: Invoice, _ money: (FixedDecimal) -> String) throws(DecimalError) {
+    fileprivate init(_ side: WhatIf.Side, _ money: (FixedDecimal) -> String) throws(DecimalError) {
+        let invoice = side.invoice
         subtotal = money(invoice.totals.subtotal)
         includedCredit = money(try invoice.includedCredit)
         total = money(try invoice.net)
+        unpriced = side.unpriced.map(InvoiceBody.unpriced)
     }
 }
 

@@ -3,7 +3,7 @@ import Catalog
 
 /// What is known of an event's provider cost.
 enum CallCost: Sendable {
-    /// The event is no call of a model: nobody charges for it.
+    /// The event is no call of a model, and no trusted sender said what it costs: nobody charges for it.
     case none
     /// A call without a price: its cost is not known, and never taken to be zero.
     case unpriced
@@ -98,7 +98,7 @@ enum CostOutcome: String, Sendable, CaseIterable {
 }
 
 extension CallCost {
-    /// Nil for an event that is no call of a model.
+    /// Nil for an event that nobody charges for.
     var outcome: CostOutcome? {
         switch self {
         case .none: nil

@@ -44,12 +44,10 @@ struct CallRater {
         currency: Currency,
         shortenedFrom whole: TokenClasses? = nil
     ) -> CallCost {
-        guard event.isModelCall else { return .none }
-        guard
-            let priced = priced(event, at: time, currency: currency, shortenedFrom: whole)
-                ?? reported(event, at: time, currency: currency)
-        else { return .unpriced }
-        return .priced(priced)
+        let priced =
+            priced(event, at: time, currency: currency, shortenedFrom: whole)
+            ?? reported(event, at: time, currency: currency)
+        return priced.map(CallCost.priced) ?? (event.isModelCall ? .unpriced : .none)
     }
 
     /// What the price book says, for a class of tokens at a time; nil where it says nothing.
@@ -127,7 +125,7 @@ struct CallRater {
 }
 
 extension UsageEvent {
-    /// Whether a provider charges for it: it names a model, or counts tokens.
+    /// Whether a provider charges for it whatever is reported: it names a model, or counts tokens.
     var isModelCall: Bool {
         usage.model != nil || (usage.inputTokens ?? 0) > 0 || (usage.outputTokens ?? 0) > 0
     }

@@ -8,7 +8,7 @@ package struct MeasuredCost: Sendable {
     private let parts: [ProviderCost.Part]?
     private let conversion: CostConversion
 
-    /// The event is no call of a model: it costs nothing.
+    /// Nobody charges for the event: it costs nothing.
     package static let nothing = MeasuredCost(total: .zero, parts: [], conversion: .sameCurrency)
     /// The cost is not known.
     package static let unknown = MeasuredCost(total: nil, parts: nil, conversion: .missing)

@@ -24,8 +24,8 @@ struct StoredCosts: Sendable {
 
     /// What features count of the event's cost.
     mutating func measured(_ stored: StoredEvent) -> MeasuredCost {
-        guard stored.event.isModelCall else { return .nothing }
-        guard let cost = stored.cost, isKnown(stored) else { return .unknown }
+        guard let cost = stored.cost else { return stored.event.isModelCall ? .unknown : .nothing }
+        guard isKnown(stored) else { return .unknown }
         return MeasuredCost(
             amount: cost.amount,
             parts: parts(of: cost, stored),
@@ -51,7 +51,7 @@ struct StoredCosts: Sendable {
     /// What the price book says, where that is not what is stored; texts for the report.
     mutating func difference(_ stored: StoredEvent) -> (stored: String, rebuilt: String)? {
         guard stored.reversalOf == nil, isKnown(stored) else { return nil }
-        let rated = stored.event.isModelCall ? rated(stored) : nil
+        let rated = rated(stored)
         let kept = stored.cost?.amount
         let expected = stored.cost?.isReported == true && rated == nil ? stored.event.usage.cost : rated?.amount
         guard kept != expected else { return nil }

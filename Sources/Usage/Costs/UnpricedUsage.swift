@@ -225,8 +225,8 @@ extension CallCost {
 extension StoredEvent {
     /// Why its cost is not known in the tenant's currency; nil when it is.
     func unpricedReason(in currency: Currency) -> UnpricedReason? {
-        guard event.isModelCall, reversalOf == nil else { return nil }
-        guard let cost else { return .price }
+        guard reversalOf == nil else { return nil }
+        guard let cost else { return event.isModelCall ? .price : nil }
         return cost.fxRate == nil && cost.currency != currency ? .fxRate : nil
     }
 }

@@ -74,6 +74,21 @@ import Web
         )
     }
 
+    @Test func `of entries that contradict each other none is taken over`() throws {
+        let file = """
+            {"gpt": {"litellm_provider": "openai", "input_cost_per_token": 1, "output_cost_per_token": 2},
+             "openai/gpt": {"litellm_provider": "openai", "input_cost_per_token": 3, "output_cost_per_token": 2}}
+            """
+        let prices = try LiteLLMPrices(parsing: Array(file.utf8), selection: .all)
+        #expect(prices.quotes.map(\.text) == ["openai gpt output 2"])
+        #expect(
+            prices.skipped.map { "\($0.model) \($0.field ?? "-"): \($0.reason)" } == [
+                "gpt input_cost_per_token: another entry of the same model says 3, not 1",
+                "openai/gpt input_cost_per_token: another entry of the same model says 1, not 3",
+            ]
+        )
+    }
+
     @Test func `providers are chosen and renamed, and fine prices are rounded on request`() throws {
         let selection = try #require(ProviderSelection(["openai=azure.openai", "anthropic=*"]))
         let prices = try LiteLLMPrices(parsing: Array(Self.sample.utf8), selection: selection, rounding: true)

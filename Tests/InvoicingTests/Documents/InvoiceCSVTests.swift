@@ -2,6 +2,7 @@ import BillingCore
 import Foundation
 import TestSupport
 import Testing
+import Web
 
 @testable import Invoicing
 
@@ -48,6 +49,31 @@ import Testing
         #expect(sum.text(minimumFractionalDigits: 2) == "1469156.94")
     }
 
+    @Test func theColumnTotalOfACreditAddsUpToWhatIsCarriedForward() async throws {
+        var document = SampleInvoice.document(lines: [SampleInvoice.fee])
+        document.lines[0].total = "-21.42"
+        document.payment.total = "0.00"
+        document.payment.carriedForward = "21.42"
+        let rows = try await Self.parsed(document)
+        #expect(try Self.column("total", of: rows) == ["-21.42"])
+        #expect(try Self.column("invoice_total", of: rows) == ["0.00"])
+        #expect(try Self.column("carried_forward", of: rows) == ["21.42"])
+    }
+
+    @Test func anInvoiceWithoutLinesHasARecord() async throws {
+        var document = SampleInvoice.document(lines: [])
+        document.payment = .init(total: "0.00", paidByCredit: "0.00", amountDue: "0.00", carriedForward: "0.00")
+        let rows = try await Self.parsed(document)
+        #expect(rows.count == 2 && rows[1].count == InvoiceCSV.columns.count)
+        #expect(try Self.column("invoice_number", of: rows) == ["INV-000042"])
+        for name in ["line", "kind", "quantity", "unit", "tax_rates"] {
+            #expect(try Self.column(name, of: rows) == [""], "\(name)")
+        }
+        for name in ["amount_unrounded", "amount", "discount", "credit", "tax", "total", "invoice_total"] {
+            #expect(try Self.column(name, of: rows) == ["0.00"], "\(name)")
+        }
+    }
+
     /// A name that a spreadsheet would run gets an apostrophe; everything else comes back as it was, and our own
     /// negative numbers stay numbers.
     @Test func namesCantBecomeFormulas() async throws {
@@ -62,6 +88,17 @@ import Testing
         #expect(try Self.column("description", of: rows) == expected)
         #expect(expected.filter { $0.hasPrefix("'") }.count == 7)
         #expect(try Self.column("discount", of: rows).contains("-2.00"))
+    }
+
+    @Test func whatIsTooLongForPagesIsThereAsCSV() throws {
+        let document = SampleInvoice.document(lines: Array(repeating: SampleInvoice.fee, count: 5_001))
+        let page = #expect(throws: Problem.self) { try document.page() }
+        let pdf = #expect(throws: Problem.self) { try document.pdf() }
+        for problem in [page, pdf] {
+            #expect(problem?.code == "too_many_lines")
+        }
+        let records = try InvoiceCSV.file(document).filter { $0 == UInt8(ascii: "\n") }.count
+        #expect(records == 5_002)
     }
 
     @Test func recordsEndAsRFC4180Says() throws {

@@ -56,10 +56,12 @@ import Web
             #expect(records.count == 3)
             #expect(records[1].contains(#","'=Base fee","#))
             #expect(
-                records[0].hasSuffix(#","total","invoice_total","paid_by_credit","amount_due","paid_at","reissue_of""#)
+                records[0].hasSuffix(
+                    #","total","invoice_total","paid_by_credit","amount_due","paid_at","reissue_of","carried_forward""#
+                )
             )
-            #expect(records[1].hasSuffix(#",10,10.00,0.00,0.00,"VAT 19 %",1.90,11.90,12.40,0.00,12.40,,"#))
-            #expect(records[2].hasSuffix(#",5,"second",0.5,0.50,0.00,0.00,,0.00,0.50,12.40,0.00,12.40,,"#))
+            #expect(records[1].hasSuffix(#",10,10.00,0.00,0.00,"VAT 19 %",1.90,11.90,12.40,0.00,12.40,,,0.00"#))
+            #expect(records[2].hasSuffix(#",5,"second",0.5,0.50,0.00,0.00,,0.00,0.50,12.40,0.00,12.40,,,0.00"#))
         }
     }
 

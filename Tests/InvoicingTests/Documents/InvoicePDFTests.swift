@@ -56,6 +56,55 @@ import Testing
         }
     }
 
+    /// How many words of all pages stand below the place where a page's text ends.
+    private static func wordsInFooters(_ document: PrintableInvoice) async throws -> Int {
+        let pdf = try InvoicePDF.render(document)
+        return try await withTemporaryDirectory { directory in
+            let path = directory.appendingPathComponent("invoice.pdf")
+            try Data(pdf).write(to: path)
+            let text = try await TestTools.run("pdftotext", ["-bbox", path.path, "-"], in: directory)
+            let ends = text.matches(of: /yMax="([0-9.]+)">/).compactMap { Double($0.output.1) }
+            return ends.filter { $0 > PDFPages.bottom }.count
+        }
+    }
+
+    @Test func totalsWithLongLabelsStayOffTheFooter() async throws {
+        var document = SampleInvoice.full
+        let names = (1...6).map { rate in (1...36).map { "rate\(rate)name\($0)" }.joined(separator: " ") }
+        document.totals = names.map { PrintableInvoice.Total($0, "1.00") }
+        document.totals.append(.init("Total", "1469156.94", isEmphasised: true))
+        let pages = try await Self.pages(document)
+        let words = Set(pages.joined(separator: " ").split(separator: " ").map(String.init))
+        #expect(names.flatMap { $0.split(separator: " ").map(String.init) }.allSatisfy(words.contains))
+        #expect(words.contains("1,469,156.94") && words.contains("of") && pages.count > 1)
+        // "Invoice INV-000042" and "Page 1 of 2".
+        #expect(try await Self.wordsInFooters(document) == 6 * pages.count)
+    }
+
+    /// A part of a number would read as another number.
+    @Test func noNumberIsBroken() async throws {
+        let amounts = ["10000000.00", "1000000000", "-1234567.89", "12345678901234567890123456.789"]
+        let prices = ["0.000000025", "0.0000000125", "12345678901234.123456789012", "0.000000000001"]
+        let lines = zip(amounts, prices).map { amount, price in
+            var line = SampleInvoice.tokens
+            line.unit = "tokens"
+            line.quantity = "1234567890.123456789012"
+            line.amount = amount
+            line.total = amount
+            line.taxes = []
+            line.tiers = [.init(label: "all", quantity: "1234567890.123456789012", unitAmount: price, amount: "1")]
+            return line
+        }
+        var stepped = SampleInvoice.tokens
+        stepped.tiers[1].amount = "1234567.123456789012345678901234"
+        let text = try await Self.pages(SampleInvoice.document(lines: lines + [stepped])).joined(separator: " ")
+        let words = text.split(separator: " ").map(String.init)
+        for number in amounts + prices + ["1234567.123456789012345678901234"] {
+            #expect(words.contains(InvoiceText.grouped(number)), "\(number) is not in \(text)")
+        }
+        #expect(words.filter { $0 == "1,234,567,890.123456789012" }.count == 4)
+    }
+
     /// One line that is longer than a page is continued, not cut.
     @Test func aLineLongerThanAPageIsContinued() async throws {
         var line = SampleInvoice.fee

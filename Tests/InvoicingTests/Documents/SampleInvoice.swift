@@ -33,7 +33,12 @@ enum SampleInvoice {
             issuedAt: instant("2026-12-02T00:00:00Z"),
             dueAt: instant("2027-01-01T00:00:00Z"),
             documentedAt: instant("2026-12-02T00:00:00.5Z"),
-            payment: .init(total: "1469156.94", paidByCredit: "10.00", amountDue: "1469146.94"),
+            payment: .init(
+                total: "1469156.94",
+                paidByCredit: "10.00",
+                amountDue: "1469146.94",
+                carriedForward: "0.00"
+            ),
             facts: [
                 .init("Invoice number", "INV-000042"), .init("Issue date", "2 December 2026"),
                 .init("Due date", "1 January 2027"), .init("Period", "1 Nov 2026 - 1 Dec 2026"),

@@ -173,6 +173,38 @@ import Web
         }
     }
 
+    @Test("a trusted cost of what is no call of a model counts, is converted and taken back", arguments: [false, true])
+    func reportedOfATool(isConverted: Bool) async throws {
+        try await TestServer.run(configure: { $0.trustedCostSources = ["proxy"] }) { server in
+            let currency = isConverted ? "EUR" : "USD"
+            try await server.addTenant("acme", currency: currency)
+            try await server.addFeature("searches", "count", of: nil, type: "tool.search")
+            let plan = #"{"charges":[{"feature":"searches","price":{"model":"cost_plus","markup_percent":"100"}}]}"#
+            try await server.publish(plan, currency: currency)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let data = #"{"provider":"tavily","cost":"0.008"}"#
+            try await server.ingest(
+                SentEvent("a", source: "proxy", type: "tool.search", data: data),
+                SentEvent("b", source: "proxy", type: "tool.search", data: data),
+                SentEvent("claimed", type: "tool.search", data: data)
+            )
+            #expect(try await server.providerCosts() == ["a": "0.008", "b": "0.008", "claimed": "-"])
+            if isConverted {
+                #expect(try await server.unpriced() == ["fx_rate ? 2"])
+                #expect(try await server.differences() == [])
+                try await server.rate("2", to: "EUR")
+                try await server.rateUnpriced()
+                #expect(try await eventually { try await server.unpriced() == [] })
+            }
+            #expect(try await server.unpriced() == [])
+            #expect(try await server.counted("searches") == (isConverted ? "0.032 0.064" : "0.016 0.032"))
+            #expect(try await server.differences() == [])
+            _ = try await server.void("a", source: "proxy")
+            #expect(try await server.counted("searches") == (isConverted ? "0.016 0.032" : "0.008 0.016"))
+            #expect(try await server.differences() == [])
+        }
+    }
+
     @Test("of whoever is bound to a tenant no reported cost counts, whatever source it names, and none counts later")
     func ownReportedCosts() async throws {
         try await TestServer.run(configure: { $0.trustedCostSources = ["proxy"] }) { server in

@@ -43,6 +43,7 @@ private struct InvoicePDFComposer {
     private static let detail = PDFTextStyle(size: 7.5, gray: 0.35)
     private static let label = PDFTextStyle(size: 8.5, gray: 0.4)
     private static let heading = PDFTextStyle(size: 19, isBold: true)
+    private static let smallestSize = 1.5
 
     let document: PrintableInvoice
     let canvas: PDFCanvas
@@ -130,41 +131,62 @@ private struct InvoicePDFComposer {
     /// A row broken into lines of its cells.
     private struct BrokenRow {
         let style: PDFTextStyle
-        let lines: [[String]]
+        let cells: [BrokenCell]
         let indent: Double
 
-        var height: Double { Double(lines.count) * style.lineHeight }
+        var lineCount: Int { cells.map(\.lines.count).max() ?? 0 }
+        var height: Double { Double(lineCount) * style.lineHeight }
+    }
+
+    private struct BrokenCell {
+        /// The row's, in a smaller size where a number is too long for it.
+        let style: PDFTextStyle
+        let lines: [String]
     }
 
     private func lines(of row: InvoiceTable.Row, style: PDFTextStyle) -> BrokenRow {
         let indent = style == Self.detail ? 10.0 : 0
         let cells = zip(Column.all, row.cells).map { column, text in
-            canvas.lines(
-                of: text.onOneLine,
-                style: style,
-                width: column.width - (column.alignment == .left ? indent : 0)
-            )
+            column.alignment == .left
+                ? cell(of: text.onOneLine, style: style, width: column.width - indent)
+                : cell(ofNumber: text.onOneLine, style: style, width: column.width)
         }
-        let count = cells.map(\.count).max() ?? 0
-        let lines = (0..<count).map { index in cells.map { $0.indices.contains(index) ? $0[index] : "" } }
-        return BrokenRow(style: style, lines: lines, indent: indent)
+        return BrokenRow(style: style, cells: cells, indent: indent)
+    }
+
+    private func cell(of text: String, style: PDFTextStyle, width: Double) -> BrokenCell {
+        BrokenCell(style: style, lines: canvas.lines(of: text, style: style, width: width))
+    }
+
+    /// A number, with its unit behind it where it has one. The first line has the whole number, because a part of one
+    /// reads as another; the smallest size has room for the longest there is.
+    private func cell(ofNumber text: String, style: PDFTextStyle, width: Double) -> BrokenCell {
+        let length = text.prefix { $0 != " " }.utf8.count
+        var cell = cell(of: text, style: style, width: width)
+        while let first = cell.lines.first, first.utf8.count < length, cell.style.size > Self.smallestSize {
+            var smaller = cell.style
+            smaller.size -= 0.5
+            cell = self.cell(of: text, style: smaller, width: width)
+        }
+        return cell
     }
 
     /// Keeps the rows of one invoice line on one page where they fit on one; longer ones go on over pages.
     private mutating func add(_ rows: [BrokenRow]) {
         let padding = 4.0
         let height = rows.reduce(2 * padding) { $0 + $1.height }
-        let pageBody = PDFPages.bottom - PDFPages.top - Self.bold.lineHeight - 3
+        let pageBody = PDFPages.height - Self.bold.lineHeight - 3
         if height > pages.remaining, height <= pageBody { continueOnNextPage() }
         pages.y += padding
         for row in rows {
-            for line in row.lines {
+            for index in 0..<row.lineCount {
                 if row.style.lineHeight > pages.remaining { continueOnNextPage() }
-                for (column, text) in zip(Column.all, line) {
+                for (column, cell) in zip(Column.all, row.cells) where index < cell.lines.count {
                     let indent = column.alignment == .left ? row.indent : 0
                     pages.addText(
-                        text,
-                        row.style,
+                        cell.lines[index],
+                        cell.style,
+                        onBaselineOf: row.style,
                         x: column.x + indent,
                         width: column.width - indent,
                         alignment: column.alignment
@@ -182,25 +204,47 @@ private struct InvoicePDFComposer {
         pages.y += 2
     }
 
+    /// A step of the sums with its label broken into lines.
+    private struct BrokenTotal {
+        static let labelWidth = 140.0
+
+        let total: PrintableInvoice.Total
+        let style: PDFTextStyle
+        let label: [String]
+
+        var ruleHeight: Double { total.isEmphasised ? 3 : 0 }
+        var height: Double { ruleHeight + Double(max(label.count, 1)) * style.lineHeight + 2 }
+    }
+
+    /// Keeps the sums on one page where they fit on one; where they don't, each of them.
     private mutating func addTotals() {
-        let height = Double(document.totals.count) * (Self.bold.lineHeight + 5)
-        if height > pages.remaining { pages.breakPage() }
-        let x = PDFPages.left + 245
-        for total in document.totals {
+        let totals = document.totals.map { total in
             let style = total.isEmphasised ? Self.bold : Self.normal
-            if total.isEmphasised {
-                pages.addRule(x: x, width: PDFPages.right - x, weight: 0.6)
-                pages.y += 3
-            }
-            let amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
-            pages.addText(amount, style, x: x, width: PDFPages.right - x, alignment: .right)
-            for line in canvas.lines(of: total.label.onOneLine, style: style, width: 140) {
-                pages.addText(line, style, x: x, width: 140)
-                pages.y += style.lineHeight
-            }
-            pages.y += 2
+            let label = canvas.lines(of: total.label.onOneLine, style: style, width: BrokenTotal.labelWidth)
+            return BrokenTotal(total: total, style: style, label: label)
+        }
+        let height = totals.reduce(0) { $0 + $1.height }
+        if height > pages.remaining, height <= PDFPages.height { pages.breakPage() }
+        for total in totals {
+            if total.height > pages.remaining { pages.breakPage() }
+            add(total)
         }
         pages.y += 22
+    }
+
+    private mutating func add(_ broken: BrokenTotal) {
+        let (total, style) = (broken.total, broken.style)
+        let x = PDFPages.left + 245
+        let end = pages.y + broken.height
+        if total.isEmphasised { pages.addRule(x: x, width: PDFPages.right - x, weight: 0.6) }
+        pages.y += broken.ruleHeight
+        let amount = "\(InvoiceText.grouped(total.amount)) \(document.currency)"
+        pages.addText(amount, style, x: x, width: PDFPages.right - x, alignment: .right)
+        for line in broken.label {
+            pages.addText(line, style, x: x, width: BrokenTotal.labelWidth)
+            pages.y += style.lineHeight
+        }
+        pages.y = end
     }
 
     private mutating func addNotes() {

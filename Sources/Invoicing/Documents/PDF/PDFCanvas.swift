@@ -150,7 +150,7 @@ struct PDFTextStyle: Sendable, Hashable {
     static let family = "DejaVu Sans, Droid Sans Fallback"
 
     /// In points.
-    let size: Double
+    var size: Double
     var isBold = false
     /// 0 is black.
     var gray = 0.0

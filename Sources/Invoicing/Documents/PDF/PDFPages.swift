@@ -12,6 +12,7 @@ struct PDFPages: Sendable, Hashable {
     /// Where the text ends; the page's number stands below.
     static let bottom = PDFCanvas.pageHeight - 66
     static var width: Double { right - left }
+    static var height: Double { bottom - top }
 
     private(set) var pages: [[Mark]] = [[]]
     /// Where the next line begins, from the top of the page.
@@ -25,15 +26,17 @@ struct PDFPages: Sendable, Hashable {
     }
 
     /// A line of text at the current place; `y` is left where it was.
+    /// - Parameter reference: the style of the line that it stands in, where that is another.
     mutating func addText(
         _ text: String,
         _ style: PDFTextStyle,
+        onBaselineOf reference: PDFTextStyle? = nil,
         x: Double,
         width: Double,
         alignment: PDFAlignment = .left
     ) {
         guard !text.isEmpty else { return }
-        add(.text(text, style, x: x, y: y + style.size, width: width, alignment))
+        add(.text(text, style, x: x, y: y + (reference ?? style).size, width: width, alignment))
     }
 
     mutating func addRule(x: Double = Self.left, width: Double = Self.width, weight: Double, gray: Double = 0) {
