@@ -2,9 +2,9 @@ extension InvoicedPeriod {
     /// Gives promotional credit back with what lines take back of it, in place of money.
     ///
     /// An item that goes down gives back the share that it was given of it, on its lines below zero. What a credit note
-    /// gave back before is such a share too, so that it is not given back twice. Usage, fees in arrears, commitment and included credit of
-    /// a period depend on each other; so for them together two things hold besides: no more money goes back than was
-    /// paid, and what came back first pays what else has come to be charged for the same.
+    /// gave back before is such a share too, so that it is not given back twice. Usage, fees in arrears, commitment and
+    /// included credit of a period depend on each other; so for them together two things hold besides: no more money
+    /// goes back than was paid, and what came back first pays what else has come to be charged for the same.
     /// - Returns: what goes back to the credits it came from.
     func giveBackPromotionalCredit(
         to lines: inout [InvoiceLine],

@@ -2,8 +2,8 @@ extension InvoicedPeriod {
     /// Taxes the period's lines.
     ///
     /// What is taken back takes back the taxes it was charged with, whatever the rates are now; anything else is taxed
-    /// by the rates of now. What comes to nothing has no tax left, fees in advance and the rest of the period each: what
-    /// rounding would leave of it stands on the line that takes back most.
+    /// by the rates of now. What comes to nothing has no tax left, fees in advance and the rest of the period each:
+    /// what rounding would leave of it stands on the line that takes back most.
     func tax(_ lines: inout [InvoiceLine], by treatment: TaxTreatment, currency: Currency) throws(DecimalError) {
         let own = lines.indices.filter { lines[$0].key.periodIndex == index }
         for item in try items(of: lines) { try tax(item, of: &lines, by: treatment, currency: currency) }
@@ -42,8 +42,8 @@ extension InvoicedPeriod {
         }
     }
 
-    /// Taxes the lines of an item. Where they undo together what it was charged, or what was given back of it, they share
-    /// the taxes of then in proportion, with those of now on what goes beyond that.
+    /// Taxes the lines of an item. Where they undo together what it was charged, or what was given back of it, they
+    /// share the taxes of then in proportion, with those of now on what goes beyond that.
     private func tax(
         _ item: InvoicedItem,
         of lines: inout [InvoiceLine],
