@@ -38,8 +38,8 @@ extension Discount {
 
 /// A fee or usage as discounts see it.
 ///
-/// What undoes what earlier invoices charged takes the discount of then with it, in proportion, and has none of today's;
-/// what goes beyond that and is above zero has today's, but no more than all invoices charge for it.
+/// What undoes what earlier invoices charged takes the discount of then with it, in proportion, and has none of
+/// today's; what goes beyond that and is above zero has today's, but no more than all invoices charge for it.
 struct DiscountedItem {
     private let lines: [Int]
     /// What is taken off it by what undoes earlier invoices; below zero where that is taken back.
