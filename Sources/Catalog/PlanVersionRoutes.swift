@@ -104,10 +104,10 @@ struct PlanVersionRoutes: Sendable {
             }
             _ = try CatalogVersion.bump(in: transaction)
             let before = try Self.existing(name, in: transaction)
+            try request.ifMatch.require(before.revision)
             guard before.status == .draft else {
                 return try PlanVersionService.publishedAnswer(before, in: transaction)
             }
-            try request.ifMatch.require(before.revision)
             var after = before
             after.status = .published
             after.publishedAt = now

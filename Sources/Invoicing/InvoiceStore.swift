@@ -88,16 +88,21 @@ package enum InvoiceStore {
     }
 
     /// How many pinned lines each of several invoices has, whoever's they are, in the order of the invoices.
+    /// - Parameter most: more than so many are not counted.
     static func lineCounts(
         of invoices: [StoredInvoice],
+        atMost most: Int,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [Int64] {
         guard !invoices.isEmpty else { return [] }
         return try transaction.query(
             """
             SELECT (
-                SELECT count(*) FROM invoice_line AS line
-                WHERE line.tenant_id = wanted.tenant_id AND line.invoice_id = wanted.invoice_id
+                SELECT count(*) FROM (
+                    SELECT FROM invoice_line AS line
+                    WHERE line.tenant_id = wanted.tenant_id AND line.invoice_id = wanted.invoice_id
+                    LIMIT \(most)
+                ) AS counted
             )
             FROM unnest(\(invoices.map(\.tenantID))::bigint[], \(invoices.map(\.id))::uuid[])
                 WITH ORDINALITY AS wanted (tenant_id, invoice_id, place)

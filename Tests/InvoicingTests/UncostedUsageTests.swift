@@ -154,7 +154,10 @@ struct UncostedUsageTests {
             let csv = try await server.operatorClient.get("/api/v1/invoices/\(id).csv").expecting(200).text
             let record = try #require(csv.split(separator: "\r\n").last)
             #expect(record.contains(#","unpriced","\#(Self.words)","llm",,"#), "\(record)")
-            #expect(record.hasSuffix(#",2200,"token",0.00,0.00,0.00,0.00,,0.00,0.00,2.40,0.00,2.40,,"#), "\(record)")
+            #expect(
+                record.hasSuffix(#",2200,"token",0.00,0.00,0.00,0.00,,0.00,0.00,2.40,0.00,2.40,,,0.00"#),
+                "\(record)"
+            )
             let page = try await server.operatorClient.get("/api/v1/invoices/\(id).html").expecting(200).text
             #expect(page.contains("<p>\(Self.words).</p>"))
             let export = try await server.operatorClient.get("/api/v1/invoices/export?format=ndjson").expecting(200)

@@ -33,6 +33,26 @@ import Testing
         return counts.first ?? -1
     }
 
+    @Test(.timeLimit(.minutes(5)))
+    func aCancelThatNobodyAnswersCostsItsConnectionAndNoMore() async throws {
+        try await withProxy { proxied, _, proxy in
+            try await proxied.execute(.worker, "SELECT 1")
+            proxy.saysNothing(true)
+            let task = Task {
+                try await proxied.transaction(.worker) { transaction in
+                    _ = try transaction.execute("SELECT pg_sleep(3)")
+                    _ = try transaction.execute("INSERT INTO entry VALUES (1)")
+                }
+            }
+            try await eventually("the connection is in use") { proxied.statistics(of: .worker).inUse == 1 }
+            task.cancel()
+            _ = try await failure { try await task.value }
+            proxy.saysNothing(false)
+            let stored = try await count(proxied)
+            #expect(stored == 0)
+        }
+    }
+
     @Test func anAnswerToCommitThatIsLostLeavesTheOutcomeUnknown() async throws {
         try await withProxy { proxied, direct, proxy in
             try await proxied.execute(.ingest, "SELECT 1")

@@ -66,7 +66,8 @@ enum CreditNoteStore {
                     WHERE part.tenant_id = note.tenant_id AND part.credit_note_id = note.credit_note_id
                         AND own.invoice_id = \(invoice.id) AND own.amount < 0 AND own.kind = 'adjustment'
                         AND CASE WHEN own.item = 'fee_in_advance' OR noted.item = 'fee_in_advance'
-                            THEN (own.item, own.item_key) = (noted.item, noted.item_key) ELSE true
+                            THEN (own.item, own.item_key, own.segment) = (noted.item, noted.item_key, noted.segment)
+                            ELSE true
                         END
                 )
             ORDER BY note.sequence DESC

@@ -235,7 +235,7 @@ extension StoredInvoiceLine {
             defer { above = tier.upTo }
             return PriceStep(
                 basis: TierCharge.Basis(rawValue: tier.basis) ?? .tier,
-                isOnly: facts.priceModel == "per_unit",
+                isOnly: facts.priceModel == "per_unit" || facts.priceModel == nil,
                 above: facts.priceModel == "graduated" ? above : nil,
                 upTo: tier.upTo,
                 quantity: tier.quantity,

@@ -64,7 +64,11 @@ struct InvoiceExport: Sendable {
     private func page(of filter: InvoiceStore.Filter, after position: InvoiceStore.Position?) async throws -> Page {
         try await pool.transaction(.worker, as: scope) { transaction in
             let listed = try InvoiceStore.list(filter, after: position, limit: Self.pageSize, in: transaction)
-            let counts = try InvoiceStore.lineCounts(of: listed.map(\.invoice), in: transaction)
+            let counts = try InvoiceStore.lineCounts(
+                of: listed.map(\.invoice),
+                atMost: Int(Self.pageLines) + 1,
+                in: transaction
+            )
             let heads = listed.prefix(Self.invoicesOnPage(lineCounts: counts))
             let pinned = heads.filter { $0.document != nil }
             let lines = try InvoiceStore.lines(of: pinned.map(\.invoice), in: transaction)

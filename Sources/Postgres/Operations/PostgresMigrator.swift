@@ -80,12 +80,11 @@ package struct PostgresMigrator: Sendable {
 
     private func applyPending(toleratingNewer: Bool) throws -> [String] {
         let session = try Session(configuration)
-        try session.run("SET lock_timeout = \(turnTimeoutMilliseconds)")
+        try session.run("SET lock_timeout = \(turnTimeoutMilliseconds); \(Self.endsWithItsHost)")
         try session.run("SELECT pg_advisory_lock(\(Self.advisoryLock))")
         try session.run(
             """
             SET lock_timeout = \(lockTimeoutMilliseconds);
-            \(Self.endsWithItsHost);
             CREATE TABLE IF NOT EXISTS schema_migration (
                 name text CONSTRAINT schema_migration_pkey PRIMARY KEY,
                 checksum text NOT NULL,

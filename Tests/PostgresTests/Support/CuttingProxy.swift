@@ -19,6 +19,8 @@ final class CuttingProxy: @unchecked Sendable {
         var isAnswerNext = false
         /// No connection is made any more once the line was cut.
         var isForGood = false
+        /// New connections are taken, and nobody says anything on them.
+        var isSilent = false
         var syncs = 0
         var sockets: [Int32] = []
     }
@@ -57,6 +59,11 @@ final class CuttingProxy: @unchecked Sendable {
         }
     }
 
+    /// Whether new connections get no answer, like those to a server whose processes are stopped.
+    func saysNothing(_ isSilent: Bool) {
+        state.withLock { $0.isSilent = isSilent }
+    }
+
     func close() {
         let sockets = state.withLock { $0.sockets }
         for descriptor in sockets + [listening] {
@@ -80,6 +87,11 @@ final class CuttingProxy: @unchecked Sendable {
                 Foundation.close(client)
                 continue
             }
+            let isSilent = state.withLock { state in
+                if state.isSilent { state.sockets.append(client) }
+                return state.isSilent
+            }
+            if isSilent { continue }
             let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             var address = Self.loopback(targetPort)
             let code = withUnsafePointer(to: &address) { pointer in
