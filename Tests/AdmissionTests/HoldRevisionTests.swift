@@ -36,7 +36,7 @@ import Web
 
     /// Whether all has been gone through once: nobody here admits by what was before a change.
     private static func holdsFollow(_ server: TestServer) async throws {
-        let follow = try await eventually {
+        let follow = try await eventually(within: .seconds(300)) {
             try await server.column("SELECT tenant_id::text FROM hold_change WHERE NOT is_begun").isEmpty
         }
         #expect(follow)

@@ -125,6 +125,32 @@ import Web
         }
     }
 
+    @Test("a reservation that can't be ended keeps none of its tenant's others open")
+    func oneThatFails() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            var ids: [String] = []
+            for call in 1...5 {
+                ids.append(server.id(of: try await server.admit("\(call)", more: #","ttl_seconds":60"#)))
+            }
+            try await server.expectRows(["0 5 0"])
+            try await server.database.run(
+                """
+                CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF NEW.reservation_id = '\(ids[2])' THEN RAISE EXCEPTION 'damaged'; END IF;
+                    RETURN NEW;
+                END
+                $$;
+                CREATE TRIGGER fail BEFORE UPDATE ON reservation FOR EACH ROW EXECUTE FUNCTION fail()
+                """
+            )
+            server.clock.advance(seconds: 3_700)
+            #expect(try await eventually { try await server.limitRows() == ["0 1 0"] })
+            #expect(try await server.brokenLimits() == [])
+        }
+    }
+
     @Test("reservations that hold more together than an amount can say are ended all the same")
     func enormousTogether() async throws {
         try await TestServer.run { server in

@@ -38,6 +38,27 @@ import Testing
         }
     }
 
+    /// So that what it has locked is free again when its host disappears.
+    @Test func itsSessionEndsWhenNobodySpeaksForIt() async throws {
+        try await TestServer.withDatabase { url in
+            let sql = """
+                CREATE TABLE setting AS
+                SELECT current_setting(name) AS value
+                FROM unnest(
+                    ARRAY['idle_in_transaction_session_timeout', 'idle_session_timeout', 'tcp_user_timeout']
+                ) AS name;
+                GRANT SELECT ON setting TO PUBLIC
+                """
+            try await migrator(url, [Migration(name: "0001_settings", sql: sql)]).migrate()
+            let pool = PostgresPool(PostgresConfiguration(url: url))
+            let values = try await pool.query(.worker, "SELECT value FROM setting") { row throws(PostgresError) in
+                try row.next(String.self)
+            }
+            #expect(values == ["30s", "1min", "10000"])
+            await pool.close()
+        }
+    }
+
     @Test func anEditedMigrationIsRefused() async throws {
         try await TestServer.withDatabase { url in
             try await migrator(url, [Self.first]).migrate()

@@ -162,6 +162,23 @@ import Web
         }
     }
 
+    @Test func aTenantThatCannotBeReadIsADifferenceAndOthersAreLookedAt() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.database.run("DELETE FROM subscription_segment WHERE tenant_id = 1")
+            try await server.withPool { pool in
+                var found: [UsageDifference] = []
+                let total = try await UsageVerification(pool: pool, clock: server.clock.clock, operatorZone: .utc).run(
+                    difference: { found.append($0) },
+                    progress: { _ in }
+                )
+                #expect(total.tenants == 2)
+                #expect(found.map(\.subject) == ["all of it"])
+                #expect(found.first?.rebuilt.contains("subscription") == true)
+            }
+        }
+    }
+
     @Test func usageOfEndedPeriodsIsVerifiedToo() async throws {
         try await TestServer.run(clock: TestClock("2026-10-31T12:00:00Z")) { server in
             try await server.addTenant("acme")

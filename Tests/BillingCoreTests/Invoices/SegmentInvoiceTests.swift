@@ -186,6 +186,32 @@ import Testing
         #expect(try book.sum == "52 0 9.88")
     }
 
+    @Test func `an invoice that is made anew uses up no credit note on something else`() throws {
+        let usage = try [(1, "100"), (2, "10")].map { feature, quantity in
+            PricedUsage(
+                feature: FeatureID(feature),
+                price: .perUnit(unitAmount: .one),
+                through: UsageTotal(quantity: try decimal(quantity), eventCount: 1)
+            )
+        }
+        let segment = InvoicedSegment(active: .allTime, includedCredit: FixedDecimal(4), usage: usage)
+        let noted = InvoiceItemKey(periodIndex: 0, segment: 0, item: .usage(FeatureID(2), cell: ""))
+        let ten = FixedDecimal(10)
+        let invoice = try invoice(
+            [segment],
+            invoiced: [
+                noted: InvoicedAmount(
+                    amount: ten,
+                    discounted: ten,
+                    creditNotes: [UUIDv7(high: 0x7000, low: 1): ten],
+                    item: .usage(usage[1])
+                )
+            ]
+        )
+        #expect(invoice.lines.map(\.amount.description) == ["100", "-4"])
+        #expect(invoice.totals.total.description == "96")
+    }
+
     @Test func `commitments of segments are summed exactly and rounded once`() throws {
         let sixth = Instant(microseconds: november.microseconds / 6)
         let segments = [
