@@ -122,13 +122,19 @@ import Web
         }
     }
 
+    private static let huge = #"{"seconds":"60000000000000000000000000"}"#
+
+    /// A counter that overflows by as much again.
+    private static func arrangeFull(_ server: TestServer) async throws {
+        try await IngestTests.arrange(server)
+        try await server.ingest(SentEvent("0", data: huge))
+    }
+
     @Test func whatOverflowsIsLeftAndTheOthersAreCounted() async throws {
         try await TestServer.run { server in
-            try await IngestTests.arrange(server)
-            let huge = #"{"seconds":"60000000000000000000000000"}"#
-            try await server.ingest(SentEvent("0", data: huge))
+            try await Self.arrangeFull(server)
             let good = (1...20).map { SentEvent("good\($0)", subject: "new") }
-            let bad = ["bad1", "bad2"].map { SentEvent($0, subject: "new", data: huge) }
+            let bad = ["bad1", "bad2"].map { SentEvent($0, subject: "new", data: Self.huge) }
             #expect(try await server.post(good + bad).report == "unmatched 22")
             try await Self.register("new", server)
             for replayed in [20, 0] {
@@ -145,11 +151,9 @@ import Web
     /// Each begins elsewhere.
     @Test func replaysOfOneEventAtATimeComeToThoseBehindTheOnesThatOverflow() async throws {
         try await TestServer.run { server in
-            try await IngestTests.arrange(server)
-            let huge = #"{"seconds":"60000000000000000000000000"}"#
-            try await server.ingest(SentEvent("0", data: huge))
+            try await Self.arrangeFull(server)
             let good = (1...3).map { SentEvent("good\($0)", subject: "new") }
-            let bad = (1...3).map { SentEvent("bad\($0)", subject: "new", data: huge) }
+            let bad = (1...3).map { SentEvent("bad\($0)", subject: "new", data: Self.huge) }
             #expect(try await server.post(good + bad).report == "unmatched 6")
             try await Self.register("new", server)
             let areCounted = try await eventually {
@@ -162,10 +166,11 @@ import Web
 
     @Test func aReplayInPartsIsAnsweredOnceForItsKey() async throws {
         try await TestServer.run { server in
-            try await IngestTests.arrange(server)
-            let huge = #"{"seconds":"60000000000000000000000000"}"#
-            try await server.ingest(SentEvent("0", data: huge))
-            try await server.ingest(SentEvent("good", subject: "new"), SentEvent("bad", subject: "new", data: huge))
+            try await Self.arrangeFull(server)
+            try await server.ingest(
+                SentEvent("good", subject: "new"),
+                SentEvent("bad", subject: "new", data: Self.huge)
+            )
             try await Self.register("new", server)
             for _ in 1...2 {
                 let answer = try await server.operatorClient.post(

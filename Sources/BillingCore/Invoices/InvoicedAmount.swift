@@ -100,8 +100,7 @@ extension FixedDecimal {
         currency: Currency
     ) throws(DecimalError) -> FixedDecimal {
         guard self > .zero, self <= whole, part > .zero else { return .zero }
-        let taken = min(part, whole)
-        return try LargestRemainder.split(self, over: [taken, whole.subtracting(taken)], currency: currency)[0]
+        return try scaled(by: min(part, whole), over: whole, currency: currency)
     }
 }
 

@@ -10,6 +10,7 @@ extension InvoicedPeriod {
         to lines: inout [InvoiceLine],
         currency: Currency
     ) throws(DecimalError) -> CreditParts {
+        guard !invoiced.isEmpty else { return CreditParts() }
         let own = lines.indices.filter { lines[$0].key.periodIndex == index }
         var together = SharedPromotion(currency: currency)
         for amount in invoiced.values where amount.item.sharesIncludedCredit { try together.count(amount) }
