@@ -98,7 +98,7 @@ struct DeliveryTests {
             try await server.makeEndpoint("ops", receiver.url)
             let ids = try await server.tell(Array(repeating: .limitReached, count: 40))
             let arrived = try await eventually(within: .seconds(120)) {
-                try await server.skipToNextAttempt()
+                try await server.skipToNextAttempts()
                 return try await server.deliveries("?limit=100&status=succeeded").count == 40
             }
             #expect(arrived)
@@ -182,7 +182,7 @@ struct DeliveryTests {
             try await server.tell([.limitReached])
             #expect(
                 try await eventually(within: .seconds(60)) {
-                    try await server.skipToNextAttempt()
+                    try await server.skipToNextAttempts()
                     return try await server.deliveries().first?["status"]?.string == "failed"
                 }
             )
@@ -190,7 +190,7 @@ struct DeliveryTests {
             server.clock.advance(seconds: EndpointDisabling.failingSeconds)
             #expect(
                 try await eventually(within: .seconds(60)) {
-                    try await server.skipToNextAttempt()
+                    try await server.skipToNextAttempts()
                     return try await server.deliveries("?status=failed").count == 2
                 }
             )

@@ -79,11 +79,11 @@ extension TestServer {
             ?? []
     }
 
-    /// Moves the clock to the next attempt, while none is under way, whose lease would end by that.
-    func skipToNextAttempt() async throws {
+    /// Moves the clock to when all that waits is due, while no attempt is under way, whose lease would end by that.
+    func skipToNextAttempts() async throws {
         let next = try await column(
             """
-            SELECT to_char(min(next_attempt_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+            SELECT to_char(max(next_attempt_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
             FROM webhook_delivery WHERE status = 'pending' HAVING count(leased_until) = 0
             """
         )
