@@ -40,12 +40,20 @@ final class IngestLane: Sendable {
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
     private let preparation: IngestPreparation
+    private let ledgers: HeldLedgers
     private let limits: IngestLimits
     private let metrics: IngestMetrics
     private let logger: Logger
 
-    init(preparation: IngestPreparation, limits: IngestLimits, metrics: IngestMetrics, logger: Logger) {
+    init(
+        preparation: IngestPreparation,
+        ledgers: HeldLedgers,
+        limits: IngestLimits,
+        metrics: IngestMetrics,
+        logger: Logger
+    ) {
         self.preparation = preparation
+        self.ledgers = ledgers
         self.limits = limits
         self.metrics = metrics
         self.logger = logger
@@ -55,7 +63,7 @@ final class IngestLane: Sendable {
 
     /// Waits until the events are committed.
     /// - Throws: `IngestRefusal.queueFull` at once when the lane has no room, or as much of the tenant's waits as may,
-    ///   and whatever failed the flush.
+    ///   `LedgersHeld` when somebody holds a ledger for long, and whatever failed the flush.
     func store(_ submission: Submission) async throws -> [EventNotice] {
         let load = QueueLoad(count: submission.prepared.eventCount, size: submission.prepared.byteCount)
         let tenant = submission.tenant
@@ -114,6 +122,7 @@ final class IngestLane: Sendable {
                     return batch.isEmpty ? nil : batch
                 } _: { [self] batch, transaction in
                     let flush = try merged(batch.map(\.submission))
+                    transaction.waitForLocks(atMost: HeldLedgers.patience)
                     return Commit((flush, try flush.run(in: transaction)))
                 } done: { [self] batch, stored in
                     metrics.flushed(stored.0)
@@ -174,17 +183,33 @@ final class IngestLane: Sendable {
         return batch
     }
 
-    private func flush(_ batch: [Waiting]) async {
+    /// - Parameter isPatient: whether it waits for what others have locked as long as a statement may.
+    private func flush(_ batch: [Waiting], isPatient: Bool = false) async {
         do {
-            finish(batch, try await store(batch.map(\.submission)))
+            finish(batch, try await store(batch.map(\.submission), isPatient: isPatient))
         } catch  where batch.count > 1 && error.isDataError {
             // One request's data must not fail its neighbours: halve until it stands alone.
             let middle = batch.count / 2
-            await flush(Array(batch[..<middle]))
-            await flush(Array(batch[middle...]))
+            await flush(Array(batch[..<middle]), isPatient: isPatient)
+            await flush(Array(batch[middle...]), isPatient: isPatient)
+        } catch  where !isPatient && error.isLockTimeout {
+            await flushApart(batch)
         } catch {
             refuse(batch, error)
         }
+    }
+
+    /// Stores what somebody's lock kept waiting without those requests whose tenants' ledgers are held. Where it is
+    /// none of these, it is waited for.
+    private func flushApart(_ batch: [Waiting]) async {
+        let tenants = batch.reduce(into: Set()) { $0.formUnion($1.submission.prepared.tenants) }
+        // What keeps it from being found out is told by the flush that is tried again.
+        let held = (try? await ledgers.find(among: tenants)) ?? []
+        let apart = batch.filter { !$0.submission.prepared.tenants.isDisjoint(with: held) }
+        let others = batch.filter { $0.submission.prepared.tenants.isDisjoint(with: held) }
+        leave(apart)
+        for waiting in apart { waiting.answer.resume(returning: .failure(LedgersHeld(tenants: held))) }
+        if !others.isEmpty { await flush(others, isPatient: apart.isEmpty) }
     }
 
     private func refuse(_ batch: [Waiting], _ error: any Error) {
@@ -195,7 +220,7 @@ final class IngestLane: Sendable {
     }
 
     /// Stores submissions in one transaction, preparing them again as long as the catalogue moves on.
-    private func store(_ submissions: [Submission]) async throws -> [EventNotice] {
+    private func store(_ submissions: [Submission], isPatient: Bool) async throws -> [EventNotice] {
         var submissions = submissions
         var attempts = 0
         while true {
@@ -205,7 +230,8 @@ final class IngestLane: Sendable {
                     .ingest,
                     retries: .idempotent(attempts: 3)
                 ) { transaction in
-                    try flush.run(in: transaction)
+                    if !isPatient { transaction.waitForLocks(atMost: HeldLedgers.patience) }
+                    return try flush.run(in: transaction)
                 }
                 metrics.flushed(flush)
                 return notices
@@ -230,7 +256,7 @@ final class IngestLane: Sendable {
 }
 
 extension IngestLimits {
-    fileprivate var queued: QueueLoad { QueueLoad(count: queuedEvents, size: queuedBytes) }
+    var queued: QueueLoad { QueueLoad(count: queuedEvents, size: queuedBytes) }
     fileprivate var flushed: QueueLoad { QueueLoad(count: flushEvents, size: flushBytes) }
 }
 
@@ -244,6 +270,9 @@ extension IngestRefusal {
 }
 
 extension Error {
+    /// Whether a lock that others have was waited for in vain.
+    var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
+
     /// Whether the data of some request is to blame, so that its neighbours can still be stored without it.
     fileprivate var isDataError: Bool {
         isOfData || (self as? IngestRefusal)?.blamesData == true

@@ -53,6 +53,17 @@ struct IngestPreparation: Sendable {
 
         var eventCount: Int { groups.reduce(unmatched.count) { $0 + $1.events.count } }
 
+        var tenants: Set<TenantID> { Set(groups.lazy.map(\.tenant.id)) }
+
+        /// What is of some tenants, and the rest.
+        func divided(by tenants: Set<TenantID>) -> (of: Prepared, others: Prepared) {
+            var (own, others) = (self, self)
+            own.unmatched = []
+            own.groups.removeAll { !tenants.contains($0.tenant.id) }
+            others.groups.removeAll { tenants.contains($0.tenant.id) }
+            return (own, others)
+        }
+
         /// Whether these events could make a counter overflow.
         var mayOverflow: Bool {
             groups.contains { group in
@@ -234,6 +245,7 @@ struct IngestPreparation: Sendable {
         guard try needs(wanted) else { return prepared }
         let missing = Array(wanted)
         let periods = try await pool.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
+            transaction.waitForLocks(atMost: HeldLedgers.patience)
             _ = try TenantLedger.allocate(
                 Dictionary(missing.map { ($0.tenantID, 0) }) { first, _ in first },
                 in: transaction

@@ -57,6 +57,13 @@ extension IngestRefusal {
             .overloaded(detail: "The service is stopping. Send the events again: what of them was stored counts once.")
         case .catalogBusy:
             .overloaded(detail: "The catalogue changes faster than events can be measured. Send them again.")
+        case .ledgerHeld:
+            .overloaded(
+                detail: """
+                    A tenant's usage is being counted anew, which takes longer than events wait. Send the events \
+                    again: what of them was stored counts once.
+                    """
+            )
         case .overflow(let faults):
             .counterOverflow("Nothing was stored.", faults)
         case .partOverflows(let faults):

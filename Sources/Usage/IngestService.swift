@@ -21,6 +21,8 @@ package struct IngestLimits: Sendable {
     package var maximumFutureSeconds = 300
     /// How often a flush is prepared again when the catalogue changed under it.
     package var preparationAttempts = 8
+    /// How long events wait for a ledger of their tenants that somebody holds: as long as a statement does.
+    package var ledgerWait = Duration.seconds(10)
 
     package init() {}
 }
@@ -30,6 +32,8 @@ package enum IngestRefusal: Error {
     case queueFull
     case stopping
     case catalogBusy
+    /// Somebody has held a tenant's ledger for as long as events wait for it.
+    case ledgerHeld
     /// A counter would overflow by the events, of which nothing is stored. Leniently with the faults that were found.
     case overflow([EventFault])
     /// A counter would overflow by some of the events, and others are stored.
@@ -51,6 +55,7 @@ package final class IngestService: Service {
     let lanes: [IngestLane]
     let preparation: IngestPreparation
     let clock: Clock
+    private let ledgers: HeldLedgers
     private let metrics: IngestMetrics
 
     package init(
@@ -74,12 +79,14 @@ package final class IngestService: Service {
             clock: clock
         )
         let metrics = IngestMetrics()
+        let ledgers = HeldLedgers(pool: pool, room: limits.queued, metrics: metrics)
         self.preparation = preparation
+        self.ledgers = ledgers
         self.metrics = metrics
         self.clock = clock
         self.limits = limits
         lanes = (0..<limits.lanes).map { _ in
-            IngestLane(preparation: preparation, limits: limits, metrics: metrics, logger: logger)
+            IngestLane(preparation: preparation, ledgers: ledgers, limits: limits, metrics: metrics, logger: logger)
         }
     }
 
@@ -116,7 +123,7 @@ package final class IngestService: Service {
         var waiting = [accepted.incoming]
         var (overflows, changes) = (0, 0)
         while let next = waiting.popLast() {
-            let prepared = try await preparation.prepare(next, boundTo: principal.tenantID)
+            let prepared = try await prepare(next, boundTo: principal.tenantID)
             let found = prepared.faults.map(batch.located)
             guard isLenient || faults.isEmpty && found.isEmpty else { throw refused(faults + found) }
             let stored = try await prepared.eventCount > 0 ? store(prepared, boundTo: principal.tenantID) : Stored()
@@ -146,6 +153,25 @@ package final class IngestService: Service {
         let report = IngestReport(stored: storedCount, notices: notices, faults: faults)
         metrics.count(report)
         return report
+    }
+
+    /// Prepares events. What needs a billing period that has no row yet waits for its tenant's ledger.
+    private func prepare(
+        _ incoming: [IngestPreparation.Incoming],
+        boundTo: TenantID?
+    ) async throws -> IngestPreparation.Prepared {
+        let end = ContinuousClock.now + limits.ledgerWait
+        while true {
+            do {
+                return try await preparation.prepare(incoming, boundTo: boundTo)
+            } catch  where error.isLockTimeout {
+                let subjects = Set(incoming.map(\.event.subject))
+                let tenants = Set(subjects.compactMap { preparation.catalog.cachedTenant(subject: $0)?.id })
+                _ = try await ledgers.find(among: tenants)
+                let load = QueueLoad(count: incoming.count, size: incoming.reduce(0) { $0 + $1.event.byteCount })
+                try await ledgers.wait(for: tenants, taking: load, until: end)
+            }
+        }
     }
 
     /// Those of a batch's events that the credential may report and whose time is accepted, and what is wrong with the
@@ -217,16 +243,44 @@ package final class IngestService: Service {
             for (lane, share) in shares {
                 group.addTask { try await self.store(share, in: lane, boundTo: boundTo) }
             }
-            return try await group.reduce(into: Stored()) { all, stored in
-                all.notices += stored.notices
-                all.overflowing += stored.overflowing
-                all.faulty += stored.faulty
-                all.faults += stored.faults
-            }
+            return try await group.reduce(into: Stored()) { $0.add($1) }
         }
     }
 
+    /// Stores events of tenants whose ledger somebody holds once it is free, and others before that, unless a counter
+    /// may refuse them, because nothing is stored then.
     private func store(
+        _ share: IngestPreparation.Prepared,
+        in lane: Int,
+        boundTo: TenantID?
+    ) async throws -> Stored {
+        let end = ContinuousClock.now + limits.ledgerWait
+        var (stored, rest) = (Stored(), share)
+        while true {
+            var held = ledgers.known(among: rest.tenants)
+            do {
+                if held.isEmpty {
+                    stored.add(try await storeNow(rest, in: lane, boundTo: boundTo))
+                    return stored
+                }
+            } catch let found as LedgersHeld {
+                held = found.tenants
+            }
+            let (waiting, others) = rest.divided(by: held)
+            if !rest.mayOverflow, others.eventCount > 0 {
+                do {
+                    stored.add(try await storeNow(others, in: lane, boundTo: boundTo))
+                    rest = waiting
+                } catch is LedgersHeld {
+                    // Of others, too: all of them are known now.
+                }
+            }
+            let load = QueueLoad(count: rest.eventCount, size: rest.byteCount)
+            try await ledgers.wait(for: rest.tenants, taking: load, until: end)
+        }
+    }
+
+    private func storeNow(
         _ share: IngestPreparation.Prepared,
         in lane: Int,
         boundTo: TenantID?
@@ -248,6 +302,13 @@ package final class IngestService: Service {
         /// Those of lanes where some of them can't be measured any more, and why: none of these is stored.
         var faulty: [IngestPreparation.Incoming] = []
         var faults: [EventFault] = []
+
+        mutating func add(_ other: Stored) {
+            notices += other.notices
+            overflowing += other.overflowing
+            faulty += other.faulty
+            faults += other.faults
+        }
     }
 }
 

@@ -104,18 +104,24 @@ struct IngestFixture: Sendable {
 extension TestServer {
     /// Holds a tenant's ledger, so that nothing of its usage changes, while the body runs.
     func holdingLedger<Result: Sendable>(of tenant: String, _ body: () async throws -> Result) async throws -> Result {
+        try await holding(
+            """
+            UPDATE tenant_ledger SET ledger_seq = ledger_seq
+            WHERE tenant_id = (SELECT tenant_id FROM tenant WHERE key = \(tenant))
+            """,
+            body
+        )
+    }
+
+    /// Holds what a statement locks while the body runs.
+    func holding<Result: Sendable>(_ lock: SQL, _ body: () async throws -> Result) async throws -> Result {
         try await withPool { pool in
             let isDone = Flag()
             let (held, holding) = AsyncStream<Void>.makeStream()
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     try await pool.transaction(.worker) { transaction in
-                        try transaction.execute(
-                            """
-                            UPDATE tenant_ledger SET ledger_seq = ledger_seq
-                            WHERE tenant_id = (SELECT tenant_id FROM tenant WHERE key = \(tenant))
-                            """
-                        )
+                        #expect(try transaction.execute(lock) > 0)
                         holding.yield()
                         while !isDone.isRaised {
                             try transaction.execute("SELECT pg_sleep(0.002)")

@@ -182,8 +182,8 @@ import Web
         }
     }
 
-    /// A lane that waits for a ledger which somebody holds gathers nothing more, so others are stored meanwhile.
-    @Test func aHeldLedgerHoldsUpItsOwnLane() async throws {
+    /// A lane that waits for rows which somebody has locked gathers nothing more, so others are stored meanwhile.
+    @Test func lockedRowsHoldUpTheirOwnLane() async throws {
         try await TestServer.run { server in
             try await IngestTests.arrange(server)
             _ = try await server.subscribe("beta", at: "2026-11-01T00:00:00Z")
@@ -197,7 +197,12 @@ import Web
                     let first = await ingest.send(SentEvent("0", subject: held), SentEvent("0", subject: other))
                     #expect(first == "accepted 2")
                     return try await withThrowingTaskGroup(of: String.self) { group in
-                        let stored = try await server.holdingLedger(of: held) {
+                        let stored = try await server.holding(
+                            """
+                            UPDATE usage_counter SET quantity = quantity
+                            WHERE tenant_id = (SELECT tenant_id FROM tenant WHERE key = \(held))
+                            """
+                        ) {
                             group.addTask { await ingest.send(SentEvent("1", subject: held)) }
                             let isStalled = try await eventually { ingest.service.lanes[0].isCrowded }
                             #expect(isStalled)
