@@ -33,14 +33,14 @@ struct Verify: AsyncParsableCommand {
 
     func run() async throws {
         var meter = VerifyProgress(isQuiet: quiet)
-        let found: Int
+        let total: UsageVerification.Progress
         do {
             let configuration = try Configuration(
                 environment: ProcessInfo.processInfo.environment,
                 arguments: databaseURL.map { ["--database-url", $0] } ?? []
             )
             let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
-            found = try await Verification.run(
+            total = try await Verification.run(
                 configuration,
                 tenant: tenant,
                 logger: logger,
@@ -49,13 +49,13 @@ struct Verify: AsyncParsableCommand {
                     print(difference)
                 },
                 progress: { meter.show($0) }
-            ).differences
+            )
         } catch {
             meter.clear()
             Terminal.complain("\(error)")
             throw Self.notRun
         }
-        meter.finish()
-        guard found == 0 else { throw Self.differencesFound }
+        meter.finish(total)
+        guard total.differences == 0 else { throw Self.differencesFound }
     }
 }
