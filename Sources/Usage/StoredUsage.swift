@@ -26,7 +26,7 @@ struct StoredUsage: Sendable {
     let plansChangedAt: Instant?
 
     /// Reads it in one snapshot, without a lock: whoever changes usage commits sequence, events and counters at once.
-    /// `nil` when the ledger's tenant does not exist.
+    /// `nil` when the tenant has no row or no ledger.
     /// - Parameter known: the catalogue as read for another tenant; only what has changed since is read again.
     init?(
         tenant id: TenantID,

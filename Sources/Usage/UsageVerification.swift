@@ -27,7 +27,8 @@ package struct UsageDifference: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Rebuilds every counter, limit window and count of unpriced usage from the raw events and compares.
+/// Rebuilds every counter, limit window and count of unpriced usage from the raw events and compares, of every tenant
+/// that anything is stored of; one without a row or a ledger of its own is a difference.
 /// Budgets over all tenants are judged as of the moment at which it begins.
 ///
 /// Each tenant is judged as of one ledger sequence: its counters are read in one snapshot, and the events up to that
@@ -84,16 +85,7 @@ package struct UsageVerification: Sendable {
         var after = TenantID.operatorWide
         var catalog = CatalogSnapshot.empty
         while true {
-            let last = after
-            let tenants = try await pool.query(
-                .worker,
-                """
-                SELECT tenant_id FROM tenant_ledger
-                WHERE tenant_id > \(last) AND (\(only)::bigint IS NULL OR tenant_id = \(only)::bigint)
-                ORDER BY tenant_id
-                LIMIT \(Self.tenantPage)
-                """
-            ) { row throws(PostgresError) in try row.next(TenantID.self) }
+            let tenants = try await tenants(after: after, only: only)
             for tenant in tenants {
                 do {
                     tell(
@@ -112,11 +104,18 @@ package struct UsageVerification: Sendable {
                 total.tenants += 1
                 progress(total)
             }
-            guard let next = tenants.last else { break }
+            guard only == nil, let next = tenants.last else { break }
             after = next
         }
         if let budgets { tell(budgets.differences) }
         return total
+    }
+
+    private func tenants(after last: TenantID, only: TenantID?) async throws -> [TenantID] {
+        if let only { return [only] }
+        return try await pool.query(.worker, StoredTenants.page(after: last, limit: Self.tenantPage)) {
+            row throws(PostgresError) in try row.next(TenantID.self)
+        }
     }
 
     private func verify(
@@ -126,7 +125,13 @@ package struct UsageVerification: Sendable {
         counting total: inout Progress,
         progress: (Progress) -> Void
     ) async throws -> [UsageDifference] {
-        guard let stored = try await stored(of: tenant, catalog: &catalog) else { return [] }
+        let stored: StoredUsage
+        switch try await read(tenant, catalog: &catalog) {
+        case .usage(let usage): stored = usage
+        case .incomplete(let standing):
+            budgets?.isIncomplete = true
+            return standing.differences(of: tenant)
+        }
         var recounts = TenantRecounts(stored, beside: budgets, operatorZone: operatorZone)
         var rows = 0
         var after: EventPosition?
@@ -182,19 +187,31 @@ package struct UsageVerification: Sendable {
                 tenant: name,
                 subject: "\(try row.next(String.self)): held",
                 stored: try row.next(),
-                rebuilt: try row.next()
+                rebuilt: try row.next(),
+                source: "reservations"
             )
         }
     }
 
-    private func stored(of tenant: TenantID, catalog: inout CatalogSnapshot) async throws -> StoredUsage? {
+    private enum Reading: Sendable {
+        case usage(StoredUsage)
+        /// Without the tenant's row, or its ledger, there is nothing to compare with.
+        case incomplete(StoredTenants.Standing)
+    }
+
+    private func read(_ tenant: TenantID, catalog: inout CatalogSnapshot) async throws -> Reading {
         let now = clock.now()
         let known = catalog
-        let stored = try await pool.transaction(.worker) { transaction in
-            try StoredUsage(tenant: tenant, now: now, reusing: known, in: transaction)
+        let reading = try await pool.transaction(.worker) { transaction in
+            if let stored = try StoredUsage(tenant: tenant, now: now, reusing: known, in: transaction) {
+                return Reading.usage(stored)
+            }
+            let standing = try transaction.first(StoredTenants.standing(of: tenant), StoredTenants.decodeStanding)
+            guard let standing else { throw CatalogFault.unreadable(table: "tenant", key: tenant.description) }
+            return Reading.incomplete(standing)
         }
-        catalog = stored?.catalog ?? known
-        return stored
+        if case .usage(let stored) = reading { catalog = stored.catalog }
+        return reading
     }
 
     private func voidedKeys(

@@ -12,6 +12,18 @@ struct Verify: AsyncParsableCommand {
             Reads only, and may run beside a service at work: each tenant is judged as of one moment, one short \
             transaction at a time.
 
+            Judged are, of every tenant that anything is stored of: its row and its ledger; counters, charges, \
+            provider costs, distinct values, unpriced usage, keys of events, and what quotas and budgets have used, by \
+            the raw events and the catalogue; what limits hold, by open reservations; finalised invoices, made anew; \
+            what is left of credits, by their uses; credit notes, by their lines; what invoices were credited, by \
+            their credit notes. Without --tenant also budgets over all tenants, and that the numbers of invoices and \
+            credit notes have no gap.
+
+            Not judged are: overshoot, pace and alerts of limits; spend caps, and budgets on charges or archived; \
+            windows that ended more than 400 days ago; whether and when invoices were paid or voided; drafts; \
+            unmatched events; and everything that is entered and not counted, such as the catalogue, prices, \
+            customers' data, keys and webhooks. The operations manual says it in full.
+
             Every difference is a line on standard output. Progress and the summary go to standard error.
 
             Exit status: 0 when the events give exactly what is stored, 1 when there are differences, 2 when nothing \
@@ -33,14 +45,14 @@ struct Verify: AsyncParsableCommand {
 
     func run() async throws {
         var meter = VerifyProgress(isQuiet: quiet)
-        let found: Int
+        let total: UsageVerification.Progress
         do {
             let configuration = try Configuration(
                 environment: ProcessInfo.processInfo.environment,
                 arguments: databaseURL.map { ["--database-url", $0] } ?? []
             )
             let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
-            found = try await Verification.run(
+            total = try await Verification.run(
                 configuration,
                 tenant: tenant,
                 logger: logger,
@@ -49,13 +61,13 @@ struct Verify: AsyncParsableCommand {
                     print(difference)
                 },
                 progress: { meter.show($0) }
-            ).differences
+            )
         } catch {
             meter.clear()
             Terminal.complain("\(error)")
             throw Self.notRun
         }
-        meter.finish()
-        guard found == 0 else { throw Self.differencesFound }
+        meter.finish(total)
+        guard total.differences == 0 else { throw Self.differencesFound }
     }
 }

@@ -35,8 +35,10 @@ struct VerifyProgress {
         isLineOpen = false
     }
 
-    mutating func finish() {
+    /// - Parameter total: of the whole verification: the last difference may have been found after the last progress.
+    mutating func finish(_ total: UsageVerification.Progress) {
         clear()
+        latest = total
         guard !isQuiet else { return }
         let seconds = (ContinuousClock.now - started) / .seconds(1)
         let verdict =

@@ -38,6 +38,19 @@ import TurnpikeServer
         }
     }
 
+    @Test func theSummaryCountsWhatIsFoundLast() async throws {
+        try await withUsage { server in
+            let gift = #"{"kind":"promotional","name":"gift","amount":"7"}"#
+            try await server.ask("POST", "/tenants/acme/credit-grants", gift, expecting: 201)
+            try await server.database.run("UPDATE credit_grant SET remaining = remaining - 1 WHERE name = 'gift'")
+            let run = try await verify(server)
+            #expect(run.code == 1)
+            #expect(run.output.contains("what is left of the credit gift"))
+            #expect(run.output.contains("1 difference ("))
+            #expect(!run.output.contains("no differences"))
+        }
+    }
+
     @Test func whatCannotBeComparedIsAFailureOfItsOwn() async throws {
         try await withUsage { server in
             let unknown = try await verify(server, ["--tenant", "nobody"])

@@ -181,6 +181,21 @@ import Web
         }
     }
 
+    @Test func theTenantsThatAnythingIsStoredOfAreFoundOneByOne() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.rows)
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let statement = StoredTenants.page(after: TenantID(1_000), limit: 20)
+            let plan = try await QueryPlan(of: statement, executing: true, pool)
+            #expect(plan.rowsTouched <= 300, "\(plan)")
+            let found = try await pool.query(.worker, statement) { row throws(PostgresError) in
+                try row.next(TenantID.self)
+            }
+            #expect(found == (1_001...1_020).map { TenantID(Int64($0)) })
+            await pool.close()
+        }
+    }
+
     /// However many events share an instant, what of them was voided is told by the reversals.
     @Test func reversalsAreFoundAmongEventsOfOneInstant() async throws {
         try await TestDatabase.with { database in

@@ -40,7 +40,7 @@ import Web
         ),
         (
             "UPDATE limit_state SET held = 3",
-            ["limit 1, window from 2026-11-23 00:00:00+00: held is 3, its events give 0"]
+            ["limit 1, window from 2026-11-23 00:00:00+00: held is 3, its reservations give 0"]
         ),
         (
             "UPDATE usage_counter SET charge = 1 WHERE feature_id = 1",
@@ -175,6 +175,68 @@ import Web
                 #expect(total.tenants == 2)
                 #expect(found.map(\.subject) == ["all of it"])
                 #expect(found.first?.rebuilt.contains("subscription") == true)
+            }
+        }
+    }
+
+    private static let withoutRow =
+        "tenant number 2: the row of the tenant itself is missing, its other rows give one"
+
+    /// What is left of a tenant, and what is then found.
+    private static let remains: [(kept: String, found: [String])] = [
+        ("tenant", ["tenant beta: the row of its ledger is missing, its events give sequence 0"]),
+        ("tenant_ledger", [withoutRow]),
+        (
+            "usage_counter",
+            [withoutRow, "tenant number 2: the row of its ledger is missing, its events give sequence 0"]
+        ),
+        (
+            "event_dedup",
+            [withoutRow, "tenant number 2: the row of its ledger is missing, its events give sequence 0"]
+        ),
+        (
+            "usage_event",
+            [withoutRow, "tenant number 2: the row of its ledger is missing, its events give sequence 3"]
+        ),
+    ]
+
+    @Test(arguments: remains.indices)
+    func aTenantIsFoundByWhateverIsLeftOfIt(_ index: Int) async throws {
+        let (kept, expected) = Self.remains[index]
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            let tables = Self.remains.map(\.kept).filter { $0 != kept } + ["subscription"]
+            let removals = tables.map { "DELETE FROM \($0) WHERE tenant_id = 2;" }.joined(separator: " ")
+            try await server.database.run("SET session_replication_role = replica; \(removals)")
+            let found = try await server.differences()
+            #expect(found == expected)
+        }
+    }
+
+    @Test func aMissingLedgerIsToldOfItsTenantAndLeavesBudgetsOverAllTenantsUntold() async throws {
+        try await TestServer.run { server in
+            try await Self.arrange(server)
+            try await server.addTenant("gamma")
+            let budget = #"{"key":"all","scope":{},"measure":"requests","amount":"99","window":"month"}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            try await server.ingest(SentEvent("1", subject: "gamma"), SentEvent("2", subject: "gamma"))
+            let used = try await server.column("SELECT trim_scale(used)::text FROM limit_state WHERE tenant_id = 0")
+            #expect(used == ["2"])
+            #expect(try await server.differences() == [])
+            try await server.database.run("DELETE FROM tenant_ledger WHERE tenant_id = 3")
+            let expected = ["tenant gamma: the row of its ledger is missing, its events give sequence 2"]
+            #expect(try await server.differences() == expected)
+            try await server.withPool { pool in
+                let cases: [(tenant: Int64, found: [String])] = [(1, []), (3, expected)]
+                for (tenant, expected) in cases {
+                    var found: [String] = []
+                    try await UsageVerification(pool: pool, clock: server.clock.clock, operatorZone: .utc).run(
+                        tenant: TenantID(tenant),
+                        difference: { found.append($0.description) },
+                        progress: { _ in }
+                    )
+                    #expect(found == expected)
+                }
             }
         }
     }

@@ -125,7 +125,7 @@ enum InvoiceInsertion {
 
 /// The gapless series of numbers: rows of `invoice_series` that belong to the operator.
 enum InvoiceSeriesStore {
-    enum Series: String {
+    enum Series: String, CaseIterable {
         case invoice
         case creditNote = "credit_note"
     }

@@ -7,7 +7,8 @@ package import Web
 
 /// Rebuilds every finalised invoice from the raw events up to its ledger sequence, the plan versions it was priced by,
 /// and what was pinned of everything else, and compares it byte for byte. Compares what is written of its use of
-/// credits with what it says, and what is left of every credit with all uses.
+/// credits with what it says, what is left of every credit with all uses, credit notes with their lines and invoices,
+/// and the series of numbers with what is numbered.
 package struct InvoiceVerification: Sendable {
     private static let page = 200
 
@@ -31,7 +32,7 @@ package struct InvoiceVerification: Sendable {
         progress: () -> Void = {}
     ) async throws -> Int {
         var judged = 0
-        var after: Int64 = 0
+        var after: (sequence: Int64, id: InvoiceID) = (0, InvoiceID(rawValue: .zero))
         var catalog = CatalogSnapshot.empty
         while true {
             let last = after
@@ -40,8 +41,9 @@ package struct InvoiceVerification: Sendable {
                 """
                 SELECT sequence, invoice_id
                 FROM invoice_document
-                WHERE sequence > \(last) AND (\(only)::bigint IS NULL OR tenant_id = \(only)::bigint)
-                ORDER BY sequence
+                WHERE (sequence, invoice_id) > (\(last.sequence), \(last.id))
+                    AND (\(only)::bigint IS NULL OR tenant_id = \(only)::bigint)
+                ORDER BY sequence, invoice_id
                 LIMIT \(Self.page)
                 """
             ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(InvoiceID.self)) }
@@ -56,10 +58,12 @@ package struct InvoiceVerification: Sendable {
                 judged += 1
                 progress()
             }
-            guard let next = invoices.last?.0 else { break }
+            guard let next = invoices.last else { break }
             after = next
         }
+        if only == nil { try await SeriesVerification(pool: pool).run(difference: difference) }
         try await CreditVerification(pool: pool).run(tenant: only, difference: difference)
+        try await CreditNoteVerification(pool: pool).run(tenant: only, difference: difference)
         return judged
     }
 
@@ -74,7 +78,7 @@ package struct InvoiceVerification: Sendable {
             try transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             let catalog = try CatalogSnapshotStore.read(reusing: known, in: transaction)
             guard let stored = try InvoiceReading.whole(id, catalog: catalog, now: now, in: transaction) else {
-                return (nil, catalog)
+                return (UsageDifference.withoutRow(id), catalog)
             }
             return (try difference(of: stored, catalog, now: now, in: transaction), catalog)
         }
@@ -87,17 +91,21 @@ package struct InvoiceVerification: Sendable {
         in transaction: borrowing Transaction
     ) throws -> UsageDifference? {
         let subject = "invoice \(stored.document.number ?? stored.invoice.id.description)"
-        func found(_ what: String, _ left: String, _ right: String) -> UsageDifference {
+        func found(_ what: String, _ left: String, _ right: String, source: String = "events") -> UsageDifference {
             UsageDifference(
                 tenant: stored.document.tenantKey,
                 subject: "\(subject)\(what)",
                 stored: left,
-                rebuilt: right
+                rebuilt: right,
+                source: source
             )
         }
         let bytes = stored.canonicalBytes
-        guard Array(SHA256.hash(data: bytes)) == stored.document.contentHash else {
-            return found(": what it says", "of another hash", stored.document.contentHashText)
+        var rehashed = stored.document
+        rehashed.contentHash = Array(SHA256.hash(data: bytes))
+        guard rehashed.contentHash == stored.document.contentHash else {
+            let (pinned, given) = (stored.document.contentHashText, rehashed.contentHashText)
+            return found(": its hash", pinned, given, source: "document and lines")
         }
         do {
             let rebuilt = try InvoiceRebuild(stored: stored, catalog: catalog, now: now).run(in: transaction)
@@ -336,6 +344,17 @@ extension WholeInvoice {
 }
 
 extension UsageDifference {
+    /// The row has the state of the invoice.
+    fileprivate static func withoutRow(_ invoice: InvoiceID) -> UsageDifference {
+        UsageDifference(
+            tenant: "?",
+            subject: "the row of invoice \(invoice)",
+            stored: "missing",
+            rebuilt: "one",
+            source: "document and lines"
+        )
+    }
+
     fileprivate static func unreadable(_ invoice: InvoiceID, _ error: any Error) -> UsageDifference {
         UsageDifference(tenant: "?", subject: "invoice \(invoice)", stored: "there", rebuilt: "not read: \(error)")
     }
