@@ -243,13 +243,16 @@ extension CallHold {
         case .known(let amount):
             return .amount(amount)
         case .unpriced:
-            return try fallback(use.limit, call).map(Take.amount) ?? .unpriced(call.pending.unpricedCost)
+            guard let fallback = try fallback(use.limit, call) else { return .unpriced(call.pending.unpricedCost) }
+            let known = use.limit.currency.flatMap { pricedParts(of: call)?.cost(in: $0) }
+            return .amount(try fallback.adding(known ?? .zero))
         case .charge(let feature):
-            var money = FixedDecimal.zero
+            var (call, money) = (call, FixedDecimal.zero)
             let withDistinct = use.limit.boundsAllCharges
             if let unpriced = call.pending.unpricedCharge(of: feature, withDistinct: withDistinct) {
                 guard let fallback = try fallback(use.limit, call) else { return .unpriced(unpriced) }
                 money = fallback
+                call = pricedParts(of: call) ?? call
             }
             // Of what has a price.
             let totals = call.pending.heldTotals(of: call.tenant.id, feature: feature, withDistinct: withDistinct)
@@ -257,6 +260,10 @@ extension CallHold {
             return .amount(try call.pending.highestCharge(of: totals).adding(money))
         }
     }
+
+    /// The call as if those parts cost nothing whose price is not known. What is measured was measured before, so that
+    /// nothing of it can fail.
+    private static func pricedParts(of call: PreparedCall) -> PreparedCall? { try? call.atKnownPrices() }
 
     /// What the limit holds a call at of which something has no known price; nil where it names no such price.
     private static func fallback(_ limit: Limit, _ call: PreparedCall) throws(DecimalError) -> FixedDecimal? {

@@ -78,7 +78,7 @@ extension Problem {
         Problem(
             .notFound,
             code: "spend_cap_not_found",
-            detail: "The plan of tenant '\(tenant)' sets no spend cap."
+            detail: "The tenant '\(tenant)' has no subscription now, or one to a plan that sets no spend cap."
         )
     }
 }

@@ -10,27 +10,27 @@ package final class PreparedCall: Sendable {
     /// Its position in the request.
     package let index: Int
     private let preparation: IngestPreparation
+    /// What it asked for, where it is given fewer tokens.
+    private let whole: TokenClasses?
 
     init(
         tenant: TenantSnapshot,
         pending: PendingEvent,
         shared: CatalogSnapshot,
         index: Int,
-        preparation: IngestPreparation
+        preparation: IngestPreparation,
+        shortenedFrom whole: TokenClasses? = nil
     ) {
         self.tenant = tenant
         self.pending = pending
         self.shared = shared
         self.index = index
         self.preparation = preparation
+        self.whole = whole
     }
 
-    /// What its event would be remarked on for. It need not say yet what a meter will read.
-    package var remark: EventStatus? {
-        guard pending.measurements.isEmpty else { return pending.remark }
-        guard shared.featuresByEventType[pending.event.type] != nil else { return .unmetered }
-        return pending.place == nil ? .unsubscribed : nil
-    }
+    /// What its event would be remarked on for, if it came as it was described.
+    package var remark: EventStatus? { pending.remark }
 
     /// Whether the call would count in the same counters at a later time, in the same billing period and segment, and
     /// at the same provider prices until then.
@@ -74,9 +74,46 @@ package final class PreparedCall: Sendable {
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
         let event = pending.event.using(outputTokens: outputTokens)
-        let whole = pending.cost.priced == nil ? nil : pending.event.usage.tokenClasses
+        let whole = pending.event.usage.tokenClasses
         var rater = preparation.rater(shared, believesReports: pending.cost.priced?.set.set.isReported ?? false)
-        let cost = rater.cost(of: event, at: pending.time, currency: tenant.currency, shortenedFrom: whole)
+        let cost = rater.cost(
+            of: event,
+            at: pending.time,
+            currency: tenant.currency,
+            shortenedFrom: pending.cost.priced == nil ? nil : whole
+        )
+        return try costing(cost, event, shortenedFrom: whole)
+    }
+
+    /// The same call as if those parts of it cost nothing that have no known price: what the known ones come to. Nil
+    /// where none is known, or all are.
+    package func atKnownPrices() throws(MeasurementFault) -> PreparedCall? {
+        guard case .unpriced = pending.cost else { return nil }
+        var rater = preparation.rater(shared, believesReports: false)
+        let known = rater.costOfPricedParts(
+            of: pending.event,
+            at: pending.time,
+            currency: tenant.currency,
+            shortenedFrom: whole
+        )
+        return try known.map { (call) throws(MeasurementFault) in
+            try costing(.priced(call), pending.event, shortenedFrom: whole)
+        }
+    }
+
+    /// What the provider charges for the call, in a currency; nil where that is not known.
+    package func cost(in currency: Currency) -> FixedDecimal? {
+        pending.cost.priced.flatMap { call in
+            CostConversion(from: call.set.set.currency, to: currency, at: pending.time, shared.costs.rates)
+                .convert(call.amount)
+        }
+    }
+
+    private func costing(
+        _ cost: CallCost,
+        _ event: UsageEvent,
+        shortenedFrom whole: TokenClasses?
+    ) throws(MeasurementFault) -> PreparedCall {
         let measurements = try Metering.measure(
             event,
             features: shared.featuresByEventType[event.type] ?? [],
@@ -92,7 +129,14 @@ package final class PreparedCall: Sendable {
             place: pending.place,
             cost: cost
         )
-        return PreparedCall(tenant: tenant, pending: changed, shared: shared, index: index, preparation: preparation)
+        return PreparedCall(
+            tenant: tenant,
+            pending: changed,
+            shared: shared,
+            index: index,
+            preparation: preparation,
+            shortenedFrom: whole
+        )
     }
 }
 

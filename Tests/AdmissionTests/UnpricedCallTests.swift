@@ -90,6 +90,60 @@ import Web
         }
     }
 
+    /// Tokens that are read from a cache have no price; the others come to 15 where none are.
+    @Test(
+        "what has a price is held beside the fallback for what has none",
+        arguments: [
+            ("cost", #","cached_input_tokens":1"#, "16.99"), ("charge", #","cached_input_tokens":1"#, "18.489"),
+            ("cost", "", "15"), ("charge", "", "16.5"), ("cost", #","cached_input_tokens":1000"#, "7"),
+        ]
+    )
+    func partlyPriced(_ measure: String, _ more: String, _ held: String) async throws {
+        try await TestServer.run { server in
+            try await Self.arrangeParts(server, measure)
+            let data = #","provider":"openai","model":"m","input_tokens":1000,"output_tokens":1000\#(more)"#
+            let answer = try await server.admit("1", data: data)
+            let limit = answer["limits"]?.elements?.first { $0["key"]?.string == "b" }
+            #expect(limit?["held"]?.string == held, "\(answer)")
+        }
+    }
+
+    @Test("a call that is given fewer tokens is held at the dearest of what has a price")
+    func partlyPricedShortened() async throws {
+        try await TestServer.run { server in
+            try await Self.arrangeParts(server, "cost")
+            try await server.price("output_audio", "1", model: "m")
+            let data = """
+                ,"provider":"openai","model":"m","input_tokens":1,"cached_input_tokens":1,"output_tokens":10000,\
+                "output_audio_tokens":85
+                """
+            let answer = try await server.admit("1", more: #","min_output_tokens":1"#, data: data)
+            // The fallback for each is 0.001: 0.001 for the input, 85 x 1.001, and 2,485 x 0.006 of 14.914.
+            #expect(answer["max_output_tokens"]?.number == "2570", "\(answer)")
+            #expect(answer["limits"]?[0]?["held"]?.string == "99.996", "\(answer)")
+        }
+    }
+
+    /// A hard budget of 100 with a fallback of 0.001, of a tenant that is charged what its calls cost and a tenth more.
+    private static func arrangeParts(_ server: TestServer, _ measure: String) async throws {
+        try await server.addTenant("acme")
+        try await server.addFeature("tokens", of: "input_tokens", type: "job.done")
+        let charge = #"{"feature":"tokens","price":{"model":"cost_plus","markup_percent":"10"}}"#
+        try await server.publish(#"{"charges":[\#(charge)]}"#)
+        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+        try await server.price("input", "0.01", model: "m")
+        try await server.price("output", "0.005", model: "m")
+        try await server.ask(
+            "POST",
+            "/budgets",
+            """
+            {"key":"b","scope":{"tenant":"acme"},"measure":"\(measure)","amount":"100","currency":"USD",\
+            "window":"month","mode":"hard","fallback_unit_amount":"0.001"}
+            """,
+            expecting: 201
+        )
+    }
+
     @Test("a feature that only the plan to come leaves out is told of, too, with the period that it is left out in")
     func laterPlan() async throws {
         try await TestServer.run(clock: TestClock("2026-11-30T23:50:00Z")) { server in

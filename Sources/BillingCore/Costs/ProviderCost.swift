@@ -63,8 +63,25 @@ extension ProviderCost {
         guard !candidates.isEmpty else { return nil }
         var rating = CostRating(call: call, candidates: candidates)
         guard rating.addTokens(quantity), rating.addUnits(quantity), rating.isStated else { return nil }
-        rating.parts.sort { $0.component.rawValue < $1.component.rawValue }
-        parts = rating.parts
+        self.init(rating)
+    }
+
+    /// What has a price of a call whose cost can't be told, in one currency; nil where nothing of it has.
+    package init?(
+        ofPricedPartsOf call: ModelCall,
+        by candidates: [ModelPrices],
+        quantity: (CostComponent) -> FixedDecimal?
+    ) {
+        var rating = CostRating(call: call, candidates: candidates)
+        rating.passesOverUnpriced = true
+        _ = rating.addTokens(quantity)
+        _ = rating.addUnits(quantity)
+        guard !rating.parts.isEmpty else { return nil }
+        self.init(rating)
+    }
+
+    private init(_ rating: CostRating) {
+        parts = rating.parts.sorted { $0.component.rawValue < $1.component.rawValue }
         amount = rating.amount
         currency = rating.currency
     }
@@ -81,6 +98,8 @@ private struct CostRating {
     var currency: Currency?
     /// Whether the call says how much of anything there was.
     var isStated = false
+    /// Whether what has no price, or one in another currency, is left out and the rest goes on.
+    var passesOverUnpriced = false
 
     init(call: ModelCall, candidates: [ModelPrices]) {
         self.call = call
@@ -122,6 +141,7 @@ private struct CostRating {
             call: ModelCall(tokens: whole, time: call.time, version: call.version),
             candidates: candidates
         )
+        asked.passesOverUnpriced = passesOverUnpriced
         guard asked.addOutput(whole, quantity) else { return false }
         let priced = asked.parts.compactMap { part in price(of: part.component).map { (part, price: $0) } }
         var rest = room
@@ -132,7 +152,7 @@ private struct CostRating {
             else { return false }
             rest = left
         }
-        return rest.isZero
+        return rest.isZero || passesOverUnpriced
     }
 
     mutating func addUnits(_ quantity: (CostComponent) -> FixedDecimal?) -> Bool {
@@ -162,7 +182,7 @@ private struct CostRating {
 
     private mutating func add(_ component: CostComponent, _ quantity: FixedDecimal) -> Bool {
         guard !quantity.isZero else { return true }
-        guard let price = price(of: component) else { return false }
+        guard let price = price(of: component) else { return passesOverUnpriced }
         return add(component, quantity, at: price)
     }
 
@@ -173,8 +193,8 @@ private struct CostRating {
         outOf most: FixedDecimal? = nil,
         at price: ProviderPrice
     ) -> Bool {
-        guard currency == nil || currency == price.currency,
-            let added = try? quantity.multiplied(by: price.unitAmount).rounded(toDigits: 12),
+        guard currency == nil || currency == price.currency else { return passesOverUnpriced }
+        guard let added = try? quantity.multiplied(by: price.unitAmount).rounded(toDigits: 12),
             let sum = try? amount.adding(added)
         else { return false }
         var part = ProviderCost.Part(component: component, quantity: quantity, price: price.id, amount: added)

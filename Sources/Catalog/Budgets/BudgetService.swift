@@ -87,32 +87,38 @@ package enum BudgetService {
             let feature = try PlanVersionService.metered([key], in: transaction)[key]
             faults += Self.faults(of: feature, key: key, measure: input.measure)
         }
-        if let key = input.scope.exact(.plan),
-            let detail = try fault(ofPlan: key, for: manager == .tenant ? tenant : nil, in: transaction)
-        {
-            faults.append(FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: detail))
+        let charged = input.chargeCurrency
+        if let key = input.scope.exact(.plan) {
+            let asking = manager == .tenant ? tenant : nil
+            faults += try Self.faults(ofPlan: key, for: asking, chargedIn: charged, in: transaction)
         }
-        if case .window(let window) = input.bound, input.measure == .charge, let tenant,
-            let currency = window.currency, currency != tenant.currency
-        {
+        if let charged, let tenant, charged != tenant.currency {
             let detail = "the tenant \"\(tenant.key)\" is charged in \(tenant.currency): \"currency\" must be that"
             faults.append(FieldFault(pointer: "/currency", code: "currency_mismatch", detail: detail))
         }
         return faults
     }
 
-    /// - Parameter tenant: who asks, where that is a tenant: other plans than its own are not told from ones that do
-    ///   not exist.
-    private static func fault(
+    /// - Parameters:
+    ///   - tenant: who asks, where that is a tenant: other plans than its own are not told from ones that do not exist.
+    ///   - currency: of what the budget counts of charges.
+    private static func faults(
         ofPlan key: String,
         for tenant: TenantSnapshot?,
+        chargedIn currency: Currency?,
         in transaction: borrowing Transaction
-    ) throws -> String? {
-        guard let tenant else {
-            return try PlanStore.find(key: key, in: transaction) == nil ? "there is no plan \"\(key)\"" : nil
+    ) throws -> [FieldFault] {
+        if let tenant {
+            guard try !SubscriptionStore.isSubscribed(tenant.id, toPlan: key, in: transaction) else { return [] }
+            let detail = "no subscription of \"\(tenant.key)\" is on a plan \"\(key)\""
+            return [FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: detail)]
         }
-        return try SubscriptionStore.isSubscribed(tenant.id, toPlan: key, in: transaction)
-            ? nil : "no subscription of \"\(tenant.key)\" is on a plan \"\(key)\""
+        guard let plan = try PlanStore.find(key: key, in: transaction) else {
+            return [FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: "there is no plan \"\(key)\"")]
+        }
+        guard let currency, currency != plan.currency else { return [] }
+        let detail = "the plan \"\(key)\" charges in \(plan.currency): \"currency\" must be that"
+        return [FieldFault(pointer: "/currency", code: "currency_mismatch", detail: detail)]
     }
 
     private static func faults(of feature: MeteredFeature?, key: String, measure: LimitMeasure) -> [FieldFault] {
@@ -134,5 +140,13 @@ package enum BudgetService {
             return []
         }
         return [FieldFault(pointer: pointer, code: "not_applicable", detail: detail)]
+    }
+}
+
+extension BudgetInput {
+    /// Of a budget on charges.
+    fileprivate var chargeCurrency: Currency? {
+        guard measure == .charge, case .window(let window) = bound else { return nil }
+        return window.currency
     }
 }

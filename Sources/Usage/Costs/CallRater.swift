@@ -58,16 +58,33 @@ struct CallRater {
         version: Int64,
         shortenedFrom whole: TokenClasses? = nil
     ) -> ProviderCost? {
-        let statesTokens = event.usage.inputTokens != nil || event.usage.outputTokens != nil
-        let call = ModelCall(
-            tokens: statesTokens ? event.usage.tokenClasses : nil,
-            time: time,
-            version: version,
-            shortenedFrom: whole
-        )
+        let call = ModelCall(event, at: time, version: version, shortenedFrom: whole)
         return ProviderCost(of: call, by: candidates) { component in
             component.path.flatMap { event.number(at: $0) }
         }
+    }
+
+    /// What has a price of a call that has none as a whole; nil where nothing of it has.
+    mutating func costOfPricedParts(
+        of event: UsageEvent,
+        at time: Instant,
+        currency: Currency,
+        shortenedFrom whole: TokenClasses?
+    ) -> PricedCall? {
+        guard let name = event.usage.model else { return nil }
+        let model = Model(provider: event.usage.provider.map { ExactText($0) }, model: ExactText(name))
+        let call = ModelCall(event, at: time, version: version, shortenedFrom: whole)
+        let cost = ProviderCost(ofPricedPartsOf: call, by: entry(of: model).candidates) { component in
+            component.path.flatMap { event.number(at: $0) }
+        }
+        guard let cost else { return nil }
+        let from = cost.currency ?? policy.currency
+        return PricedCall(
+            amount: cost.amount,
+            set: sets.reference(to: .prices(cost.prices, from)),
+            parts: cost.parts,
+            conversion: CostConversion(from: from, to: currency, at: time, costs.rates)
+        )
     }
 
     private mutating func priced(
@@ -120,6 +137,23 @@ struct CallRater {
             set: sets.reference(to: .reported(policy.currency)),
             parts: [],
             conversion: CostConversion(from: policy.currency, to: currency, at: time, costs.rates)
+        )
+    }
+}
+
+extension ModelCall {
+    fileprivate init(
+        _ event: UsageEvent,
+        at time: Instant,
+        version: Int64,
+        shortenedFrom whole: TokenClasses?
+    ) {
+        let statesTokens = event.usage.inputTokens != nil || event.usage.outputTokens != nil
+        self.init(
+            tokens: statesTokens ? event.usage.tokenClasses : nil,
+            time: time,
+            version: version,
+            shortenedFrom: whole
         )
     }
 }

@@ -90,6 +90,10 @@ import Web
                 #""scope":{"tenant":"beta"},"measure":"charge","amount":"1","window":"day","currency":"USD""#,
                 "400 validation_failed [/currency currency_mismatch]"
             ),
+            (
+                #""scope":{"tenant":"*","plan":"pro"},"measure":"charge","amount":"1","window":"day","currency":"EUR""#,
+                "400 validation_failed [/currency currency_mismatch]"
+            ),
         ]
     )
     func scopesAreResolved(members: String, expected: String) async throws {
