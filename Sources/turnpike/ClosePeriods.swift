@@ -15,6 +15,9 @@ struct ClosePeriods: AsyncParsableCommand {
             A running service does the same by itself; both may run at once. It can be interrupted at any point and \
             run again: nothing is invoiced twice.
 
+            TURNPIKE_SELLER_NAME, TURNPIKE_SELLER_DETAILS and TURNPIKE_INVOICE_GRACE_HOURS are those of the \
+            environment or, where it has none, what the service was started with last.
+
             Progress goes to standard error, the result to standard output. Exit status: 0 when everything that is due \
             was done, 1 when drafts could not be finalised, 2 when nothing was done.
             """
@@ -45,9 +48,9 @@ struct ClosePeriods: AsyncParsableCommand {
     }
 
     private func close() async throws -> Int {
-        let configuration = try Configuration(
+        let settings = try CommandSettings(
             environment: ProcessInfo.processInfo.environment,
-            arguments: databaseURL.map { ["--database-url", $0] } ?? []
+            databaseURL: databaseURL
         )
         let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
         let time = try asOf.map { text in
@@ -58,7 +61,7 @@ struct ClosePeriods: AsyncParsableCommand {
             }
         }
         if dryRun {
-            let due = try await PeriodClosing.due(configuration, asOf: time, logger: logger)
+            let due = try await PeriodClosing.due(settings, asOf: time, logger: logger)
             let subscriptions = Terminal.count(due.subscriptions, "subscription")
             print(
                 "due: \(subscriptions) to draft invoices of, \(Terminal.count(due.drafts, "draft")) to finalise; "
@@ -67,7 +70,7 @@ struct ClosePeriods: AsyncParsableCommand {
             return 0
         }
         let total = Mutex(InvoiceClosing.Progress())
-        let done = try await PeriodClosing.run(configuration, asOf: time, logger: logger) { step in
+        let done = try await PeriodClosing.run(settings, asOf: time, logger: logger) { step in
             let sum = total.withLock { total in
                 total = total + step
                 return total

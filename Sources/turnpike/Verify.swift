@@ -12,6 +12,9 @@ struct Verify: AsyncParsableCommand {
             Reads only, and may run beside a service at work: each tenant is judged as of one moment, one short \
             transaction at a time.
 
+            TURNPIKE_TIMEZONE, in which the windows of budgets over all tenants begin, is that of the environment or, \
+            where it has none, what the service was started with last.
+
             Every difference is a line on standard output. Progress and the summary go to standard error.
 
             Exit status: 0 when the events give exactly what is stored, 1 when there are differences, 2 when nothing \
@@ -35,13 +38,13 @@ struct Verify: AsyncParsableCommand {
         var meter = VerifyProgress(isQuiet: quiet)
         let found: Int
         do {
-            let configuration = try Configuration(
+            let settings = try CommandSettings(
                 environment: ProcessInfo.processInfo.environment,
-                arguments: databaseURL.map { ["--database-url", $0] } ?? []
+                databaseURL: databaseURL
             )
             let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
             found = try await Verification.run(
-                configuration,
+                settings,
                 tenant: tenant,
                 logger: logger,
                 difference: { difference in
