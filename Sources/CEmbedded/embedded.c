@@ -167,6 +167,9 @@ static const unsigned char migration_0054[] = {
 static const unsigned char migration_0055[] = {
 #embed "../../migrations/0055_service_settings.sql"
 };
+static const unsigned char migration_0056[] = {
+#embed "../../migrations/0056_invoices_put_off.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -241,6 +244,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0053_archived_budgets_and_numbers_of_drafts.sql", migration_0053),
     FILE_ENTRY("0054_owner_reads_every_partition.sql", migration_0054),
     FILE_ENTRY("0055_service_settings.sql", migration_0055),
+    FILE_ENTRY("0056_invoices_put_off.sql", migration_0056),
 };
 
 size_t embedded_migration_count(void) {

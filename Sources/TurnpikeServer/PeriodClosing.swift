@@ -22,20 +22,22 @@ package enum PeriodClosing {
         asOf: Instant?,
         logger: Logger,
         progress: @escaping @Sendable (InvoiceClosing.Progress) -> Void
-    ) async throws -> InvoiceClosing.Progress {
+    ) async throws -> (done: InvoiceClosing.Progress, putOff: InvoiceClosing.PutOff) {
         try await with(settings, asOf: asOf, logger: logger) { closing, asOf in
-            try await closing.run(asOf: asOf, waits: true, progress: progress)
+            let done = try await closing.run(asOf: asOf, waits: true, progress: progress)
+            return (done: done, putOff: try await closing.putOff())
         }
     }
 
-    /// What would be done: subscriptions that would move on, and drafts that would be finalised.
+    /// What would be done: subscriptions that would move on, and drafts that would be finalised; and what is put off.
     package static func due(
         _ settings: CommandSettings,
         asOf: Instant?,
         logger: Logger
-    ) async throws -> (subscriptions: Int, drafts: Int) {
+    ) async throws -> (subscriptions: Int, drafts: Int, putOff: InvoiceClosing.PutOff) {
         try await with(settings, asOf: asOf, logger: logger) { closing, asOf in
-            try await closing.due(asOf: asOf)
+            let due = try await closing.due(asOf: asOf)
+            return (subscriptions: due.subscriptions, drafts: due.drafts, putOff: try await closing.putOff())
         }
     }
 
@@ -57,7 +59,7 @@ package enum PeriodClosing {
                 ids: .random(.system),
                 grace: configuration.invoiceGrace,
                 seller: configuration.seller
-            )
+            ).telling(logger)
             return try await body(closing, asOf ?? now)
         }
     }
