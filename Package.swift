@@ -106,7 +106,7 @@ let package = Package(
         .target(
             name: "Invoicing",
             dependencies: [
-                "Usage", "CPangoCairo", "CEmbedded", crypto, httpTypes, nioCore, logging, lifecycle,
+                "Usage", "CPangoCairo", "CEmbedded", crypto, httpTypes, nioCore, logging, lifecycle, metrics,
                 .product(name: "Mustache", package: "swift-mustache"),
             ],
             exclude: ["Documents/Templates"],

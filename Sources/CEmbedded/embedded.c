@@ -164,6 +164,12 @@ static const unsigned char migration_0053[] = {
 static const unsigned char migration_0054[] = {
 #embed "../../migrations/0054_owner_reads_every_partition.sql"
 };
+static const unsigned char migration_0055[] = {
+#embed "../../migrations/0055_service_settings.sql"
+};
+static const unsigned char migration_0056[] = {
+#embed "../../migrations/0056_invoices_put_off.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -237,6 +243,8 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0052_reversals.sql", migration_0052),
     FILE_ENTRY("0053_archived_budgets_and_numbers_of_drafts.sql", migration_0053),
     FILE_ENTRY("0054_owner_reads_every_partition.sql", migration_0054),
+    FILE_ENTRY("0055_service_settings.sql", migration_0055),
+    FILE_ENTRY("0056_invoices_put_off.sql", migration_0056),
 };
 
 size_t embedded_migration_count(void) {

@@ -46,6 +46,15 @@ package enum SubscriptionClosingStore {
         """
     }
 
+    /// How many subscriptions closing passes over now, and when the first of them is tried again.
+    package static func countPutOff(at now: Instant) -> SQL {
+        """
+        SELECT count(*), min(closing_put_off_until)
+        FROM subscription
+        WHERE closing_put_off_until > \(now)
+        """
+    }
+
     private static func isDue(at time: Instant, now: Instant) -> SQL {
         """
         NOT closing_done AND LEAST(COALESCE(closing_due_at, anchor), ends_at) <= \(time)

@@ -15,31 +15,34 @@ package enum PeriodClosing {
     /// Drafts and finalises what is due at a time.
     /// - Parameters:
     ///   - asOf: the present when left out; not after it.
+    ///   - logger: told of what can't be drafted or finalised.
     ///   - progress: called after each transaction with what it did.
     package static func run(
-        _ configuration: Configuration,
+        _ settings: CommandSettings,
         asOf: Instant?,
         logger: Logger,
         progress: @escaping @Sendable (InvoiceClosing.Progress) -> Void
-    ) async throws -> InvoiceClosing.Progress {
-        try await with(configuration, asOf: asOf, logger: logger) { closing, asOf in
-            try await closing.run(asOf: asOf, waits: true, progress: progress)
+    ) async throws -> (done: InvoiceClosing.Progress, putOff: InvoiceClosing.PutOff) {
+        try await with(settings, asOf: asOf, logger: logger) { closing, asOf in
+            let done = try await closing.run(asOf: asOf, waits: true, progress: progress)
+            return (done: done, putOff: try await closing.putOff())
         }
     }
 
-    /// What would be done: subscriptions that would move on, and drafts that would be finalised.
+    /// What would be done: subscriptions that would move on, and drafts that would be finalised; and what is put off.
     package static func due(
-        _ configuration: Configuration,
+        _ settings: CommandSettings,
         asOf: Instant?,
         logger: Logger
-    ) async throws -> (subscriptions: Int, drafts: Int) {
-        try await with(configuration, asOf: asOf, logger: logger) { closing, asOf in
-            try await closing.due(asOf: asOf)
+    ) async throws -> (subscriptions: Int, drafts: Int, putOff: InvoiceClosing.PutOff) {
+        try await with(settings, asOf: asOf, logger: logger) { closing, asOf in
+            let due = try await closing.due(asOf: asOf)
+            return (subscriptions: due.subscriptions, drafts: due.drafts, putOff: try await closing.putOff())
         }
     }
 
     private static func with<Value: Sendable>(
-        _ configuration: Configuration,
+        _ settings: CommandSettings,
         asOf: Instant?,
         logger: Logger,
         _ body: (InvoiceClosing, Instant) async throws -> Value
@@ -48,14 +51,7 @@ package enum PeriodClosing {
         guard asOf ?? now <= now else {
             throw Refusal(description: "the time is in the future: its usage has not all arrived")
         }
-        let pool = PostgresPool(configuration.postgres, logger: logger)
-        let result: Result<Value, any Error>
-        do {
-            guard try await Migrations.areCurrent(pool) else {
-                throw Refusal(
-                    description: "the database's schema is not the one of this program: run 'turnpike migrate'"
-                )
-            }
+        return try await settings.withDatabase(logger: logger) { pool, configuration in
             let closing = InvoiceClosing(
                 pool: pool,
                 catalog: Catalog(pool: pool, clock: .system),
@@ -63,12 +59,8 @@ package enum PeriodClosing {
                 ids: .random(.system),
                 grace: configuration.invoiceGrace,
                 seller: configuration.seller
-            )
-            result = .success(try await body(closing, asOf ?? now))
-        } catch {
-            result = .failure(error)
+            ).telling(logger)
+            return try await body(closing, asOf ?? now)
         }
-        await pool.close()
-        return try result.get()
     }
 }

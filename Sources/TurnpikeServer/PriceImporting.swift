@@ -16,38 +16,24 @@ package enum PriceImporting {
     ///   - isApplied: whether anything is written, or only compared.
     ///   - progress: called with how many entries are written, of how many.
     package static func run(
-        _ configuration: Configuration,
+        _ settings: CommandSettings,
         quotes: [LiteLLMPrices.Quote],
         effectiveFrom: Instant?,
         isApplied: Bool,
         logger: Logger,
         progress: @escaping @Sendable (Int, Int) -> Void
     ) async throws -> PriceImportPlan {
-        guard configuration.costCurrency == LiteLLMPrices.currency else {
-            throw Refusal(
-                description: "the file's prices are in \(LiteLLMPrices.currency), and TURNPIKE_COST_CURRENCY is "
-                    + "\(configuration.costCurrency): enter them through POST /price-book instead"
-            )
-        }
-        let pool = PostgresPool(configuration.postgres, logger: logger)
-        let result: Result<PriceImportPlan, any Error>
-        do {
-            guard try await Migrations.areCurrent(pool) else {
+        try await settings.withDatabase(logger: logger) { pool, configuration in
+            guard configuration.costCurrency == LiteLLMPrices.currency else {
                 throw Refusal(
-                    description: "the database's schema is not the one of this program: run 'turnpike migrate'"
+                    description: "the file's prices are in \(LiteLLMPrices.currency), and TURNPIKE_COST_CURRENCY is "
+                        + "\(configuration.costCurrency): enter them through POST /price-book instead"
                 )
             }
             let importing = PriceImport(pool: pool, clock: .system, ids: .random(.system))
             let start = effectiveFrom ?? Clock.system.now()
-            result = .success(
-                isApplied
-                    ? try await importing.apply(quotes, effectiveFrom: start, progress: progress)
-                    : try await importing.plan(quotes, effectiveFrom: start)
-            )
-        } catch {
-            result = .failure(error)
+            guard isApplied else { return try await importing.plan(quotes, effectiveFrom: start) }
+            return try await importing.apply(quotes, effectiveFrom: start, progress: progress)
         }
-        await pool.close()
-        return try result.get()
     }
 }

@@ -59,9 +59,7 @@ extension Rooms {
 
         return Rooms(
             authenticate: { try await identity.authentication.principal(of: $0, from: $1, for: $2) },
-            preparations: [
-                { try await dependencies.compareClocks() },
-                { try await dependencies.ensureOperatorKey() },
+            preparations: dependencies.preparations + [
                 { try await identity.prepare() },
                 { try await catalog.reload() },
                 { try await usage.partitionWorker.makeAhead() },
@@ -98,6 +96,15 @@ extension Rooms {
 }
 
 extension Dependencies {
+    /// What comes before those of the rooms.
+    fileprivate var preparations: [@Sendable () async throws -> Void] {
+        [
+            { try await compareClocks() },
+            { try await keepDataSettings() },
+            { try await ensureOperatorKey() },
+        ]
+    }
+
     /// What is used of quotas, the limits beside them, and what somebody should know of.
     fileprivate func registerLimits(_ catalog: Catalog, in operations: Operations) {
         QuotaRoutes(catalog: catalog, pool: pool).register(in: operations)

@@ -18,17 +18,13 @@ package enum Verification {
     ///   - difference: called for each one found.
     ///   - progress: called after each page of events and each tenant.
     package static func run(
-        _ configuration: Configuration,
+        _ settings: CommandSettings,
         tenant key: String? = nil,
         logger: Logger,
         difference: (UsageDifference) -> Void,
         progress: (UsageVerification.Progress) -> Void
     ) async throws -> UsageVerification.Progress {
-        var settings = configuration.postgres
-        settings.worker.statementTimeoutMilliseconds = 600_000
-        let pool = PostgresPool(settings, logger: logger)
-        let result: Result<UsageVerification.Progress, any Error>
-        do {
+        try await settings.withDatabase(workerTimeoutMilliseconds: 600_000, logger: logger) { pool, configuration in
             let tenant = try await tenant(key, pool)
             var total = try await UsageVerification(
                 pool: pool,
@@ -50,18 +46,11 @@ package enum Verification {
                     progress(total)
                 }
             )
-            result = .success(total)
-        } catch {
-            result = .failure(error)
+            return total
         }
-        await pool.close()
-        return try result.get()
     }
 
     private static func tenant(_ key: String?, _ pool: PostgresPool) async throws -> TenantID? {
-        guard try await Migrations.areCurrent(pool) else {
-            throw Refusal(description: "the database's schema is not the one of this program: run 'turnpike migrate'")
-        }
         guard let key else { return nil }
         guard let tenant = try await TenantLookup.directory(pool).tenant(key) else {
             throw Refusal(description: "there is no tenant '\(key)'")

@@ -20,6 +20,9 @@ struct PricesImport: AsyncParsableCommand {
             Prices are read digit by digit. One with more than 12 digits after the point is skipped and named, unless \
             --round is given.
 
+            LiteLLM's prices are in USD, and so must be TURNPIKE_COST_CURRENCY: that of the environment or, where it \
+            has none, what the service was started with last.
+
             Exit status: 0 when it was compared or taken over, 2 when it could not be.
             """
     )
@@ -72,16 +75,16 @@ struct PricesImport: AsyncParsableCommand {
     func run() async throws {
         let report = PricesImportReport(isQuiet: quiet, isVerbose: verbose)
         do {
-            let configuration = try Configuration(
+            let settings = try CommandSettings(
                 environment: ProcessInfo.processInfo.environment,
-                arguments: databaseURL.map { ["--database-url", $0] } ?? []
+                databaseURL: databaseURL
             )
             let selection = ProviderSelection(providers) ?? .all
             let bytes = try contents()
             let prices = try LiteLLMPrices(parsing: bytes, selection: selection, rounding: round)
             report.read(prices)
             let plan = try await PriceImporting.run(
-                configuration,
+                settings,
                 quotes: prices.quotes,
                 effectiveFrom: try effectiveFrom.map { try Instant(parsing: $0) },
                 isApplied: apply,

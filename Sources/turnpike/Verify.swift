@@ -24,6 +24,9 @@ struct Verify: AsyncParsableCommand {
             unmatched events; and everything that is entered and not counted, such as the catalogue, prices, \
             customers' data, keys and webhooks. The operations manual says it in full.
 
+            TURNPIKE_TIMEZONE, in which the windows of budgets over all tenants begin, is that of the environment or, \
+            where it has none, what the service was started with last.
+
             Every difference is a line on standard output. Progress and the summary go to standard error.
 
             Exit status: 0 when the events give exactly what is stored, 1 when there are differences, 2 when nothing \
@@ -47,13 +50,13 @@ struct Verify: AsyncParsableCommand {
         var meter = VerifyProgress(isQuiet: quiet)
         let total: UsageVerification.Progress
         do {
-            let configuration = try Configuration(
+            let settings = try CommandSettings(
                 environment: ProcessInfo.processInfo.environment,
-                arguments: databaseURL.map { ["--database-url", $0] } ?? []
+                databaseURL: databaseURL
             )
             let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
             total = try await Verification.run(
-                configuration,
+                settings,
                 tenant: tenant,
                 logger: logger,
                 difference: { difference in

@@ -146,6 +146,59 @@ struct ClosingFaultTests {
         }
     }
 
+    @Test func `what is put off is told until it is done, with when it is tried again`() async throws {
+        try await ClosingStory.run { server in
+            try await Self.addOthers(server)
+            try await Self.refuse("INSERT ON invoice", "22003", server)
+            try await server.close(graceHours: 1)
+            let undrafted = try await Self.putOff(server)
+            #expect(undrafted.subscriptions == 1)
+            #expect(undrafted.drafts == 0, "drafts of others wait their grace")
+            #expect(undrafted.triedAt?.description.hasPrefix("2026-11-01T01:00:00") == true)
+
+            try await server.database.run("DROP TRIGGER refusal ON invoice; DROP FUNCTION refuse")
+            try await Self.refuse("INSERT ON invoice_line", "22003", server)
+            try server.set("2026-11-01T01:00:00Z")
+            try await server.close()
+            let unfinalized = try await Self.putOff(server)
+            #expect(unfinalized.subscriptions == 0 && unfinalized.drafts == 1)
+            #expect(unfinalized.triedAt?.description.hasPrefix("2026-11-01T02:00:00") == true)
+
+            try await server.database.run("DROP TRIGGER refusal ON invoice_line")
+            try server.set("2026-11-01T02:00:00Z")
+            try await server.close()
+            let nothing = try await Self.putOff(server)
+            #expect(nothing.isEmpty && nothing.subscriptions == 0 && nothing.drafts == 0)
+        }
+    }
+
+    @Test func `a service counts what is put off`() async throws {
+        try await ClosingStory.run { server in
+            try await Self.refuse("INSERT ON invoice", "22003", server)
+            try await server.withPool { pool in
+                let worker = InvoiceClosingWorker(
+                    closing: server.closing(pool),
+                    clock: server.clock.clock,
+                    interval: .milliseconds(10),
+                    logger: .silent
+                )
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await worker.run() }
+                    // Other servers of this process have nothing to count, and say so at their start.
+                    let isCounted = try await eventually {
+                        try await server.counterValue(#"turnpike_invoices_put_off{step="draft"}"#) == 1
+                    }
+                    #expect(isCounted)
+                    group.cancelAll()
+                }
+            }
+        }
+    }
+
+    private static func putOff(_ server: TestServer) async throws -> InvoiceClosing.PutOff {
+        try await server.withPool { pool in try await server.closing(pool).putOff() }
+    }
+
     /// Closing fails at nothing, and goes in batches again.
     private static func isLeftAlone(_ server: TestServer) async throws {
         let log = TestLog()

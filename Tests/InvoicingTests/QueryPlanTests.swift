@@ -123,6 +123,19 @@ import Web
         }
     }
 
+    @Test func `what is put off is counted by keys`() async throws {
+        try await TestDatabase.with { database in
+            try await database.run(Self.rows)
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let now = try Instant(parsing: "2026-11-23T00:00:00Z")
+            for statement in [SubscriptionClosingStore.countPutOff(at: now), InvoiceStore.countPutOff(at: now)] {
+                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                #expect(plan.usesIndexesOnly && plan.rowsTouched <= 250, "\(plan)")
+            }
+            await pool.close()
+        }
+    }
+
     @Test func `what waits for an adjustment is found by keys`() async throws {
         try await TestDatabase.with { database in
             try await database.run(Self.rows)

@@ -141,6 +141,15 @@ struct SchemaWallTests {
                 "usage_distinct",
             ]
             #expect(granted.filter(internals.contains) == [])
+            let operators = try await schema.texts(
+                """
+                SELECT relname::text FROM pg_class
+                WHERE relname IN ('schema_migration', 'service_setting')
+                    AND has_table_privilege('turnpike_tenant', oid, 'SELECT')
+                ORDER BY 1
+                """
+            )
+            #expect(operators == [], "what only the operator reads")
             let hashes = try await schema.texts(
                 """
                 SELECT relname || '.' || attname

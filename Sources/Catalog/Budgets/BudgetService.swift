@@ -113,7 +113,7 @@ package enum BudgetService {
             let detail = "no subscription of \"\(tenant.key)\" is on a plan \"\(key)\""
             return [FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: detail)]
         }
-        guard let plan = try PlanStore.find(key: key, in: transaction) else {
+        guard let plan = try PlanStore.find(key: key, in: transaction)?.plan else {
             return [FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: "there is no plan \"\(key)\"")]
         }
         guard let currency, currency != plan.currency else { return [] }

@@ -1,7 +1,7 @@
 package import BillingCore
 package import Catalog
 import Identity
-import Logging
+package import Logging
 package import Postgres
 package import Web
 
@@ -18,9 +18,9 @@ package struct InvoiceClosing: Sendable {
     /// The work is divided among so many, each of which one process does at a time.
     package static let parts = 2
 
-    private let pool: PostgresPool
+    let pool: PostgresPool
     private let catalog: Catalog
-    private let clock: Clock
+    let clock: Clock
     private let ids: IDSource
     private let grace: InvoiceGrace
     private let seller: InvoiceSeller?
@@ -65,7 +65,7 @@ package struct InvoiceClosing: Sendable {
     }
 
     /// The same, and what can't be done is told there.
-    func telling(_ logger: Logger) -> InvoiceClosing {
+    package func telling(_ logger: Logger) -> InvoiceClosing {
         var copy = self
         copy.logger = logger
         return copy

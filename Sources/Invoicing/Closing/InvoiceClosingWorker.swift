@@ -1,12 +1,16 @@
 package import Logging
+import Metrics
 import ServiceLifecycle
 package import Web
 
-/// Drafts and finalises what is due, all the time. Safe on every replica: see `InvoiceClosing`.
+/// Drafts and finalises what is due, all the time, and counts what can't be. Safe on every replica: see
+/// `InvoiceClosing`.
 package struct InvoiceClosingWorker: Service {
     private let closing: InvoiceClosing
     private let clock: Clock
     private let loop: WorkerLoop
+    private let undrafted = Self.putOff("draft")
+    private let unfinalized = Self.putOff("finalize")
 
     package init(closing: InvoiceClosing, clock: Clock, interval: Duration = .seconds(30), logger: Logger) {
         self.closing = closing.telling(logger)
@@ -15,6 +19,15 @@ package struct InvoiceClosingWorker: Service {
     }
 
     package func run() async throws {
-        await loop.run { _ = try await closing.run(asOf: clock.now(), waits: false) }
+        await loop.run {
+            _ = try await closing.run(asOf: clock.now(), waits: false)
+            let putOff = try await closing.putOff()
+            undrafted.record(putOff.subscriptions)
+            unfinalized.record(putOff.drafts)
+        }
+    }
+
+    private static func putOff(_ step: String) -> Gauge {
+        Gauge(label: "turnpike_invoices_put_off", dimensions: [("step", step)])
     }
 }

@@ -6,15 +6,15 @@ import BillingCore
 /// period's end. So everybody has all of it to look at an invoice, however late it is drafted, and no invoice is issued
 /// unseen because it starts in the past.
 package struct InvoiceGrace: Sendable, Hashable {
-    private let seconds: Int64
+    package let hours: Int
 
     package init(hours: Int) {
-        seconds = Int64(hours) * 3_600
+        self.hours = hours
     }
 
     /// When what is drafted at an instant is due to be finalised.
     /// - Parameter asOf: what a run of closing takes for the present. Without grace its drafts are due at once.
     func end(draftedAt now: Instant, asOf: Instant) -> Instant {
-        seconds == 0 ? asOf : now.adding(seconds: seconds)
+        hours == 0 ? asOf : now.adding(seconds: Int64(hours) * 3_600)
     }
 }

@@ -115,7 +115,7 @@ enum InvoiceInsertion {
     static func postpone(_ invoices: [StoredInvoice], to instant: Instant) -> SQL {
         """
         UPDATE invoice
-        SET issued_at = \(instant)
+        SET issued_at = \(instant), finalizing_put_off_until = \(instant)
         FROM unnest(\(invoices.map(\.tenantID))::bigint[], \(invoices.map(\.id))::uuid[]) AS late (tenant_id,
         invoice_id)
         WHERE invoice.tenant_id = late.tenant_id AND invoice.invoice_id = late.invoice_id AND invoice.status = 'draft'

@@ -32,6 +32,15 @@ extension InvoiceStore {
         "SELECT count(*) FROM invoice WHERE status = 'draft' AND issued_at <= \(now)"
     }
 
+    /// How many drafts can't be finalised and are put off now, and when the first of them is tried again.
+    static func countPutOff(at now: Instant) -> SQL {
+        """
+        SELECT count(*), min(finalizing_put_off_until)
+        FROM invoice
+        WHERE status = 'draft' AND finalizing_put_off_until > \(now)
+        """
+    }
+
     /// Those of some invoices that are drafts still. Read them under the tenants' ledger locks.
     static func drafts(
         _ ids: [(tenant: TenantID, invoice: InvoiceID)],
