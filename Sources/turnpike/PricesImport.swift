@@ -20,7 +20,8 @@ struct PricesImport: AsyncParsableCommand {
             Prices are read digit by digit. One with more than 12 digits after the point is skipped and named, unless \
             --round is given.
 
-            Exit status: 0 when it was compared or taken over, 2 when it could not be.
+            Exit status: 0 when all of it was compared or taken over, 1 when some prices are refused, because another \
+            price from the same time is in the book, and the others were, 2 when it could not be.
             """
     )
 
@@ -54,7 +55,7 @@ struct PricesImport: AsyncParsableCommand {
     @Option(help: "PostgreSQL to work in; DATABASE_URL when left out.")
     var databaseURL: String?
 
-    @Flag(name: [.short, .long], help: "Print changes and faults only.")
+    @Flag(name: [.short, .long], help: "Print changes, refusals and faults only.")
     var quiet = false
 
     private static let notRun = ExitCode(2)
@@ -71,6 +72,7 @@ struct PricesImport: AsyncParsableCommand {
 
     func run() async throws {
         let report = PricesImportReport(isQuiet: quiet, isVerbose: verbose)
+        let plan: PriceImportPlan
         do {
             let configuration = try Configuration(
                 environment: ProcessInfo.processInfo.environment,
@@ -80,7 +82,7 @@ struct PricesImport: AsyncParsableCommand {
             let bytes = try contents()
             let prices = try LiteLLMPrices(parsing: bytes, selection: selection, rounding: round)
             report.read(prices)
-            let plan = try await PriceImporting.run(
+            plan = try await PriceImporting.run(
                 configuration,
                 quotes: prices.quotes,
                 effectiveFrom: try effectiveFrom.map { try Instant(parsing: $0) },
@@ -88,11 +90,12 @@ struct PricesImport: AsyncParsableCommand {
                 logger: Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) },
                 progress: report.wrote
             )
-            report.finish(plan, isApplied: apply)
         } catch {
             Terminal.complain("\(error)")
             throw Self.notRun
         }
+        report.finish(plan, isApplied: apply)
+        guard plan.refused.isEmpty else { throw ExitCode.failure }
     }
 
     /// The file can't be read; in words, and not as Foundation describes it.
