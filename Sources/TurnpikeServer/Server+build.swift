@@ -1,7 +1,6 @@
 package import Logging
 package import Postgres
 import ServiceLifecycle
-import UnixSignals
 package import Web
 
 /// The whole service, put together from its configuration: dependencies, rooms, router, service group.
@@ -9,15 +8,15 @@ package struct Server: Sendable {
     package let pool: PostgresPool
     package let operations: [Operation]
     private let group: ServiceGroup
+    private let certificate: TLSCertificateWatch?
+    private let logger: Logger
 
-    /// - Parameters:
-    ///   - stopsOnSignals: whether SIGTERM and SIGINT stop the service gracefully.
-    ///   - onListening: called with the port once requests are answered.
+    /// It opens nothing yet, and listens for no signal.
+    /// - Parameter onListening: called with the port once requests are answered.
     package static func build(
         _ configuration: Configuration,
         logger: Logger,
         clock: Clock = .system,
-        stopsOnSignals: Bool = true,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) -> Server {
         let registry = PrometheusRegistry.process
@@ -42,9 +41,7 @@ package struct Server: Sendable {
         http.preparations = rooms.preparations
         http.readTimeoutSeconds = configuration.readTimeoutSeconds
         http.connectionLimit = configuration.connectionLimit
-        http.certificate = configuration.certificate.map {
-            TLSCertificateWatch($0, listensForSignal: stopsOnSignals, logger: logger)
-        }
+        http.certificate = configuration.certificate.map { TLSCertificateWatch($0, logger: logger) }
         let server = HTTPServer(
             operations: operations,
             pipeline: RequestPipeline(
@@ -64,14 +61,19 @@ package struct Server: Sendable {
         let services: [any Service] = [pool] + rooms.services + (http.certificate.map { [$0] } ?? []) + [server]
         var group = ServiceGroupConfiguration(
             services: services.map { .init(service: $0) },
-            gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [],
             logger: logger
         )
         group.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
-        return Server(pool: pool, operations: operations.operations, group: ServiceGroup(configuration: group))
+        return Server(
+            pool: pool,
+            operations: operations.operations,
+            group: ServiceGroup(configuration: group),
+            certificate: http.certificate,
+            logger: logger
+        )
     }
 
-    /// Runs until a signal or `stop()`.
+    /// Runs until `stop()`.
     package func run() async throws {
         try await group.run()
     }
@@ -79,5 +81,14 @@ package struct Server: Sendable {
     /// Begins the graceful shutdown; `run()` returns when it is done.
     package func stop() async {
         await group.triggerGracefulShutdown()
+    }
+
+    /// Has what may change while it runs read again: the TLS certificate.
+    package func readAgain() {
+        guard let certificate else {
+            logger.notice("there is nothing to read again: the service has no TLS certificate")
+            return
+        }
+        certificate.refresh()
     }
 }

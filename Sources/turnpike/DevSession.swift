@@ -62,7 +62,7 @@ struct DevSession {
         told group: inout ThrowingTaskGroup<Step, any Error>
     ) async throws {
         let (ports, listening) = AsyncStream<Int>.makeStream()
-        let server = Server.build(configuration, logger: logger, stopsOnSignals: false) { listening.yield($0) }
+        let server = Server.build(configuration, logger: logger) { listening.yield($0) }
         group.addTask {
             defer { listening.finish() }
             try await server.run()
