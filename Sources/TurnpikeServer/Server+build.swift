@@ -8,6 +8,10 @@ package struct Server: Sendable {
     package let pool: PostgresPool
     package let operations: [Operation]
     private let group: ServiceGroup
+    private let http: HTTPServer
+    private let shutdownSeconds: Int
+    /// Has no elements, and ends when the service is told to stop.
+    private let stopping = AsyncStream<Void>.makeStream()
     private let certificate: TLSCertificateWatch?
     private let logger: Logger
 
@@ -59,28 +63,45 @@ package struct Server: Sendable {
         // Stopped from the end: HTTP accepts nothing more and answers what it has accepted, then the workers stop, and
         // when nobody needs a connection any longer the pool closes.
         let services: [any Service] = [pool] + rooms.services + (http.certificate.map { [$0] } ?? []) + [server]
-        var group = ServiceGroupConfiguration(
-            services: services.map { .init(service: $0) },
-            logger: logger
-        )
-        group.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
+        let group = ServiceGroupConfiguration(services: services.map { .init(service: $0) }, logger: logger)
         return Server(
             pool: pool,
             operations: operations.operations,
             group: ServiceGroup(configuration: group),
+            http: server,
+            shutdownSeconds: configuration.shutdownSeconds,
             certificate: http.certificate,
             logger: logger
         )
     }
 
-    /// Runs until `stop()`.
+    /// Runs until `stop()`, and then until what was accepted is done, or the time for that is over.
     package func run() async throws {
-        try await group.run()
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            tasks.addTask { await waitForEndOfShutdown() }
+            _ = try await tasks.next()
+            tasks.cancelAll()
+            try await tasks.waitForAll()
+        }
     }
 
     /// Begins the graceful shutdown; `run()` returns when it is done.
     package func stop() async {
+        stopping.continuation.finish()
         await group.triggerGracefulShutdown()
+    }
+
+    /// Returns when the time for stopping is over. What is not answered then is counted before it is ended.
+    private func waitForEndOfShutdown() async {
+        for await _ in stopping.stream {}
+        try? await Task.sleep(for: .seconds(shutdownSeconds))
+        let count = http.unanswered.count
+        guard !Task.isCancelled, count > 0 else { return }
+        logger.warning(
+            "the time for stopping is over: requests that were accepted end without an answer",
+            metadata: ["requests": .stringConvertible(count), "seconds": .stringConvertible(shutdownSeconds)]
+        )
     }
 
     /// Has what may change while it runs read again: the TLS certificate.

@@ -34,6 +34,7 @@ package struct HTTPServer: Service {
         }
     }
 
+    package let unanswered: UnansweredRequests
     private let application: Application<Responder>
 
     /// - Parameter onListening: called with the port once connections are accepted.
@@ -43,6 +44,7 @@ package struct HTTPServer: Service {
         configuration: Configuration,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
+        let unanswered = UnansweredRequests()
         let responder = Responder(operations: operations, pipeline: pipeline)
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
         var application = Application(
@@ -53,6 +55,7 @@ package struct HTTPServer: Service {
                     routes: responder.plain,
                     securityHeaders: pipeline.securityHeaders,
                     bodyLimitBytes: bodyLimitBytes,
+                    unanswered: unanswered,
                     configuration: configuration
                 )
             },
@@ -69,6 +72,7 @@ package struct HTTPServer: Service {
             application.beforeServerStarts(perform: preparation)
         }
         self.application = application
+        self.unanswered = unanswered
     }
 
     package func run() async throws {

@@ -15,6 +15,7 @@ struct HTTPConnection: ServerChildChannel {
     let routes: PlainRoutes
     let securityHeaders: SecurityHeaders
     let bodyLimitBytes: Int
+    let unanswered: UnansweredRequests
     let configuration: HTTPServer.Configuration
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
@@ -55,7 +56,8 @@ struct HTTPConnection: ServerChildChannel {
                 continueUpToBytes: bodyLimitBytes
             ),
             securityHeaders: securityHeaders,
-            encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self)
+            encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self),
+            unanswered: unanswered
         )
         try pipeline.addHandlers([
             requests,
