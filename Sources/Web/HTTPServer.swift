@@ -45,7 +45,8 @@ package struct HTTPServer: Service {
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
         let unanswered = UnansweredRequests()
-        let responder = Responder(operations: operations, pipeline: pipeline)
+        let unrouted = OperationMetrics.ofNoOperation()
+        let responder = Responder(operations: operations, pipeline: pipeline, unrouted: unrouted)
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
         var application = Application(
             responder: responder,
@@ -56,6 +57,7 @@ package struct HTTPServer: Service {
                     securityHeaders: pipeline.securityHeaders,
                     bodyLimitBytes: bodyLimitBytes,
                     unanswered: unanswered,
+                    unrouted: unrouted,
                     configuration: configuration
                 )
             },

@@ -16,6 +16,8 @@ struct HTTPConnection: ServerChildChannel {
     let securityHeaders: SecurityHeaders
     let bodyLimitBytes: Int
     let unanswered: UnansweredRequests
+    /// Counts what is refused before it gets to an operation.
+    let unrouted: OperationMetrics
     let configuration: HTTPServer.Configuration
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
@@ -57,7 +59,8 @@ struct HTTPConnection: ServerChildChannel {
             ),
             securityHeaders: securityHeaders,
             encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self),
-            unanswered: unanswered
+            unanswered: unanswered,
+            unrouted: unrouted
         )
         try pipeline.addHandlers([
             requests,

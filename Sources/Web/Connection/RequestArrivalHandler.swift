@@ -30,6 +30,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         didSet { unansweredEverywhere.change(by: unanswered - oldValue) }
     }
     private let unansweredEverywhere: UnansweredRequests
+    private let unrouted: OperationMetrics
     /// The head is complete and the end is not there yet.
     private var isArriving = false
     private var isHeadArriving = false
@@ -52,15 +53,18 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     /// - Parameters:
     ///   - encoder: the context of what makes bytes of an answer's parts.
     ///   - unanswered: of all connections.
+    ///   - unrouted: counts what is refused here.
     init(
         _ bounds: Bounds,
         securityHeaders: SecurityHeaders,
         encoder: ChannelHandlerContext,
-        unanswered: UnansweredRequests
+        unanswered: UnansweredRequests,
+        unrouted: OperationMetrics
     ) {
         self.bounds = bounds
         self.securityHeaders = securityHeaders
         unansweredEverywhere = unanswered
+        self.unrouted = unrouted
         wire = encoder
     }
 
@@ -240,6 +244,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         var answer = problem.answer(instance: "", requestID: requestID)
         answer.headers[.xRequestID] = requestID
         securityHeaders.add(to: &answer.headers)
+        unrouted.count(problem.status)
         end(with: answer.bytes(endsConnection: true))
     }
 
