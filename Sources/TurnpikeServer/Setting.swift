@@ -227,8 +227,13 @@ package struct Setting: Sendable {
     package static var help: String {
         all.map { setting in
             let standard = setting.defaultText.map { " (\($0))" } ?? ""
-            return "  \(setting.flag)\n" + wrapped("\(setting.name): \(setting.summary)\(standard)")
+            let warning = setting.isSecret ? "; prefer the variable, because ps shows flags to every user" : ""
+            return "  \(setting.flag)\n" + wrapped("\(setting.name): \(setting.summary)\(standard)\(warning)")
         }.joined(separator: "\n")
+    }
+
+    private var isSecret: Bool {
+        [Self.databaseURL, .migrationURL, .operatorKey, .masterKey].contains { $0.name == name }
     }
 
     private static func wrapped(_ text: String) -> String {

@@ -52,7 +52,7 @@ struct PricesImport: AsyncParsableCommand {
     @Flag(help: "Name every price that was skipped, not only the first few of a kind.")
     var verbose = false
 
-    @Option(help: "PostgreSQL to work in; DATABASE_URL when left out.")
+    @Option(help: "PostgreSQL to work in; better in DATABASE_URL, because ps shows options to every user.")
     var databaseURL: String?
 
     @Flag(name: [.short, .long], help: "Print changes, refusals and faults only.")

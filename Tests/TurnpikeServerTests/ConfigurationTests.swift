@@ -171,4 +171,12 @@ import Webhooks
         // Longer ones would be wrapped to the left margin.
         #expect(Setting.help.split(separator: "\n").allSatisfy { $0.count <= 80 })
     }
+
+    @Test func theHelpPrefersVariablesForSecrets() {
+        let entries = Setting.help.split(whereSeparator: \.isWhitespace).joined(separator: " ").components(
+            separatedBy: " --"
+        )
+        let warned = entries.filter { $0.contains("prefer the variable") }.map { $0.prefix { $0 != " " } }
+        #expect(warned == ["--database-url", "migration-url", "operator-key", "master-key"])
+    }
 }
