@@ -3,6 +3,7 @@ import Postgres
 import TestSupport
 import Testing
 import TurnpikeServer
+import Web
 
 /// `turnpike dev` as it is run.
 @Suite struct DevelopmentTests {
@@ -13,6 +14,10 @@ import TurnpikeServer
             defer { try? cluster.stop() }
             let masterKey = directory.appendingPathComponent("dev/master-key")
             let first = try await dev(directory) { child, variables in
+                let url = try #require(variables["BASE_URL"]?.trimmingCharacters(in: CharacterSet(charactersIn: "'")))
+                let port = try #require(URLComponents(string: url)?.port)
+                let metadata = try await TestClient(port: port, key: nil).get("/.well-known/oauth-authorization-server")
+                #expect(metadata.json["issuer"]?.string == url)
                 await child.stop()
                 #expect(await child.exitCode == 0)
                 return variables
