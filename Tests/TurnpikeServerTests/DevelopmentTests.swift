@@ -47,6 +47,16 @@ import Web
                 #expect(first[key] == second[key])
                 #expect(first[key] == third[key])
             }
+
+            try cluster.start()
+            let edit = "UPDATE schema_migration SET checksum = 'other' WHERE name = '0007_storage'"
+            try await PostgresDatabase.run(edit, at: cluster.url)
+            let refused = try await start(directory) { child in
+                (try await child.exitCode(within: .seconds(60)), await child.output())
+            }
+            #expect(refused.0 == 1)
+            #expect(refused.1.contains("0007_storage was edited"), "\(refused.1)")
+            #expect(refused.1.contains("Remove \(directory.path)/dev to begin anew."), "\(refused.1)")
         }
     }
 
@@ -85,7 +95,11 @@ import Web
         return try await withChildProcess(
             binary,
             arguments: ["dev", "--port", "0", "--directory", "dev"],
-            environment: ["PATH": "/usr/bin:/bin"],
+            // The demo can be made with none of them.
+            environment: [
+                "PATH": "/usr/bin:/bin", "TURNPIKE_BATCH_EVENTS": "20", "TURNPIKE_TLS_CERT": "/nowhere/cert.pem",
+                "TURNPIKE_EVENT_MAX_AGE_DAYS": "1", "TURNPIKE_BODY_BYTES": "1024",
+            ],
             directory: directory,
             body
         )
