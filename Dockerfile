@@ -31,7 +31,9 @@ ENV TURNPIKE_HOST=0.0.0.0 \
     TURNPIKE_PORT=8080
 EXPOSE 8080
 STOPSIGNAL SIGTERM
+# As the variables say: a flag is not seen here. The certificate is one of another name than 127.0.0.1.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD curl --fail --silent --show-error --output /dev/null "http://127.0.0.1:${TURNPIKE_PORT}/readyz" || exit 1
+    CMD curl --fail --silent --show-error --insecure --output /dev/null \
+        "http${TURNPIKE_TLS_CERT:+s}://127.0.0.1:${TURNPIKE_PORT}/readyz" || exit 1
 ENTRYPOINT ["/usr/local/bin/turnpike"]
 CMD ["serve"]

@@ -53,7 +53,7 @@ let package = Package(
                 "Postgres", "BillingCore", hummingbird, logging, metrics, lifecycle, crypto, nioCore, httpTypes,
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                nioHTTP1, unixSignals, .product(name: "DequeModule", package: "swift-collections"),
+                nioHTTP1, .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOTLS", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
@@ -124,7 +124,6 @@ let package = Package(
                 "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore,
                 nioPosix,
                 nioHTTP1,
-                unixSignals,
             ],
             swiftSettings: settings
         ),

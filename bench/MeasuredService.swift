@@ -1,17 +1,23 @@
 import Dispatch
 import Foundation
+import Postgres
 import Synchronization
 
 /// The service under measurement: a separate process on a free loopback port.
 final class MeasuredService {
-    struct NotReady: Error {}
+    struct NotReady: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// What `scripts/bench` knows the programs by that it has to end when it is interrupted.
+    static let mark = ProcessInfo.processInfo.environment.filter { $0.key == "TMPDIR" }
 
     let port: Int
     let key: String
     private let process = Process()
 
     init(binary: String, databaseURL: String) throws {
-        port = 18_000 + Int(getpid()) % 10_000
+        port = try LocalCluster.freeLoopbackPort()
         key =
             "tpk_bench_"
             + (0..<43).map { _ in String("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".randomElement() ?? "A") }.joined()
@@ -23,18 +29,20 @@ final class MeasuredService {
                 "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
                 "TURNPIKE_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin",
             ]
-        ) { _, own in own }
+        ) { _, own in own }.merging(Self.mark) { $1 }
         try process.run()
     }
 
     func waitUntilReady() async throws {
         let deadline = Date().addingTimeInterval(30)
         while Date() < deadline {
+            // Another program may have taken the port, and would answer in its place.
+            guard process.isRunning else { throw NotReady(description: "the service ended before it was ready") }
             let probe = "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
             if let answer = try? LoadConnection(port: port).exchange(Array(probe.utf8)), answer.status == 200 { return }
             try await Task.sleep(for: .milliseconds(50))
         }
-        throw NotReady()
+        throw NotReady(description: "the service was not ready after 30 seconds")
     }
 
     var residentMegabytes: Int {

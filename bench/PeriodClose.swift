@@ -112,7 +112,9 @@ struct PeriodClose {
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["close-periods"]
         // Without grace one run drafts and finalises.
-        process.environment = ["DATABASE_URL": url, "PATH": "/usr/bin:/bin", "TURNPIKE_INVOICE_GRACE_HOURS": "0"]
+        process.environment = [
+            "DATABASE_URL": url, "PATH": "/usr/bin:/bin", "TURNPIKE_INVOICE_GRACE_HOURS": "0",
+        ].merging(MeasuredService.mark) { $1 }
         process.standardOutput = FileHandle.standardError
         process.standardError = FileHandle.nullDevice
         let start = Date()

@@ -35,6 +35,7 @@ package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomR
     package var admission = PostgresLaneLimits(connections: 4, waiting: 256)
     package var interactive = PostgresLaneLimits(connections: 4, waiting: 256)
     package var worker = PostgresLaneLimits(connections: 3, waiting: 64, waitTimeoutMilliseconds: 30_000)
+    package var probe = PostgresLaneLimits(connections: 1, waiting: 8)
 
     package init(url: String) {
         self.url = url
@@ -89,13 +90,15 @@ package struct PostgresConfiguration: Sendable, CustomStringConvertible, CustomR
         case .admission: admission
         case .interactive: interactive
         case .worker: worker
+        case .probe: probe
         }
     }
 }
 
-/// A share of the pool, so that bulk work can't starve a request that somebody waits for.
+/// A share of the pool, so that bulk work can't starve a request that somebody waits for. On `probe` the database is
+/// asked how it is, and nothing else is done: no request, however slow, has the answer wait.
 package enum PostgresLane: String, CaseIterable, Sendable {
-    case ingest, admission, interactive, worker
+    case ingest, admission, interactive, worker, probe
 }
 
 /// The bounds of one lane.

@@ -38,7 +38,7 @@ package struct Configuration: Sendable {
     package var shutdownSeconds = 30
     package var authenticationLimits = AuthenticationThrottle.Limits()
     package var trustedProxies: [AddressRange] = []
-    /// Nil is `http://host:port/portal`.
+    /// Nil is the page under `ownURL`.
     package var ownPortalURL: String?
     /// The origins of pages that may embed the customers' page.
     package var portalFrameAncestors: [String] = []

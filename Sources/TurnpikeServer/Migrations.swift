@@ -24,18 +24,40 @@ package enum Migrations {
         }
     }
 
-    /// Whether everything this program needs is applied. More may be: a newer release migrates while this one still
-    /// runs.
-    static func areCurrent(_ pool: PostgresPool) async throws -> Bool {
+    /// What a database can be used for.
+    enum Standing {
+        case ready
+        /// Everything is applied, and nothing can be written: it is a standby, or `default_transaction_read_only`.
+        case readOnly
+        /// Something that this program needs is not applied.
+        case outdated
+    }
+
+    /// Asks on the `probe` lane. More than this program needs may be applied: a newer release migrates while this one
+    /// still runs.
+    static func standing(_ pool: PostgresPool) async throws -> Standing {
         do {
+            // Every transaction on a standby is read-only.
             let applied = try await pool.query(
-                .interactive,
-                "SELECT name FROM schema_migration ORDER BY name LIMIT 10000"
-            ) { row throws(PostgresError) in try row.next(String.self) }
-            return Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: applied)
+                .probe,
+                """
+                SELECT name, current_setting('transaction_read_only')::boolean FROM schema_migration
+                ORDER BY name LIMIT 10000
+                """
+            ) { row throws(PostgresError) in
+                (name: try row.next(String.self), isReadOnly: try row.next(Bool.self))
+            }
+            let names = applied.map { $0.name }
+            guard Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: names) else { return .outdated }
+            return applied.contains { $0.isReadOnly } ? .readOnly : .ready
         } catch let error as PostgresError where isMissingSchema(error) {
-            return false
+            return .outdated
         }
+    }
+
+    /// Whether everything this program needs is applied, also where nothing can be written.
+    static func areCurrent(_ pool: PostgresPool) async throws -> Bool {
+        try await standing(pool) != .outdated
     }
 
     /// Nothing was migrated here yet: the table or the service's role is missing, or it may not read the table.

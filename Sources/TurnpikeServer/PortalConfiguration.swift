@@ -3,7 +3,7 @@ import Foundation
 extension Configuration {
     /// The URL of the customers' page, without the token that follows behind a `#`.
     var portalURL: String {
-        ownPortalURL ?? "http://\(host.contains(":") ? "[\(host)]" : host):\(port)/portal"
+        ownPortalURL ?? "\(ownURL)/portal"
     }
 }
 

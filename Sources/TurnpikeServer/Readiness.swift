@@ -3,7 +3,9 @@ import Postgres
 import Synchronization
 import Web
 
-/// Whether requests can be served: the database answers and its schema is the one this program was built for.
+/// Whether requests can be served: the database answers, takes writes, and its schema is the one this program was built
+/// for. It is asked on a lane of its own: a replica whose connections are all busy with slow reads takes events and
+/// admissions still, and a replica that is not ready would leave its share of them to others that are as busy.
 ///
 /// The answer stays for a second, and those who ask while the database is being asked wait for that answer: the probe
 /// is open to everybody, and a flood of it must not reach the database. Nobody waits for longer than `patience`: a
@@ -29,7 +31,10 @@ final class Readiness: Sendable {
 
     convenience init(pool: PostgresPool) {
         self.init {
-            guard try await Migrations.areCurrent(pool) else {
+            switch try await Migrations.standing(pool) {
+            case .ready: break
+            case .readOnly: throw Self.notReady("The database takes no writes: it is a standby, or read-only.")
+            case .outdated:
                 throw Self.notReady("The database's schema is not the one of this program. Run 'turnpike migrate'.")
             }
         }

@@ -1,7 +1,6 @@
 package import Logging
 package import Postgres
 import ServiceLifecycle
-import UnixSignals
 package import Web
 
 /// The whole service, put together from its configuration: dependencies, rooms, router, service group.
@@ -9,15 +8,19 @@ package struct Server: Sendable {
     package let pool: PostgresPool
     package let operations: [Operation]
     private let group: ServiceGroup
+    private let http: HTTPServer
+    private let shutdownSeconds: Int
+    /// Has no elements, and ends when the service is told to stop.
+    private let stopping = AsyncStream<Void>.makeStream()
+    private let certificate: TLSCertificateWatch?
+    private let logger: Logger
 
-    /// - Parameters:
-    ///   - stopsOnSignals: whether SIGTERM and SIGINT stop the service gracefully.
-    ///   - onListening: called with the port once requests are answered.
+    /// It opens nothing yet, and listens for no signal.
+    /// - Parameter onListening: called with the port once requests are answered.
     package static func build(
         _ configuration: Configuration,
         logger: Logger,
         clock: Clock = .system,
-        stopsOnSignals: Bool = true,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) -> Server {
         let registry = PrometheusRegistry.process
@@ -42,9 +45,7 @@ package struct Server: Sendable {
         http.preparations = rooms.preparations
         http.readTimeoutSeconds = configuration.readTimeoutSeconds
         http.connectionLimit = configuration.connectionLimit
-        http.certificate = configuration.certificate.map {
-            TLSCertificateWatch($0, listensForSignal: stopsOnSignals, logger: logger)
-        }
+        http.certificate = configuration.certificate.map { TLSCertificateWatch($0, logger: logger) }
         let server = HTTPServer(
             operations: operations,
             pipeline: RequestPipeline(
@@ -62,22 +63,53 @@ package struct Server: Sendable {
         // Stopped from the end: HTTP accepts nothing more and answers what it has accepted, then the workers stop, and
         // when nobody needs a connection any longer the pool closes.
         let services: [any Service] = [pool] + rooms.services + (http.certificate.map { [$0] } ?? []) + [server]
-        var group = ServiceGroupConfiguration(
-            services: services.map { .init(service: $0) },
-            gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [],
+        let group = ServiceGroupConfiguration(services: services.map { .init(service: $0) }, logger: logger)
+        return Server(
+            pool: pool,
+            operations: operations.operations,
+            group: ServiceGroup(configuration: group),
+            http: server,
+            shutdownSeconds: configuration.shutdownSeconds,
+            certificate: http.certificate,
             logger: logger
         )
-        group.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
-        return Server(pool: pool, operations: operations.operations, group: ServiceGroup(configuration: group))
     }
 
-    /// Runs until a signal or `stop()`.
+    /// Runs until `stop()`, and then until what was accepted is done, or the time for that is over.
     package func run() async throws {
-        try await group.run()
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            tasks.addTask { await waitForEndOfShutdown() }
+            _ = try await tasks.next()
+            tasks.cancelAll()
+            try await tasks.waitForAll()
+        }
     }
 
     /// Begins the graceful shutdown; `run()` returns when it is done.
     package func stop() async {
+        stopping.continuation.finish()
         await group.triggerGracefulShutdown()
+    }
+
+    /// Returns when the time for stopping is over. What is not answered then is counted before it is ended.
+    private func waitForEndOfShutdown() async {
+        for await _ in stopping.stream {}
+        try? await Task.sleep(for: .seconds(shutdownSeconds))
+        let count = http.unanswered.count
+        guard !Task.isCancelled, count > 0 else { return }
+        logger.warning(
+            "the time for stopping is over: requests that were accepted end without an answer",
+            metadata: ["requests": .stringConvertible(count), "seconds": .stringConvertible(shutdownSeconds)]
+        )
+    }
+
+    /// Has what may change while it runs read again: the TLS certificate.
+    package func readAgain() {
+        guard let certificate else {
+            logger.notice("there is nothing to read again: the service has no TLS certificate")
+            return
+        }
+        certificate.refresh()
     }
 }

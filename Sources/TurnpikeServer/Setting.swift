@@ -37,7 +37,7 @@ package struct Setting: Sendable {
     package static let issuer = Setting(
         "TURNPIKE_ISSUER",
         nil,
-        "the URL by which others know this service, the issuer of its tokens; http://host:port when left out"
+        "the URL by which others know this service, the issuer of its tokens; where it listens when left out"
     )
     package static let tokenSeconds = Setting("TURNPIKE_TOKEN_SECONDS", "900", "how long an access token is valid")
     package static let tokenAlgorithm = Setting("TURNPIKE_TOKEN_ALGORITHM", "ES256", "ES256 or RS256")
@@ -174,7 +174,7 @@ package struct Setting: Sendable {
     package static let portalURL = Setting(
         "TURNPIKE_PORTAL_URL",
         nil,
-        "URL of the customers' page as they open it; http://host:port/portal when left out"
+        "URL of the customers' page as they open it; where it listens when left out"
     )
     package static let portalFrameAncestors = Setting(
         "TURNPIKE_PORTAL_FRAME_ANCESTORS",
@@ -227,8 +227,13 @@ package struct Setting: Sendable {
     package static var help: String {
         all.map { setting in
             let standard = setting.defaultText.map { " (\($0))" } ?? ""
-            return "  \(setting.flag)\n" + wrapped("\(setting.name): \(setting.summary)\(standard)")
+            let warning = setting.isSecret ? "; prefer the variable, because ps shows flags to every user" : ""
+            return "  \(setting.flag)\n" + wrapped("\(setting.name): \(setting.summary)\(standard)\(warning)")
         }.joined(separator: "\n")
+    }
+
+    private var isSecret: Bool {
+        [Self.databaseURL, .migrationURL, .operatorKey, .masterKey].contains { $0.name == name }
     }
 
     private static func wrapped(_ text: String) -> String {

@@ -2,7 +2,7 @@ import Foundation
 import Web
 
 /// Reads settings from flags and environment and collects every fault, so that they are told at once. A flag wins over
-/// a variable; an empty variable counts as absent.
+/// a variable; an empty variable counts as absent, and so does one that Kubernetes makes of a Service.
 struct SettingsReader {
     private var values: [String: String] = [:]
     private var sources: [String: String] = [:]
@@ -75,13 +75,23 @@ struct SettingsReader {
 
     private mutating func readEnvironment(_ environment: [String: String]) {
         let names = Set(Setting.all.map(\.name))
-        for (name, value) in environment.sorted(by: { $0.key < $1.key }) {
+        for (name, value) in environment.sorted(by: { $0.key < $1.key }) where !Self.isServiceLink(name, value) {
             if names.contains(name) {
                 if !value.isEmpty { values[name] = value }
             } else if name.hasPrefix("TURNPIKE_"), !Setting.foreign.contains(name) {
                 faults.append("\(name) is not a setting.\(Self.suggestion(name, among: names))")
             }
         }
+    }
+
+    /// Whether it is a variable that Kubernetes puts into every container where there is a Service named `turnpike` or
+    /// `turnpike-...`, such as `TURNPIKE_SERVICE_HOST`, `TURNPIKE_PORT_80_TCP_ADDR` and `TURNPIKE_PORT`, which then is
+    /// `tcp://10.0.0.1:80`.
+    private static func isServiceLink(_ name: String, _ value: String) -> Bool {
+        if name.wholeMatch(of: /TURNPIKE_(\w+_)?PORT/) != nil {
+            return value.prefixMatch(of: /(tcp|udp|sctp):\/\//) != nil
+        }
+        return name.wholeMatch(of: /TURNPIKE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)/) != nil
     }
 
     private mutating func readArguments(_ arguments: [String]) {

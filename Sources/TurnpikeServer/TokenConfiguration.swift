@@ -5,7 +5,7 @@ package import Identity
 package struct TokenConfiguration: Sendable {
     /// Nil issues no tokens.
     package var masterKey: MasterKey?
-    /// Nil is `http://host:port`.
+    /// Nil is `Configuration.ownURL`.
     package var issuer: String?
     package var lifetimeSeconds: Int64 = 900
     package var algorithm = SignatureAlgorithm.es256
@@ -53,9 +53,5 @@ extension Configuration {
             settings.signingKeyDays = tokens.signingKeyDays
             return settings
         }
-    }
-
-    private var ownURL: String {
-        "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
 }

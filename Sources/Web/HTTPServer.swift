@@ -34,6 +34,7 @@ package struct HTTPServer: Service {
         }
     }
 
+    package let unanswered: UnansweredRequests
     private let application: Application<Responder>
 
     /// - Parameter onListening: called with the port once connections are accepted.
@@ -43,7 +44,9 @@ package struct HTTPServer: Service {
         configuration: Configuration,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
-        let responder = Responder(operations: operations, pipeline: pipeline)
+        let unanswered = UnansweredRequests()
+        let unrouted = OperationMetrics.ofNoOperation()
+        let responder = Responder(operations: operations, pipeline: pipeline, unrouted: unrouted)
         let bodyLimitBytes = operations.operations.map(\.bodyLimitBytes).max() ?? Operation.defaultBodyLimitBytes
         var application = Application(
             responder: responder,
@@ -53,6 +56,8 @@ package struct HTTPServer: Service {
                     routes: responder.plain,
                     securityHeaders: pipeline.securityHeaders,
                     bodyLimitBytes: bodyLimitBytes,
+                    unanswered: unanswered,
+                    unrouted: unrouted,
                     configuration: configuration
                 )
             },
@@ -69,6 +74,7 @@ package struct HTTPServer: Service {
             application.beforeServerStarts(perform: preparation)
         }
         self.application = application
+        self.unanswered = unanswered
     }
 
     package func run() async throws {

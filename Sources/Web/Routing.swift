@@ -23,16 +23,18 @@ struct Responder: HTTPResponder {
     let plain: PlainRoutes
     private let router: RouterResponder<HTTPContext>
 
-    init(operations: Operations, pipeline: RequestPipeline) {
+    /// - Parameter unrouted: the metrics of what no operation answers.
+    init(operations: Operations, pipeline: RequestPipeline, unrouted: OperationMetrics) {
         let router = Router(context: HTTPContext.self, options: .autoGenerateHeadEndpoints)
         var plain = PlainRoutes()
         for route in operations.routes {
-            let endpoint = Endpoint(pipeline: pipeline, route: route)
+            let metrics = OperationMetrics(operation: route.operation)
+            let endpoint = Endpoint(pipeline: pipeline, route: route, metrics: metrics)
             router.on(RouterPath(route.operation.path), method: route.operation.method, responder: endpoint)
             plain.add(endpoint)
         }
         // A middleware added after the routes concerns only what no route has answered.
-        router.add(middleware: Unrouted(pipeline: pipeline, operations: operations.operations))
+        router.add(middleware: Unrouted(pipeline, operations.operations, unrouted))
         self.plain = plain
         self.router = router.buildResponder()
     }
@@ -80,10 +82,10 @@ final class Endpoint: HTTPResponder {
     let route: Operations.Route
     private let metrics: OperationMetrics
 
-    init(pipeline: RequestPipeline, route: Operations.Route) {
+    init(pipeline: RequestPipeline, route: Operations.Route, metrics: OperationMetrics) {
         self.pipeline = pipeline
         self.route = route
-        metrics = OperationMetrics(operation: route.operation)
+        self.metrics = metrics
     }
 
     func respond(to request: Request, context: HTTPContext) async -> Response {
@@ -103,7 +105,7 @@ private struct Unrouted: RouterMiddleware {
 
     private let endpoint: Endpoint
 
-    init(pipeline: RequestPipeline, operations: [Operation]) {
+    init(_ pipeline: RequestPipeline, _ operations: [Operation], _ metrics: OperationMetrics) {
         let operation = Operation(
             id: "unrouted",
             method: .get,
@@ -123,7 +125,7 @@ private struct Unrouted: RouterMiddleware {
             guard allowed.isEmpty else { throw Problem.methodNotAllowed(request.method, allowed: allowed) }
             throw Problem.routeNotFound(request.path)
         }
-        endpoint = Endpoint(pipeline: pipeline, route: route)
+        endpoint = Endpoint(pipeline: pipeline, route: route, metrics: metrics)
     }
 
     func handle(

@@ -32,7 +32,7 @@ struct ClosePeriods: AsyncParsableCommand {
     @Flag(help: "Say how much is due and do nothing.")
     var dryRun = false
 
-    @Option(help: "PostgreSQL to work in; DATABASE_URL when left out.")
+    @Option(help: "PostgreSQL to work in; better in DATABASE_URL, because ps shows options to every user.")
     var databaseURL: String?
 
     private static let somePutOff = ExitCode(1)

@@ -14,6 +14,13 @@ final class DevDirectory: Sendable {
 
     var keysFile: URL { url.appendingPathComponent("keys") }
 
+    /// Where anything of it is. Where a link leads to the database, that does not go with the directory.
+    var places: [String] {
+        let link = url.appendingPathComponent("postgres").path
+        let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: link)) != nil
+        return isLink ? [databasePath, url.path] : [url.path]
+    }
+
     /// Makes the directory if need be and takes its lock. The lock goes with the process, however that ends.
     init(path: String) throws {
         url = URL(fileURLWithPath: path).standardizedFileURL

@@ -61,8 +61,11 @@ struct DevSession {
         _ keys: DemoKeys,
         told group: inout ThrowingTaskGroup<Step, any Error>
     ) async throws {
+        var configuration = configuration
+        // The URLs it gives of itself are made before it listens.
+        if configuration.port == 0 { configuration.port = try LocalCluster.freeLoopbackPort() }
         let (ports, listening) = AsyncStream<Int>.makeStream()
-        let server = Server.build(configuration, logger: logger, stopsOnSignals: false) { listening.yield($0) }
+        let server = Server.build(configuration, logger: logger) { listening.yield($0) }
         group.addTask {
             defer { listening.finish() }
             try await server.run()
@@ -84,11 +87,9 @@ struct DevSession {
     }
 
     private func welcome(_ configuration: Configuration, _ port: Int, _ keys: DemoKeys) async throws {
-        let isEverywhere = ["0.0.0.0", "::", "*"].contains(configuration.host)
-        let host = isEverywhere ? "127.0.0.1" : configuration.host
-        let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        let url = configuration.ownURL
         try keys.write(to: workplace.keysFile, settings: [])
-        let keys = try await Demo(host: host, port: port, keys: keys).prepare(keys)
+        let keys = try await Demo(host: configuration.reachableHost, port: port, keys: keys).prepare(keys)
         try keys.write(
             to: workplace.keysFile,
             settings: [("BASE_URL", url), ("DATABASE_URL", configuration.databaseURL)]

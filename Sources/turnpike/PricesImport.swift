@@ -23,7 +23,8 @@ struct PricesImport: AsyncParsableCommand {
             LiteLLM's prices are in USD, and so must be TURNPIKE_COST_CURRENCY: that of the environment or, where it \
             has none, what the service was started with last.
 
-            Exit status: 0 when it was compared or taken over, 2 when it could not be.
+            Exit status: 0 when all of it was compared or taken over, 1 when some prices are refused, because another \
+            price from the same time is in the book, and the others were, 2 when it could not be.
             """
     )
 
@@ -54,10 +55,10 @@ struct PricesImport: AsyncParsableCommand {
     @Flag(help: "Name every price that was skipped, not only the first few of a kind.")
     var verbose = false
 
-    @Option(help: "PostgreSQL to work in; DATABASE_URL when left out.")
+    @Option(help: "PostgreSQL to work in; better in DATABASE_URL, because ps shows options to every user.")
     var databaseURL: String?
 
-    @Flag(name: [.short, .long], help: "Print changes and faults only.")
+    @Flag(name: [.short, .long], help: "Print changes, refusals and faults only.")
     var quiet = false
 
     private static let notRun = ExitCode(2)
@@ -74,6 +75,7 @@ struct PricesImport: AsyncParsableCommand {
 
     func run() async throws {
         let report = PricesImportReport(isQuiet: quiet, isVerbose: verbose)
+        let plan: PriceImportPlan
         do {
             let settings = try CommandSettings(
                 environment: ProcessInfo.processInfo.environment,
@@ -83,7 +85,7 @@ struct PricesImport: AsyncParsableCommand {
             let bytes = try contents()
             let prices = try LiteLLMPrices(parsing: bytes, selection: selection, rounding: round)
             report.read(prices)
-            let plan = try await PriceImporting.run(
+            plan = try await PriceImporting.run(
                 settings,
                 quotes: prices.quotes,
                 effectiveFrom: try effectiveFrom.map { try Instant(parsing: $0) },
@@ -91,11 +93,12 @@ struct PricesImport: AsyncParsableCommand {
                 logger: Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) },
                 progress: report.wrote
             )
-            report.finish(plan, isApplied: apply)
         } catch {
             Terminal.complain("\(error)")
             throw Self.notRun
         }
+        report.finish(plan, isApplied: apply)
+        guard plan.refused.isEmpty else { throw ExitCode.failure }
     }
 
     /// The file can't be read; in words, and not as Foundation describes it.

@@ -35,7 +35,7 @@ struct PricesImportReport: Sendable {
             print(line(change))
         }
         for change in plan.refused {
-            say("refused, because a price from the same time is in the book: \(line(change))")
+            write("refused, because a price from the same time is in the book: \(line(change))")
         }
         let changed = plan.changes.count - plan.newCount
         let unchanged = plan.unchangedCount
@@ -53,6 +53,10 @@ struct PricesImportReport: Sendable {
 
     private func say(_ text: String) {
         guard !isQuiet else { return }
+        write(text)
+    }
+
+    private func write(_ text: String) {
         Terminal.write(text + "\n", to: .standardError)
     }
 }

@@ -1,4 +1,3 @@
-import BillingCore
 import ArgumentParser
 import Foundation
 import Logging
@@ -24,19 +23,7 @@ struct Serve: AsyncParsableCommand {
         let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: configuration.logLevel) }
         Self.allowOpenFiles(configuration.connectionLimit, logger)
         do {
-            if configuration.migratesOnStart {
-                let applied = try await Migrations.migrate(configuration, toleratingNewer: true, logger: logger)
-                logger.info("migrated", metadata: ["applied": .array(applied.map { .string($0) })])
-            }
-            try await Server.build(configuration, logger: logger) { port in
-                logger.info(
-                    "listening",
-                    metadata: [
-                        "host": .string(configuration.host), "port": "\(port)",
-                        "time_zone_data": .string(Zone.dataVersion),
-                    ]
-                )
-            }.run()
+            try await ServeSession(configuration: configuration, logger: logger).run()
             logger.info("stopped")
         } catch {
             logger.critical("failed", metadata: ["error": .string(Self.reason(error, configuration))])

@@ -37,7 +37,7 @@ struct Verify: AsyncParsableCommand {
     @Option(help: "The key of the one tenant to verify; every one when left out.")
     var tenant: String?
 
-    @Option(help: "PostgreSQL to read; DATABASE_URL when left out.")
+    @Option(help: "PostgreSQL to read; better in DATABASE_URL, because ps shows options to every user.")
     var databaseURL: String?
 
     @Flag(name: [.short, .long], help: "Print differences and faults only.")

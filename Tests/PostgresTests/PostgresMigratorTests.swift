@@ -179,6 +179,28 @@ import Testing
         }
     }
 
+    @Test func aCancelledMigratorRollsBackWhatItIsAtAndKeepsTheOnesBefore() async throws {
+        try await TestServer.withDatabase { url in
+            let slow = Migration(name: "0002_slow", sql: "CREATE TABLE half (id int); SELECT pg_sleep(120);")
+            let migrations = [Self.first, slow]
+            let pool = PostgresPool(PostgresConfiguration(url: url).asOwner())
+            let migrating = Task { try await migrator(url, migrations).migrate() }
+            let sleepers: SQL = """
+                SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event = 'PgSleep'
+                """
+            try await eventually("the migration runs") {
+                try await pool.query(.worker, sleepers) { row throws(PostgresError) in try row.next(Int64.self) } == [1]
+            }
+            migrating.cancel()
+            if case .success = await migrating.result { Issue.record("it went on to its end") }
+            let states = try await migrator(url, migrations).status().map(\.state)
+            #expect(states.last == .pending)
+            if case .applied = states.first {} else { Issue.record("the one before must stay") }
+            await pool.close()
+        }
+    }
+
     @Test func twoMigratorsAtOnceApplyEachMigrationOnce() async throws {
         try await TestServer.withDatabase { url in
             let migrations = (1...20).map { Migration(name: "\(1_000 + $0)_t", sql: "CREATE TABLE t\($0) (id int)") }

@@ -52,7 +52,7 @@ package struct TestServer: Sendable {
         let log = TestLog()
         let logger = log.logger(level: .debug)
         let (ports, listening) = AsyncStream<Int>.makeStream()
-        let server = Server.build(configuration, logger: logger, clock: clock.clock, stopsOnSignals: false) { port in
+        let server = Server.build(configuration, logger: logger, clock: clock.clock) { port in
             listening.yield(port)
         }
         return try await withThrowingTaskGroup(of: Void.self) { group in

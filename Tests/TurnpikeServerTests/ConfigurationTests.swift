@@ -64,6 +64,26 @@ import Webhooks
         #expect(unknown == [])
     }
 
+    @Test func whatKubernetesSaysOfAServiceNamedTurnpikeIsNoSetting() throws {
+        let links = [
+            "TURNPIKE_SERVICE_HOST": "10.0.0.1", "TURNPIKE_SERVICE_PORT": "80", "TURNPIKE_SERVICE_PORT_HTTP": "80",
+            "TURNPIKE_PORT": "tcp://10.0.0.1:80", "TURNPIKE_PORT_80_TCP": "tcp://10.0.0.1:80",
+            "TURNPIKE_PORT_80_TCP_PROTO": "tcp", "TURNPIKE_PORT_80_TCP_PORT": "80",
+            "TURNPIKE_PORT_80_TCP_ADDR": "10.0.0.1", "TURNPIKE_DB_SERVICE_HOST": "10.0.0.2",
+            "TURNPIKE_DB_PORT": "udp://10.0.0.2:5432", "TURNPIKE_DB_PORT_5432_UDP": "udp://10.0.0.2:5432",
+        ]
+        let linked = try Configuration(environment: minimal.merging(links) { $1 })
+        #expect(linked.port == 8080)
+        for (name, value) in [
+            ("TURNPIKE_PORT", "http://10.0.0.1"), ("TURNPIKE_DB_PORT", "5432"), ("TURNPIKE_SERVICE_HOSTS", "10.0.0.1"),
+            ("TURNPIKE_PORT_HTTP", "80"),
+        ] {
+            #expect(throws: ConfigurationFault.self, "\(name)") {
+                try Configuration(environment: minimal.merging([name: value]) { $1 })
+            }
+        }
+    }
+
     @Test func theSellerHasANameAndLines() throws {
         let named = ["TURNPIKE_SELLER_NAME": "Turnpike Ltd", "TURNPIKE_SELLER_DETAILS": "1 Toll Road; Dublin;;VAT IE1"]
         let seller = try Configuration(environment: minimal.merging(named) { $1 }).seller
@@ -150,5 +170,13 @@ import Webhooks
         for setting in Setting.all { #expect(Setting.help.contains(setting.name)) }
         // Longer ones would be wrapped to the left margin.
         #expect(Setting.help.split(separator: "\n").allSatisfy { $0.count <= 80 })
+    }
+
+    @Test func theHelpPrefersVariablesForSecrets() {
+        let entries = Setting.help.split(whereSeparator: \.isWhitespace).joined(separator: " ").components(
+            separatedBy: " --"
+        )
+        let warned = entries.filter { $0.contains("prefer the variable") }.map { $0.prefix { $0 != " " } }
+        #expect(warned == ["--database-url", "migration-url", "operator-key", "master-key"])
     }
 }

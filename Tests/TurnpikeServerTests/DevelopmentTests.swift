@@ -3,6 +3,7 @@ import Postgres
 import TestSupport
 import Testing
 import TurnpikeServer
+import Web
 
 /// `turnpike dev` as it is run.
 @Suite struct DevelopmentTests {
@@ -13,6 +14,10 @@ import TurnpikeServer
             defer { try? cluster.stop() }
             let masterKey = directory.appendingPathComponent("dev/master-key")
             let first = try await dev(directory) { child, variables in
+                let url = try #require(variables["BASE_URL"]?.trimmingCharacters(in: CharacterSet(charactersIn: "'")))
+                let port = try #require(URLComponents(string: url)?.port)
+                let metadata = try await TestClient(port: port, key: nil).get("/.well-known/oauth-authorization-server")
+                #expect(metadata.json["issuer"]?.string == url)
                 await child.stop()
                 #expect(await child.exitCode == 0)
                 return variables
@@ -42,6 +47,16 @@ import TurnpikeServer
                 #expect(first[key] == second[key])
                 #expect(first[key] == third[key])
             }
+
+            try cluster.start()
+            let edit = "UPDATE schema_migration SET checksum = 'other' WHERE name = '0007_storage'"
+            try await PostgresDatabase.run(edit, at: cluster.url)
+            let refused = try await start(directory) { child in
+                (try await child.exitCode(within: .seconds(60)), await child.output())
+            }
+            #expect(refused.0 == 1)
+            #expect(refused.1.contains("0007_storage was edited"), "\(refused.1)")
+            #expect(refused.1.contains("Remove \(directory.path)/dev to begin anew."), "\(refused.1)")
         }
     }
 
@@ -80,7 +95,11 @@ import TurnpikeServer
         return try await withChildProcess(
             binary,
             arguments: ["dev", "--port", "0", "--directory", "dev"],
-            environment: ["PATH": "/usr/bin:/bin"],
+            // The demo can be made with none of them.
+            environment: [
+                "PATH": "/usr/bin:/bin", "TURNPIKE_BATCH_EVENTS": "20", "TURNPIKE_TLS_CERT": "/nowhere/cert.pem",
+                "TURNPIKE_EVENT_MAX_AGE_DAYS": "1", "TURNPIKE_BODY_BYTES": "1024",
+            ],
             directory: directory,
             body
         )

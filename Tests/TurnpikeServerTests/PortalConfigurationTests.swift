@@ -10,6 +10,10 @@ import Testing
     @Test func thePageIsWhereTheServiceListensUnlessItIsToldOtherwise() throws {
         #expect(try configuration([:]).portalURL == "http://127.0.0.1:8080/portal")
         #expect(try configuration(["TURNPIKE_HOST": "::1"]).portalURL == "http://[::1]:8080/portal")
+        for everywhere in ["0.0.0.0", "::"] {
+            let page = try configuration(["TURNPIKE_HOST": everywhere, "TURNPIKE_PORT": "80"]).portalURL
+            #expect(page == "http://127.0.0.1:80/portal")
+        }
         let own = "https://billing.example.com/portal"
         #expect(try configuration(["TURNPIKE_PORTAL_URL": own]).portalURL == own)
     }

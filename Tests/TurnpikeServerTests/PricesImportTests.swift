@@ -41,6 +41,19 @@ import Testing
         }
     }
 
+    @Test func refusedPricesAreNamedAndFailTheCommandHoweverQuietItIs() async throws {
+        try await TestServer.run { server in
+            let start = ["--apply", "--quiet", "--effective-from", "2026-01-01T00:00:00Z"]
+            let first = try await importing(Self.table("2.5e-06"), server, start)
+            #expect(first.code == 0)
+            let refused = try await importing(Self.table("2e-06"), server, start)
+            #expect(refused.code == 1)
+            #expect(refused.output.contains("refused, because a price from the same time is in the book"))
+            #expect(refused.output.contains("openai gpt-4o input: 0.0000025 -> 0.000002"), "\(refused.output)")
+            #expect(!refused.output.contains("claude"))
+        }
+    }
+
     @Test func aTypoInAProviderAndAFileThatIsNotThereAreToldInWords() async throws {
         try await TestServer.run { server in
             let typo = try await importing(Self.table("1"), server, ["--provider", "opnai=*"])

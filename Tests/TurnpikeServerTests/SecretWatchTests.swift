@@ -68,7 +68,7 @@ import Web
             !"\(error) \(String(reflecting: error))".contains(secret)
         }
         await #expect {
-            try await Server.build(configuration, logger: log.logger(level: .trace), stopsOnSignals: false).run()
+            try await Server.build(configuration, logger: log.logger(level: .trace)).run()
         } throws: { error in
             !"\(error) \(String(reflecting: error))".contains(secret)
         }

@@ -1,4 +1,5 @@
 import Foundation
+import Postgres
 import TestSupport
 import Testing
 
@@ -46,6 +47,49 @@ import Testing
                 let output = await child.output()
                 #expect(output.contains(expected), "\(output)")
             }
+        }
+    }
+
+    @Test("while it migrates SIGHUP does nothing and SIGTERM ends it well")
+    func signalsWhileMigrating() async throws {
+        let binary = try #require(TestTools.turnpikeBinary)
+        try await TestServer.run { server in
+            // The lock of migrators.
+            try await server.whileLocked(by: "SELECT pg_advisory_xact_lock(8391171884412367717)") {
+                try await withChildProcess(
+                    binary,
+                    arguments: ["serve", "--port", "0"],
+                    environment: ["PATH": "/usr/bin:/bin", "DATABASE_URL": server.database.url],
+                    directory: FileManager.default.temporaryDirectory
+                ) { child in
+                    let waits = try await eventually { try await !server.column(Self.waitingMigrators).isEmpty }
+                    #expect(waits)
+                    kill(child.processID, SIGHUP)
+                    let isTold = try await eventually { await child.output().contains("nothing to read again") }
+                    #expect(isTold)
+                    kill(child.processID, SIGTERM)
+                    let code = try await child.exitCode(within: .seconds(60))
+                    let output = await child.output()
+                    #expect(code == 0, "\(output)")
+                    #expect(output.contains("told to end while migrating"), "\(output)")
+                }
+            }
+        }
+    }
+
+    private static let waitingMigrators: SQL = """
+        SELECT '' FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """
+
+    @Test("a service without a TLS certificate goes on after SIGHUP")
+    func hangUp() async throws {
+        try await TurnpikeProcess.run { turnpike in
+            kill(turnpike.child.processID, SIGHUP)
+            let isTold = try await eventually { await turnpike.child.output().contains("nothing to read again") }
+            #expect(isTold)
+            let answer = try await turnpike.anonymous.get("/healthz")
+            #expect(answer.status == 200)
         }
     }
 }

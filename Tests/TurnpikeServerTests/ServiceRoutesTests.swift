@@ -45,6 +45,42 @@ import Web
         }
     }
 
+    @Test func aDatabaseThatTakesNoWritesIsNotReady() async throws {
+        try await TestServer.run { server in
+            let before = try await server.anonymous.get("/readyz")
+            #expect(before.status == 200)
+            let name = server.database.name
+            try await server.database.run("ALTER DATABASE \(name) SET default_transaction_read_only = on")
+            // The setting is one of new sessions.
+            try await server.database.run(
+                """
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name LIKE '%probe'
+                """
+            )
+            let isNoticed = try await eventually {
+                let answer = try await server.anonymous.get("/readyz")
+                return answer.status == 503 && answer.code == "not_ready" && answer.text.contains("takes no writes")
+            }
+            #expect(isNoticed)
+        }
+    }
+
+    @Test func slowReadsKeepNoReplicaFromBeingReady() async throws {
+        try await TestServer.run(configure: { $0.interactiveConnections = 1 }) { server in
+            try await server.whileLocked("audit_log") {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { _ = try await server.operatorClient.get("/api/v1/audit-log") }
+                    let isSlow = try await server.comesToWait(on: "audit_log")
+                    #expect(isSlow)
+                    let answer = try await server.anonymous.get("/readyz")
+                    #expect(answer.status == 200, "\(answer)")
+                    group.cancelAll()
+                }
+            }
+        }
+    }
+
     @Test func aDatabaseThatIsGoneIsNotReady() async throws {
         try await TestDatabase.with { database in
             try await TestServer.run(on: database) { server in

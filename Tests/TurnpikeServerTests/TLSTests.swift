@@ -1,9 +1,11 @@
 import BillingCore
 import Foundation
+import Identity
 import TestSupport
 import Testing
-import TurnpikeServer
 import Web
+
+@testable import TurnpikeServer
 
 /// HTTPS as independent clients see it: curl and openssl.
 @Suite struct TLSTests {
@@ -167,6 +169,20 @@ import Web
                 let found = faults(certificate: certificate, key: key)
                 #expect(found.count == 1 && found[0].hasPrefix(text), "\(text): \(found)")
             }
+        }
+    }
+
+    @Test func theURLsOfAServiceWithACertificateAreHTTPS() async throws {
+        try await withPair { pair in
+            let configuration = try Configuration(
+                environment: [
+                    "DATABASE_URL": "postgres://u@h/d", "TURNPIKE_MASTER_KEY": TestServer.masterKey,
+                    "TURNPIKE_HOST": "0.0.0.0", "TURNPIKE_TLS_CERT": pair.path("cert.pem"),
+                    "TURNPIKE_TLS_KEY": pair.path("key.pem"),
+                ]
+            )
+            #expect(configuration.portalURL == "https://127.0.0.1:8080/portal")
+            #expect(configuration.oauth?.issuer == "https://127.0.0.1:8080")
         }
     }
 

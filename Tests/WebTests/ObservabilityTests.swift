@@ -50,6 +50,26 @@ import Web
         }
     }
 
+    @Test func whatNoOperationAnswersIsCountedUnderFixedLabels() async throws {
+        try await TestServer.run { server in
+            let series = #"turnpike_http_requests_total{method="none",route="none",status="4xx"}"#
+            let before = try await server.counterValue(series)
+            let answers = [
+                try await server.anonymous.get("/madeup"), try await server.anonymous.delete("/healthz"),
+                try await server.operatorClient.post("/api/v1/madeup", "{}"),
+            ]
+            #expect(answers.map(\.status) == [404, 405, 404])
+            let connection = try RawConnection(port: server.port)
+            try connection.send("MADEUP / HTTP/1.1\r\nHost: a\r\n\r\n")
+            let refused = await connection.answer()
+            #expect(refused.hasPrefix("HTTP/1.1 400"))
+            let after = try await server.counterValue(series)
+            #expect(after >= before + 4)
+            let metrics = try await server.anonymous.get("/metrics")
+            #expect(!metrics.text.contains("madeup") && !metrics.text.contains("MADEUP"))
+        }
+    }
+
     @Test func aHistogramCountsWhatIsAtOrBelowEachBound() {
         let registry = PrometheusRegistry()
         let timer = registry.makeTimer(label: "work", dimensions: [("kind", "a\"b")])

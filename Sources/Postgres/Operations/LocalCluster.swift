@@ -53,7 +53,7 @@ package final class LocalCluster: Sendable {
         for attempt in 1...Self.startAttempts {
             // The port of last time, so that clients find the server again, unless somebody else has it now.
             let remembered = attempt == 1 ? port.withLock { $0 } : 0
-            let chosen = remembered != 0 ? remembered : try freeLoopbackPort()
+            let chosen = remembered != 0 ? remembered : try Self.freeLoopbackPort()
             do {
                 try startServer(port: chosen, settings: settings)
                 port.withLock { $0 = chosen }
@@ -254,7 +254,8 @@ extension LocalCluster {
         return letter != "Z" && letter != "X"
     }
 
-    private func freeLoopbackPort() throws -> Int {
+    /// A port of loopback that nobody has now.
+    package static func freeLoopbackPort() throws -> Int {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw Failure(description: "no socket") }
         defer { close(descriptor) }

@@ -51,10 +51,23 @@ package struct PostgresMigrator: Sendable {
     /// Applies what is pending and returns the names, in order. Throws ``MigrationFailure`` when the history doesn't
     /// match; a migration that fails leaves the database as the one before it left it. `toleratingNewer` only warns of
     /// migrations that sort after the last one here, so that the previous release can start again while a newer one is
-    /// rolled out.
+    /// rolled out. Cancelling the task cancels the running statement, so that the migration under way is rolled back;
+    /// only connecting is waited for.
     @discardableResult
     package func migrate(toleratingNewer: Bool = false) async throws -> [String] {
-        try await DedicatedThread.run("pg-migrate") { try applyPending(toleratingNewer: toleratingNewer) }
+        let ticket = CancelTicket()
+        let cancellation = CancelSwitch()
+        return try await withTaskCancellationHandler {
+            try await DedicatedThread.run("pg-migrate") {
+                let session = try Session(configuration)
+                cancellation.retarget(session.handle)
+                try cancellation.enter(ticket)
+                defer { _ = cancellation.leave() }
+                return try applyPending(session, ticket, toleratingNewer: toleratingNewer)
+            }
+        } onCancel: {
+            cancellation.cancel(ticket)
+        }
     }
 
     /// Every migration known here or recorded there, in order. Changes nothing.
@@ -78,8 +91,11 @@ package struct PostgresMigrator: Sendable {
         SET tcp_keepalives_count = 3
         """
 
-    private func applyPending(toleratingNewer: Bool) throws -> [String] {
-        let session = try Session(configuration)
+    private func applyPending(
+        _ session: Session,
+        _ ticket: CancelTicket,
+        toleratingNewer: Bool
+    ) throws -> [String] {
         try session.run("SET lock_timeout = \(turnTimeoutMilliseconds); \(Self.endsWithItsHost)")
         try session.run("SELECT pg_advisory_lock(\(Self.advisoryLock))")
         try session.run(
@@ -101,6 +117,8 @@ package struct PostgresMigrator: Sendable {
             )
         }
         for migration in pending {
+            // A signal is lost between two statements.
+            guard !ticket.isCancelled else { throw PostgresError(.cancelled, "the task was cancelled") }
             try applyPatiently(migration, session)
             logger.info("migration applied", metadata: ["migration": "\(migration.name)"])
         }

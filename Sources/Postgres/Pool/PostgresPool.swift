@@ -11,6 +11,7 @@ package final class PostgresPool: Service, Sendable {
     private let admission: Lane
     private let interactive: Lane
     private let worker: Lane
+    private let probe: Lane
     private let logger: Logger
 
     private static let firstRetryMilliseconds = 10
@@ -36,6 +37,7 @@ package final class PostgresPool: Service, Sendable {
         admission = lane(.admission)
         interactive = lane(.interactive)
         worker = lane(.worker)
+        probe = lane(.probe)
         self.logger = logger
     }
 
@@ -158,6 +160,7 @@ package final class PostgresPool: Service, Sendable {
         case .admission: admission
         case .interactive: interactive
         case .worker: worker
+        case .probe: probe
         }
     }
 

@@ -15,6 +15,9 @@ struct HTTPConnection: ServerChildChannel {
     let routes: PlainRoutes
     let securityHeaders: SecurityHeaders
     let bodyLimitBytes: Int
+    let unanswered: UnansweredRequests
+    /// Counts what is refused before it gets to an operation.
+    let unrouted: OperationMetrics
     let configuration: HTTPServer.Configuration
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
@@ -55,7 +58,9 @@ struct HTTPConnection: ServerChildChannel {
                 continueUpToBytes: bodyLimitBytes
             ),
             securityHeaders: securityHeaders,
-            encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self)
+            encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self),
+            unanswered: unanswered,
+            unrouted: unrouted
         )
         try pipeline.addHandlers([
             requests,

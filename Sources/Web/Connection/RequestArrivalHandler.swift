@@ -26,7 +26,11 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     private let securityHeaders: SecurityHeaders
     /// Where bytes go past the encoder.
     private let wire: ChannelHandlerContext
-    private var unanswered = 0
+    private var unanswered = 0 {
+        didSet { unansweredEverywhere.change(by: unanswered - oldValue) }
+    }
+    private let unansweredEverywhere: UnansweredRequests
+    private let unrouted: OperationMetrics
     /// The head is complete and the end is not there yet.
     private var isArriving = false
     private var isHeadArriving = false
@@ -46,10 +50,21 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
     private var idleDeadline: Scheduled<Void>?
     private var lastActive = NIODeadline.now()
 
-    /// - Parameter encoder: the context of what makes bytes of an answer's parts.
-    init(_ bounds: Bounds, securityHeaders: SecurityHeaders, encoder: ChannelHandlerContext) {
+    /// - Parameters:
+    ///   - encoder: the context of what makes bytes of an answer's parts.
+    ///   - unanswered: of all connections.
+    ///   - unrouted: counts what is refused here.
+    init(
+        _ bounds: Bounds,
+        securityHeaders: SecurityHeaders,
+        encoder: ChannelHandlerContext,
+        unanswered: UnansweredRequests,
+        unrouted: OperationMetrics
+    ) {
         self.bounds = bounds
         self.securityHeaders = securityHeaders
+        unansweredEverywhere = unanswered
+        self.unrouted = unrouted
         wire = encoder
     }
 
@@ -229,6 +244,7 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
         var answer = problem.answer(instance: "", requestID: requestID)
         answer.headers[.xRequestID] = requestID
         securityHeaders.add(to: &answer.headers)
+        unrouted.count(problem.status)
         end(with: answer.bytes(endsConnection: true))
     }
 
@@ -267,11 +283,13 @@ final class RequestArrivalHandler: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         stopWaiting()
+        unanswered = 0
         context.fireChannelInactive()
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         stopWaiting()
+        unanswered = 0
     }
 
     private func stopWaiting() {

@@ -4,10 +4,9 @@ import Metrics
 import NIOSSL
 import ServiceLifecycle
 import Synchronization
-import UnixSignals
 
-/// The certificate the service answers with: read again when its files change, and on SIGHUP. What can't be used
-/// leaves the one in use where it is. Connections that are open keep the one they began with.
+/// The certificate the service answers with: read again when its files change, and when it is told to. What can't be
+/// used leaves the one in use where it is. Connections that are open keep the one they began with.
 package final class TLSCertificateWatch: Service {
     private struct State {
         var certificate: TLSCertificate
@@ -18,7 +17,6 @@ package final class TLSCertificateWatch: Service {
     private let files: TLSCertificate.Files
     private let state: Mutex<State>
     private let interval: Duration
-    private let listensForSignal: Bool
     private let logger: Logger
     private let expiry = Gauge(label: "turnpike_tls_certificate_expiry_seconds")
     private let successes = Counter(label: reloads, dimensions: [("result", "ok")])
@@ -28,37 +26,28 @@ package final class TLSCertificateWatch: Service {
     package init(
         _ certificate: TLSCertificate,
         every interval: Duration = .seconds(2),
-        listensForSignal: Bool,
         logger: Logger
     ) {
         files = certificate.files
         state = Mutex(State(certificate: certificate, seen: Self.name(certificate.digest)))
         self.interval = interval
-        self.listensForSignal = listensForSignal
         self.logger = logger
         report(certificate)
     }
 
     package func run() async throws {
         await cancelWhenGracefulShutdown {
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    while !Task.isCancelled {
-                        try? await Task.sleep(for: self.interval)
-                        self.refresh()
-                    }
-                }
-                guard self.listensForSignal else { return }
-                group.addTask {
-                    for await _ in await UnixSignalsSequence(trapping: .sighup) { self.refresh() }
-                }
+            while !Task.isCancelled {
+                try? await Task.sleep(for: self.interval)
+                self.refresh()
             }
         }
     }
 
     var context: NIOSSLContext { state.withLock { $0.certificate.context } }
 
-    private func refresh() {
+    /// Looks at the files now.
+    package func refresh() {
         let seen: String
         let found: Result<TLSCertificate, TLSCertificate.Fault>
         do throws(TLSCertificate.Fault) {
