@@ -88,10 +88,9 @@ struct SettingsReader {
     /// `turnpike-...`, such as `TURNPIKE_SERVICE_HOST`, `TURNPIKE_PORT_80_TCP_ADDR` and `TURNPIKE_PORT`, which then is
     /// `tcp://10.0.0.1:80`.
     private static func isServiceLink(_ name: String, _ value: String) -> Bool {
-        if name.wholeMatch(of: /TURNPIKE_(\w+_)?PORT/) != nil {
-            return value.prefixMatch(of: /(tcp|udp|sctp):\/\//) != nil
-        }
-        return name.wholeMatch(of: /TURNPIKE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)/) != nil
+        name.wholeMatch(of: /TURNPIKE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_\w+)/) != nil
+            || name.wholeMatch(of: /TURNPIKE_(\w+_)?PORT/) != nil
+                && value.prefixMatch(of: /(tcp|udp|sctp):\/\//) != nil
     }
 
     private mutating func readArguments(_ arguments: [String]) {

@@ -68,10 +68,10 @@ import Web
 
     @Test func slowReadsKeepNoReplicaFromBeingReady() async throws {
         try await TestServer.run(configure: { $0.interactiveConnections = 1 }) { server in
-            try await server.whileLocked("audit_log") {
+            try await server.whileLocked("plan") {
                 try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { _ = try await server.operatorClient.get("/api/v1/audit-log") }
-                    let isSlow = try await server.comesToWait(on: "audit_log")
+                    group.addTask { _ = try await server.operatorClient.get("/api/v1/plans") }
+                    let isSlow = try await server.comesToWait(on: "plan")
                     #expect(isSlow)
                     let answer = try await server.anonymous.get("/readyz")
                     #expect(answer.status == 200, "\(answer)")

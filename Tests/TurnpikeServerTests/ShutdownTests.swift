@@ -9,17 +9,17 @@ import TurnpikeServer
     @Test func requestsThatAreCutOffAreCounted() async throws {
         try await TestServer.run(configure: { $0.shutdownSeconds = 1 }) { server in
             let client = try RawConnection(port: server.port)
-            try await server.whileLocked("audit_log") {
+            try await server.whileLocked("plan") {
                 try client.send(
                     """
-                    GET /api/v1/audit-log HTTP/1.1\r
+                    GET /api/v1/plans HTTP/1.1\r
                     Host: 127.0.0.1\r
                     Authorization: Bearer \(TestServer.operatorKey)\r
                     \r
 
                     """
                 )
-                let isSlow = try await server.comesToWait(on: "audit_log")
+                let isSlow = try await server.comesToWait(on: "plan")
                 #expect(isSlow)
                 await server.stop()
                 let isTold = try await eventually { server.log.text.contains(Self.warning) }
