@@ -41,19 +41,14 @@ extension CallHold {
         for use in uses where use.limit.isActive || withInactive { holds.append(try CallHold(use, call)) }
         guard !later.isEmpty else { return holds }
         var positions = Dictionary(holds.enumerated().map { ($0.element.row, $0.offset) }) { first, _ in first }
-        // What is charged in any case where every price is known.
-        var priced: [LimitRow: FixedDecimal] = [:]
-        for hold in holds {
-            if let charge = try hold.charge(of: call) { priced[hold.row] = charge }
-        }
+        var known = KnownCharges()
+        for hold in holds { try known.add(hold, of: call) }
         for later in later {
             let next = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
             for use in next
             where use.limit.isActive && (use.limit.holdsOverTheEnd || positions[use.row] != nil) {
                 let hold = try CallHold(use, later)
-                if let charge = try hold.charge(of: later) {
-                    priced[use.row] = max(charge, priced[use.row] ?? .zero)
-                }
+                try known.add(hold, of: later)
                 if let position = positions[use.row] {
                     holds[position] = try holds[position].joined(with: hold)
                 } else {
@@ -62,25 +57,40 @@ extension CallHold {
                 }
             }
         }
-        for (row, charge) in priced {
+        for (row, whole) in known.whole {
             guard let position = positions[row] else { continue }
-            holds[position] = try holds[position].inPlaceOfFallback(charge)
+            holds[position] = try holds[position].inPlaceOfFallback(whole, beside: known.parts[row] ?? .zero)
         }
         return holds
     }
 
-    /// What its quantities are charged at least; nil where some price is not known, or nothing could stand in for one.
-    private func charge(of call: PreparedCall) throws(DecimalError) -> FixedDecimal? {
-        guard limit.fallbackUnitAmount != nil, case .tiers(let totals, let money) = take, money.isZero else {
-            return nil
+    /// What calls are charged in any case, in limits that name a price to fall back to.
+    private struct KnownCharges {
+        /// At moments when every price is known, the most.
+        var whole: [LimitRow: FixedDecimal] = [:]
+        /// At moments when some are, and the fallback stands beside: the least.
+        var parts: [LimitRow: FixedDecimal] = [:]
+
+        mutating func add(_ hold: CallHold, of call: PreparedCall) throws(DecimalError) {
+            guard hold.limit.fallbackUnitAmount != nil, case .tiers(let totals, let money) = hold.take else { return }
+            let charge = try call.pending.lowestCharge(of: totals)
+            if money.isZero {
+                whole[hold.row] = max(charge, whole[hold.row] ?? charge)
+            } else {
+                parts[hold.row] = min(charge, parts[hold.row] ?? charge)
+            }
         }
-        return try call.pending.lowestCharge(of: totals)
     }
 
-    /// What it holds where it comes to be charged so much: of a fallback price only what is beyond that.
-    private func inPlaceOfFallback(_ charge: FixedDecimal) throws(DecimalError) -> CallHold {
+    /// What it holds where it comes to be charged so much: of a fallback price only what is beyond that, and what the
+    /// known prices come to beside it.
+    private func inPlaceOfFallback(
+        _ charge: FixedDecimal,
+        beside known: FixedDecimal
+    ) throws(DecimalError) -> CallHold {
         guard case .tiers(let totals, let money) = take, !money.isZero else { return self }
-        let rest = max(.zero, try money.subtracting(charge))
+        let more = max(.zero, try charge.subtracting(known))
+        let rest = max(.zero, try money.subtracting(more))
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(totals, money: rest))
     }
 

@@ -43,13 +43,21 @@ package struct CommandSettings: Sendable {
                     description: "the database's schema is not the one of this program: run 'turnpike migrate'"
                 )
             }
-            let configuration = try configuration(beside: try await ServiceSettingStore.read(from: pool))
+            let settings = given.dataSettings.map(\.setting)
+            let stored = try await ServiceSettingStore.read(settings, from: pool)
+            let configuration = try configuration(beside: stored)
             result = .success(try await body(pool, configuration))
         } catch {
             result = .failure(error)
         }
         await pool.close()
         return try result.get()
+    }
+
+    /// What a command goes by of the settings by which stored data is made or judged, for people to read.
+    static func text(_ configuration: Configuration, of settings: [Setting]) -> String {
+        configuration.dataSettings.filter { one in settings.contains { $0.name == one.setting.name } }
+            .map { "\($0.setting.name)=\($0.text)" }.joined(separator: ", ")
     }
 
     private func configuration(beside stored: [String: String]) throws(ConfigurationFault) -> Configuration {

@@ -34,22 +34,26 @@ package enum Migrations {
     }
 
     /// Asks on the `probe` lane. More than this program needs may be applied: a newer release migrates while this one
-    /// still runs.
+    /// still runs. A session that takes no writes is not asked again, because a new one may.
     static func standing(_ pool: PostgresPool) async throws -> Standing {
         do {
-            // Every transaction on a standby is read-only.
-            let applied = try await pool.query(
-                .probe,
-                """
-                SELECT name, current_setting('transaction_read_only')::boolean FROM schema_migration
-                ORDER BY name LIMIT 10000
-                """
-            ) { row throws(PostgresError) in
-                (name: try row.next(String.self), isReadOnly: try row.next(Bool.self))
+            return try await pool.withConnection(.probe, isHealthy: { $0 != .readOnly }) { connection in
+                // Every transaction on a standby is read-only.
+                let applied = try await connection.query(
+                    as: .service,
+                    """
+                    SELECT name, current_setting('transaction_read_only')::boolean FROM schema_migration
+                    ORDER BY name LIMIT 10000
+                    """
+                ) { result throws(PostgresError) in
+                    try result.map { row throws(PostgresError) in
+                        (name: try row.next(String.self), isReadOnly: try row.next(Bool.self))
+                    }
+                }
+                let names = applied.map { $0.name }
+                guard Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: names) else { return .outdated }
+                return applied.contains { $0.isReadOnly } ? .readOnly : .ready
             }
-            let names = applied.map { $0.name }
-            guard Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: names) else { return .outdated }
-            return applied.contains { $0.isReadOnly } ? .readOnly : .ready
         } catch let error as PostgresError where isMissingSchema(error) {
             return .outdated
         }

@@ -52,6 +52,8 @@ package enum PeriodClosing {
             throw Refusal(description: "the time is in the future: its usage has not all arrived")
         }
         return try await settings.withDatabase(logger: logger) { pool, configuration in
+            let read: [Setting] = [.sellerName, .sellerDetails, .invoiceGraceHours]
+            logger.notice("closing periods", metadata: ["settings": "\(CommandSettings.text(configuration, of: read))"])
             let closing = InvoiceClosing(
                 pool: pool,
                 catalog: Catalog(pool: pool, clock: .system),

@@ -100,7 +100,6 @@ extension Dependencies {
     fileprivate var preparations: [@Sendable () async throws -> Void] {
         [
             { try await compareClocks() },
-            { try await keepDataSettings() },
             { try await ensureOperatorKey() },
         ]
     }

@@ -57,9 +57,11 @@ package struct Server: Sendable {
                 ids: ids,
                 logger: logger
             ),
-            configuration: http,
-            onListening: onListening
-        )
+            configuration: http
+        ) { port in
+            await dependencies.keepDataSettings()
+            await onListening(port)
+        }
         // Stopped from the end: HTTP accepts nothing more and answers what it has accepted, then the workers stop, and
         // when nobody needs a connection any longer the pool closes.
         let services: [any Service] = [pool] + rooms.services + (http.certificate.map { [$0] } ?? []) + [server]

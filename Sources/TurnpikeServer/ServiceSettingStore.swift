@@ -28,16 +28,16 @@ enum ServiceSettingStore {
         return written.filter { _, revision in revision > 1 }.map { name, _ in name }.sorted()
     }
 
-    /// Those that this release knows.
-    static func read(from pool: PostgresPool) async throws -> [String: String] {
+    /// Those of some settings that are stored.
+    static func read(_ settings: [Setting], from pool: PostgresPool) async throws -> [String: String] {
         let stored = try await pool.query(
             .worker,
             """
             SELECT name, value
             FROM service_setting
-            WHERE name = ANY(\(Setting.all.map(\.name))::text[])
+            WHERE name = ANY(\(settings.map(\.name))::text[])
             ORDER BY name
-            LIMIT \(Setting.all.count)
+            LIMIT \(settings.count)
             """
         ) { row throws(PostgresError) in (try row.next(String.self), try row.next(String.self)) }
         return Dictionary(stored) { first, _ in first }

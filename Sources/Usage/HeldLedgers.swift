@@ -5,7 +5,7 @@ import Synchronization
 import Web
 
 /// Some of the tenants that events are of have their ledger locked by somebody: these wait apart.
-struct LedgersHeld: Error {
+package struct LedgersHeld: Error {
     let tenants: Set<TenantID>
 }
 
@@ -16,9 +16,14 @@ final class HeldLedgers: Sendable {
     static let patience = Duration.milliseconds(200)
     /// How long after the ledgers were looked at they are looked at again.
     private static let pause = Duration.milliseconds(100)
+    /// How long a look waits for its turn at a ledger: behind flushes it comes to that.
+    private static let turn = Duration.milliseconds(50)
+    /// What nobody has looked at for so long is not known any more.
+    private static let memory = Duration.seconds(2)
 
     private struct State {
-        var held: Set<TenantID> = []
+        /// When each was last seen to be held.
+        var held: [TenantID: ContinuousClock.Instant] = [:]
         var lookedAt = ContinuousClock.now
         /// What waits of one tenant, and under nil of several at once.
         var waiting: [TenantID?: QueueLoad] = [:]
@@ -36,35 +41,34 @@ final class HeldLedgers: Sendable {
         self.metrics = metrics
     }
 
-    /// Those of the tenants whose ledger was held when it was last looked at.
-    func known(among tenants: Set<TenantID>) -> Set<TenantID> {
-        state.withLock { $0.held.isEmpty ? [] : $0.held.intersection(tenants) }
+    /// Those of the tenants whose ledger was held a moment ago.
+    func known(among tenants: some Sequence<TenantID>) -> Set<TenantID> {
+        state.withLock { state in
+            guard !state.held.isEmpty else { return [] }
+            let now = ContinuousClock.now
+            return Set(tenants.filter { tenant in state.held[tenant].map { now - $0 < Self.memory } ?? false })
+        }
     }
 
-    /// Looks which of the tenants' ledgers somebody has locked now.
+    /// Looks which of the tenants' ledgers somebody holds: of those that are locked now, which are still when others
+    /// that wait for them have had their turn.
     func find(among tenants: Set<TenantID>) async throws -> Set<TenantID> {
-        let asked = tenants.sorted()
-        let held = try await pool.query(
-            .ingest,
-            """
-            WITH free AS (
-                SELECT tenant_id FROM tenant_ledger WHERE tenant_id = ANY(\(asked)::bigint[])
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
-            SELECT tenant_id FROM tenant_ledger WHERE tenant_id = ANY(\(asked)::bigint[])
-            EXCEPT SELECT tenant_id FROM free
-            """
-        ) { row throws(PostgresError) in try row.next(TenantID.self) }
+        let locked = try await locked(among: tenants.sorted())
         state.withLock { state in
-            state.held.subtract(tenants)
-            state.held.formUnion(held)
+            for tenant in tenants.subtracting(locked) { state.held[tenant] = nil }
         }
-        return Set(held)
+        var held: Set<TenantID> = []
+        for tenant in locked {
+            let isHeld = try await isHeld(tenant)
+            if isHeld { held.insert(tenant) }
+            state.withLock { $0.held[tenant] = isHeld ? .now : nil }
+        }
+        return held
     }
 
     /// Waits until none of the tenants' ledgers is held, but for a moment at least.
-    /// - Throws: `IngestRefusal.queueFull` where too much waits already, `.ledgerHeld` when the time is over, and
-    ///   `PostgresError` where it can't be looked.
+    /// - Throws: `IngestRefusal.queueFull` where too much waits already, `.ledgerHeld` where one is held when the time
+    ///   is over, and `PostgresError` where it can't be looked.
     func wait(
         for tenants: Set<TenantID>,
         taking load: QueueLoad,
@@ -77,22 +81,50 @@ final class HeldLedgers: Sendable {
             leave(load, of: side)
             metrics.queued(by: -load.count)
         }
-        repeat {
-            guard ContinuousClock.now < end else { throw IngestRefusal.ledgerHeld }
+        while true {
             try await Task.sleep(for: Self.pause)
-            try await look()
-        } while !known(among: tenants).isEmpty
+            try await look(for: tenants)
+            if known(among: tenants).isEmpty { return }
+            guard ContinuousClock.now < end else { throw IngestRefusal.ledgerHeld }
+        }
     }
 
     /// Looks at all that are held, unless somebody has just done so.
-    private func look() async throws {
+    /// - Parameter tenants: for whom it is done, and who are looked at in any case.
+    private func look(for tenants: Set<TenantID>) async throws {
         let due = state.withLock { state -> Set<TenantID> in
             let now = ContinuousClock.now
             guard now - state.lookedAt >= Self.pause else { return [] }
             state.lookedAt = now
-            return state.held
+            state.held = state.held.filter { now - $0.value < Self.memory }
+            return tenants.union(state.held.keys)
         }
         if !due.isEmpty { _ = try await find(among: due) }
+    }
+
+    private func locked(among tenants: [TenantID]) async throws -> [TenantID] {
+        try await pool.query(
+            .ingest,
+            """
+            WITH free AS (
+                SELECT tenant_id FROM tenant_ledger WHERE tenant_id = ANY(\(tenants)::bigint[]) FOR SHARE SKIP LOCKED
+            )
+            SELECT tenant_id FROM tenant_ledger WHERE tenant_id = ANY(\(tenants)::bigint[])
+            EXCEPT SELECT tenant_id FROM free
+            """
+        ) { row throws(PostgresError) in try row.next(TenantID.self) }
+    }
+
+    private func isHeld(_ tenant: TenantID) async throws -> Bool {
+        do {
+            try await pool.transaction(.ingest) { transaction in
+                transaction.waitForLocks(atMost: Self.turn)
+                try transaction.execute("SELECT FROM tenant_ledger WHERE tenant_id = \(tenant) FOR SHARE")
+            }
+            return false
+        } catch  where error.isLockTimeout {
+            return true
+        }
     }
 
     private func enter(_ load: QueueLoad, of side: TenantID?) -> Bool {

@@ -118,8 +118,7 @@ final class IngestLane: Sendable {
         while waitingCount > 0 {
             do {
                 let failed = try await preparation.pool.chain(.ingest) { [self] in
-                    let batch = take()
-                    return batch.isEmpty ? nil : batch
+                    takeFree()
                 } _: { [self] batch, transaction in
                     let flush = try merged(batch.map(\.submission))
                     transaction.waitForLocks(atMost: HeldLedgers.patience)
@@ -129,12 +128,18 @@ final class IngestLane: Sendable {
                     finish(batch, stored.1)
                 }
                 for (batch, error) in failed {
-                    // A request that makes a counter overflow would do so again.
-                    if batch.count == 1, error.isOverflow { refuse(batch, error) } else { await flush(batch) }
+                    if error.isLockTimeout {
+                        await flushApart(batch)
+                    } else if batch.count == 1, error.isOverflow {
+                        // A request that makes a counter overflow would do so again.
+                        refuse(batch, error)
+                    } else {
+                        await flush(batch)
+                    }
                 }
             } catch {
                 // There is no connection: for a while it is tried again.
-                await flush(take())
+                if let batch = takeFree() { await flush(batch) }
             }
         }
     }
@@ -170,6 +175,26 @@ final class IngestLane: Sendable {
         ring.finish()
     }
 
+    /// What waits of tenants whose ledger is not known to be held; the rest leaves the lane. Nil where nothing waits.
+    private func takeFree() -> [Waiting]? {
+        while true {
+            let batch = take()
+            guard !batch.isEmpty else { return nil }
+            let free = leavingHeld(batch, ledgers.known(among: batch.lazy.flatMap(\.submission.prepared.tenants)))
+            if !free.isEmpty { return free }
+        }
+    }
+
+    /// Lets requests go of tenants whose ledger is held.
+    /// - Returns: the others.
+    private func leavingHeld(_ batch: [Waiting], _ held: Set<TenantID>) -> [Waiting] {
+        guard !held.isEmpty else { return batch }
+        let apart = batch.filter { !$0.submission.prepared.tenants.isDisjoint(with: held) }
+        leave(apart)
+        for waiting in apart { waiting.answer.resume(returning: .failure(LedgersHeld(tenants: held))) }
+        return batch.filter { $0.submission.prepared.tenants.isDisjoint(with: held) }
+    }
+
     private func take() -> [Waiting] {
         let (batch, events) = state.withLock { state in
             let waiting = state.queue.load.count
@@ -192,7 +217,7 @@ final class IngestLane: Sendable {
             let middle = batch.count / 2
             await flush(Array(batch[..<middle]), isPatient: isPatient)
             await flush(Array(batch[middle...]), isPatient: isPatient)
-        } catch  where !isPatient && error.isLockTimeout {
+        } catch  where !isPatient && (error.isLockTimeout || error is LedgersHeld) {
             await flushApart(batch)
         } catch {
             refuse(batch, error)
@@ -205,11 +230,8 @@ final class IngestLane: Sendable {
         let tenants = batch.reduce(into: Set()) { $0.formUnion($1.submission.prepared.tenants) }
         // What keeps it from being found out is told by the flush that is tried again.
         let held = (try? await ledgers.find(among: tenants)) ?? []
-        let apart = batch.filter { !$0.submission.prepared.tenants.isDisjoint(with: held) }
-        let others = batch.filter { $0.submission.prepared.tenants.isDisjoint(with: held) }
-        leave(apart)
-        for waiting in apart { waiting.answer.resume(returning: .failure(LedgersHeld(tenants: held))) }
-        if !others.isEmpty { await flush(others, isPatient: apart.isEmpty) }
+        let others = leavingHeld(batch, held)
+        if !others.isEmpty { await flush(others, isPatient: others.count == batch.count) }
     }
 
     private func refuse(_ batch: [Waiting], _ error: any Error) {
@@ -239,12 +261,13 @@ final class IngestLane: Sendable {
                 attempts += 1
                 guard attempts < limits.preparationAttempts else { throw IngestRefusal.catalogBusy }
                 try await preparation.refresh(stale)
-                submissions = try await preparedAnew(submissions)
+                submissions = try await preparedAnew(submissions, isPatient: isPatient)
             }
         }
     }
 
-    private func preparedAnew(_ submissions: [Submission]) async throws -> [Submission] {
+    private func preparedAnew(_ submissions: [Submission], isPatient: Bool) async throws -> [Submission] {
+        let preparation = isPatient ? preparation.waitingForLedgers : preparation
         var result: [Submission] = []
         for submission in submissions {
             let prepared = try await preparation.prepare(submission.prepared.incoming, boundTo: submission.boundTo)

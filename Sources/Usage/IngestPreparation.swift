@@ -20,6 +20,8 @@ struct IngestPreparation: Sendable {
     /// What reads tenants and the shared catalogue. What events need to be stored is made on the lane of ingest: it may
     /// wait for a tenant's ledger, and admission has no connection to spare for that.
     var lane = PostgresLane.ingest
+    /// Those for which is not waited for long; nil where is, as for a statement.
+    var ledgers: HeldLedgers?
 
     /// What may be done about what is not in memory.
     enum Reach: Sendable {
@@ -76,6 +78,13 @@ struct IngestPreparation: Sendable {
             let matched = groups.reduce(0) { $0 + $1.events.reduce(0) { $0 + $1.event.byteCount } }
             return unmatched.reduce(matched) { $0 + $1.event.byteCount }
         }
+    }
+
+    /// The same, which waits for ledgers that others hold.
+    var waitingForLedgers: IngestPreparation {
+        var preparation = self
+        preparation.ledgers = nil
+        return preparation
     }
 
     /// The same on another lane.
@@ -234,6 +243,8 @@ struct IngestPreparation: Sendable {
 
     /// Makes the billing periods that events fall in and that have no row yet: once per subscription,
     /// month and segment.
+    /// - Throws: `LedgersHeld` where a tenant's ledger is known to be held, and the `PostgresError` of a lock timeout
+    ///   where something is found to be.
     private func withBillingPeriods(_ prepared: Prepared) async throws -> Prepared {
         var wanted: Set<BillingPeriod.Wanted> = []
         for group in prepared.groups {
@@ -245,7 +256,12 @@ struct IngestPreparation: Sendable {
         guard try needs(wanted) else { return prepared }
         let missing = Array(wanted)
         let periods = try await pool.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
-            transaction.waitForLocks(atMost: HeldLedgers.patience)
+            if let ledgers {
+                // Found out by others maybe while this one waited for the connection.
+                let held = ledgers.known(among: missing.map(\.tenantID))
+                guard held.isEmpty else { throw LedgersHeld(tenants: held) }
+                transaction.waitForLocks(atMost: HeldLedgers.patience)
+            }
             _ = try TenantLedger.allocate(
                 Dictionary(missing.map { ($0.tenantID, 0) }) { first, _ in first },
                 in: transaction

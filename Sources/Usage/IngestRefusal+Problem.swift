@@ -60,8 +60,8 @@ extension IngestRefusal {
         case .ledgerHeld:
             .overloaded(
                 detail: """
-                    A tenant's usage is being counted anew, which takes longer than events wait. Send the events \
-                    again: what of them was stored counts once.
+                    A tenant's usage is being changed or counted anew, which takes longer than events wait. Send the \
+                    events again: what of them was stored counts once.
                     """
             )
         case .overflow(let faults):

@@ -69,6 +69,8 @@ package final class IngestService: Service {
         operatorZone: Zone = .utc,
         logger: Logger
     ) {
+        let metrics = IngestMetrics()
+        let ledgers = HeldLedgers(pool: pool, room: limits.queued, metrics: metrics)
         let preparation = IngestPreparation(
             catalog: catalog,
             pool: pool,
@@ -76,10 +78,9 @@ package final class IngestService: Service {
             costs: costs,
             limits: LimitPolicy(operatorZone: operatorZone, ids: ids),
             priceSets: PriceSets(),
-            clock: clock
+            clock: clock,
+            ledgers: ledgers
         )
-        let metrics = IngestMetrics()
-        let ledgers = HeldLedgers(pool: pool, room: limits.queued, metrics: metrics)
         self.preparation = preparation
         self.ledgers = ledgers
         self.metrics = metrics
@@ -121,12 +122,15 @@ package final class IngestService: Service {
 
         var (storedCount, notices): (Int, [EventNotice]) = (0, [])
         var waiting = [accepted.incoming]
+        let end = ContinuousClock.now + limits.ledgerWait
         var (overflows, changes) = (0, 0)
         while let next = waiting.popLast() {
-            let prepared = try await prepare(next, boundTo: principal.tenantID)
+            let prepared = try await prepare(next, boundTo: principal.tenantID, until: end)
             let found = prepared.faults.map(batch.located)
             guard isLenient || faults.isEmpty && found.isEmpty else { throw refused(faults + found) }
-            let stored = try await prepared.eventCount > 0 ? store(prepared, boundTo: principal.tenantID) : Stored()
+            let stored =
+                try await prepared.eventCount > 0
+                ? store(prepared, boundTo: principal.tenantID, until: end) : Stored()
             faults += found
             notices += stored.notices
             storedCount += prepared.eventCount - stored.overflowing.count - stored.faulty.count
@@ -158,19 +162,22 @@ package final class IngestService: Service {
     /// Prepares events. What needs a billing period that has no row yet waits for its tenant's ledger.
     private func prepare(
         _ incoming: [IngestPreparation.Incoming],
-        boundTo: TenantID?
+        boundTo: TenantID?,
+        until end: ContinuousClock.Instant
     ) async throws -> IngestPreparation.Prepared {
-        let end = ContinuousClock.now + limits.ledgerWait
         while true {
+            let held: Set<TenantID>
             do {
                 return try await preparation.prepare(incoming, boundTo: boundTo)
+            } catch let found as LedgersHeld {
+                held = found.tenants
             } catch  where error.isLockTimeout {
                 let subjects = Set(incoming.map(\.event.subject))
-                let tenants = Set(subjects.compactMap { preparation.catalog.cachedTenant(subject: $0)?.id })
-                _ = try await ledgers.find(among: tenants)
-                let load = QueueLoad(count: incoming.count, size: incoming.reduce(0) { $0 + $1.event.byteCount })
-                try await ledgers.wait(for: tenants, taking: load, until: end)
+                held = Set(subjects.compactMap { preparation.catalog.cachedTenant(subject: $0)?.id })
+                _ = try await ledgers.find(among: held)
             }
+            let load = QueueLoad(count: incoming.count, size: incoming.reduce(0) { $0 + $1.event.byteCount })
+            try await ledgers.wait(for: held, taking: load, until: end)
         }
     }
 
@@ -219,9 +226,13 @@ package final class IngestService: Service {
     /// Requests of few events are gathered in the first lane whatever their tenants, until it is crowded: a flush costs
     /// nearly the same for one event as for ten, and two at once slow each other down. Those that a counter may refuse
     /// stay apart, because such a flush is stored again in parts.
-    private func store(_ prepared: IngestPreparation.Prepared, boundTo: TenantID?) async throws -> Stored {
+    private func store(
+        _ prepared: IngestPreparation.Prepared,
+        boundTo: TenantID?,
+        until end: ContinuousClock.Instant
+    ) async throws -> Stored {
         if prepared.eventCount <= Self.fewEvents, !prepared.mayOverflow, !lanes[0].isCrowded {
-            return try await store(prepared, in: 0, boundTo: boundTo)
+            return try await store(prepared, in: 0, boundTo: boundTo, until: end)
         }
         var shares: [Int: IngestPreparation.Prepared] = [:]
         func share(_ lane: Int, _ add: (inout IngestPreparation.Prepared) -> Void) {
@@ -237,11 +248,11 @@ package final class IngestService: Service {
             share(Int(truncatingIfNeeded: event.event.key.low & 0xFFFF) % lanes.count) { $0.unmatched.append(event) }
         }
         if let lane = shares.keys.min(), shares.count == 1 || prepared.mayOverflow {
-            return try await store(prepared, in: lane, boundTo: boundTo)
+            return try await store(prepared, in: lane, boundTo: boundTo, until: end)
         }
         return try await withThrowingTaskGroup(of: Stored.self) { group in
             for (lane, share) in shares {
-                group.addTask { try await self.store(share, in: lane, boundTo: boundTo) }
+                group.addTask { try await self.store(share, in: lane, boundTo: boundTo, until: end) }
             }
             return try await group.reduce(into: Stored()) { $0.add($1) }
         }
@@ -252,9 +263,9 @@ package final class IngestService: Service {
     private func store(
         _ share: IngestPreparation.Prepared,
         in lane: Int,
-        boundTo: TenantID?
+        boundTo: TenantID?,
+        until end: ContinuousClock.Instant
     ) async throws -> Stored {
-        let end = ContinuousClock.now + limits.ledgerWait
         var (stored, rest) = (Stored(), share)
         while true {
             var held = ledgers.known(among: rest.tenants)

@@ -111,7 +111,7 @@ struct UnmatchedReplay: Sendable {
             guard let event = batch.events.first else { continue }
             incoming.append(.init(event: event, time: record.time, receivedAt: record.receivedAt, index: index))
         }
-        let preparation = ingest.preparation.reading(on: .interactive)
+        let preparation = ingest.preparation.reading(on: .interactive).waitingForLedgers
         var prepared = try await preparation.prepare(incoming, boundTo: nil)
         prepared.unmatched = []
         prepared.faults = []

@@ -71,7 +71,9 @@ package struct HTTPServer: Service {
             logger: pipeline.logger
         )
         for preparation in configuration.preparations {
-            application.beforeServerStarts(perform: preparation)
+            application.beforeServerStarts {
+                try await cancelWhenGracefulShutdown { try await preparation() }
+            }
         }
         self.application = application
         self.unanswered = unanswered

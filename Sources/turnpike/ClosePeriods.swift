@@ -55,7 +55,7 @@ struct ClosePeriods: AsyncParsableCommand {
             environment: ProcessInfo.processInfo.environment,
             databaseURL: databaseURL
         )
-        let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .error) }
+        let logger = Logger(label: "turnpike") { JSONLogHandler(label: $0, level: .notice) }
         let time = try asOf.map { text in
             do {
                 return try Instant(parsing: text)

@@ -46,7 +46,12 @@ struct ServeSession {
             }
             guard try await group.next() == .told else { return }
             await server.stop()
-            _ = try await group.next()
+            do {
+                _ = try await group.next()
+            } catch {
+                // It was told to end before it had begun, or could not end as it should: either way it has ended.
+                logger.error("ended with an error after it was told to", metadata: ["error": "\(error)"])
+            }
         }
     }
 

@@ -29,8 +29,8 @@ struct Verify: AsyncParsableCommand {
 
             Every difference is a line on standard output. Progress and the summary go to standard error.
 
-            Exit status: 0 when the events give exactly what is stored, 1 when there are differences, 2 when nothing \
-            could be compared.
+            Exit status: 0 when the events give exactly what is stored, 1 when there are differences, 2 when it could \
+            not be finished.
             """
     )
 

@@ -108,6 +108,21 @@ import Web
         }
     }
 
+    @Test("a price that comes within a call's life takes nothing off what is held beside the fallback until then")
+    func laterPart() async throws {
+        try await TestServer.run { server in
+            try await Self.arrangeParts(server, "charge")
+            // With it the call is charged 16.5, which is less than 16.489 and 2.
+            try await server.price("cached_input", "0.01", model: "m", from: "2026-11-23T08:05:00Z")
+            let data = """
+                ,"provider":"openai","model":"m","input_tokens":1000,"output_tokens":1000,"cached_input_tokens":1
+                """
+            let answer = try await server.admit("1", more: #","ttl_seconds":900"#, data: data)
+            let limit = answer["limits"]?.elements?.first { $0["key"]?.string == "b" }
+            #expect(limit?["held"]?.string == "18.489", "\(answer)")
+        }
+    }
+
     @Test("a call that is given fewer tokens is held at the dearest of what has a price")
     func partlyPricedShortened() async throws {
         try await TestServer.run { server in

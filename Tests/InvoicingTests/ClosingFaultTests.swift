@@ -64,6 +64,24 @@ struct ClosingFaultTests {
         }
     }
 
+    @Test func `an invoice beyond what an amount can hold is told of in the log, and put off`() async throws {
+        try await ClosingStory.run { server in
+            let fees = ["a", "b"].map { key in
+                #"{"key":"\(key)","name":"\(key)","amount":"60000000000000000000000000","charged":"in_advance"}"#
+            }
+            try await server.publish(#"{"fees":[\#(fees.joined(separator: ","))]}"#, as: "dear")
+            try await server.addTenant("rich", currency: "USD", zone: "UTC")
+            try await server.subscribe("rich", to: "dear", at: "2026-11-01T00:00:00Z")
+            try await server.close(graceHours: 1)
+            try server.set("2026-11-01T01:00:00Z")
+            let log = TestLog()
+            try await Self.close(server, log)
+            let line = log.lines.first { $0.contains("an invoice cannot be finalised, and is put off") }
+            #expect(line?.contains("tenant_id") == true, "\(log.text)")
+            #expect(try await server.invoices() == ["opening 0 finalized 10.00: fee base 10.00"])
+        }
+    }
+
     @Test func `a tenant whose invoice cannot be drafted keeps back none of others, and is put off`() async throws {
         try await ClosingStory.run { server in
             try await Self.addOthers(server)

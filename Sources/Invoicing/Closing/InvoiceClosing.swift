@@ -300,10 +300,7 @@ package struct InvoiceClosing: Sendable {
                 total.failed += one.failed
                 total.plans = one.plans
             } catch  where error.mayBeOfOne {
-                logger.error(
-                    "an invoice cannot be finalised, and is put off",
-                    metadata: ["invoice": "\(invoice)", "tenant_id": "\(tenant)", "error": "\(error)"]
-                )
+                tellPutOff(invoice, tenant, error)
                 let later = putOffUntil
                 try await pool.transaction(.worker, retries: .idempotent(attempts: 5)) { transaction in
                     let drafts = try InvoiceStore.drafts([(tenant, invoice)], in: transaction)
@@ -314,6 +311,13 @@ package struct InvoiceClosing: Sendable {
             }
         }
         return total
+    }
+
+    private func tellPutOff(_ invoice: InvoiceID, _ tenant: TenantID, _ error: any Error) {
+        logger.error(
+            "an invoice cannot be finalised, and is put off",
+            metadata: ["invoice": "\(invoice)", "tenant_id": "\(tenant)", "error": "\(error)"]
+        )
     }
 
     /// The first draft that is due of each tenant of a batch.
@@ -351,6 +355,8 @@ package struct InvoiceClosing: Sendable {
             _ = try TenantLedger.allocate(first.mapValues { _ in 0 }, in: transaction)
             let drafts = try InvoiceStore.drafts(first.map { ($0.key, $0.value) }, in: transaction)
             let outcome = try batch.run(drafts, in: transaction)
+            let failed = outcome.failed
+            transaction.afterCommit { for (draft, error) in failed { tellPutOff(draft.id, draft.tenantID, error) } }
             AuditLog.record(
                 outcome.finalized.map(\.auditEntry),
                 in: transaction,

@@ -26,7 +26,7 @@ struct InvoiceFinalizing: Sendable {
         /// Adjustments of nothing: void, without a number.
         var empty: [StoredInvoice] = []
         /// Beyond what an amount can hold: put off.
-        var failed: [StoredInvoice] = []
+        var failed: [(draft: StoredInvoice, error: any Error)] = []
         /// The plan versions that were read, for the next batch.
         var plans: [PlanVersionID: PlanVersion] = [:]
     }
@@ -44,12 +44,12 @@ struct InvoiceFinalizing: Sendable {
                 preparation.seller = seller
                 if let invoice = try preparation.prepared() { prepared.append(invoice) }
             } catch {
-                outcome.failed.append(draft)
+                outcome.failed.append((draft, error))
             }
         }
         let numbered = prepared.filter { !($0.invoice.kind == .adjustment && $0.lines.isEmpty) }
         outcome.empty = prepared.filter { $0.invoice.kind == .adjustment && $0.lines.isEmpty }.map(\.invoice)
-        try write(prepared, numbered: numbered, failed: outcome.failed, in: transaction)
+        try write(prepared, numbered: numbered, failed: outcome.failed.map(\.draft), in: transaction)
         outcome.finalized = try number(numbered, in: transaction)
         Outbox.enqueue(outcome.finalized.flatMap { $0.eventsOfFinalizing(at: now, ids: ids) }, in: transaction)
         return outcome

@@ -53,7 +53,7 @@ package struct InvoiceVerification: Sendable {
                     catalog = read
                     if let found { difference(found) }
                 } catch  where error.isOfStored {
-                    difference(.unreadable(invoice, error))
+                    difference(.unreadable("invoice \(invoice)", error))
                 }
                 judged += 1
                 progress()
@@ -61,10 +61,31 @@ package struct InvoiceVerification: Sendable {
             guard let next = invoices.last else { break }
             after = next
         }
-        if only == nil { try await SeriesVerification(pool: pool).run(difference: difference) }
-        try await CreditVerification(pool: pool).run(tenant: only, difference: difference)
-        try await CreditNoteVerification(pool: pool).run(tenant: only, difference: difference)
+        if only == nil {
+            try await passing("series", difference) {
+                try await SeriesVerification(pool: pool).run(difference: difference)
+            }
+        }
+        try await passing("credits", difference) {
+            try await CreditVerification(pool: pool).run(tenant: only, difference: difference)
+        }
+        try await passing("credit notes", difference) {
+            try await CreditNoteVerification(pool: pool).run(tenant: only, difference: difference)
+        }
         return judged
+    }
+
+    /// What can't be read of one kind keeps none of the others from being judged.
+    private func passing(
+        _ what: String,
+        _ difference: (UsageDifference) -> Void,
+        _ judge: () async throws -> Void
+    ) async throws {
+        do {
+            try await judge()
+        } catch  where error.isOfStored {
+            difference(.unreadable(what, error))
+        }
     }
 
     /// - Parameter known: the catalogue as read for another invoice.
@@ -355,7 +376,7 @@ extension UsageDifference {
         )
     }
 
-    fileprivate static func unreadable(_ invoice: InvoiceID, _ error: any Error) -> UsageDifference {
-        UsageDifference(tenant: "?", subject: "invoice \(invoice)", stored: "there", rebuilt: "not read: \(error)")
+    fileprivate static func unreadable(_ what: String, _ error: any Error) -> UsageDifference {
+        UsageDifference(tenant: "?", subject: what, stored: "there", rebuilt: "not read: \(error)")
     }
 }

@@ -38,6 +38,21 @@ struct CreditNoteVerificationTests {
         }
     }
 
+    @Test("one that can't be read keeps none of the others from being judged")
+    func unreadable() async throws {
+        try await Self.run { server, _ in
+            try await server.database.run(
+                """
+                UPDATE credit_grant SET remaining = 'NaN';
+                UPDATE credit_note SET total = total + 1 WHERE sequence = 1;
+                """
+            )
+            let found = try await Self.differences(server)
+            #expect(found.contains { $0.contains("credits is there, its events give not read") }, "\(found)")
+            #expect(found.contains { $0.contains("credit note CN-00000001: its total is 60.5") }, "\(found)")
+        }
+    }
+
     private static func delete(_ sequence: Int) -> String {
         let id = "(SELECT credit_note_id FROM credit_note WHERE sequence = \(sequence))"
         return """
