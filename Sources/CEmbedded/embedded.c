@@ -164,6 +164,9 @@ static const unsigned char migration_0053[] = {
 static const unsigned char migration_0054[] = {
 #embed "../../migrations/0054_owner_reads_every_partition.sql"
 };
+static const unsigned char migration_0057[] = {
+#embed "../../migrations/0057_turns_of_events.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -237,6 +240,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0052_reversals.sql", migration_0052),
     FILE_ENTRY("0053_archived_budgets_and_numbers_of_drafts.sql", migration_0053),
     FILE_ENTRY("0054_owner_reads_every_partition.sql", migration_0054),
+    FILE_ENTRY("0057_turns_of_events.sql", migration_0057),
 };
 
 size_t embedded_migration_count(void) {
