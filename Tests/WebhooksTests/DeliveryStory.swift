@@ -141,4 +141,10 @@ extension DeliveryWorker {
     func fanOut() async throws {
         try await fanOut(FanOutBatch(limits.fanOutEvents))
     }
+
+    /// Takes what is due at the endpoints whose turn it is.
+    /// - Parameter free: how many attempts there is room for; all of them when left out.
+    func claim(limit: Int, free: Int? = nil) async throws -> [ClaimedDelivery] {
+        try await claim(limit: limit, free: free ?? limits.concurrency, running: [:]).deliveries
+    }
 }

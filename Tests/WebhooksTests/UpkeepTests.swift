@@ -75,7 +75,7 @@ struct UpkeepTests {
                     leaseSeconds: 30
                 )
                 let claims = try await pool.transaction(.worker) { transaction in
-                    try DeliveryQueue.claim(terms, at: server.clock.now, in: transaction).count
+                    try DeliveryQueue.claim(terms, at: server.clock.now, in: transaction).deliveries.count
                 }
                 #expect(claims == 0)
                 let worker = Self.upkeep(server, pool)

@@ -28,8 +28,8 @@ struct DeliveryWorker: Service {
         /// What is left of a lease when an attempt begins: the time of the attempt, and of ending it.
         let attemptSeconds = Webhooks.timeoutSeconds + 2
         var fanOutEvents = 500
-        /// For how long the worker makes deliveries before it looks again at what is due: very many events may come at
-        /// once, as at a month's end.
+        /// For how long the worker makes deliveries before it looks at what is due, and then the other way round: very
+        /// much may come at once, as at a month's end, and be due.
         var claimsEvery = Duration.seconds(1)
         var pause = Duration.milliseconds(500)
     }
@@ -43,7 +43,7 @@ struct DeliveryWorker: Service {
     let ids: IDSource
     let metrics: DeliveryMetrics
     let logger: Logger
-    private let turns = EventTurns()
+    private let turns = ClaimTurns()
 
     func run() async throws {
         let (claims, claimed) = AsyncStream.makeStream(of: ClaimedDelivery.self)
@@ -105,10 +105,14 @@ struct DeliveryWorker: Service {
         if let failure { throw FanOutFailure(cause: failure) }
     }
 
+    /// Of very many endpoints that something waits for, a claim looks at some: further ones follow until all were
+    /// looked at, or a while is over.
     private func claimDue(_ slots: Slots, _ start: (ClaimedDelivery) -> Void) async throws {
+        let end = ContinuousClock.now + limits.claimsEvery
         var wanted = slots.takeAll()
+        var passes = turns.passes
         while wanted > 0, !Task.isCancelled {
-            let claims: [ClaimedDelivery]
+            let claims: DeliveryQueue.Claims
             do {
                 let (idle, running) = slots.present
                 claims = try await claim(limit: wanted, free: idle, running: running)
@@ -116,28 +120,31 @@ struct DeliveryWorker: Service {
                 slots.give(wanted)
                 throw error
             }
-            slots.begin(claims)
-            claims.forEach(start)
-            slots.give(wanted - claims.count)
-            wanted = claims.count == wanted ? slots.takeAll() : 0
+            slots.begin(claims.deliveries)
+            claims.deliveries.forEach(start)
+            wanted -= claims.deliveries.count
+            if claims.lookedUntil == nil { passes -= 1 }
+            if ContinuousClock.now >= end || wanted > 0 && passes == 0 { break }
+            if wanted == 0 { (wanted, passes) = (slots.takeAll(), turns.passes) }
         }
+        slots.give(wanted)
     }
 
     /// Takes deliveries that are due.
     /// - Parameters:
-    ///   - free: how many attempts there is room for; all of them when left out.
+    ///   - free: how many attempts there is room for, those of the claim included.
     ///   - running: those under way here.
     func claim(
         limit: Int,
-        free: Int? = nil,
-        running: [WebhookEndpointID: Int] = [:]
-    ) async throws -> [ClaimedDelivery] {
+        free: Int,
+        running: [WebhookEndpointID: Int]
+    ) async throws -> DeliveryQueue.Claims {
         let claims = try await pool.transaction(.worker) { transaction in
             try DeliveryQueue.awaitTurn(in: transaction)
-            let terms = terms(limit: limit, free: free ?? limits.concurrency, running: running)
+            let terms = terms(limit: limit, free: free, running: running)
             return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
         }
-        turns.tell(claims)
+        turns.note(claims)
         return claims
     }
 
@@ -152,7 +159,8 @@ struct DeliveryWorker: Service {
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds,
             running: running,
-            toldLast: turns.toldLast
+            toldLast: turns.toldLast,
+            lookBehind: turns.lookedUntil
         )
     }
 
