@@ -27,10 +27,12 @@ struct UpkeepTests {
             server.clock.advance(seconds: WebhookUpkeepWorker.keptSeconds - 86_400)
             try await server.withPool { pool in
                 let worker = Self.upkeep(server, pool)
-                try await worker.sweep()
+                try await worker.sweepDeliveries()
+                try await worker.sweepEvents()
                 #expect(try await server.column("SELECT count(*)::text FROM webhook_event") == ["3"])
                 server.clock.advance(seconds: 1)
-                try await worker.sweep()
+                try await worker.sweepDeliveries()
+                try await worker.sweepEvents()
             }
             let events = try await server.column("SELECT event_id::text FROM webhook_event ORDER BY 1 LIMIT 9")
             #expect(events == kept)
@@ -199,7 +201,7 @@ struct UpkeepTests {
                 """
             )
             try await server.withPool { pool in
-                try await Self.upkeep(server, pool).sweep()
+                try await Self.upkeep(server, pool).sweepDeliveries()
             }
             #expect(try await counted("unsent") > before.unsent)
         }

@@ -12,7 +12,7 @@ enum DeliveryLog {
         var eventType: String?
     }
 
-    /// A delivery with its event and its attempts, the latest thousand, the first one first.
+    /// A delivery with its event and its attempts, those that are kept, the first one first.
     struct Detail: Sendable {
         let delivery: DeliveryRecord
         let occurredAt: Instant
@@ -30,7 +30,6 @@ enum DeliveryLog {
         let error: String?
     }
 
-    private static let attemptLimit = 1_000
     private static let removalBatch = 2_000
 
     /// The newest first.
@@ -88,7 +87,7 @@ enum DeliveryLog {
                 FROM webhook_attempt
                 WHERE tenant_id = \(delivery.endpoint.tenant) AND delivery_id = \(id)
                 ORDER BY attempt DESC
-                LIMIT \(attemptLimit)
+                LIMIT \(DeliveryQueue.attemptsKept)
                 """,
                 attempt
             )
@@ -174,7 +173,28 @@ enum DeliveryLog {
         return removed == removalBatch
     }
 
-    /// Deletes some of the deliveries made before a time.
+    /// Deletes some of the attempts of the oldest delivery made before a time. Returns how many.
+    static func removeAttempts(ofOldestBefore time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
+        try await pool.execute(
+            .worker,
+            """
+            DELETE FROM webhook_attempt
+            WHERE (tenant_id, delivery_id, attempt) IN (
+                SELECT tenant_id, delivery_id, attempt
+                FROM (
+                    SELECT tenant_id, delivery_id FROM webhook_delivery
+                    WHERE created_at < \(time)
+                    ORDER BY created_at
+                    LIMIT 1
+                ) AS oldest JOIN webhook_attempt USING (tenant_id, delivery_id)
+                ORDER BY attempt
+                LIMIT \(limit)
+            )
+            """
+        )
+    }
+
+    /// Deletes some of the deliveries made before a time, with their attempts.
     /// - Returns: whether each was still waiting.
     static func removeDeliveries(before time: Instant, limit: Int, pool: PostgresPool) async throws -> [Bool] {
         try await pool.query(
