@@ -180,7 +180,7 @@ struct DeliveryWorker: Service {
             }
             let result = await sender.send(content, to: claim.endpoint, at: startedAt)
             let duration = begun.duration(to: .now)
-            metrics.attempted(content.target.kind, result.outcome, duration)
+            metrics.attempted(content.target.kind, result, duration)
             if result.isLocal {
                 try await postpone(claim, result, startedAt: startedAt, duration)
             } else {
