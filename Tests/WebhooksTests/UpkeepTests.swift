@@ -93,6 +93,28 @@ struct UpkeepTests {
         }
     }
 
+    @Test("of very much that waited for an endpoint that was disabled nothing is delivered once it is enabled again")
+    func enablingIsANewStart() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", receiver.url, events: "limit.reached")
+            let event = try await server.tell([.usageUnpriced])[0]
+            let count = DeliveryQueue.cancelBatch + 4_100
+            try await Self.addWaiting(count, of: event, server)
+            let path = "/api/v1/webhook-endpoints/ops"
+            try await server.operatorClient.patch(path, #"{"enabled": false}"#).expecting(200)
+            let enabled = try await server.operatorClient.patch(path, #"{"enabled": true}"#).expecting(200)
+            #expect(enabled.json["enabled"]?.bool == true)
+            let states: SQL = "SELECT status || ' ' || count(*) FROM webhook_delivery GROUP BY status ORDER BY 1"
+            #expect(try await server.column(states) == ["canceled \(count)"])
+            server.clock.advance(seconds: 7_200)
+            try await server.tell([.limitReached])
+            #expect(try await eventually { receiver.received.count == 1 })
+            #expect(try await server.column(states).contains("canceled \(count)"))
+        }
+    }
+
     @Test("an endpoint for which very much waits is disabled first, and deleted with all of it, in pieces")
     func longQueues() async throws {
         try await HookStory.run { server in

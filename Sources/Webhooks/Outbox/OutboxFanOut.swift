@@ -24,6 +24,15 @@ enum OutboxFanOut {
     /// How many tenants have their turn in a round.
     static let tenants = 100
 
+    /// Held while deliveries are made, shared by all who make some.
+    private static let lockID: Int64 = 0x7475_726E_6661_6E6F
+
+    /// Waits until deliveries that are being made are there, and keeps others from being made until the transaction
+    /// ends: whoever enables an endpoint must not miss those of a time before it was disabled.
+    static func awaitOthers(in transaction: borrowing Transaction) {
+        transaction.enqueue("SELECT pg_advisory_xact_lock(\(lockID))")
+    }
+
     /// Takes events that nobody has taken, and queues their deliveries.
     static func round(
         _ selection: Selection,
@@ -33,6 +42,7 @@ enum OutboxFanOut {
     ) throws -> Round {
         // Where much has been written since the table was analysed, sorting all of it at each step seems cheap.
         transaction.enqueue("SET LOCAL enable_sort = off")
+        transaction.enqueue("SELECT pg_advisory_xact_lock_shared(\(lockID))")
         let rows = try transaction.query(taking(selection, at: now)) { row throws(PostgresError) in
             Match(
                 eventTenant: try row.next(),
