@@ -142,7 +142,6 @@ enum DeliveryQueue {
     /// It has failed, and is tried again if there is a time for that. A claim that another one has taken over, or that
     /// was under way when a retry was asked for, changes nothing.
     /// - Returns: whether the delivery was still this claim's.
-    @discardableResult
     static func fail(
         _ claim: ClaimedDelivery,
         retryAt: Instant?,
