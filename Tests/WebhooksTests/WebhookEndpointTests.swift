@@ -61,6 +61,10 @@ import Web
             for key in ["chat", "ops"] { try await client.delete("\(Self.path)/\(key)").expecting(204) }
             let log = try await client.get("/api/v1/audit-log?limit=100").expecting(200).text
             #expect(!log.contains("s3cr3t") && !log.contains("an0ther"))
+            let query = "action=webhook_endpoint.updated&resource=webhook_endpoint:chat"
+            let updates = try await client.get("/api/v1/audit-log?\(query)").expecting(200).json["data"]?.elements
+            #expect(updates?.count == 2)
+            #expect(updates?.count { $0["after"]?["url_changed"]?.bool == true } == 1, "the one that changed its path")
             #expect(log.contains(shown) && log.contains("https://example.com/hook?***"))
         }
     }

@@ -164,7 +164,7 @@ struct WebhookEndpointRoutes: Sendable {
                 DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction)
             }
             let after = WebhookEndpointBody(updated, tenantKey: owner.key)
-            let (from, to) = (before.audited, after.audited)
+            let (from, to) = (before.audited, try after.audited(changing: endpoint, to: updated))
             try Self.record("updated", endpoint.id, before: from, after: to, context, in: transaction)
             return try .json(after, revision: updated.revision)
         }
