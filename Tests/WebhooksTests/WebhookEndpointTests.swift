@@ -69,6 +69,25 @@ import Web
         }
     }
 
+    @Test("a change that says nothing of events leaves those of a later release among them")
+    func eventsOfLaterReleases() async throws {
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", "https://example.com/hook", events: "limit.reached")
+            try await server.database.run("UPDATE webhook_endpoint SET events = '{limit.reached,of.later}'")
+            let stored: SQL = "SELECT events::text FROM webhook_endpoint LIMIT 9"
+            let path = "\(Self.path)/ops"
+            for body in [
+                #"{"description": "x"}"#, #"{"enabled": false}"#, #"{"events": ["limit.reached"], "description": "y"}"#,
+            ] {
+                let changed = try await server.operatorClient.patch(path, body).expecting(200).json
+                #expect(changed["events"]?.elements?.map(\.string) == ["limit.reached"])
+                #expect(try await server.column(stored) == ["{limit.reached,of.later}"], "\(body)")
+            }
+            try await server.operatorClient.patch(path, #"{"events": ["invoice.paid"]}"#).expecting(200)
+            #expect(try await server.column(stored) == ["{invoice.paid}"])
+        }
+    }
+
     @Test("a change names the version it means, and deleting ends it")
     func changesAreConditional() async throws {
         try await HookStory.run { server in

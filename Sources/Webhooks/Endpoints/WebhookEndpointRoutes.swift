@@ -159,7 +159,7 @@ struct WebhookEndpointRoutes: Sendable {
             // One that an earlier release stored as it is can stay so without a master key, and nothing else.
             let staysPlain = masterKey == nil && updated.url == endpoint.url
             let sealedURL = staysPlain ? nil : try sealedURL(of: updated)
-            WebhookEndpointStore.update(updated, sealedURL: sealedURL, in: transaction)
+            WebhookEndpointStore.update(updated, from: endpoint, sealedURL: sealedURL, in: transaction)
             if !updated.isEnabled || !endpoint.isEnabled {
                 DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction)
             }
