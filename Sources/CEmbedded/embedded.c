@@ -170,6 +170,9 @@ static const unsigned char migration_0055[] = {
 static const unsigned char migration_0056[] = {
 #embed "../../migrations/0056_invoices_put_off.sql"
 };
+static const unsigned char migration_0057[] = {
+#embed "../../migrations/0057_turns_of_events.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -245,6 +248,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0054_owner_reads_every_partition.sql", migration_0054),
     FILE_ENTRY("0055_service_settings.sql", migration_0055),
     FILE_ENTRY("0056_invoices_put_off.sql", migration_0056),
+    FILE_ENTRY("0057_turns_of_events.sql", migration_0057),
 };
 
 size_t embedded_migration_count(void) {

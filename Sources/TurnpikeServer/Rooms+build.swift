@@ -231,15 +231,18 @@ extension Webhooks {
             ),
             mail: dependencies.configuration.mail,
             announceDisabled: { endpoint, transaction in
-                // Whoever enables it over and over is told, and operators with it, once an hour.
-                let hour = endpoint.disabledAt.microseconds / 3_600_000_000
-                let alert = AlertDraft(
+                // Whoever enables it over and over, or makes ever new ones, is told, and operators with it, once an
+                // hour of each, and of few in an hour.
+                let hourMicroseconds: Int64 = 3_600_000_000
+                let hour = endpoint.disabledAt.microseconds / hourMicroseconds
+                var alert = AlertDraft(
                     .webhookEndpointDisabled,
                     of: endpoint.tenant,
                     key: endpoint.tenantKey,
                     identity: [endpoint.key, "\(hour)"],
                     detail: endpoint.detail
                 )
+                alert.bound = AlertDraft.Bound(5, since: Instant(microseconds: hour * hourMicroseconds))
                 try AlertStore.raise([alert], at: endpoint.disabledAt, ids: dependencies.ids, in: transaction)
             },
             clock: dependencies.clock,

@@ -20,26 +20,32 @@ package struct UsageAlerts {
     private var noted: Set<Noted> = []
     /// The day (UTC) by which is told once what may go on for long.
     private let day: String
+    private let dayStart: Instant
 
     package init(at now: Instant) {
         day = String(now.description.prefix(10))
+        dayStart = now.adding(microseconds: -(now.microseconds % 86_400_000_000))
     }
 
     /// Those of limits.
     mutating func add(_ more: [AlertDraft]) { drafts += more }
 
-    /// Usage of a source that names no tenant, once a day.
+    /// So many sources of a day are told of one by one.
+    private static let mostSources = 20
+
+    /// Usage of a source that names no tenant, once a day. Of very many sources it is told once a day that there are
+    /// more: senders can make up their names.
     mutating func addUnmatched(_ event: UsageEvent) {
         guard noted.insert(.unmatched(source: Array(event.source.utf8))).inserted else { return }
-        drafts.append(
-            AlertDraft(
-                .unmatchedUsage,
-                of: .operatorWide,
-                key: nil,
-                identity: [event.source, day],
-                detail: detail(of: event, [("day", .string(day)), ("subject", .string(event.subject))])
-            )
+        var draft = AlertDraft(
+            .unmatchedUsage,
+            of: .operatorWide,
+            key: nil,
+            identity: [event.source, day],
+            detail: detail(of: event, [("day", .string(day)), ("subject", .string(event.subject))])
         )
+        draft.bound = AlertDraft.Bound(Self.mostSources, since: dayStart)
+        drafts.append(draft)
     }
 
     /// What an accepted event was remarked on for.

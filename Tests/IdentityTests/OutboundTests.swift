@@ -29,6 +29,15 @@ import Web
         #expect(!OutboundGuard().permits(try #require(IPAddress(text))))
     }
 
+    /// The resolver answered that there is no such name, or it did not answer.
+    @Test(arguments: [
+        (EAI_NONAME, false), (-5, false), (EAI_AGAIN, true), (EAI_FAIL, true), (EAI_MEMORY, true), (EAI_SYSTEM, true),
+    ])
+    func aNameIsBlamedForWhatIsKnownOfIt(_ code: Int32, isOfResolver: Bool) {
+        #expect(OutboundClient.isFaultOfResolver(code) == isOfResolver)
+        #expect(OutboundFault.resolverFailed("a").isLocal && !OutboundFault.unresolved("a").isLocal)
+    }
+
     @Test(arguments: ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
     func whatIsPublicIsPermitted(_ text: String) throws {
         #expect(OutboundGuard().permits(try #require(IPAddress(text))))

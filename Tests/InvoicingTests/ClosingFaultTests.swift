@@ -67,7 +67,7 @@ struct ClosingFaultTests {
     @Test func `an invoice beyond what an amount can hold is told of in the log, and put off`() async throws {
         try await ClosingStory.run { server in
             let fees = ["a", "b"].map { key in
-                #"{"key":"\(key)","name":"\(key)","amount":"60000000000000000000000000","charged":"in_advance"}"#
+                #"{"key":"\#(key)","name":"\#(key)","amount":"60000000000000000000000000","charged":"in_advance"}"#
             }
             try await server.publish(#"{"fees":[\#(fees.joined(separator: ","))]}"#, as: "dear")
             try await server.addTenant("rich", currency: "USD", zone: "UTC")

@@ -63,7 +63,9 @@ import Web
                 return answer.status == 503 && answer.code == "not_ready" && answer.text.contains("takes no writes")
             }
             #expect(isNoticed)
-            try await server.database.run("ALTER DATABASE \(name) RESET default_transaction_read_only")
+            try await server.database.run(
+                "BEGIN READ WRITE; ALTER DATABASE \(name) RESET default_transaction_read_only; COMMIT"
+            )
             let isOver = try await eventually { try await server.anonymous.get("/readyz").status == 200 }
             #expect(isOver, "the session that took no writes is not asked for ever")
         }

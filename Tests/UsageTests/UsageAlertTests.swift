@@ -193,6 +193,26 @@ import Web
         }
     }
 
+    @Test("sources beyond the first that name no tenant are told together, once a day: their names can be made up")
+    func manySources() async throws {
+        try await TestServer.run { server in
+            try await server.addFeature("seconds")
+            func send(_ numbers: ClosedRange<Int>) async throws {
+                let events = numbers.map { SentEvent("e\($0)", source: "gw-\($0)", subject: "nobody") }
+                try await server.post(events).expecting(200)
+            }
+            for numbers in [1...15, 16...30, 10...40] { try await send(numbers) }
+            let expected = (1...21).map { "unmatched_usage - nobody e\($0)" }
+            #expect(try await Self.alerts(server) == expected.sorted())
+            let more = try await server.column("SELECT detail ->> 'source' FROM alert WHERE detail ? 'more'")
+            #expect(more == ["gw-21"])
+            #expect(try await server.column("SELECT count(*)::text FROM alert_waiting") == ["0"])
+            server.clock.advance(seconds: 86_400)
+            try await send(41...50)
+            #expect(try await Self.alerts(server).count == 31)
+        }
+    }
+
     @Test("usage that names no tenant is told once a day for each source, usage without a subscription once a day")
     func unattributedUsage() async throws {
         try await TestServer.run { server in

@@ -66,6 +66,22 @@ struct ChangedEndpointTests {
         }
     }
 
+    @Test("an endpoint that is disabled because it is gone keeps the events of a later release")
+    func eventsOfLaterReleases() async throws {
+        let gone = try WebhookReceiver { _ in .init(410) }
+        defer { gone.stop() }
+        try await DeliveryStory.run(urls: [gone.url], events: 1) { queue in
+            try await queue.database.run("UPDATE webhook_endpoint SET events = '{limit.reached,of.later}'")
+            let worker = queue.worker()
+            await worker.attempt(try #require(try await worker.claim(limit: 1).first))
+            #expect(try await queue.endpoints() == ["gone"])
+            let events = try await queue.pool.query(.worker, "SELECT events::text FROM webhook_endpoint") {
+                row throws(PostgresError) in try row.next(String.self)
+            }
+            #expect(events == ["{limit.reached,of.later}"])
+        }
+    }
+
     @Test("a 410 of an endpoint that was deleted does not disable the one that was made under its key")
     func madeAnew() async throws {
         let gate = AnswerGate()

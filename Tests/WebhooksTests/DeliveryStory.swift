@@ -77,30 +77,43 @@ struct DeliveryStory: Sendable {
         try await pool.transaction(.worker) { Outbox.enqueue(events, in: $0) }
     }
 
-    private func sender(lookups: Int, attemptSeconds: Int64) -> WebhookSender {
-        let outbound = OutboundClient(
-            addresses: OutboundGuard(allowed: [AddressRange("127.0.0.1")].compactMap(\.self)),
-            timeoutSeconds: attemptSeconds,
-            lookups: lookups
-        )
+    private func sender(
+        lookups: Int,
+        lookUp: OutboundClient.LookUp?,
+        attemptSeconds: Int64
+    ) -> WebhookSender {
+        let addresses = OutboundGuard(allowed: [AddressRange("127.0.0.1")].compactMap(\.self))
+        let outbound =
+            if let lookUp {
+                OutboundClient(addresses: addresses, timeoutSeconds: attemptSeconds, lookups: lookups, lookUp: lookUp)
+            } else {
+                OutboundClient(addresses: addresses, timeoutSeconds: attemptSeconds, lookups: lookups)
+            }
         return WebhookSender(
             outbound: outbound,
             tenantOutbound: outbound,
             masterKey: nil,
             mail: nil,
-            logger: .silent
+            logger: log.logger(level: .info)
         )
     }
 
-    /// - Parameter lookups: as many as the limits have when left out.
+    /// - Parameters:
+    ///   - lookups: as many as the limits have when left out.
+    ///   - lookUp: the system's when left out.
     func worker(
         _ limits: DeliveryWorker.Limits = .init(),
         lookups: Int? = nil,
+        lookUp: OutboundClient.LookUp? = nil,
         attemptSeconds: Int64 = 15
     ) -> DeliveryWorker {
         DeliveryWorker(
             pool: pool,
-            sender: sender(lookups: lookups ?? limits.lookups, attemptSeconds: attemptSeconds),
+            sender: sender(
+                lookups: lookups ?? limits.lookups,
+                lookUp: lookUp,
+                attemptSeconds: attemptSeconds
+            ),
             disabling: EndpointDisabling(announce: { _, _ in }, ids: .random(clock.clock)),
             tenants: TenantDirectory(
                 tenant: { _ in nil },
@@ -140,5 +153,11 @@ extension DeliveryWorker {
     /// Queues what waits, as a round of the running worker does.
     func fanOut() async throws {
         try await fanOut(FanOutBatch(limits.fanOutEvents))
+    }
+
+    /// Takes what is due at the endpoints whose turn it is.
+    /// - Parameter free: how many attempts there is room for; all of them when left out.
+    func claim(limit: Int, free: Int? = nil) async throws -> [ClaimedDelivery] {
+        try await claim(limit: limit, free: free ?? limits.concurrency, running: [:]).deliveries
     }
 }

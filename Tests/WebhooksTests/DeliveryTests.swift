@@ -203,6 +203,34 @@ struct DeliveryTests {
         }
     }
 
+    @Test(
+        "of endpoints that are disabled in an hour the first few are told of by key, and then once that there are more"
+    )
+    func newKeysAreToldOfTogether() async throws {
+        let gone = try WebhookReceiver { _ in .init(410) }
+        defer { gone.stop() }
+        try await HookStory.run { server in
+            for number in 1...8 {
+                let more = #", "tenant": "acme""#
+                try await server.makeEndpoint("gone-\(number)", gone.url, events: "limit.reached", more)
+                let path = "/api/v1/webhook-endpoints/gone-\(number)?tenant=acme"
+                try await server.operatorClient.post("/api/v1/webhook-endpoints/gone-\(number)/test?tenant=acme")
+                    .expecting(202)
+                let isDisabled = try await eventually(within: .seconds(30)) {
+                    try await server.operatorClient.get(path).json["enabled"]?.bool == false
+                }
+                #expect(isDisabled)
+                try await server.operatorClient.delete(path).expecting(204)
+            }
+            let told: SQL = """
+                SELECT (detail ->> 'endpoint') || coalesce(' and ' || (detail ->> 'more'), '') FROM alert
+                WHERE kind = 'webhook_endpoint_disabled' ORDER BY 1
+                """
+            let expected = (1...5).map { "gone-\($0)" } + ["gone-6 and true"]
+            #expect(try await server.column(told) == expected)
+        }
+    }
+
     @Test("disabling an endpoint cancels what waits for it")
     func disablingCancels() async throws {
         let receiver = try WebhookReceiver { _ in .init(500) }

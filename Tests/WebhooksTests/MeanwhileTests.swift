@@ -51,6 +51,41 @@ import Web
         }
     }
 
+    @Test("what was being queued for an endpoint when it was disabled and enabled again is canceled, too")
+    func enabledAgain() async throws {
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", "https://example.com/")
+            let (now, ids) = (server.clock.now, IDSource.random(server.clock.clock))
+            let event = OutboxEvent(
+                id: ids.next(),
+                tenant: TenantID(1),
+                type: .limitReached,
+                occurredAt: now,
+                data: .object([])
+            )
+            try await server.withPool { pool in
+                async let queued: Void = pool.transaction(.worker) { transaction in
+                    Outbox.enqueue([event], in: transaction)
+                    let selection = OutboxFanOut.Selection.one(DeliveredEventID(tenant: event.tenant, id: event.id))
+                    _ = try OutboxFanOut.round(selection, at: now, ids: ids, in: transaction)
+                    _ = try transaction.execute(TestServer.untilSomebodyWaits)
+                }
+                let isBegun = try await eventually {
+                    try await pool.locks("RowExclusiveLock", on: "webhook_delivery") != 0
+                }
+                #expect(isBegun)
+                for isEnabled in [false, true] {
+                    try await server.operatorClient.patch(
+                        "/api/v1/webhook-endpoints/ops",
+                        #"{"enabled": \#(isEnabled)}"#
+                    ).expecting(200)
+                }
+                try await queued
+            }
+            #expect(try await server.column("SELECT status FROM webhook_delivery LIMIT 9") == ["canceled"])
+        }
+    }
+
     @Test("what is asked for again while an endpoint's old deliveries are removed stays")
     func askedForAgain() async throws {
         try await Self.run { queue, endpoint in

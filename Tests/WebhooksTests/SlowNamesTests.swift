@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Postgres
+import Identity
 import TestSupport
 import Testing
 import Web
@@ -74,10 +75,15 @@ struct SlowNamesTests {
         }
     }
 
-    @Test("an attempt whose name was not looked up is put off and is no failure of the endpoint")
-    func notLookedUp() async throws {
+    @Test(
+        "an attempt whose name was not looked up, or has no answer of the resolver, is no failure of the endpoint",
+        arguments: [true, false]
+    )
+    func notLookedUp(isCrowded: Bool) async throws {
         try await DeliveryStory.run(urls: ["https://example.com/"], owners: [1], events: 0) { queue in
-            let worker = queue.worker(lookups: 0)
+            let worker = queue.worker(lookups: isCrowded ? 0 : nil) { host throws(OutboundFault) in
+                throw .resolverFailed(host)
+            }
             try await queue.add(1, of: 1)
             try await worker.fanOut()
             let claim = try #require(try await worker.claim(limit: 1).first)
@@ -88,11 +94,24 @@ struct SlowNamesTests {
                 row throws(PostgresError) in
                 try row.next(String.self)
             }
-            #expect(errors == ["'example.com' was not looked up: too many lookups are under way"])
+            let reason = isCrowded ? "too many lookups are under way" : "the system's resolver has no answer"
+            #expect(errors == ["'example.com' was not looked up: \(reason)"])
+            #expect(queue.log.lines.contains { $0.contains("could not be tried") && $0.contains(reason) })
             #expect(try await worker.claim(limit: 1).isEmpty)
             queue.clock.advance(seconds: 60)
             let again = try #require(try await worker.claim(limit: 1).first)
             #expect((again.attempt, again.failures) == (2, 0))
+        }
+    }
+
+    @Test("attempts that were put off are counted as such")
+    func counted() async throws {
+        let name = #"turnpike_webhook_attempts_total{kind="email",outcome="put_off"}"#
+        try await TestServer.run { server in
+            let before = try await server.counterValue(name)
+            let result = AttemptResult(error: "no program", isLocal: true)
+            DeliveryMetrics().attempted(.email, result, .zero)
+            #expect(try await server.counterValue(name) > before)
         }
     }
 }

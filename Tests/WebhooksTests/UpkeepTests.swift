@@ -27,10 +27,12 @@ struct UpkeepTests {
             server.clock.advance(seconds: WebhookUpkeepWorker.keptSeconds - 86_400)
             try await server.withPool { pool in
                 let worker = Self.upkeep(server, pool)
-                try await worker.sweep()
+                try await worker.sweepDeliveries()
+                try await worker.sweepEvents()
                 #expect(try await server.column("SELECT count(*)::text FROM webhook_event") == ["3"])
                 server.clock.advance(seconds: 1)
-                try await worker.sweep()
+                try await worker.sweepDeliveries()
+                try await worker.sweepEvents()
             }
             let events = try await server.column("SELECT event_id::text FROM webhook_event ORDER BY 1 LIMIT 9")
             #expect(events == kept)
@@ -75,7 +77,7 @@ struct UpkeepTests {
                     leaseSeconds: 30
                 )
                 let claims = try await pool.transaction(.worker) { transaction in
-                    try DeliveryQueue.claim(terms, at: server.clock.now, in: transaction).count
+                    try DeliveryQueue.claim(terms, at: server.clock.now, in: transaction).deliveries.count
                 }
                 #expect(claims == 0)
                 let worker = Self.upkeep(server, pool)
@@ -88,6 +90,28 @@ struct UpkeepTests {
             #expect(receiver.received.isEmpty)
             try await server.operatorClient.delete(path).expecting(204)
             #expect(try await server.column("SELECT status FROM webhook_delivery LIMIT 1") == [])
+        }
+    }
+
+    @Test("of very much that waited for an endpoint that was disabled nothing is delivered once it is enabled again")
+    func enablingIsANewStart() async throws {
+        let receiver = try WebhookReceiver()
+        defer { receiver.stop() }
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", receiver.url, events: "limit.reached")
+            let event = try await server.tell([.usageUnpriced])[0]
+            let count = DeliveryQueue.cancelBatch + 4_100
+            try await Self.addWaiting(count, of: event, server)
+            let path = "/api/v1/webhook-endpoints/ops"
+            try await server.operatorClient.patch(path, #"{"enabled": false}"#).expecting(200)
+            let enabled = try await server.operatorClient.patch(path, #"{"enabled": true}"#).expecting(200)
+            #expect(enabled.json["enabled"]?.bool == true)
+            let states: SQL = "SELECT status || ' ' || count(*) FROM webhook_delivery GROUP BY status ORDER BY 1"
+            #expect(try await server.column(states) == ["canceled \(count)"])
+            server.clock.advance(seconds: 7_200)
+            try await server.tell([.limitReached])
+            #expect(try await eventually { receiver.received.count == 1 })
+            #expect(try await server.column(states).contains("canceled \(count)"))
         }
     }
 
@@ -199,7 +223,7 @@ struct UpkeepTests {
                 """
             )
             try await server.withPool { pool in
-                try await Self.upkeep(server, pool).sweep()
+                try await Self.upkeep(server, pool).sweepDeliveries()
             }
             #expect(try await counted("unsent") > before.unsent)
         }

@@ -61,7 +61,30 @@ import Web
             for key in ["chat", "ops"] { try await client.delete("\(Self.path)/\(key)").expecting(204) }
             let log = try await client.get("/api/v1/audit-log?limit=100").expecting(200).text
             #expect(!log.contains("s3cr3t") && !log.contains("an0ther"))
+            let query = "action=webhook_endpoint.updated&resource=webhook_endpoint:chat"
+            let updates = try await client.get("/api/v1/audit-log?\(query)").expecting(200).json["data"]?.elements
+            #expect(updates?.count == 2)
+            #expect(updates?.count { $0["after"]?["url_changed"]?.bool == true } == 1, "the one that changed its path")
             #expect(log.contains(shown) && log.contains("https://example.com/hook?***"))
+        }
+    }
+
+    @Test("a change that says nothing of events leaves those of a later release among them")
+    func eventsOfLaterReleases() async throws {
+        try await HookStory.run { server in
+            try await server.makeEndpoint("ops", "https://example.com/hook", events: "limit.reached")
+            try await server.database.run("UPDATE webhook_endpoint SET events = '{limit.reached,of.later}'")
+            let stored: SQL = "SELECT events::text FROM webhook_endpoint LIMIT 9"
+            let path = "\(Self.path)/ops"
+            for body in [
+                #"{"description": "x"}"#, #"{"enabled": false}"#, #"{"events": ["limit.reached"], "description": "y"}"#,
+            ] {
+                let changed = try await server.operatorClient.patch(path, body).expecting(200).json
+                #expect(changed["events"]?.elements?.map(\.string) == ["limit.reached"])
+                #expect(try await server.column(stored) == ["{limit.reached,of.later}"], "\(body)")
+            }
+            try await server.operatorClient.patch(path, #"{"events": ["invoice.paid"]}"#).expecting(200)
+            #expect(try await server.column(stored) == ["{invoice.paid}"])
         }
     }
 

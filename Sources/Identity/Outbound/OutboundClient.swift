@@ -13,23 +13,24 @@ package import Web
 /// Each call is on behalf of an owner, who is whoever chose the URL: names that hang are that owner's trouble, and not
 /// that of others (`LookupThreads`).
 package struct OutboundClient: Sendable {
+    package typealias LookUp = @Sendable (_ host: String) throws(OutboundFault) -> [IPAddress]
     private typealias Exchange<Outcome> = @Sendable (OutboundURL, HTTPClient, NIODeadline) async throws -> Outcome
 
     private let addresses: OutboundGuard
     private let timeout: TimeAmount
     private let lookups: LookupThreads
-    private let lookUp: @Sendable (String) -> [IPAddress]
+    private let lookUp: LookUp
 
     /// - Parameters:
     ///   - timeoutSeconds: for all of a call, from the name to the last byte of the answer.
     ///   - lookups: how many names may be looked up at a time. They are this client's own, and a lookup may take longer
     ///     than the call it is for: more than there are calls at a time.
-    ///   - lookUp: the addresses of a name, as the system knows them; it may block.
+    ///   - lookUp: the addresses of a name, as the system knows them, none where it has none; it may block.
     package init(
         addresses: OutboundGuard,
         timeoutSeconds: Int64 = 5,
         lookups: Int = 32,
-        lookUp: @escaping @Sendable (String) -> [IPAddress] = { OutboundClient.systemAddresses(of: $0) }
+        lookUp: @escaping LookUp = { host throws(OutboundFault) in try OutboundClient.systemAddresses(of: host) }
     ) {
         self.addresses = addresses
         timeout = .seconds(timeoutSeconds)
@@ -198,7 +199,10 @@ package struct OutboundClient: Sendable {
     /// The first addresses of the name that the URL may be spoken with at, if all of the name may be reached: one that
     /// also leads inside is not trusted.
     private func candidates(of url: OutboundURL, for owner: String) async throws(OutboundFault) -> [IPAddress] {
-        guard let found = await lookups.run(for: owner, { lookUp(url.host) }) else { throw .notLookedUp(url.host) }
+        let lookup = await lookups.run(for: owner) {
+            Result { () throws(OutboundFault) in try lookUp(url.host) }
+        }
+        guard let found = try lookup?.get() else { throw .notLookedUp(url.host) }
         for address in found where !addresses.permits(address) { throw .refused(url.host) }
         let first = (found.filter(\.isIPv4) + found.filter { !$0.isIPv4 }).prefix(Self.mostAddresses)
         let candidates = first.filter { url.refusal(at: $0, by: addresses) == nil }
@@ -209,12 +213,19 @@ package struct OutboundClient: Sendable {
     /// More of a name's are not tried.
     private static let mostAddresses = 4
 
+    /// Whether `getaddrinfo` could not find out if a name has addresses (RFC 3493, section 6.1).
+    static func isFaultOfResolver(_ code: Int32) -> Bool {
+        [EAI_AGAIN, EAI_FAIL, EAI_MEMORY, EAI_SYSTEM].contains(code)
+    }
+
     /// Waits for name servers as long as the system does. Empty when the name has no address.
-    private static func systemAddresses(of host: String) -> [IPAddress] {
+    private static func systemAddresses(of host: String) throws(OutboundFault) -> [IPAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, nil, &hints, &list) == 0 else { return [] }
+        let code = getaddrinfo(host, nil, &hints, &list)
+        guard !isFaultOfResolver(code) else { throw .resolverFailed(host) }
+        guard code == 0 else { return [] }
         defer { freeaddrinfo(list) }
         var addresses: [IPAddress] = []
         var next = list

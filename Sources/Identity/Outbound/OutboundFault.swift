@@ -11,6 +11,8 @@ package enum OutboundFault: Error, Equatable, CustomStringConvertible {
     case unencrypted
     /// Too many other names were being looked up for the same owner, or at all.
     case notLookedUp(String)
+    /// The system's resolver got no answer, or could not ask.
+    case resolverFailed(String)
     case unresolved(String)
     case refused(String)
     case status(Int)
@@ -19,7 +21,10 @@ package enum OutboundFault: Error, Equatable, CustomStringConvertible {
 
     /// Whether nothing was tried, so that it says nothing of the URL.
     package var isLocal: Bool {
-        if case .notLookedUp = self { true } else { false }
+        switch self {
+        case .notLookedUp, .resolverFailed: true
+        default: false
+        }
     }
 
     package var description: String {
@@ -27,6 +32,7 @@ package enum OutboundFault: Error, Equatable, CustomStringConvertible {
         case .malformed(let requirement): requirement
         case .unencrypted: "http is possible only to addresses in TURNPIKE_OUTBOUND_ALLOW"
         case .notLookedUp(let host): "'\(host)' was not looked up: too many lookups are under way"
+        case .resolverFailed(let host): "'\(host)' was not looked up: the system's resolver has no answer"
         case .unresolved(let host): "'\(host)' has no address"
         case .refused(let host): "'\(host)' is at an address that is not public and not in TURNPIKE_OUTBOUND_ALLOW"
         case .status(let code): "the answer was \(code) and not 200"

@@ -13,17 +13,18 @@ enum AlertBacklog {
         """
     }
 
-    /// Takes the oldest of those that nobody else is taking, and that follow one of them.
+    /// Takes the oldest of a tenant that nobody else is taking, and that follow one of them.
     static func take(
         _ limit: Int,
+        of tenant: TenantID,
         after last: AlertID,
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [NewAlert] {
         try transaction.query(
             """
             DELETE FROM alert_waiting
-            WHERE alert_id IN (
-                SELECT alert_id FROM alert_waiting WHERE alert_id > \(last)
+            WHERE tenant_id = \(tenant) AND alert_id IN (
+                SELECT alert_id FROM alert_waiting WHERE tenant_id = \(tenant) AND alert_id > \(last)
                 ORDER BY alert_id LIMIT \(limit) FOR UPDATE SKIP LOCKED
             )
             RETURNING \(NewAlert.columns)
@@ -32,12 +33,31 @@ enum AlertBacklog {
         )
     }
 
-    /// Which one follows; nil where none does.
-    static func next(after last: AlertID, pool: PostgresPool) async throws -> AlertID? {
+    /// Which one of a tenant follows; nil where none does.
+    static func next(of tenant: TenantID, after last: AlertID, pool: PostgresPool) async throws -> AlertID? {
         try await pool.query(
             .worker,
-            "SELECT alert_id FROM alert_waiting WHERE alert_id > \(last) ORDER BY alert_id LIMIT 1"
+            """
+            SELECT alert_id FROM alert_waiting WHERE tenant_id = \(tenant) AND alert_id > \(last)
+            ORDER BY alert_id LIMIT 1
+            """
         ) { row throws(PostgresError) in try row.next(AlertID.self) }.first
+    }
+
+    /// Whose alerts wait, each found by the one before.
+    static func tenants(pool: PostgresPool) async throws -> [TenantID] {
+        try await pool.query(
+            .worker,
+            """
+            WITH RECURSIVE owner AS (
+                SELECT min(tenant_id) AS tenant_id FROM alert_waiting
+                UNION ALL
+                SELECT (SELECT min(tenant_id) FROM alert_waiting WHERE alert_waiting.tenant_id > owner.tenant_id)
+                FROM owner WHERE tenant_id IS NOT NULL
+            )
+            SELECT tenant_id FROM owner WHERE tenant_id IS NOT NULL ORDER BY tenant_id
+            """
+        ) { row throws(PostgresError) in try row.next(TenantID.self) }
     }
 }
 
@@ -55,32 +75,56 @@ package struct AlertBacklogWorker: Service {
         await loop.run { try await raiseWaiting() }
     }
 
+    /// Tenants take turns, so that one with very many holds up no other's.
+    ///
     /// What meets an alert that can't be raised is halved until it is known which. That one stays, and fails the round
     /// once the others are raised.
     package func raiseWaiting() async throws {
-        var (limit, last) = (AlertStore.atOnce, AlertID(rawValue: .zero))
-        var failure: PostgresError?
-        while !Task.isCancelled {
-            do {
-                guard try await raise(limit, after: last) == limit else { break }
-                limit = min(AlertStore.atOnce, 2 * limit)
-            } catch let error as PostgresError where error.isOfRows {
-                failure = failure ?? error
-                guard limit == 1 else {
-                    limit /= 2
-                    continue
-                }
-                guard let found = try await AlertBacklog.next(after: last, pool: pool) else { break }
-                last = found
+        var places: [TenantID: Place] = [:]
+        var isDone = false
+        while !isDone {
+            isDone = true
+            for tenant in try await AlertBacklog.tenants(pool: pool) where !Task.isCancelled {
+                var place = places[tenant, default: Place()]
+                if try await raise(of: tenant, at: &place) { isDone = false }
+                places[tenant] = place
             }
         }
-        if let failure { throw failure }
+        if let failure = places.values.lazy.compactMap(\.failure).first { throw failure }
+    }
+
+    /// How far a tenant's are raised.
+    private struct Place {
+        var limit = AlertStore.atOnce
+        var last = AlertID(rawValue: .zero)
+        var failure: PostgresError?
+    }
+
+    /// Raises some of a tenant's.
+    /// - Returns: whether more may wait.
+    private func raise(of tenant: TenantID, at place: inout Place) async throws -> Bool {
+        do {
+            let count = try await raise(place.limit, of: tenant, after: place.last)
+            defer { place.limit = min(AlertStore.atOnce, 2 * place.limit) }
+            return count == place.limit
+        } catch let error as PostgresError where error.isOfRows {
+            place.failure = place.failure ?? error
+            guard place.limit == 1 else {
+                place.limit /= 2
+                return true
+            }
+            guard let found = try await AlertBacklog.next(of: tenant, after: place.last, pool: pool) else {
+                return false
+            }
+            place.last = found
+            return true
+        }
     }
 
     /// - Returns: how many there were.
-    private func raise(_ limit: Int, after last: AlertID) async throws -> Int {
+    private func raise(_ limit: Int, of tenant: TenantID, after last: AlertID) async throws -> Int {
         try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            let alerts = try AlertBacklog.take(limit, after: last, in: transaction)
+            let alerts = try AlertBacklog.take(limit, of: tenant, after: last, in: transaction)
             try AlertStore.insert(alerts, in: transaction)
             return alerts.count
         }

@@ -5,14 +5,27 @@ package import Web
 
 /// An alert that is raised unless it was raised before.
 package struct AlertDraft: Sendable {
+    /// How many alerts of its kind and tenant are raised by themselves in a time, where somebody may make up any number
+    /// of what they are of. The first one beyond them is raised as one that says that there are more.
+    package struct Bound: Sendable {
+        let count: Int
+        /// Since when those count that were raised.
+        let start: Instant
+
+        package init(_ count: Int, since start: Instant) {
+            self.count = count
+            self.start = start
+        }
+    }
+
     package let kind: AlertKind
     /// Whom it is about; `operatorWide` for what concerns no single tenant.
     package let tenant: TenantID
     package let tenantKey: String?
     /// Names what happened: the same key of the same tenant is the same alert, however often it is raised.
-    package let key: String
+    package private(set) var key: String
     /// What the alert says, as it is answered.
-    package let detail: JSONValue
+    package private(set) var detail: JSONValue
     /// Whether the tenant must not know of it. Everything about what providers charge is for operators only.
     package var isOperatorOnly = false
     package var limit: LimitID?
@@ -21,6 +34,8 @@ package struct AlertDraft: Sendable {
     package var window: Interval?
     /// In percent of the limit.
     package var threshold: FixedDecimal?
+    /// The identity of one with a bound has two parts.
+    package var bound: Bound?
 
     /// - Parameter identity: what tells the alert from others of its kind and tenant. Texts of any length will do.
     package init(
@@ -34,8 +49,22 @@ package struct AlertDraft: Sendable {
         self.tenant = tenant
         self.tenantKey = tenantKey
         self.detail = detail
-        // The tenant is part of it because what is for operators only stands beside other tenants' under tenant 0.
-        key = "\(kind.rawValue):" + Self.hash(["\(tenant)"] + identity)
+        key = Self.key(kind, of: tenant, identity)
+    }
+
+    /// The alert that says that there are more than its bound.
+    func standingForMore(than bound: Bound) -> AlertDraft {
+        var more = self
+        more.key = Self.key(kind, of: tenant, ["more", "than", "\(bound.count)", "since", "\(bound.start)"])
+        if case .object(let members) = detail {
+            more.detail = .object(members + [JSONMember(name: "more", value: .bool(true))])
+        }
+        return more
+    }
+
+    /// The tenant is part of it because what is for operators only stands beside other tenants' under tenant 0.
+    private static func key(_ kind: AlertKind, of tenant: TenantID, _ identity: [String]) -> String {
+        "\(kind.rawValue):" + hash(["\(tenant)"] + identity)
     }
 
     /// 128 bits of SHA-256 over the parts, each behind its length.

@@ -34,6 +34,7 @@ package enum AlertStore {
         in transaction: borrowing Transaction
     ) throws {
         guard !drafts.isEmpty else { return }
+        let drafts = try bounded(drafts, in: transaction)
         let counts = drafts.reduce(into: [TenantID: Int]()) { $0[$1.tenant, default: 0] += 1 }
         var (few, many): ([NewAlert], [NewAlert]) = ([], [])
         for draft in drafts {

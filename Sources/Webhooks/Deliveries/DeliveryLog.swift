@@ -12,7 +12,7 @@ enum DeliveryLog {
         var eventType: String?
     }
 
-    /// A delivery with its event and its attempts, the latest thousand, the first one first.
+    /// A delivery with its event and its attempts, those that are kept, the first one first.
     struct Detail: Sendable {
         let delivery: DeliveryRecord
         let occurredAt: Instant
@@ -30,7 +30,6 @@ enum DeliveryLog {
         let error: String?
     }
 
-    private static let attemptLimit = 1_000
     private static let removalBatch = 2_000
 
     /// The newest first.
@@ -41,23 +40,22 @@ enum DeliveryLog {
         scope: PostgresScope,
         pool: PostgresPool
     ) async throws -> [DeliveryRecord] {
+        try await pool.query(.interactive, as: scope, page(filter, before: id, count: count), delivery)
+    }
+
+    static func page(_ filter: Filter, before id: WebhookDeliveryID?, count: Int) -> SQL {
         var conditions: [SQL] = ["true"]
         if let tenant = filter.tenant { conditions.append("tenant_id = \(tenant)") }
         if let key = filter.endpointKey { conditions.append("endpoint_key = \(key)") }
-        if let status = filter.status { conditions.append("status = \(status)") }
+        if let status = filter.status { conditions.append(status.condition) }
         if let type = filter.eventType { conditions.append("event_type = \(type)") }
         if let id { conditions.append("delivery_id < \(id)") }
-        return try await pool.query(
-            .interactive,
-            as: scope,
-            """
+        return """
             SELECT \(columns) FROM webhook_delivery
             WHERE \(SQL.joined(conditions, separator: " AND "))
             ORDER BY delivery_id DESC
             LIMIT \(count)
-            """,
-            delivery
-        )
+            """
     }
 
     /// - Parameter tenant: the caller's own; nil for an operator's.
@@ -88,7 +86,7 @@ enum DeliveryLog {
                 FROM webhook_attempt
                 WHERE tenant_id = \(delivery.endpoint.tenant) AND delivery_id = \(id)
                 ORDER BY attempt DESC
-                LIMIT \(attemptLimit)
+                LIMIT \(DeliveryQueue.attemptsKept)
                 """,
                 attempt
             )
@@ -131,7 +129,7 @@ enum DeliveryLog {
         ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
     }
 
-    /// Whether an endpoint has more deliveries than `removeSome` deletes at a time.
+    /// Whether an endpoint has more deliveries than `removeSome` deletes, or `cancelSome` ends, at a time.
     /// - Parameter isWaiting: whether only those count that are still to be tried.
     static func isLong(
         of endpoint: WebhookEndpointID,
@@ -174,7 +172,49 @@ enum DeliveryLog {
         return removed == removalBatch
     }
 
-    /// Deletes some of the deliveries made before a time.
+    /// Ends some of what waits for an endpoint, while it is disabled. Tells whether there may be more.
+    static func cancelSome(of endpoint: WebhookEndpointID, at now: Instant, pool: PostgresPool) async throws -> Bool {
+        let canceled = try await pool.execute(
+            .interactive,
+            """
+            UPDATE webhook_delivery
+            SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
+            WHERE (tenant_id, delivery_id) IN (
+                SELECT tenant_id, delivery_id FROM webhook_delivery
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
+                ORDER BY next_attempt_at, delivery_id
+                LIMIT \(removalBatch)
+            ) AND status = 'pending' AND EXISTS (
+                SELECT FROM webhook_endpoint
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND NOT enabled
+            )
+            """
+        )
+        return canceled == removalBatch
+    }
+
+    /// Deletes some of the attempts of the oldest delivery made before a time. Returns how many.
+    static func removeAttempts(ofOldestBefore time: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
+        try await pool.execute(
+            .worker,
+            """
+            DELETE FROM webhook_attempt
+            WHERE (tenant_id, delivery_id, attempt) IN (
+                SELECT tenant_id, delivery_id, attempt
+                FROM (
+                    SELECT tenant_id, delivery_id FROM webhook_delivery
+                    WHERE created_at < \(time)
+                    ORDER BY created_at
+                    LIMIT 1
+                ) AS oldest JOIN webhook_attempt USING (tenant_id, delivery_id)
+                ORDER BY attempt
+                LIMIT \(limit)
+            )
+            """
+        )
+    }
+
+    /// Deletes some of the deliveries made before a time, with their attempts.
     /// - Returns: whether each was still waiting.
     static func removeDeliveries(before time: Instant, limit: Int, pool: PostgresPool) async throws -> [Bool] {
         try await pool.query(
@@ -242,5 +282,17 @@ enum DeliveryLog {
             excerpt: try row.next(),
             error: try row.next()
         )
+    }
+}
+
+extension DeliveryStatus {
+    /// Written out, because a plan for any status could use no index of one.
+    fileprivate var condition: SQL {
+        switch self {
+        case .pending: "status = 'pending'"
+        case .succeeded: "status = 'succeeded'"
+        case .failed: "status = 'failed'"
+        case .canceled: "status = 'canceled'"
+        }
     }
 }

@@ -5,8 +5,11 @@ import Web
 struct DeliveryMetrics: Sendable {
     private struct Kind: Hashable {
         let kind: WebhookEndpoint.Kind
-        let outcome: AttemptResult.Outcome
+        let outcome: String
     }
+
+    /// The outcome of what could not be tried here.
+    private static let putOff = "put_off"
 
     private let attempts: [Kind: Counter]
     private let duration = Timer(label: "turnpike_webhook_attempt_seconds")
@@ -24,17 +27,18 @@ struct DeliveryMetrics: Sendable {
     init() {
         var attempts: [Kind: Counter] = [:]
         for kind in WebhookEndpoint.Kind.allCases {
-            for outcome in AttemptResult.Outcome.allCases {
+            for outcome in AttemptResult.Outcome.allCases.map(\.rawValue) + [Self.putOff] {
                 attempts[Kind(kind: kind, outcome: outcome)] = Counter(
                     label: "turnpike_webhook_attempts_total",
-                    dimensions: [("kind", kind.rawValue), ("outcome", outcome.rawValue)]
+                    dimensions: [("kind", kind.rawValue), ("outcome", outcome)]
                 )
             }
         }
         self.attempts = attempts
     }
 
-    func attempted(_ kind: WebhookEndpoint.Kind, _ outcome: AttemptResult.Outcome, _ duration: Duration) {
+    func attempted(_ kind: WebhookEndpoint.Kind, _ result: AttemptResult, _ duration: Duration) {
+        let outcome = result.isLocal ? Self.putOff : result.outcome.rawValue
         attempts[Kind(kind: kind, outcome: outcome)]?.increment()
         self.duration.record(duration: duration)
     }

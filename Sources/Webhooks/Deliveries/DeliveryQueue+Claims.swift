@@ -9,6 +9,17 @@ extension DeliveryQueue {
     /// Of how many tenants a claim asks whether anything is due at an endpoint of the operator.
     private static let tenantsAsked = 64
 
+    /// How many of the endpoints that something waits for a claim looks at.
+    static let endpointsAsked = 1_000
+
+    /// What a claim has taken.
+    struct Claims: Sendable {
+        /// In the order of their turns.
+        let deliveries: [ClaimedDelivery]
+        /// The last endpoint that was looked at; nil where nothing waits for any behind those.
+        let lookedUntil: WebhookEndpointID?
+    }
+
     /// What a claim may take.
     struct ClaimTerms: Sendable {
         let limit: Int
@@ -28,6 +39,8 @@ extension DeliveryQueue {
         var running: [WebhookEndpointID: Int] = [:]
         /// Whose event this process told last at each endpoint of the operator.
         var toldLast: [WebhookEndpointID: TenantID] = [:]
+        /// The endpoints behind this one are looked at; nil begins with the first.
+        var lookBehind: WebhookEndpointID?
     }
 
     /// Waits until nobody else claims. What is claimed afterwards is so from then on, however long that took.
@@ -48,21 +61,23 @@ extension DeliveryQueue {
     /// holds up no other's.
     ///
     /// The endpoints that something waits for are found by stepping through the index, so that any number of deliveries
-    /// waiting for one that fails costs the others nothing.
+    /// waiting for one that fails costs the others nothing. Of very many endpoints a claim looks at some, and the next
+    /// one at those behind them: all this holds among those that are looked at, and every attempt under way counts.
     static func claim(
         _ terms: ClaimTerms,
         at now: Instant,
         in transaction: borrowing Transaction
-    ) throws -> [ClaimedDelivery] {
+    ) throws -> Claims {
         // Where much has been queued since the table was analysed, sorting all of it at each step seems cheap.
         transaction.enqueue("SET LOCAL enable_sort = off")
-        return try transaction.query(claiming(terms, at: now), claimed)
+        let rows = try transaction.query(claiming(terms, at: now), claimed)
+        return Claims(deliveries: rows.compactMap(\.delivery), lookedUntil: rows.first?.lookedUntil)
     }
 
     static func claiming(_ terms: ClaimTerms, at now: Instant) -> SQL {
         """
         WITH RECURSIVE busy AS (
-            \(endpointsWaitedFor)
+            \(endpointsWaitedFor(behind: terms.lookBehind))
         ), leased AS (
             \(underWay(terms.running, at: now))
         ), told AS (
@@ -100,17 +115,44 @@ extension DeliveryQueue {
         ), due AS (
             SELECT tenant_id, delivery_id, position FROM placed
             WHERE level <= \(terms.free) - place + 1 AND place <= \(terms.limit)
+            LIMIT \(terms.limit)
+        ), locked AS (
+            \(locking(at: now))
         ), claimed AS (
-            UPDATE webhook_delivery AS delivery
-            SET attempt_count = attempt_count + 1, leased_until = \(now.adding(seconds: terms.leaseSeconds))
-            FROM due
-            WHERE delivery.tenant_id = due.tenant_id AND delivery.delivery_id = due.delivery_id
-            RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.attempt_count,
-                delivery.leased_until, delivery.failure_count, delivery.event_tenant_id, due.position
+            \(leasing(until: now.adding(seconds: terms.leaseSeconds)))
         )
-        SELECT delivery_id, tenant_id, endpoint_key, attempt_count, leased_until, failure_count, event_tenant_id
-        FROM claimed
+        SELECT last.tenant_id, last.endpoint_key, claimed.delivery_id, claimed.tenant_id, claimed.endpoint_key,
+            attempt_count, leased_until, failure_count, event_tenant_id
+        FROM (VALUES (\(endpointsAsked))) AS asked (count)
+        LEFT JOIN busy AS last ON last.step = asked.count
+        LEFT JOIN claimed ON true
         ORDER BY position
+        """
+    }
+
+    /// What is `due` and nobody else is changing: the query of `locked`.
+    private static func locking(at now: Instant) -> SQL {
+        """
+        SELECT free.tenant_id, free.delivery_id, due.position
+        FROM due CROSS JOIN LATERAL (
+            SELECT tenant_id, delivery_id FROM webhook_delivery
+            WHERE tenant_id = due.tenant_id AND delivery_id = due.delivery_id AND status = 'pending'
+                AND \(isDue(at: now))
+            LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        ) AS free
+        """
+    }
+
+    /// Takes what is `locked`: the query of `claimed`.
+    private static func leasing(until end: Instant) -> SQL {
+        """
+        UPDATE webhook_delivery AS delivery
+        SET attempt_count = attempt_count + 1, leased_until = \(end)
+        FROM locked
+        WHERE delivery.tenant_id = locked.tenant_id AND delivery.delivery_id = locked.delivery_id
+        RETURNING delivery.tenant_id, delivery.delivery_id, delivery.endpoint_key, delivery.attempt_count,
+            delivery.leased_until, delivery.failure_count, delivery.event_tenant_id, locked.position
         """
     }
 
@@ -119,7 +161,7 @@ extension DeliveryQueue {
         """
         SELECT busy.tenant_id, busy.endpoint_key, endpoint.is_failing, under_way.count AS under_way,
             coalesce((SELECT event_tenant_id FROM told WHERE told.endpoint_key = busy.endpoint_key), -1) AS told_last,
-            greatest(0, \(terms.perEndpoint) - under_way.count) AS room
+            least(\(terms.limit), greatest(0, \(terms.perEndpoint) - under_way.count)) AS room
         FROM busy
         CROSS JOIN LATERAL (
             SELECT endpoint.failing_since IS NOT NULL AS is_failing FROM webhook_endpoint AS endpoint
@@ -148,7 +190,6 @@ extension DeliveryQueue {
             AND \(isDue(at: now))
         ORDER BY next_attempt_at, delivery_id
         LIMIT open.room
-        FOR UPDATE SKIP LOCKED
         """
     }
 
@@ -195,7 +236,6 @@ extension DeliveryQueue {
                     WHERE \(isHere) AND \(isDue(at: now)) AND event_tenant_id = turn.event_tenant_id
                     ORDER BY next_attempt_at, delivery_id
                     LIMIT open.room
-                    FOR UPDATE SKIP LOCKED
                 ) AS one
                 WHERE turn.step > 0
             ), others AS (
@@ -232,28 +272,43 @@ extension DeliveryQueue {
     }
 
     /// The endpoints that something waits for, each by the one before it: the query of `busy`.
-    private static let endpointsWaitedFor: SQL = """
-        (
-            SELECT tenant_id, endpoint_key FROM webhook_delivery WHERE status = 'pending'
-            ORDER BY tenant_id, endpoint_key LIMIT 1
-        )
-        UNION ALL
-        SELECT following.tenant_id, following.endpoint_key
-        FROM busy CROSS JOIN LATERAL (
-            SELECT tenant_id, endpoint_key FROM webhook_delivery
-            WHERE status = 'pending' AND (tenant_id, endpoint_key) > (busy.tenant_id, busy.endpoint_key)
-            ORDER BY tenant_id, endpoint_key LIMIT 1
-        ) AS following
-        """
+    private static func endpointsWaitedFor(behind last: WebhookEndpointID?) -> SQL {
+        let (tenant, key) = (last?.tenant.rawValue ?? -1, last?.key ?? "")
+        return """
+            (
+                SELECT tenant_id, endpoint_key, 1 AS step FROM webhook_delivery
+                WHERE status = 'pending' AND (tenant_id, endpoint_key) > (\(tenant), \(key))
+                ORDER BY tenant_id, endpoint_key LIMIT 1
+            )
+            UNION ALL
+            SELECT following.tenant_id, following.endpoint_key, busy.step + 1
+            FROM busy CROSS JOIN LATERAL (
+                SELECT tenant_id, endpoint_key FROM webhook_delivery
+                WHERE status = 'pending' AND (tenant_id, endpoint_key) > (busy.tenant_id, busy.endpoint_key)
+                ORDER BY tenant_id, endpoint_key LIMIT 1
+            ) AS following
+            WHERE busy.step < \(endpointsAsked)
+            """
+    }
 
-    @Sendable private static func claimed(_ row: inout PostgresRow) throws(PostgresError) -> ClaimedDelivery {
-        ClaimedDelivery(
-            id: try row.next(),
+    @Sendable private static func claimed(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (delivery: ClaimedDelivery?, lookedUntil: WebhookEndpointID?) {
+        var lookedUntil: WebhookEndpointID?
+        if let tenant = try row.next(TenantID?.self) {
+            lookedUntil = WebhookEndpointID(tenant: tenant, key: try row.next())
+        } else {
+            row.skip()
+        }
+        guard let id = try row.next(WebhookDeliveryID?.self) else { return (nil, lookedUntil) }
+        let delivery = ClaimedDelivery(
+            id: id,
             endpoint: WebhookEndpointID(tenant: try row.next(), key: try row.next()),
             attempt: try row.next(),
             leasedUntil: try row.next(),
             failures: try row.next(),
             eventTenant: try row.next()
         )
+        return (delivery, lookedUntil)
     }
 }

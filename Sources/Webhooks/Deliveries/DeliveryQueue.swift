@@ -87,7 +87,13 @@ enum DeliveryQueue {
         )
     }
 
-    /// Keeps what came of an attempt. A delivery that is gone with its endpoint keeps nothing.
+    /// How many attempts of a delivery are kept, the latest: as many as are shown.
+    static let attemptsKept: Int32 = 1_000
+    /// How many attempts one statement removes.
+    static let attemptBatch = 10_000
+
+    /// Keeps what came of an attempt, and removes some that are shown no more. One whose delivery is gone with its
+    /// endpoint is not kept.
     static func record(
         _ result: AttemptResult,
         of claim: ClaimedDelivery,
@@ -107,6 +113,19 @@ enum DeliveryQueue {
             ON CONFLICT DO NOTHING
             """
         )
+        guard claim.attempt > attemptsKept else { return }
+        transaction.enqueue(
+            """
+            DELETE FROM webhook_attempt
+            WHERE (tenant_id, delivery_id, attempt) IN (
+                SELECT tenant_id, delivery_id, attempt FROM webhook_attempt
+                WHERE tenant_id = \(claim.endpoint.tenant) AND delivery_id = \(claim.id)
+                    AND attempt <= \(claim.attempt - attemptsKept)
+                ORDER BY attempt
+                LIMIT \(attemptBatch)
+            )
+            """
+        )
     }
 
     /// It has arrived, whoever else thinks it is on its way.
@@ -123,7 +142,6 @@ enum DeliveryQueue {
     /// It has failed, and is tried again if there is a time for that. A claim that another one has taken over, or that
     /// was under way when a retry was asked for, changes nothing.
     /// - Returns: whether the delivery was still this claim's.
-    @discardableResult
     static func fail(
         _ claim: ClaimedDelivery,
         retryAt: Instant?,

@@ -47,18 +47,29 @@ final class Slots: Sendable {
     }
 }
 
-/// Whose event was told last at each endpoint of the operator: the next is of the tenant after it, in the order of
-/// their ids, and after the last one of the first.
-final class EventTurns: Sendable {
-    private let present = Mutex<[WebhookEndpointID: TenantID]>([:])
+/// How far this process has come: whose event was told last at each endpoint of the operator (the next is of the tenant
+/// after it, in the order of their ids, and after the last one of the first), and which endpoint was looked at last.
+final class ClaimTurns: Sendable {
+    private struct State {
+        var toldLast: [WebhookEndpointID: TenantID] = [:]
+        var lookedUntil: WebhookEndpointID?
+    }
 
-    var toldLast: [WebhookEndpointID: TenantID] { present.withLock { $0 } }
+    private let present = Mutex(State())
 
-    /// - Parameter claims: in the order of their turns.
-    func tell(_ claims: [ClaimedDelivery]) {
+    var toldLast: [WebhookEndpointID: TenantID] { present.withLock { $0.toldLast } }
+
+    /// Nil where the first endpoint comes next.
+    var lookedUntil: WebhookEndpointID? { present.withLock { $0.lookedUntil } }
+
+    /// How often the last endpoint is come to until all of them were looked at.
+    var passes: Int { lookedUntil == nil ? 1 : 2 }
+
+    func note(_ claims: DeliveryQueue.Claims) {
         present.withLock { present in
-            for claim in claims where claim.endpoint.tenant == .operatorWide {
-                present[claim.endpoint] = claim.eventTenant
+            present.lookedUntil = claims.lookedUntil
+            for claim in claims.deliveries where claim.endpoint.tenant == .operatorWide {
+                present.toldLast[claim.endpoint] = claim.eventTenant
             }
         }
     }

@@ -3,7 +3,6 @@ import Identity
 import Logging
 import Postgres
 import ServiceLifecycle
-import Synchronization
 import Web
 
 /// Makes deliveries of the events in the outbox and tries those that are due, many at once. Safe on every replica.
@@ -29,6 +28,9 @@ struct DeliveryWorker: Service {
         /// What is left of a lease when an attempt begins: the time of the attempt, and of ending it.
         let attemptSeconds = Webhooks.timeoutSeconds + 2
         var fanOutEvents = 500
+        /// For how long the worker makes deliveries before it looks at what is due, and then the other way round: very
+        /// much may come at once, as at a month's end, and be due.
+        var claimsEvery = Duration.seconds(1)
         var pause = Duration.milliseconds(500)
     }
 
@@ -41,7 +43,7 @@ struct DeliveryWorker: Service {
     let ids: IDSource
     let metrics: DeliveryMetrics
     let logger: Logger
-    private let turns = EventTurns()
+    private let turns = ClaimTurns()
 
     func run() async throws {
         let (claims, claimed) = AsyncStream.makeStream(of: ClaimedDelivery.self)
@@ -94,7 +96,7 @@ struct DeliveryWorker: Service {
         var waitsMore = false
         repeat {
             do {
-                waitsMore = try await fanOut(batch, batches: Self.batchesBetweenClaims)
+                waitsMore = try await fanOut(batch, until: ContinuousClock.now + limits.claimsEvery)
             } catch {
                 (waitsMore, failure) = (false, error)
             }
@@ -103,70 +105,14 @@ struct DeliveryWorker: Service {
         if let failure { throw FanOutFailure(cause: failure) }
     }
 
-    /// So many events may come at once, as at a month's end, that what is due has no time to wait for all of them.
-    private static let batchesBetweenClaims = 8
-
-    /// Queues the deliveries of every event that waits. A batch that meets something that can't be queued is halved
-    /// until it is known what; the rest goes on. Of very many that can't be, each round meets some, so that what is
-    /// queued is delivered meanwhile.
-    /// - Returns: whether more may wait than the batches took.
-    @discardableResult
-    func fanOut(_ batch: FanOutBatch, batches: Int = .max) async throws -> Bool {
-        for suspect in try await OutboxSuspects.due(at: clock.now(), pool: pool) { _ = try await fanOut(suspect) }
-        var (taken, limit, failures, done) = (0, 0, 0, 0)
-        repeat {
-            guard done < batches else { return true }
-            done += 1
-            limit = batch.size
-            do {
-                if limit == 1 {
-                    guard let first = try await OutboxSuspects.first(pool: pool) else { return false }
-                    failures += try await fanOut(first) ? 0 : 1
-                    taken = 1
-                } else {
-                    taken = try await fanOut(.next(limit))
-                }
-                batch.grow()
-            } catch let error as PostgresError where error.isOfRows && limit > 1 {
-                batch.shrink()
-                taken = limit
-            } catch {
-                batch.shrink()
-                throw error
-            }
-        } while taken == limit && failures < OutboxSuspects.batch && !Task.isCancelled
-        return false
-    }
-
-    /// Queues one event and tells whether it could. That it can't be is noted with it, and nobody else's trouble.
-    private func fanOut(_ suspect: OutboxSuspects.Suspect) async throws -> Bool {
-        do {
-            _ = try await fanOut(.one(suspect.event))
-            return true
-        } catch let error as PostgresError where error.isOfRows {
-            let isSetAside = try await OutboxSuspects.note(suspect, at: clock.now(), pool: pool)
-            if isSetAside { metrics.setAside() }
-            logger.error(
-                isSetAside ? "an event is set aside: it is told to nobody" : "an event cannot be queued",
-                metadata: [
-                    "tenant_id": "\(suspect.event.tenant)", "event": "\(suspect.event.id)", "error": "\(error)",
-                ]
-            )
-            return false
-        }
-    }
-
-    private func fanOut(_ selection: OutboxFanOut.Selection) async throws -> Int {
-        let now = clock.now()
-        return try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
-            try OutboxFanOut.round(selection, at: now, ids: ids, in: transaction)
-        }
-    }
-
+    /// Of very many endpoints that something waits for, a claim looks at some: further ones follow until all were
+    /// looked at, or a while is over.
     private func claimDue(_ slots: Slots, _ start: (ClaimedDelivery) -> Void) async throws {
+        let end = ContinuousClock.now + limits.claimsEvery
         var wanted = slots.takeAll()
+        var passes = turns.passes
         while wanted > 0, !Task.isCancelled {
-            let claims: [ClaimedDelivery]
+            let claims: DeliveryQueue.Claims
             do {
                 let (idle, running) = slots.present
                 claims = try await claim(limit: wanted, free: idle, running: running)
@@ -174,28 +120,31 @@ struct DeliveryWorker: Service {
                 slots.give(wanted)
                 throw error
             }
-            slots.begin(claims)
-            claims.forEach(start)
-            slots.give(wanted - claims.count)
-            wanted = claims.count == wanted ? slots.takeAll() : 0
+            slots.begin(claims.deliveries)
+            claims.deliveries.forEach(start)
+            wanted -= claims.deliveries.count
+            if claims.lookedUntil == nil { passes -= 1 }
+            if ContinuousClock.now >= end || wanted > 0 && passes == 0 { break }
+            if wanted == 0 { (wanted, passes) = (slots.takeAll(), turns.passes) }
         }
+        slots.give(wanted)
     }
 
     /// Takes deliveries that are due.
     /// - Parameters:
-    ///   - free: how many attempts there is room for; all of them when left out.
+    ///   - free: how many attempts there is room for, those of the claim included.
     ///   - running: those under way here.
     func claim(
         limit: Int,
-        free: Int? = nil,
-        running: [WebhookEndpointID: Int] = [:]
-    ) async throws -> [ClaimedDelivery] {
+        free: Int,
+        running: [WebhookEndpointID: Int]
+    ) async throws -> DeliveryQueue.Claims {
         let claims = try await pool.transaction(.worker) { transaction in
             try DeliveryQueue.awaitTurn(in: transaction)
-            let terms = terms(limit: limit, free: free ?? limits.concurrency, running: running)
+            let terms = terms(limit: limit, free: free, running: running)
             return try DeliveryQueue.claim(terms, at: clock.now(), in: transaction)
         }
-        turns.tell(claims)
+        turns.note(claims)
         return claims
     }
 
@@ -210,7 +159,8 @@ struct DeliveryWorker: Service {
             perTenant: limits.concurrencyPerTenant,
             leaseSeconds: limits.leaseSeconds,
             running: running,
-            toldLast: turns.toldLast
+            toldLast: turns.toldLast,
+            lookBehind: turns.lookedUntil
         )
     }
 
@@ -230,7 +180,7 @@ struct DeliveryWorker: Service {
             }
             let result = await sender.send(content, to: claim.endpoint, at: startedAt)
             let duration = begun.duration(to: .now)
-            metrics.attempted(content.target.kind, result.outcome, duration)
+            metrics.attempted(content.target.kind, result, duration)
             if result.isLocal {
                 try await postpone(claim, result, startedAt: startedAt, duration)
             } else {
@@ -338,25 +288,4 @@ private struct FanOutFailure: Error, CustomStringConvertible {
     let cause: any Error
 
     var description: String { "events are not queued: \(cause)" }
-}
-
-/// How many events are queued at a time: fewer after a failure, in case it was too much, and more again after that.
-final class FanOutBatch: Sendable {
-    private let full: Int
-    private let present: Mutex<Int>
-
-    init(_ full: Int) {
-        self.full = full
-        present = Mutex(full)
-    }
-
-    var size: Int { present.withLock { $0 } }
-
-    func shrink() {
-        present.withLock { $0 = max(1, $0 / 2) }
-    }
-
-    func grow() {
-        present.withLock { $0 = min(full, $0 * 2) }
-    }
 }

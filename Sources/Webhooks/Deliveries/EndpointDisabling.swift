@@ -45,7 +45,7 @@ struct EndpointDisabling: Sendable {
         disabled.disabledAt = now
         disabled.updatedAt = now
         disabled.revision += 1
-        WebhookEndpointStore.update(disabled, in: transaction)
+        WebhookEndpointStore.disable(disabled, in: transaction)
         DeliveryQueue.cancelWaiting(for: id, at: now, in: transaction)
         try AuditLog.record(
             in: transaction,

@@ -22,7 +22,7 @@ struct WebhookUpkeepWorker: Service {
         await WorkerLoop("webhook_upkeep", every: .seconds(60), clock: clock, logger: logger).run {
             var failure: (any Error)?
             // What one of them meets keeps none of the others from being done.
-            for step in [sealURLs, cancel, clearPreviousSecrets, measure, sweep] {
+            for step in [sealURLs, cancel, clearPreviousSecrets, measure, sweepDeliveries, sweepEvents] {
                 do {
                     try await step()
                 } catch {
@@ -66,16 +66,41 @@ struct WebhookUpkeepWorker: Service {
         metrics.waits(backlog.count, oldestSeconds: max(0, age))
     }
 
-    /// Deliveries go before the events they are of.
-    func sweep() async throws {
-        let time = clock.now().adding(seconds: -Self.keptSeconds)
-        try await WorkerLoop.drain(Self.batch) { limit in
-            let waited = try await DeliveryLog.removeDeliveries(before: time, limit: limit, pool: pool)
-            metrics.forgot(waited.count { $0 })
-            return waited.count
+    /// Forgets deliveries, before the events they are of. Where one statement would take too long for all their
+    /// attempts, fewer are forgotten at a time; and of one that has too many itself, these first.
+    func sweepDeliveries() async throws {
+        let time = keptSince
+        var limit = Self.batch
+        while !Task.isCancelled {
+            do {
+                let waited = try await DeliveryLog.removeDeliveries(before: time, limit: limit, pool: pool)
+                metrics.forgot(waited.count { $0 })
+                guard waited.count == limit else { return }
+            } catch let error as PostgresError where error.kind == .timeout && limit > 1 {
+                limit /= 2
+            } catch let error as PostgresError where error.kind == .timeout {
+                guard try await sweepAttemptsOfOldest(before: time) > 0 else { throw error }
+            }
         }
+    }
+
+    /// - Returns: how many there were.
+    private func sweepAttemptsOfOldest(before time: Instant) async throws -> Int {
+        var count = 0
+        try await WorkerLoop.drain(DeliveryQueue.attemptBatch) { limit in
+            let removed = try await DeliveryLog.removeAttempts(ofOldestBefore: time, limit: limit, pool: pool)
+            count += removed
+            return removed
+        }
+        return count
+    }
+
+    func sweepEvents() async throws {
+        let time = keptSince
         try await WorkerLoop.drain(Self.batch) { limit in
             try await DeliveryLog.removeEvents(before: time, limit: limit, pool: pool)
         }
     }
+
+    private var keptSince: Instant { clock.now().adding(seconds: -Self.keptSeconds) }
 }

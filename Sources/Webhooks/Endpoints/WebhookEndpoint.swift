@@ -78,7 +78,7 @@ enum WebhookEventSelection: Sendable, Hashable {
         }
     }
 
-    /// What a later release may have stored besides is left out.
+    /// What a later release may have stored besides is left out, and stays stored until other events are chosen.
     init(stored names: [String]) {
         self = names.contains(Self.wildcard) ? .all : .only(names.compactMap(WebhookEventType.init))
     }

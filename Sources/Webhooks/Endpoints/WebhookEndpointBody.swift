@@ -47,6 +47,14 @@ struct WebhookEndpointBody: Encodable, Sendable {
         return audited
     }
 
+    /// As it is audited behind a change. Of a URL that was changed it says so, because the part that was may not show.
+    func audited(changing before: WebhookEndpoint, to after: WebhookEndpoint) throws -> JSONValue {
+        let audited = try JSONValue(encoding: audited)
+        guard before.url != after.url, case .object(var members) = audited else { return audited }
+        members.append(JSONMember(name: "url_changed", value: .bool(true)))
+        return .object(members.sorted { $0.name < $1.name })
+    }
+
     /// The answer that shows the secret, once. A key whose public half is all that receivers need shows none.
     func answer(showing key: WebhookSigningKey?, status: HTTPResponse.Status, revision: Int64) throws -> Answer {
         guard let secret = key?.secretText, case .object(var members) = try JSONValue(encoding: self) else {

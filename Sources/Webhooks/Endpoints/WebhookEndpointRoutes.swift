@@ -121,11 +121,26 @@ struct WebhookEndpointRoutes: Sendable {
         return try .json(WebhookEndpointBody(endpoint, tenantKey: owner.key), revision: endpoint.revision)
     }
 
-    /// Disabling one ends what was on its way to it.
+    /// Disabling one ends what was on its way to it, and so does enabling it again with what is left of that.
     private func update(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let patch = try WebhookEndpointPatch(request)
         try await pace.turn(of: context.principal)
-        return try await change(request, context) { endpoint, owner, now, transaction in
+        while true {
+            do {
+                return try await updateAtOnce(patch, request, context)
+            } catch let long as LongLog {
+                let now = context.clock.now()
+                while try await DeliveryLog.cancelSome(of: long.endpoint, at: now, pool: pool) {}
+            }
+        }
+    }
+
+    private func updateAtOnce(
+        _ patch: WebhookEndpointPatch,
+        _ request: APIRequest,
+        _ context: RequestContext
+    ) async throws -> Answer {
+        try await change(request, context) { endpoint, owner, now, transaction in
             let addresses = endpoint.id.tenant == .operatorWide ? outbound : tenantOutbound
             var updated = try patch.applied(to: endpoint, addresses: addresses)
             if endpoint.kind == .email, updated.url != endpoint.url, !context.principal.isOperatorWide {
@@ -133,21 +148,29 @@ struct WebhookEndpointRoutes: Sendable {
             }
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
             guard updated != endpoint else { return try .json(before, revision: endpoint.revision) }
+            if updated.isEnabled, !endpoint.isEnabled {
+                OutboxFanOut.awaitOthers(in: transaction)
+                guard try !DeliveryLog.isLong(of: endpoint.id, isWaiting: true, in: transaction) else {
+                    throw LongLog(endpoint: endpoint.id)
+                }
+            }
             updated.updatedAt = now
             updated.revision += 1
             // One that an earlier release stored as it is can stay so without a master key, and nothing else.
             let staysPlain = masterKey == nil && updated.url == endpoint.url
             let sealedURL = staysPlain ? nil : try sealedURL(of: updated)
-            WebhookEndpointStore.update(updated, sealedURL: sealedURL, in: transaction)
-            if !updated.isEnabled { DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction) }
+            WebhookEndpointStore.update(updated, from: endpoint, sealedURL: sealedURL, in: transaction)
+            if !updated.isEnabled || !endpoint.isEnabled {
+                DeliveryQueue.cancelWaiting(for: endpoint.id, at: now, in: transaction)
+            }
             let after = WebhookEndpointBody(updated, tenantKey: owner.key)
-            let (from, to) = (before.audited, after.audited)
+            let (from, to) = (before.audited, try after.audited(changing: endpoint, to: updated))
             try Self.record("updated", endpoint.id, before: from, after: to, context, in: transaction)
             return try .json(after, revision: updated.revision)
         }
     }
 
-    /// All that was ever delivered to it, which goes with it, could take longer than a statement may.
+    /// All that was ever delivered to it, which goes with it, or waits, could take longer than a statement may.
     private struct LongLog: Error {
         let endpoint: WebhookEndpointID
     }

@@ -111,22 +111,38 @@ enum WebhookEndpointStore {
         )
     }
 
-    /// - Parameter sealedURL: of a new URL that is a secret, or of one that was not sealed yet. The one that is there
-    ///   stays while what is shown of it does.
+    /// - Parameters:
+    ///   - before: as it is read. Events that are the same are not written: those of a later release stay among them.
+    ///   - sealedURL: of a new URL that is a secret, or of one that was not sealed yet. The one that is there stays
+    ///     while what is shown of it does.
     static func update(
         _ endpoint: WebhookEndpoint,
+        from before: WebhookEndpoint,
         sealedURL: [UInt8]? = nil,
         in transaction: borrowing Transaction
     ) {
         let url = sealedURL == nil ? endpoint.url : endpoint.shownURL
         let sealed = sealedURL.map { PostgresBytes(bytes: $0) }
+        let events: SQL = endpoint.events == before.events ? "events" : "\(endpoint.events.names)"
         transaction.enqueue(
             """
             UPDATE webhook_endpoint
             SET url = \(url), sealed_url = coalesce(\(sealed), CASE WHEN url = \(url) THEN sealed_url END),
-                description = \(endpoint.description), events = \(endpoint.events.names),
+                description = \(endpoint.description), events = \(events),
                 enabled = \(endpoint.isEnabled), failing_since = \(endpoint.failingSince),
                 disabled_reason = \(endpoint.disabledReason), disabled_at = \(endpoint.disabledAt),
+                updated_at = \(endpoint.updatedAt), revision = \(endpoint.revision)
+            WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
+            """
+        )
+    }
+
+    /// Writes that the service uses an endpoint no more.
+    static func disable(_ endpoint: WebhookEndpoint, in transaction: borrowing Transaction) {
+        transaction.enqueue(
+            """
+            UPDATE webhook_endpoint
+            SET enabled = false, disabled_reason = \(endpoint.disabledReason), disabled_at = \(endpoint.disabledAt),
                 updated_at = \(endpoint.updatedAt), revision = \(endpoint.revision)
             WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
             """

@@ -15,14 +15,18 @@ enum OutboxSuspects {
         let failures: Int32
     }
 
-    /// The first event that waits and was never tried by itself.
-    static func first(pool: PostgresPool) async throws -> Suspect? {
-        try await pool.query(
-            .worker,
-            """
+    /// An event that waits and was never tried by itself: the first of the tenant whose turn it is.
+    static func first(after tenant: TenantID, pool: PostgresPool) async throws -> Suspect? {
+        let waiting: SQL = """
             SELECT tenant_id, event_id, fan_out_failures FROM webhook_event
             WHERE fanned_out_at IS NULL AND fan_out_failures = 0
-            ORDER BY event_id
+            """
+        return try await pool.query(
+            .worker,
+            """
+            (\(waiting) AND tenant_id > \(tenant) ORDER BY tenant_id, event_id LIMIT 1)
+            UNION ALL
+            (\(waiting) ORDER BY tenant_id, event_id LIMIT 1)
             LIMIT 1
             """,
             suspect

@@ -97,6 +97,12 @@ struct WebhookSender: Sendable {
             )
             return AttemptResult(status: answer.status, excerpt: answer.excerpt)
         } catch {
+            if error.isLocal {
+                logger.warning(
+                    "a delivery could not be tried, for which its receiver can't be blamed",
+                    metadata: ["endpoint": "\(endpoint)", "error": "\(error)"]
+                )
+            }
             let text = isOperators ? "\(error)" : Self.tenantText(error)
             return AttemptResult(error: text, isLocal: error.isLocal)
         }
@@ -106,7 +112,7 @@ struct WebhookSender: Sendable {
     private static func tenantText(_ fault: OutboundFault) -> String {
         switch fault {
         case .unresolved, .refused, .unencrypted: "the URL must be https at a public address"
-        case .malformed, .notLookedUp, .status, .tooLarge, .unanswered: "\(fault)"
+        case .malformed, .notLookedUp, .resolverFailed, .status, .tooLarge, .unanswered: "\(fault)"
         }
     }
 

@@ -85,6 +85,29 @@ import Web
         }
     }
 
+    @Test("of very many that wait tenants take turns, a hundred each")
+    func turns() async throws {
+        try await TestDatabase.with { database in
+            let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
+            let clock = TestClock().clock
+            for (tenant, count) in [(7, 350), (8, 150), (0, 101)] {
+                let drafts = (1...count).map { Self.draft("\($0)", of: Int64(tenant)) }
+                try await pool.transaction(.worker) { transaction in
+                    try AlertStore.raise(drafts, at: clock.now(), ids: .random(clock), in: transaction)
+                }
+            }
+            try await AlertBacklogWorker(pool: pool, clock: clock, logger: .silent).raiseWaiting()
+            // In the order in which they were written.
+            let raised = try await pool.query(.worker, "SELECT tenant_id FROM alert ORDER BY ctid LIMIT 1000") {
+                row throws(PostgresError) in try row.next(Int64.self)
+            }
+            #expect(raised.count == 601)
+            #expect(Set(raised.prefix(300)) == [0, 7, 8] && raised.prefix(300).count { $0 == 7 } == 100)
+            #expect(raised.suffix(150).allSatisfy { $0 == 7 }, "who has most ends last")
+            await pool.close()
+        }
+    }
+
     @Test("what is for operators only is kept under tenant 0, once for each tenant it is about")
     func operatorOnly() async throws {
         try await TestServer.run { server in
