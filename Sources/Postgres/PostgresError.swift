@@ -94,9 +94,9 @@
         sqlState.map { ["22", "23", "54"].contains($0.rawValue.prefix(2)) } ?? false
     }
 
-    /// Whether the session can do something else after it. One that takes no writes may be so from its login on, when
-    /// others that begin now do (`default_transaction_read_only`, or a standby that has been left for another server).
-    var leavesSessionUsable: Bool { kind != .connection && sqlState != .readOnlyTransaction }
+    /// Whether another session may do what this one can't: one that takes no writes may be so from its login on, when
+    /// those that begin now take some (`default_transaction_read_only`, a standby that was left for another server).
+    var endsSession: Bool { sqlState == .readOnlyTransaction }
 
     /// Whether a lock that others have was waited for in vain (`lock_timeout`).
     package var isLockTimeout: Bool { sqlState == .lockNotAvailable }

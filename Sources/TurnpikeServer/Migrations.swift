@@ -37,23 +37,28 @@ package enum Migrations {
     /// still runs. A session that takes no writes is not asked again, because a new one may.
     static func standing(_ pool: PostgresPool) async throws -> Standing {
         do {
-            return try await pool.withConnection(.probe, isHealthy: { $0 != .readOnly }) { connection in
+            return try await pool.withConnection(.probe) { connection in
                 // Every transaction on a standby is read-only.
-                let applied = try await connection.query(
+                try await connection.query(
                     as: .service,
                     """
                     SELECT name, current_setting('transaction_read_only')::boolean FROM schema_migration
                     ORDER BY name LIMIT 10000
                     """
                 ) { result throws(PostgresError) in
-                    try result.map { row throws(PostgresError) in
+                    let applied = try result.map { row throws(PostgresError) in
                         (name: try row.next(String.self), isReadOnly: try row.next(Bool.self))
                     }
+                    let names = applied.map { $0.name }
+                    guard Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: names) else { return .outdated }
+                    guard !applied.contains(where: { $0.isReadOnly }) else {
+                        throw PostgresError(.server, "the session is read-only", sqlState: .readOnlyTransaction)
+                    }
+                    return .ready
                 }
-                let names = applied.map { $0.name }
-                guard Set(EmbeddedFiles.migrations.map(\.name)).isSubset(of: names) else { return .outdated }
-                return applied.contains { $0.isReadOnly } ? .readOnly : .ready
             }
+        } catch let error as PostgresError where error.sqlState == .readOnlyTransaction {
+            return .readOnly
         } catch let error as PostgresError where isMissingSchema(error) {
             return .outdated
         }

@@ -202,14 +202,16 @@ import Web
                 try await server.post(events).expecting(200)
             }
             for numbers in [1...15, 16...30, 10...40] { try await send(numbers) }
-            let expected = (1...21).map { "unmatched_usage - nobody e\($0)" }
-            #expect(try await Self.alerts(server) == expected.sorted())
-            let more = try await server.column("SELECT detail ->> 'source' FROM alert WHERE detail ? 'more'")
-            #expect(more == ["gw-21"])
+            let told = try await Self.alerts(server)
+            // The two lanes of a request don't see each other's five.
+            #expect((21...26).contains(told.count), "\(told)")
+            #expect(Set((1...15).map { "unmatched_usage - nobody e\($0)" }).isSubset(of: told))
+            let more = try await server.column("SELECT detail ->> 'more' FROM alert WHERE detail ? 'more'")
+            #expect(more == ["true"])
             #expect(try await server.column("SELECT count(*)::text FROM alert_waiting") == ["0"])
             server.clock.advance(seconds: 86_400)
             try await send(41...50)
-            #expect(try await Self.alerts(server).count == 31)
+            #expect(try await Self.alerts(server).count == told.count + 10)
         }
     }
 

@@ -13,7 +13,8 @@ enum AlertBacklog {
         """
     }
 
-    /// Takes the oldest of a tenant that nobody else is taking, and that follow one of them.
+    /// Takes the oldest of a tenant that nobody else is taking, and that follow one of them. They are chosen once: what
+    /// skips locked rows would choose others each time that a join asks.
     static func take(
         _ limit: Int,
         of tenant: TenantID,
@@ -23,10 +24,10 @@ enum AlertBacklog {
         try transaction.query(
             """
             DELETE FROM alert_waiting
-            WHERE tenant_id = \(tenant) AND alert_id IN (
+            WHERE tenant_id = \(tenant) AND alert_id = ANY(ARRAY(
                 SELECT alert_id FROM alert_waiting WHERE tenant_id = \(tenant) AND alert_id > \(last)
                 ORDER BY alert_id LIMIT \(limit) FOR UPDATE SKIP LOCKED
-            )
+            ))
             RETURNING \(NewAlert.columns)
             """,
             NewAlert.decode

@@ -99,7 +99,7 @@ package actor PostgresConnection {
             wire.runAfterwards()
             return result
         } catch {
-            leave(wire)
+            leave(wire, after: error)
             throw error
         }
     }
@@ -137,7 +137,7 @@ package actor PostgresConnection {
                 failures.append((work, error))
             }
         }
-        leave(wire)
+        leave(wire, after: failures.last?.error)
         return failures
     }
 
@@ -154,15 +154,15 @@ package actor PostgresConnection {
             }
             return try read(result)
         } catch {
-            leave(wire)
+            leave(wire, after: error)
             throw error
         }
     }
 
     /// Leaves no transaction behind before anybody else gets the connection.
-    private func leave(_ wire: Wire) {
+    private func leave(_ wire: Wire, after error: (any Error)? = nil) {
         wire.abandon()
-        if !wire.isUsable {
+        if !wire.isUsable || (error as? PostgresError)?.endsSession == true {
             disconnect()
         }
     }

@@ -106,13 +106,11 @@ package final class PostgresPool: Service, Sendable {
     }
 
     /// Lends a connection for several transactions in a row, whose session they share.
-    /// - Parameter isHealthy: whether somebody else may have the session after that.
     package func withConnection<R: Sendable>(
         _ lane: PostgresLane,
-        isHealthy: (R) -> Bool = { _ in true },
         _ body: (PostgresConnection) async throws -> R
     ) async throws -> R {
-        try await lease(lane, body, isHealthy: isHealthy)
+        try await lease(lane, body)
     }
 
     /// What the lane is doing, for metrics.
@@ -179,7 +177,7 @@ package final class PostgresPool: Service, Sendable {
             lane.release(connection, isHealthy: isHealthy(result))
             return result
         } catch {
-            lane.release(connection, isHealthy: (error as? PostgresError)?.leavesSessionUsable ?? true)
+            lane.release(connection, isHealthy: (error as? PostgresError)?.kind != .connection)
             throw error
         }
     }

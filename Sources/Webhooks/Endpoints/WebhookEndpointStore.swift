@@ -143,7 +143,8 @@ enum WebhookEndpointStore {
             """
             UPDATE webhook_endpoint
             SET enabled = false, disabled_reason = \(endpoint.disabledReason), disabled_at = \(endpoint.disabledAt),
-                updated_at = \(endpoint.updatedAt), revision = \(endpoint.revision)
+                failing_since = \(endpoint.failingSince), updated_at = \(endpoint.updatedAt),
+                revision = \(endpoint.revision)
             WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
             """
         )
