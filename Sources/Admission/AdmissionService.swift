@@ -347,7 +347,7 @@ extension Error {
     /// Whether it says that the database can't be asked, and not that something is wrong with the call.
     fileprivate var meansUnavailable: Bool {
         switch self {
-        case is AdmissionRefusal, is DeadlineFault, is LedgersHeld: true
+        case is AdmissionRefusal, is DeadlineFault: true
         case let error as PostgresError:
             error.isUnavailable || error.isRetryable || error.outcomeUnknown || error.kind == .cancelled
         default: false

@@ -5,7 +5,7 @@ import Synchronization
 import Web
 
 /// Some of the tenants that events are of have their ledger locked by somebody: these wait apart.
-package struct LedgersHeld: Error {
+struct LedgersHeld: Error {
     let tenants: Set<TenantID>
 }
 
@@ -18,13 +18,17 @@ final class HeldLedgers: Sendable {
     private static let pause = Duration.milliseconds(100)
     /// How long a look waits for its turn at a ledger: behind flushes it comes to that.
     private static let turn = Duration.milliseconds(50)
+    /// At how many ledgers a look waits for its turn; others that are locked count as held until they are among these.
+    private static let turns = 4
     /// What nobody has looked at for so long is not known any more.
     private static let memory = Duration.seconds(2)
 
     private struct State {
         /// When each was last seen to be held.
         var held: [TenantID: ContinuousClock.Instant] = [:]
+        /// When the last look ended, and whether one is under way.
         var lookedAt = ContinuousClock.now
+        var isLooking = false
         /// What waits of one tenant, and under nil of several at once.
         var waiting: [TenantID?: QueueLoad] = [:]
     }
@@ -53,15 +57,11 @@ final class HeldLedgers: Sendable {
     /// Looks which of the tenants' ledgers somebody holds: of those that are locked now, which are still when others
     /// that wait for them have had their turn.
     func find(among tenants: Set<TenantID>) async throws -> Set<TenantID> {
-        let locked = try await locked(among: tenants.sorted())
+        var held = Set(try await locked(among: tenants.sorted()))
+        for tenant in held.shuffled().prefix(Self.turns) where try await !isHeld(tenant) { held.remove(tenant) }
         state.withLock { state in
-            for tenant in tenants.subtracting(locked) { state.held[tenant] = nil }
-        }
-        var held: Set<TenantID> = []
-        for tenant in locked {
-            let isHeld = try await isHeld(tenant)
-            if isHeld { held.insert(tenant) }
-            state.withLock { $0.held[tenant] = isHeld ? .now : nil }
+            let now = ContinuousClock.now
+            for tenant in tenants { state.held[tenant] = held.contains(tenant) ? now : nil }
         }
         return held
     }
@@ -94,12 +94,19 @@ final class HeldLedgers: Sendable {
     private func look(for tenants: Set<TenantID>) async throws {
         let due = state.withLock { state -> Set<TenantID> in
             let now = ContinuousClock.now
-            guard now - state.lookedAt >= Self.pause else { return [] }
-            state.lookedAt = now
+            guard !state.isLooking, now - state.lookedAt >= Self.pause else { return [] }
+            state.isLooking = true
             state.held = state.held.filter { now - $0.value < Self.memory }
             return tenants.union(state.held.keys)
         }
-        if !due.isEmpty { _ = try await find(among: due) }
+        guard !due.isEmpty else { return }
+        defer {
+            state.withLock { state in
+                state.isLooking = false
+                state.lookedAt = .now
+            }
+        }
+        _ = try await find(among: due)
     }
 
     private func locked(among tenants: [TenantID]) async throws -> [TenantID] {

@@ -217,7 +217,7 @@ final class IngestLane: Sendable {
             let middle = batch.count / 2
             await flush(Array(batch[..<middle]), isPatient: isPatient)
             await flush(Array(batch[middle...]), isPatient: isPatient)
-        } catch  where !isPatient && (error.isLockTimeout || error is LedgersHeld) {
+        } catch  where !isPatient && error.isLockTimeout {
             await flushApart(batch)
         } catch {
             refuse(batch, error)

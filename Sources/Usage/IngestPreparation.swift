@@ -243,8 +243,7 @@ struct IngestPreparation: Sendable {
 
     /// Makes the billing periods that events fall in and that have no row yet: once per subscription,
     /// month and segment.
-    /// - Throws: `LedgersHeld` where a tenant's ledger is known to be held, and the `PostgresError` of a lock timeout
-    ///   where something is found to be.
+    /// - Throws: the `PostgresError` of a lock timeout, also where a tenant's ledger is known to be held.
     private func withBillingPeriods(_ prepared: Prepared) async throws -> Prepared {
         var wanted: Set<BillingPeriod.Wanted> = []
         for group in prepared.groups {
@@ -258,8 +257,9 @@ struct IngestPreparation: Sendable {
         let periods = try await pool.transaction(.ingest, retries: .idempotent(attempts: 3)) { transaction in
             if let ledgers {
                 // Found out by others maybe while this one waited for the connection.
-                let held = ledgers.known(among: missing.map(\.tenantID))
-                guard held.isEmpty else { throw LedgersHeld(tenants: held) }
+                guard ledgers.known(among: missing.map(\.tenantID)).isEmpty else {
+                    throw PostgresError(.server, "a ledger is held", sqlState: .lockNotAvailable)
+                }
                 transaction.waitForLocks(atMost: HeldLedgers.patience)
             }
             _ = try TenantLedger.allocate(

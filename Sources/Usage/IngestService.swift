@@ -166,18 +166,19 @@ package final class IngestService: Service {
         until end: ContinuousClock.Instant
     ) async throws -> IngestPreparation.Prepared {
         while true {
-            let held: Set<TenantID>
             do {
                 return try await preparation.prepare(incoming, boundTo: boundTo)
-            } catch let found as LedgersHeld {
-                held = found.tenants
             } catch  where error.isLockTimeout {
                 let subjects = Set(incoming.map(\.event.subject))
-                held = Set(subjects.compactMap { preparation.catalog.cachedTenant(subject: $0)?.id })
-                _ = try await ledgers.find(among: held)
+                let tenants = Set(subjects.compactMap { preparation.catalog.cachedTenant(subject: $0)?.id })
+                let known = ledgers.known(among: tenants)
+                let held = try await known.isEmpty ? ledgers.find(among: tenants) : known
+                guard !held.isEmpty else {
+                    return try await preparation.waitingForLedgers.prepare(incoming, boundTo: boundTo)
+                }
+                let load = QueueLoad(count: incoming.count, size: incoming.reduce(0) { $0 + $1.event.byteCount })
+                try await ledgers.wait(for: held, taking: load, until: end)
             }
-            let load = QueueLoad(count: incoming.count, size: incoming.reduce(0) { $0 + $1.event.byteCount })
-            try await ledgers.wait(for: held, taking: load, until: end)
         }
     }
 
@@ -275,6 +276,7 @@ package final class IngestService: Service {
                     return stored
                 }
             } catch let found as LedgersHeld {
+                guard ContinuousClock.now < end else { throw IngestRefusal.ledgerHeld }
                 held = found.tenants
             }
             let (waiting, others) = rest.divided(by: held)

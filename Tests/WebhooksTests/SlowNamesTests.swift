@@ -104,6 +104,26 @@ struct SlowNamesTests {
         }
     }
 
+    @Test("a name of which the resolver has no answer for about a day fails like one that has no address")
+    func brokenName() async throws {
+        try await DeliveryStory.run(urls: ["https://example.com/"], owners: [1], events: 0) { queue in
+            let worker = queue.worker { host throws(OutboundFault) in throw .resolverFailed(host) }
+            try await queue.add(1, of: 1)
+            try await worker.fanOut()
+            for (attempts, failures) in [(RetrySchedule.resolverAttempts - 1, 0), (RetrySchedule.resolverAttempts, 1)] {
+                try await queue.database.run(
+                    "UPDATE webhook_delivery SET attempt_count = \(attempts), next_attempt_at = created_at"
+                )
+                await worker.attempt(try #require(try await worker.claim(limit: 1).first))
+                let counted = try await queue.pool.query(.worker, "SELECT failure_count FROM webhook_delivery") {
+                    row throws(PostgresError) in try row.next(Int32.self)
+                }
+                #expect(counted == [Int32(failures)])
+            }
+            #expect(try await queue.endpoints() == ["on failing"])
+        }
+    }
+
     @Test("attempts that were put off are counted as such")
     func counted() async throws {
         let name = #"turnpike_webhook_attempts_total{kind="email",outcome="put_off"}"#

@@ -58,6 +58,8 @@ struct AttemptResult: Sendable {
     var error: String?
     /// Whether this process could not even try, for which the endpoint can't be blamed.
     var isLocal = false
+    /// Whether that is so because the resolver has no answer. In the long run the name's own servers are at fault.
+    var isOfResolver = false
 
     /// An answer is a success if its status says so (RFC 9110, section 15.3).
     init(status: Int, excerpt: [UInt8]) {

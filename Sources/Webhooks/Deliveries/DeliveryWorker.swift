@@ -181,7 +181,7 @@ struct DeliveryWorker: Service {
             let result = await sender.send(content, to: claim.endpoint, at: startedAt)
             let duration = begun.duration(to: .now)
             metrics.attempted(content.target.kind, result, duration)
-            if result.isLocal {
+            if result.isLocal, !result.isOfResolver || claim.attempt <= RetrySchedule.resolverAttempts {
                 try await postpone(claim, result, startedAt: startedAt, duration)
             } else {
                 try await settle(claim, content.target, result, startedAt: startedAt, duration)

@@ -8,6 +8,10 @@ enum RetrySchedule {
     /// How far a delay may lie from its place, so that what failed together does not come back together.
     static let jitterPercent: ClosedRange<Int64> = -20...20
 
+    /// How many attempts at a name of which the resolver has no answer are put off, for about a day. Later ones have
+    /// failed: a name whose own servers are broken looks the same.
+    static let resolverAttempts: Int32 = 50
+
     /// The time at which what could not be tried here is looked at again: ever later, at last once an hour.
     static func afterLocalFailure(attempt: Int32, at now: Instant) -> Instant {
         now.adding(seconds: 60 * min(60, Int64(attempt)))

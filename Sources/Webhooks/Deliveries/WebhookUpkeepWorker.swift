@@ -76,6 +76,7 @@ struct WebhookUpkeepWorker: Service {
                 let waited = try await DeliveryLog.removeDeliveries(before: time, limit: limit, pool: pool)
                 metrics.forgot(waited.count { $0 })
                 guard waited.count == limit else { return }
+                limit = min(Self.batch, 2 * limit)
             } catch let error as PostgresError where error.kind == .timeout && limit > 1 {
                 limit /= 2
             } catch let error as PostgresError where error.kind == .timeout {

@@ -149,6 +149,8 @@ struct WebhookEndpointRoutes: Sendable {
             let before = WebhookEndpointBody(endpoint, tenantKey: owner.key)
             guard updated != endpoint else { return try .json(before, revision: endpoint.revision) }
             if updated.isEnabled, !endpoint.isEnabled {
+                // Others wait behind this for their turn.
+                transaction.waitForLocks(atMost: .seconds(1))
                 OutboxFanOut.awaitOthers(in: transaction)
                 guard try !DeliveryLog.isLong(of: endpoint.id, isWaiting: true, in: transaction) else {
                     throw LongLog(endpoint: endpoint.id)

@@ -104,7 +104,9 @@ struct WebhookSender: Sendable {
                 )
             }
             let text = isOperators ? "\(error)" : Self.tenantText(error)
-            return AttemptResult(error: text, isLocal: error.isLocal)
+            var result = AttemptResult(error: text, isLocal: error.isLocal)
+            if case .resolverFailed = error { result.isOfResolver = true }
+            return result
         }
     }
 
