@@ -7,8 +7,8 @@ import Usage
 struct CallHold: Sendable {
     enum Take: Sendable {
         case amount(FixedDecimal)
-        /// Quantities of a limit on a tenant's charges, whose amount follows from all that is held of it; and money in
-        /// their place for a call without a known price.
+        /// Quantities of a limit on a tenant's charges, whose amount follows from all that is held of it; and money
+        /// beside them for what has no known price.
         case tiers([CounterKey: UsageTotal], money: FixedDecimal)
         case rate(FixedDecimal, of: GenericCellRate, shares: CriticalityShares)
         /// The call's price is not known, and the limit names none to fall back to.
@@ -68,7 +68,7 @@ extension CallHold {
     private struct KnownCharges {
         /// At moments when every price is known, the most.
         var whole: [LimitRow: FixedDecimal] = [:]
-        /// At moments when some are, and the fallback stands beside: the least.
+        /// At moments when some are, and the fallback stands beside: the most, so that it is enough for each of them.
         var parts: [LimitRow: FixedDecimal] = [:]
 
         mutating func add(_ hold: CallHold, of call: PreparedCall) throws(DecimalError) {
@@ -77,7 +77,7 @@ extension CallHold {
             if money.isZero {
                 whole[hold.row] = max(charge, whole[hold.row] ?? charge)
             } else {
-                parts[hold.row] = min(charge, parts[hold.row] ?? charge)
+                parts[hold.row] = max(charge, parts[hold.row] ?? charge)
             }
         }
     }
@@ -125,6 +125,7 @@ extension CallHold {
         var held = Set(holding.keys)
         // The most that it held or takes of each row up to then.
         var amounts = holding
+        var costs = HighestCosts(holding)
         var unpriced: Set<LimitRow> = []
         // What it is in until then, whether it holds of it or not: of a limit that came after its admission, and of one
         // that it takes nothing of, it holds nothing.
@@ -140,6 +141,7 @@ extension CallHold {
                 if index == 0 { reached.insert(use.row) }
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
+                let costsBefore = try costs.note(hold)
                 // Of a limit that came after its admission it need not hold what it counts in already.
                 if case .tiers = hold.take, index == 0,
                     !held.contains(where: { ChargeHolds.mainRow(beside: $0) == use.row })
@@ -150,6 +152,7 @@ extension CallHold {
                     let more = try hold.beyond(
                         held,
                         amount: before,
+                        costs: costsBefore,
                         wasUnpriced: unpriced.contains(use.row),
                         isEntered: use.row.windowStart > reservation.createdAt && !reached.contains(use.row)
                             && !held.contains(use.row)
@@ -167,21 +170,47 @@ extension CallHold {
         return holds
     }
 
+    /// What providers charge at most for what a call counts in each counter, as far as it was looked at.
+    private struct HighestCosts {
+        private let holding: [ReservationHold]
+        private var costs: [LimitRow: [CounterKey: FixedDecimal]] = [:]
+
+        init(_ holding: [LimitRow: FixedDecimal]) {
+            self.holding = holding.map { ReservationHold(row: $0.key, amount: $0.value) }
+        }
+
+        /// Looks at another moment.
+        /// - Returns: of the counters of its row the most up to then, or what is held, if that is more.
+        mutating func note(_ hold: CallHold) throws(DecimalError) -> [CounterKey: FixedDecimal] {
+            guard case .tiers(let totals, _) = hold.take else { return [:] }
+            let before: [CounterKey: FixedDecimal]
+            if let known = costs[hold.row] {
+                before = known
+            } else {
+                before = try ChargeHolds.totals(of: holding, beside: hold.row).mapValues(\.cost)
+            }
+            costs[hold.row] = before.merging(totals.mapValues(\.cost)) { max($0, $1) }
+            return before
+        }
+    }
+
     /// What it takes beyond what is held; nil where that is nothing.
     /// - Parameters:
     ///   - held: the rows that something is held of.
     ///   - before: what is held of the row, or what the same call took of it at an earlier time.
+    ///   - costs: the same of what its providers charge, for each of the counters.
     ///   - wasUnpriced: whether something of it had no known price already, as it has in no trial.
     ///   - isEntered: whether the call comes into the window only now.
     private func beyond(
         _ held: Set<LimitRow>,
         amount before: FixedDecimal?,
+        costs: [CounterKey: FixedDecimal],
         wasUnpriced: Bool,
         isEntered: Bool
     ) throws(DecimalError) -> CallHold? {
         switch take {
         case .tiers:
-            return inOtherCounters(than: held)
+            return try inCounters(beyond: held, costs: costs)
         case .amount(let amount) where !isEntered:
             guard let before, amount > before else { return nil }
             return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .amount(try amount.subtracting(before)))
@@ -192,13 +221,24 @@ extension CallHold {
         }
     }
 
-    /// What it takes in counters of which nothing is held; nil where there is none.
-    private func inOtherCounters(than held: Set<LimitRow>) -> CallHold? {
+    /// What it takes in counters of which nothing is held, and in others what providers charge more; nil where that is
+    /// nothing.
+    private func inCounters(
+        beyond held: Set<LimitRow>,
+        costs: [CounterKey: FixedDecimal]
+    ) throws(DecimalError) -> CallHold? {
         guard case .tiers(let totals, let money) = take else { return nil }
-        let others = totals.filter { held.isDisjoint(with: ChargeHolds.allRows(beside: row, of: [$0.key])) }
-        let more = held.contains(ChargeHolds.moneyRow(beside: row)) ? .zero : money
-        guard !others.isEmpty || !more.isZero else { return nil }
-        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(others, money: more))
+        var more: [CounterKey: UsageTotal] = [:]
+        for (counter, total) in totals {
+            if held.isDisjoint(with: ChargeHolds.allRows(beside: row, of: [counter])) {
+                more[counter] = total
+            } else if let cost = costs[counter], total.cost > cost {
+                more[counter] = UsageTotal(quantity: .zero, eventCount: 0, cost: try total.cost.subtracting(cost))
+            }
+        }
+        let moreMoney = held.contains(ChargeHolds.moneyRow(beside: row)) ? .zero : money
+        guard !more.isEmpty || !moreMoney.isZero else { return nil }
+        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(more, money: moreMoney))
     }
 
     /// The same row at two moments of a reservation's life: a billing period, a trial or a plan may end in between, so
@@ -208,26 +248,35 @@ extension CallHold {
         switch (take, later.take) {
         case (_, .unpriced): return limit.denies ? later : self
         case (.unpriced, _): return limit.denies ? self : later
-        default: return try merged(with: later) { max($0, $1) }
+        // Of one counter the call takes as much at any time, but for what it costs.
+        default: return try merged(with: later, { $0.cost < $1.cost ? $1 : $0 }) { max($0, $1) }
         }
     }
 
     /// Both of one row, where one is taken beside the other.
     private func adding(_ more: CallHold) throws(DecimalError) -> CallHold {
         if case .unpriced = more.take { return more }
-        return try merged(with: more) { own, other throws(DecimalError) in try own.adding(other) }
+        return try merged(with: more) { own, other throws(DecimalError) in
+            try own.adding(other)
+        } _: { own, other throws(DecimalError) in
+            try own.adding(other)
+        }
     }
 
-    /// In the counters of both, and of amounts what comes of them.
+    /// In the counters of both, and what comes of amounts, and of totals of one counter.
     private func merged(
         with other: CallHold,
+        _ total: (UsageTotal, UsageTotal) throws(DecimalError) -> UsageTotal,
         _ amount: (FixedDecimal, FixedDecimal) throws(DecimalError) -> FixedDecimal
     ) throws(DecimalError) -> CallHold {
         let merged: Take
         switch (take, other.take) {
         case (.tiers(let own, let money), .tiers(let others, let otherMoney)):
-            // Of one counter the call takes as much at any time, but for what it costs.
-            let totals = own.merging(others) { $0.cost < $1.cost ? $1 : $0 }
+            var totals = own
+            for (counter, other) in others {
+                totals[counter] =
+                    try totals[counter].map { (own) throws(DecimalError) in try total(own, other) } ?? other
+            }
             merged = .tiers(totals, money: try amount(money, otherMoney))
         case (.amount(let own), .amount(let others)):
             merged = .amount(try amount(own, others))

@@ -7,11 +7,6 @@ import Postgres
 /// where these don't say them, what the service was started with last, so that a command makes and judges the same as
 /// the service does.
 package struct CommandSettings: Sendable {
-    /// Why a command can't work on a database.
-    package struct Refusal: Error, CustomStringConvertible {
-        package let description: String
-    }
-
     private let environment: [String: String]
     private let arguments: [String]
     private let given: Configuration
@@ -39,7 +34,7 @@ package struct CommandSettings: Sendable {
         let result: Result<Value, any Error>
         do {
             guard try await Migrations.areCurrent(pool) else {
-                throw Refusal(
+                throw CommandRefusal(
                     description: "the database's schema is not the one of this program: run 'turnpike migrate'"
                 )
             }
@@ -66,4 +61,9 @@ package struct CommandSettings: Sendable {
         if environment[Setting.sellerName.name] != nil { stored[Setting.sellerDetails.name] = nil }
         return try Configuration(environment: stored.merging(environment) { $1 }, arguments: arguments)
     }
+}
+
+/// Why a command beside a service does nothing, for people to read.
+package struct CommandRefusal: Error, CustomStringConvertible {
+    package let description: String
 }

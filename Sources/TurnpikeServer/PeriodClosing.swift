@@ -7,11 +7,6 @@ import Web
 
 /// `turnpike close-periods`: what the worker of a service does all the time, done once by an operator.
 package enum PeriodClosing {
-    /// Why nothing was done.
-    package struct Refusal: Error, CustomStringConvertible {
-        package let description: String
-    }
-
     /// Drafts and finalises what is due at a time.
     /// - Parameters:
     ///   - asOf: the present when left out; not after it.
@@ -49,7 +44,7 @@ package enum PeriodClosing {
     ) async throws -> Value {
         let now = Clock.system.now()
         guard asOf ?? now <= now else {
-            throw Refusal(description: "the time is in the future: its usage has not all arrived")
+            throw CommandRefusal(description: "the time is in the future: its usage has not all arrived")
         }
         return try await settings.withDatabase(logger: logger) { pool, configuration in
             let read: [Setting] = [.sellerName, .sellerDetails, .invoiceGraceHours]

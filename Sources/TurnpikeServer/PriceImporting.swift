@@ -6,11 +6,6 @@ import Web
 
 /// `turnpike prices import`: LiteLLM's table of prices into the price book.
 package enum PriceImporting {
-    /// Why nothing could be imported.
-    package struct Refusal: Error, CustomStringConvertible {
-        package let description: String
-    }
-
     /// - Parameters:
     ///   - effectiveFrom: when the new prices start; now when left out.
     ///   - isApplied: whether anything is written, or only compared.
@@ -25,7 +20,7 @@ package enum PriceImporting {
     ) async throws -> PriceImportPlan {
         try await settings.withDatabase(logger: logger) { pool, configuration in
             guard configuration.costCurrency == LiteLLMPrices.currency else {
-                throw Refusal(
+                throw CommandRefusal(
                     description: "the file's prices are in \(LiteLLMPrices.currency), and TURNPIKE_COST_CURRENCY is "
                         + "\(configuration.costCurrency): enter them through POST /price-book instead"
                 )

@@ -8,11 +8,6 @@ import Web
 
 /// `turnpike verify`: the usage of a database, rebuilt from its raw events and compared.
 package enum Verification {
-    /// Why nothing could be compared.
-    package struct Refusal: Error, CustomStringConvertible {
-        package let description: String
-    }
-
     /// - Parameters:
     ///   - tenant: the key of the one tenant to verify; every one when left out.
     ///   - difference: called for each one found.
@@ -53,7 +48,7 @@ package enum Verification {
     private static func tenant(_ key: String?, _ pool: PostgresPool) async throws -> TenantID? {
         guard let key else { return nil }
         guard let tenant = try await TenantLookup.directory(pool).tenant(key) else {
-            throw Refusal(description: "there is no tenant '\(key)'")
+            throw CommandRefusal(description: "there is no tenant '\(key)'")
         }
         return tenant
     }

@@ -80,7 +80,7 @@ package final class PreparedCall: Sendable {
             of: event,
             at: pending.time,
             currency: tenant.currency,
-            shortenedFrom: pending.cost.priced == nil ? nil : whole
+            shortenedFrom: whole
         )
         return try costing(cost, event, shortenedFrom: whole)
     }

@@ -20,7 +20,7 @@ struct IngestPreparation: Sendable {
     /// What reads tenants and the shared catalogue. What events need to be stored is made on the lane of ingest: it may
     /// wait for a tenant's ledger, and admission has no connection to spare for that.
     var lane = PostgresLane.ingest
-    /// Those for which is not waited for long; nil where is, as for a statement.
+    /// Set where ledgers are waited for only briefly; nil waits as long as a statement may.
     var ledgers: HeldLedgers?
 
     /// What may be done about what is not in memory.

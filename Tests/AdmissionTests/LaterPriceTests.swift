@@ -259,6 +259,43 @@ import Web
         arguments: ["cost", "charge"]
     )
     func laterProviderPrice(measure: String) async throws {
+        try await Self.whileProvidersRaise(measure) { server in
+            _ = try await Self.ask("1", for: 60, server)
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            // From twelve on it costs five times as much, and five minutes later twice that in euros.
+            let later = try await Self.ask("2", for: 480, server)
+            try await server.expectRows(["0 24 0", "0 24 0"])
+            #expect(later["allowed"] == .bool(true))
+            #expect(try await Self.ask("3", for: 900, server)["reason"]?.string == "budget_exceeded")
+            try await server.expectRows(["0 24 0", "0 24 0"])
+        }
+    }
+
+    @Test(
+        "a call that is extended beyond the beginning of a provider's price is held at that, in a counter that it held",
+        arguments: ["cost", "charge"]
+    )
+    func extendedBeyondAPrice(measure: String) async throws {
+        try await Self.whileProvidersRaise(measure) { server in
+            let call = try await Self.ask("1", for: 60, server)
+            try await server.expectRows(["0 4 0", "0 4 0"])
+            let path = "/admissions/\(server.id(of: call))"
+            for seconds in [480, 490] {
+                try await server.ask("POST", "\(path)/extend", #"{"ttl_seconds":\#(seconds)}"#)
+                try await server.expectRows(["0 20 0", "0 20 0"])
+            }
+            #expect(try await server.unbalancedHolds() == [])
+            try await server.ask("POST", "\(path)/release")
+            try await server.expectRows(["0 0 0", "0 0 0"])
+        }
+    }
+
+    /// At noon, five minutes ahead, output tokens come to cost five times as much in dollars, and five minutes later
+    /// dollars twice as much in euros. Two budgets bound what that is.
+    private static func whileProvidersRaise(
+        _ measure: String,
+        _ body: (TestServer) async throws -> Void
+    ) async throws {
         try await TestServer.run(clock: TestClock("2026-11-23T11:55:00Z")) { server in
             try await server.addTenant("acme", currency: "EUR")
             for (amount, start) in [("0.01", "2026-01-01T00:00:00Z"), ("0.05", "2026-11-23T12:00:00Z")] {
@@ -280,24 +317,18 @@ import Web
                     """
                 try await server.ask("POST", "/budgets", budget, expecting: 201)
             }
-            func ask(_ id: String, for seconds: Int) async throws -> JSONValue {
-                try await server.ask(
-                    "POST",
-                    "/admissions",
-                    """
-                    {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","ttl_seconds":\(seconds),\
-                    "data":{"provider":"openai","model":"gpt-4o","user":"u1","output_tokens":400}}
-                    """
-                )
-            }
-            _ = try await ask("1", for: 60)
-            try await server.expectRows(["0 4 0", "0 4 0"])
-            // From twelve on it costs five times as much, and five minutes later twice that in euros.
-            let later = try await ask("2", for: 480)
-            try await server.expectRows(["0 24 0", "0 24 0"])
-            #expect(later["allowed"] == .bool(true))
-            #expect(try await ask("3", for: 900)["reason"]?.string == "budget_exceeded")
-            try await server.expectRows(["0 24 0", "0 24 0"])
+            try await body(server)
         }
+    }
+
+    private static func ask(_ id: String, for seconds: Int, _ server: TestServer) async throws -> JSONValue {
+        try await server.ask(
+            "POST",
+            "/admissions",
+            """
+            {"subject":"acme","type":"llm.completion","source":"gw","id":"\(id)","ttl_seconds":\(seconds),\
+            "data":{"provider":"openai","model":"gpt-4o","user":"u1","output_tokens":400}}
+            """
+        )
     }
 }

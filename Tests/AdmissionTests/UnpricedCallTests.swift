@@ -123,6 +123,36 @@ import Web
         }
     }
 
+    @Test("a known price that falls before the missing one comes takes nothing off either")
+    func fallingPart() async throws {
+        try await TestServer.run { server in
+            try await Self.arrangeParts(server, "charge")
+            try await server.price("input", "0.001", model: "m", from: "2026-11-23T08:05:00Z")
+            try await server.price("cached_input", "10", model: "m", from: "2026-11-23T08:10:00Z")
+            let data = """
+                ,"provider":"openai","model":"m","input_tokens":1000,"output_tokens":1000,"cached_input_tokens":1
+                """
+            let answer = try await server.admit("1", more: #","ttl_seconds":900"#, data: data)
+            let limit = answer["limits"]?.elements?.first { $0["key"]?.string == "b" }
+            #expect(limit?["held"]?.string == "18.489", "\(answer)")
+        }
+    }
+
+    @Test("fewer tokens of a call whose price is not known have none either")
+    func unpricedShortened() async throws {
+        try await TestServer.run { server in
+            try await Self.arrangeParts(server, "cost", fallback: false)
+            for (part, amount) in [("input", "0.01"), ("reasoning", "0.001")] {
+                try await server.price(part, amount, model: "thinker")
+            }
+            let data = """
+                ,"provider":"openai","model":"thinker","input_tokens":10,"output_tokens":200,"reasoning_tokens":100
+                """
+            let answer = try await server.admit("1", more: #","min_output_tokens":50"#, data: data)
+            #expect(answer["reason"]?.string == "unpriced_model", "\(answer)")
+        }
+    }
+
     @Test("a call that is given fewer tokens is held at the dearest of what has a price")
     func partlyPricedShortened() async throws {
         try await TestServer.run { server in
@@ -139,8 +169,13 @@ import Web
         }
     }
 
-    /// A hard budget of 100 with a fallback of 0.001, of a tenant that is charged what its calls cost and a tenth more.
-    private static func arrangeParts(_ server: TestServer, _ measure: String) async throws {
+    /// A hard budget of 100, maybe with a fallback of 0.001, of a tenant that is charged what its calls cost and a
+    /// tenth more.
+    private static func arrangeParts(
+        _ server: TestServer,
+        _ measure: String,
+        fallback hasFallback: Bool = true
+    ) async throws {
         try await server.addTenant("acme")
         try await server.addFeature("tokens", of: "input_tokens", type: "job.done")
         let charge = #"{"feature":"tokens","price":{"model":"cost_plus","markup_percent":"10"}}"#
@@ -153,7 +188,7 @@ import Web
             "/budgets",
             """
             {"key":"b","scope":{"tenant":"acme"},"measure":"\(measure)","amount":"100","currency":"USD",\
-            "window":"month","mode":"hard","fallback_unit_amount":"0.001"}
+            "window":"month","mode":"hard","fallback_unit_amount":\(hasFallback ? #""0.001""# : "null")}
             """,
             expecting: 201
         )

@@ -22,7 +22,8 @@ struct PinnedInvoicesTests {
                 updatable == [
                     "credit_application.returned_at", "credit_grant.remaining", "credit_grant.revision",
                     "credit_grant.updated_at", "credit_grant.voided_at", "discount.ended_at", "discount.revision",
-                    "discount.updated_at", "discount.uses", "invoice.credited", "invoice.issued_at",
+                    "discount.updated_at", "discount.uses", "invoice.credited",
+                    "invoice.finalizing_put_off_until", "invoice.issued_at",
                     "invoice.overdue_told_at", "invoice.paid_at", "invoice.revision", "invoice.status",
                     "invoice.uncollectible_at", "invoice.updated_at",
                     "invoice.voided_at", "invoice.voided_before", "invoice_series.next_sequence",

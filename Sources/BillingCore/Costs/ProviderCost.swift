@@ -141,7 +141,7 @@ private struct CostRating {
             call: ModelCall(tokens: whole, time: call.time, version: call.version),
             candidates: candidates
         )
-        asked.passesOverUnpriced = passesOverUnpriced
+        (asked.currency, asked.passesOverUnpriced) = (currency, passesOverUnpriced)
         guard asked.addOutput(whole, quantity) else { return false }
         let priced = asked.parts.compactMap { part in price(of: part.component).map { (part, price: $0) } }
         var rest = room

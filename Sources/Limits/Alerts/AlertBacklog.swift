@@ -13,8 +13,8 @@ enum AlertBacklog {
         """
     }
 
-    /// Takes the oldest of a tenant that nobody else is taking, and that follow one of them. They are chosen once: what
-    /// skips locked rows would choose others each time that a join asks.
+    /// Takes the oldest of a tenant that nobody else is taking, and that follow one of them. They are chosen once,
+    /// in an array: a join would run the sub-select again and choose others.
     static func take(
         _ limit: Int,
         of tenant: TenantID,

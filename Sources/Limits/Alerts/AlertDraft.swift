@@ -34,7 +34,7 @@ package struct AlertDraft: Sendable {
     package var window: Interval?
     /// In percent of the limit.
     package var threshold: FixedDecimal?
-    /// The identity of one with a bound has two parts.
+    /// The identity of one with a bound has two parts, so that it is never that of the one that stands for more.
     package var bound: Bound?
 
     /// - Parameter identity: what tells the alert from others of its kind and tenant. Texts of any length will do.

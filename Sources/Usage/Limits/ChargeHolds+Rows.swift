@@ -6,7 +6,7 @@ package import Limits
 extension ChargeHolds {
     private static let mark = "#"
 
-    /// The row that holds money for calls without a known price.
+    /// The row that holds money for what calls have no known price of.
     package static func moneyRow(beside row: LimitRow) -> LimitRow { row.without(scopeValue: "\(mark)money") }
 
     /// The rows that hold a use's part of each counter, with the amounts.

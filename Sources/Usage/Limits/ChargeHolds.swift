@@ -44,7 +44,7 @@ package struct ChargeHolds: Sendable {
     private var usedEarlier: [CounterKey: UsageTotal] = [:]
     /// The counters of the segments before a counter's, of the same period.
     private var earlier: [CounterKey: [CounterKey]] = [:]
-    /// Held as money, because no price was known.
+    /// Held as money, for what had no known price.
     private var money = FixedDecimal.zero
 
     /// Reads what is held, and what is used of the counters that anything is, or may come to be, held of.

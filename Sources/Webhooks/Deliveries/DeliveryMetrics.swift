@@ -37,8 +37,13 @@ struct DeliveryMetrics: Sendable {
         self.attempts = attempts
     }
 
-    func attempted(_ kind: WebhookEndpoint.Kind, _ result: AttemptResult, _ duration: Duration) {
-        let outcome = result.isLocal ? Self.putOff : result.outcome.rawValue
+    func attempted(
+        _ kind: WebhookEndpoint.Kind,
+        _ result: AttemptResult,
+        isPutOff: Bool,
+        _ duration: Duration
+    ) {
+        let outcome = isPutOff ? Self.putOff : result.outcome.rawValue
         attempts[Kind(kind: kind, outcome: outcome)]?.increment()
         self.duration.record(duration: duration)
     }

@@ -62,7 +62,7 @@ final class ClaimTurns: Sendable {
     /// Nil where the first endpoint comes next.
     var lookedUntil: WebhookEndpointID? { present.withLock { $0.lookedUntil } }
 
-    /// How often the last endpoint is come to until all of them were looked at.
+    /// How many claims have to reach the last endpoint until all were looked at.
     var passes: Int { lookedUntil == nil ? 1 : 2 }
 
     func note(_ claims: DeliveryQueue.Claims) {

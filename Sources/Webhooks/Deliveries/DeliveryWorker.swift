@@ -180,8 +180,10 @@ struct DeliveryWorker: Service {
             }
             let result = await sender.send(content, to: claim.endpoint, at: startedAt)
             let duration = begun.duration(to: .now)
-            metrics.attempted(content.target.kind, result, duration)
-            if result.isLocal, !result.isOfResolver || claim.attempt <= RetrySchedule.resolverAttempts {
+            let isPutOff =
+                result.isLocal && (!result.isOfResolver || claim.attempt <= RetrySchedule.resolverAttempts)
+            metrics.attempted(content.target.kind, result, isPutOff: isPutOff, duration)
+            if isPutOff {
                 try await postpone(claim, result, startedAt: startedAt, duration)
             } else {
                 try await settle(claim, content.target, result, startedAt: startedAt, duration)

@@ -45,7 +45,7 @@ struct EndpointDisabling: Sendable {
         disabled.disabledAt = now
         disabled.updatedAt = now
         disabled.revision += 1
-        WebhookEndpointStore.disable(disabled, in: transaction)
+        WebhookEndpointStore.update(disabled, from: endpoint, in: transaction)
         DeliveryQueue.cancelWaiting(for: id, at: now, in: transaction)
         try AuditLog.record(
             in: transaction,

@@ -137,19 +137,6 @@ enum WebhookEndpointStore {
         )
     }
 
-    /// Writes that the service uses an endpoint no more.
-    static func disable(_ endpoint: WebhookEndpoint, in transaction: borrowing Transaction) {
-        transaction.enqueue(
-            """
-            UPDATE webhook_endpoint
-            SET enabled = false, disabled_reason = \(endpoint.disabledReason), disabled_at = \(endpoint.disabledAt),
-                failing_since = \(endpoint.failingSince), updated_at = \(endpoint.updatedAt),
-                revision = \(endpoint.revision)
-            WHERE tenant_id = \(endpoint.id.tenant) AND endpoint_key = \(endpoint.id.key)
-            """
-        )
-    }
-
     /// Some of the URLs that are secrets and were stored as they are, by an earlier release or without a master key.
     static func plainURLs(limit: Int, pool: PostgresPool) async throws -> [(id: WebhookEndpointID, url: String)] {
         try await pool.query(

@@ -99,7 +99,7 @@ struct WebhookSender: Sendable {
         } catch {
             if error.isLocal {
                 logger.warning(
-                    "a delivery could not be tried, for which its receiver can't be blamed",
+                    "a delivery could not be tried from here",
                     metadata: ["endpoint": "\(endpoint)", "error": "\(error)"]
                 )
             }
