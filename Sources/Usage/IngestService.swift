@@ -269,7 +269,7 @@ package final class IngestService: Service {
     ) async throws -> Stored {
         var (stored, rest) = (Stored(), share)
         while true {
-            var held = ledgers.known(among: rest.tenants)
+            var held = ledgers.known(among: rest.groups.lazy.map(\.tenant.id))
             do {
                 if held.isEmpty {
                     stored.add(try await storeNow(rest, in: lane, boundTo: boundTo))

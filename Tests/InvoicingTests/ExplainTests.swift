@@ -70,14 +70,7 @@ struct ExplainTests {
             let number = try await server.ask("GET", "/invoices?kind=regular")["data"]?[0]?["id"]?.string ?? ""
             let page = try await server.operatorClient.get("/api/v1/invoices/\(number).html").expecting(200).text
             #expect(page.contains("Earlier invoices charged 10.00: 3.33 too much, which goes back"))
-            let found = try await server.withPool { pool in
-                var found: [String] = []
-                try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
-                    difference: { found.append($0.description) }
-                )
-                return found
-            }
-            #expect(found == [])
+            #expect(try await server.invoiceDifferences() == [])
         }
     }
 

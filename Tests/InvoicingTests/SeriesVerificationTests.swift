@@ -23,17 +23,6 @@ struct SeriesVerificationTests {
         }
     }
 
-    private static func differences(_ server: TestServer, of tenant: TenantID? = nil) async throws -> [String] {
-        try await server.withPool { pool in
-            var found: [String] = []
-            try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
-                tenant: tenant,
-                difference: { found.append($0.description) }
-            )
-            return found
-        }
-    }
-
     /// As in a restore that went wrong.
     private static func delete(_ sequences: String) -> String {
         let ids = "(SELECT invoice_id FROM invoice_document WHERE sequence IN (\(sequences)))"
@@ -94,7 +83,7 @@ struct SeriesVerificationTests {
             try await server.closeInvoices(at: "2026-12-03T00:00:00Z")
             let count = try await server.column("SELECT count(*)::text FROM invoice_document")
             #expect(count == ["5"])
-            let found = try await Self.differences(server)
+            let found = try await server.invoiceDifferences()
             #expect(found == [])
         }
     }
@@ -104,9 +93,9 @@ struct SeriesVerificationTests {
         let (change, expected) = Self.planted[index]
         try await Self.run { server in
             try await server.database.run(change)
-            let found = try await Self.differences(server).filter { $0.hasPrefix("tenant 0: ") }
+            let found = try await server.invoiceDifferences().filter { $0.hasPrefix("tenant 0: ") }
             #expect(found == expected.map { "tenant 0: \($0)" })
-            let ofTenant = try await Self.differences(server, of: TenantID(2))
+            let ofTenant = try await server.invoiceDifferences(of: TenantID(2))
             #expect(ofTenant.allSatisfy { !$0.hasPrefix("tenant 0: ") })
         }
     }
@@ -125,9 +114,9 @@ struct SeriesVerificationTests {
             let parts = try #require(left.first).split(separator: " ").map { String($0) }
             let tenant = try #require(Int64(parts[0]))
             let says = "invoice \(parts[1]): what it says is missing, its state and dates give a finalised one"
-            var found = try await Self.differences(server)
+            var found = try await server.invoiceDifferences()
             #expect(found.contains("tenant number \(tenant): \(says)"), "\(found)")
-            found = try await Self.differences(server, of: TenantID(tenant))
+            found = try await server.invoiceDifferences(of: TenantID(tenant))
             #expect(found == ["tenant number \(tenant): \(says)"])
 
             try await server.database.run(
@@ -136,7 +125,7 @@ struct SeriesVerificationTests {
                 DELETE FROM invoice WHERE invoice_id = (SELECT invoice_id FROM invoice_document WHERE sequence = 1)
                 """
             )
-            found = try await Self.differences(server)
+            found = try await server.invoiceDifferences()
             #expect(found.contains { $0.hasPrefix("tenant ?: the row of invoice ") }, "\(found)")
         }
     }

@@ -80,14 +80,7 @@ struct UncostedUsageTests {
 
     /// What `verify` finds in counters and invoices.
     private static func differences(_ server: TestServer) async throws -> [String] {
-        let invoices = try await server.withPool { pool in
-            var found: [String] = []
-            try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
-                difference: { found.append($0.description) }
-            )
-            return found
-        }
-        return try await server.differences() + invoices
+        try await server.differences() + server.invoiceDifferences()
     }
 
     private static let two = """

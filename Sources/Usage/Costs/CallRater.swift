@@ -7,6 +7,13 @@ struct CallRater {
     private struct Model: Hashable {
         let provider: ExactText?
         let model: ExactText
+
+        /// Nil where the event names none.
+        init?(_ event: UsageEvent) {
+            guard let name = event.usage.model else { return nil }
+            provider = event.usage.provider.map { ExactText($0) }
+            model = ExactText(name)
+        }
     }
 
     private struct Known {
@@ -59,9 +66,7 @@ struct CallRater {
         shortenedFrom whole: TokenClasses? = nil
     ) -> ProviderCost? {
         let call = ModelCall(event, at: time, version: version, shortenedFrom: whole)
-        return ProviderCost(of: call, by: candidates) { component in
-            component.path.flatMap { event.number(at: $0) }
-        }
+        return ProviderCost(of: call, by: candidates, quantity: { event.quantity(of: $0) })
     }
 
     /// What has a price of a call that has none as a whole; nil where nothing of it has.
@@ -71,20 +76,13 @@ struct CallRater {
         currency: Currency,
         shortenedFrom whole: TokenClasses?
     ) -> PricedCall? {
-        guard let name = event.usage.model else { return nil }
-        let model = Model(provider: event.usage.provider.map { ExactText($0) }, model: ExactText(name))
+        guard let model = Model(event) else { return nil }
         let call = ModelCall(event, at: time, version: version, shortenedFrom: whole)
-        let cost = ProviderCost(ofPricedPartsOf: call, by: entry(of: model).candidates) { component in
-            component.path.flatMap { event.number(at: $0) }
+        let candidates = entry(of: model).candidates
+        return ProviderCost(ofPricedPartsOf: call, by: candidates, quantity: { event.quantity(of: $0) }).map { cost in
+            let set = sets.reference(to: .prices(cost.prices, cost.currency ?? policy.currency))
+            return priced(cost, set, at: time, currency: currency)
         }
-        guard let cost else { return nil }
-        let from = cost.currency ?? policy.currency
-        return PricedCall(
-            amount: cost.amount,
-            set: sets.reference(to: .prices(cost.prices, from)),
-            parts: cost.parts,
-            conversion: CostConversion(from: from, to: currency, at: time, costs.rates)
-        )
     }
 
     private mutating func priced(
@@ -93,8 +91,7 @@ struct CallRater {
         currency: Currency,
         shortenedFrom whole: TokenClasses?
     ) -> PricedCall? {
-        guard let name = event.usage.model else { return nil }
-        let model = Model(provider: event.usage.provider.map { ExactText($0) }, model: ExactText(name))
+        guard let model = Model(event) else { return nil }
         var entry = entry(of: model)
         let cost = Self.providerCost(
             of: event,
@@ -113,7 +110,16 @@ struct CallRater {
         }
         latest = (model, entry)
         guard let cost, let set = entry.set else { return nil }
-        return PricedCall(
+        return priced(cost, set, at: time, currency: currency)
+    }
+
+    private func priced(
+        _ cost: ProviderCost,
+        _ set: PriceSets.Reference,
+        at time: Instant,
+        currency: Currency
+    ) -> PricedCall {
+        PricedCall(
             amount: cost.amount,
             set: set,
             parts: cost.parts,
@@ -159,6 +165,11 @@ extension ModelCall {
 }
 
 extension UsageEvent {
+    /// How much of a component it says in its data.
+    fileprivate func quantity(of component: CostComponent) -> FixedDecimal? {
+        component.path.flatMap { number(at: $0) }
+    }
+
     /// Whether a provider charges for it whatever is reported: it names a model, or counts tokens.
     var isModelCall: Bool {
         usage.model != nil || (usage.inputTokens ?? 0) > 0 || (usage.outputTokens ?? 0) > 0

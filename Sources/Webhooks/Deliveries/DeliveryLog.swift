@@ -30,7 +30,7 @@ enum DeliveryLog {
         let error: String?
     }
 
-    private static let removalBatch = 2_000
+    static let removalBatch = 2_000
 
     /// The newest first.
     static func list(
@@ -129,7 +129,8 @@ enum DeliveryLog {
         ) { row throws(PostgresError) in (try row.next(Int64.self), try row.next(Instant?.self)) }.first
     }
 
-    /// Whether an endpoint has more deliveries than `removeSome` deletes, or `cancelSome` ends, at a time.
+    /// Whether an endpoint has more deliveries than `removeSome` deletes, or `DeliveryQueue.cancelSome` ends, at a
+    /// time.
     /// - Parameter isWaiting: whether only those count that are still to be tried.
     static func isLong(
         of endpoint: WebhookEndpointID,
@@ -170,27 +171,6 @@ enum DeliveryLog {
             """
         )
         return removed == removalBatch
-    }
-
-    /// Ends some of what waits for an endpoint, while it is disabled. Tells whether there may be more.
-    static func cancelSome(of endpoint: WebhookEndpointID, at now: Instant, pool: PostgresPool) async throws -> Bool {
-        let canceled = try await pool.execute(
-            .interactive,
-            """
-            UPDATE webhook_delivery
-            SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
-            WHERE (tenant_id, delivery_id) IN (
-                SELECT tenant_id, delivery_id FROM webhook_delivery
-                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
-                ORDER BY next_attempt_at, delivery_id
-                LIMIT \(removalBatch)
-            ) AND status = 'pending' AND EXISTS (
-                SELECT FROM webhook_endpoint
-                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND NOT enabled
-            )
-            """
-        )
-        return canceled == removalBatch
     }
 
     /// Deletes some of the attempts of the oldest delivery made before a time. Returns how many.

@@ -55,36 +55,53 @@ enum DeliveryQueue {
         at now: Instant,
         in transaction: borrowing Transaction
     ) {
-        transaction.enqueue(
+        transaction.enqueue(canceling(waiting(for: endpoint, limit: cancelBatch), at: now))
+    }
+
+    /// Ends some of what waits for an endpoint, while it is disabled. Tells whether there may be more.
+    static func cancelSome(of endpoint: WebhookEndpointID, at now: Instant, pool: PostgresPool) async throws -> Bool {
+        let chosen = waiting(for: endpoint, limit: DeliveryLog.removalBatch)
+        let canceled = try await pool.execute(
+            .interactive,
             """
-            UPDATE webhook_delivery
-            SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
-            WHERE (tenant_id, delivery_id) IN (
-                SELECT tenant_id, delivery_id FROM webhook_delivery
-                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
-                ORDER BY next_attempt_at, delivery_id
-                LIMIT \(cancelBatch)
-            ) AND status = 'pending'
+            \(canceling(chosen, at: now)) AND EXISTS (
+                SELECT FROM webhook_endpoint
+                WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND NOT enabled
+            )
             """
         )
+        return canceled == DeliveryLog.removalBatch
     }
 
     /// Ends some of what waits for endpoints that are disabled. Returns how many.
     static func cancelWaitingForDisabled(at now: Instant, limit: Int, pool: PostgresPool) async throws -> Int {
-        try await pool.execute(
-            .worker,
+        let chosen: SQL = """
+            SELECT tenant_id, delivery_id
+            FROM webhook_delivery JOIN webhook_endpoint USING (tenant_id, endpoint_key)
+            WHERE status = 'pending' AND NOT enabled
+            ORDER BY tenant_id, delivery_id
+            LIMIT \(limit)
             """
-            UPDATE webhook_delivery
-            SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
-            WHERE (tenant_id, delivery_id) IN (
-                SELECT tenant_id, delivery_id
-                FROM webhook_delivery JOIN webhook_endpoint USING (tenant_id, endpoint_key)
-                WHERE status = 'pending' AND NOT enabled
-                ORDER BY tenant_id, delivery_id
-                LIMIT \(limit)
-            ) AND status = 'pending'
-            """
-        )
+        return try await pool.execute(.worker, canceling(chosen, at: now))
+    }
+
+    /// Ends those of some deliveries, by tenant and id, that wait still.
+    private static func canceling(_ chosen: SQL, at now: Instant) -> SQL {
+        """
+        UPDATE webhook_delivery
+        SET status = \(DeliveryStatus.canceled), finished_at = \(now), leased_until = NULL
+        WHERE (tenant_id, delivery_id) IN (\(chosen)) AND status = 'pending'
+        """
+    }
+
+    /// What waits for an endpoint, by tenant and id, the next to be tried first.
+    private static func waiting(for endpoint: WebhookEndpointID, limit: Int) -> SQL {
+        """
+        SELECT tenant_id, delivery_id FROM webhook_delivery
+        WHERE tenant_id = \(endpoint.tenant) AND endpoint_key = \(endpoint.key) AND status = 'pending'
+        ORDER BY next_attempt_at, delivery_id
+        LIMIT \(limit)
+        """
     }
 
     /// How many attempts of a delivery are kept, the latest: as many as are shown.

@@ -130,7 +130,7 @@ struct WebhookEndpointRoutes: Sendable {
                 return try await updateAtOnce(patch, request, context)
             } catch let long as LongLog {
                 let now = context.clock.now()
-                while try await DeliveryLog.cancelSome(of: long.endpoint, at: now, pool: pool) {}
+                while try await DeliveryQueue.cancelSome(of: long.endpoint, at: now, pool: pool) {}
             }
         }
     }

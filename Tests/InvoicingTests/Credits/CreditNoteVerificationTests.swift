@@ -27,24 +27,13 @@ struct CreditNoteVerificationTests {
         try await server.ask("POST", "/invoices/\(invoice)/credit-notes", body, expecting: 201)
     }
 
-    private static func differences(_ server: TestServer, of tenant: TenantID? = nil) async throws -> [String] {
-        try await server.withPool { pool in
-            var found: [String] = []
-            try await InvoiceVerification(pool: pool, clock: server.clock.clock).run(
-                tenant: tenant,
-                difference: { found.append($0.description) }
-            )
-            return found
-        }
-    }
-
     @Test("one that can't be read keeps none of the others from being judged")
     func unreadable() async throws {
         try await Self.run { server, _ in
             try await server.database.run(
                 "UPDATE credit_note SET amount = 'NaN' WHERE sequence = 2; UPDATE invoice SET credited = credited + 1"
             )
-            let found = try await Self.differences(server)
+            let found = try await server.invoiceDifferences()
             #expect(found.contains { $0.contains("what was credited is 72.4") }, "\(found)")
             #expect(found.contains { $0.contains("credit notes is there, its events give not read") }, "\(found)")
         }
@@ -105,15 +94,15 @@ struct CreditNoteVerificationTests {
     func `what is not what its parts come to is found`(_ index: Int) async throws {
         let (change, ofSeries, ofTenant) = Self.planted[index]
         try await Self.run { server, _ in
-            var found = try await Self.differences(server)
+            var found = try await server.invoiceDifferences()
             #expect(found == [])
             try await server.database.run(change)
             let expected = ofTenant.map { "tenant acme: \($0)" }
-            found = try await Self.differences(server)
+            found = try await server.invoiceDifferences()
             #expect(found == ofSeries.map { "tenant 0: \($0)" } + expected)
-            found = try await Self.differences(server, of: TenantID(1))
+            found = try await server.invoiceDifferences(of: TenantID(1))
             #expect(found == expected)
-            found = try await Self.differences(server, of: TenantID(2))
+            found = try await server.invoiceDifferences(of: TenantID(2))
             #expect(found == [])
         }
     }
@@ -126,7 +115,7 @@ struct CreditNoteVerificationTests {
                 }
                 group.addTask {
                     for _ in 0..<10 {
-                        let found = try await Self.differences(server)
+                        let found = try await server.invoiceDifferences()
                         #expect(found == [])
                     }
                 }

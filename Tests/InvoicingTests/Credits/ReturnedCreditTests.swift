@@ -1,3 +1,4 @@
+import BillingCore
 import Postgres
 import TestSupport
 import Testing
@@ -240,11 +241,12 @@ struct ReturnedCreditTests {
 }
 
 extension TestServer {
-    /// What `verify` finds in invoices and credits.
-    func invoiceDifferences() async throws -> [String] {
+    /// What `verify` finds in invoices and credits, of one tenant where one is named.
+    func invoiceDifferences(of tenant: TenantID? = nil) async throws -> [String] {
         try await withPool { pool in
             var found: [String] = []
             try await InvoiceVerification(pool: pool, clock: clock.clock).run(
+                tenant: tenant,
                 difference: { found.append($0.description) }
             )
             return found
