@@ -112,6 +112,7 @@ let package = Package(
             exclude: ["Documents/Templates"],
             swiftSettings: settings
         ),
+        .target(name: "Guard", dependencies: ["Catalog", logging, lifecycle], swiftSettings: settings),
         .target(
             name: "Console",
             dependencies: ["Web", "CEmbedded", crypto, httpTypes],
@@ -121,7 +122,7 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Admission", "Invoicing", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore,
+                "Admission", "Invoicing", "Guard", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore,
                 nioPosix,
                 nioHTTP1,
             ],
@@ -157,7 +158,7 @@ let package = Package(
     ]
         + [
             "Postgres", "BillingCore", "Web", "Identity", "Webhooks", "Catalog", "Limits", "Usage", "Admission",
-            "Invoicing", "Console", "TurnpikeServer",
+            "Invoicing", "Guard", "Console", "TurnpikeServer",
         ]
         .map { room in
             .testTarget(

@@ -28,6 +28,8 @@ struct AdmissionBody: Sendable {
     /// How many output tokens the call may use, where it says how many it would.
     var maxOutputTokens: Int64?
     var warnings: [String] = []
+    /// What refuses the call, whatever its limits say, where the caller may know of it.
+    private(set) var mitigation: Mitigation?
     /// Whether nothing but rates refuse it, and not for ever, for proxies; it is not part of the answer.
     private(set) var isRateLimited = false
 
@@ -37,6 +39,7 @@ struct AdmissionBody: Sendable {
         case hiddenLimit = "limit_exceeded"
         case unknownSubject = "unknown_subject"
         case suspended = "tenant_suspended"
+        case mitigated
         case closed = "admission_closed"
         case conflict = "admission_conflict"
         case unavailable = "limits_unavailable"
@@ -53,6 +56,10 @@ struct AdmissionBody: Sendable {
         switch answer {
         case .unknownSubject: self.init(refusedFor: .unknownSubject)
         case .suspended: self.init(refusedFor: .suspended)
+        case .mitigated(let mitigation):
+            self.init(refusedFor: .mitigated)
+            retryAfter = Int64(secondsCovering: max(1, mitigation.expiresAt.microseconds(since: now)))
+            if tellsAll { self.mitigation = mitigation }
         case .unavailable:
             self.init(refusedFor: .unavailable)
             retryAfter = Problem.limitsUnavailableSeconds
@@ -286,6 +293,15 @@ extension AdmissionBody {
             writer.member("allowed", allowed)
             writer.array("limits", limits) { $1.write(to: &$0) }
             writer.member("max_output_tokens", maxOutputTokens)
+            if let mitigation {
+                writer.object("mitigation") { writer in
+                    writer.member("expires_at", mitigation.expiresAt)
+                    writer.member("id", mitigation.id)
+                    writer.member("reason", mitigation.reason)
+                }
+            } else {
+                writer.null("mitigation")
+            }
             writer.member("reason", reason)
             if let reservation {
                 writer.object("reservation") { writer in

@@ -90,6 +90,7 @@ package final class AdmissionService: Service {
         case decided(AdmissionOutcome, remark: EventStatus?)
         case unknownSubject
         case suspended
+        case mitigated(Mitigation)
         /// The database did not answer in time; nothing is held, and the call may use what it asks for.
         case open(outputTokens: Int64?)
         /// It did not, and a limit that the call touches refuses then.
@@ -98,7 +99,7 @@ package final class AdmissionService: Service {
         /// Whether it is the limits', or the tenant's, and not that of a failure policy.
         var isDecided: Bool {
             switch self {
-            case .decided, .unknownSubject, .suspended: true
+            case .decided, .unknownSubject, .suspended, .mitigated: true
             case .open, .unavailable: false
             }
         }
@@ -181,6 +182,10 @@ package final class AdmissionService: Service {
         for call in prepared.calls {
             guard call.tenant.status == .active else {
                 entries[call.index] = .answered(.suspended)
+                continue
+            }
+            if let mitigation = call.mitigation(at: now) {
+                entries[call.index] = .answered(.mitigated(mitigation))
                 continue
             }
             do {

@@ -25,7 +25,7 @@ struct LimitViolation: Sendable {
     var isTooLarge = false
 
     /// The same in seconds, rounded up.
-    var retryAfter: Int64? { retryAfterMicroseconds.map { $0 / 1_000_000 + ($0 % 1_000_000 > 0 ? 1 : 0) } }
+    var retryAfter: Int64? { retryAfterMicroseconds.map { Int64(secondsCovering: $0) } }
 }
 
 /// A limit that a call touches, as it stands with the call.
@@ -388,5 +388,12 @@ extension CallHold {
                 + (money.isZero ? [] : [ReservationHold(row: ChargeHolds.moneyRow(beside: row), amount: money)])
         case .rate, .unpriced: []
         }
+    }
+}
+
+extension Int64 {
+    /// After how many whole seconds so many microseconds are over.
+    init(secondsCovering microseconds: Int64) {
+        self = microseconds / 1_000_000 + (microseconds % 1_000_000 > 0 ? 1 : 0)
     }
 }

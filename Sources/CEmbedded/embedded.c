@@ -173,6 +173,12 @@ static const unsigned char migration_0056[] = {
 static const unsigned char migration_0057[] = {
 #embed "../../migrations/0057_turns_of_events.sql"
 };
+static const unsigned char migration_0058[] = {
+#embed "../../migrations/0058_mitigations.sql"
+};
+static const unsigned char migration_0059[] = {
+#embed "../../migrations/0059_overriding_budgets.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -249,6 +255,8 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0055_service_settings.sql", migration_0055),
     FILE_ENTRY("0056_invoices_put_off.sql", migration_0056),
     FILE_ENTRY("0057_turns_of_events.sql", migration_0057),
+    FILE_ENTRY("0058_mitigations.sql", migration_0058),
+    FILE_ENTRY("0059_overriding_budgets.sql", migration_0059),
 };
 
 size_t embedded_migration_count(void) {

@@ -75,7 +75,7 @@ package struct CatalogDesk: Sendable {
     }
 
     /// A handler that takes an operator's credential: it changes what all tenants share.
-    func operatorOnly(_ handler: @escaping Operations.Handler) -> Operations.Handler {
+    package func operatorOnly(_ handler: @escaping Operations.Handler) -> Operations.Handler {
         { request, context in
             try requireOperator(context)
             return try await handler(request, context)

@@ -12,7 +12,7 @@ package enum CatalogFault: Error, Sendable, Equatable {
         case price
         case fxRate = "fx_rate"
         case quotaOverride = "quota_override"
-        case budget
+        case budget, mitigation
     }
 
     case notFound(Resource, String)

@@ -19,6 +19,8 @@ package final class CatalogSnapshot: Sendable {
     package let budgets: [Budget]
     /// The same as the hot paths read them.
     package let sharedLimits: [Limit]
+    /// What admission refuses for a time.
+    package let mitigations: Mitigations
     /// Event types that some meter reads, features or not. Usage of any other type is `unmetered`.
     package let meteredTypes: Set<String>
 
@@ -30,12 +32,14 @@ package final class CatalogSnapshot: Sendable {
         meters: [Meter],
         features: [Feature],
         costs: CostCatalog = .empty,
-        budgets: [Budget] = []
+        budgets: [Budget] = [],
+        mitigations: [Mitigation] = []
     ) {
         self.version = version
         self.costs = costs
         self.budgets = budgets
         sharedLimits = budgets.map { Limit($0) }
+        self.mitigations = Mitigations(mitigations)
         let metersByID = Dictionary(meters.map { ($0.id, $0) }) { first, _ in first }
         self.meters = metersByID
         self.features = Dictionary(features.map { ($0.id, $0) }) { first, _ in first }

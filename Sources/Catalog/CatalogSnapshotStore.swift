@@ -16,12 +16,14 @@ package enum CatalogSnapshotStore {
         let meters = try MeterStore.all(in: transaction)
         let features = try FeatureStore.all(in: transaction)
         let budgets = try BudgetStore.shared(in: transaction)
+        let mitigations = try MitigationStore.open(in: transaction)
         return CatalogSnapshot(
             version: versions.catalog,
             meters: meters,
             features: features,
             costs: costs,
-            budgets: budgets
+            budgets: budgets,
+            mitigations: mitigations
         )
     }
 }

@@ -2,6 +2,7 @@ import Admission
 import BillingCore
 import Catalog
 import Console
+import Guard
 import Identity
 import Invoicing
 import Limits
@@ -55,6 +56,7 @@ extension Rooms {
         let usage = UsageRoom(dependencies, catalog: catalog, operations: operations)
         let admission = AdmissionRoom(dependencies, usage: usage, catalog: catalog, operations: operations)
         let invoicing = InvoicingRoom(dependencies, catalog: catalog, operations: operations)
+        MitigationRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
         PortalRoutes(frameAncestors: dependencies.configuration.portalFrameAncestors).register(in: operations)
 
         return Rooms(
@@ -88,6 +90,12 @@ extension Rooms {
                     usage.costWorker,
                     admission.expiryWorker,
                     admission.revisionWorker,
+                    MitigationExpiryWorker(
+                        pool: dependencies.pool,
+                        clock: dependencies.clock,
+                        ids: dependencies.ids,
+                        logger: dependencies.logger
+                    ),
                     usage.ingest,
                     admission.service,
                 ]

@@ -51,5 +51,6 @@ extension CreditGrantID: Encodable {}
 extension DiscountID: Encodable {}
 extension CreditNoteID: Encodable {}
 extension AlertID: Encodable {}
+extension MitigationID: Encodable {}
 extension WebhookDeliveryID: Encodable {}
 extension ReservationID: Encodable {}

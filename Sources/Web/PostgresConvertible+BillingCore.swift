@@ -32,6 +32,7 @@ extension CreditGrantID: PostgresConvertible {}
 extension DiscountID: PostgresConvertible {}
 extension CreditNoteID: PostgresConvertible {}
 extension AlertID: PostgresConvertible {}
+extension MitigationID: PostgresConvertible {}
 extension WebhookDeliveryID: PostgresConvertible {}
 
 extension IntegerIdentifier where Self: PostgresConvertible {

@@ -232,6 +232,9 @@ private final class AuditTrail: Sendable {
             """
         let rated = try await write("createFxRate", server, "POST", "/fx-rates", rate, leaves: .made)
         try await write("deleteFxRate", server, "DELETE", "/fx-rates/\(text(rated, "id"))", leaves: .removed)
+        let loop = #"{"scope": {"user": "u9"}, "reason": "a loop", "ttl_seconds": 60}"#
+        let refusing = try await write("createMitigation", server, "POST", "/mitigations", loop, leaves: .made)
+        try await write("liftMitigation", server, "POST", "/mitigations/\(text(refusing, "id"))/lift")
     }
 
     func trustAnIssuer(_ server: TestServer) async throws {

@@ -62,9 +62,11 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "updateClient":
                 [plain.saying(#"{"name": "Mine"}"#), plain.saying(#"{"enabled": false}"#).matching("\"1\"")]
             case "listSubscriptions", "listApiKeys", "listClients", "exportInvoices", "listCreditNotes",
-                "listInvoices", "listUnpricedUsage", "listAlerts":
+                "listInvoices", "listUnpricedUsage", "listAlerts", "listMitigations":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
+            case "createMitigation":
+                [plain.saying(#"{"scope": {"tenant": "\#(names.tenant)"}, "reason": "mine", "ttl_seconds": 60}"#)]
             case "createApiKey", "createClient":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
             case "updateApiKey":
@@ -108,7 +110,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         return path.contains("/invoices/") ? names.invoice : names.subscription
     }
 
-    /// Meters, features, plans and provider costs belong to no tenant, and neither path nor body can name one.
+    /// Meters, features, plans, provider costs and mitigations belong to no tenant, and neither path nor body can name
+    /// one of these.
     private static let sharedCatalogue: Set<String> = [
         "listMeters", "createMeter", "getMeter", "updateMeter", "archiveMeter",
         "listFeatures", "createFeature", "getFeature", "updateFeature", "archiveFeature",
@@ -118,7 +121,7 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         "listPriceBook", "createPrice", "getPrice", "deletePrice",
         "listFxRates", "createFxRate", "getFxRate", "deleteFxRate",
         "listIdentityProviders", "createIdentityProvider", "getIdentityProvider", "replaceIdentityProvider",
-        "deleteIdentityProvider",
+        "deleteIdentityProvider", "getMitigation", "liftMitigation",
     ]
 
     private static func tenantForms(

@@ -53,6 +53,17 @@ package struct AlertID: UUIDIdentifier {
     }
 }
 
+/// What has admission refuse calls for a time.
+@usableFromInline
+package struct MitigationID: UUIDIdentifier {
+    @usableFromInline package let rawValue: UUIDv7
+
+    @inlinable
+    package init(rawValue: UUIDv7) {
+        self.rawValue = rawValue
+    }
+}
+
 /// A reservation: what an admission answers, and the usage event that settles it repeats.
 @usableFromInline
 package struct ReservationID: UUIDIdentifier {

@@ -61,6 +61,8 @@ package struct Budget: Sendable, Hashable {
     /// What a token of a call is held at whose price is unknown, in the budget's currency; nil denies such calls.
     package var fallbackUnitAmount: FixedDecimal?
     package let managedBy: BudgetManager
+    /// The one in whose place it stands, see `BudgetScope.overrides`; that one counts on.
+    package let overridden: OverriddenBudget?
     package let createdAt: Instant
     package var updatedAt: Instant
     /// Set when it was archived: from then on it neither counts nor denies.
@@ -80,6 +82,7 @@ package struct Budget: Sendable, Hashable {
         failurePolicy: FailurePolicy = .closed,
         fallbackUnitAmount: FixedDecimal? = nil,
         managedBy: BudgetManager = .operator,
+        overridden: OverriddenBudget? = nil,
         createdAt: Instant,
         updatedAt: Instant,
         archivedAt: Instant? = nil,
@@ -96,6 +99,7 @@ package struct Budget: Sendable, Hashable {
         self.failurePolicy = failurePolicy
         self.fallbackUnitAmount = fallbackUnitAmount
         self.managedBy = managedBy
+        self.overridden = overridden
         self.createdAt = createdAt
         self.updatedAt = updatedAt
         self.archivedAt = archivedAt
@@ -117,6 +121,17 @@ package struct Budget: Sendable, Hashable {
     package var rate: RateLimit? {
         guard case .rate(let rate) = bound else { return nil }
         return rate
+    }
+}
+
+/// A budget that another one of the same tenant's, or the operator's, stands in place of.
+package struct OverriddenBudget: Sendable, Hashable {
+    package let id: LimitID
+    package let key: String
+
+    package init(id: LimitID, key: String) {
+        self.id = id
+        self.key = key
     }
 }
 

@@ -18,6 +18,7 @@ package struct BudgetBody: Encodable, Sendable {
     let onFailure: String
     let fallbackUnitAmount: FixedDecimal?
     let managedBy: String
+    let overrides: String?
     let createdAt: Instant
     let updatedAt: Instant
     let archivedAt: Instant?
@@ -36,6 +37,7 @@ package struct BudgetBody: Encodable, Sendable {
         onFailure = budget.failurePolicy.rawValue
         fallbackUnitAmount = budget.fallbackUnitAmount
         managedBy = budget.managedBy.rawValue
+        overrides = budget.overridden?.key
         createdAt = budget.createdAt
         updatedAt = budget.updatedAt
         archivedAt = budget.archivedAt

@@ -12,6 +12,8 @@ package struct BudgetInput: Sendable {
     package let alertsOnForecast: Bool
     package let failurePolicy: FailurePolicy
     package let fallbackUnitAmount: FixedDecimal?
+    /// The key of the budget in whose place it is to stand.
+    package let overrides: String?
 
     /// What belongs to an amount in windows, and has no place beside a rate.
     private static let windowFields = [
@@ -49,6 +51,7 @@ package struct BudgetInput: Sendable {
         }
         let failurePolicy = fields.choice("on_failure", default: FailurePolicy(of: mode))
         let fallback = fields.fallbackUnitAmount()
+        let overrides = fields.contains("overrides") ? fields.key("overrides") : nil
         try fields.finish()
         guard let measure else { throw CatalogFault.unreadable(table: "budget", key: key) }
         return BudgetInput(
@@ -59,7 +62,8 @@ package struct BudgetInput: Sendable {
             thresholds: thresholds,
             alertsOnForecast: forecast,
             failurePolicy: failurePolicy,
-            fallbackUnitAmount: fallback
+            fallbackUnitAmount: fallback,
+            overrides: overrides
         )
     }
 

@@ -21,7 +21,7 @@ package struct BudgetPatch: Sendable {
 
     package static func read(_ body: JSONValue) throws -> BudgetPatch {
         let fields = JSONObjectReader(body)
-        fields.rejectImmutable(["key", "scope", "measure", "currency", "window"], of: "a budget")
+        fields.rejectImmutable(["key", "scope", "measure", "currency", "window", "overrides"], of: "a budget")
         fields.rejectNull(["amount", "mode", "thresholds", "forecast", "on_failure", "rate"])
         let fallback = fields.fallbackUnitAmount()
         let patch = BudgetPatch(

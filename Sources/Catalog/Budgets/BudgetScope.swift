@@ -78,6 +78,20 @@ package struct BudgetScope: Sendable, Hashable {
     }
 }
 
+// MARK: In place of another
+
+extension BudgetScope {
+    /// Whether this is one of the values that the other counts apart, or some of them: every row of the other is then
+    /// either within this scope or outside. Of a call that feeds several features, one alone can't be taken out.
+    package func overrides(_ other: BudgetScope) -> Bool {
+        self != other
+            && ScopeDimension.allCases.allSatisfy { dimension in
+                if case .exact = self[dimension], other[dimension] == .each { return dimension != .feature }
+                return self[dimension] == other[dimension]
+            }
+    }
+}
+
 // MARK: Rows of "each value"
 
 extension BudgetScope {

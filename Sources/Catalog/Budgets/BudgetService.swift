@@ -22,7 +22,10 @@ package enum BudgetService {
         now: Instant,
         in transaction: borrowing Transaction
     ) throws -> Budget {
-        let faults = try Self.faults(of: input, tenant: tenant, managedBy: manager, in: transaction)
+        var faults = try Self.faults(of: input, tenant: tenant, managedBy: manager, in: transaction)
+        let candidates = try overridable(input.overrides, by: tenant, managedBy: manager, in: transaction)
+        let overridden = candidates.first { input.overrides($0) }
+        if let key = input.overrides, overridden == nil { faults.append(.overridden(key, exists: !candidates.isEmpty)) }
         guard faults.isEmpty else { throw ValidationFailure(faults) }
         if manager == .tenant, let tenant { try requireRoom(for: input.scope, of: tenant, in: transaction) }
         let budget = Budget(
@@ -37,6 +40,7 @@ package enum BudgetService {
             failurePolicy: input.failurePolicy,
             fallbackUnitAmount: input.fallbackUnitAmount,
             managedBy: manager,
+            overridden: overridden.map { OverriddenBudget(id: $0.id, key: $0.key) },
             createdAt: now,
             updatedAt: now
         )
@@ -46,6 +50,20 @@ package enum BudgetService {
                 ? CatalogFault.keyOfArchivedBudget(budget.key) : .keyTaken(.budget, budget.key)
         }
         return budget
+    }
+
+    /// The budgets in force of a key that one of the tenant's may override, or one over all tenants: a tenant's own
+    /// credential none of the operator's.
+    private static func overridable(
+        _ key: String?,
+        by tenant: TenantSnapshot?,
+        managedBy manager: BudgetManager,
+        in transaction: borrowing Transaction
+    ) throws -> [Budget] {
+        guard let key else { return [] }
+        var found = try BudgetStore.find(key: key, of: .operatorWide, limit: 1, in: transaction)
+        if let tenant { found += try BudgetStore.find(key: key, of: tenant.id, limit: 1, in: transaction) }
+        return found.filter { $0.isActive && (manager == .operator || $0.managedBy == .tenant) }
     }
 
     private static func requireRoom(
@@ -143,7 +161,25 @@ package enum BudgetService {
     }
 }
 
+extension FieldFault {
+    fileprivate static func overridden(_ key: String, exists: Bool) -> FieldFault {
+        guard exists else {
+            let detail = "there is no budget \"\(key)\" in force that the caller may override"
+            return FieldFault(pointer: "/overrides", code: "unknown_budget", detail: detail)
+        }
+        let detail = "\"scope\" must be that of \"\(key)\" with one value in place of a \"*\", \"feature\" excepted; "
+            + "\"measure\" must be the same, as a rate or in windows as it is there"
+        return FieldFault(pointer: "/overrides", code: "not_applicable", detail: detail)
+    }
+}
+
 extension BudgetInput {
+    /// Whether it may stand in place of the other.
+    fileprivate func overrides(_ other: Budget) -> Bool {
+        let isRate = if case .rate = bound { true } else { false }
+        return measure == other.measure && isRate == (other.rate != nil) && scope.overrides(other.scope)
+    }
+
     /// Of a budget on charges.
     fileprivate var chargeCurrency: Currency? {
         guard measure == .charge, case .window(let window) = bound else { return nil }

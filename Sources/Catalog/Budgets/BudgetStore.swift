@@ -17,16 +17,17 @@ package enum BudgetStore {
             INSERT INTO budget (
                 tenant_id, limit_id, key, scope, measure, amount, currency, window_kind, mode, rate_limit, rate_period,
                 rate_burst, rate_sheddable_percent, rate_default_percent, thresholds, alerts_on_forecast,
-                failure_policy, fallback_unit_amount, managed_by, created_at, updated_at, archived_at, revision,
-                counted_after_seq, since_version
+                failure_policy, fallback_unit_amount, managed_by, overridden_limit_id, overrides, created_at,
+                updated_at, archived_at, revision, counted_after_seq, since_version
             )
             VALUES (
                 \(budget.tenantID), \(budget.id), \(budget.key), \(budget.scope), \(budget.measure),
                 \(window?.amount), \(window?.currency), \(window?.kind), \(window?.mode), \(rate?.limit),
                 \(rate?.period), \(rate?.burst), \(rate?.sheddablePercent), \(rate?.defaultPercent),
                 \(budget.thresholds), \(budget.alertsOnForecast), \(budget.failurePolicy),
-                \(budget.fallbackUnitAmount), \(budget.managedBy), \(budget.createdAt), \(budget.updatedAt),
-                \(budget.archivedAt), \(budget.revision),
+                \(budget.fallbackUnitAmount), \(budget.managedBy), \(budget.overridden?.id),
+                \(budget.overridden?.key), \(budget.createdAt), \(budget.updatedAt), \(budget.archivedAt),
+                \(budget.revision),
                 (SELECT ledger_seq FROM tenant_ledger WHERE tenant_id = \(budget.tenantID)),
                 (SELECT version FROM catalog_version WHERE \(budget.tenantID) = 0)
             )
@@ -197,7 +198,8 @@ package enum BudgetStore {
     private static let selection: SQL = """
         SELECT tenant_id, limit_id, key, scope, measure, amount, currency, window_kind, mode, rate_limit, rate_period,
             rate_burst, rate_sheddable_percent, rate_default_percent, thresholds, alerts_on_forecast, failure_policy,
-            fallback_unit_amount, managed_by, created_at, updated_at, archived_at, revision
+            fallback_unit_amount, managed_by, overridden_limit_id, overrides, created_at, updated_at, archived_at,
+            revision
         FROM budget
         """
 
@@ -225,11 +227,19 @@ package enum BudgetStore {
             failurePolicy: try row.next(),
             fallbackUnitAmount: try row.next(),
             managedBy: try row.next(),
+            overridden: try overridden(&row),
             createdAt: try row.next(),
             updatedAt: try row.next(),
             archivedAt: try row.next(),
             revision: try row.next()
         )
+    }
+
+    private static func overridden(_ row: inout PostgresRow) throws(PostgresError) -> OverriddenBudget? {
+        let id = try row.next(LimitID?.self)
+        let key = try row.next(String?.self)
+        guard let id, let key else { return nil }
+        return OverriddenBudget(id: id, key: key)
     }
 
     private static func window(_ row: inout PostgresRow) throws(PostgresError) -> BudgetWindow? {

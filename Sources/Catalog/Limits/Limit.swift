@@ -35,6 +35,8 @@ package final class Limit: Sendable {
     package let countedFrom: Instant?
     /// Plans are the operator's.
     package let managedBy: BudgetManager
+    /// The limit in whose place it stands, within its scope.
+    package let overrides: LimitID?
 
     package static let defaultThresholds = [50, 80, 100].compactMap { Percent(FixedDecimal($0)) }
 
@@ -58,6 +60,7 @@ package final class Limit: Sendable {
         isActive = quota.isActive
         countedFrom = quota.countedFrom
         managedBy = .operator
+        overrides = nil
     }
 
     /// - Parameter currency: the tenant's.
@@ -76,6 +79,7 @@ package final class Limit: Sendable {
         isActive = cap.isActive
         countedFrom = cap.countedFrom
         managedBy = .operator
+        overrides = nil
     }
 
     package init(_ budget: Budget) {
@@ -99,6 +103,26 @@ package final class Limit: Sendable {
         isActive = budget.isActive
         countedFrom = budget.countedFrom
         managedBy = budget.managedBy
+        overrides = budget.overridden?.id
+    }
+
+    /// The same out of force: it counts, and neither denies nor alerts.
+    package init(outOfForce limit: Limit) {
+        id = limit.id
+        origin = limit.origin
+        scopeReference = limit.scopeReference
+        measure = limit.measure
+        bound = limit.bound
+        currency = limit.currency
+        thresholds = limit.thresholds
+        alertsOnForecast = limit.alertsOnForecast
+        failurePolicy = limit.failurePolicy
+        fallbackUnitAmount = limit.fallbackUnitAmount
+        revision = limit.revision
+        isActive = false
+        countedFrom = limit.countedFrom
+        managedBy = limit.managedBy
+        overrides = limit.overrides
     }
 
     package var scope: BudgetScope { scopeReference.scope }

@@ -18,6 +18,11 @@ package struct LimitUse: Sendable {
     /// The row's window; all time for a rate.
     package let window: Interval
     package let amount: Amount
+
+    /// The same of a limit in whose place another one stands.
+    fileprivate var outOfForce: LimitUse {
+        LimitUse(limit: Limit(outOfForce: limit), row: row, window: window, amount: amount)
+    }
 }
 
 /// A use as limits see it: an event to be counted or taken out again, or a call that asks for admission.
@@ -95,7 +100,8 @@ package struct LimitMatching {
         var uses: [LimitUse] = []
         for limit in tenant.ownLimits { add(limit, use, tenant, &windows, withRates, to: &uses) }
         for limit in shared.sharedLimits { add(limit, use, tenant, &windows, withRates, to: &uses) }
-        return uses
+        let overridden = Set(uses.lazy.compactMap { $0.limit.overrides })
+        return overridden.isEmpty ? uses : uses.map { overridden.contains($0.limit.id) ? $0.outOfForce : $0 }
     }
 
     private mutating func add(
@@ -141,33 +147,13 @@ package struct LimitMatching {
             guard let amount = use.units(of: feature) else { return [] }
             return [("", .known(amount))]
         }
-        guard let values = otherValues(of: use, in: limit.scope) else { return [] }
-        return features(of: use, in: limit.scope).compactMap { feature in
+        guard let values = use.otherValues(in: limit.scope) else { return [] }
+        return use.features(in: limit.scope, shared).compactMap { feature in
             guard let amount = amount(of: use, in: limit, feature: feature.id, tenant: tenant) else { return nil }
             let split = limit.scope.splitDimensions.map { dimension in
                 dimension == .feature ? feature.key ?? "" : values[dimension] ?? ""
             }
             return (BudgetScope.scopeValue(split), amount)
-        }
-    }
-
-    /// The use's values in the dimensions that the scope names, but for tenant and feature; nil where it is outside.
-    private func otherValues(of use: LimitedUse, in scope: BudgetScope) -> [ScopeDimension: String]? {
-        var values: [ScopeDimension: String] = [:]
-        for dimension in ScopeDimension.allCases where dimension != .tenant && dimension != .feature {
-            guard let match = scope[dimension] else { continue }
-            guard let value = use.value(of: dimension), match.admits(value) else { return nil }
-            values[dimension] = value
-        }
-        return values
-    }
-
-    /// The features that the use feeds and the scope names; one that is nil where it names none.
-    private func features(of use: LimitedUse, in scope: BudgetScope) -> [(id: FeatureID?, key: String?)] {
-        guard let match = scope.feature else { return [(nil, nil)] }
-        return use.measurements.compactMap { measurement in
-            guard let feature = shared.features[measurement.feature], match.admits(feature.key) else { return nil }
-            return (feature.id, feature.key)
         }
     }
 
@@ -199,9 +185,42 @@ package struct LimitMatching {
 }
 
 extension LimitedUse {
+    /// Its values in the dimensions that the scope names, but for tenant and feature; nil where it is outside.
+    fileprivate func otherValues(in scope: BudgetScope) -> [ScopeDimension: String]? {
+        var values: [ScopeDimension: String] = [:]
+        for dimension in ScopeDimension.allCases where dimension != .tenant && dimension != .feature {
+            guard let match = scope[dimension] else { continue }
+            guard let value = value(of: dimension), match.admits(value) else { return nil }
+            values[dimension] = value
+        }
+        return values
+    }
+
+    /// The features that it feeds and the scope names; one that is nil where it names none.
+    fileprivate func features(
+        in scope: BudgetScope,
+        _ shared: CatalogSnapshot
+    ) -> [(id: FeatureID?, key: String?)] {
+        guard let match = scope.feature else { return [(nil, nil)] }
+        return measurements.compactMap { measurement in
+            guard let feature = shared.features[measurement.feature], match.admits(feature.key) else { return nil }
+            return (feature.id, feature.key)
+        }
+    }
+
     /// What it adds to a feature that sums or counts.
     fileprivate func units(of feature: FeatureID) -> FixedDecimal? {
         measurements.first { $0.feature == feature }?.value.additive
+    }
+}
+
+extension PreparedCall {
+    /// What refuses the call at a time, whatever its limits say: of several the one that lasts longest.
+    package func mitigation(at now: Instant) -> Mitigation? {
+        shared.mitigations.last(of: tenant, at: now) { scope in
+            let use = LimitedUse(pending)
+            return use.otherValues(in: scope) != nil && !use.features(in: scope, shared).isEmpty
+        }
     }
 }
 

@@ -17,6 +17,8 @@ package enum WebhookEventType: String, CaseIterable, Sendable {
     case subscriptionChanged = "subscription.changed"
     case subscriptionCanceled = "subscription.canceled"
     case subscriptionResumed = "subscription.resumed"
+    case mitigationStarted = "mitigation.started"
+    case mitigationEnded = "mitigation.ended"
     case webhookEndpointDisabled = "webhook_endpoint.disabled"
     case webhookTest = "webhook.test"
 }

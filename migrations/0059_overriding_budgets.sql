@@ -1,0 +1,6 @@
+-- Room: Catalog. A budget may stand in place of another one for one value of what that counts apart: a default for everybody is
+-- raised or lowered for one tenant or user. Which one it overrides never changes.
+ALTER TABLE budget
+    ADD COLUMN overrides text,
+    ADD COLUMN overridden_limit_id bigint,
+    ADD CONSTRAINT budget_overrides CHECK ((overrides IS NULL) = (overridden_limit_id IS NULL));
