@@ -78,7 +78,8 @@ extension TestServer {
         seconds: String,
         data: String = "",
         partial: Bool = false,
-        time: String? = nil
+        time: String? = nil,
+        as client: TestClient? = nil
     ) async throws -> String {
         let time = time.map { #","time":"\#($0)""# } ?? ""
         let body = """
@@ -86,7 +87,7 @@ extension TestServer {
             "reservationid":"\(self.id(of: admission))","reservationpartial":\(partial),\
             "data":{"seconds":\(seconds)\(data)}}
             """
-        return try await operatorClient.post("/api/v1/events", body).expecting(200).report
+        return try await (client ?? operatorClient).post("/api/v1/events", body).expecting(200).report
     }
 
     func id(of admission: JSONValue) -> String { admission["reservation"]?["id"]?.string ?? "" }

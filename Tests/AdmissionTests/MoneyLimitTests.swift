@@ -113,10 +113,10 @@ import Web
     @Test("the tightest of user, tenant, provider and company decides, and a refused call leaves no trace on any")
     func hierarchy() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
+            for tenant in ["acme", "beta", "gamma"] { try await server.addTenant(tenant) }
             let budgets = [
                 ("company", "{}", "9"), ("openai", #"{"provider":"openai"}"#, "7"),
-                ("acme", #"{"tenant":"acme"}"#, "5"), ("users", #"{"tenant":"*","user":"*"}"#, "3"),
+                ("tenants", #"{"tenant":"*"}"#, "5"), ("users", #"{"tenant":"*","user":"*"}"#, "3"),
             ]
             for (key, scope, amount) in budgets {
                 try await server.ask(
@@ -129,15 +129,31 @@ import Web
                     expecting: 201
                 )
             }
-            var refused: [String] = []
-            for (index, user) in "aaaabbbcc".enumerated() {
-                let data = #","provider":"openai","user":"\#(user)""#
-                let answer = try await server.admit("\(index)", data: data)
-                if answer["allowed"] != .bool(true) { refused.append(answer["limits"]?[0]?["key"]?.string ?? "") }
+            // How many calls of a user fit, and what alone refuses the next one: at first the user's budget is the only
+            // one that is full, then the tenant's, and so on.
+            let users = [
+                ("acme", "a", "openai", 3, "users"), ("acme", "b", "openai", 2, "tenants"),
+                ("beta", "c", "openai", 2, "openai"), ("beta", "d", "azure", 2, "company"),
+                ("gamma", "e", "azure", 0, "company"),
+            ]
+            for (tenant, user, provider, fitting, limit) in users {
+                let data = #","provider":"\#(provider)","user":"\#(user)""#
+                for index in 0..<fitting {
+                    let answer = try await server.admit("\(user)-\(index)", data: data, subject: tenant)
+                    #expect(answer["allowed"] == .bool(true), "\(answer)")
+                }
+                let before = try await server.limitRows()
+                for index in 0..<2 {
+                    let refused = try await server.admit("\(user)-more-\(index)", data: data, subject: tenant)
+                    #expect(refused["reason"]?.string == "budget_exceeded")
+                    #expect(refused["limits"]?.elements?.map { $0["key"]?.string } == [limit])
+                    try await server.expectRows(before)
+                }
             }
-            // The fourth of a is beyond the user's, the third of b and both of c beyond the tenant's.
-            #expect(refused == ["users", "acme", "acme", "acme"])
-            try await server.expectRows(["0 5 0", "0 5 0", "0 5 0", "0 3 0", "0 2 0"])
+            // The company's, the provider's, acme's and those of its users, beta's and those of its.
+            try await server.expectRows([
+                "0 9 0", "0 7 0", "0 5 0", "0 3 0", "0 2 0", "0 4 0", "0 2 0", "0 2 0",
+            ])
         }
     }
 

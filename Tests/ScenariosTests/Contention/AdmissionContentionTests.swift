@@ -5,8 +5,8 @@ import Testing
 import Usage
 import Web
 
-/// Never over a hard limit: 64 clients on three replicas that are killed, against one limit. An observer looks at
-/// every moment from outside.
+/// Never over a hard limit: 64 clients on three replicas that are killed, against one limit. The database itself looks
+/// at every commit, and an observer at every moment from outside.
 @Suite(.serialized, .timeLimit(.minutes(15)))
 struct AdmissionContentionTests {
     private static let settings = [
@@ -23,26 +23,45 @@ struct AdmissionContentionTests {
         }
     }
 
+    /// 400 seconds are free and 800 more are within the cap.
+    private static let freeTier = """
+        {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
+          {"up_to":"400","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
+         "spend_cap":{"amount":"1600","mode":"hard"}}
+        """
+
+    private static func charge(_ seconds: Int64) -> Int64 { max(0, seconds - 400) * 2 }
+
     @Test("so is a spend cap over tiers of which the first is free: its use is what the usage is charged")
     func spendCap() async throws {
+        try await Self.underContention(Self.freeTier) { account, used, overshoot in
+            #expect(used == "\(Self.charge(account.used))")
+            // Less where some of it was free, or stored together with what another call left of its hold.
+            #expect((Int64(overshoot) ?? .max) <= account.overshoot * 2)
+        }
+    }
+
+    @Test("where no call uses more than it held, nothing at all is used beyond such a cap")
+    func spendCapWithinHolds() async throws {
         try await Self.underContention(
-            """
-            {"charges":[{"feature":"seconds","price":{"model":"graduated","tiers":[
-              {"up_to":"400","unit_amount":"0"},{"up_to":null,"unit_amount":"2"}]}}],
-             "spend_cap":{"amount":"1600","mode":"hard"}}
-            """
-        ) { account, used, _ in
-            #expect(used == "\(max(0, account.used - 400) * 2)")
+            Self.freeTier,
+            endings: ReservingClients.Ending.withinHold
+        ) { account, used, overshoot in
+            #expect(used == "\(Self.charge(account.used))")
+            #expect(Self.charge(account.used) <= 1_600)
+            #expect(account.overshoot == 0 && overshoot == "0")
         }
     }
 
     private static func underContention(
         _ version: String,
+        endings: [ReservingClients.Ending] = ReservingClients.Ending.allCases,
         _ judge: (ReservingClients.Account, _ used: String, _ overshoot: String) -> Void
     ) async throws {
         try await ServedReplicas.run(count: 3, settings: settings) { replicas in
             try await arrange(replicas.client(0), version)
-            let clients = ReservingClients(clients: 64, calls: 12, seed: 5, on: replicas)
+            let atCommit = try await LimitsAtCommit(replicas.database)
+            let clients = ReservingClients(clients: 64, calls: 12, seed: 5, endings: endings, on: replicas)
             let observer = LimitObserver(replicas.database)
             async let watching = observer.watch()
             async let killing: Void = kill(replicas)
@@ -61,6 +80,11 @@ struct AdmissionContentionTests {
             #expect(end.count == 3 && end.allSatisfy { $0.held == "0" })
             #expect(try await differences(replicas.database) == [])
             judge(account, end.first?.used ?? "", end.first?.overshoot ?? "")
+            #expect(try await atCommit.broken() == [])
+            try await atCommit.breakAndMend(inOneTransaction: true)
+            #expect(try await atCommit.broken() == [], "what is mended before the commit was never to be seen")
+            try await atCommit.breakAndMend(inOneTransaction: false)
+            #expect(try await atCommit.broken().count >= end.count)
         }
     }
 

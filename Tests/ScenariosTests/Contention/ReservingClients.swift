@@ -19,20 +19,26 @@ final class ReservingClients: Sendable {
         var violations: [String] = []
     }
 
-    private enum Ending: CaseIterable {
-        case exact, less, more, parts, released, forgotten, late
+    /// What becomes of a call that was admitted.
+    enum Ending: CaseIterable {
+        case exact, less, more, parts, halves, released, forgotten, late
+
+        /// Those that use no more than was held.
+        static let withinHold: [Ending] = [.exact, .less, .halves, .released, .forgotten]
     }
 
     let clients: Int
     let calls: Int
+    private let endings: [Ending]
     private let replicas: ServedReplicas
     private let seed: UInt64
     private let kept = Mutex(Account())
 
-    init(clients: Int, calls: Int, seed: UInt64, on replicas: ServedReplicas) {
+    init(clients: Int, calls: Int, seed: UInt64, endings: [Ending], on replicas: ServedReplicas) {
         self.clients = clients
         self.calls = calls
         self.seed = seed
+        self.endings = endings
         self.replicas = replicas
     }
 
@@ -50,7 +56,7 @@ final class ReservingClients: Sendable {
         var random = SeededGenerator(seed: seed &+ UInt64(client))
         for call in 0..<calls {
             let seconds = Int64.random(in: 1...9, using: &random)
-            let ending = Ending.allCases.randomElement(using: &random) ?? .exact
+            let ending = endings.randomElement(using: &random) ?? .exact
             let id = "\(client)-\(call)"
             let lives = ending == .forgotten || ending == .late ? 1 : 600
             guard let reservation = await admit(id, seconds, lives, &random) else { continue }
@@ -96,6 +102,10 @@ final class ReservingClients: Sendable {
             let first = max(1, held / 2)
             guard await report("\(id)-a", first, of: reservation, partial: true, &random) else { return }
             if await report("\(id)-b", held, of: reservation, &random) { note { $0.overshoot += first } }
+        case .halves:
+            let first = max(1, held / 2)
+            guard await report("\(id)-a", first, of: reservation, partial: true, &random) else { return }
+            await report("\(id)-b", held - first, of: reservation, &random)
         case .released:
             let path = "/api/v1/admissions/\(reservation)/release"
             _ = await insist(&random) { try await $0.post(path) }
