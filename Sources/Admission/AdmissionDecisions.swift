@@ -53,23 +53,21 @@ struct AdmissionDecisions {
             return
         }
         let keeps = !isAbandoned && !request.call.isDryRun
-        var taken = request.isCheck ? request.holds.filter { !$0.isHeld } : request.holds
-        var tokens = request.outputTokens
-        if request.isCheck {
-            // What is only checked holds nothing: it must fit, and uses its rates.
-            let fits = try states.decide(request.holds, of: request.call, at: now, keeps: false)
-            guard case .allowed = fits else { return finish(fits, request, tokens, reserving: nil) }
-            _ = try states.decide(taken, of: request.call, at: now, keeps: keeps)
-            return finish(fits, request, tokens, reserving: nil)
-        }
-        var verdict = try states.decide(taken, of: request.call, at: now, keeps: keeps)
+        // What is only checked holds nothing: it must fit, and uses its rates.
+        let takesAll = keeps && !request.isCheck
+        var (taken, tokens) = (request.holds, request.outputTokens)
+        var verdict = try states.decide(taken, of: request.call, at: now, keeps: takesAll)
         if case .refused = verdict, let fewer = fewerTokens(request, states, now) {
             (taken, tokens) = (fewer.holds, fewer.tokens)
             // Where even the fewest do not fit, this tells what refuses those.
-            verdict = try states.decide(taken, of: request.call, at: now, keeps: keeps)
+            verdict = try states.decide(taken, of: request.call, at: now, keeps: takesAll)
         }
-        finish(verdict, request, tokens, reserving: keeps ? taken : nil)
-        if keeps, let made = made.last, case .allowed = verdict { known[key] = made.reservation }
+        if request.isCheck, case .allowed = verdict {
+            let rates = taken.filter { !$0.isHeld }
+            _ = try states.decide(rates, of: request.call, at: now, keeps: keeps)
+        }
+        finish(verdict, request, tokens, reserving: takesAll ? taken : nil)
+        if takesAll, let made = made.last, case .allowed = verdict { known[key] = made.reservation }
     }
 
     private mutating func finish(

@@ -75,6 +75,7 @@ final class AdmissionLane: Sendable {
             // Calls come nearly in the order of their deadlines.
             let after = state.deadlines.lastIndex { $0.at <= deadline }.map { $0 + 1 } ?? 0
             state.deadlines.insert((deadline, ticket), at: after)
+            AdmissionMetrics.countQueued()
             return nil
         }
         if refusal == nil { ring.yield() }
@@ -146,10 +147,9 @@ final class AdmissionLane: Sendable {
     /// Some of those that wait.
     private func take() -> [Waiting]? {
         while true {
-            let taken = state.withLock {
-                $0.queue.take(QueueLoad(count: Self.flushedCalls, size: Self.flushedRows))
-            }
+            let taken = state.withLock { $0.queue.take(QueueLoad(count: Self.flushedCalls, size: Self.flushedRows)) }
             if taken.isEmpty { return nil }
+            AdmissionMetrics.countTaken(taken.count)
             let batch = taken.filter { !$0.ticket.isAbandoned }
             if !batch.isEmpty { return batch }
         }

@@ -11,8 +11,19 @@ enum AdmissionMetrics {
         dimensions: [("answered", "open")]
     )
 
-    /// Shows both at zero, so that the first outage is seen as a rise.
-    static func begin() { [closed, open].forEach { $0.increment(by: 0) } }
+    private static let depth = Meter(label: "turnpike_admission_queue_calls")
+
+    /// Shows them at zero, so that the first outage is seen as a rise.
+    static func begin() {
+        [closed, open].forEach { $0.increment(by: 0) }
+        depth.increment(by: 0.0)
+    }
+
+    /// A call that began to wait in a lane.
+    static func countQueued() { depth.increment() }
+
+    /// Calls that ceased to wait there.
+    static func countTaken(_ calls: Int) { depth.decrement(by: Double(calls)) }
 
     /// A call that was answered by failure policy.
     static func countUnavailable(isClosed: Bool) { (isClosed ? closed : open).increment() }

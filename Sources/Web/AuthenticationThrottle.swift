@@ -122,7 +122,6 @@ extension IPAddress {
 }
 
 extension Problem {
-    /// 429 with the fields of draft-ietf-httpapi-ratelimit-headers.
     fileprivate static func tooManyAuthenticationFailures(
         _ origin: String,
         policy: String,
@@ -133,16 +132,7 @@ extension Problem {
             .tooManyRequests,
             code: "too_many_authentication_failures",
             detail: "Too many calls \(origin) failed to authenticate. Try again in \(retryAfterSeconds) seconds.",
-            headers: [
-                .retryAfter: String(retryAfterSeconds),
-                .rateLimit: "\"\(policy)\";r=0;t=\(retryAfterSeconds)",
-                .rateLimitPolicy: "\"\(policy)\";q=\(quota);w=60",
-            ]
+            headers: .exhausted(policy, quota: quota, windowSeconds: 60, retryAfterSeconds: retryAfterSeconds)
         )
     }
-}
-
-extension HTTPField.Name {
-    static let rateLimit = Self(constant: "RateLimit")
-    static let rateLimitPolicy = Self(constant: "RateLimit-Policy")
 }

@@ -12,6 +12,18 @@ package final class ChangePace: Sendable {
     private static let longestWait = Duration.seconds(5)
     private static let crowd = 1_000
 
+    private static let refusal = Problem(
+        .tooManyRequests,
+        code: "changes_too_fast",
+        detail: "This tenant makes changes faster than they can be followed. Nothing was changed: try later.",
+        headers: .exhausted(
+            "changes",
+            quota: burst,
+            windowSeconds: Int((interval * burst).components.seconds),
+            retryAfterSeconds: 1
+        )
+    )
+
     package init() {}
 
     /// When the next change of a tenant would be due if all of its changes came in an even pace.
@@ -33,16 +45,7 @@ package final class ChangePace: Sendable {
             due[tenant] = next + Self.interval
             return turn
         }
-        guard let turn else { throw Problem.changesTooFast }
+        guard let turn else { throw Self.refusal }
         if turn > now { try await Task.sleep(until: turn, clock: .continuous) }
     }
-}
-
-extension Problem {
-    fileprivate static let changesTooFast = Problem(
-        .tooManyRequests,
-        code: "changes_too_fast",
-        detail: "This tenant makes changes faster than they can be followed. Nothing was changed: try later.",
-        headers: [.retryAfter: "1"]
-    )
 }

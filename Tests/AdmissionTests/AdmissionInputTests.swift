@@ -65,6 +65,46 @@ import Web
         }
     }
 
+    @Test("a check that says how few output tokens will do is told how many fit, and uses rates by these")
+    func fewerTokensOfCheck() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("tokens", of: "output_tokens", type: "llm.completion")
+            try await server.publish(
+                #"{"quotas":[{"feature":"tokens","limit":"1000","window":"month","mode":"hard"}]}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let rate = """
+                {"key":"tph","scope":{"tenant":"acme"},"measure":"tokens","rate":{"limit":5000,"period":"hour"}}
+                """
+            try await server.ask("POST", "/budgets", rate, expecting: 201)
+            let client = server.operatorClient
+            func check(_ more: [String: String], posted: Bool = false) async throws -> TestResponse {
+                let call = [
+                    "X-Turnpike-Subject": "acme", "X-Turnpike-Model": "gpt-4o", "X-Turnpike-Input-Tokens": "200",
+                    "X-Turnpike-Output-Tokens": "1200", "X-Turnpike-Criticality": "critical",
+                ].merging(more) { $1 }
+                let path = "/api/v1/admissions/check"
+                return try await posted ? client.post(path, headers: call) : client.get(path, headers: call)
+            }
+            #expect(try await check([:]).expecting(403).header("X-Turnpike-Reason") == "quota_exceeded")
+            let fewest = ["X-Turnpike-Min-Output-Tokens": "100"]
+            let fewer = try await check(fewest).expecting(204)
+            #expect(fewer.header("X-Turnpike-Max-Output-Tokens") == "1000")
+            #expect(fewer.header("RateLimit") == #""tph";r=3800"#)
+            try await server.expectRows([])
+            let reserved = ["X-Turnpike-Reserve": "true", "X-Turnpike-Id": "1"].merging(fewest) { $1 }
+            let held = try await check(reserved, posted: true).expecting(204)
+            #expect(held.header("X-Turnpike-Max-Output-Tokens") == "1000")
+            try await server.expectRows(["0 1000 0"])
+            #expect(try await check(fewest).expecting(403).header("X-Turnpike-Reason") == "quota_exceeded")
+            for fault in ["0", "few", "1201"] {
+                let answer = try await check(["X-Turnpike-Min-Output-Tokens": fault]).expecting(400)
+                #expect(answer.pointers == ["X-Turnpike-Min-Output-Tokens"], "\(answer)")
+            }
+        }
+    }
+
     @Test("a proxy, whose clients see the answer, is told nothing of limits over all tenants and on provider costs")
     func toldToClients() async throws {
         try await TestServer.run { server in

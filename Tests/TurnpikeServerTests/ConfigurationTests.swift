@@ -1,9 +1,11 @@
+import Admission
 import BillingCore
 import Foundation
 import Identity
 import Invoicing
 import TestSupport
 import Testing
+import Web
 import Webhooks
 
 @testable import TurnpikeServer
@@ -22,6 +24,8 @@ import Webhooks
         #expect(configuration.batchEvents == 10_000)
         #expect(configuration.eventBodyBytes == 8 * 1024 * 1024)
         #expect(configuration.operatorKey == nil)
+        #expect(configuration.admission.deadlineMilliseconds == 200)
+        #expect(configuration.admission.deadline.whole <= .milliseconds(250), "admissions are answered by then")
     }
 
     @Test func everyFaultIsToldAtOnceWithTheNearestName() {

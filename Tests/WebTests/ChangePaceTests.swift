@@ -1,4 +1,5 @@
 import BillingCore
+import HTTPTypes
 import TestSupport
 import Testing
 
@@ -78,7 +79,10 @@ import Testing
             let problem = await #expect(throws: Problem.self) {
                 for try await _ in group {}
             }
-            #expect(problem?.code == "changes_too_fast")
+            #expect(problem?.status == .tooManyRequests && problem?.code == "changes_too_fast")
+            #expect(problem?.headers[.retryAfter] == "1")
+            #expect(problem?.headers[.rateLimit] == #""changes";r=0;t=1"#)
+            #expect(problem?.headers[.rateLimitPolicy] == #""changes";q=20;w=5"#)
             try await pace.turn(of: TenantID(2))
             group.cancelAll()
         }

@@ -149,6 +149,12 @@ struct AdmissionOutageTests {
             try await admit(turnpike.client, "closed", "after").json["allowed"] == .bool(true)
         }
         #expect(isBack)
+        // Also of those whose callers were answered without a decision none is left.
+        let isEmpty = try await eventually {
+            let metrics = try await turnpike.client.with(key: nil).get("/metrics").text.split(separator: "\n")
+            return metrics.contains("turnpike_admission_queue_calls 0")
+        }
+        #expect(isEmpty)
     }
 
     private static func call(_ tenant: String, _ id: String) -> String {
