@@ -137,10 +137,11 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .systemLibrary(name: "CEpoll"),
         .executableTarget(
             name: "turnpike-bench",
             dependencies: [
-                "Postgres", logging, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Postgres", "CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "bench",
             exclude: ["README.md"],

@@ -1,100 +1,85 @@
 import Foundation
 import Postgres
 
-/// What PostgreSQL itself does for admissions: the row of a reservation with what it holds, and the hold added to two
-/// limits, for sixteen calls of different tenants a transaction, on two connections. The service adds the reading of
-/// versions, and what makes a limit that is reached fail the transaction.
+/// What PostgreSQL itself does for admissions: the row of a reservation with its call and what it holds, and the hold
+/// added to two limits, for several calls of different tenants a transaction. The service adds the reading of versions,
+/// and what makes a limit that is reached fail the transaction.
 enum AdmissionBaseline {
-    private static let batch = 16
     /// About as many as the service decides together when 5,000 a second are offered.
     private static let offeredBatch = 4
 
-    /// - Parameter tenants: how many there are; their ids count from one.
-    static func reservationsPerSecond(_ url: String, tenants: Int, seconds: Double) async throws -> Double {
-        var configuration = PostgresConfiguration(url: url)
-        configuration.admission = PostgresLaneLimits(connections: 2, waiting: 2)
-        let pool = PostgresPool(configuration)
-        let start = Date()
-        let deadline = start.addingTimeInterval(seconds)
-        let total = try await withThrowingTaskGroup(of: Int.self) { group in
-            for connection in 0..<2 {
-                group.addTask {
-                    var calls = 0
-                    while Date() < deadline {
-                        let first = Int64(connection) << 40 | Int64(calls)
-                        try await pool.transaction(.admission) { transaction in
-                            try reserve(
-                                batch,
-                                first: first,
-                                lane: Int64(connection),
-                                tenants: Int64(tenants),
-                                in: transaction
-                            )
-                        }
-                        calls += batch
-                    }
-                    return calls
-                }
-            }
-            return try await group.reduce(0, +)
+    /// On two connections.
+    /// - Parameters:
+    ///   - tenants: how many different ones there are.
+    ///   - batch: how many calls a transaction has.
+    ///   - series: tells the calls of several runs apart.
+    static func reservationsPerSecond(
+        _ url: String,
+        tenants: Int,
+        batch: Int,
+        series: Int,
+        seconds: Double
+    ) async throws -> Double {
+        let reservations = RawReservations(count: batch, tenants: tenants, series: series)
+        return try await RawConnections.perSecond(url, seconds: seconds, batch: batch) { lane, before in
+            reservations.statements(lane: lane, before: before)
         }
-        await pool.close()
-        return Double(total) / Date().timeIntervalSince(start)
     }
 
     /// How long such transactions take on one connection when so many calls a second are offered, however long they
     /// take: what comes late because others were slow counts from when it was due.
-    /// - Parameter run: tells the calls of several runs apart.
     static func latencies(
         _ url: String,
         tenants: Int,
-        run: Int,
+        series: Int,
         perSecond: Int,
         seconds: Double
     ) async throws -> LoadResult {
-        var configuration = PostgresConfiguration(url: url)
-        configuration.admission = PostgresLaneLimits(connections: 1, waiting: 1)
-        let pool = PostgresPool(configuration)
+        let reservations = RawReservations(count: offeredBatch, tenants: tenants, series: series)
+        let connection = try RawConnections.connection(to: url)
         let pace = Duration.seconds(1) * offeredBatch / perSecond
         var result = LoadResult()
         // The connection is made, and statements are planned, before anything is due.
-        try await pool.transaction(.admission) { transaction in
-            try reserve(offeredBatch, first: Int64(run + 11) << 50, lane: 0, tenants: Int64(tenants), in: transaction)
-        }
+        try await RawConnections.commit(reservations.statements(lane: 0, before: 0), on: connection)
         let start = ContinuousClock.now
         var due = start
         while due < start + .seconds(seconds) {
             try await Task.sleep(until: due, tolerance: .zero)
-            let first = Int64(run + 1) << 50 | Int64(result.requests)
-            try await pool.transaction(.admission) { transaction in
-                try reserve(offeredBatch, first: first, lane: 0, tenants: Int64(tenants), in: transaction)
-            }
+            let before = Int64(offeredBatch + result.requests)
+            try await RawConnections.commit(reservations.statements(lane: 0, before: before), on: connection)
             let took = Int((ContinuousClock.now - due) / .microseconds(1))
             result.latenciesMicroseconds += Array(repeating: took, count: offeredBatch)
             result.requests += offeredBatch
             due += pace
         }
         result.seconds = (ContinuousClock.now - start) / .seconds(1)
-        await pool.close()
         return result
     }
+}
 
-    /// Rows of the measured tenants under limits that the service does not have; the two connections share none.
-    private static func reserve(
-        _ batch: Int,
-        first: Int64,
-        lane: Int64,
-        tenants: Int64,
-        in transaction: borrowing Transaction
-    ) throws {
-        let numbers = (0..<Int64(batch)).map { first + $0 }
-        let owners = numbers.map { 2 * ($0 % (tenants / 2)) + 1 + lane }
+/// Reservations of tenants and under limits that the service does not have, so that its workers pass them over.
+private struct RawReservations: Sendable {
+    private let count: Int64
+    private let tenants: Int64
+    private let first: Int64
+    private let calls: [String]
+
+    init(count: Int, tenants: Int, series: Int) {
+        self.count = Int64(count)
+        self.tenants = Int64(tenants)
+        first = Int64(series) << 50
+        calls = Array(repeating: RequestTemplate.call, count: count)
+    }
+
+    /// Those of one transaction. Connections share no tenant.
+    func statements(lane: Int64, before: Int64) -> [SQL] {
+        let numbers = (0..<count).map { (first | lane << 40) + before + $0 }
+        let owners = numbers.map { -1 - 2 * ($0 % (tenants / 2)) - lane }
         let keys = numbers.map { PostgresUUID(high: UInt64($0) &* 0x9E37_79B9_7F4A_7C15, low: UInt64($0)) }
         let now = PostgresTimestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000))
         let holders = owners + owners
         let limits = owners.map { _ in Int64(-1) } + owners.map { _ in Int64(-2) }
-        transaction.enqueue(
-            """
+        let hold: SQL = """
             INSERT INTO limit_state AS state (
                 tenant_id, limit_id, scope_value, window_start, window_end, used, held, overshoot, limit_amount,
                 limit_revision
@@ -105,18 +90,18 @@ enum AdmissionBaseline {
             ORDER BY tenant_id, limit_id
             ON CONFLICT ON CONSTRAINT limit_state_pk DO UPDATE SET held = state.held + excluded.held
             """
-        )
         let holds = owners.map { "[[\($0),-1,\"\",\"2000-01-01\",\"1\"],[\($0),-2,\"\",\"2000-01-01\",\"1\"]]" }
-        transaction.enqueue(
-            """
+        let reserve: SQL = """
             INSERT INTO reservation (
                 tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
-                status, created_at, expires_at, suspense_ends_at, max_output_tokens, holds
+                status, created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
+                client_id, cost_center, holds
             )
             SELECT unnest(\(owners)::bigint[]), unnest(\(keys)::uuid[]), unnest(\(keys)::uuid[]), 1, 'gateway-eu-1',
                 'req-0000000000000000', 'llm.completion', 'tenant-000042', 'held', \(now), timestamptz '2100-01-01',
-                timestamptz '2100-01-01', 300, unnest(\(holds)::text[])::jsonb
+                timestamptz '2100-01-01', 300, 'gpt-4o-2024-11-20', 'chat', NULL, unnest(\(calls)::text[]),
+                'key:bench', NULL, unnest(\(holds)::text[])::jsonb
             """
-        )
+        return [hold, reserve]
     }
 }

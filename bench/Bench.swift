@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import Logging
 import Postgres
 
 /// Measures a release build of the service on a PostgreSQL of its own, beside what that PostgreSQL does by itself.
@@ -8,7 +7,7 @@ import Postgres
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "turnpike-bench",
-        abstract: "Measures the service beside raw PostgreSQL and prints a table."
+        abstract: "Measures the service beside raw PostgreSQL and prints a table. Ends with 1 where requests failed."
     )
 
     @Option(help: "The turnpike binary to measure.")
@@ -44,13 +43,22 @@ struct Bench: AsyncParsableCommand {
     var commit = "unknown"
 
     func validate() throws {
-        guard (1..<1_000).contains(connections) else { throw ValidationError("--connections must be from 1 to 999") }
+        guard (1...600).contains(seconds) else { throw ValidationError("--seconds must be from 1 to 600") }
+        let options = [
+            ("connections", connections, 1...999), ("batch", batch, 1...RequestTemplate.mostEvents),
+            ("offer", offer, 1...100_000), ("tenants", tenants, Self.arrayCalls...1_000_000),
+            ("invoices", invoices, 1...1_000_000),
+        ]
+        for (name, value, bounds) in options where !bounds.contains(value) {
+            throw ValidationError("--\(name) must be from \(bounds.lowerBound) to \(bounds.upperBound)")
+        }
     }
 
     func run() async throws {
         var table = ResultTable(commit: commit, connections: connections, seconds: seconds)
         for part in Part.allCases where only == nil || only == part {
             try await onCluster { cluster in
+                table.server = try await MeasuredServer.description(at: cluster.url)
                 switch part {
                 case .ingest: try await measureIngest(cluster, &table)
                 case .admission: try await measureAdmission(cluster, &table)
@@ -58,7 +66,10 @@ struct Bench: AsyncParsableCommand {
                 }
             }
         }
+        let settings = MeasuredService.shownSettings
+        if !settings.isEmpty { table.note("settings of the caller's environment", settings) }
         print(table.markdown)
+        if table.hasFailures { throw ExitCode.failure }
     }
 
     private func onCluster(_ body: (LocalCluster) async throws -> Void) async throws {
@@ -82,13 +93,11 @@ struct Bench: AsyncParsableCommand {
         table.add(
             "raw PostgreSQL: rows of invoices with ten lines, 300 a transaction, 2 connections",
             perSecond: result.rawPerSecond,
-            result: nil,
             raw: result.rawPerSecond
         )
         table.add(
             "invoices of `close-periods`, ten usage lines each",
             perSecond: result.invoicesPerSecond,
-            result: nil,
             raw: result.rawPerSecond
         )
         table.note("peak memory of close-periods", "\(result.peakMegabytes) MB for \(invoices) invoices")
@@ -99,137 +108,53 @@ struct Bench: AsyncParsableCommand {
         defer { service.stop() }
         try await service.waitUntilReady()
         note("making \(tenants) tenants with subscriptions")
-        try DemoCatalog(port: service.port, key: service.key).make(tenants: tenants)
+        let catalog = DemoCatalog(port: service.port, key: service.key)
+        try catalog.make(tenants: tenants)
 
         note("raw PostgreSQL")
-        let raw = try await rawBaseline(cluster.url)
-        table.add(
-            "raw PostgreSQL: both inserts, batches of 1,000, 2 connections",
-            perSecond: raw,
-            result: nil,
-            raw: raw
-        )
-        for (run, events) in [batch, 1].enumerated() {
+        let raw = try await RawBaseline.eventsPerSecond(cluster.url, seconds: seconds)
+        table.add("raw PostgreSQL: both inserts, batches of 1,000, 2 connections", perSecond: raw, raw: raw)
+        note("reading every tenant once")
+        try catalog.warm(tenants: tenants)
+        for (row, events) in [batch, 1].enumerated() {
             note("\(events) event(s) a request")
-            let template = EventTemplate(
+            let template = RequestTemplate(
                 events: events,
                 tenants: tenants,
                 port: service.port,
                 key: service.key,
                 time: Date().ISO8601Format()
             )
-            let result = try Load.run(connections: connections, seconds: seconds, port: service.port) {
-                template.request(run: run + 1, connection: $0, sequence: $1)
-            }
-            let rate = Double(result.requests * events) / result.seconds
+            // What comes first plans its statements, and makes the rows of its tenants' counters.
+            _ = try load(template, run: row * 2 + 1, on: service, seconds: 1)
+            let result = try load(template, run: row * 2 + 2, on: service, seconds: seconds)
             let name = events == 1 ? "single-event requests" : "events in batches of \(events)"
-            table.add(name, perSecond: rate, result: result, raw: raw)
+            table.add(name, perSecond: result.perSecond * Double(events), result: result, raw: raw)
         }
         table.note("service resident memory", "\(service.residentMegabytes) MB")
-        let batches = EventTemplate(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())
-        table.note("bytes per event on the wire", "\(EventTemplate.bytesPerEvent(batches))")
+        let batches = RequestTemplate(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())
+        table.note("bytes per event on the wire", "\(batches.bytesPerEvent)")
     }
 
-    private func measureAdmission(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
-        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
-        defer { service.stop() }
-        try await service.waitUntilReady()
-        note("making \(tenants) tenants with subscriptions")
-        let catalog = DemoCatalog(port: service.port, key: service.key)
-        try catalog.make(tenants: tenants)
-        note("raw PostgreSQL: reservations")
-        let raw = try await AdmissionBaseline.reservationsPerSecond(
-            cluster.url,
-            tenants: tenants,
-            seconds: seconds
-        )
-        table.add(
-            "raw PostgreSQL: a hold on two limits and a reservation, 16 a transaction, 2 connections",
-            perSecond: raw,
-            result: nil,
-            raw: raw
-        )
-        let template = EventTemplate(admissionsOf: tenants, port: service.port, key: service.key)
-        for (run, limits) in TouchedLimits.allCases.enumerated() {
-            try catalog.change(to: limits)
-            note("reading every tenant once")
-            try catalog.warm(tenants: tenants)
-            note("admissions with \(limits.rawValue)")
-            let name = "admissions that reserve, \(limits.rawValue) touched"
-            let all = try Load.run(
-                connections: connections,
-                seconds: seconds,
-                port: service.port,
-                ending: Load.admitted
-            ) { template.request(run: run * 2 + 1, connection: $0, sequence: $1) }
-            table.add(name, perSecond: Double(all.requests) / all.seconds, result: all, raw: raw)
-            try await measureOfferedBaseline(cluster, run: run, raw: raw, &table)
-            let offered = try Load.run(
-                connections: connections,
-                seconds: seconds,
-                port: service.port,
-                perSecond: Double(offer),
-                ending: Load.admitted
-            ) { template.request(run: run * 2 + 2, connection: $0, sequence: $1) }
-            table.add(
-                "\(name), \(offer)/s offered",
-                perSecond: Double(offered.requests) / offered.seconds,
-                result: offered,
-                raw: raw
-            )
-            if case .quotas = limits { try measureArrays(service, raw: raw, &table) }
-        }
-        table.note("resident memory of the service that admitted", "\(service.residentMegabytes) MB")
-    }
-
-    /// For gateways that have several calls to ask for at a time.
-    private func measureArrays(_ service: MeasuredService, raw: Double, _ table: inout ResultTable) throws {
-        note("admissions in arrays of \(Self.arrayCalls)")
-        let template = EventTemplate(
-            calls: Self.arrayCalls,
-            admissionsOf: tenants,
-            port: service.port,
-            key: service.key
-        )
-        let all = try Load.run(
+    /// - Parameters:
+    ///   - run: see `RequestTemplate.fill`.
+    ///   - perSecond: how many requests are offered; nil for a closed loop.
+    func load(
+        _ template: RequestTemplate,
+        run: Int,
+        on service: MeasuredService,
+        seconds: Double,
+        perSecond: Int? = nil
+    ) throws -> LoadResult {
+        var load = try Load(
+            template,
+            run: run,
             connections: connections,
             seconds: seconds,
             port: service.port,
-            ending: Load.lastAdmitted
-        ) { template.request(run: Self.arrayRun, connection: $0, sequence: $1) }
-        table.add(
-            "admissions that reserve, in arrays of \(Self.arrayCalls), \(TouchedLimits.quotas.rawValue) touched",
-            perSecond: Double(all.requests * Self.arrayCalls) / all.seconds,
-            result: all,
-            raw: raw
+            perSecond: perSecond
         )
-    }
-
-    private static let arrayCalls = 10
-    /// Beyond those of the rows before, so that each call has another id.
-    private static let arrayRun = 100
-
-    private func measureOfferedBaseline(
-        _ cluster: LocalCluster,
-        run: Int,
-        raw: Double,
-        _ table: inout ResultTable
-    ) async throws {
-        storeWhatIsWritten()
-        let result = try await AdmissionBaseline.latencies(
-            cluster.url,
-            tenants: tenants,
-            run: run,
-            perSecond: offer,
-            seconds: seconds
-        )
-        table.add(
-            "raw PostgreSQL: a hold on two limits and a reservation, 4 a transaction, \(offer)/s offered",
-            perSecond: Double(result.requests) / result.seconds,
-            result: result,
-            raw: raw
-        )
-        storeWhatIsWritten()
+        return try load.measure()
     }
 
     /// Gives the server a gigabyte of used segments of its log to go on with, as one has that has run for a while. A
@@ -241,19 +166,7 @@ struct Bench: AsyncParsableCommand {
         try await PostgresDatabase.run("CHECKPOINT", at: cluster.url)
     }
 
-    /// Latencies of an offered rate must not pay for the pages that the row before has left to the system to store.
-    private func storeWhatIsWritten() { sync() }
-
-    private func rawBaseline(_ url: String) async throws -> Double {
-        var configuration = PostgresConfiguration(url: url)
-        configuration.ingest = PostgresLaneLimits(connections: 2, waiting: 2)
-        let pool = PostgresPool(configuration)
-        let rate = try await RawBaseline.eventsPerSecond(pool: pool, seconds: seconds)
-        await pool.close()
-        return rate
-    }
-
-    private func note(_ text: String) {
+    func note(_ text: String) {
         FileHandle.standardError.write(Data("bench: \(text)\n".utf8))
     }
 }

@@ -12,6 +12,29 @@ final class MeasuredService {
     /// What `scripts/bench` knows the programs by that it has to end when it is interrupted.
     static let mark = ProcessInfo.processInfo.environment.filter { $0.key == "TMPDIR" }
 
+    /// What the bench sets itself, and a login that would migrate somebody's database.
+    private static let withheld: Set = [
+        "TURNPIKE_PORT", "TURNPIKE_OPERATOR_KEY", "TURNPIKE_LOG_LEVEL", "TURNPIKE_MIGRATION_URL",
+    ]
+
+    /// Settings of the caller's environment, which measured programs get as well.
+    private static let settings = ProcessInfo.processInfo.environment.filter {
+        $0.key.hasPrefix("TURNPIKE_") && !withheld.contains($0.key)
+    }
+
+    /// The same to be shown, without values that may be secret; empty where there are none.
+    static var shownSettings: String {
+        settings.sorted { $0.key < $1.key }.map { name, value in
+            let isSecret = ["KEY", "SECRET", "PASSWORD", "TOKEN", "URL"].contains { name.contains($0) }
+            return isSecret ? "\(name) (set)" : "\(name)=\(value)"
+        }.joined(separator: ", ")
+    }
+
+    /// What a measured program runs with: the caller's settings, except where it has its own.
+    static func environment(_ own: [String: String]) -> [String: String] {
+        settings.merging(own) { $1 }.merging(mark) { $1 }.merging(["PATH": "/usr/bin:/bin"]) { $1 }
+    }
+
     let port: Int
     let key: String
     private let process = Process()
@@ -23,19 +46,16 @@ final class MeasuredService {
             + (0..<43).map { _ in String("ABCDEFGHJKLMNPQRSTUVWXYZ23456789".randomElement() ?? "A") }.joined()
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["serve"]
-        let settings = ProcessInfo.processInfo.environment.filter { $0.key.hasPrefix("TURNPIKE_") }
-        process.environment = settings.merging(
-            [
-                "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
-                "TURNPIKE_LOG_LEVEL": "warning", "PATH": "/usr/bin:/bin",
-            ]
-        ) { _, own in own }.merging(Self.mark) { $1 }
+        process.environment = Self.environment([
+            "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
+            "TURNPIKE_LOG_LEVEL": "warning",
+        ])
         try process.run()
     }
 
     func waitUntilReady() async throws {
-        let deadline = Date().addingTimeInterval(30)
-        while Date() < deadline {
+        let deadline = ContinuousClock.now + .seconds(30)
+        while ContinuousClock.now < deadline {
             // Another program may have taken the port, and would answer in its place.
             guard process.isRunning else { throw NotReady(description: "the service ended before it was ready") }
             let probe = "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -65,6 +85,14 @@ enum TouchedLimits: String, CaseIterable {
     case spendCap = "3 limits, one a spend cap over tiers,"
     /// The quotas, and the operator's, the provider's, each tenant's and each user's.
     case budgets = "6 limits"
+
+    var count: Int {
+        switch self {
+        case .quotas: 2
+        case .spendCap: 3
+        case .budgets: 6
+        }
+    }
 }
 
 /// What the measured tenants are subscribed to: a plan with a graduated price, a per-unit price and two quotas.

@@ -112,19 +112,19 @@ struct PeriodClose {
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = ["close-periods"]
         // Without grace one run drafts and finalises.
-        process.environment = [
-            "DATABASE_URL": url, "PATH": "/usr/bin:/bin", "TURNPIKE_INVOICE_GRACE_HOURS": "0",
-        ].merging(MeasuredService.mark) { $1 }
+        process.environment = MeasuredService.environment([
+            "DATABASE_URL": url, "TURNPIKE_INVOICE_GRACE_HOURS": "0",
+        ])
         process.standardOutput = FileHandle.standardError
         process.standardError = FileHandle.nullDevice
-        let start = Date()
+        let start = ContinuousClock.now
         try process.run()
         var peak = 0
         while process.isRunning {
             peak = max(peak, residentPeakMegabytes(of: process.processIdentifier))
             try await Task.sleep(for: .milliseconds(20))
         }
-        let seconds = Date().timeIntervalSince(start)
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
         guard process.terminationStatus == 0 else {
             throw Failed(description: "close-periods ended with status \(process.terminationStatus)")
         }
@@ -149,7 +149,7 @@ struct PeriodClose {
         try await pool.execute(.worker, "CREATE TABLE raw_invoice (LIKE invoice INCLUDING ALL)")
         try await pool.execute(.worker, "CREATE TABLE raw_document (LIKE invoice_document INCLUDING ALL)")
         try await pool.execute(.worker, "CREATE TABLE raw_line (LIKE invoice_line INCLUDING ALL)")
-        let start = Date()
+        let start = ContinuousClock.now
         let last = Int64(1_000 + invoices)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for half in 0..<2 {
@@ -180,7 +180,7 @@ struct PeriodClose {
             }
             try await group.waitForAll()
         }
-        return Date().timeIntervalSince(start)
+        return (ContinuousClock.now - start) / .seconds(1)
     }
 }
 

@@ -1,73 +1,54 @@
 import Foundation
 import Postgres
-import Synchronization
 
-/// What PostgreSQL itself does with the same rows in the same tables: the deduplicating insert and the insert into the
-/// raw log, as one transaction per 1,000 events on two connections, and nothing else. The service is measured against
-/// this figure of the same run.
+/// What PostgreSQL itself does with the same rows in the same tables, by the statements of the service: the
+/// deduplicating insert and the insert into the raw log, as one transaction per 1,000 events on two connections, and
+/// nothing else. The service is measured against this figure of the same run.
 enum RawBaseline {
     private static let batch = 1_000
 
-    static func eventsPerSecond(pool: PostgresPool, seconds: Double) async throws -> Double {
-        let deadline = Date().addingTimeInterval(seconds)
-        let start = Date()
-        let total = try await withThrowingTaskGroup(of: Int.self) { group in
-            for connection in 0..<2 {
-                group.addTask {
-                    var events = 0
-                    while Date() < deadline {
-                        let first = Int64(connection) << 40 | Int64(events)
-                        try await pool.transaction(.ingest) { transaction in
-                            try insert(first: first, in: transaction)
-                        }
-                        events += batch
-                    }
-                    return events
-                }
-            }
-            return try await group.reduce(0, +)
+    static func eventsPerSecond(_ url: String, seconds: Double) async throws -> Double {
+        let same = SameColumns(count: batch)
+        return try await RawConnections.perSecond(url, seconds: seconds, batch: batch) { lane, before in
+            statements(first: lane << 40 | before, same)
         }
-        return Double(total) / Date().timeIntervalSince(start)
     }
 
-    private static func insert(first: Int64, in transaction: borrowing Transaction) throws {
+    /// Tenants are nobody's.
+    private static func statements(first: Int64, _ same: SameColumns) -> [SQL] {
         let numbers = (0..<Int64(batch)).map { first + $0 }
-        let now = PostgresTimestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000))
-        let times = Array(repeating: now, count: batch)
         let keys = numbers.map { PostgresUUID(high: scattered($0), low: scattered($0 &+ 0x5DEE_CE66)) }
         let tenants = numbers.map { -1 - ($0 / 10) % 1_000 }
-        func all(_ text: String) -> [String] { Array(repeating: text, count: batch) }
-        transaction.enqueue(
-            """
+        // Sixteen digits, as the ids of the load have.
+        let ids = numbers.map { "evt-\(String(10_000_000_000_000_000 + $0).dropFirst())" }
+        let claim: SQL = """
             INSERT INTO event_dedup (tenant_id, event_key, content_hash, event_time)
-            SELECT * FROM unnest(\(tenants)::bigint[], \(keys)::uuid[], \(numbers)::bigint[], \(times)::timestamptz[])
+            SELECT unnest(\(tenants)::bigint[]), unnest(\(keys)::uuid[]), unnest(\(numbers)::bigint[]),
+                unnest(\(same.times)::timestamptz[])
             ON CONFLICT ON CONSTRAINT event_dedup_pk DO NOTHING
+            RETURNING tenant_id, event_key
             """
-        )
-        let tokens = { (count: Int64) in Array(repeating: Int64?.some(count), count: batch) }
-        transaction.enqueue(
-            """
+        let insert: SQL = """
             INSERT INTO usage_event (
                 tenant_id, ledger_seq, event_time, received_at, event_key, reversal_of, catalog_version,
                 input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
                 source, event_id, event_type, subject, provider, model, end_user, feature, cost_center, request_id,
-                data, extensions
+                client_id, data, extensions, provider_cost, price_set_id, fx_rate_id
             )
-            SELECT * FROM unnest(
-                \(tenants)::bigint[], \(numbers)::bigint[], \(times)::timestamptz[], \(times)::timestamptz[],
-                \(keys)::uuid[], \([PostgresUUID?](repeating: nil, count: batch))::uuid[], \(numbers)::bigint[],
-                \(tokens(1_200))::bigint[], \(tokens(1_000))::bigint[],
-                \([Int64?](repeating: nil, count: batch))::bigint[], \(tokens(300))::bigint[],
-                \(tokens(120))::bigint[], \([PostgresNumeric?](repeating: nil, count: batch))::numeric[],
-                \(all("gateway-eu-1"))::text[], \(numbers.map { "evt-" + String($0) })::text[],
-                \(all("llm.completion"))::text[], \(all("tenant-000042"))::text[], \(all("openai"))::text[],
-                \(all("gpt-4o-2024-11-20"))::text[], \(all("user-17"))::text[], \(all("chat"))::text[],
-                \(all("cc-12"))::text[], \(all("req-7f3a9c"))::text[],
-                \([PostgresJSON?](repeating: nil, count: batch))::jsonb[],
-                \([PostgresJSON?](repeating: nil, count: batch))::jsonb[]
-            )
+            SELECT unnest(\(tenants)::bigint[]), unnest(\(numbers)::bigint[]), unnest(\(same.times)::timestamptz[]),
+                unnest(\(same.times)::timestamptz[]), unnest(\(keys)::uuid[]), unnest(\(same.noKeys)::uuid[]),
+                unnest(\(same.versions)::bigint[]), unnest(\(same.inputTokens)::bigint[]),
+                unnest(\(same.cachedInputTokens)::bigint[]), unnest(\(same.noTokens)::bigint[]),
+                unnest(\(same.outputTokens)::bigint[]), unnest(\(same.reasoningTokens)::bigint[]),
+                unnest(\(same.noAmounts)::numeric[]), unnest(\(same.sources)::text[]), unnest(\(ids)::text[]),
+                unnest(\(same.types)::text[]), unnest(\(same.subjects)::text[]), unnest(\(same.providers)::text[]),
+                unnest(\(same.models)::text[]), unnest(\(same.users)::text[]), unnest(\(same.features)::text[]),
+                unnest(\(same.costCenters)::text[]), unnest(\(same.requestIDs)::text[]),
+                unnest(\(same.clients)::text[]), unnest(\(same.noJSON)::jsonb[]), unnest(\(same.noJSON)::jsonb[]),
+                unnest(\(same.providerCosts)::numeric[]), unnest(\(same.priceSets)::bigint[]),
+                unnest(\(same.noKeys)::uuid[])
             """
-        )
+        return [claim, insert]
     }
 
     /// Keys are hashes in the product, so they must arrive in no order here too (the finaliser of SplitMix64).
@@ -76,5 +57,57 @@ enum RawBaseline {
         value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
         value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
         return value ^ (value >> 31)
+    }
+}
+
+/// The columns that are the same in all transactions, of the event that the load sends.
+private struct SameColumns: Sendable {
+    let times: [PostgresTimestamp]
+    let versions: [Int64]
+    let inputTokens: [Int64?]
+    let cachedInputTokens: [Int64?]
+    let outputTokens: [Int64?]
+    let reasoningTokens: [Int64?]
+    let sources: [String]
+    let types: [String]
+    let subjects: [String]
+    let providers: [String?]
+    let models: [String?]
+    let users: [String?]
+    let features: [String?]
+    let costCenters: [String?]
+    let requestIDs: [String?]
+    let clients: [String?]
+    let providerCosts: [PostgresNumeric?]
+    let priceSets: [Int64?]
+    let noKeys: [PostgresUUID?]
+    let noTokens: [Int64?]
+    let noAmounts: [PostgresNumeric?]
+    let noJSON: [PostgresJSON?]
+
+    init(count: Int) {
+        func all<Value>(_ value: Value) -> [Value] { Array(repeating: value, count: count) }
+        times = all(PostgresTimestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)))
+        versions = all(1)
+        inputTokens = all(1_200)
+        cachedInputTokens = all(1_000)
+        outputTokens = all(300)
+        reasoningTokens = all(120)
+        sources = all("gateway-eu-1")
+        types = all("llm.completion")
+        subjects = all("tenant-000042")
+        providers = all("openai")
+        models = all("gpt-4o-2024-11-20")
+        users = all("user-17")
+        features = all("chat")
+        costCenters = all("cc-12")
+        requestIDs = all("req-7f3a9c")
+        clients = all("key:bench")
+        providerCosts = all(PostgresNumeric(unscaled: 4_750_000_000))
+        priceSets = all(1)
+        noKeys = all(nil)
+        noTokens = all(nil)
+        noAmounts = all(nil)
+        noJSON = all(nil)
     }
 }

@@ -1,0 +1,59 @@
+import Foundation
+import Postgres
+
+/// What the measured PostgreSQL is asked beside what is measured.
+enum MeasuredServer {
+    struct StillWorking: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private static let longestWaitSeconds = 300
+
+    /// Its version, how durable its commits are, and what they are stored on.
+    static func description(at url: String) async throws -> String {
+        let connection = try PostgresConnection(PostgresConfiguration(url: url).asOwner())
+        let said = try await connection.query(
+            """
+            SELECT format('PostgreSQL %s, fsync %s, synchronous_commit %s', current_setting('server_version'),
+                    current_setting('fsync'), current_setting('synchronous_commit')),
+                current_setting('data_directory')
+            """
+        ) { result throws(PostgresError) in
+            try result.first { row throws(PostgresError) in (try row.next(String.self), try row.next(String.self)) }
+        }
+        guard let (settings, directory) = said else { return "PostgreSQL" }
+        return "\(settings), its data on \(fileSystem(of: directory))"
+    }
+
+    /// Returns when no worker of the service goes through calls or limits any more because something was changed: it
+    /// would be measured with what follows.
+    static func waitForWorkers(at url: String) async throws {
+        let connection = try PostgresConnection(PostgresConfiguration(url: url).asOwner())
+        let deadline = ContinuousClock.now + .seconds(longestWaitSeconds)
+        var changes: Int64 = 0
+        while ContinuousClock.now < deadline {
+            let counted = try await connection.query(Self.countChanges) { result throws(PostgresError) in
+                try result.first { row throws(PostgresError) in try row.next(Int64.self) }
+            }
+            changes = counted ?? 0
+            if changes == 0 { return }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        throw StillWorking(
+            description: "\(changes) changes of plans, prices or budgets were not gone through in "
+                + "\(longestWaitSeconds) seconds"
+        )
+    }
+
+    private static let countChanges: SQL =
+        "SELECT (SELECT count(*) FROM hold_change) + (SELECT count(*) FROM budget_change)"
+
+    /// The type of the file system that a path is on: the longest mount point above it, the last one there.
+    private static func fileSystem(of path: String) -> String {
+        let mounts = (try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)) ?? ""
+        return mounts.split(separator: "\n").reversed().map { $0.split(separator: " ") }
+            .filter { $0.count > 2 && ($0[1] == "/" || (path + "/").hasPrefix("\($0[1])/")) }
+            .max { $0[1].count < $1[1].count }
+            .map { String($0[2]) } ?? "an unknown file system"
+    }
+}
