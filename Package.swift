@@ -122,7 +122,8 @@ let package = Package(
         .target(
             name: "TurnpikeServer",
             dependencies: [
-                "Admission", "Invoicing", "Guard", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes, nioCore,
+                "Admission", "Invoicing", "Guard", "Console", "CEmbedded", lifecycle, logging, metrics, httpTypes,
+                nioCore,
                 nioPosix,
                 nioHTTP1,
             ],

@@ -20,7 +20,12 @@ package struct MitigationRoutes: Sendable {
         operations.get("/mitigations", "listMitigations", scope: .guardWrite, handler: desk.operatorOnly(list))
         operations.post("/mitigations", "createMitigation", scope: .guardWrite, handler: desk.operatorOnly(create))
         operations.get("/mitigations/{id}", "getMitigation", scope: .guardWrite, handler: desk.operatorOnly(get))
-        operations.post("/mitigations/{id}/lift", "liftMitigation", scope: .guardWrite, handler: desk.operatorOnly(lift))
+        operations.post(
+            "/mitigations/{id}/lift",
+            "liftMitigation",
+            scope: .guardWrite,
+            handler: desk.operatorOnly(lift)
+        )
     }
 
     private func list(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {

@@ -90,12 +90,7 @@ extension Rooms {
                     usage.costWorker,
                     admission.expiryWorker,
                     admission.revisionWorker,
-                    MitigationExpiryWorker(
-                        pool: dependencies.pool,
-                        clock: dependencies.clock,
-                        ids: dependencies.ids,
-                        logger: dependencies.logger
-                    ),
+                    dependencies.mitigationWorker,
                     usage.ingest,
                     admission.service,
                 ]
@@ -133,6 +128,10 @@ extension Dependencies {
             AlertExpiryWorker(pool: pool, keptDays: configuration.alertRetentionDays, clock: clock, logger: logger),
             LimitRetention(pool: pool, clock: clock, logger: logger),
         ]
+    }
+
+    fileprivate var mitigationWorker: MitigationExpiryWorker {
+        MitigationExpiryWorker(pool: pool, clock: clock, ids: ids, logger: logger)
     }
 
     /// What lowers an invoice, before or after it is final.

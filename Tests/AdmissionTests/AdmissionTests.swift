@@ -88,7 +88,7 @@ import Web
                     "measure":"units","mode":"hard",\
                     "operator_only":false,"origin":"quota","rate":null,"remaining":"5","scope_value":null,\
                     "unpriced":null,"used":"3","window":{"end":"2026-12-01T00:00:00.000000Z","kind":"month",\
-                    "start":"2026-11-01T00:00:00.000000Z"}}],"max_output_tokens":null,"reason":null,\
+                    "start":"2026-11-01T00:00:00.000000Z"}}],"max_output_tokens":null,"mitigation":null,"reason":null,\
                     "reservation":{"expires_at":"2026-11-23T08:15:00.000000Z","id":"\(id)","status":"held"},\
                     "retry_after":null,"warnings":[]}
                     """

@@ -62,11 +62,9 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "updateClient":
                 [plain.saying(#"{"name": "Mine"}"#), plain.saying(#"{"enabled": false}"#).matching("\"1\"")]
             case "listSubscriptions", "listApiKeys", "listClients", "exportInvoices", "listCreditNotes",
-                "listInvoices", "listUnpricedUsage", "listAlerts", "listMitigations":
+                "listInvoices", "listUnpricedUsage", "listAlerts":
                 [plain.asking("tenant=\(names.tenant)")]
             case "createSubscription": [plain.saying(#"{"tenant": "\#(names.tenant)", "plan": "pair", "version": 1}"#)]
-            case "createMitigation":
-                [plain.saying(#"{"scope": {"tenant": "\#(names.tenant)"}, "reason": "mine", "ttl_seconds": 60}"#)]
             case "createApiKey", "createClient":
                 [plain.saying(#"{"name": "mine", "scopes": ["events:write"], "tenant": "\#(names.tenant)"}"#)]
             case "updateApiKey":
@@ -150,6 +148,16 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
         _ own: TwoTenants.Names
     ) -> [IntrusionAttempt]? {
         budgetForms(plain, names, own) ?? webhookForms(plain, names, own) ?? admissionForms(plain, names)
+            ?? mitigationForms(plain, names)
+    }
+
+    private static func mitigationForms(_ plain: IntrusionAttempt, _ names: TwoTenants.Names) -> [IntrusionAttempt]? {
+        switch plain.operation.id {
+        case "listMitigations": [plain.asking("tenant=\(names.tenant)")]
+        case "createMitigation":
+            [plain.saying(#"{"scope": {"tenant": "\#(names.tenant)"}, "reason": "mine", "ttl_seconds": 60}"#)]
+        default: nil
+        }
     }
 
     private static func budgetForms(

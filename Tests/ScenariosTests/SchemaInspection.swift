@@ -6,7 +6,8 @@ import TestSupport
 struct SchemaInspection: Sendable {
     /// Shared by all tenants. Whoever adds one decides that here.
     static let referenceTables = [
-        "catalog_version", "feature", "fx_rate", "meter", "mitigation", "plan", "plan_version", "price_book", "price_set",
+        "catalog_version", "feature", "fx_rate", "meter", "mitigation", "plan", "plan_version", "price_book",
+        "price_set",
         "price_set_entry", "schema_migration", "service_setting",
     ]
     /// The documented exception: tenant-owned by its policies, but unique over all tenants (see `docs/adr`).

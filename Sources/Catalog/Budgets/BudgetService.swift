@@ -167,7 +167,8 @@ extension FieldFault {
             let detail = "there is no budget \"\(key)\" in force that the caller may override"
             return FieldFault(pointer: "/overrides", code: "unknown_budget", detail: detail)
         }
-        let detail = "\"scope\" must be that of \"\(key)\" with one value in place of a \"*\", \"feature\" excepted; "
+        let detail =
+            "\"scope\" must be that of \"\(key)\" with one value in place of a \"*\", \"feature\" excepted; "
             + "\"measure\" must be the same, as a rate or in windows as it is there"
         return FieldFault(pointer: "/overrides", code: "not_applicable", detail: detail)
     }

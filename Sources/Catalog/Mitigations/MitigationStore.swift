@@ -24,7 +24,8 @@ package enum MitigationStore {
     }
 
     /// How many are in force. Exact behind `CatalogVersion.bump`.
-    package static func countActive(at now: Instant, in transaction: borrowing Transaction) throws(PostgresError) -> Int64
+    package static func countActive(at now: Instant, in transaction: borrowing Transaction) throws(PostgresError)
+        -> Int64
     {
         try transaction.first("SELECT count(*) FROM mitigation WHERE ended_at IS NULL AND expires_at > \(now)") {
             row throws(PostgresError) in try row.next(Int64.self)
