@@ -51,9 +51,11 @@ enum MeasuredServer {
     /// The type of the file system that a path is on: the longest mount point above it, the last one there.
     private static func fileSystem(of path: String) -> String {
         let mounts = (try? String(contentsOfFile: "/proc/self/mounts", encoding: .utf8)) ?? ""
-        return mounts.split(separator: "\n").reversed().map { $0.split(separator: " ") }
-            .filter { $0.count > 2 && ($0[1] == "/" || (path + "/").hasPrefix("\($0[1])/")) }
-            .max { $0[1].count < $1[1].count }
-            .map { String($0[2]) } ?? "an unknown file system"
+        var found = (point: "", type: "an unknown file system")
+        for mount in mounts.split(separator: "\n").map({ $0.split(separator: " ").map(String.init) }) {
+            guard mount.count > 2, mount[1] == "/" || "\(path)/".hasPrefix("\(mount[1])/") else { continue }
+            if mount[1].count >= found.point.count { found = (mount[1], mount[2]) }
+        }
+        return found.type
     }
 }
