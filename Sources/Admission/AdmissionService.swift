@@ -262,13 +262,10 @@ package final class AdmissionService: Service {
                 let outcome = try await lane.decide(request, by: deadline)
                 return .decided(outcome, remark: request.prepared.remark)
             } catch let stale as StaleCatalog {
-                do {
-                    try await reading.result(by: deadline) { [calls] in try await calls.refresh(stale) }
-                } catch {
-                    return try withoutDecision(request, error)
-                }
+                // What is known of it has changed, and says nothing any more.
                 let prepared: [Entry]
                 do {
+                    try await reading.result(by: deadline) { [calls] in try await calls.refresh(stale) }
                     prepared = try await prepareInTime(
                         [request.call],
                         by: deadline,
@@ -277,7 +274,6 @@ package final class AdmissionService: Service {
                         isCheck: request.isCheck
                     )
                 } catch  where error.meansUnavailable {
-                    // What is known of it has changed, and says nothing any more.
                     AdmissionMetrics.countUnavailable(isClosed: true)
                     return .unavailable
                 }

@@ -37,13 +37,20 @@ package enum CatalogVersion {
 
     /// Keeps the catalogue as it is until the transaction ends: for what is about to name a feature of it.
     static func hold(in transaction: borrowing Transaction) throws(PostgresError) {
-        try transaction.execute("SELECT version FROM catalog_version FOR SHARE")
+        try transaction.execute("SELECT version FROM catalog_version FOR KEY SHARE")
     }
 
     /// Raises the version and tells every replica with the commit. A transaction that changes the catalogue does
     /// this first: the row lock then makes catalogue changes take turns, so a later statement that checks whether
     /// something is in use cannot be overtaken.
     package static func bump(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
+        transaction.enqueue("SELECT version FROM catalog_version FOR UPDATE")
+        return try bumpBesideHolds(in: transaction)
+    }
+
+    /// The same without waiting for those who `hold` the catalogue, which may be for as long as a tenant's usage is
+    /// counted anew: for a change of nothing that they can name.
+    package static func bumpBesideHolds(in transaction: borrowing Transaction) throws(PostgresError) -> Int64 {
         let version = try transaction.first(
             "UPDATE catalog_version SET version = \(next(after: "version")) WHERE singleton RETURNING version"
         ) { row throws(PostgresError) in try row.next(Int64.self) }

@@ -68,7 +68,7 @@ package struct MitigationRoutes: Sendable {
             expiresAt: now.adding(seconds: input.seconds)
         )
         return try await desk.writeCatalog(request, context) { transaction in
-            _ = try CatalogVersion.bump(in: transaction)
+            _ = try CatalogVersion.bumpBesideHolds(in: transaction)
             let unknowns = try Mitigation.unknowns(of: input.scope, in: transaction)
             guard unknowns.isEmpty else { throw ValidationFailure(unknowns) }
             guard try MitigationStore.countActive(at: now, in: transaction) < Self.atMost else {
@@ -92,7 +92,7 @@ package struct MitigationRoutes: Sendable {
         try fields.finish()
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
-            _ = try CatalogVersion.bump(in: transaction)
+            _ = try CatalogVersion.bumpBesideHolds(in: transaction)
             guard let before = try MitigationStore.find(id, in: transaction) else {
                 throw CatalogFault.notFound(.mitigation, id.description)
             }

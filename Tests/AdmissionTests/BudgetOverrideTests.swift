@@ -52,6 +52,47 @@ import Web
         }
     }
 
+    @Test(
+        "a default alerts nobody of rows that are overridden: not when changed, nor by usage of before the override"
+    )
+    func silence() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("1000")
+            try await server.ask("POST", "/budgets", Self.everyUser, expecting: 201)
+            server.clock.advance(seconds: 60)
+            try await server.override("users", #"{"tenant":"acme","user":"*"}"#, amount: "100", as: "more")
+            for event in ["1", "2", "3"] {
+                try await server.ingest(SentEvent(event, data: #"{"seconds":1,"user":"u1"}"#))
+            }
+            let earlier = "2026-11-23T08:00:30Z"
+            try await server.ingest(SentEvent("4", time: earlier, data: #"{"seconds":1,"user":"u1"}"#))
+            _ = try await server.void("4")
+            try await server.changeBudget("users", #"{"amount":"1"}"#)
+            let alerts = try await server.ask("GET", "/alerts")["data"]?.elements ?? []
+            #expect(alerts == [], "\(alerts)")
+            // Of others it does.
+            try await server.ingest(SentEvent("5", subject: "acme", data: #"{"seconds":1,"user":"u2"}"#))
+            try await server.addTenant("beta")
+            try await server.ingest(SentEvent("6", subject: "beta", data: #"{"seconds":1,"user":"u1"}"#))
+            let others = try await server.ask("GET", "/alerts")["data"]?.elements ?? []
+            let told = others.filter { $0["kind"]?.string == "threshold_crossed" }
+            #expect(told.compactMap { $0["tenant"]?.string } == ["beta", "beta", "beta"], "\(others)")
+        }
+    }
+
+    @Test("of two budgets of a key the tenant's own is overridden")
+    func ownFirst() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("1000")
+            try await server.ask("POST", "/budgets", Self.everyUser, expecting: 201)
+            try await server.override("users", #"{"tenant":"acme","user":"*"}"#, amount: "3", as: "users")
+            try await server.override("users", #"{"tenant":"acme","user":"vip"}"#, amount: "6", as: "vip")
+            #expect(try await server.admitted(of: "u1") == 3)
+            // The default over all tenants is not what it stands in place of.
+            #expect(try await server.admitted(of: "vip") == 6)
+        }
+    }
+
     @Test("a rate is overridden by a rate, and a limit on all charges by one: holds follow the tiers of both")
     func ratesAndCharges() async throws {
         try await TestServer.run { server in
@@ -87,14 +128,20 @@ import Web
             try await server.ask("POST", "/budgets", Self.everyUser, expecting: 201)
             let window = #""window":"day","mode":"hard""#
             let (rate, requests) = (#""rate":{"limit":2,"period":"hour"}"#, #""measure":"requests","amount":"1","#)
-            let charges = #""measure":"charge","amount":"1","currency":"USD",\#(window)"#
+            let dollars = #""measure":"charge","amount":"1","currency":"USD",\#(window)"#
+            let euros = dollars.replacing("USD", with: "EUR")
+            let each = #"{"key":"each-dollar","scope":{"user":"*"},\#(dollars)}"#
+            try await server.ask("POST", "/budgets", each, expecting: 201)
+            let other = #"{"key":"k","overrides":"each-dollar","scope":{"user":"u9"},\#(euros)}"#
+            let currencies = try await server.ask("POST", "/budgets", other, expecting: 400)["errors"]?[0]
+            #expect(currencies?["pointer"]?.string == "/overrides")
             for (scope, rest) in [
                 (#"{"tenant":"acme"}"#, requests + window),
                 (#"{"tenant":"*","user":"*"}"#, requests + window),
                 (#"{"tenant":"acme","user":"*","model":"x"}"#, requests + window),
                 (#"{"user":"*"}"#, requests + window),
                 (#"{"tenant":"acme","user":"*"}"#, #""measure":"requests",\#(rate)"#),
-                (#"{"tenant":"acme","user":"*"}"#, charges),
+                (#"{"tenant":"acme","user":"*"}"#, dollars),
             ] {
                 let body = #"{"key":"k","overrides":"users","scope":\#(scope),\#(rest)}"#
                 let fault = try await server.ask("POST", "/budgets", body, expecting: 400)["errors"]?[0]
@@ -108,8 +155,8 @@ import Web
             let evading = #"{"key":"k","overrides":"users","scope":{"user":"*"},\#(requests)\#(window)}"#
             let refused = try await server.ask("POST", "/budgets", evading, expecting: 400, as: own)["errors"]?[0]
             #expect(refused?["code"]?.string == "unknown_budget")
-            let each = #"{"key":"each","scope":{"user":"*"},\#(requests)\#(window)}"#
-            try await server.ask("POST", "/budgets", each, expecting: 201, as: own)
+            let ownEach = #"{"key":"each","scope":{"user":"*"},\#(requests)\#(window)}"#
+            try await server.ask("POST", "/budgets", ownEach, expecting: 201, as: own)
             let one = #"{"key":"one","overrides":"each","scope":{"user":"u9"},\#(requests)\#(window)}"#
             try await server.ask("POST", "/budgets", one, expecting: 201, as: own)
             let change = #"{"overrides":"users"}"#

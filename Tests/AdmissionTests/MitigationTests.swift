@@ -100,7 +100,7 @@ import Web
         }
     }
 
-    @Test("no call that begins after one is made is admitted, by whatever replica, and while PostgreSQL is away")
+    @Test("no call that begins after one is made is admitted, by whatever replica")
     func everyReplica() async throws {
         try await TestServer.run { server in
             try await server.arrangeQuota("1000000")
@@ -115,6 +115,40 @@ import Web
                     )
                 }
             }
+        }
+    }
+}
+
+extension MitigationTests {
+    @Test(
+        "making and lifting one waits for nobody who keeps the catalogue as it is, as recounts do; another change does"
+    )
+    func recounts() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let plan = #"{"key":"other","name":"Other","currency":"USD"}"#
+            var change: Task<JSONValue, any Error>?
+            try await server.withPool { pool in
+                try await pool.whileHeld("SELECT version FROM catalog_version FOR KEY SHARE") {
+                    let id = try await server.mitigate(#"{"tenant":"acme"}"#)
+                    #expect(try await server.admit("1")["reason"]?.string == "mitigated")
+                    try await server.ask("POST", "/mitigations/\(id)/lift")
+                    #expect(try await server.admit("1")["allowed"] == .bool(true))
+                    change = Task { try await server.ask("POST", "/plans", plan, expecting: 201) }
+                    let waits = try await eventually {
+                        try await server.column(
+                            """
+                            SELECT pid::text
+                            FROM pg_locks
+                            JOIN pg_stat_activity USING (pid)
+                            WHERE datname = current_database() AND NOT granted
+                            """
+                        ).count == 1
+                    }
+                    #expect(waits)
+                }
+            }
+            _ = try await change?.value
         }
     }
 }

@@ -92,6 +92,17 @@ extension BudgetScope {
     }
 }
 
+extension BudgetScope {
+    /// Whether a row of another budget, which this scope `overrides`, is within this one.
+    /// - Parameters:
+    ///   - values: of the dimensions that the other counts apart, but for the tenant.
+    ///   - tenant: the key of the row's; nil where it is nobody's.
+    package func includes(_ values: [ScopeDimension: String], tenant: String?) -> Bool {
+        if let own = exact(.tenant), let tenant, !own.hasSameBytes(as: tenant) { return false }
+        return values.allSatisfy { dimension, value in self[dimension]?.admits(value) ?? true }
+    }
+}
+
 // MARK: Rows of "each value"
 
 extension BudgetScope {

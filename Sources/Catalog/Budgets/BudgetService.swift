@@ -52,8 +52,8 @@ package enum BudgetService {
         return budget
     }
 
-    /// The budgets in force of a key that one of the tenant's may override, or one over all tenants: a tenant's own
-    /// credential none of the operator's.
+    /// The budgets in force of a key that one of the tenant's may override, its own first, or one over all tenants: a
+    /// tenant's own credential none of the operator's.
     private static func overridable(
         _ key: String?,
         by tenant: TenantSnapshot?,
@@ -61,8 +61,8 @@ package enum BudgetService {
         in transaction: borrowing Transaction
     ) throws -> [Budget] {
         guard let key else { return [] }
-        var found = try BudgetStore.find(key: key, of: .operatorWide, limit: 1, in: transaction)
-        if let tenant { found += try BudgetStore.find(key: key, of: tenant.id, limit: 1, in: transaction) }
+        let owners = [tenant?.id, .operatorWide].compactMap { $0 }
+        let found = try owners.flatMap { try BudgetStore.find(key: key, of: $0, limit: 1, in: transaction) }
         return found.filter { $0.isActive && (manager == .operator || $0.managedBy == .tenant) }
     }
 
@@ -169,7 +169,7 @@ extension FieldFault {
         }
         let detail =
             "\"scope\" must be that of \"\(key)\" with one value in place of a \"*\", \"feature\" excepted; "
-            + "\"measure\" must be the same, as a rate or in windows as it is there"
+            + "\"measure\" and \"currency\" must be the same, as a rate or in windows as it is there"
         return FieldFault(pointer: "/overrides", code: "not_applicable", detail: detail)
     }
 }
@@ -177,8 +177,13 @@ extension FieldFault {
 extension BudgetInput {
     /// Whether it may stand in place of the other.
     fileprivate func overrides(_ other: Budget) -> Bool {
-        let isRate = if case .rate = bound { true } else { false }
-        return measure == other.measure && isRate == (other.rate != nil) && scope.overrides(other.scope)
+        let fits =
+            switch (bound, other.bound) {
+            case (.rate, .rate): true
+            case (.window(let own), .window(let others)): own.currency == others.currency
+            default: false
+            }
+        return fits && measure == other.measure && scope.overrides(other.scope)
     }
 
     /// Of a budget on charges.

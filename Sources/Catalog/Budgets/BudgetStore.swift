@@ -118,6 +118,16 @@ package enum BudgetStore {
         )
     }
 
+    /// The scopes of the budgets in force that stand in place of one.
+    package static func scopes(
+        overriding id: LimitID,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> [BudgetScope] {
+        try transaction.query(
+            "SELECT scope FROM budget WHERE overridden_limit_id = \(id) AND archived_at IS NULL"
+        ) { row throws(PostgresError) in try row.next(BudgetScope.self) }
+    }
+
     /// What a list is narrowed to.
     package struct Filter: Sendable {
         package var tenant: TenantID?

@@ -47,7 +47,7 @@ package struct Mitigations: Sendable {
     private let ofEveryTenant: [Mitigation]
     private let byTenant: [String: [Mitigation]]
 
-    /// - Parameter open: those whose end has not been told.
+    /// - Parameter open: those that are not lifted, and whose end has not been told.
     init(_ open: [Mitigation]) {
         ofEveryTenant = open.filter { $0.scope.tenant == nil }
         byTenant = Dictionary(grouping: open.filter { $0.scope.tenant != nil }) { $0.scope.exact(.tenant) ?? "" }
@@ -56,9 +56,11 @@ package struct Mitigations: Sendable {
     /// Of those that name the tenant, or none, and are in force at the time, the one that lasts longest of which the
     /// rest of the scope admits a call.
     package func last(of tenant: TenantSnapshot, at now: Instant, admits: (BudgetScope) -> Bool) -> Mitigation? {
-        guard !ofEveryTenant.isEmpty || !byTenant.isEmpty else { return nil }
-        return (ofEveryTenant + (byTenant[tenant.key] ?? []))
-            .filter { $0.status(at: now) == .active && admits($0.scope) }
-            .max { $0.expiresAt < $1.expiresAt }
+        var last: Mitigation?
+        for mitigations in [ofEveryTenant, byTenant[tenant.key] ?? []] {
+            for mitigation in mitigations
+            where mitigation.expiresAt > last?.expiresAt ?? now && admits(mitigation.scope) { last = mitigation }
+        }
+        return last
     }
 }

@@ -97,7 +97,12 @@ struct BudgetRevision: Sendable {
         let limit = Limit(budget)
         let states = try transaction.query(LimitStateStore.follow(limit, piece, at: now), LimitStateStore.decode)
         let keys = try tenantKeys(of: budget, states, in: transaction)
-        let counted = states.map { CountedLimit(limit: limit, state: $0, tenantKey: keys[$0.row.tenant]) }
+        // Where another budget stands in its place it does not alert.
+        let overriding = try BudgetStore.scopes(overriding: budget.id, in: transaction)
+        let counted = states.filter { state in
+            let values = budget.scope.values(inScopeValue: state.row.scopeValue) ?? [:]
+            return !overriding.contains { $0.includes(values, tenant: keys[state.row.tenant]) }
+        }.map { CountedLimit(limit: limit, state: $0, tenantKey: keys[$0.row.tenant]) }
         let drafts = LimitAlerts.due(
             counted,
             catalog: catalog.current,

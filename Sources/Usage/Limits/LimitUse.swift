@@ -100,8 +100,25 @@ package struct LimitMatching {
         var uses: [LimitUse] = []
         for limit in tenant.ownLimits { add(limit, use, tenant, &windows, withRates, to: &uses) }
         for limit in shared.sharedLimits { add(limit, use, tenant, &windows, withRates, to: &uses) }
-        let overridden = Set(uses.lazy.compactMap { $0.limit.overrides })
+        var overridden = Set(uses.lazy.compactMap { $0.limit.overrides })
+        // What an override stands in place of does not come into force by usage of before it, which is only counted. A
+        // call goes by its time: a replica whose clock is behind would ask neither.
+        if !withRates {
+            for limit in tenant.ownLimits { note(limit, of: use, by: tenant, in: &overridden) }
+            for limit in shared.sharedLimits { note(limit, of: use, by: tenant, in: &overridden) }
+        }
         return overridden.isEmpty ? uses : uses.map { overridden.contains($0.limit.id) ? $0.outOfForce : $0 }
+    }
+
+    /// Notes the limit in whose place another one stands for a use that is within its scope.
+    private func note(
+        _ limit: Limit,
+        of use: LimitedUse,
+        by tenant: TenantSnapshot,
+        in overridden: inout Set<LimitID>
+    ) {
+        guard let other = limit.overrides, !overridden.contains(other) else { return }
+        if !parts(of: use, in: limit, tenant: tenant).isEmpty { overridden.insert(other) }
     }
 
     private mutating func add(
