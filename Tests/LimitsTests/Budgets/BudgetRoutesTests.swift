@@ -37,7 +37,8 @@ import Web
                     {"amount":"5000.00","archived_at":null,"created_at":"2026-11-23T08:00:00.000000Z",\
                     "currency":"USD","fallback_unit_amount":null,"forecast":false,"key":"company-day",\
                     "managed_by":"operator","measure":"cost","mode":"hard","on_failure":"closed",\
-                    "overrides":null,"rate":null,"scope":{},"thresholds":[50,80,100],"updated_at":"2026-11-23T08:00:00.000000Z","window":"day"}
+                    "overrides":null,"rate":null,\
+                    "scope":{},"thresholds":[50,80,100],"updated_at":"2026-11-23T08:00:00.000000Z","window":"day"}
                     """
             )
             let shown = try await server.ask("GET", "/budgets/company-day")
