@@ -299,6 +299,7 @@ struct LiteLLMHookTests {
             let several = try await proxy.post("/v1/chat/completions", #"{"model":\#(models),\#(said)}"#)
             #expect(several.status == 400 && several.text.contains("model"), "\(models): \(several)")
         }
+        let format = #"{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","not":{}}}}"#
         let hidden = [
             #""extra_body":{"max_tokens":5000}"#,
             #""extra_body":{"max_tokens":null}"#,
@@ -317,6 +318,19 @@ struct LiteLLMHookTests {
             #""extra_body":{"stream_options":null}"#,
             #""extra_body":{"background":true}"#,
             #""router_settings_override":{"fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]}"#,
+            #""extra_body":{"model":"o1-pro"}"#,
+            #""extra_body":{"extra_body":{"models":["o1-pro"]}}"#,
+            #""model_id":"o1-pro""#,
+            #""models":["o1-pro"],"route":"fallback""#,
+            #""enable_json_schema_validation":true,"response_format":\#(format)"#,
+            #""response_format":{"type":"json_object","response_schema":{},"enforce_validation":true}"#,
+            #""extra_body":{"enable_json_schema_validation":true}"#,
+            #""stream":true,"additional_drop_params":["stream_options"]"#,
+            #""combined_usage_object":{}"#,
+            #""litellm_params":{"metadata":{}}"#,
+            #""extra_body":{"combined_usage_object":null}"#,
+            #""num_retries":9"#,
+            #""max_retries":9"#,
         ]
         for member in hidden {
             let refused = try await proxy.call("answer", tokens: 1, more: ",\(member)")
@@ -324,6 +338,8 @@ struct LiteLLMHookTests {
         }
         let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
         #expect(try await proxy.post("/v1/responses", later).status == 400)
+        let embedded = #"{"model":"best","input":"answer","extra_body":{"model":"o1-pro"}}"#
+        #expect(try await proxy.post("/v1/embeddings", embedded).status == 400)
         #expect(try await proxy.bounds().count == made)
     }
 
@@ -375,7 +391,7 @@ struct LiteLLMHookTests {
         let image = #"{"type":"input_image","image_url":"data:image/png;base64,\#(data)"}"#
         let used = #"{"id":"call_1","type":"custom","custom":{"name":"look","input":"there"}}"#
         let tool = #"{"name":"look","parameters":{"properties":{"places":{"type":"array"}}}}"#
-        let schema = #"{"n":{"type":"integer"},"stream":{"type":"string"}}"#
+        let schema = #"{"n":{"type":"integer"},"stream":{"type":"string"},"model":{"type":"string"}}"#
         let choices = #""candidate_count":3,"extra_body":{"schema":\#(schema)}"#
         let answer = #"{"role":"user","content":"answer"}"#
         let chat = #"{"model":"best","max_tokens":20,"messages":["#

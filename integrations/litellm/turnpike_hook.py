@@ -194,17 +194,48 @@ PASSING = frozenset(
 )
 # What LiteLLM tells of a request, in every call that it makes for it, and the mark of one that the hook has seen.
 REQUEST = "proxy_server_request"
+# A client's settings of the router for its call.
+OVERRIDE = "router_settings_override"
 ASKED = "turnpike_asked"
 # What LiteLLM tells of a stream or of a response depends on them.
 REPORTING = ("stream", "stream_options", "background")
-# By which another model would be called than is asked for, or be reported as one of another provider.
+# By which a provider would call another model than is asked for: of Bedrock and OpenRouter.
+OTHER_MODELS = ("model_id", "models", "route", "plugins")
+# By which LiteLLM passes an answer on as a fault, which it does not report as an answer.
+VALIDATION = ("enable_json_schema_validation", "enforce_validation")
+# With some providers LiteLLM writes a call's unknown members over what it knows of the call and reports then.
+REPORTED = (
+    "combined_usage_object",
+    "litellm_params",
+    "optional_params",
+    "additional_args",
+    "model_call_details",
+    "standard_logging_object",
+    "original_response",
+    "complete_streaming_response",
+    "async_complete_streaming_response",
+    "response_cost",
+    "cache_hit",
+    "call_type",
+    "log_event_type",
+)
+# By which another model would be called than is asked for, or be reported as one of another provider, or answers that
+# nobody reports would be had, be it by many attempts.
 DETOURS = (
     "fallbacks",
     "context_window_fallbacks",
     "content_policy_fallbacks",
     "specific_deployment",
     "custom_llm_provider",
+    "num_retries",
+    "max_retries",
+    *OTHER_MODELS,
+    *VALIDATION,
 )
+# What is refused in the objects of a call, which LiteLLM or a provider would take for members of the call.
+INNER_DETOURS = ("model", *OTHER_MODELS, *VALIDATION)
+# Members that LiteLLM knows and looks into.
+FORMATS = ("response_format", "text", "text_format", "output_format", "output_config")
 # The request has not arrived.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # By this Turnpike refuses a wrong credential, once it has refused several, and one that it doesn't know yet where others
@@ -882,12 +913,28 @@ def refuse_several_models(data, call_type):
 
 def refuse_detours(data):
     """What the operator has configured is his to judge."""
-    body = member(data, "proxy_server_request", "body")
-    for given in (body, member(body, "router_settings_override")):
-        named = next((name for name in DETOURS if member(given, name)), None)
-        if named:
-            told = f"{named} can't be given with a call, only in the proxy's configuration"
-            raise refusal(400, "invalid_request", told)
+    body = member(data, REQUEST, "body")
+    # LiteLLM has written into it what header fields say.
+    named = [name for given in (body, member(body, OVERRIDE)) for name in DETOURS if member(given, name)]
+    # Nothing overwrites as much as something does.
+    tops = [given for given in (body, member(body, "extra_body")) if isinstance(given, dict)]
+    named += [name for given in tops for name in REPORTED if name in given]
+    formats = {name: member(body, name) for name in FORMATS}
+    inner = [*objects_in(formats), *list(objects_in(passed_on(data)))[1:]]
+    # What a schema says of a member with such a name is an object.
+    within = [name for found in inner for name in INNER_DETOURS if not isinstance(found.get(name) or {}, dict)]
+    named += [f"{name}, within a member," for name in within]
+    if named:
+        told = f"{named[0]} can't be given with a call, only in the proxy's configuration"
+        raise refusal(400, "invalid_request", told)
+
+
+def passed_on(data):
+    """What of a call LiteLLM and its provider may read that is no input, and the client's settings of the router."""
+    read = (*INPUTS, "messages")
+    members = {name: value for name, value in get_non_default_completion_params(data).items() if name not in read}
+    # The client's; the operator may have others in their place.
+    return {**members, OVERRIDE: member(data, REQUEST, "body", OVERRIDE)}
 
 
 def count_input(model, data):
@@ -958,14 +1005,9 @@ def choices_of(data, call_type):
 
 def hidden_bounds(data):
     """What LiteLLM or a provider would obey instead of the members by which the call is held."""
-    read = (*INPUTS, "messages")
-    passed_on = {name: value for name, value in get_non_default_completion_params(data).items() if name not in read}
-    # The client's; the operator may have others in their place.
-    settings = "router_settings_override"
-    passed_on[settings] = member(data, "proxy_server_request", "body", settings)
-    call, *inner = objects_in(passed_on)
+    call, *inner = objects_in(passed_on(data))
     names = (*BOUNDS, *CHOICES)
-    dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in names]
+    dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in (*names, *REPORTING)]
     reporting = [name for found in inner for name in REPORTING if is_reporting(name, found)]
     # What a schema says of a member with such a name is an object.
     bounds = [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
