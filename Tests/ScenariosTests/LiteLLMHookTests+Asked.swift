@@ -57,6 +57,25 @@ extension LiteLLMHookTests {
         }
     }
 
+    /// Answers that LiteLLM rejects count, and so does each that it gets instead, as one of the model that made it.
+    /// - Returns: what is used afterwards.
+    static func rejectAnswers(_ proxy: HookedProxy, _ client: TestClient, from start: Int) async throws -> Int {
+        let call = #""model":"strict","max_tokens":20,"messages":[{"role":"user","content":"#
+        let filtered = #"{\#(call)"filtered"}]}"#
+        try await proxy.post("/v1/chat/completions", filtered).expecting(200)
+        #expect(try await eventually { try await balance(of: "acme", client) == Balance(used: start + 40, held: 0) })
+        #expect(try await client.get("/api/v1/events?tenant=acme").expecting(200).text.contains("gpt-4o-mini"))
+
+        let format = #"{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","not":{}}}}"#
+        let invalid = #"{\#(call)"answer"}],"response_format":\#(format)}"#
+        let rejected = try await proxy.post("/v1/chat/completions", invalid)
+        #expect(rejected.status >= 400 && rejected.text.contains("JSONSchemaValidationError"), "\(rejected)")
+        // The proxy tries once more.
+        let used = start + 80
+        #expect(try await eventually { try await balance(of: "acme", client) == Balance(used: used, held: 0) })
+        return used
+    }
+
     /// Nobody gets by the budget of a user, or uses it up, by what is written in a call.
     private static func nameUsers(_ proxy: HookedProxy) async throws {
         let bob = #","user":"bob""#

@@ -44,7 +44,8 @@ struct LiteLLMHookTests {
             // The second attempt takes longer than the hook waits for a report after the end of a call.
             try await proxy.call("late", tokens: 100).expecting(200)
             #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
-            let used = try await Self.tearStreams(proxy, client, from: 100)
+            let rejected = try await Self.rejectAnswers(proxy, client, from: 100)
+            let used = try await Self.tearStreams(proxy, client, from: rejected)
             try await Self.writeAnything(proxy, client, from: used)
             try await Self.refuseUncounted(proxy)
             try await Self.sendAnything(proxy, client)

@@ -232,8 +232,8 @@ DETOURS = (
     *OTHER_MODELS,
     *VALIDATION,
 )
-# What is refused in the objects of a call, which LiteLLM or a provider would take for members of the call.
-INNER_DETOURS = ("model", *OTHER_MODELS, *VALIDATION)
+# In the objects of a call, which LiteLLM or a provider would take for members of the call.
+INNER_MODELS = ("model", *OTHER_MODELS)
 # Members that LiteLLM knows and looks into.
 FORMATS = ("response_format", "text", "text_format", "output_format", "output_config")
 # The request has not arrived.
@@ -349,6 +349,33 @@ class Call:
     guess: int = 0
     # The beginning of a line.
     unread: bytes = b""
+    # Later attempts at it, each made after another one was answered, and reported as a call of its own.
+    later: list = field(default_factory=list)
+    # Whether it is one of these.
+    follows: bool = False
+    # What LiteLLM knows of the attempt.
+    details: dict = field(default_factory=dict)
+
+    @property
+    def latest(self):
+        return self.later[-1] if self.later else self
+
+    def begins(self, kwargs):
+        """An attempt, of which LiteLLM knows no answer yet."""
+        self.details = getattr(kwargs.get("litellm_logging_obj"), "model_call_details", None) or {}
+        self.details["original_response"] = None
+
+    def saw_rejected(self):
+        """Takes an answer that LiteLLM has rejected: nothing else tells of it, but of the first."""
+        answer = event_in(b"data:" + str(self.details.get("original_response")).encode())
+        if not self.answered and counts_in(usage_in(answer))["output_tokens"]:
+            self.saw({**answer, "usage": usage_in(answer)})
+
+    def saw_invalid(self, error):
+        """Takes an answer that is not as its schema says, of any API, out of the fault that LiteLLM makes of it."""
+        self.saw_rejected()
+        if not self.answered and isinstance(error, litellm.JSONSchemaValidationError):
+            self.saw({"choices": [{"text": error.raw_response}]})
 
     def saw(self, answer):
         """Takes an answer or the next part of one, whichever API's it is."""
@@ -362,7 +389,7 @@ class Call:
                 # The last event of a stream says all of it once more.
                 self.said.clear()
             self.said.extend(text for text in texts_in(event) if isinstance(text, str))
-            counts = counts_in(member(event, "usage") or member(event, "response", "usage"))
+            counts = counts_in(usage_in(event))
             if counts["output_tokens"]:
                 self.said.clear()
             beginning = counts_in(member(event, "message", "usage"))
@@ -427,6 +454,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         # Calls on their way, and those that have ended and whose end Turnpike does not know yet.
         self.open = OrderedDict()
         self.closing = {}
+        # Calls whose requests have not ended, also where they have been reported.
+        self.requests = {}
         self.contexts = OrderedDict()
         self.tasks = set()
         self._finish_at_shutdown()
@@ -462,6 +491,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self._remember(call)
         request = asyncio.current_task()
         if request is not None:
+            self.requests[call.id] = call
             request.add_done_callback(lambda _: self._ended(call))
         for name in METADATA:
             if isinstance(data.get(name), dict):
@@ -488,20 +518,39 @@ class _PROXY_TurnpikeHook(CustomLogger):
         changes = {name: call.room for name, bound in bounds.items() if call.room and bound > call.room}
         # Where LiteLLM makes a call of another type of it, that has only a part of the deployment's name.
         if call_type == call.type:
-            call.deployment = deployment_of(kwargs)
+            attempt = self._attempt(call)
+            attempt.deployment = deployment_of(kwargs)
+            attempt.begins(kwargs)
+            if attempt is not call:
+                changes |= marked(kwargs, call, attempt)
             # LiteLLM itself asks for the usage of streamed chat completions.
-            call.hides_usage = call_type in TEXT_COMPLETIONS and lacks_usage(kwargs, call.deployment)
-            if call.hides_usage:
+            attempt.hides_usage = call_type in TEXT_COMPLETIONS and lacks_usage(kwargs, attempt.deployment)
+            if attempt.hides_usage:
                 options = kwargs.get("stream_options")
                 changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         return {**kwargs, **changes} if changes else None
+
+    def _attempt(self, call):
+        """The call, or another one where it has been answered.
+
+        LiteLLM tries again what a content policy or a schema rejects, and reports one attempt at most.
+        """
+        before = call.latest
+        before.saw_rejected()
+        if not before.answered:
+            return before
+        if self._take(before) is not None:
+            self._in_background(self._close(before))
+        attempt = Call(call.subject, call.labels, {}, call.input_tokens, call.type, follows=True)
+        call.later.append(attempt)
+        self._remember(attempt)
+        return attempt
 
     def _apart(self, kwargs, call):
         """What LiteLLM calls on its own behalf is no part of the call: it is reported as one of its own."""
         inner = Call(call.subject, call.labels, deployment_of(kwargs), 0)
         self._remember(inner)
-        marked = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
-        return {**kwargs, **{name: {**kwargs[name], CALL: inner.id} for name in marked}}
+        return {**kwargs, **marked(kwargs, call, inner)}
 
     def _refuse_uncounted(self, calls, instead="use chat completions, responses or messages"):
         if not self.passes_uncounted:
@@ -606,8 +655,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
     # After the call: the first that knows settles or releases it. What LiteLLM logs as a failure is one of an attempt.
 
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
-        call = self._take(self._find(kwargs.get("litellm_params")) or self._find(kwargs))
-        if call is None:
+        call = self._find(kwargs.get("litellm_params")) or self._find(kwargs)
+        # Attempts have one report, and may have it of an earlier one.
+        if member(call, "follows") and not kwargs.get("stream") or self._take(call) is None:
             return
         usage = usage_of(kwargs.get("standard_logging_object"))
         output = usage.get("output_tokens", 0)
@@ -617,6 +667,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
         if not call.is_free and is_counted and (output or usage.get("input_tokens")):
             call.event = self._event(call, usage)
         self._in_background(self._close(call))
+
+    async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
+        call = self._find(kwargs.get("litellm_params")) or self._find(kwargs)
+        if call is not None:
+            call.saw_invalid(kwargs.get("exception"))
 
     async def async_post_call_success_deployment_hook(self, request_data, response, call_type):
         # LiteLLM reports nothing of an answer that a guardrail rejects.
@@ -629,7 +684,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def async_post_call_failure_hook(
         self, request_data, original_exception, user_api_key_dict, traceback_str=None
     ):
-        self._ended(self._find(request_data))
+        call = self._find(request_data)
+        if call is not None:
+            call.latest.saw_invalid(original_exception)
+        self._ended(call)
 
     async def async_post_call_streaming_iterator_hook(self, user_api_key_dict, response, request_data):
         call = self._find(request_data)
@@ -638,8 +696,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         try:
             async for chunk in response:
                 if call is not None:
-                    call.saw(chunk)
-                    if call.hides_usage and only_counts(chunk):
+                    call.latest.saw(chunk)
+                    if call.latest.hides_usage and only_counts(chunk):
                         continue
                 yield chunk
         finally:
@@ -655,8 +713,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _close_unreported(self, call):
         await asyncio.sleep(GRACE_SECONDS)
-        if not call.streams and self._take(call) is not None:
-            await self._close(call)
+        if call.streams:
+            return
+        self.requests.pop(call.id, None)
+        call.latest.saw_rejected()
+        await asyncio.gather(*(self._close(each) for each in (call, *call.later) if self._take(each) is not None))
 
     async def _close(self, call):
         """Settles it, or releases what it holds. It stays among those that end until that is done or given up."""
@@ -716,8 +777,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
     def _find(self, holder):
         for name in METADATA:
             identifier = member(holder, name, CALL)
-            if isinstance(identifier, str) and identifier in self.open:
-                return self.open[identifier]
+            call = isinstance(identifier, str) and (self.open.get(identifier) or self.requests.get(identifier))
+            if call:
+                return call
         return None
 
     def _take(self, call):
@@ -760,6 +822,12 @@ class _PROXY_TurnpikeHook(CustomLogger):
             logger.error("turnpike: not delivered before the process ended: %s", told)
         for body in self.unheard.values():
             logger.error("turnpike: not given back before the process ended: %s", json.dumps(body))
+
+
+def marked(kwargs, call, other):
+    """The metadata of a call as those of another one."""
+    names = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
+    return {name: {**kwargs[name], CALL: other.id} for name in names}
 
 
 def is_inner(holder):
@@ -919,10 +987,11 @@ def refuse_detours(data):
     # Nothing overwrites as much as something does.
     tops = [given for given in (body, member(body, "extra_body")) if isinstance(given, dict)]
     named += [name for given in tops for name in REPORTED if name in given]
-    formats = {name: member(body, name) for name in FORMATS}
-    inner = [*objects_in(formats), *list(objects_in(passed_on(data)))[1:]]
+    _, *inner = objects_in(passed_on(data))
     # What a schema says of a member with such a name is an object.
-    within = [name for found in inner for name in INNER_DETOURS if not isinstance(found.get(name) or {}, dict)]
+    within = [name for found in inner for name in INNER_MODELS if isinstance(found.get(name), (str, list))]
+    formats = objects_in({name: member(body, name) for name in FORMATS})
+    within += [name for found in (*inner, *formats) for name in VALIDATION if found.get(name) is True]
     named += [f"{name}, within a member," for name in within]
     if named:
         told = f"{named[0]} can't be given with a call, only in the proxy's configuration"
@@ -1116,14 +1185,27 @@ def counts_in(usage):
     of_output = member(usage, "completion_tokens_details") or member(usage, "output_tokens_details")
     read = count(usage, "cache_read_input_tokens")
     written = count(usage, "cache_creation_input_tokens")
+    # Gemini counts them beside its output tokens.
+    thought = count(usage, "thoughtsTokenCount")
     # Anthropic counts the tokens of its cache beside its input tokens.
     return Counter(
-        input_tokens=count(usage, "prompt_tokens") or count(usage, "input_tokens") + read + written,
+        input_tokens=first_count(usage, "prompt_tokens", "promptTokenCount")
+        or first_count(usage, "input_tokens", "inputTokens") + read + written,
         cached_input_tokens=count(of_input, "cached_tokens") or read,
         cache_write_tokens=written or count(of_input, "cache_write_tokens") or count(of_input, "cache_creation_tokens"),
-        output_tokens=count(usage, "completion_tokens") or count(usage, "output_tokens"),
-        reasoning_tokens=count(of_output, "reasoning_tokens"),
+        output_tokens=first_count(usage, "completion_tokens", "output_tokens", "outputTokens")
+        or count(usage, "candidatesTokenCount") + thought,
+        reasoning_tokens=count(of_output, "reasoning_tokens") or thought,
     )
+
+
+def first_count(usage, *names):
+    return next(filter(None, (count(usage, name) for name in names)), 0)
+
+
+def usage_in(answer):
+    """Of any API."""
+    return member(answer, "usage") or member(answer, "response", "usage") or member(answer, "usageMetadata")
 
 
 def count(usage, name):
