@@ -10,7 +10,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_URL                 where Turnpike listens, https://turnpike.example
     TURNPIKE_API_KEY             a key with the scopes admissions:write and events:write
     TURNPIKE_SUBJECT             what names the tenant, the first that is there; see SUBJECTS. "request" trusts
-                                 clients to say who they are: metadata.turnpike_subject or user of the request
+                                 clients to say who they are: metadata.turnpike_subject or user of the request;
+                                 "metadata" and "key_alias" trust whoever owns a key
     TURNPIKE_USER                what names the user, the first that is there; user_id. See USERS; "request" trusts
                                  clients with it: user of the request, or metadata.user_id of a message
     TURNPIKE_ON_FAILURE          closed (default): 503 when Turnpike can't be asked; open: calls are made and reported
@@ -36,6 +37,7 @@ import re
 import time
 import uuid
 from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -48,13 +50,19 @@ from litellm.proxy.hooks.responses_id_security import ResponsesIDSecurity
 from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
 from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.types.llms.anthropic import ANTHROPIC_ADVISOR_TOOL_TYPE
-from litellm.utils import ProviderConfigManager, get_non_default_completion_params, get_optional_params
+from litellm.utils import (
+    ProviderConfigManager,
+    get_non_default_completion_params,
+    get_optional_params,
+    huggingface_tokenizer_kind,
+)
 
 logger = logging.getLogger("turnpike")
 
 # From the credential that LiteLLM has authenticated, but for the last.
 SUBJECTS = {
     "metadata": lambda key, data: _metadata(key, "turnpike_subject"),
+    "team_metadata": lambda key, data: (key.team_metadata or {}).get("turnpike_subject"),
     "team_alias": lambda key, data: key.team_alias,
     "team_id": lambda key, data: key.team_id,
     "org_alias": lambda key, data: key.organization_alias,
@@ -106,6 +114,11 @@ AZURE_BOUND_SINCE = "2024-09"
 CHOICES = ("n", "best_of", "candidate_count", "candidateCount", "num_return_sequences", "num_generations")
 # What a model reads beside messages and tools.
 INPUTS = ("prompt", "input", "instructions", "system")
+# Tokenizers that LiteLLM would load from Hugging Face, at every count anew where it can't; its own takes their place.
+DOWNLOADED = ("cohere", "llama2", "llama3")
+# A count that takes longer is one of bytes. Those that hang are in no other one's way than each other's.
+COUNTING_SECONDS = 5
+COUNTERS = ThreadPoolExecutor(4, "turnpike-count")
 # What is no text, by the type of a part or the member that has it: each counts as much as LiteLLM takes an image for.
 MEDIA = (
     "image",
@@ -257,6 +270,8 @@ KNOWN_CONTEXTS = 10_000
 # A question waits for no other one's connection.
 QUESTIONS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100)
 DELIVERIES = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+# So many deliveries are made or wait; while a Turnpike hangs each has a call's end in it. What else ends is in the log.
+WAITING_DELIVERIES = 10_000
 # So many questions whose answers were lost are asked again at a time, and so many wait for that. What else may be held
 # expires: in an outage every call is one of them, and events are worth more.
 ASKED_AGAIN = 20
@@ -264,7 +279,8 @@ WAITING_TO_BE_ASKED_AGAIN = 1_000
 
 
 def _metadata(key, name):
-    return (key.metadata or {}).get(name) or (key.team_metadata or {}).get(name)
+    """The team's first: who owns a key can write its metadata."""
+    return (key.team_metadata or {}).get(name) or (key.metadata or {}).get(name)
 
 
 def chosen_setting(environment, name, default, other):
@@ -407,10 +423,13 @@ class Call:
 
     def counted(self):
         """What was used, as far as can be told without LiteLLM."""
+        return self.counted_by(self.deployment.get("model", ""))
+
+    def counted_by(self, model):
         said = "".join(self.said)
         usage = Counter(self.usage)
         usage["input_tokens"] = usage["input_tokens"] or self.input_tokens
-        usage["output_tokens"] += count_text(self.deployment.get("model", ""), said)
+        usage["output_tokens"] += count_text(model, said)
         return parts_and_totals(usage)
 
 
@@ -447,6 +466,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
             self.reservation_seconds = positive_setting(environment, name, None, int, LONGEST_SECONDS)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
+        # Beyond the connections: whoever waits for one of httpx's costs all others time.
+        self.delivering = asyncio.Semaphore(DELIVERIES.max_connections)
+        self.undelivered = 0
         self.is_accepted = False
         self.asking_again = asyncio.Semaphore(ASKED_AGAIN)
         # Questions that wait to be asked again, by the ids of their calls.
@@ -483,7 +505,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         deployment = deployment_of(member(first, "litellm_params"))
         if others:
             tell_mixed(name, team)
-        tokens = await asyncio.to_thread(count_input, deployment.get("model", ""), data)
+        tokens = await count_in_time(count_input, deployment.get("model", ""), data)
         call = Call(subject, labels(**attributes), deployment, tokens, call_type)
         if call_type in RESPONSES:
             self._continue(call, data)
@@ -722,7 +744,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def _close(self, call):
         """Settles it, or releases what it holds. It stays among those that end until that is done or given up."""
         if call.event is None and call.answered and not call.is_free:
-            call.event = self._event(call, await asyncio.to_thread(call.counted))
+            call.event = self._event(call, await count_in_time(call.counted_by, call.deployment.get("model", "")))
         if call.event is not None:
             await self._settle(call.event)
         elif call.reservation:
@@ -749,13 +771,24 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _deliver(self, path, body):
         """Repeats until it is taken, which counts once, or is refused. Returns the last answer, if there was one."""
+        if self.undelivered >= WAITING_DELIVERIES:
+            tell_undelivered(path, body, f"{WAITING_DELIVERIES} others wait")
+            return None
+        self.undelivered += 1
+        try:
+            return await self._repeat(path, body)
+        finally:
+            self.undelivered -= 1
+
+    async def _repeat(self, path, body):
         last = None
         timeout = httpx.Timeout(max(self.timeout, DELIVERY_SECONDS), pool=None)
         for attempt in range(DELIVERY_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.5 * 2 ** (attempt - 1))
             try:
-                answer = await self.deliveries.post(self.url + path, json=body, timeout=timeout)
+                async with self.delivering:
+                    answer = await self.deliveries.post(self.url + path, json=body, timeout=timeout)
             except httpx.HTTPError as error:
                 told = repr(error)
                 continue
@@ -764,7 +797,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             last, told = answer, answer.text
             if not passes(answer.status_code) and answer.status_code not in WRONG_CREDENTIAL:
                 break
-        logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
+        tell_undelivered(path, body, told)
         return last
 
     # Calls on their way
@@ -1006,6 +1039,16 @@ def passed_on(data):
     return {**members, OVERRIDE: member(data, REQUEST, "body", OVERRIDE)}
 
 
+async def count_in_time(counts, model, *given):
+    """Counts with the tokenizer of a model, or without one where that takes too long."""
+    loop = asyncio.get_running_loop()
+    try:
+        return await asyncio.wait_for(loop.run_in_executor(COUNTERS, counts, model, *given), COUNTING_SECONDS)
+    except asyncio.TimeoutError as fault:
+        tell_uncounted(type(fault).__name__)
+        return counts(None, *given)
+
+
 def count_input(model, data):
     """An estimate, which makes no call fail; what the provider counts is settled afterwards."""
     tools = data.get("tools")
@@ -1021,7 +1064,11 @@ def count_input(model, data):
 
 
 def count_by_litellm(model, **counted):
-    """None where it can't."""
+    """None where it can't, or without a model."""
+    if model is None:
+        return None
+    if huggingface_tokenizer_kind(model) in DOWNLOADED:
+        model = ""
     try:
         return litellm.token_counter(model=model, use_default_image_token_count=True, **counted)
     except Exception as fault:
@@ -1116,6 +1163,11 @@ def positive(data, name, default=None):
     if not isinstance(value, int) or value < 1:
         raise refusal(400, "invalid_request", f"{name} must be a positive integer")
     return value
+
+
+def tell_undelivered(path, body, told):
+    """With all that it takes to send it again."""
+    logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
 
 
 def labels(**values):
