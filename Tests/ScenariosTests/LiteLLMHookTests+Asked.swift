@@ -28,6 +28,13 @@ extension LiteLLMHookTests {
             this month
             """,
             "user: u", "user: u", "user: 7",
+            "subjects: ours theirs", "subjects: ours None",
+            "bytes: 10 ['', 'slow']",
+            "label: bedrock anthropic.claude-3", "label: bedrock us.anthropic.claude-3", "label: openai o3",
+            "tier taken: auto",
+            "Turnpike: service_tier can't be chosen here, but for the usual one",
+            "Turnpike: speed can't be chosen here, but for the usual one",
+            "tier taken: auto", "tier taken: priority", "tier taken: fast",
             "held for: None", "held for: 7200",
             "continues: 500", "continues: 12", "continues: 13", "continues: 500",
             "statuses left: []",
@@ -35,6 +42,7 @@ extension LiteLLMHookTests {
             told: turnpike: the deployments of the model group mixed differ: limits by provider or model are asked \
             as of {'provider': 'openai', 'model': 'gpt-4o'}, not of {'provider': 'azure', 'model': 'ours'}
             """,
+            #"told: turnpike: not delivered: POST /events {"id": "2"}: 0 others wait"#,
             "told: turnpike: not delivered before the process ended: the release of reservation_1",
         ]
         #expect(try await Self.runHook(script, []) == expected)

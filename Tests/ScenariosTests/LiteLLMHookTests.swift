@@ -147,7 +147,7 @@ struct LiteLLMHookTests {
             "500: 503 limits_unavailable, asked 2", "502: 503 limits_unavailable, asked 2",
             "503: 503 limits_unavailable, asked 2", "504: 503 limits_unavailable, asked 2",
             "408: 503 limits_unavailable, asked 1", "429: 503 limits_unavailable, asked 1",
-            "hanging: allowed",
+            "hanging: allowed 0",
         ]
         try await TurnpikeProcess.run(settings: ["TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "1"]) { turnpike in
             let client = turnpike.operatorClient
@@ -174,7 +174,7 @@ struct LiteLLMHookTests {
         let wrong = [
             "TURNPIKE_URL=turnpike.example", "TURNPIKE_URL=https://turnpike.example?x", "TURNPIKE_API_KEY=",
             "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_USER=name", "TURNPIKE_TIMEOUT_SECONDS=nan",
-            "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
+            "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_SERVICE_TIERS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
             "TURNPIKE_RESERVATION_SECONDS=86401", "TURNPIKE_CONTINUED_TOKENS=-1",
         ]
         let told = try await Self.runHook(script, wrong)
@@ -332,6 +332,9 @@ struct LiteLLMHookTests {
             #""extra_body":{"combined_usage_object":null}"#,
             #""num_retries":9"#,
             #""max_retries":9"#,
+            #""service_tier":"priority""#,
+            #""extra_body":{"serviceTier":{"type":"priority"}}"#,
+            #""performanceConfig":{"latency":"optimized"}"#,
         ]
         for member in hidden {
             let refused = try await proxy.call("answer", tokens: 1, more: ",\(member)")

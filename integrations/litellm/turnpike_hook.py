@@ -26,6 +26,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
                                  endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
                                  itself); passed: it is made, unasked and unreported
+    TURNPIKE_SERVICE_TIERS       refused (default): clients can't choose a service tier or a speed, which have prices of
+                                 their own, while a call is settled as one of its model; passed: they can
 """
 
 import asyncio
@@ -245,6 +247,24 @@ DETOURS = (
     *OTHER_MODELS,
     *VALIDATION,
 )
+# By which a client has its answer for another price than the model's, and what of them is the usual one.
+TIERS = ("service_tier", "serviceTier", "performanceConfig", "speed")
+USUAL_TIERS = (None, "auto", "default", "standard", "standard_only")
+# By which LiteLLM finds the way to a model, before its name.
+ROUTES = {
+    "bedrock": (
+        "invoke/",
+        "converse/",
+        "converse_like/",
+        "async_invoke/",
+        "claude_platform/",
+        "openai/",
+        "mantle/",
+        "chat_completions/",
+    ),
+    "openai": ("responses/",),
+    "azure": ("responses/", "o_series/", "gpt5_series/"),
+}
 # In the objects of a call, which LiteLLM or a provider would take for members of the call.
 INNER_MODELS = ("model", *OTHER_MODELS)
 # Members that LiteLLM knows and looks into.
@@ -466,6 +486,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
             self.reservation_seconds = positive_setting(environment, name, None, int, LONGEST_SECONDS)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
+        tiers = chosen_setting(environment, "TURNPIKE_SERVICE_TIERS", "refused", "passed")
+        self.passes_tiers = tiers == "passed"
         # Beyond the connections: whoever waits for one of httpx's costs all others time.
         self.delivering = asyncio.Semaphore(DELIVERIES.max_connections)
         self.undelivered = 0
@@ -493,6 +515,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
             return None
         refuse_several_models(data, call_type)
         refuse_detours(data)
+        if not self.passes_tiers:
+            refuse_tiers(data)
         if data.get("background"):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
@@ -942,7 +966,9 @@ def deployment_of(params):
         model, provider, *_ = litellm.get_llm_provider(name, given, address)
     except Exception:
         model, provider = name, given
-    return labels(provider=provider, model=model)
+    routes = ROUTES.get(provider, ())
+    route = next((route for route in routes if isinstance(model, str) and model.startswith(route)), "")
+    return labels(provider=provider, model=model[len(route) :] if route else model)
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -1029,6 +1055,15 @@ def refuse_detours(data):
     if named:
         told = f"{named[0]} can't be given with a call, only in the proxy's configuration"
         raise refusal(400, "invalid_request", told)
+
+
+def refuse_tiers(data):
+    body = member(data, REQUEST, "body")
+    for given in (body, member(body, "extra_body")):
+        for name in TIERS:
+            tier = member(given, name)
+            if any(part not in USUAL_TIERS for part in (tier.values() if isinstance(tier, dict) else (tier,))):
+                raise refusal(400, "invalid_request", f"{name} can't be chosen here, but for the usual one")
 
 
 def passed_on(data):
