@@ -37,6 +37,7 @@ extension LiteLLMHookTests {
             "tier taken: auto", "tier taken: priority", "tier taken: fast",
             "held for: None", "held for: 7200",
             "continues: 500", "continues: 12", "continues: 13", "continues: 500",
+            "asked for: {'include_usage': True}", "hidden: True True", "settled: 900",
             "statuses left: []",
             """
             told: turnpike: the deployments of the model group mixed differ: limits by provider or model are asked \

@@ -83,6 +83,7 @@ USERS = {
     "request": lambda key, data: data.get("user") or member(data, "metadata", "user_id"),
 }
 TEXT_COMPLETIONS = ("text_completion", "atext_completion")
+COMPLETIONS = (*TEXT_COMPLETIONS, "completion", "acompletion")
 RESPONSES = ("responses", "aresponses")
 # By which members a call of each type bounds its output; calls of other types are neither asked for nor reported.
 OWN_BOUNDS = {
@@ -569,8 +570,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
             attempt.begins(kwargs)
             if attempt is not call:
                 changes |= marked(kwargs, call, attempt)
-            # LiteLLM itself asks for the usage of streamed chat completions.
-            attempt.hides_usage = call_type in TEXT_COMPLETIONS and lacks_usage(kwargs, attempt.deployment)
+            # LiteLLM asks for the usage of streamed chat completions, too, and tells it where it likes.
+            attempt.hides_usage = call_type in COMPLETIONS and lacks_usage(kwargs, attempt.deployment)
             if attempt.hides_usage:
                 options = kwargs.get("stream_options")
                 changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
@@ -708,8 +709,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
         usage = usage_of(kwargs.get("standard_logging_object"))
         output = usage.get("output_tokens", 0)
         call.is_free = bool(kwargs.get("cache_hit"))
-        # Otherwise nothing was counted, or of a message that was cut off no more than its beginning.
-        is_counted = output > call.guess or not call.said
+        # Otherwise nothing was counted, or of a message that was cut off no more than its beginning, or less than the
+        # provider has.
+        is_counted = output >= call.usage["output_tokens"] and (output > call.guess or not call.said)
         if not call.is_free and is_counted and (output or usage.get("input_tokens")):
             call.event = self._event(call, usage)
         self._in_background(self._close(call))
@@ -1254,11 +1256,9 @@ def output_of(event):
 
 
 def only_counts(chunk):
-    """Whether a part of a text completion has its usage and nothing else."""
-    choices = elements(chunk, "choices")
-    return bool(member(chunk, "usage")) and not any(
-        member(choice, "text") or member(choice, "finish_reason") for choice in choices
-    )
+    """Whether a part of a completion has its usage and nothing else."""
+    ends = any(member(choice, "finish_reason") for choice in elements(chunk, "choices"))
+    return bool(member(chunk, "usage")) and not ends and not any(texts_in(chunk))
 
 
 def elements(value, name):

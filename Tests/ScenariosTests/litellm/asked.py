@@ -182,6 +182,23 @@ async def go_on():
         print("continues:", hook.body["data"]["input_tokens"])
 
 
+async def count_streams():
+    """A provider is asked what a stream uses, and believed where LiteLLM reports less."""
+    hook = Asked(good)
+    data = await hook.ask(model="gpt")
+    attempt = {**data, "model": "openai/gpt-4o", "stream": True}
+    print("asked for:", (await hook.async_pre_call_deployment_hook(attempt, "acompletion"))["stream_options"])
+    call = hook._find(data)
+    end = {"choices": [{"delta": {}}], "usage": {"prompt_tokens": 10, "completion_tokens": 900}}
+    call.saw(end)
+    print("hidden:", call.hides_usage, turnpike_hook.only_counts(end))
+    report = {"prompt_tokens": 10, "completion_tokens": 1}
+    await hook.async_log_success_event({**data, "standard_logging_object": report}, None, None, None)
+    while hook.closing:
+        await asyncio.sleep(0.01)
+    print("settled:", call.event["data"]["output_tokens"])
+
+
 async def outlast_fault():
     server = http.server.HTTPServer(("127.0.0.1", 0), Turnpike)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -221,6 +238,7 @@ async def main():
     await choose()
     await hold()
     await go_on()
+    await count_streams()
     await outlast_fault()
     await tell()
     await drop()
