@@ -322,6 +322,7 @@ struct LiteLLMHookTests {
             #""extra_body":{"model":"o1-pro"}"#,
             #""extra_body":{"extra_body":{"models":["o1-pro"]}}"#,
             #""model_id":"o1-pro""#,
+            #""deployment_id":"o1-pro""#,
             #""models":["o1-pro"],"route":"fallback""#,
             #""enable_json_schema_validation":true,"response_format":\#(format)"#,
             #""response_format":{"type":"json_object","response_schema":{},"enforce_validation":true}"#,

@@ -243,6 +243,9 @@ DETOURS = (
     "content_policy_fallbacks",
     "specific_deployment",
     "custom_llm_provider",
+    # Of Azure.
+    "deployment_id",
+    "azure",
     "num_retries",
     "max_retries",
     *OTHER_MODELS,
@@ -404,8 +407,10 @@ class Call:
 
     def saw_rejected(self):
         """Takes an answer that LiteLLM has rejected: nothing else tells of it, but of the first."""
-        answer = event_in(b"data:" + str(self.details.get("original_response")).encode())
-        if not self.answered and counts_in(usage_in(answer))["output_tokens"]:
+        if self.answered:
+            return
+        answer = event_in(b"data:" + str(self.details.get("original_response")).encode(errors="replace"))
+        if counts_in(usage_in(answer))["output_tokens"]:
             self.saw({**answer, "usage": usage_in(answer)})
 
     def saw_invalid(self, error):
