@@ -174,8 +174,8 @@ struct LiteLLMHookTests {
         let wrong = [
             "TURNPIKE_URL=turnpike.example", "TURNPIKE_URL=https://turnpike.example?x", "TURNPIKE_API_KEY=",
             "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_USER=name", "TURNPIKE_TIMEOUT_SECONDS=nan",
-            "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_SERVICE_TIERS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
-            "TURNPIKE_RESERVATION_SECONDS=86401", "TURNPIKE_CONTINUED_TOKENS=-1",
+            "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
+            "TURNPIKE_RESERVATION_SECONDS=86401", "TURNPIKE_CONTINUED_TOKENS=-1", "TURNPIKE_SERVICE_TIERS=no",
         ]
         let told = try await Self.runHook(script, wrong)
         #expect(told.count == wrong.count, "\(told)")
