@@ -28,13 +28,22 @@ extension LiteLLMHookTests {
             this month
             """,
             "user: u", "user: u", "user: 7",
+            "subjects: ours theirs", "subjects: ours None",
+            "bytes: 10 ['', 'slow']",
+            "label: bedrock anthropic.claude-3", "label: bedrock us.anthropic.claude-3", "label: openai o3",
+            "tier taken: auto",
+            "Turnpike: service_tier can't be chosen here, but for the usual one",
+            "Turnpike: speed can't be chosen here, but for the usual one",
+            "tier taken: auto", "tier taken: priority", "tier taken: fast",
             "held for: None", "held for: 7200",
             "continues: 500", "continues: 12", "continues: 13", "continues: 500",
+            "asked for: {'include_usage': True}", "hidden: True True", "settled: 900",
             "statuses left: []",
             """
             told: turnpike: the deployments of the model group mixed differ: limits by provider or model are asked \
             as of {'provider': 'openai', 'model': 'gpt-4o'}, not of {'provider': 'azure', 'model': 'ours'}
             """,
+            #"told: turnpike: not delivered: POST /events {"id": "2"}: 0 others wait"#,
             "told: turnpike: not delivered before the process ended: the release of reservation_1",
         ]
         #expect(try await Self.runHook(script, []) == expected)
@@ -55,6 +64,25 @@ extension LiteLLMHookTests {
             let cut = try await Self.balance(of: "acme", client)
             #expect((1...100).contains(cut.used) && cut.held == 0, "\(cut)")
         }
+    }
+
+    /// Answers that LiteLLM rejects count, and so does each that it gets instead, as one of the model that made it.
+    /// - Returns: what is used afterwards.
+    static func rejectAnswers(_ proxy: HookedProxy, _ client: TestClient, from start: Int) async throws -> Int {
+        let call = #""model":"strict","max_tokens":20,"messages":[{"role":"user","content":"#
+        let filtered = #"{\#(call)"filtered"}]}"#
+        try await proxy.post("/v1/chat/completions", filtered).expecting(200)
+        #expect(try await eventually { try await balance(of: "acme", client) == Balance(used: start + 40, held: 0) })
+        #expect(try await client.get("/api/v1/events?tenant=acme").expecting(200).text.contains("gpt-4o-mini"))
+
+        let format = #"{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","not":{}}}}"#
+        let invalid = #"{\#(call)"answer"}],"response_format":\#(format)}"#
+        let rejected = try await proxy.post("/v1/chat/completions", invalid)
+        #expect(rejected.status >= 400 && rejected.text.contains("JSONSchemaValidationError"), "\(rejected)")
+        // The proxy tries once more.
+        let used = start + 80
+        #expect(try await eventually { try await balance(of: "acme", client) == Balance(used: used, held: 0) })
+        return used
     }
 
     /// Nobody gets by the budget of a user, or uses it up, by what is written in a call.

@@ -44,7 +44,8 @@ struct LiteLLMHookTests {
             // The second attempt takes longer than the hook waits for a report after the end of a call.
             try await proxy.call("late", tokens: 100).expecting(200)
             #expect(try await Self.balance(of: "acme", client) == Balance(used: 100, held: 0))
-            let used = try await Self.tearStreams(proxy, client, from: 100)
+            let rejected = try await Self.rejectAnswers(proxy, client, from: 100)
+            let used = try await Self.tearStreams(proxy, client, from: rejected)
             try await Self.writeAnything(proxy, client, from: used)
             try await Self.refuseUncounted(proxy)
             try await Self.sendAnything(proxy, client)
@@ -146,7 +147,7 @@ struct LiteLLMHookTests {
             "500: 503 limits_unavailable, asked 2", "502: 503 limits_unavailable, asked 2",
             "503: 503 limits_unavailable, asked 2", "504: 503 limits_unavailable, asked 2",
             "408: 503 limits_unavailable, asked 1", "429: 503 limits_unavailable, asked 1",
-            "hanging: allowed",
+            "hanging: allowed 0",
         ]
         try await TurnpikeProcess.run(settings: ["TURNPIKE_AUTH_FAILURES_PER_CREDENTIAL": "1"]) { turnpike in
             let client = turnpike.operatorClient
@@ -174,7 +175,7 @@ struct LiteLLMHookTests {
             "TURNPIKE_URL=turnpike.example", "TURNPIKE_URL=https://turnpike.example?x", "TURNPIKE_API_KEY=",
             "TURNPIKE_ON_FAILURE=ajar", "TURNPIKE_SUBJECT=team", "TURNPIKE_USER=name", "TURNPIKE_TIMEOUT_SECONDS=nan",
             "TURNPIKE_UNCOUNTED_CALLS=no", "TURNPIKE_OUTPUT_TOKENS=0", "TURNPIKE_MIN_OUTPUT_TOKENS=1e3",
-            "TURNPIKE_RESERVATION_SECONDS=86401", "TURNPIKE_CONTINUED_TOKENS=-1",
+            "TURNPIKE_RESERVATION_SECONDS=86401", "TURNPIKE_CONTINUED_TOKENS=-1", "TURNPIKE_SERVICE_TIERS=no",
         ]
         let told = try await Self.runHook(script, wrong)
         #expect(told.count == wrong.count, "\(told)")
@@ -299,6 +300,7 @@ struct LiteLLMHookTests {
             let several = try await proxy.post("/v1/chat/completions", #"{"model":\#(models),\#(said)}"#)
             #expect(several.status == 400 && several.text.contains("model"), "\(models): \(several)")
         }
+        let format = #"{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"object","not":{}}}}"#
         let hidden = [
             #""extra_body":{"max_tokens":5000}"#,
             #""extra_body":{"max_tokens":null}"#,
@@ -317,6 +319,23 @@ struct LiteLLMHookTests {
             #""extra_body":{"stream_options":null}"#,
             #""extra_body":{"background":true}"#,
             #""router_settings_override":{"fallbacks":[{"best":[{"model":"best","max_tokens":60000}]}]}"#,
+            #""extra_body":{"model":"o1-pro"}"#,
+            #""extra_body":{"extra_body":{"models":["o1-pro"]}}"#,
+            #""model_id":"o1-pro""#,
+            #""deployment_id":"o1-pro""#,
+            #""models":["o1-pro"],"route":"fallback""#,
+            #""enable_json_schema_validation":true,"response_format":\#(format)"#,
+            #""response_format":{"type":"json_object","response_schema":{},"enforce_validation":true}"#,
+            #""extra_body":{"enable_json_schema_validation":true}"#,
+            #""stream":true,"additional_drop_params":["stream_options"]"#,
+            #""combined_usage_object":{}"#,
+            #""litellm_params":{"metadata":{}}"#,
+            #""extra_body":{"combined_usage_object":null}"#,
+            #""num_retries":9"#,
+            #""max_retries":9"#,
+            #""service_tier":"priority""#,
+            #""extra_body":{"serviceTier":{"type":"priority"}}"#,
+            #""performanceConfig":{"latency":"optimized"}"#,
         ]
         for member in hidden {
             let refused = try await proxy.call("answer", tokens: 1, more: ",\(member)")
@@ -324,6 +343,8 @@ struct LiteLLMHookTests {
         }
         let later = #"{"model":"best","input":"answer","max_output_tokens":20,"background":true}"#
         #expect(try await proxy.post("/v1/responses", later).status == 400)
+        let embedded = #"{"model":"best","input":"answer","extra_body":{"model":"o1-pro"}}"#
+        #expect(try await proxy.post("/v1/embeddings", embedded).status == 400)
         #expect(try await proxy.bounds().count == made)
     }
 
@@ -375,7 +396,7 @@ struct LiteLLMHookTests {
         let image = #"{"type":"input_image","image_url":"data:image/png;base64,\#(data)"}"#
         let used = #"{"id":"call_1","type":"custom","custom":{"name":"look","input":"there"}}"#
         let tool = #"{"name":"look","parameters":{"properties":{"places":{"type":"array"}}}}"#
-        let schema = #"{"n":{"type":"integer"},"stream":{"type":"string"}}"#
+        let schema = #"{"n":{"type":"integer"},"stream":{"type":"string"},"model":{"type":"string"}}"#
         let choices = #""candidate_count":3,"extra_body":{"schema":\#(schema)}"#
         let answer = #"{"role":"user","content":"answer"}"#
         let chat = #"{"model":"best","max_tokens":20,"messages":["#

@@ -10,7 +10,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_URL                 where Turnpike listens, https://turnpike.example
     TURNPIKE_API_KEY             a key with the scopes admissions:write and events:write
     TURNPIKE_SUBJECT             what names the tenant, the first that is there; see SUBJECTS. "request" trusts
-                                 clients to say who they are: metadata.turnpike_subject or user of the request
+                                 clients to say who they are: metadata.turnpike_subject or user of the request;
+                                 "metadata" and "key_alias" trust whoever owns a key
     TURNPIKE_USER                what names the user, the first that is there; user_id. See USERS; "request" trusts
                                  clients with it: user of the request, or metadata.user_id of a message
     TURNPIKE_ON_FAILURE          closed (default): 503 when Turnpike can't be asked; open: calls are made and reported
@@ -25,6 +26,8 @@ It replaces the callback "openmeter", which would report every call a second tim
     TURNPIKE_UNCOUNTED_CALLS     refused (default): what reaches models and can't be counted is refused (pass-through
                                  endpoints, generateContent, interactions, realtime, tools that LiteLLM runs by
                                  itself); passed: it is made, unasked and unreported
+    TURNPIKE_SERVICE_TIERS       refused (default): clients can't choose a service tier or a speed, which have prices of
+                                 their own, while a call is settled as one of its model; passed: they can
 """
 
 import asyncio
@@ -36,6 +39,7 @@ import re
 import time
 import uuid
 from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -48,13 +52,19 @@ from litellm.proxy.hooks.responses_id_security import ResponsesIDSecurity
 from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
 from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.types.llms.anthropic import ANTHROPIC_ADVISOR_TOOL_TYPE
-from litellm.utils import ProviderConfigManager, get_non_default_completion_params, get_optional_params
+from litellm.utils import (
+    ProviderConfigManager,
+    get_non_default_completion_params,
+    get_optional_params,
+    huggingface_tokenizer_kind,
+)
 
 logger = logging.getLogger("turnpike")
 
 # From the credential that LiteLLM has authenticated, but for the last.
 SUBJECTS = {
     "metadata": lambda key, data: _metadata(key, "turnpike_subject"),
+    "team_metadata": lambda key, data: (key.team_metadata or {}).get("turnpike_subject"),
     "team_alias": lambda key, data: key.team_alias,
     "team_id": lambda key, data: key.team_id,
     "org_alias": lambda key, data: key.organization_alias,
@@ -73,6 +83,7 @@ USERS = {
     "request": lambda key, data: data.get("user") or member(data, "metadata", "user_id"),
 }
 TEXT_COMPLETIONS = ("text_completion", "atext_completion")
+COMPLETIONS = (*TEXT_COMPLETIONS, "completion", "acompletion")
 RESPONSES = ("responses", "aresponses")
 # By which members a call of each type bounds its output; calls of other types are neither asked for nor reported.
 OWN_BOUNDS = {
@@ -106,6 +117,11 @@ AZURE_BOUND_SINCE = "2024-09"
 CHOICES = ("n", "best_of", "candidate_count", "candidateCount", "num_return_sequences", "num_generations")
 # What a model reads beside messages and tools.
 INPUTS = ("prompt", "input", "instructions", "system")
+# Tokenizers that LiteLLM would load from Hugging Face, at every count anew where it can't; its own takes their place.
+DOWNLOADED = ("cohere", "llama2", "llama3")
+# A count that takes longer is one of bytes. Those that hang are in no other one's way than each other's.
+COUNTING_SECONDS = 5
+COUNTERS = ThreadPoolExecutor(4, "turnpike-count")
 # What is no text, by the type of a part or the member that has it: each counts as much as LiteLLM takes an image for.
 MEDIA = (
     "image",
@@ -194,17 +210,69 @@ PASSING = frozenset(
 )
 # What LiteLLM tells of a request, in every call that it makes for it, and the mark of one that the hook has seen.
 REQUEST = "proxy_server_request"
+# A client's settings of the router for its call.
+OVERRIDE = "router_settings_override"
 ASKED = "turnpike_asked"
 # What LiteLLM tells of a stream or of a response depends on them.
 REPORTING = ("stream", "stream_options", "background")
-# By which another model would be called than is asked for, or be reported as one of another provider.
+# By which a provider would call another model than is asked for: of Bedrock and OpenRouter.
+OTHER_MODELS = ("model_id", "models", "route", "plugins")
+# By which LiteLLM passes an answer on as a fault, which it does not report as an answer.
+VALIDATION = ("enable_json_schema_validation", "enforce_validation")
+# With some providers LiteLLM writes a call's unknown members over what it knows of the call and reports then.
+REPORTED = (
+    "combined_usage_object",
+    "litellm_params",
+    "optional_params",
+    "additional_args",
+    "model_call_details",
+    "standard_logging_object",
+    "original_response",
+    "complete_streaming_response",
+    "async_complete_streaming_response",
+    "response_cost",
+    "cache_hit",
+    "call_type",
+    "log_event_type",
+)
+# By which another model would be called than is asked for, or be reported as one of another provider, or answers that
+# nobody reports would be had, be it by many attempts.
 DETOURS = (
     "fallbacks",
     "context_window_fallbacks",
     "content_policy_fallbacks",
     "specific_deployment",
     "custom_llm_provider",
+    # Of Azure.
+    "deployment_id",
+    "azure",
+    "num_retries",
+    "max_retries",
+    *OTHER_MODELS,
+    *VALIDATION,
 )
+# By which a client has its answer for another price than the model's, and what of them is the usual one.
+TIERS = ("service_tier", "serviceTier", "performanceConfig", "speed")
+USUAL_TIERS = (None, "auto", "default", "standard", "standard_only")
+# By which LiteLLM finds the way to a model, before its name.
+ROUTES = {
+    "bedrock": (
+        "invoke/",
+        "converse/",
+        "converse_like/",
+        "async_invoke/",
+        "claude_platform/",
+        "openai/",
+        "mantle/",
+        "chat_completions/",
+    ),
+    "openai": ("responses/",),
+    "azure": ("responses/", "o_series/", "gpt5_series/"),
+}
+# In the objects of a call, which LiteLLM or a provider would take for members of the call.
+INNER_MODELS = ("model", *OTHER_MODELS)
+# Members that LiteLLM knows and looks into.
+FORMATS = ("response_format", "text", "text_format", "output_format", "output_config")
 # The request has not arrived.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # By this Turnpike refuses a wrong credential, once it has refused several, and one that it doesn't know yet where others
@@ -226,6 +294,8 @@ KNOWN_CONTEXTS = 10_000
 # A question waits for no other one's connection.
 QUESTIONS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100)
 DELIVERIES = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+# So many deliveries are made or wait; while a Turnpike hangs each has a call's end in it. What else ends is in the log.
+WAITING_DELIVERIES = 10_000
 # So many questions whose answers were lost are asked again at a time, and so many wait for that. What else may be held
 # expires: in an outage every call is one of them, and events are worth more.
 ASKED_AGAIN = 20
@@ -233,7 +303,8 @@ WAITING_TO_BE_ASKED_AGAIN = 1_000
 
 
 def _metadata(key, name):
-    return (key.metadata or {}).get(name) or (key.team_metadata or {}).get(name)
+    """The team's first: who owns a key can write its metadata."""
+    return (key.team_metadata or {}).get(name) or (key.metadata or {}).get(name)
 
 
 def chosen_setting(environment, name, default, other):
@@ -318,6 +389,35 @@ class Call:
     guess: int = 0
     # The beginning of a line.
     unread: bytes = b""
+    # Later attempts at it, each made after another one was answered, and reported as a call of its own.
+    later: list = field(default_factory=list)
+    # Whether it is one of these.
+    follows: bool = False
+    # What LiteLLM knows of the attempt.
+    details: dict = field(default_factory=dict)
+
+    @property
+    def latest(self):
+        return self.later[-1] if self.later else self
+
+    def begins(self, kwargs):
+        """An attempt, of which LiteLLM knows no answer yet."""
+        self.details = getattr(kwargs.get("litellm_logging_obj"), "model_call_details", None) or {}
+        self.details["original_response"] = None
+
+    def saw_rejected(self):
+        """Takes an answer that LiteLLM has rejected: nothing else tells of it, but of the first."""
+        if self.answered:
+            return
+        answer = event_in(b"data:" + str(self.details.get("original_response")).encode(errors="replace"))
+        if counts_in(usage_in(answer))["output_tokens"]:
+            self.saw({**answer, "usage": usage_in(answer)})
+
+    def saw_invalid(self, error):
+        """Takes an answer that is not as its schema says, of any API, out of the fault that LiteLLM makes of it."""
+        self.saw_rejected()
+        if not self.answered and isinstance(error, litellm.JSONSchemaValidationError):
+            self.saw({"choices": [{"text": error.raw_response}]})
 
     def saw(self, answer):
         """Takes an answer or the next part of one, whichever API's it is."""
@@ -331,7 +431,7 @@ class Call:
                 # The last event of a stream says all of it once more.
                 self.said.clear()
             self.said.extend(text for text in texts_in(event) if isinstance(text, str))
-            counts = counts_in(member(event, "usage") or member(event, "response", "usage"))
+            counts = counts_in(usage_in(event))
             if counts["output_tokens"]:
                 self.said.clear()
             beginning = counts_in(member(event, "message", "usage"))
@@ -349,10 +449,13 @@ class Call:
 
     def counted(self):
         """What was used, as far as can be told without LiteLLM."""
+        return self.counted_by(self.deployment.get("model", ""))
+
+    def counted_by(self, model):
         said = "".join(self.said)
         usage = Counter(self.usage)
         usage["input_tokens"] = usage["input_tokens"] or self.input_tokens
-        usage["output_tokens"] += count_text(self.deployment.get("model", ""), said)
+        usage["output_tokens"] += count_text(model, said)
         return parts_and_totals(usage)
 
 
@@ -389,6 +492,11 @@ class _PROXY_TurnpikeHook(CustomLogger):
             self.reservation_seconds = positive_setting(environment, name, None, int, LONGEST_SECONDS)
         uncounted = chosen_setting(environment, "TURNPIKE_UNCOUNTED_CALLS", "refused", "passed")
         self.passes_uncounted = uncounted == "passed"
+        tiers = chosen_setting(environment, "TURNPIKE_SERVICE_TIERS", "refused", "passed")
+        self.passes_tiers = tiers == "passed"
+        # Beyond the connections: whoever waits for one of httpx's costs all others time.
+        self.delivering = asyncio.Semaphore(DELIVERIES.max_connections)
+        self.undelivered = 0
         self.is_accepted = False
         self.asking_again = asyncio.Semaphore(ASKED_AGAIN)
         # Questions that wait to be asked again, by the ids of their calls.
@@ -396,6 +504,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         # Calls on their way, and those that have ended and whose end Turnpike does not know yet.
         self.open = OrderedDict()
         self.closing = {}
+        # Calls whose requests have not ended, also where they have been reported.
+        self.requests = {}
         self.contexts = OrderedDict()
         self.tasks = set()
         self._finish_at_shutdown()
@@ -411,6 +521,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
             return None
         refuse_several_models(data, call_type)
         refuse_detours(data)
+        if not self.passes_tiers:
+            refuse_tiers(data)
         if data.get("background"):
             # LiteLLM reports no usage of it.
             raise refusal(400, "invalid_request", "a response in the background can't be counted")
@@ -423,7 +535,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         deployment = deployment_of(member(first, "litellm_params"))
         if others:
             tell_mixed(name, team)
-        tokens = await asyncio.to_thread(count_input, deployment.get("model", ""), data)
+        tokens = await count_in_time(count_input, deployment.get("model", ""), data)
         call = Call(subject, labels(**attributes), deployment, tokens, call_type)
         if call_type in RESPONSES:
             self._continue(call, data)
@@ -431,6 +543,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         self._remember(call)
         request = asyncio.current_task()
         if request is not None:
+            self.requests[call.id] = call
             request.add_done_callback(lambda _: self._ended(call))
         for name in METADATA:
             if isinstance(data.get(name), dict):
@@ -457,20 +570,39 @@ class _PROXY_TurnpikeHook(CustomLogger):
         changes = {name: call.room for name, bound in bounds.items() if call.room and bound > call.room}
         # Where LiteLLM makes a call of another type of it, that has only a part of the deployment's name.
         if call_type == call.type:
-            call.deployment = deployment_of(kwargs)
-            # LiteLLM itself asks for the usage of streamed chat completions.
-            call.hides_usage = call_type in TEXT_COMPLETIONS and lacks_usage(kwargs, call.deployment)
-            if call.hides_usage:
+            attempt = self._attempt(call)
+            attempt.deployment = deployment_of(kwargs)
+            attempt.begins(kwargs)
+            if attempt is not call:
+                changes |= marked(kwargs, call, attempt)
+            # LiteLLM asks for the usage of streamed chat completions, too, and tells it where it likes.
+            attempt.hides_usage = call_type in COMPLETIONS and lacks_usage(kwargs, attempt.deployment)
+            if attempt.hides_usage:
                 options = kwargs.get("stream_options")
                 changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         return {**kwargs, **changes} if changes else None
+
+    def _attempt(self, call):
+        """The call, or another one where it has been answered.
+
+        LiteLLM tries again what a content policy or a schema rejects, and reports one attempt at most.
+        """
+        before = call.latest
+        before.saw_rejected()
+        if not before.answered:
+            return before
+        if self._take(before) is not None:
+            self._in_background(self._close(before))
+        attempt = Call(call.subject, call.labels, {}, call.input_tokens, call.type, follows=True)
+        call.later.append(attempt)
+        self._remember(attempt)
+        return attempt
 
     def _apart(self, kwargs, call):
         """What LiteLLM calls on its own behalf is no part of the call: it is reported as one of its own."""
         inner = Call(call.subject, call.labels, deployment_of(kwargs), 0)
         self._remember(inner)
-        marked = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
-        return {**kwargs, **{name: {**kwargs[name], CALL: inner.id} for name in marked}}
+        return {**kwargs, **marked(kwargs, call, inner)}
 
     def _refuse_uncounted(self, calls, instead="use chat completions, responses or messages"):
         if not self.passes_uncounted:
@@ -575,17 +707,24 @@ class _PROXY_TurnpikeHook(CustomLogger):
     # After the call: the first that knows settles or releases it. What LiteLLM logs as a failure is one of an attempt.
 
     async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
-        call = self._take(self._find(kwargs.get("litellm_params")) or self._find(kwargs))
-        if call is None:
+        call = self._find(kwargs.get("litellm_params")) or self._find(kwargs)
+        # Attempts have one report, and may have it of an earlier one.
+        if member(call, "follows") and not kwargs.get("stream") or self._take(call) is None:
             return
         usage = usage_of(kwargs.get("standard_logging_object"))
         output = usage.get("output_tokens", 0)
         call.is_free = bool(kwargs.get("cache_hit"))
-        # Otherwise nothing was counted, or of a message that was cut off no more than its beginning.
-        is_counted = output > call.guess or not call.said
+        # Otherwise nothing was counted, or of a message that was cut off no more than its beginning, or less than the
+        # provider has.
+        is_counted = output >= call.usage["output_tokens"] and (output > call.guess or not call.said)
         if not call.is_free and is_counted and (output or usage.get("input_tokens")):
             call.event = self._event(call, usage)
         self._in_background(self._close(call))
+
+    async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
+        call = self._find(kwargs.get("litellm_params")) or self._find(kwargs)
+        if call is not None:
+            call.saw_invalid(kwargs.get("exception"))
 
     async def async_post_call_success_deployment_hook(self, request_data, response, call_type):
         # LiteLLM reports nothing of an answer that a guardrail rejects.
@@ -598,7 +737,10 @@ class _PROXY_TurnpikeHook(CustomLogger):
     async def async_post_call_failure_hook(
         self, request_data, original_exception, user_api_key_dict, traceback_str=None
     ):
-        self._ended(self._find(request_data))
+        call = self._find(request_data)
+        if call is not None:
+            call.latest.saw_invalid(original_exception)
+        self._ended(call)
 
     async def async_post_call_streaming_iterator_hook(self, user_api_key_dict, response, request_data):
         call = self._find(request_data)
@@ -607,8 +749,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         try:
             async for chunk in response:
                 if call is not None:
-                    call.saw(chunk)
-                    if call.hides_usage and only_counts(chunk):
+                    call.latest.saw(chunk)
+                    if call.latest.hides_usage and only_counts(chunk):
                         continue
                 yield chunk
         finally:
@@ -624,13 +766,16 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _close_unreported(self, call):
         await asyncio.sleep(GRACE_SECONDS)
-        if not call.streams and self._take(call) is not None:
-            await self._close(call)
+        if call.streams:
+            return
+        self.requests.pop(call.id, None)
+        call.latest.saw_rejected()
+        await asyncio.gather(*(self._close(each) for each in (call, *call.later) if self._take(each) is not None))
 
     async def _close(self, call):
         """Settles it, or releases what it holds. It stays among those that end until that is done or given up."""
         if call.event is None and call.answered and not call.is_free:
-            call.event = self._event(call, await asyncio.to_thread(call.counted))
+            call.event = self._event(call, await count_in_time(call.counted_by, call.deployment.get("model", "")))
         if call.event is not None:
             await self._settle(call.event)
         elif call.reservation:
@@ -657,13 +802,24 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _deliver(self, path, body):
         """Repeats until it is taken, which counts once, or is refused. Returns the last answer, if there was one."""
+        if self.undelivered >= WAITING_DELIVERIES:
+            tell_undelivered(path, body, f"{WAITING_DELIVERIES} others wait")
+            return None
+        self.undelivered += 1
+        try:
+            return await self._repeat(path, body)
+        finally:
+            self.undelivered -= 1
+
+    async def _repeat(self, path, body):
         last = None
         timeout = httpx.Timeout(max(self.timeout, DELIVERY_SECONDS), pool=None)
         for attempt in range(DELIVERY_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.5 * 2 ** (attempt - 1))
             try:
-                answer = await self.deliveries.post(self.url + path, json=body, timeout=timeout)
+                async with self.delivering:
+                    answer = await self.deliveries.post(self.url + path, json=body, timeout=timeout)
             except httpx.HTTPError as error:
                 told = repr(error)
                 continue
@@ -672,7 +828,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             last, told = answer, answer.text
             if not passes(answer.status_code) and answer.status_code not in WRONG_CREDENTIAL:
                 break
-        logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
+        tell_undelivered(path, body, told)
         return last
 
     # Calls on their way
@@ -685,8 +841,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
     def _find(self, holder):
         for name in METADATA:
             identifier = member(holder, name, CALL)
-            if isinstance(identifier, str) and identifier in self.open:
-                return self.open[identifier]
+            call = isinstance(identifier, str) and (self.open.get(identifier) or self.requests.get(identifier))
+            if call:
+                return call
         return None
 
     def _take(self, call):
@@ -729,6 +886,12 @@ class _PROXY_TurnpikeHook(CustomLogger):
             logger.error("turnpike: not delivered before the process ended: %s", told)
         for body in self.unheard.values():
             logger.error("turnpike: not given back before the process ended: %s", json.dumps(body))
+
+
+def marked(kwargs, call, other):
+    """The metadata of a call as those of another one."""
+    names = [name for name in METADATA if member(kwargs, name, CALL) == call.id]
+    return {name: {**kwargs[name], CALL: other.id} for name in names}
 
 
 def is_inner(holder):
@@ -810,7 +973,9 @@ def deployment_of(params):
         model, provider, *_ = litellm.get_llm_provider(name, given, address)
     except Exception:
         model, provider = name, given
-    return labels(provider=provider, model=model)
+    routes = ROUTES.get(provider, ())
+    route = next((route for route in routes if isinstance(model, str) and model.startswith(route)), "")
+    return labels(provider=provider, model=model[len(route) :] if route else model)
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -882,12 +1047,48 @@ def refuse_several_models(data, call_type):
 
 def refuse_detours(data):
     """What the operator has configured is his to judge."""
-    body = member(data, "proxy_server_request", "body")
-    for given in (body, member(body, "router_settings_override")):
-        named = next((name for name in DETOURS if member(given, name)), None)
-        if named:
-            told = f"{named} can't be given with a call, only in the proxy's configuration"
-            raise refusal(400, "invalid_request", told)
+    body = member(data, REQUEST, "body")
+    # LiteLLM has written into it what header fields say.
+    named = [name for given in (body, member(body, OVERRIDE)) for name in DETOURS if member(given, name)]
+    # Nothing overwrites as much as something does.
+    tops = [given for given in (body, member(body, "extra_body")) if isinstance(given, dict)]
+    named += [name for given in tops for name in REPORTED if name in given]
+    _, *inner = objects_in(passed_on(data))
+    # What a schema says of a member with such a name is an object.
+    within = [name for found in inner for name in INNER_MODELS if isinstance(found.get(name), (str, list))]
+    formats = objects_in({name: member(body, name) for name in FORMATS})
+    within += [name for found in (*inner, *formats) for name in VALIDATION if found.get(name) is True]
+    named += [f"{name}, within a member," for name in within]
+    if named:
+        told = f"{named[0]} can't be given with a call, only in the proxy's configuration"
+        raise refusal(400, "invalid_request", told)
+
+
+def refuse_tiers(data):
+    body = member(data, REQUEST, "body")
+    for given in (body, member(body, "extra_body")):
+        for name in TIERS:
+            tier = member(given, name)
+            if any(part not in USUAL_TIERS for part in (tier.values() if isinstance(tier, dict) else (tier,))):
+                raise refusal(400, "invalid_request", f"{name} can't be chosen here, but for the usual one")
+
+
+def passed_on(data):
+    """What of a call LiteLLM and its provider may read that is no input, and the client's settings of the router."""
+    read = (*INPUTS, "messages")
+    members = {name: value for name, value in get_non_default_completion_params(data).items() if name not in read}
+    # The client's; the operator may have others in their place.
+    return {**members, OVERRIDE: member(data, REQUEST, "body", OVERRIDE)}
+
+
+async def count_in_time(counts, model, *given):
+    """Counts with the tokenizer of a model, or without one where that takes too long."""
+    loop = asyncio.get_running_loop()
+    try:
+        return await asyncio.wait_for(loop.run_in_executor(COUNTERS, counts, model, *given), COUNTING_SECONDS)
+    except asyncio.TimeoutError as fault:
+        tell_uncounted(type(fault).__name__)
+        return counts(None, *given)
 
 
 def count_input(model, data):
@@ -905,7 +1106,11 @@ def count_input(model, data):
 
 
 def count_by_litellm(model, **counted):
-    """None where it can't."""
+    """None where it can't, or without a model."""
+    if model is None:
+        return None
+    if huggingface_tokenizer_kind(model) in DOWNLOADED:
+        model = ""
     try:
         return litellm.token_counter(model=model, use_default_image_token_count=True, **counted)
     except Exception as fault:
@@ -958,14 +1163,9 @@ def choices_of(data, call_type):
 
 def hidden_bounds(data):
     """What LiteLLM or a provider would obey instead of the members by which the call is held."""
-    read = (*INPUTS, "messages")
-    passed_on = {name: value for name, value in get_non_default_completion_params(data).items() if name not in read}
-    # The client's; the operator may have others in their place.
-    settings = "router_settings_override"
-    passed_on[settings] = member(data, "proxy_server_request", "body", settings)
-    call, *inner = objects_in(passed_on)
+    call, *inner = objects_in(passed_on(data))
     names = (*BOUNDS, *CHOICES)
-    dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in names]
+    dropped = [part for found in (call, *inner) for part in dropped_in(found) if part in (*names, *REPORTING)]
     reporting = [name for found in inner for name in REPORTING if is_reporting(name, found)]
     # What a schema says of a member with such a name is an object.
     bounds = [name for found in inner for name in names if not isinstance(found.get(name, {}), dict)]
@@ -1005,6 +1205,11 @@ def positive(data, name, default=None):
     if not isinstance(value, int) or value < 1:
         raise refusal(400, "invalid_request", f"{name} must be a positive integer")
     return value
+
+
+def tell_undelivered(path, body, told):
+    """With all that it takes to send it again."""
+    logger.error("turnpike: not delivered: POST %s %s: %s", path, json.dumps(body), told)
 
 
 def labels(**values):
@@ -1056,11 +1261,9 @@ def output_of(event):
 
 
 def only_counts(chunk):
-    """Whether a part of a text completion has its usage and nothing else."""
-    choices = elements(chunk, "choices")
-    return bool(member(chunk, "usage")) and not any(
-        member(choice, "text") or member(choice, "finish_reason") for choice in choices
-    )
+    """Whether a part of a completion has its usage and nothing else."""
+    ends = any(member(choice, "finish_reason") for choice in elements(chunk, "choices"))
+    return bool(member(chunk, "usage")) and not ends and not any(texts_in(chunk))
 
 
 def elements(value, name):
@@ -1074,14 +1277,27 @@ def counts_in(usage):
     of_output = member(usage, "completion_tokens_details") or member(usage, "output_tokens_details")
     read = count(usage, "cache_read_input_tokens")
     written = count(usage, "cache_creation_input_tokens")
+    # Gemini counts them beside its output tokens.
+    thought = count(usage, "thoughtsTokenCount")
     # Anthropic counts the tokens of its cache beside its input tokens.
     return Counter(
-        input_tokens=count(usage, "prompt_tokens") or count(usage, "input_tokens") + read + written,
+        input_tokens=first_count(usage, "prompt_tokens", "promptTokenCount")
+        or first_count(usage, "input_tokens", "inputTokens") + read + written,
         cached_input_tokens=count(of_input, "cached_tokens") or read,
         cache_write_tokens=written or count(of_input, "cache_write_tokens") or count(of_input, "cache_creation_tokens"),
-        output_tokens=count(usage, "completion_tokens") or count(usage, "output_tokens"),
-        reasoning_tokens=count(of_output, "reasoning_tokens"),
+        output_tokens=first_count(usage, "completion_tokens", "output_tokens", "outputTokens")
+        or count(usage, "candidatesTokenCount") + thought,
+        reasoning_tokens=count(of_output, "reasoning_tokens") or thought,
     )
+
+
+def first_count(usage, *names):
+    return next(filter(None, (count(usage, name) for name in names)), 0)
+
+
+def usage_in(answer):
+    """Of any API."""
+    return member(answer, "usage") or member(answer, "response", "usage") or member(answer, "usageMetadata")
 
 
 def count(usage, name):

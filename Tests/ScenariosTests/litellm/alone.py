@@ -124,11 +124,19 @@ async def hang(between):
     """Deliveries that nobody answers, more than there are connections for them, and longer than a question waits."""
     turnpike_hook.DELIVERY_SECONDS = 90
     hook = hook_with(TURNPIKE_URL=between, TURNPIKE_TIMEOUT_SECONDS="30")
+    begun, post = [], hook.deliveries.post
+
+    def beginning(*given, **named):
+        begun.append(given)
+        return post(*given, **named)
+
+    hook.deliveries.post = beginning
     for _ in range(2 * DELIVERIES.max_connections):
         hook._in_background(hook._deliver("/events", {}))
     while len(Between.hanging) < DELIVERIES.max_connections:
         await asyncio.sleep(0.01)
-    print("hanging:", (await ask(hook, "globex"))[0])
+    # None of the others waits for a connection.
+    print("hanging:", (await ask(hook, "globex"))[0], len(begun) - DELIVERIES.max_connections)
     Between.ended.set()
     await asyncio.gather(*hook.tasks)
     await close(hook)

@@ -5,6 +5,7 @@ import asyncio
 import http.server
 import logging
 import threading
+import time
 
 import litellm
 import turnpike_hook
@@ -116,6 +117,47 @@ def name():
         print("user:", found)
 
 
+def trust():
+    """Who owns a key writes what is in its metadata, not what is in its team's."""
+    key = UserAPIKeyAuth(metadata={"turnpike_subject": "theirs"}, team_metadata={"turnpike_subject": "ours"})
+    alone = UserAPIKeyAuth(metadata={"turnpike_subject": "theirs"})
+    for name in ("metadata", "team_metadata"):
+        print("subjects:", *(turnpike_hook.SUBJECTS[name](owned, {}) for owned in (key, alone)))
+
+
+async def count():
+    """No tokenizer is loaded from elsewhere, and a count that takes too long is one of bytes."""
+    counts, seen = litellm.token_counter, []
+
+    def counted(model, **given):
+        seen.append(model)
+        time.sleep(1 if model == "slow" else 0)
+        return counts(model=model, **given)
+
+    litellm.token_counter = counted
+    await turnpike_hook.count_in_time(turnpike_hook.count_text, "groq/llama-3.3-70b", "word " * 8)
+    turnpike_hook.COUNTING_SECONDS = 0.1
+    print("bytes:", await turnpike_hook.count_in_time(turnpike_hook.count_text, "slow", "word " * 8), seen)
+    turnpike_hook.COUNTING_SECONDS = 5
+    litellm.token_counter = counts
+
+
+def label():
+    for name in ("bedrock/invoke/anthropic.claude-3", "bedrock/converse/us.anthropic.claude-3", "openai/responses/o3"):
+        print("label:", *turnpike_hook.deployment_of({"model": name}).values())
+
+
+async def choose():
+    for setting in ({}, {"TURNPIKE_SERVICE_TIERS": "passed"}):
+        hook = Asked({**good, **setting})
+        for members in ({"service_tier": "auto"}, {"service_tier": "priority"}, {"speed": "fast"}):
+            try:
+                await hook.ask(model="gpt", proxy_server_request={"body": members})
+                print("tier taken:", *members.values())
+            except ProxyException as told:
+                print(told.message)
+
+
 async def hold():
     for seconds in ({}, {"TURNPIKE_RESERVATION_SECONDS": "7200"}):
         hook = Asked({**good, **seconds})
@@ -140,6 +182,23 @@ async def go_on():
         print("continues:", hook.body["data"]["input_tokens"])
 
 
+async def count_streams():
+    """A provider is asked what a stream uses, and believed where LiteLLM reports less."""
+    hook = Asked(good)
+    data = await hook.ask(model="gpt")
+    attempt = {**data, "model": "openai/gpt-4o", "stream": True}
+    print("asked for:", (await hook.async_pre_call_deployment_hook(attempt, "acompletion"))["stream_options"])
+    call = hook._find(data)
+    end = {"choices": [{"delta": {}}], "usage": {"prompt_tokens": 10, "completion_tokens": 900}}
+    call.saw(end)
+    print("hidden:", call.hides_usage, turnpike_hook.only_counts(end))
+    report = {"prompt_tokens": 10, "completion_tokens": 1}
+    await hook.async_log_success_event({**data, "standard_logging_object": report}, None, None, None)
+    while hook.closing:
+        await asyncio.sleep(0.01)
+    print("settled:", call.event["data"]["output_tokens"])
+
+
 async def outlast_fault():
     server = http.server.HTTPServer(("127.0.0.1", 0), Turnpike)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -155,6 +214,13 @@ async def tell():
         await hook.ask(model=model)
 
 
+async def drop():
+    """What is one too many to wait is told with all that it takes to send it again."""
+    turnpike_hook.WAITING_DELIVERIES = 0
+    await Asked(good)._deliver("/events", {"id": "2"})
+    turnpike_hook.WAITING_DELIVERIES = 10_000
+
+
 async def end():
     turnpike_hook.SHUTDOWN_SECONDS = 0.1
     hook = Asked(good)
@@ -166,10 +232,16 @@ async def main():
     await bound()
     refuse()
     name()
+    trust()
+    await count()
+    label()
+    await choose()
     await hold()
     await go_on()
+    await count_streams()
     await outlast_fault()
     await tell()
+    await drop()
     await end()
 
 

@@ -2,8 +2,9 @@
 
 "answer": uses every output token that the call may; "drip": streams a word at a time until the caller hangs up;
 "broken": answers 500; "flaky": 500 for every other call; "late": like that, and the others take longer than the hook
-waits for a report; "torn": a stream that calls a tool and ends with an error; "silent": says the same in a stream and
-without one, and nothing of what it used. GET /bounds: by how many output tokens the calls so far were bounded.
+waits for a report; "filtered": gpt-4o's answer is cut by a filter; "torn": a stream that calls a tool and ends with
+an error; "silent": says the same in a stream and without one, and nothing of what it used. GET /bounds: by how many
+output tokens the calls so far were bounded.
 
 Of chat completions it can do all of this, of text completions "answer" and "silent", of responses "answer", "silent"
 and "torn", of Anthropic's messages "answer" and "silent" without a stream, and "torn". What it embeds is told nothing
@@ -98,7 +99,8 @@ def chat(told, used, call):
     if call.get("stream"):
         return {"torn": torn_chat(), "silent": silent_chat()}.get(told) or counted_chat(told, used)
     said = {name: value for part in SILENT for name, value in part.items()} if told == "silent" else {"content": SAID}
-    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", **said}}
+    reason = "content_filter" if told == "filtered" and call["model"] == "gpt-4o" else "length"
+    choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", **said}}
     return {**chat_head("chat.completion"), "choices": [choice], **(chat_usage(used) if used else {})}
 
 
