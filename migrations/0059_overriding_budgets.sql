@@ -4,3 +4,5 @@ ALTER TABLE budget
     ADD COLUMN overrides text,
     ADD COLUMN overridden_limit_id bigint,
     ADD CONSTRAINT budget_overrides CHECK ((overrides IS NULL) = (overridden_limit_id IS NULL));
+CREATE INDEX budget_overriding ON budget (tenant_id, overridden_limit_id, limit_id)
+    WHERE overridden_limit_id IS NOT NULL AND archived_at IS NULL;

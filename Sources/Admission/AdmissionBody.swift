@@ -247,12 +247,12 @@ extension AdmissionBody {
     var rateFields: HTTPFields {
         var fields: HTTPFields = [:]
         let rates = namedRates
-        if !rates.isEmpty, let limit = HTTPField.Name("RateLimit"), let policy = HTTPField.Name("RateLimit-Policy") {
-            fields[limit] = rates.map { key, rate, _ in
+        if !rates.isEmpty {
+            fields[.rateLimit] = rates.map { key, rate, _ in
                 "\"\(key)\";r=\(rate.remaining ?? 0)" + (rate.retryAfter.map { ";t=\($0)" } ?? "")
             }.joined(separator: ", ")
             // The unit, where it is not the draft's own.
-            fields[policy] = rates.map { key, rate, measure in
+            fields[.rateLimitPolicy] = rates.map { key, rate, measure in
                 let unit = measure == LimitMeasure.requests.rawValue ? "" : ";qu=\"\(measure)\""
                 return "\"\(key)\";q=\(rate.limit)\(unit);w=\(rate.periodSeconds)"
             }.joined(separator: ", ")

@@ -18,9 +18,10 @@ struct AdmissionCheck: Sendable {
         "Data-Class": "data_class",
     ]
     private static let numbers = ["Input-Tokens": "input_tokens", "Output-Tokens": "output_tokens"]
-    private static let ownNumbers = ["Ttl-Seconds": "ttl_seconds", "Min-Output-Tokens": "min_output_tokens"]
+    /// Members of the call itself, beside its data.
+    private static let callNumbers = ["Ttl-Seconds": "ttl_seconds", "Min-Output-Tokens": "min_output_tokens"]
     private static let others = ["Subject", "Type", "Source", "Id", "Reserve", "Criticality"]
-    private static let names = [texts, numbers, ownNumbers].flatMap(\.keys) + others
+    private static let names = [texts, numbers, callNumbers].flatMap(\.keys) + others
     private static let lowercasedPrefix = prefix.lowercased()
     private static let knownFields = Set(names.map { (prefix + $0).lowercased() })
 
@@ -54,7 +55,7 @@ struct AdmissionCheck: Sendable {
             if let text = field(name) { data.append(JSONMember(name: member, value: Self.number(text))) }
         }
         members.append(JSONMember(name: "data", value: .object(data)))
-        for (name, member) in Self.ownNumbers.sorted(by: { $0.key < $1.key }) {
+        for (name, member) in Self.callNumbers.sorted(by: { $0.key < $1.key }) {
             if let text = field(name) { members.append(JSONMember(name: member, value: Self.number(text))) }
         }
         if let criticality = field("Criticality") {

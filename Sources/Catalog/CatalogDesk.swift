@@ -74,7 +74,7 @@ package struct CatalogDesk: Sendable {
         return answer
     }
 
-    /// A handler that takes an operator's credential: it changes what all tenants share.
+    /// A handler that takes an operator's credential only: what it changes or shows is no tenant's.
     package func operatorOnly(_ handler: @escaping Operations.Handler) -> Operations.Handler {
         { request, context in
             try requireOperator(context)

@@ -8,7 +8,7 @@ import Webhooks
 /// call is admitted that was decided after it was made.
 package struct MitigationRoutes: Sendable {
     /// How many may be in force: each call looks at those of its tenant and of all.
-    static let atMost = 1_000
+    static let mostInForce = 1_000
 
     private let desk: CatalogDesk
 
@@ -71,7 +71,7 @@ package struct MitigationRoutes: Sendable {
             _ = try CatalogVersion.bumpBesideHolds(in: transaction)
             let unknowns = try Mitigation.unknowns(of: input.scope, in: transaction)
             guard unknowns.isEmpty else { throw ValidationFailure(unknowns) }
-            guard try MitigationStore.countActive(at: now, in: transaction) < Self.atMost else {
+            guard try MitigationStore.countActive(at: now, in: transaction) < Self.mostInForce else {
                 throw Problem.tooManyMitigations
             }
             try MitigationStore.insert(mitigation, in: transaction)
@@ -88,7 +88,7 @@ package struct MitigationRoutes: Sendable {
     private func lift(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         let id = try request.id(MitigationID.self, of: "mitigation")
         let fields = try request.fields(emptyIsObject: true)
-        let reason = fields.optionalString("reason", maximumLength: MitigationInput.longestReason)
+        let reason = fields.optionalString("reason", maximumLength: MitigationInput.longestReasonCharacters)
         try fields.finish()
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
@@ -119,7 +119,8 @@ package struct MitigationRoutes: Sendable {
 extension Problem {
     fileprivate static let tooManyMitigations = Problem.conflict(
         code: "too_many_mitigations",
-        detail: "\(MitigationRoutes.atMost) mitigations are in force, as many as may be. Lift some, or make one of a "
+        detail:
+            "\(MitigationRoutes.mostInForce) mitigations are in force, as many as may be. Lift some, or make one of a "
             + "wider scope."
     )
 

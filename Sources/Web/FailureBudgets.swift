@@ -22,7 +22,7 @@ struct FailureBudgets<Caller: Hashable & Sendable>: Sendable {
     /// Nil while something is left; else the seconds until there is.
     func secondsUntilNext(_ caller: Caller, now: Instant) -> Int? {
         let wait = debt(caller, now) + cost - Self.windowMicroseconds
-        return wait > 0 ? Int((wait + 999_999) / 1_000_000) : nil
+        return wait > 0 ? Int(Int64(secondsCovering: wait)) : nil
     }
 
     func remaining(_ caller: Caller, now: Instant) -> Int {

@@ -1,8 +1,8 @@
-import HTTPTypes
+package import HTTPTypes
 
 extension HTTPField.Name {
-    static let rateLimit = Self(constant: "RateLimit")
-    static let rateLimitPolicy = Self(constant: "RateLimit-Policy")
+    package static let rateLimit = Self(constant: "RateLimit")
+    package static let rateLimitPolicy = Self(constant: "RateLimit-Policy")
 }
 
 extension HTTPFields {

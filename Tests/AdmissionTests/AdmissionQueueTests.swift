@@ -56,14 +56,14 @@ struct AdmissionQueueTests {
         }
     }
 
-    @Test("the metrics tell how many calls wait in the lanes")
+    @Test("the metrics tell that calls wait in a lane")
     func waitingCalls() async throws {
         try await TestServer.run(configure: { $0.admission.lanes = 1 }) { server in
             try await server.arrangeQuota("100000")
             var asked: [Task<JSONValue, any Error>] = []
             try await server.whileLocked("limit_state") {
                 let isTold = try await eventually {
-                    // The first ones are being decided.
+                    // The first ones are being decided. Metrics are the process's: others' calls count, too.
                     let id = "\(asked.count)"
                     asked.append(Task { try await server.admit(id) })
                     return try await server.counterValue("turnpike_admission_queue_calls") > 0

@@ -36,17 +36,17 @@ import Web
             try await server.arrangeQuota("1000")
             try await server.ask("POST", "/budgets", Self.everyUser, expecting: 201)
             try await server.override("users", #"{"tenant":"acme","user":"*"}"#, amount: "8", as: "users")
-            for event in ["1", "2", "3"] {
+            for event in ["1", "2", "3", "4"] {
                 try await server.ingest(SentEvent(event, data: #"{"seconds":1,"user":"u1"}"#))
             }
             #expect(try await server.brokenLimits() == [])
             #expect(try await server.admit("1", data: #","user":"u1""#)["allowed"] == .bool(true))
-            let alerts = try await server.ask("GET", "/alerts")["data"]?.elements ?? []
-            #expect(!alerts.contains { $0["detail"]?["limit"]?.string == "users" }, "\(alerts)")
+            let alerts = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
+            #expect(alerts.compactMap { $0["threshold"]?.string } == ["50"], "\(alerts)")
             try await server.ask("DELETE", "/budgets/users?tenant=acme", expecting: 204)
             let refused = try await server.admit("2", data: #","user":"u1""#)
             #expect(refused["reason"]?.string == "budget_exceeded")
-            #expect(refused["limits"]?[0]?["used"]?.string == "3")
+            #expect(refused["limits"]?[0]?["used"]?.string == "4")
             #expect(try await server.admitted(of: "u2") == 2)
             #expect(try await server.differences() == [])
         }

@@ -371,6 +371,24 @@ import Web
         }
     }
 
+    @Test(
+        "a call whose catalogue has changed, and can't be read again in time, is refused by limits that were open, too"
+    )
+    func staleCatalog() async throws {
+        try await TestServer.run(configure: { configuration in
+            configuration.admission.deadlineMilliseconds = 2_000
+        }) { server in
+            try await Self.addTenant("beta", "soft", server)
+            try await Self.admit("before-beta", of: "beta", server)
+            try await server.whileLocked("meter") {
+                try await server.database.run("UPDATE catalog_version SET version = version + 1")
+                let refused = try await server.admit("1", subject: "beta", expecting: 503)
+                #expect(refused["code"]?.string == "limits_unavailable")
+            }
+            #expect(try await eventually { try await server.admit("2", subject: "beta")["allowed"] == .bool(true) })
+        }
+    }
+
     /// Locks what acme has used of limits.
     private static let acmesRow: SQL = """
         SELECT FROM limit_state AS state JOIN tenant USING (tenant_id) WHERE key = 'acme' FOR UPDATE OF state

@@ -42,6 +42,15 @@ import Web
                     "mitigation.ended 0 t 2026-11-23 08:01:00+00 lifted",
                 ]
             )
+            let bodies = try await server.column(
+                """
+                SELECT json_build_object('type', event_type, 'timestamp', to_char(occurred_at AT TIME ZONE 'UTC',
+                    'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'data', data)::text
+                FROM webhook_event ORDER BY event_id LIMIT 99
+                """
+            ).compactMap(\.self)
+            #expect(bodies.count == 2)
+            try await WebhookContract.check(bodies)
             let audited = try await server.column(
                 "SELECT action FROM audit_log WHERE resource_type = 'mitigation' ORDER BY audit_id"
             )
@@ -59,6 +68,8 @@ import Web
                 (#"{"scope":{},"reason":"x","ttl_seconds":2592001}"#, ["/ttl_seconds"]),
                 (#"{"scope":{"user":"*"},"reason":"x","ttl_seconds":1}"#, ["/scope/user"]),
                 (#"{"scope":{"user":"a*"},"reason":"x","ttl_seconds":1}"#, ["/scope/user"]),
+                (#"{"scope":{"model":"*"},"reason":"x","ttl_seconds":1}"#, ["/scope/model"]),
+                (#"{"scope":{"user":null},"reason":"x","ttl_seconds":1}"#, ["/scope/user"]),
                 (#"{"scope":{"team":"a"},"reason":"x","ttl_seconds":1}"#, ["/scope/team"]),
                 (#"{"scope":{"tenant":"nobody"},"reason":"x","ttl_seconds":1}"#, ["/scope/tenant"]),
                 (

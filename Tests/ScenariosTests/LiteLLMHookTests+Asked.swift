@@ -35,6 +35,7 @@ extension LiteLLMHookTests {
             "Turnpike: service_tier can't be chosen here, but for the usual one",
             "Turnpike: speed can't be chosen here, but for the usual one",
             "tier taken: auto", "tier taken: priority", "tier taken: fast",
+            "allowed: 3 4096",
             "held for: None", "held for: 7200",
             "continues: 500", "continues: 12", "continues: 13", "continues: 500",
             "asked for: {'include_usage': True}", "hidden: True True", "settled: 900",

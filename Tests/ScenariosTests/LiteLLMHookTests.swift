@@ -121,7 +121,7 @@ struct LiteLLMHookTests {
             for event in [delta, {"type": "response.completed", "response": whole}]:
                 streamed.saw(event)
             answered.saw(whole)
-            print(streamed.counted() == answered.counted(), streamed.counted())
+            print(streamed.counted_by("gpt-4o") == answered.counted_by("gpt-4o"), streamed.counted_by("gpt-4o"))
             """
         let lines = try await Self.runHook(script, [])
         let expected = /True {'input_tokens': 7, 'output_tokens': (\d+)}/

@@ -110,11 +110,16 @@ extension TestServer {
         }
     }
 
-    /// Waits until somebody waits for another's transaction to end, as for a row that it has locked: somebody of any
-    /// database of the server.
+    /// Waits until somebody waits for another's transaction to end, as for a row that it has locked, in this server's
+    /// database.
     /// - Returns: whether that came to be.
     package func somebodyWaitsForAnother() async throws -> Bool {
-        let waits: SQL = "SELECT '' FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
+        let waits: SQL = """
+            SELECT ''
+            FROM pg_locks
+            JOIN pg_stat_activity USING (pid)
+            WHERE datname = current_database() AND locktype = 'transactionid' AND NOT granted
+            """
         return try await eventually { try await !column(waits).isEmpty }
     }
 

@@ -92,7 +92,7 @@ struct ToldEventsTests {
             let documented = Self.typesOfAlerts.mapValues { Set([$0]) }
             #expect(typesByKind == documented)
             #expect(Set(AlertKind.allCases.map(\.rawValue)) == Set(documented.keys))
-            #expect(try await WebhookContract.check(bodies) == "valid\n")
+            try await WebhookContract.check(bodies)
         }
     }
 }

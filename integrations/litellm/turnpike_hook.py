@@ -119,7 +119,7 @@ CHOICES = ("n", "best_of", "candidate_count", "candidateCount", "num_return_sequ
 INPUTS = ("prompt", "input", "instructions", "system")
 # Tokenizers that LiteLLM would load from Hugging Face, at every count anew where it can't; its own takes their place.
 DOWNLOADED = ("cohere", "llama2", "llama3")
-# A count that takes longer is one of bytes. Those that hang are in no other one's way than each other's.
+# A count that takes longer is one of bytes, and so is each one while as many hang as are made at a time.
 COUNTING_SECONDS = 5
 COUNTERS = ThreadPoolExecutor(4, "turnpike-count")
 # What is no text, by the type of a part or the member that has it: each counts as much as LiteLLM takes an image for.
@@ -253,7 +253,7 @@ DETOURS = (
 )
 # By which a client has its answer for another price than the model's, and what of them is the usual one.
 TIERS = ("service_tier", "serviceTier", "performanceConfig", "speed")
-USUAL_TIERS = (None, "auto", "default", "standard", "standard_only")
+USUAL_TIERS = (None, "auto", "default", "standard", "standard_only", "on_demand")
 # By which LiteLLM finds the way to a model, before its name.
 ROUTES = {
     "bedrock": (
@@ -273,6 +273,8 @@ ROUTES = {
 INNER_MODELS = ("model", *OTHER_MODELS)
 # Members that LiteLLM knows and looks into.
 FORMATS = ("response_format", "text", "text_format", "output_format", "output_config")
+# What has members of any name.
+FREE_FORM = (*FORMATS, "labels", "requestMetadata", "documents", "data_sources")
 # The request has not arrived.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # By this Turnpike refuses a wrong credential, once it has refused several, and one that it doesn't know yet where others
@@ -447,11 +449,8 @@ class Call:
         *lines, self.unread = self.unread.split(b"\n")
         return [event for event in map(event_in, lines) if event is not None]
 
-    def counted(self):
-        """What was used, as far as can be told without LiteLLM."""
-        return self.counted_by(self.deployment.get("model", ""))
-
     def counted_by(self, model):
+        """What was used, as far as can be told without LiteLLM."""
         said = "".join(self.said)
         usage = Counter(self.usage)
         usage["input_tokens"] = usage["input_tokens"] or self.input_tokens
@@ -576,7 +575,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
             if attempt is not call:
                 changes |= marked(kwargs, call, attempt)
             # LiteLLM asks for the usage of streamed chat completions, too, and tells it where it likes.
-            attempt.hides_usage = call_type in COMPLETIONS and lacks_usage(kwargs, attempt.deployment)
+            attempt.hides_usage = call_type in COMPLETIONS and lacks_usage(kwargs)
             if attempt.hides_usage:
                 options = kwargs.get("stream_options")
                 changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
@@ -626,7 +625,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
 
     async def _reserve(self, call, data, first):
         """Asks, and lowers the output bounds of the call to what was admitted."""
-        thought = thinking_tokens(data, call.deployment, member(first, "litellm_params"))
+        thought = thinking_tokens(data, member(first, "litellm_params"))
         body = {"id": call.id, "source": self.source, "type": self.type, "subject": call.subject}
         body["data"] = {**call.deployment, **call.labels, "input_tokens": call.input_tokens}
         if self.reservation_seconds is not None:
@@ -715,8 +714,9 @@ class _PROXY_TurnpikeHook(CustomLogger):
         output = usage.get("output_tokens", 0)
         call.is_free = bool(kwargs.get("cache_hit"))
         # Otherwise nothing was counted, or of a message that was cut off no more than its beginning, or less than the
-        # provider has.
-        is_counted = output >= call.usage["output_tokens"] and (output > call.guess or not call.said)
+        # provider has. Of an attempt after an answer the stream may say the sum of both.
+        is_whole = call.follows or output >= call.usage["output_tokens"]
+        is_counted = is_whole and (output > call.guess or not call.said)
         if not call.is_free and is_counted and (output or usage.get("input_tokens")):
             call.event = self._event(call, usage)
         self._in_background(self._close(call))
@@ -776,6 +776,7 @@ class _PROXY_TurnpikeHook(CustomLogger):
         """Settles it, or releases what it holds. It stays among those that end until that is done or given up."""
         if call.event is None and call.answered and not call.is_free:
             call.event = self._event(call, await count_in_time(call.counted_by, call.deployment.get("model", "")))
+        call.said, call.unread = [], b""
         if call.event is not None:
             await self._settle(call.event)
         elif call.reservation:
@@ -850,6 +851,8 @@ class _PROXY_TurnpikeHook(CustomLogger):
         if call is None or self.open.pop(call.id, None) is None:
             return None
         self.closing[call.id] = call
+        # Prompts and answers are not kept while it waits to be told.
+        call.details = {}
         return call
 
     def _in_background(self, work):
@@ -943,8 +946,8 @@ async def runs_mcp(tools):
 
 def searches_itself(kwargs):
     """Whether the provider of a response searches files, so that LiteLLM needn't."""
-    deployment = deployment_of(kwargs)
-    model, provider = deployment.get("model", ""), deployment.get("provider")
+    model, provider = provider_model(kwargs)
+    model = model or ""
     if kwargs.get("use_chat_completions_api") or model.startswith("chat_completions/"):
         return False
     config = ProviderConfigManager.get_provider_responses_api_config(provider or "", model, kwargs.get("api_base"))
@@ -966,13 +969,19 @@ def deployments_called(name, team):
     return found or unknown
 
 
-def deployment_of(params):
-    """The provider and its model, by what LiteLLM calls them with: what it reports differs by the type of the call."""
+def provider_model(params):
+    """A model with its route, as LiteLLM looks it up, and its provider."""
     name, given, address = (params.get(name) for name in ("model", "custom_llm_provider", "api_base"))
     try:
         model, provider, *_ = litellm.get_llm_provider(name, given, address)
     except Exception:
         model, provider = name, given
+    return model, provider
+
+
+def deployment_of(params):
+    """The provider and its model, by what LiteLLM calls them with: what it reports differs by the type of the call."""
+    model, provider = provider_model(params)
     routes = ROUTES.get(provider, ())
     route = next((route for route in routes if isinstance(model, str) and model.startswith(route)), "")
     return labels(provider=provider, model=model[len(route) :] if route else model)
@@ -1001,14 +1010,14 @@ def takes_azure_bound(first):
     return (given or litellm.AZURE_DEFAULT_API_VERSION) >= AZURE_BOUND_SINCE
 
 
-def thinking_tokens(data, deployment, params):
+def thinking_tokens(data, params):
     """How many tokens of a call's output a provider may have it think: what is given, or what LiteLLM makes of it."""
     thinking, effort = (data.get(name) or params.get(name) for name in ("thinking", "reasoning_effort"))
     effort = member(data, "reasoning", "effort") or effort
     if not (thinking or effort):
         return 0
     try:
-        model, provider = deployment["model"], deployment["provider"]
+        model, provider = provider_model(params)
         given = {"thinking": thinking, "reasoning_effort": effort, "drop_params": True}
         sent = get_optional_params(model, custom_llm_provider=provider, **given)
     except Exception:
@@ -1017,7 +1026,7 @@ def thinking_tokens(data, deployment, params):
     return max(count(sent.get("thinking"), "budget_tokens"), count(sent.get("thinkingConfig"), "thinkingBudget"))
 
 
-def lacks_usage(kwargs, deployment):
+def lacks_usage(kwargs):
     """Whether a stream would not say what it used, and can be asked to."""
     from litellm.proxy import proxy_server
 
@@ -1027,7 +1036,7 @@ def lacks_usage(kwargs, deployment):
     if proxy_server.general_settings.get("always_include_stream_usage") is False:
         return False
     try:
-        supported = litellm.get_supported_openai_params(deployment["model"], deployment.get("provider"))
+        supported = litellm.get_supported_openai_params(*provider_model(kwargs))
     except Exception:
         return False
     return "stream_options" in (supported or ())
@@ -1053,9 +1062,11 @@ def refuse_detours(data):
     # Nothing overwrites as much as something does.
     tops = [given for given in (body, member(body, "extra_body")) if isinstance(given, dict)]
     named += [name for given in tops for name in REPORTED if name in given]
-    _, *inner = objects_in(passed_on(data))
+    passed = passed_on(data)
+    _, *inner = objects_in(passed)
     # What a schema says of a member with such a name is an object.
-    within = [name for found in inner for name in INNER_MODELS if isinstance(found.get(name), (str, list))]
+    _, *asking = objects_in({name: value for name, value in passed.items() if name not in FREE_FORM})
+    within = [name for found in asking for name in INNER_MODELS if isinstance(found.get(name), (str, list))]
     formats = objects_in({name: member(body, name) for name in FORMATS})
     within += [name for found in (*inner, *formats) for name in VALIDATION if found.get(name) is True]
     named += [f"{name}, within a member," for name in within]

@@ -51,7 +51,7 @@ package struct BudgetInput: Sendable {
         }
         let failurePolicy = fields.choice("on_failure", default: FailurePolicy(of: mode))
         let fallback = fields.fallbackUnitAmount()
-        let overrides = fields.contains("overrides") ? fields.key("overrides") : nil
+        let overrides = fields.optionalKey("overrides")
         try fields.finish()
         guard let measure else { throw CatalogFault.unreadable(table: "budget", key: key) }
         return BudgetInput(

@@ -29,8 +29,8 @@ package enum ScopeMatch: Sendable, Hashable {
     }
 }
 
-/// What a budget counts: usage that every dimension it names admits. Usage without a value for such a dimension is
-/// outside.
+/// What a budget counts, or a mitigation refuses: usage that every dimension it names admits. Usage without a value for
+/// such a dimension is outside.
 package struct BudgetScope: Sendable, Hashable {
     package var tenant: ScopeMatch?
     package var provider: ScopeMatch?
@@ -90,9 +90,7 @@ extension BudgetScope {
                 return self[dimension] == other[dimension]
             }
     }
-}
 
-extension BudgetScope {
     /// Whether a row of another budget, which this scope `overrides`, is within this one.
     /// - Parameters:
     ///   - values: of the dimensions that the other counts apart, but for the tenant.
@@ -145,15 +143,17 @@ extension BudgetScope {
     private static let longestValue = 256
 
     /// Reads the members of `scope`.
-    package static func read(_ fields: JSONObjectReader) -> BudgetScope {
-        read(fields, maximumBytes: longestValue)
+    /// - Parameter allowsEach: whether it may be one of `"*"`.
+    package static func read(_ fields: JSONObjectReader, allowsEach: Bool = true) -> BudgetScope {
+        read(fields, allowsEach: allowsEach, maximumBytes: longestValue)
     }
 
-    private static func read(_ fields: JSONObjectReader, maximumBytes: Int) -> BudgetScope {
+    private static func read(_ fields: JSONObjectReader, allowsEach: Bool, maximumBytes: Int) -> BudgetScope {
         var scope = BudgetScope()
+        let each = allowsEach ? ", or \"*\" for each" : ""
         for dimension in ScopeDimension.allCases {
             if fields.isNull(dimension.rawValue) {
-                let detail = "\"\(dimension.rawValue)\" is one value, or \"*\" for each; leave it out for all together"
+                let detail = "\"\(dimension.rawValue)\" is one value\(each); leave it out for all together"
                 fields.fault(at: dimension.rawValue, code: "invalid_type", detail: detail)
                 continue
             }
@@ -163,27 +163,33 @@ extension BudgetScope {
                 fields.fault(at: dimension.rawValue, code: "too_long", detail: detail)
                 continue
             }
-            scope[dimension] = match(dimension, text, fields)
+            scope[dimension] = match(dimension, text, each, fields)
         }
         return scope
     }
 
-    private static func match(_ dimension: ScopeDimension, _ text: String, _ fields: JSONObjectReader) -> ScopeMatch? {
-        guard text != "*" else { return .each }
+    /// - Parameter each: that it may be `"*"`, in words; empty where it may not.
+    private static func match(
+        _ dimension: ScopeDimension,
+        _ text: String,
+        _ each: String,
+        _ fields: JSONObjectReader
+    ) -> ScopeMatch? {
+        if text == "*", !each.isEmpty { return .each }
         guard text.contains("*") else { return .exact(text) }
         guard dimension == .model else {
             fields.fault(
                 at: dimension.rawValue,
                 code: "invalid_value",
-                detail: "\"\(dimension.rawValue)\" must be one value, or \"*\" for each; only \"model\" takes a pattern"
+                detail: "\"\(dimension.rawValue)\" must be one value\(each); only \"model\" takes a pattern"
             )
             return nil
         }
-        guard let pattern = ModelPattern(text) else {
+        guard text != "*", let pattern = ModelPattern(text) else {
             fields.fault(
                 at: dimension.rawValue,
                 code: "invalid_value",
-                detail: "\"model\" must be a model's name, its beginning with a trailing \"*\", or \"*\" for each"
+                detail: "\"model\" must be a model's name, or its beginning with a trailing \"*\"\(each)"
             )
             return nil
         }
@@ -215,9 +221,17 @@ extension BudgetScope: PostgresConvertible {
         guard let json = try? JSONValue(stored: postgres.text) else { return nil }
         let fields = JSONObjectReader(json)
         // An earlier release took longer ones.
-        self = Self.read(fields, maximumBytes: .max)
+        self = Self.read(fields, allowsEach: true, maximumBytes: .max)
         guard fields.faults.isEmpty else { return nil }
     }
 
     package var postgres: PostgresJSON { PostgresJSON(text: json.text) }
+}
+
+extension FieldFault {
+    /// A scope names something that there isn't, or that its caller must not know of.
+    package static func unknown(_ dimension: ScopeDimension, _ key: String) -> FieldFault {
+        let name = dimension.rawValue
+        return FieldFault(pointer: "/scope/\(name)", code: "unknown_\(name)", detail: "there is no \(name) \"\(key)\"")
+    }
 }

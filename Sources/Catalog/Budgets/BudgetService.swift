@@ -132,7 +132,7 @@ package enum BudgetService {
             return [FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: detail)]
         }
         guard let plan = try PlanStore.find(key: key, in: transaction)?.plan else {
-            return [FieldFault(pointer: "/scope/plan", code: "unknown_plan", detail: "there is no plan \"\(key)\"")]
+            return [.unknown(.plan, key)]
         }
         guard let currency, currency != plan.currency else { return [] }
         let detail = "the plan \"\(key)\" charges in \(plan.currency): \"currency\" must be that"
@@ -141,9 +141,7 @@ package enum BudgetService {
 
     private static func faults(of feature: MeteredFeature?, key: String, measure: LimitMeasure) -> [FieldFault] {
         let pointer = "/scope/feature"
-        guard let feature else {
-            return [FieldFault(pointer: pointer, code: "unknown_feature", detail: "there is no feature \"\(key)\"")]
-        }
+        guard let feature else { return [.unknown(.feature, key)] }
         guard feature.feature.archivedVersion == nil else {
             return [FieldFault(pointer: pointer, code: "archived", detail: "the feature \"\(key)\" is archived")]
         }

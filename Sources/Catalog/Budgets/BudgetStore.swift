@@ -124,7 +124,12 @@ package enum BudgetStore {
         in transaction: borrowing Transaction
     ) throws(PostgresError) -> [BudgetScope] {
         try transaction.query(
-            "SELECT scope FROM budget WHERE overridden_limit_id = \(id) AND archived_at IS NULL"
+            """
+            SELECT scope
+            FROM budget
+            WHERE overridden_limit_id = \(id) AND archived_at IS NULL
+            ORDER BY tenant_id, limit_id
+            """
         ) { row throws(PostgresError) in try row.next(BudgetScope.self) }
     }
 

@@ -53,14 +53,18 @@ package struct Mitigations: Sendable {
         byTenant = Dictionary(grouping: open.filter { $0.scope.tenant != nil }) { $0.scope.exact(.tenant) ?? "" }
     }
 
+    package var isEmpty: Bool { ofEveryTenant.isEmpty && byTenant.isEmpty }
+
     /// Of those that name the tenant, or none, and are in force at the time, the one that lasts longest of which the
     /// rest of the scope admits a call.
-    package func last(of tenant: TenantSnapshot, at now: Instant, admits: (BudgetScope) -> Bool) -> Mitigation? {
-        var last: Mitigation?
+    package func longestLasting(of tenant: TenantSnapshot, at now: Instant, admits: (BudgetScope) -> Bool)
+        -> Mitigation?
+    {
+        var longest: Mitigation?
         for mitigations in [ofEveryTenant, byTenant[tenant.key] ?? []] {
             for mitigation in mitigations
-            where mitigation.expiresAt > last?.expiresAt ?? now && admits(mitigation.scope) { last = mitigation }
+            where mitigation.expiresAt > longest?.expiresAt ?? now && admits(mitigation.scope) { longest = mitigation }
         }
-        return last
+        return longest
     }
 }

@@ -23,7 +23,7 @@ package enum MitigationStore {
         try transaction.query("\(selection) WHERE ended_at IS NULL ORDER BY mitigation_id", decode)
     }
 
-    /// How many are in force. Exact behind `CatalogVersion.bump`.
+    /// How many are in force. Exact behind `CatalogVersion.bumpBesideHolds`.
     package static func countActive(at now: Instant, in transaction: borrowing Transaction) throws(PostgresError)
         -> Int64
     {

@@ -98,7 +98,7 @@ struct BudgetRevision: Sendable {
         let states = try transaction.query(LimitStateStore.follow(limit, piece, at: now), LimitStateStore.decode)
         let keys = try tenantKeys(of: budget, states, in: transaction)
         // Where another budget stands in its place it does not alert.
-        let overriding = try BudgetStore.scopes(overriding: budget.id, in: transaction)
+        let overriding = states.isEmpty ? [] : try BudgetStore.scopes(overriding: budget.id, in: transaction)
         let counted = states.filter { state in
             let values = budget.scope.values(inScopeValue: state.row.scopeValue) ?? [:]
             return !overriding.contains { $0.includes(values, tenant: keys[state.row.tenant]) }

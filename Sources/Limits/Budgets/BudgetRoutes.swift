@@ -142,10 +142,7 @@ package struct BudgetRoutes: Sendable {
     private func named(_ scope: BudgetScope, _ context: RequestContext) async throws -> TenantSnapshot? {
         guard let key = scope.exact(.tenant) else { return nil }
         guard let tenant = try await desk.catalog.tenant(key: key), context.principal.mayAccess(tenant: tenant.id)
-        else {
-            let detail = "there is no tenant \"\(key)\""
-            throw ValidationFailure([FieldFault(pointer: "/scope/tenant", code: "unknown_tenant", detail: detail)])
-        }
+        else { throw ValidationFailure([.unknown(.tenant, key)]) }
         return tenant
     }
 

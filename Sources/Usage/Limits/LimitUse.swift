@@ -234,9 +234,10 @@ extension LimitedUse {
 extension PreparedCall {
     /// What refuses the call at a time, whatever its limits say: of several the one that lasts longest.
     package func mitigation(at now: Instant) -> Mitigation? {
-        shared.mitigations.last(of: tenant, at: now) { scope in
-            let use = LimitedUse(pending)
-            return use.otherValues(in: scope) != nil && !use.features(in: scope, shared).isEmpty
+        guard !shared.mitigations.isEmpty else { return nil }
+        let use = LimitedUse(pending)
+        return shared.mitigations.longestLasting(of: tenant, at: now) { scope in
+            use.otherValues(in: scope) != nil && !use.features(in: scope, shared).isEmpty
         }
     }
 }

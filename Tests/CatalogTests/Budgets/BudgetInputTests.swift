@@ -322,3 +322,46 @@ import Web
         #expect(same == Self.window)
     }
 }
+
+/// Budgets in place of others.
+@Suite struct OverridingScopeTests {
+    /// The scope of a default, one in its place, and whether that may be.
+    static let scopes: [(String, String, Bool)] = [
+        (#"{"tenant":"*","user":"*"}"#, #"{"tenant":"acme","user":"*"}"#, true),
+        (#"{"tenant":"*","user":"*"}"#, #"{"tenant":"acme","user":"u9"}"#, true),
+        (#"{"tenant":"*","user":"*"}"#, #"{"tenant":"*","user":"u9"}"#, true),
+        (#"{"tenant":"*","user":"*"}"#, #"{"tenant":"*","user":"*"}"#, false),
+        (#"{"tenant":"*","user":"*"}"#, #"{"tenant":"acme"}"#, false),
+        (#"{"tenant":"*"}"#, #"{"tenant":"acme","user":"u9"}"#, false),
+        (#"{"tenant":"acme"}"#, #"{"tenant":"beta"}"#, false),
+        (#"{"model":"*"}"#, #"{"model":"gpt-4o"}"#, true),
+        (#"{"model":"*"}"#, #"{"model":"gpt-4o*"}"#, false),
+        (#"{"model":"gpt-4o*"}"#, #"{"model":"gpt-4o"}"#, false),
+        (#"{"feature":"*","user":"*"}"#, #"{"feature":"*","user":"u9"}"#, true),
+        (#"{"feature":"*","user":"*"}"#, #"{"feature":"chat","user":"*"}"#, false),
+    ]
+
+    @Test(
+        "a budget may stand in place of another for values that it counts apart, and of no feature",
+        arguments: scopes
+    )
+    func overriding(_ other: String, _ own: String, isAllowed: Bool) throws {
+        #expect(try Self.scope(own).overrides(try Self.scope(other)) == isAllowed)
+    }
+
+    @Test("a row of the other is within it, or outside as a whole")
+    func rows() throws {
+        let own = try Self.scope(#"{"tenant":"acme","user":"u9","feature":"*"}"#)
+        #expect(own.includes([.user: "u9", .feature: "chat"], tenant: "acme"))
+        #expect(!own.includes([.user: "u8", .feature: "chat"], tenant: "acme"))
+        #expect(!own.includes([.user: "u9", .feature: "chat"], tenant: "beta"))
+        #expect(try Self.scope(#"{"user":"u9"}"#).includes([.user: "u9"], tenant: nil))
+    }
+
+    private static func scope(_ text: String) throws -> BudgetScope {
+        let fields = JSONObjectReader(try JSONValue(parsing: text))
+        let scope = BudgetScope.read(fields)
+        try fields.finish()
+        return scope
+    }
+}

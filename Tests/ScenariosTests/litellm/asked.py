@@ -158,6 +158,15 @@ async def choose():
                 print(told.message)
 
 
+async def allow():
+    """What has members of any name may have any, and a model is looked up with its route."""
+    free = ({"labels": {"route": "x"}}, {"documents": [{"model": "x"}]}, {"requestMetadata": {"model": "x"}})
+    for members in free:
+        await Asked(good).ask(model="gpt", proxy_server_request={"body": members}, **members)
+    route = {"model": "bedrock/claude_platform/claude-sonnet-4-20250514"}
+    print("allowed:", len(free), turnpike_hook.thinking_tokens({"reasoning_effort": "high"}, route))
+
+
 async def hold():
     for seconds in ({}, {"TURNPIKE_RESERVATION_SECONDS": "7200"}):
         hook = Asked({**good, **seconds})
@@ -236,6 +245,7 @@ async def main():
     await count()
     label()
     await choose()
+    await allow()
     await hold()
     await go_on()
     await count_streams()
