@@ -22,10 +22,7 @@ final class AdmissionLane: Sendable {
     }
 
     private struct State {
-        var queue = FairQueue<TenantID, Waiting>(
-            room: QueueLoad(count: AdmissionLane.waitingCalls, size: .max),
-            turn: QueueLoad(count: 16, size: 256)
-        )
+        var queue: FairQueue<TenantID, Waiting>
         /// Those who may still wait, in the order of their deadlines.
         var deadlines: Deque<(at: ContinuousClock.Instant, ticket: Ticket<AdmissionOutcome>)> = []
         /// Batches whose calls are to be decided one by one.
@@ -35,7 +32,6 @@ final class AdmissionLane: Sendable {
         var isClosed = false
     }
 
-    private static let waitingCalls = 10_000
     static let flushedCalls = 256
     /// A flush of several calls touches no more rows: whoever has one among many waits for all their rows.
     private static let flushedRows = 2_048
@@ -43,13 +39,15 @@ final class AdmissionLane: Sendable {
     /// One whose time is up sooner is not decided at once with others: such a flush is decided anew when a caller goes.
     private static let haste = Duration.milliseconds(25)
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let bell: AsyncStream<Void>
     private let ring: AsyncStream<Void>.Continuation
     private let decider: AdmissionDecider
     private let unanswered: UnansweredReservations
 
-    init(decider: AdmissionDecider, unanswered: UnansweredReservations) {
+    init(decider: AdmissionDecider, unanswered: UnansweredReservations, queuedCalls: Int) {
+        let room = QueueLoad(count: queuedCalls, size: .max)
+        state = Mutex(State(queue: FairQueue(room: room, turn: QueueLoad(count: 16, size: 256))))
         self.decider = decider
         self.unanswered = unanswered
         (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))

@@ -11,6 +11,8 @@ package import Web
 /// Bounds of admission, from the configuration.
 package struct AdmissionLimits: Sendable {
     package var lanes = 1
+    /// How many calls wait in a lane at most.
+    package var queuedCalls = 10_000
     /// How long a reservation can be settled as admitted, unless the call says.
     package var reservationSeconds = 900
     /// How long it goes on holding after that.
@@ -62,7 +64,9 @@ package final class AdmissionService: Service {
         let unanswered = UnansweredReservations(closing, clock: clock, logger: logger)
         self.unanswered = unanswered
         told = decider.told
-        lanes = (0..<limits.lanes).map { _ in AdmissionLane(decider: decider, unanswered: unanswered) }
+        lanes = (0..<limits.lanes).map { _ in
+            AdmissionLane(decider: decider, unanswered: unanswered, queuedCalls: limits.queuedCalls)
+        }
     }
 
     /// Has alerts that are known to be told raised again: the database may not be the one that it was.
