@@ -29,7 +29,7 @@ package struct BudgetInput: Sendable {
         costCurrency: Currency
     ) throws -> BudgetInput {
         let key = fields.key("key")
-        var scope = fields.object("scope", BudgetScope.read) ?? BudgetScope()
+        var scope = fields.object("scope") { BudgetScope.read($0) } ?? BudgetScope()
         if scope.tenant == nil { scope.tenant = tenant.map(ScopeMatch.exact) }
         let measure = fields.choice("measure", of: LimitMeasure.self)
         let bound: BudgetBound
