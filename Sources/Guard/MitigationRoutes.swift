@@ -92,7 +92,6 @@ package struct MitigationRoutes: Sendable {
         try fields.finish()
         let now = context.clock.now()
         return try await desk.writeCatalog(request, context) { transaction in
-            _ = try CatalogVersion.bumpBesideHolds(in: transaction)
             guard let before = try MitigationStore.find(id, in: transaction) else {
                 throw CatalogFault.notFound(.mitigation, id.description)
             }
@@ -100,18 +99,21 @@ package struct MitigationRoutes: Sendable {
             guard let after = try MitigationStore.lift(id, at: now, reason: reason, in: transaction) else {
                 throw Problem.mitigationExpired(before)
             }
+            // Where nothing is lifted, no replica has anything to read again.
+            _ = try CatalogVersion.bumpBesideHolds(in: transaction)
             let event = try OutboxEvent(.mitigationEnded, after, id: context.ids.next(), at: now)
             Outbox.enqueue([event], in: transaction)
+            let body = MitigationBody(after, at: now)
             try CatalogDesk.audit(
                 "lifted",
                 .mitigation,
                 id.description,
                 by: context,
                 before: MitigationBody(before, at: now),
-                after: MitigationBody(after, at: now),
+                after: body,
                 in: transaction
             )
-            return try .json(MitigationBody(after, at: now))
+            return try .json(body)
         }
     }
 }

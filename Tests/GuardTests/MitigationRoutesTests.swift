@@ -42,13 +42,7 @@ import Web
                     "mitigation.ended 0 t 2026-11-23 08:01:00+00 lifted",
                 ]
             )
-            let bodies = try await server.column(
-                """
-                SELECT json_build_object('type', event_type, 'timestamp', to_char(occurred_at AT TIME ZONE 'UTC',
-                    'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'data', data)::text
-                FROM webhook_event ORDER BY event_id LIMIT 99
-                """
-            ).compactMap(\.self)
+            let bodies = try await WebhookContract.bodies(of: server)
             #expect(bodies.count == 2)
             try await WebhookContract.check(bodies)
             let audited = try await server.column(

@@ -1,7 +1,19 @@
 import Foundation
+import Postgres
 
 /// What the contract says of what webhook endpoints are told.
 package enum WebhookContract {
+    /// Everything that a server has to tell, as it is sent, in the order in which it happened.
+    package static func bodies(of server: TestServer) async throws -> [String] {
+        try await server.column(
+            """
+            SELECT json_build_object('type', event_type, 'timestamp', to_char(occurred_at AT TIME ZONE 'UTC',
+                'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'data', data)::text
+            FROM webhook_event ORDER BY event_id LIMIT 99
+            """
+        ).compactMap(\.self)
+    }
+
     /// Holds bodies, as they are sent, against the schemas of their types.
     /// - Throws: what is wrong with them.
     package static func check(_ bodies: [String]) async throws {
