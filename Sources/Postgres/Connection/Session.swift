@@ -79,7 +79,12 @@ final class Session {
         }
     }
 
+    /// libpq's OpenSSL frees what it keeps of threads when the process ends, and doesn't wait for threads that end just
+    /// then: now and then a command that had done its work crashed. The first call decides; the system frees the rest.
+    private static let openSSLIsLeftAloneAtExit = OPENSSL_init_crypto(turnpike_openssl_no_atexit, nil) == 1
+
     private static func connect(_ options: [(String, String)]) -> OpaquePointer? {
+        guard openSSLIsLeftAloneAtExit else { return nil }
         let keywords = options.map { strdup($0.0) }
         let values = options.map { strdup($0.1) }
         defer { (keywords + values).forEach { free($0) } }
