@@ -27,8 +27,8 @@ package struct PrometheusText: Sendable {
 
     /// Letters, digits, `_` and `:`; everything else becomes `_`.
     static func name(_ label: String, suffix: String = "") -> String {
-        var name = String(label.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == ":") ? $0 : "_" })
-        if name.first?.isNumber == true { name = "_" + name }
+        let bytes = label.utf8.map { isOfName($0) ? $0 : UInt8(ascii: "_") }
+        let name = (bytes.first.map(isDigit) == true ? "_" : "") + String(decoding: bytes, as: UTF8.self)
         return name.hasSuffix(suffix) ? name : name + suffix
     }
 
@@ -45,7 +45,15 @@ package struct PrometheusText: Sendable {
         return "\(value)"
     }
 
+    private static func isOfName(_ byte: UInt8) -> Bool {
+        isDigit(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "_")
+            || (byte | 0x20 >= UInt8(ascii: "a") && byte | 0x20 <= UInt8(ascii: "z"))
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
+
     private static func escaped(_ value: String) -> String {
-        value.replacing("\\", with: #"\\"#).replacing("\"", with: #"\""#).replacing("\n", with: #"\n"#)
+        guard value.utf8.contains(where: { $0 == 0x5C || $0 == 0x22 || $0 == 0x0A }) else { return value }
+        return value.replacing("\\", with: #"\\"#).replacing("\"", with: #"\""#).replacing("\n", with: #"\n"#)
     }
 }
