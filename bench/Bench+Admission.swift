@@ -35,12 +35,12 @@ extension Bench {
             try await MeasuredServer.waitForWorkers(at: cluster.url)
             note("admissions with \(limits.rawValue)")
             let name = "admissions that reserve, \(limits.rawValue) touched"
-            let all = try load(template, run: row * 2 + 1, on: service, seconds: seconds)
+            let all = try load([template], run: row * 2 + 1, on: service, seconds: seconds)
             let comparable = connections > 32 ? raw.ofLargeFlushes : raw.ofFlushes
             table.add(name, perSecond: all.perSecond, result: all, raw: comparable)
             try await measureOfferedBaseline(cluster, series: 2 + row, &table)
             try await MeasuredServer.waitForWorkers(at: cluster.url)
-            let offered = try load(template, run: row * 2 + 2, on: service, seconds: seconds, perSecond: offer)
+            let offered = try load([template], run: row * 2 + 2, on: service, seconds: seconds, perSecond: offer)
             table.add("\(name), \(offer)/s offered", perSecond: offered.perSecond, result: offered, raw: nil)
             if case .quotas = limits { try await measureArrays(service, cluster, raw: raw.ofLargeFlushes, &table) }
         }
@@ -85,7 +85,7 @@ extension Bench {
         try requireLimits(limits.count, touchedBy: template, run: Self.arrayRun, of: service)
         try await MeasuredServer.waitForWorkers(at: cluster.url)
         note("admissions in arrays of \(Self.arrayCalls)")
-        let all = try load(template, run: Self.arrayRun, on: service, seconds: seconds)
+        let all = try load([template], run: Self.arrayRun, on: service, seconds: seconds)
         table.add(
             "admissions that reserve, in arrays of \(Self.arrayCalls), \(limits.rawValue) touched",
             perSecond: all.perSecond * Double(Self.arrayCalls),
@@ -146,7 +146,7 @@ extension Bench {
     }
 
     /// Latencies of an offered rate must not pay for the pages that the row before has left to the system to store.
-    private func storeWhatIsWritten() { sync() }
+    func storeWhatIsWritten() { sync() }
 }
 
 /// What is checked of an answer: which limits each call touched.

@@ -15,13 +15,13 @@ struct Bench: AsyncParsableCommand {
 
     /// What can be measured alone.
     enum Part: String, CaseIterable, ExpressibleByArgument {
-        case ingest, admission, closing
+        case ingest, admission, quotas, closing
     }
 
     @Option(help: "Measures this part alone: \(Part.allCases.map(\.rawValue).joined(separator: ", ")).")
     var only: Part?
 
-    @Option(help: "Seconds per row of ingest and admission.")
+    @Option(help: "Seconds per row of ingest, admission and quotas.")
     var seconds: Double = 15
 
     @Option(help: "Connections of the load generator.")
@@ -30,7 +30,7 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Events per request of the batched row.")
     var batch = 100
 
-    @Option(help: "Admissions that are offered in a second, for their latency.")
+    @Option(help: "Requests that are offered in a second, for their latency.")
     var offer = 5_000
 
     @Option(help: "Tenants, each with a subscription.")
@@ -62,6 +62,7 @@ struct Bench: AsyncParsableCommand {
                 switch part {
                 case .ingest: try await measureIngest(cluster, &table)
                 case .admission: try await measureAdmission(cluster, &table)
+                case .quotas: try await measureQuotas(cluster, &table)
                 case .closing: try await measureClosing(cluster, &table)
                 }
             }
@@ -126,10 +127,13 @@ struct Bench: AsyncParsableCommand {
                 time: Date().ISO8601Format()
             )
             // What comes first plans its statements, and makes the rows of its tenants' counters.
-            _ = try load(template, run: row * 2 + 1, on: service, seconds: 1)
-            let result = try load(template, run: row * 2 + 2, on: service, seconds: seconds)
+            _ = try load([template], run: row * 2 + 1, on: service, seconds: 1)
+            let stored = try await MeasuredServer.bytesOfEvents(at: cluster.url)
+            let result = try load([template], run: row * 2 + 2, on: service, seconds: seconds)
             let name = events == 1 ? "single-event requests" : "events in batches of \(events)"
             table.add(name, perSecond: result.perSecond * Double(events), result: result, raw: raw)
+            let bytes = try await MeasuredServer.bytesOfEvents(at: cluster.url) - stored
+            table.note("bytes of an event on disk, \(name)", "\(Int(bytes) / max(1, result.requests * events))")
         }
         table.note("service resident memory", "\(service.residentMegabytes) MB")
         let batches = RequestTemplate(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())
@@ -140,14 +144,14 @@ struct Bench: AsyncParsableCommand {
     ///   - run: see `RequestTemplate.fill`.
     ///   - perSecond: how many requests are offered; nil for a closed loop.
     func load(
-        _ template: RequestTemplate,
+        _ templates: [RequestTemplate],
         run: Int,
         on service: MeasuredService,
         seconds: Double,
         perSecond: Int? = nil
     ) throws -> LoadResult {
         var load = try Load(
-            template,
+            templates,
             run: run,
             connections: connections,
             seconds: seconds,

@@ -37,7 +37,8 @@ struct Load {
     /// More than are answered: the latencies are not to be copied while they are measured.
     private static let mostPerSecond = 50_000
 
-    private let template: RequestTemplate
+    /// Connections take turns with them.
+    private let templates: [RequestTemplate]
     private let run: Int
     private let duration: UInt64
     /// Between two requests that are offered; nil in a closed loop.
@@ -54,14 +55,14 @@ struct Load {
     ///   - perSecond: how many requests are offered in a second, whatever the answers; nil sends the next as soon as
     ///     the last is answered. What comes late because others were slow counts from when it was due.
     init(
-        _ template: RequestTemplate,
+        _ templates: [RequestTemplate],
         run: Int,
         connections: Int,
         seconds: Double,
         port: Int,
         perSecond: Int? = nil
     ) throws {
-        self.template = template
+        self.templates = templates
         self.run = run
         duration = UInt64(seconds * 1e9)
         interval = perSecond.map { 1e9 / Double($0) }
@@ -70,7 +71,7 @@ struct Load {
         for number in idle {
             let connection = try LoadConnection(port: port)
             try epoll.add(connection, number: number)
-            callers.append(Caller(connection: connection, request: template.bytes))
+            callers.append(Caller(connection: connection, request: templates[number % templates.count].bytes))
         }
         result.latenciesMicroseconds.reserveCapacity(Int(seconds * Double(perSecond ?? Self.mostPerSecond)))
     }
@@ -114,7 +115,7 @@ struct Load {
 
     private mutating func send(by number: Int, since: UInt64) throws {
         let sequence = callers[number].sequence
-        template.fill(&callers[number].request, run: run, connection: number, sequence: sequence)
+        template(of: number).fill(&callers[number].request, run: run, connection: number, sequence: sequence)
         callers[number].sequence = sequence + 1
         callers[number].since = since
         try callers[number].connection.send(callers[number].request)
@@ -123,7 +124,7 @@ struct Load {
     private mutating func receive(by number: Int) throws {
         guard let answer = try callers[number].connection.receive() else { return }
         let took = Self.now - callers[number].since
-        if template.isExpected(status: answer.status, body: answer.body) {
+        if template(of: number).isExpected(status: answer.status, body: answer.body) {
             result.requests += 1
             result.latenciesMicroseconds.append(Int(took / 1_000))
         } else {
@@ -131,6 +132,8 @@ struct Load {
         }
         idle.append(number)
     }
+
+    private func template(of number: Int) -> RequestTemplate { templates[number % templates.count] }
 
     /// The status, and what the answer gives as its reason.
     private static func failure(_ status: Int, _ body: ArraySlice<UInt8>) -> String {

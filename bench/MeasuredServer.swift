@@ -25,6 +25,20 @@ enum MeasuredServer {
         return "\(settings), its data on \(fileSystem(of: directory))"
     }
 
+    /// What the log of events and the table that tells repeated ones take on disk, with all their indexes.
+    static func bytesOfEvents(at url: String) async throws -> Int64 {
+        let connection = try PostgresConnection(PostgresConfiguration(url: url).asOwner())
+        let bytes = try await connection.query(
+            """
+            SELECT (pg_total_relation_size('event_dedup') + sum(pg_total_relation_size(relid)))::bigint
+            FROM pg_partition_tree('usage_event')
+            """
+        ) { result throws(PostgresError) in
+            try result.first { row throws(PostgresError) in try row.next(Int64.self) }
+        }
+        return bytes ?? 0
+    }
+
     /// Returns when no worker of the service goes through calls or limits any more because something was changed: it
     /// would be measured with what follows.
     static func waitForWorkers(at url: String) async throws {

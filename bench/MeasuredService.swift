@@ -38,6 +38,7 @@ final class MeasuredService {
     let port: Int
     let key: String
     private let process = Process()
+    private let started: ContinuousClock.Instant
 
     init(binary: String, databaseURL: String) throws {
         port = try LocalCluster.freeLoopbackPort()
@@ -50,17 +51,22 @@ final class MeasuredService {
             "DATABASE_URL": databaseURL, "TURNPIKE_PORT": String(port), "TURNPIKE_OPERATOR_KEY": key,
             "TURNPIKE_LOG_LEVEL": "warning",
         ])
+        started = .now
         try process.run()
     }
 
-    func waitUntilReady() async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+    /// - Returns: how long it took since it was started.
+    @discardableResult
+    func waitUntilReady() async throws -> Duration {
+        let deadline = started + .seconds(30)
         while ContinuousClock.now < deadline {
             // Another program may have taken the port, and would answer in its place.
             guard process.isRunning else { throw NotReady(description: "the service ended before it was ready") }
             let probe = "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-            if let answer = try? LoadConnection(port: port).exchange(Array(probe.utf8)), answer.status == 200 { return }
-            try await Task.sleep(for: .milliseconds(50))
+            if let answer = try? LoadConnection(port: port).exchange(Array(probe.utf8)), answer.status == 200 {
+                return ContinuousClock.now - started
+            }
+            try await Task.sleep(for: .milliseconds(5))
         }
         throw NotReady(description: "the service was not ready after 30 seconds")
     }
@@ -174,7 +180,7 @@ struct DemoCatalog {
         }
     }
 
-    private static func name(of tenant: Int) -> String {
+    static func name(of tenant: Int) -> String {
         "tenant-" + String(repeating: "0", count: 6 - String(tenant).count) + String(tenant)
     }
 
@@ -214,7 +220,23 @@ struct DemoCatalog {
         try send("POST", path, body, on: connection)
     }
 
-    private func send(_ method: String, _ path: String, _ body: String, on connection: LoadConnection) throws {
+    /// A token of somebody who looks at the tenant's portal.
+    func portalToken(of tenant: Int, on connection: LoadConnection) throws -> String {
+        let answer = try send("POST", "/tenants/\(Self.name(of: tenant))/portal-sessions", "{}", on: connection)
+        return try JSONDecoder().decode(PortalSession.self, from: answer).token
+    }
+
+    private struct PortalSession: Decodable {
+        let token: String
+    }
+
+    @discardableResult
+    private func send(
+        _ method: String,
+        _ path: String,
+        _ body: String,
+        on connection: LoadConnection
+    ) throws -> Data {
         let request = """
             \(method) /api/v1\(path) HTTP/1.1\r
             Host: 127.0.0.1:\(port)\r
@@ -230,6 +252,7 @@ struct DemoCatalog {
                 description: "\(method) \(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))"
             )
         }
+        return Data(answer.body)
     }
 
     private static let meter = """

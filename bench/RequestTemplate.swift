@@ -1,5 +1,6 @@
-/// Prepared requests of full LLM events, or of admissions of the calls that these report. Only the digits of ids and
-/// subjects change from one request to the next, in a copy that whoever sends them keeps.
+/// Prepared requests of full LLM events, of admissions of the calls that these report, or of what is left of a tenant's
+/// quotas. Only the digits of ids and subjects change from one request to the next, in a copy that whoever sends them
+/// keeps.
 struct RequestTemplate: Sendable {
     /// How many events or calls a request has at most, for ids that are never the same.
     static let mostEvents = 10_000
@@ -57,7 +58,22 @@ struct RequestTemplate: Sendable {
         )
     }
 
+    /// Asks, as a tenant's portal does, what is left of its quotas.
+    init(quotasOf tenant: String, count: Int, port: Int, token: String) {
+        self.init(
+            method: "GET",
+            path: "/tenants/\(tenant)/quotas",
+            body: "",
+            expected: [(text: "\"remaining\":", count: count)],
+            tenants: 1,
+            shared: 1,
+            port: port,
+            key: token
+        )
+    }
+
     private init(
+        method: String = "POST",
         path: String,
         body: String,
         expected: [(text: String, count: Int)],
@@ -67,7 +83,7 @@ struct RequestTemplate: Sendable {
         key: String
     ) {
         let request = """
-            POST /api/v1\(path) HTTP/1.1\r
+            \(method) /api/v1\(path) HTTP/1.1\r
             Host: 127.0.0.1:\(port)\r
             Authorization: Bearer \(key)\r
             Content-Type: application/json\r

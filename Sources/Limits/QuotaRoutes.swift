@@ -7,14 +7,23 @@ package import Web
 package struct QuotaRoutes: Sendable {
     let catalog: Catalog
     let pool: PostgresPool
+    private let reader: LimitStateReader
 
     package init(catalog: Catalog, pool: PostgresPool) {
         self.catalog = catalog
         self.pool = pool
+        reader = LimitStateReader(pool: pool)
     }
 
     package func register(in operations: Operations) {
-        operations.get("/tenants/{key}/quotas", "listQuotas", scope: .quotasRead, isQuiet: true, handler: list)
+        operations.get(
+            "/tenants/{key}/quotas",
+            "listQuotas",
+            scope: .quotasRead,
+            isQuiet: true,
+            isBrief: true,
+            handler: list
+        )
         operations.get("/tenants/{key}/quotas/{feature}", "getQuota", scope: .quotasRead, isQuiet: true, handler: get)
     }
 
@@ -28,7 +37,13 @@ package struct QuotaRoutes: Sendable {
         let quotas = try await quotas(of: tenant, at: context.clock.now())
             .sorted { $0.position.lexicographicallyPrecedes($1.position) }
         let rest = quotas.filter { (page.after ?? []).lexicographicallyPrecedes($0.position) }
-        return try Answer.json(page.page(Array(rest.prefix(page.fetchCount)), position: \.position))
+        let answered = page.page(Array(rest.prefix(page.fetchCount)), position: \.position)
+        return Answer.json { writer in
+            writer.object { writer in
+                writer.array("data", answered.data) { writer, quota in quota.write(to: &writer) }
+                writer.member("next_cursor", answered.nextCursor)
+            }
+        }
     }
 
     /// A feature may have quotas over several windows; without `window` the one with the least remaining is answered.
@@ -70,21 +85,14 @@ package struct QuotaRoutes: Sendable {
             guard let window, let feature = shared.features[limit.featureID] else { return nil }
             return (limit, feature, window)
         }
-        guard !current.isEmpty else { return [] }
         let rows = current.map { limit, _, window in
             LimitRow(tenant: tenant.id, limit: limit.id, windowStart: window.start)
         }
-        let states = try await pool.query(
-            .interactive,
-            as: .tenant(tenant.id.rawValue),
-            LimitStateStore.states(of: rows),
-            LimitStateStore.decode
-        )
-        let byRow = Dictionary(states.map { ($0.row, $0) }) { first, _ in first }
+        let states = try await reader.states(of: rows)
         return zip(current, rows).map { current, row in
             // A billing period keeps the zone that the tenant had when its subscription started.
             let zone = (current.0.window == .billingPeriod ? subscription?.periods.zone : nil) ?? tenant.zone
-            return QuotaBody(current.0, of: current.1, in: current.2, of: zone, balance: byRow[row]?.balance)
+            return QuotaBody(current.0, of: current.1, in: current.2, of: zone, balance: states[row]?.balance)
         }
     }
 }
@@ -136,6 +144,28 @@ struct QuotaBody: Encodable, Sendable {
         overage = limit.overage.rawValue
         self.window = LimitWindowBody(limit.window, window)
         timezone = zone.identifier
+    }
+
+    /// As `Encodable` does it.
+    func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("feature", feature)
+            writer.member("feature_name", featureName)
+            writer.member("held", held)
+            writer.member("limit", limit)
+            writer.member("mode", mode)
+            writer.member("overage", overage)
+            writer.member("overshoot", overshoot)
+            writer.member("remaining", remaining)
+            writer.member("timezone", timezone)
+            writer.member("unit", unit)
+            writer.member("used", used)
+            writer.object("window") { writer in
+                writer.member("end", window.end)
+                writer.member("kind", window.kind)
+                writer.member("start", window.start)
+            }
+        }
     }
 }
 

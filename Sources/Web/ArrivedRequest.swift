@@ -32,14 +32,20 @@ struct ArrivedRequest {
         self.peer = peer
     }
 
-    /// A small one, of an operation whose path has no parameters.
-    init(_ head: HTTPRequestHead, _ body: ByteBuffer, of operation: Operation, peer: SocketAddress?) {
+    /// A small one.
+    init(
+        _ head: HTTPRequestHead,
+        _ body: ByteBuffer,
+        of operation: Operation,
+        parameters: Parameters,
+        peer: SocketAddress?
+    ) {
         method = operation.method
-        path = operation.path
+        path = parameters.isEmpty ? operation.path : String(head.uri.pathPart)
         queryString = String(Substring(head.uri.utf8.dropFirst(path.utf8.count + 1)))
         headers = HTTPFields(head.headers, splitCookie: false)
         self.body = .whole(body)
-        parameters = Parameters()
+        self.parameters = parameters
         self.peer = peer
     }
 }

@@ -1,7 +1,32 @@
 package import HTTPTypes
+import Hummingbird
 
-/// Compares paths with templates, for 405 and for the contract test; `HTTPServer` routes requests.
-package enum PathTemplate {
+/// A path with places for parameters. What it does for types is for 405 and for the contract test; the router finds the
+/// operations of requests, but for brief ones.
+package struct PathTemplate: Sendable {
+    private let components: [Substring]
+
+    init(_ template: String) {
+        components = template.split(separator: "/", omittingEmptySubsequences: false)
+    }
+
+    /// What a path has in the places of parameters, as sent; nil where it does not look exactly so. Places are whole
+    /// components, `{name}`.
+    func parameters(of path: Substring) -> Parameters? {
+        let given = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard given.count == components.count else { return nil }
+        var parameters = Parameters()
+        for (value, component) in zip(given, components) {
+            if component.first == "{" {
+                guard !value.isEmpty else { return nil }
+                parameters[component.dropFirst().dropLast()] = value
+            } else if value != component {
+                return nil
+            }
+        }
+        return parameters
+    }
+
     /// The methods of the operations that stand at a path, HEAD beside every GET, in alphabetical order.
     package static func methods(matching path: String, among operations: [Operation]) -> [HTTPRequest.Method] {
         var methods = Set(operations.filter { matches(path, template: $0.path) }.map(\.method))

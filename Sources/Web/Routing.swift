@@ -47,25 +47,37 @@ struct Responder: HTTPResponder {
     }
 }
 
-/// The operations whose path has no parameters.
+/// The operations that are found without the router: those whose path has no parameters, and brief ones.
 struct PlainRoutes {
     private var endpoints: [String: [HTTPRequest.Method: Endpoint]] = [:]
+    /// The brief ones whose path has parameters.
+    private var templates: [(template: PathTemplate, endpoint: Endpoint)] = []
 
     mutating func add(_ endpoint: Endpoint) {
         let operation = endpoint.route.operation
-        if !operation.path.contains("{") { endpoints[operation.path, default: [:]][operation.method] = endpoint }
+        if !operation.path.contains("{") {
+            endpoints[operation.path, default: [:]][operation.method] = endpoint
+        } else if operation.isBrief {
+            templates.append((PathTemplate(operation.path), endpoint))
+        }
     }
 
     func endpoint(of path: String, _ method: HTTPRequest.Method) -> Endpoint? { endpoints[path]?[method] }
 
-    /// The operation that a call is of, where it is brief and the call small (ADR 0027). The last of a connection is
-    /// none.
-    func endpoint(ofBrief head: HTTPRequestHead) -> Endpoint? {
+    /// The operation that a call is of, where it is brief and the call small (ADR 0027), and what its path has in the
+    /// places of parameters. The last of a connection is none.
+    func endpoint(ofBrief head: HTTPRequestHead) -> (Endpoint, Parameters)? {
         guard let method = try? HTTPRequest.Method(head.method),
-            let endpoint = endpoint(of: String(head.uri.pathPart), method), endpoint.route.operation.isBrief,
             head.headers.first(name: "connection") != "close", Self.isSmall(head.headers)
         else { return nil }
-        return endpoint
+        let path = head.uri.pathPart
+        if let endpoint = endpoint(of: String(path), method) {
+            return endpoint.route.operation.isBrief ? (endpoint, Parameters()) : nil
+        }
+        for (template, endpoint) in templates where endpoint.route.operation.method == method {
+            if let parameters = template.parameters(of: path) { return (endpoint, parameters) }
+        }
+        return nil
     }
 
     private static func isSmall(_ headers: HTTPHeaders) -> Bool {
@@ -133,6 +145,8 @@ private struct Unrouted: RouterMiddleware {
         context: HTTPContext,
         next: (Request, HTTPContext) async throws -> Response
     ) async throws -> Response {
-        await endpoint.respond(to: request, context: context)
+        let response = await endpoint.respond(to: request, context: context)
+        // A body behind a head that says it has none would be read as the next answer.
+        return request.method == .head ? response.createHeadResponse() : response
     }
 }

@@ -24,6 +24,13 @@ import Web
                 .text("brief " + String(buffer: request.body) + request.queryString + ";")
             }
             operations.get("/look", "look", scope: .tenantsRead, isBrief: true) { _, _ in .text("looked;") }
+            for (kind, isBrief) in [("brief", true), ("other", false)] {
+                operations.get("/\(kind)/{key}/of/{id}", "\(kind)Of", scope: .tenantsRead, isBrief: isBrief) {
+                    request,
+                    _ in
+                    .text(try request.parameter("key") + " " + request.parameter("id") + request.queryString)
+                }
+            }
             operations.post("/other", "other", scope: .tenantsWrite) { request, _ in
                 .text("other " + String(buffer: request.body) + ";")
             }
@@ -59,6 +66,30 @@ import Web
                 bodies(answers) == ["brief 1", "other 2", "brief 3x", "waited 4", "other 5", "brief 6", "brief 7"]
             )
             #expect(connection.isClosed)
+        }
+    }
+
+    @Test func whatAPathHasInPlacesOfParametersIsTheSameWhoeverAnswers() async throws {
+        try await run { harness in
+            let rests = ["a/of/b", "a%2Fb/of/%C3%BC?x=1", "a/of/", "//of/b", "a/of/b/", "a/of", "a%00/of/b", "a/in/b"]
+            for (index, rest) in rests.enumerated() {
+                var answers: [String] = []
+                for kind in ["brief", "other"] {
+                    for method in ["GET", "HEAD", "PUT"] {
+                        let answer = try await harness.client.send(
+                            method,
+                            "/api/v1/\(kind)/\(rest)",
+                            body: nil,
+                            headers: ["X-Request-Id": "mine"]
+                        )
+                        answers.append("\(answer.status) \(answer.text.replacing("/\(kind)/", with: "/"))")
+                    }
+                }
+                #expect(answers.prefix(3) == answers.suffix(3), "\(rest)")
+                #expect(answers[0].hasPrefix("200 ") == (index < 2 || rest.hasSuffix("b/")), "\(rest): \(answers[0])")
+            }
+            let answer = try await harness.client.get("/api/v1/brief/\(rests[1])")
+            #expect(answer.text == "a/b üx=1")
         }
     }
 

@@ -1,5 +1,6 @@
 package import BillingCore
 package import Catalog
+import Logging
 package import Postgres
 package import Web
 
@@ -207,9 +208,13 @@ package struct BudgetRoutes: Sendable {
             )
             return try answered(after)
         }
-        // Where it can't be now, `BudgetRevisionWorker` has them follow soon.
-        try? await BudgetRevision(pool: desk.pool, catalog: desk.catalog, ids: context.ids, clock: context.clock)
-            .begin(found.id, of: found.tenantID)
+        do {
+            try await BudgetRevision(pool: desk.pool, catalog: desk.catalog, ids: context.ids, clock: context.clock)
+                .begin(found.id, of: found.tenantID)
+        } catch {
+            // `BudgetRevisionWorker` has them follow soon.
+            context.logger.info("rows of a changed budget follow later", metadata: ["error": "\(error)"])
+        }
         return answer
     }
 

@@ -1,4 +1,5 @@
 import DequeModule
+import Hummingbird
 import NIOCore
 import NIOHTTP1
 
@@ -13,7 +14,7 @@ final class BriefCallHandler: ChannelDuplexHandler {
 
     private enum State {
         case idle
-        case receiving(HTTPRequestHead, Endpoint, ByteBuffer?)
+        case receiving(HTTPRequestHead, Endpoint, Parameters, ByteBuffer?)
         case answering
     }
 
@@ -111,21 +112,24 @@ final class BriefCallHandler: ChannelDuplexHandler {
     private func take(_ data: NIOAny, _ context: ChannelHandlerContext) {
         switch (unwrapInboundIn(data), state) {
         case (.head(let head), .idle):
-            guard passedOn == 0, let endpoint = routes.endpoint(ofBrief: head) else {
+            guard passedOn == 0, let (endpoint, parameters) = routes.endpoint(ofBrief: head) else {
                 passedOn += 1
                 return passOn(data, context)
             }
-            state = .receiving(head, endpoint, nil)
-        case (.body(var piece), .receiving(let head, let endpoint, var body)):
+            state = .receiving(head, endpoint, parameters, nil)
+        case (.body(var piece), .receiving(let head, let endpoint, let parameters, var body)):
             body.setOrWriteBuffer(&piece)
-            state = .receiving(head, endpoint, body)
-        case (.end, .receiving(let head, let endpoint, let body)):
+            state = .receiving(head, endpoint, parameters, body)
+        case (.end, .receiving(let head, let endpoint, let parameters, let body)):
             state = .answering
-            answer(
-                ArrivedRequest(head, body ?? ByteBuffer(), of: endpoint.route.operation, peer: peer),
-                endpoint,
-                context
+            let request = ArrivedRequest(
+                head,
+                body ?? ByteBuffer(),
+                of: endpoint.route.operation,
+                parameters: parameters,
+                peer: peer
             )
+            answer(request, endpoint, context)
         default:
             passOn(data, context)
         }
