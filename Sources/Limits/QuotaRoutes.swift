@@ -35,7 +35,7 @@ package struct QuotaRoutes: Sendable {
         if let after = page.after, after.count != 2 { throw PageRequest.invalidCursor }
         let tenant = try await tenant(request, context)
         let quotas = try await quotas(of: tenant, at: context.clock.now())
-            .sorted { $0.position.lexicographicallyPrecedes($1.position) }
+            .sorted { ($0.feature, $0.window.kind) < ($1.feature, $1.window.kind) }
         let rest = quotas.filter { (page.after ?? []).lexicographicallyPrecedes($0.position) }
         let answered = page.page(Array(rest.prefix(page.fetchCount)), position: \.position)
         return Answer.json { writer in
@@ -88,7 +88,7 @@ package struct QuotaRoutes: Sendable {
         let rows = current.map { limit, _, window in
             LimitRow(tenant: tenant.id, limit: limit.id, windowStart: window.start)
         }
-        let states = try await reader.states(of: rows)
+        let states = try await reader.states(of: rows, for: tenant.id)
         return zip(current, rows).map { current, row in
             // A billing period keeps the zone that the tenant had when its subscription started.
             let zone = (current.0.window == .billingPeriod ? subscription?.periods.zone : nil) ?? tenant.zone

@@ -42,7 +42,7 @@ struct ArrivedRequest {
     ) {
         method = operation.method
         path = parameters.isEmpty ? operation.path : String(head.uri.pathPart)
-        queryString = String(Substring(head.uri.utf8.dropFirst(path.utf8.count + 1)))
+        queryString = String(Substring(head.uri.utf8.dropFirst(path.utf8.count + 1).prefix { $0 != UInt8(ascii: "#") }))
         headers = HTTPFields(head.headers, splitCookie: false)
         self.body = .whole(body)
         self.parameters = parameters

@@ -146,7 +146,7 @@ private struct Unrouted: RouterMiddleware {
         next: (Request, HTTPContext) async throws -> Response
     ) async throws -> Response {
         let response = await endpoint.respond(to: request, context: context)
-        // A body behind a head that says it has none would be read as the next answer.
+        // Who asked for the head alone would take a body for the next answer.
         return request.method == .head ? response.createHeadResponse() : response
     }
 }

@@ -45,7 +45,8 @@ package final class TenantPlaces: Sendable {
 }
 
 extension Operation {
-    /// Whether it takes a connection of the interactive lane: brief operations have lanes of their own.
+    /// Whether it takes a connection of the interactive lane: brief operations have lanes of their own, or share a
+    /// statement there.
     var isInteractive: Bool { !isBrief && access != .open }
 }
 

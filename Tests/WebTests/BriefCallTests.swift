@@ -90,6 +90,12 @@ import Web
             }
             let answer = try await harness.client.get("/api/v1/brief/\(rests[1])")
             #expect(answer.text == "a/b üx=1")
+            for path in ["brief/a/of/b?x=1#y", "other/a/of/b?x=1#y"] {
+                let connection = try RawConnection(port: harness.port)
+                let fields = "Host: a\r\nAuthorization: Bearer everything\r\n"
+                try connection.send("GET /api/v1/\(path) HTTP/1.1\r\n\(fields)\r\n")
+                #expect(await connection.answer(until: "a bx=1").hasSuffix("\r\n\r\na bx=1"), "\(path)")
+            }
         }
     }
 

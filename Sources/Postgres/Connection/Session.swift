@@ -11,6 +11,9 @@ final class Session {
         guard configuration.hasValidURL else {
             throw PostgresError(.connection, "the database URL is not a valid connection string")
         }
+        guard Self.openSSLIsLeftAloneAtExit else {
+            throw PostgresError(.connection, "OpenSSL can't be set up")
+        }
         let options: [(String, String)] = [
             ("dbname", configuration.url),
             ("application_name", configuration.applicationName),
@@ -84,7 +87,6 @@ final class Session {
     private static let openSSLIsLeftAloneAtExit = OPENSSL_init_crypto(turnpike_openssl_no_atexit, nil) == 1
 
     private static func connect(_ options: [(String, String)]) -> OpaquePointer? {
-        guard openSSLIsLeftAloneAtExit else { return nil }
         let keywords = options.map { strdup($0.0) }
         let values = options.map { strdup($0.1) }
         defer { (keywords + values).forEach { free($0) } }
