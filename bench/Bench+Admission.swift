@@ -18,12 +18,8 @@ extension Bench {
     private static let largeFlushedCalls = 160
 
     func measureAdmission(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
-        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
+        let (service, catalog) = try await demoService(on: cluster)
         defer { service.stop() }
-        try await service.waitUntilReady()
-        note("making \(tenants) tenants with subscriptions")
-        let catalog = DemoCatalog(port: service.port, key: service.key)
-        try catalog.make(tenants: tenants)
         try await MeasuredServer.waitForWorkers(at: cluster.url)
         let raw = try await measureRawReservations(cluster, &table)
         let template = RequestTemplate(admissionsOf: tenants, port: service.port, key: service.key)

@@ -4,12 +4,8 @@ import Postgres
 /// The rows of quotas that are read in portals.
 extension Bench {
     func measureQuotas(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
-        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
+        let (service, catalog) = try await demoService(on: cluster)
         defer { service.stop() }
-        try await service.waitUntilReady()
-        note("making \(tenants) tenants with subscriptions")
-        let catalog = DemoCatalog(port: service.port, key: service.key)
-        try catalog.make(tenants: tenants)
         try await MeasuredServer.waitForWorkers(at: cluster.url)
 
         note("raw PostgreSQL: reading quotas")

@@ -105,12 +105,8 @@ struct Bench: AsyncParsableCommand {
     }
 
     private func measureIngest(_ cluster: LocalCluster, _ table: inout ResultTable) async throws {
-        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
+        let (service, catalog) = try await demoService(on: cluster)
         defer { service.stop() }
-        try await service.waitUntilReady()
-        note("making \(tenants) tenants with subscriptions")
-        let catalog = DemoCatalog(port: service.port, key: service.key)
-        try catalog.make(tenants: tenants)
 
         note("raw PostgreSQL")
         let raw = try await RawBaseline.eventsPerSecond(cluster.url, seconds: seconds)
@@ -138,6 +134,21 @@ struct Bench: AsyncParsableCommand {
         table.note("service resident memory", "\(service.residentMegabytes) MB")
         let batches = RequestTemplate(events: batch, tenants: 1, port: 1, key: "", time: Date().ISO8601Format())
         table.note("bytes per event on the wire", "\(batches.bytesPerEvent)")
+    }
+
+    /// A service that is ready, with tenants that have subscriptions. The caller stops it.
+    func demoService(on cluster: LocalCluster) async throws -> (MeasuredService, DemoCatalog) {
+        let service = try MeasuredService(binary: binary, databaseURL: cluster.url)
+        do {
+            try await service.waitUntilReady()
+            note("making \(tenants) tenants with subscriptions")
+            let catalog = DemoCatalog(port: service.port, key: service.key)
+            try catalog.make(tenants: tenants)
+            return (service, catalog)
+        } catch {
+            service.stop()
+            throw error
+        }
     }
 
     /// - Parameters:

@@ -26,6 +26,7 @@ struct LoadResult {
 struct Load {
     private struct Caller {
         let connection: LoadConnection
+        let template: RequestTemplate
         /// The request that was sent last, and is made the next.
         var request: [UInt8]
         var sequence = 0
@@ -37,8 +38,6 @@ struct Load {
     /// More than are answered: the latencies are not to be copied while they are measured.
     private static let mostPerSecond = 50_000
 
-    /// Connections take turns with them.
-    private let templates: [RequestTemplate]
     private let run: Int
     private let duration: UInt64
     /// Between two requests that are offered; nil in a closed loop.
@@ -51,6 +50,7 @@ struct Load {
     private var result = LoadResult()
 
     /// - Parameters:
+    ///   - templates: connections take turns with them.
     ///   - run: see `RequestTemplate.fill`.
     ///   - perSecond: how many requests are offered in a second, whatever the answers; nil sends the next as soon as
     ///     the last is answered. What comes late because others were slow counts from when it was due.
@@ -62,7 +62,6 @@ struct Load {
         port: Int,
         perSecond: Int? = nil
     ) throws {
-        self.templates = templates
         self.run = run
         duration = UInt64(seconds * 1e9)
         interval = perSecond.map { 1e9 / Double($0) }
@@ -71,7 +70,8 @@ struct Load {
         for number in idle {
             let connection = try LoadConnection(port: port)
             try epoll.add(connection, number: number)
-            callers.append(Caller(connection: connection, request: templates[number % templates.count].bytes))
+            let template = templates[number % templates.count]
+            callers.append(Caller(connection: connection, template: template, request: template.bytes))
         }
         result.latenciesMicroseconds.reserveCapacity(Int(seconds * Double(perSecond ?? Self.mostPerSecond)))
     }
@@ -115,7 +115,8 @@ struct Load {
 
     private mutating func send(by number: Int, since: UInt64) throws {
         let sequence = callers[number].sequence
-        template(of: number).fill(&callers[number].request, run: run, connection: number, sequence: sequence)
+        let template = callers[number].template
+        template.fill(&callers[number].request, run: run, connection: number, sequence: sequence)
         callers[number].sequence = sequence + 1
         callers[number].since = since
         try callers[number].connection.send(callers[number].request)
@@ -124,7 +125,7 @@ struct Load {
     private mutating func receive(by number: Int) throws {
         guard let answer = try callers[number].connection.receive() else { return }
         let took = Self.now - callers[number].since
-        if template(of: number).isExpected(status: answer.status, body: answer.body) {
+        if callers[number].template.isExpected(status: answer.status, body: answer.body) {
             result.requests += 1
             result.latenciesMicroseconds.append(Int(took / 1_000))
         } else {
@@ -132,8 +133,6 @@ struct Load {
         }
         idle.append(number)
     }
-
-    private func template(of number: Int) -> RequestTemplate { templates[number % templates.count] }
 
     /// The status, and what the answer gives as its reason.
     private static func failure(_ status: Int, _ body: ArraySlice<UInt8>) -> String {

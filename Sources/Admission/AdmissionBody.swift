@@ -355,14 +355,6 @@ extension LimitBody.Unpriced {
     }
 }
 
-extension LimitWindowBody {
-    fileprivate func write(to writer: inout JSONWriter) {
-        writer.member("end", end)
-        writer.member("kind", kind)
-        writer.member("start", start)
-    }
-}
-
 extension LimitBody.Rate {
     fileprivate func write(to writer: inout JSONWriter) {
         writer.member("burst", burst)

@@ -109,6 +109,13 @@ package struct LimitWindowBody: Encodable, Sendable {
         start = kind == .lifetime ? nil : interval.start
         end = kind == .lifetime ? nil : interval.end
     }
+
+    /// Its members, as `Encodable` does it.
+    package func write(to writer: inout JSONWriter) {
+        writer.member("end", end)
+        writer.member("kind", kind)
+        writer.member("start", start)
+    }
 }
 
 /// A quota as it is answered.
@@ -160,11 +167,7 @@ struct QuotaBody: Encodable, Sendable {
             writer.member("timezone", timezone)
             writer.member("unit", unit)
             writer.member("used", used)
-            writer.object("window") { writer in
-                writer.member("end", window.end)
-                writer.member("kind", window.kind)
-                writer.member("start", window.start)
-            }
+            writer.object("window") { window.write(to: &$0) }
         }
     }
 }

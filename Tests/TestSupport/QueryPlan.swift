@@ -12,10 +12,11 @@ package struct QueryPlan: Sendable, CustomStringConvertible {
         of statement: SQL,
         as scope: PostgresScope = .service,
         executing: Bool = false,
+        on lane: PostgresLane = .worker,
         _ pool: PostgresPool
     ) async throws {
         let explain: SQL = executing ? "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON)" : "EXPLAIN (FORMAT JSON)"
-        let texts = try await pool.query(.worker, as: scope, "\(explain) \(statement)") {
+        let texts = try await pool.query(lane, as: scope, "\(explain) \(statement)") {
             row throws(PostgresError) in try row.next(PostgresJSON.self).text
         }
         description = texts.joined()

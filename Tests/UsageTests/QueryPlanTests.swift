@@ -234,19 +234,6 @@ import Web
         }
     }
 
-    /// Every session plans by key look-ups, as those of ingest and admission do.
-    private static let plannedAsInLanes = """
-        DO $$
-        DECLARE
-            setting text;
-        BEGIN
-            FOREACH setting IN ARRAY ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'] LOOP
-                EXECUTE format('ALTER DATABASE %I SET %I = off', current_database(), setting);
-            END LOOP;
-        END
-        $$;
-        """
-
     /// A budget over all tenants has rows in each: those of the tenants that ask are read, and no others.
     @Test func aTenantsRowsOfALimitAreFoundBeforeTheTableIsAnalysed() async throws {
         try await TestDatabase.with { database in
@@ -263,7 +250,6 @@ import Web
                 FROM generate_series(1, 20000) n;
                 INSERT INTO rate_state (tenant_id, limit_id, scope_value, arrival, unit_interval)
                 SELECT n, 1, '', 0, 1 FROM generate_series(1, 2000) n;
-                \(Self.plannedAsInLanes)
                 """
             )
             let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
@@ -283,7 +269,7 @@ import Web
                 ("rates", RateStateStore.set(Dictionary(uniqueKeysWithValues: rows.map { ($0, .zero) }))),
             ]
             for (name, statement) in statements {
-                let plan = try await QueryPlan(of: statement, executing: true, pool)
+                let plan = try await QueryPlan(of: statement, executing: true, on: .ingest, pool)
                 #expect(plan.rowsTouched <= 4 * rows.count, "\(name): \(plan)")
             }
             await pool.close()
@@ -298,7 +284,6 @@ import Web
                 INSERT INTO unpriced_usage (tenant_id, reason, provider, model, day_start, event_count, input_tokens,
                     output_tokens, attempted_version)
                 SELECT n, 'price', 'openai', 'm1', '2026-11-01Z', 0, 1, 1, 1 FROM generate_series(1, 2000) n;
-                \(Self.plannedAsInLanes)
                 """
             )
             let pool = PostgresPool(PostgresConfiguration(url: database.url), logger: .silent)
@@ -311,7 +296,7 @@ import Web
                     dayStart: Instant(microseconds: 0)
                 )
             }
-            let plan = try await QueryPlan(of: UnpricedUsageStore.anyDay(of: keys), executing: true, pool)
+            let plan = try await QueryPlan(of: UnpricedUsageStore.anyDay(of: keys), executing: true, on: .ingest, pool)
             #expect(plan.rowsTouched <= 3 * keys.count, "\(plan)")
             await pool.close()
         }

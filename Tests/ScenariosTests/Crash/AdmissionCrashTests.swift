@@ -49,11 +49,19 @@ struct AdmissionCrashTests {
             try await calling
 
             let known = journal.answered.withLock { $0 }
-            let stored = try await Self.reservations(turnpike.databaseURL)
+            let stored = try await PostgresDatabase.pairs(
+                "SELECT admission_id, reservation_id::text FROM reservation WHERE status = 'held'",
+                at: turnpike.databaseURL
+            )
             #expect(known.count == total)
-            #expect(stored == known, "each call has the reservation that was answered, and there is no other")
-            let held = try await Self.held(turnpike.databaseURL)
-            #expect(held == "\(total)")
+            #expect(stored.count == total)
+            let reservations = Dictionary(stored) { _, _ in "twice" }
+            #expect(reservations == known, "each call has the reservation that was answered, and there is no other")
+            let held = try await PostgresDatabase.pairs(
+                "SELECT key, trim_scale(held)::text FROM limit_state JOIN budget USING (limit_id)",
+                at: turnpike.databaseURL
+            )
+            #expect(held.map(\.0) == ["calls"] && held.map(\.1) == ["\(total)"])
             #expect(journal.refused.withLock { $0 } > 0)
         }
     }
@@ -90,31 +98,5 @@ struct AdmissionCrashTests {
             try await Task.sleep(for: .milliseconds(IngestSenders.pauseMilliseconds))
         }
         throw NotAdmitted(id: id)
-    }
-
-    /// The open reservations, by the call's id.
-    private static func reservations(_ url: String) async throws -> [String: String] {
-        let rows = try await query(
-            url,
-            "SELECT admission_id, reservation_id::text FROM reservation WHERE status = 'held'"
-        )
-        return Dictionary(rows) { _, _ in "twice" }
-    }
-
-    private static func held(_ url: String) async throws -> String? {
-        let rows = try await query(
-            url,
-            "SELECT trim_scale(sum(held))::text, count(*)::text FROM limit_state JOIN budget USING (limit_id)"
-        )
-        return rows.first?.0
-    }
-
-    private static func query(_ url: String, _ statement: SQL) async throws -> [(String, String)] {
-        let pool = PostgresPool(PostgresConfiguration(url: url).asOwner(), logger: .silent)
-        let rows = try await pool.query(.worker, statement) { row throws(PostgresError) in
-            (try row.next(String.self), try row.next(String.self))
-        }
-        await pool.close()
-        return rows
     }
 }

@@ -140,11 +140,6 @@ struct AlertAudit {
     }
 
     private func query(_ statement: SQL) async throws -> [(String, String)] {
-        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
-        let rows = try await pool.query(.worker, statement) { row throws(PostgresError) in
-            (try row.next(String.self), try row.next(String.self))
-        }
-        await pool.close()
-        return rows
+        try await PostgresDatabase.pairs(statement, at: databaseURL)
     }
 }
