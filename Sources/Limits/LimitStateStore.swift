@@ -138,22 +138,29 @@ package enum LimitStateStore {
     private static func rows(_ changes: [LimitChange], held: [FixedDecimal], countsUse: Bool = true) -> SQL {
         let columns = LimitRowColumns(changes.lazy.map(\.row))
         let uses: SQL =
-            countsUse ? "\(changes.map(\.used))::numeric[], \(changes.map(\.overshoot))::numeric[]," : ""
-        let (names, values): (SQL, SQL) = countsUse ? ("used, overshoot,", "used, overshoot") : ("", "0, 0")
+            countsUse
+            ? """
+            unnest(\(changes.map(\.used))::numeric[]) AS used,
+                    unnest(\(changes.map(\.overshoot))::numeric[]) AS overshoot
+            """
+            : "0 AS used, 0 AS overshoot"
+        // In step in the select list: a `FROM unnest(...)` would first copy each array into a table of its own.
         return """
             INSERT INTO limit_state AS state (
                 tenant_id, limit_id, scope_value, window_start, window_end, used, overshoot, held, limit_amount,
                 limit_revision
             )
-            SELECT tenant_id, limit_id, scope_value, window_start, window_end, \(values), held,
+            SELECT tenant_id, limit_id, scope_value, window_start, window_end, used, overshoot, held,
                 limit_amount, limit_revision
-            FROM unnest(
-                \(columns.key), \(changes.map(\.windowEnd))::timestamptz[], \(uses)
-                \(held)::numeric[], \(changes.map(\.amount))::numeric[], \(changes.map(\.revision))::bigint[]
-            ) AS changed (
-                tenant_id, limit_id, scope_value, window_start, window_end, \(names)
-                held, limit_amount, limit_revision
-            )
+            FROM (
+                SELECT unnest(\(columns.tenants)::bigint[]) AS tenant_id,
+                    unnest(\(columns.limits)::bigint[]) AS limit_id,
+                    unnest(\(columns.scopeValues)::text[]) AS scope_value,
+                    unnest(\(columns.windowStarts)::timestamptz[]) AS window_start,
+                    unnest(\(changes.map(\.windowEnd))::timestamptz[]) AS window_end, \(uses),
+                    unnest(\(held)::numeric[]) AS held, unnest(\(changes.map(\.amount))::numeric[]) AS limit_amount,
+                    unnest(\(changes.map(\.revision))::bigint[]) AS limit_revision
+            ) AS changed
             ORDER BY \(LimitRowColumns.lockOrder(of: "changed"))
             """
     }

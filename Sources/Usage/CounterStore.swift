@@ -93,7 +93,7 @@ package enum CounterStore {
         if !large.isEmpty { TenantLedger.noteLargeCounters(of: large, in: transaction) }
     }
 
-    /// Writes counters whole. Rows are locked in key order.
+    /// Writes counters whole. Rows are locked in key order. Arrays are taken in step, as `EventColumns.insert` says.
     package static func store(_ rows: [CounterRow]) -> SQL {
         """
         INSERT INTO usage_counter (
@@ -102,20 +102,23 @@ package enum CounterStore {
         )
         SELECT tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
             ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity, true
-        FROM unnest(
-            \(rows.map(\.key.tenant))::bigint[], \(rows.map(\.key.period))::bigint[],
-            \(rows.map(\.key.feature))::bigint[], \(rows.map(\.key.cell))::text[],
-            \(rows.map(\.state.quantity))::numeric[], \(rows.map(\.runningQuantity))::numeric[],
-            \(rows.map(\.state.eventCount))::bigint[],
-            \(rows.map(\.state.cost))::numeric[], \(rows.map(\.charge))::numeric[],
-            \(rows.map(\.state.ledgerSequence))::bigint[],
-            \(rows.map(\.state.winner?.time))::timestamptz[], \(rows.map(\.state.winner?.id))::text[],
-            \(rows.map(\.state.winner?.key))::uuid[], \(rows.map(\.state.uncosted.eventCount))::bigint[],
-            \(rows.map(\.state.uncosted.quantity))::numeric[]
-        ) AS counted (
-            tenant_id, billing_period_id, feature_id, cell, quantity, running_quantity, event_count, cost, charge,
-            ledger_seq, winner_time, winner_id, winner_key, uncosted_events, uncosted_quantity
-        )
+        FROM (
+            SELECT unnest(\(rows.map(\.key.tenant))::bigint[]) AS tenant_id,
+                unnest(\(rows.map(\.key.period))::bigint[]) AS billing_period_id,
+                unnest(\(rows.map(\.key.feature))::bigint[]) AS feature_id,
+                unnest(\(rows.map(\.key.cell))::text[]) AS cell,
+                unnest(\(rows.map(\.state.quantity))::numeric[]) AS quantity,
+                unnest(\(rows.map(\.runningQuantity))::numeric[]) AS running_quantity,
+                unnest(\(rows.map(\.state.eventCount))::bigint[]) AS event_count,
+                unnest(\(rows.map(\.state.cost))::numeric[]) AS cost,
+                unnest(\(rows.map(\.charge))::numeric[]) AS charge,
+                unnest(\(rows.map(\.state.ledgerSequence))::bigint[]) AS ledger_seq,
+                unnest(\(rows.map(\.state.winner?.time))::timestamptz[]) AS winner_time,
+                unnest(\(rows.map(\.state.winner?.id))::text[]) AS winner_id,
+                unnest(\(rows.map(\.state.winner?.key))::uuid[]) AS winner_key,
+                unnest(\(rows.map(\.state.uncosted.eventCount))::bigint[]) AS uncosted_events,
+                unnest(\(rows.map(\.state.uncosted.quantity))::numeric[]) AS uncosted_quantity
+        ) AS counted
         ORDER BY tenant_id, billing_period_id, feature_id, cell
         ON CONFLICT ON CONSTRAINT usage_counter_pk DO UPDATE
         SET quantity = excluded.quantity, running_quantity = excluded.running_quantity,

@@ -39,6 +39,8 @@ extension ReservationStore {
             """
     }
 
+    /// `unnest` stands in the select list, where PostgreSQL takes the arrays in step: a `FROM unnest(...)` would first
+    /// copy each into a table of its own.
     private static func insertion(of rows: [NewReservation]) -> SQL {
         let made = rows.map(\.reservation)
         return """
@@ -50,21 +52,27 @@ extension ReservationStore {
             SELECT tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
                 'held', created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
                 client_id, cost_center, holds::jsonb
-            FROM unnest(
-                \(made.map(\.tenantID))::bigint[], \(made.map(\.id))::uuid[], \(rows.map(\.key))::uuid[],
-                \(made.map(\.contentHash))::bigint[], \(made.map(\.source))::text[],
-                \(made.map(\.admissionID))::text[], \(made.map(\.eventType))::text[],
-                \(made.map(\.subject))::text[], \(made.map(\.createdAt))::timestamptz[],
-                \(made.map(\.expiresAt))::timestamptz[], \(made.map(\.suspenseEndsAt))::timestamptz[],
-                \(made.map(\.maximumOutputTokens))::bigint[], \(made.map(\.use.model))::text[],
-                \(made.map(\.use.feature))::text[], \(made.map(\.use.dataClass))::text[],
-                \(rows.map(\.call.text))::text[], \(rows.map(\.call.attribution.clientID))::text[],
-                \(rows.map(\.call.attribution.costCenter))::text[], \(rows.map(\.holds))::text[]
-            ) AS made (
-                tenant_id, reservation_id, admission_key, content_hash, source, admission_id, event_type, subject,
-                created_at, expires_at, suspense_ends_at, max_output_tokens, model, feature, data_class, call,
-                client_id, cost_center, holds
-            )
+            FROM (
+                SELECT unnest(\(made.map(\.tenantID))::bigint[]) AS tenant_id,
+                    unnest(\(made.map(\.id))::uuid[]) AS reservation_id,
+                    unnest(\(rows.map(\.key))::uuid[]) AS admission_key,
+                    unnest(\(made.map(\.contentHash))::bigint[]) AS content_hash,
+                    unnest(\(made.map(\.source))::text[]) AS source,
+                    unnest(\(made.map(\.admissionID))::text[]) AS admission_id,
+                    unnest(\(made.map(\.eventType))::text[]) AS event_type,
+                    unnest(\(made.map(\.subject))::text[]) AS subject,
+                    unnest(\(made.map(\.createdAt))::timestamptz[]) AS created_at,
+                    unnest(\(made.map(\.expiresAt))::timestamptz[]) AS expires_at,
+                    unnest(\(made.map(\.suspenseEndsAt))::timestamptz[]) AS suspense_ends_at,
+                    unnest(\(made.map(\.maximumOutputTokens))::bigint[]) AS max_output_tokens,
+                    unnest(\(made.map(\.use.model))::text[]) AS model,
+                    unnest(\(made.map(\.use.feature))::text[]) AS feature,
+                    unnest(\(made.map(\.use.dataClass))::text[]) AS data_class,
+                    unnest(\(rows.map(\.call.text))::text[]) AS call,
+                    unnest(\(rows.map(\.call.attribution.clientID))::text[]) AS client_id,
+                    unnest(\(rows.map(\.call.attribution.costCenter))::text[]) AS cost_center,
+                    unnest(\(rows.map(\.holds))::text[]) AS holds
+            ) AS made
             """
     }
 }
