@@ -93,15 +93,14 @@ struct AdmissionBody: Sendable {
         case .allowed(let made, let touched, let tokens):
             self.init(allowed: true)
             reservation = made.map(ReservationBody.init)
-            let visible = touched.filter { tellsAll || !$0.limit.isOperatorOnly }
-            limits = visible.map { LimitBody($0, catalog) }
             maxOutputTokens = tokens
-            if visible.contains(where: \.isExceeded) { warnings.append("soft_limit_exceeded") }
-        case .repeated(let earlier):
+            tell(of: touched, tellsAll, catalog)
+        case .repeated(let earlier, let touched):
             self.init(allowed: true)
             reservation = ReservationBody(earlier)
             maxOutputTokens = earlier.maximumOutputTokens
             warnings = earlier.expiresAt <= now ? ["repeated", "expired"] : ["repeated"]
+            tell(of: touched, tellsAll, catalog)
         case .refused(let violations):
             self.init(allowed: false)
             let visible = violations.filter { tellsAll || !$0.limit.isOperatorOnly }
@@ -125,6 +124,12 @@ struct AdmissionBody: Sendable {
         case .outOfRange:
             self.init(refusedFor: .outOfRange)
         }
+    }
+
+    private mutating func tell(of touched: [TouchedLimit], _ tellsAll: Bool, _ catalog: CatalogSnapshot) {
+        let visible = touched.filter { tellsAll || !$0.limit.isOperatorOnly }
+        limits = visible.map { LimitBody($0, catalog) }
+        if visible.contains(where: \.isExceeded) { warnings.append("soft_limit_exceeded") }
     }
 
     /// When the last of what refuses may have passed; nil where one of them won't by itself.

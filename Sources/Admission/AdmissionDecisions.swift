@@ -19,7 +19,7 @@ struct AdmissionDecisions {
 
     /// Whether it gives out again what is only made with these decisions.
     func isOfThis(_ outcome: AdmissionOutcome) -> Bool {
-        guard case .repeated(let earlier) = outcome else { return false }
+        guard case .repeated(let earlier, _) = outcome else { return false }
         return made.contains { $0.reservation.id == earlier.id }
     }
 
@@ -49,7 +49,10 @@ struct AdmissionDecisions {
                 outcomes.append(.conflict)
                 return
             }
-            outcomes.append(earlier.status == .held ? .repeated(earlier) : .closed(earlier))
+            outcomes.append(
+                earlier.status == .held
+                    ? .repeated(earlier, states.standing(request.holds, of: request.call, at: now)) : .closed(earlier)
+            )
             return
         }
         let keeps = !isAbandoned && !request.call.isDryRun

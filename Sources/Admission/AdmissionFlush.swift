@@ -78,8 +78,8 @@ enum AdmissionOutcome: Sendable {
     /// `reservation` is nil for a dry run and for a check.
     case allowed(reservation: Reservation?, [TouchedLimit], maximumOutputTokens: Int64?)
     case refused([LimitViolation])
-    /// The same call was admitted before.
-    case repeated(Reservation)
+    /// The same call was admitted before; with what it touches as that stands now.
+    case repeated(Reservation, [TouchedLimit])
     /// The same call was admitted before, and its reservation is closed: an id names one call.
     case closed(Reservation)
     /// Another call was admitted under the same source and id.

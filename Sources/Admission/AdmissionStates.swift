@@ -170,6 +170,20 @@ struct AdmissionStates {
         return .allowed(touched)
     }
 
+    /// The limits that an admitted call touches, as they stand: it takes nothing more of them.
+    func standing(_ holds: [CallHold], of call: AdmissionCall, at now: Instant) -> [TouchedLimit] {
+        holds.map { hold in
+            let entry = positions[hold.row].map { entries[$0] } ?? Entry(state: LimitState(unused: hold))
+            if case .rate(_, let rate, let shares) = hold.take {
+                let share = shares[call.criticality(within: hold.limit)]
+                let left = try? rate.decide(.zero, arrival: entry.arrival, at: now, share: share).remaining
+                return TouchedLimit(limit: hold.limit, state: entry.state, rateRemaining: left)
+            }
+            let isExceeded = !hold.limit.denies && entry.state.balance.allowing(hold.limit.measure).isExceeded
+            return TouchedLimit(limit: hold.limit, state: entry.state, isExceeded: isExceeded)
+        }
+    }
+
     private func judge(
         _ hold: CallHold,
         _ entry: Entry,

@@ -26,6 +26,13 @@ package enum RateDecision: Sendable, Hashable {
     case allowed(arrival: FixedDecimal, remaining: Int64)
     /// After how many microseconds the same use would be allowed; nil when it never is, because it exceeds the burst.
     case refused(retryAfterMicroseconds: Int64?, remaining: Int64)
+
+    /// How many units are left.
+    package var remaining: Int64 {
+        switch self {
+        case .allowed(_, let remaining), .refused(_, let remaining): remaining
+        }
+    }
 }
 
 extension GenericCellRate {
@@ -73,9 +80,7 @@ extension GenericCellRate {
     ) throws(DecimalError) -> (remaining: Int64, fullAt: Instant?) {
         let end = arrival.map { Instant(microseconds: $0.ceiling) }
         let fullAt = end.flatMap { now < $0 ? $0 : nil }
-        switch try decide(.zero, arrival: arrival, at: now, share: .hundred) {
-        case .allowed(_, let remaining), .refused(_, let remaining): return (remaining, fullAt)
-        }
+        return (try decide(.zero, arrival: arrival, at: now, share: .hundred).remaining, fullAt)
     }
 
     /// How many microseconds so many units take at the steady pace, rounded up: as long together as one by one.
