@@ -4,7 +4,7 @@ extension MeterDefinition {
     /// Reads what a meter measures from a request body, or from the stored definition, which has the same members.
     /// Nil only where a fault was recorded.
     static func read(_ fields: JSONObjectReader) -> MeterDefinition? {
-        let eventType = fields.string("event_type", maximumLength: 200)
+        let eventType = fields.string("event_type", maximumLength: 512)
         let aggregation = fields.choice("aggregation", of: Aggregation.self)
         let value = readValue(fields, aggregation: aggregation)
         let filters = fields.objects("filters", maximumCount: 20) { filter -> ValueFilter? in

@@ -63,7 +63,7 @@ package struct Identity: Sendable {
             failures: oauth.failures,
             deadline: deadline
         )
-        providers = IdentityProviderRoutes(pool: pool, writes: writes, ownIssuer: settings?.issuer) { idps.forgetAll() }
+        providers = IdentityProviderRoutes(pool: pool, writes: writes, outbound: outbound, authentication: idps)
         apiKeys = APIKeyRoutes(pool: pool, writes: writes, tenants: tenants, authentication: keys)
         portalSessions = PortalSessionRoutes(
             pool: pool,

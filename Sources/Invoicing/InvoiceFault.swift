@@ -12,7 +12,6 @@ enum InvoiceFault: Error, Sendable, Equatable {
     /// What can't be done with an invoice in its state.
     case wrongStatus(InvoiceStatus, action: String)
     case earlierInvoiceOpen(InvoiceID)
-    case periodNotOver(Instant)
     case amountOutOfRange
     /// An adjustment that would change nothing.
     case nothingToInvoice
@@ -58,8 +57,6 @@ extension InvoiceFault {
                 code: "earlier_invoice_open",
                 detail: "An earlier invoice of the subscription, \(id), is a draft still. Finalise that first."
             )
-        case .periodNotOver(let end):
-            .conflict(code: "period_not_over", detail: "The invoice's period ends at \(end).")
         case .amountOutOfRange:
             Problem(
                 .unprocessableContent,

@@ -392,8 +392,39 @@ import Web
             ]
             #expect(Set(bad.pointers) == expected)
             let limited = try await server.client([.identityWrite])
-            let beyond = try await limited.post("/api/v1/identity-providers", provider(1, #""tenant": "acme""#))
-            #expect(beyond.code == "scope_not_held")
+            let fixed = provider(1, #""tenant": "acme""#)
+            let inside = try await client.post("/api/v1/identity-providers", fixed)
+            #expect(inside.status == 400 && inside.pointers == ["/jwks_uri"], "\(inside)")
+            let outside = fixed.replacing("http://127.0.0.1:1/", with: "https://sso.example/")
+            #expect(try await limited.post("/api/v1/identity-providers", outside).code == "scope_not_held")
+            try await client.post("/api/v1/identity-providers", outside).expecting(201)
+        }
+    }
+
+    @Test func noMoreProvidersAreMadeThanAreKeptInMind() async throws {
+        try await run { server, _ in
+            try await server.database.run(
+                """
+                INSERT INTO identity_provider (
+                    tenant_id, provider_key, issuer, definition, created_at, updated_at, revision
+                )
+                SELECT tenant_id, 'copy-' || n, issuer || '/' || n, definition, created_at, updated_at, revision
+                FROM identity_provider, generate_series(1, 498) AS n
+                """
+            )
+            let bodies = ["x", "y"].map { name in
+                provider(1, #""tenant": "acme""#).replacing("\"sso\"", with: "\"\(name)\"")
+                    .replacing(Self.issuer, with: "https://\(name).example")
+            }
+            let path = "/api/v1/identity-providers"
+            async let first = server.operatorClient.post(path, bodies[0])
+            async let second = server.operatorClient.post(path, bodies[1])
+            let answers = try await [first, second]
+            #expect(answers.map(\.status).sorted() == [201, 409], "\(answers)")
+            #expect(answers.compactMap(\.code) == ["too_many_identity_providers"])
+            // The key of one that is there is told first.
+            let again = try await server.operatorClient.post(path, provider(1, #""tenant": "acme""#))
+            #expect(again.code == "identity_provider_exists")
         }
     }
 }

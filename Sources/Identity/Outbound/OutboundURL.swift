@@ -46,6 +46,19 @@ package struct OutboundURL: Sendable, Equatable {
         return refusal(at: address, by: addresses)
     }
 
+    /// What is wrong with a URL that is to be configured under a name; nil where nothing is, as far as can be told.
+    package static func fault(in text: String, named name: String, by addresses: OutboundGuard) -> String? {
+        do throws(OutboundFault) {
+            switch try OutboundURL(text).refusal(by: addresses) {
+            case nil: return nil
+            case .malformed(let requirement)?: throw .malformed(requirement)
+            default: return "\"\(name)\" must be https at a public address, or one that \(addresses.setting) allows"
+            }
+        } catch {
+            return "\"\(name)\": \(error)"
+        }
+    }
+
     /// Why an address that its host has is not spoken with; nil where it may be.
     func refusal(at address: IPAddress, by addresses: OutboundGuard) -> OutboundFault? {
         guard addresses.permits(address) else { return .refused(host) }

@@ -25,7 +25,8 @@ final class IdentityProviderAuthentication: Sendable {
     private let tenants: TenantDirectory
     private let keys: KeySetCache
     private let throttle: AuthenticationThrottle
-    private let ownIssuer: String?
+    /// The name that this service signs its own tokens with, which is nobody else's.
+    let ownIssuer: String?
     private let verifications = TokenVerifications()
     private let clock: Clock
     private let answerSecret: SymmetricKey

@@ -8,10 +8,9 @@ import Web
 struct IdentityProviderRoutes: Sendable {
     let pool: PostgresPool
     let writes: IdempotentWrites
-    /// The name that this service signs its own tokens with, which is nobody else's.
-    let ownIssuer: String?
-    /// Called after a change.
-    let changed: @Sendable () -> Void
+    /// Which addresses keys may be fetched from.
+    let outbound: OutboundGuard
+    let authentication: IdentityProviderAuthentication
 
     func register(in operations: Operations) {
         let (all, one) = ("/identity-providers", "/identity-providers/{key}")
@@ -24,10 +23,13 @@ struct IdentityProviderRoutes: Sendable {
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try Self.requireOperator(context)
-        let provider = try IdentityProviderInput(try request.fields(), key: nil, now: context.clock.now()).provider
+        let provider = try input(request, key: nil, context)
         try requireMayTrust(provider, context)
         let answer = try await writes.perform(request, context) { transaction in
-            guard try IdentityProviderStore.insert(provider, in: transaction) else {
+            switch try IdentityProviderStore.insert(provider, in: transaction) {
+            case .inserted: break
+            case .full: throw Self.tooMany
+            case .taken:
                 guard try IdentityProviderStore.lock(provider.key, in: transaction) == nil else {
                     throw Problem.alreadyExists("identity_provider", provider.key)
                 }
@@ -41,7 +43,7 @@ struct IdentityProviderRoutes: Sendable {
                 revision: provider.revision
             )
         }
-        changed()
+        authentication.forgetAll()
         return answer
     }
 
@@ -67,8 +69,7 @@ struct IdentityProviderRoutes: Sendable {
     private func replace(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try Self.requireOperator(context)
         let key = try request.parameter("key")
-        let now = context.clock.now()
-        let input = try IdentityProviderInput(try request.fields(), key: key, now: now).provider
+        let input = try input(request, key: key, context)
         try requireMayTrust(input, context)
         let answer = try await writes.perform(request, context) { transaction in
             let before = try Self.locked(key, request, in: transaction)
@@ -90,7 +91,7 @@ struct IdentityProviderRoutes: Sendable {
             )
             return try .json(body, revision: after.revision)
         }
-        changed()
+        authentication.forgetAll()
         return answer
     }
 
@@ -103,13 +104,17 @@ struct IdentityProviderRoutes: Sendable {
             try Self.record("deleted", key, before: IdentityProviderBody(before), context, in: transaction)
             return .noContent
         }
-        changed()
+        authentication.forgetAll()
         return answer
+    }
+
+    private func input(_ request: APIRequest, key: String?, _ context: RequestContext) throws -> IdentityProvider {
+        try IdentityProviderInput(try request.fields(), key: key, by: outbound, now: context.clock.now()).provider
     }
 
     private func requireMayTrust(_ provider: IdentityProvider, _ context: RequestContext) throws(Problem) {
         try context.principal.requireMayGrant(provider.allowedScopes, .none)
-        guard provider.issuer != ownIssuer else {
+        guard provider.issuer != authentication.ownIssuer else {
             throw .validationFailed([
                 .init(pointer: "/issuer", code: "own_issuer", detail: "this is the name of this service itself")
             ])
@@ -136,6 +141,11 @@ struct IdentityProviderRoutes: Sendable {
             )
         }
     }
+
+    private static let tooMany = Problem.conflict(
+        code: "too_many_identity_providers",
+        detail: "There are already \(IdentityProviderStore.maximumCount) identity providers."
+    )
 
     private static func issuerTaken(_ issuer: String) -> Problem {
         Problem(

@@ -7,8 +7,19 @@ enum IdentityProviderStore {
     /// As many as the service keeps in mind, and lets be made.
     static let maximumCount = 500
 
-    /// False when the key or the issuer is taken.
-    static func insert(_ provider: IdentityProvider, in transaction: borrowing Transaction) throws -> Bool {
+    enum Insertion: Sendable {
+        case inserted
+        /// The key or the issuer is.
+        case taken
+        case full
+    }
+
+    static func insert(_ provider: IdentityProvider, in transaction: borrowing Transaction) throws -> Insertion {
+        // They are made one after the other, so that they are counted.
+        transaction.enqueue("SELECT pg_advisory_xact_lock(hashtextextended('identity providers', 0))")
+        let count = try transaction.first(
+            "SELECT count(*) FROM identity_provider WHERE tenant_id = \(TenantID.operatorWide)"
+        ) { row throws(PostgresError) in try row.next(Int64.self) }
         let inserted = try transaction.query(
             """
             INSERT INTO identity_provider (
@@ -20,7 +31,8 @@ enum IdentityProviderStore {
             RETURNING revision
             """
         ) { row throws(PostgresError) in try row.next(Int64.self) }
-        return !inserted.isEmpty
+        guard !inserted.isEmpty else { return .taken }
+        return count ?? 0 < maximumCount ? .inserted : .full
     }
 
     static func update(_ provider: IdentityProvider, in transaction: borrowing Transaction) throws {

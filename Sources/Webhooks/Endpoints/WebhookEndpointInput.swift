@@ -93,16 +93,8 @@ extension WebhookEndpoint.Kind {
                 fields.fault(at: "url", code: "invalid_url", detail: detail)
                 return
             }
-            do throws(OutboundFault) {
-                switch try OutboundURL(url).refusal(by: addresses) {
-                case nil: break
-                case .malformed(let requirement)?: throw OutboundFault.malformed(requirement)
-                default:
-                    let detail = "\"url\" must be https at a public address, or one that \(addresses.setting) allows"
-                    fields.fault(at: "url", code: "invalid_url", detail: detail)
-                }
-            } catch {
-                fields.fault(at: "url", code: "invalid_url", detail: "\"url\": \(error)")
+            if let fault = OutboundURL.fault(in: url, named: "url", by: addresses) {
+                fields.fault(at: "url", code: "invalid_url", detail: fault)
             }
         case .email:
             if MailAddress(mailto: url) == nil {
