@@ -106,7 +106,7 @@ struct AdmissionCheck: Sendable {
                 return fault
             }
             let words = member.split(separator: "_").map { $0.prefix(1).uppercased() + $0.dropFirst() }
-            return Problem.Fault(
+            return FieldFault(
                 pointer: prefix + words.joined(separator: "-"),
                 code: fault.code,
                 detail: fault.detail

@@ -106,7 +106,8 @@ struct AdmissionFlush: Sendable {
 
     var shared: CatalogSnapshot { requests.first?.prepared.shared ?? .empty }
 
-    /// Decides one call after the other in two round trips: the first locks the rows, the second writes and commits. A
+    /// Decides one call after the other in two round trips, and more where limits on charges are touched or an alert is
+    /// raised: the first locks the rows, the last writes and commits. A
     /// key that another transaction admits at the same moment fails it as a whole by
     /// `reservation_identity`; the caller tries it again, and it finds that admission.
     /// - Throws: `StaleCatalog`, `NothingAdmitted`, `ReservationAppeared` (which the caller tries again, too),
@@ -223,11 +224,9 @@ struct AdmissionFlush: Sendable {
     func checkVersions(_ result: PostgresResult) throws {
         var inForce: [TenantID: Int64] = [:]
         var shared: Int64?
-        for entry in try result.map({ row throws(PostgresError) in
-            (try row.next(TenantID.self), try row.next(Int64.self), try row.next(Int64.self))
-        }) {
-            inForce[entry.0] = entry.1
-            shared = entry.2
+        for entry in try result.map(TenantLedger.versionInForce) {
+            inForce[entry.tenant] = entry.version
+            shared = entry.shared
         }
         let stale = requests.map(\.tenant).filter { inForce[$0.id] != $0.catalogVersion }
         let isStale = requests.contains { $0.prepared.shared.version != shared }

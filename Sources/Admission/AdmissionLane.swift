@@ -390,8 +390,3 @@ final class AdmissionLane: Sendable {
 extension LimitRow {
     fileprivate var isShared: Bool { tenant == .operatorWide }
 }
-
-extension Error {
-    /// Whether rows were waited for in vain that others have locked.
-    var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
-}

@@ -1,22 +1,18 @@
 import BillingCore
-package import Catalog
+import Catalog
 import HTTPTypes
 import Identity
 import Limits
-package import Postgres
+import Postgres
 import Usage
 package import Web
 
 /// `/admissions`: whether calls may be made, and the reservations of those that may.
 package struct AdmissionRoutes: Sendable {
     let admission: AdmissionService
-    let catalog: Catalog
-    let pool: PostgresPool
 
-    package init(admission: AdmissionService, catalog: Catalog, pool: PostgresPool) {
+    package init(admission: AdmissionService) {
         self.admission = admission
-        self.catalog = catalog
-        self.pool = pool
     }
 
     package func register(in operations: Operations) {
@@ -102,7 +98,7 @@ package struct AdmissionRoutes: Sendable {
                     detail: Narrowing.refusal(of: "call", for: beyond),
                     errors: beyond.map { refusal in
                         let prefix = isArray ? "/\(index)" : ""
-                        return Problem.Fault(
+                        return FieldFault(
                             pointer: prefix + refusal.pointer,
                             code: refusal.code,
                             detail: refusal.detail
@@ -118,7 +114,7 @@ package struct AdmissionRoutes: Sendable {
             isArray: isArray,
             isCheck: isCheck
         )
-        let (shared, now) = (catalog.current, context.clock.now())
+        let (shared, now) = (admission.catalog.current, context.clock.now())
         let isForOperator = tellsAll && context.principal.isOperatorWide
         return answers.map { answer in
             let body = AdmissionBody(answer, tellsAll: isForOperator, catalog: shared, at: now)
@@ -139,8 +135,8 @@ package struct AdmissionRoutes: Sendable {
         try request.fields(emptyIsObject: true).finish()
         let found = try await reservation(request, context)
         let closing = ReservationClosing(
-            catalog: catalog,
-            pool: pool,
+            catalog: admission.catalog,
+            pool: admission.pool,
             policy: admission.calls.limits,
             lane: .interactive
         )
@@ -149,7 +145,7 @@ package struct AdmissionRoutes: Sendable {
         } catch is StaleCatalog {
             throw Problem.limitsUnavailable
         }
-        let after = try await pool.query(
+        let after = try await admission.pool.query(
             .interactive,
             ReservationStore.reservation(found.id, of: found.tenantID),
             ReservationStore.decode
@@ -180,7 +176,7 @@ package struct AdmissionRoutes: Sendable {
         case .closed(let closed): throw Problem.admissionClosed(closed)
         case .refused(let violations):
             let limits = violations.map(\.limit).filter { context.principal.isOperatorWide || !$0.isOperatorOnly }
-            let names = limits.map { "'\($0.name(in: catalog.current))'" }.joined(separator: ", ")
+            let names = limits.map { "'\($0.name(in: admission.catalog.current))'" }.joined(separator: ", ")
             throw Problem.extendsBeyondWindow(
                 "The call could still be running in another window then, where \(names.isEmpty ? "a limit" : names) "
                     + "has no room for it."
@@ -193,7 +189,7 @@ package struct AdmissionRoutes: Sendable {
     /// The reservation in the path, if the caller may know of it.
     private func reservation(_ request: APIRequest, _ context: RequestContext) async throws -> Reservation {
         let id = try request.id(ReservationID.self, of: "admission")
-        let found = try await pool.query(
+        let found = try await admission.pool.query(
             .interactive,
             as: context.databaseScope,
             ReservationStore.reservation(id, of: context.principal.tenantID),

@@ -178,7 +178,7 @@ package final class AdmissionService: Service {
             throw Problem.validationFailed(
                 prepared.faults.map { fault in
                     let prefix = isArray ? "/\(fault.index ?? 0)" : ""
-                    return Problem.Fault(pointer: prefix + fault.pointer, code: fault.code, detail: fault.detail)
+                    return FieldFault(pointer: prefix + fault.pointer, code: fault.code, detail: fault.detail)
                 }
             )
         }

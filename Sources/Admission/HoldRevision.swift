@@ -99,10 +99,11 @@ struct VersionsInForce: Sendable {
     private let shared: Int64
 
     init(of tenants: Set<TenantID>, pool: PostgresPool, lane: PostgresLane) async throws {
-        let rows = try await pool.query(lane, TenantLedger.versionsInForce(of: tenants.sorted())) {
-            row throws(PostgresError) in
-            (tenant: try row.next(TenantID.self), version: try row.next(Int64.self), shared: try row.next(Int64.self))
-        }
+        let rows = try await pool.query(
+            lane,
+            TenantLedger.versionsInForce(of: tenants.sorted()),
+            TenantLedger.versionInForce
+        )
         self.tenants = Dictionary(rows.map { ($0.tenant, $0.version) }) { first, _ in first }
         shared = rows.first?.shared ?? 0
     }

@@ -39,27 +39,6 @@ package enum BillingPeriodStore {
         """
     }
 
-    /// The periods of one subscription from an index on, by ascending index and segment.
-    package static func list(
-        of subscription: SubscriptionID,
-        tenant: TenantID,
-        from firstIndex: Int = SubscriptionSnapshot.trialIndex,
-        limit: Int = 500,
-        in transaction: borrowing Transaction
-    ) throws(PostgresError) -> [BillingPeriod] {
-        try transaction.query(
-            """
-            SELECT \(columns)
-            FROM billing_period AS period
-            WHERE tenant_id = \(tenant) AND subscription_id = \(subscription)
-                AND period_index >= \(Int32(clamping: firstIndex))
-            ORDER BY period_index, segment
-            LIMIT \(limit)
-            """,
-            Self.period
-        )
-    }
-
     /// Every period of a tenant that has a row.
     package static func all(
         of tenant: TenantID,

@@ -8,7 +8,7 @@ package import Web
 /// compares `CatalogSnapshot.version` and `TenantSnapshot.catalogVersion` with the database and, where they differ,
 /// calls `reload` or `invalidate` and starts again.
 package final class Catalog: Sendable {
-    /// How many tenants stay cached unless configured otherwise.
+    /// How many tenants stay cached.
     package static let defaultCapacity = 100_000
 
     let pool: PostgresPool
@@ -62,8 +62,8 @@ package final class Catalog: Sendable {
         tenants.withLock { $0.lastKnown(subject: ExactText(subject)) }
     }
 
-    /// The tenants that keys or subjects name. What is not cached is read in two round trips, however many there
-    /// are. Subjects that name nobody are absent from the answer and never cached.
+    /// The tenants that keys or subjects name. What is not cached is read in two or three round trips, however many
+    /// there are. Subjects that name nobody are absent from the answer and never cached.
     package func tenants(
         subjects: some Sequence<String>,
         lane: PostgresLane = .interactive

@@ -140,6 +140,13 @@ package enum TenantLedger {
         """
     }
 
+    /// Decodes one row of `versionsInForce`.
+    package static func versionInForce(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (tenant: TenantID, version: Int64, shared: Int64) {
+        (try row.next(), try row.next(), try row.next())
+    }
+
     /// Fails the transaction where another version is in force of one of several tenants, or of the shared catalogue.
     package static func requireVersions(_ versions: [TenantID: Int64], shared: Int64) -> SQL {
         """

@@ -88,7 +88,7 @@ extension Principal {
                 code: "narrowing_not_held",
                 detail: "This credential is narrowed itself and can't grant more than it may use.",
                 errors: wider.map {
-                    Problem.Fault(
+                    FieldFault(
                         pointer: "/\($0)",
                         code: "wider_than_own",
                         detail: "\"\($0)\" must be within what this credential has."
@@ -117,7 +117,7 @@ extension TenantDirectory {
         guard let key else { return principal.tenantID ?? .operatorWide }
         guard let tenant = try await tenant(key), principal.mayAccess(tenant: tenant) else {
             throw Problem.validationFailed([
-                Problem.Fault(pointer: "/tenant", code: "unknown_tenant", detail: "There is no tenant '\(key)'.")
+                FieldFault(pointer: "/tenant", code: "unknown_tenant", detail: "There is no tenant '\(key)'.")
             ])
         }
         return tenant

@@ -175,3 +175,8 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
         .serializationFailure, .deadlockDetected, .featureNotSupported, .invalidStatementName,
     ]
 }
+
+extension Error {
+    /// Whether a lock that others have was waited for in vain.
+    package var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
+}

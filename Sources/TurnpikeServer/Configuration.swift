@@ -50,7 +50,7 @@ package struct Configuration: Sendable {
     /// Nil sends no mail.
     package var mail: Sendmail?
     package var connectionLimit = 4_000
-    /// How long a request, and a handshake, may take to arrive.
+    /// How long a request, and a handshake, may take to arrive; set by nobody outside.
     package var readTimeoutSeconds = 30
     /// Nil speaks plain HTTP.
     package var certificate: TLSCertificate?

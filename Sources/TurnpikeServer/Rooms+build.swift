@@ -339,7 +339,7 @@ private struct AdmissionRoom {
             clock: dependencies.clock,
             logger: dependencies.logger
         )
-        AdmissionRoutes(admission: service, catalog: catalog, pool: dependencies.pool).register(in: operations)
+        AdmissionRoutes(admission: service).register(in: operations)
     }
 }
 

@@ -46,7 +46,11 @@ package struct Setting: Sendable {
         "30",
         "how long a key signs tokens before the next one does"
     )
-    package static let logLevel = Setting("TURNPIKE_LOG_LEVEL", "info", "trace, debug, info, notice, warning or error")
+    package static let logLevel = Setting(
+        "TURNPIKE_LOG_LEVEL",
+        "info",
+        "trace, debug, info, notice, warning, error or critical"
+    )
     package static let ingestConnections = Setting(
         "TURNPIKE_INGEST_CONNECTIONS",
         "2",
@@ -233,7 +237,8 @@ package struct Setting: Sendable {
         }.joined(separator: "\n")
     }
 
-    private var isSecret: Bool {
+    /// Whether its value is shown to nobody.
+    var isSecret: Bool {
         [Self.databaseURL, .migrationURL, .operatorKey, .masterKey].contains { $0.name == name }
     }
 

@@ -30,12 +30,11 @@ struct SettingsReader {
         _ setting: Setting,
         fallback: Value,
         expecting: String,
-        isSecret: Bool = false,
         _ parse: (String) -> Value?
     ) -> Value {
         guard let text = text(setting) else { return fallback }
         guard let value = parse(text) else {
-            let given = isSecret ? "" : ", not '\(text)'"
+            let given = setting.isSecret ? "" : ", not '\(text)'"
             fault(setting, "must be \(expecting)\(given)")
             return fallback
         }

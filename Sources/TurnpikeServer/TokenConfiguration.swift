@@ -17,8 +17,7 @@ package struct TokenConfiguration: Sendable {
         masterKey = reader.value(
             .masterKey,
             fallback: nil,
-            expecting: MasterKey.expectation,
-            isSecret: true
+            expecting: MasterKey.expectation
         ) { MasterKey(parsing: $0) }
         issuer = reader.value(
             .issuer,

@@ -293,9 +293,6 @@ extension IngestRefusal {
 }
 
 extension Error {
-    /// Whether a lock that others have was waited for in vain.
-    var isLockTimeout: Bool { (self as? PostgresError)?.isLockTimeout == true }
-
     /// Whether the data of some request is to blame, so that its neighbours can still be stored without it.
     fileprivate var isDataError: Bool {
         isOfData || (self as? IngestRefusal)?.blamesData == true

@@ -94,7 +94,7 @@ extension IngestRefusal {
 }
 
 extension EventFault {
-    fileprivate var told: Problem.Fault {
-        Problem.Fault(pointer: pointer, code: code, detail: detail)
+    fileprivate var told: FieldFault {
+        FieldFault(pointer: pointer, code: code, detail: detail)
     }
 }

@@ -22,7 +22,7 @@ extension Problem {
     package static let useNotAllowedCode = "use_not_allowed"
 
     /// The 403 of a credential that is narrowed to other uses.
-    package static func useNotAllowed(detail: String, errors: [Fault]) -> Problem {
+    package static func useNotAllowed(detail: String, errors: [FieldFault]) -> Problem {
         Problem(.forbidden, code: useNotAllowedCode, detail: detail, errors: errors)
     }
 }

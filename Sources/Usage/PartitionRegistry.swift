@@ -45,8 +45,7 @@ package struct CivilMonth: Sendable, Hashable, Comparable {
     private let month: Int64
 
     package init(of time: Instant) {
-        let day = time.microseconds.flooredQuotient(by: 86_400_000_000)
-        let date = CivilDate(daysSince1970: day)
+        let date = Zone.utc.localDate(at: time)
         year = date.year
         month = date.month
     }
@@ -66,11 +65,5 @@ package struct CivilMonth: Sendable, Hashable, Comparable {
 
     package static func < (left: Self, right: Self) -> Bool {
         (left.year, left.month) < (right.year, right.month)
-    }
-}
-
-extension Int64 {
-    fileprivate func flooredQuotient(by divisor: Int64) -> Int64 {
-        self >= 0 ? self / divisor : (self - divisor + 1) / divisor
     }
 }

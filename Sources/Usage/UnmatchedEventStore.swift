@@ -7,7 +7,6 @@ package struct UnmatchedRecord: Sendable {
     package let key: EventKey
     package let receivedAt: Instant
     package let time: Instant
-    package let hasOwnTime: Bool
     package let subject: String
     package let source: String
     package let id: String
@@ -21,7 +20,7 @@ package struct UnmatchedRecord: Sendable {
 /// All SQL over `unmatched_event`.
 package enum UnmatchedEventStore {
     private static let columns: SQL = """
-        event_key, received_at, event_time, time_given, subject, source, event_id, event_type,
+        event_key, received_at, event_time, subject, source, event_id, event_type,
         event::text, client_id, attributed_cost_center
         """
 
@@ -109,7 +108,7 @@ package enum UnmatchedEventStore {
         if let after { conditions.append("waiting.event_key > \(after)") }
         if let last { conditions.append("waiting.event_key <= \(last)") }
         return """
-            SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.time_given, waiting.subject,
+            SELECT waiting.event_key, waiting.received_at, waiting.event_time, waiting.subject,
                 waiting.source, waiting.event_id, waiting.event_type, waiting.event::text, waiting.client_id,
                 waiting.attributed_cost_center
             FROM unmatched_event AS waiting
@@ -152,7 +151,6 @@ package enum UnmatchedEventStore {
             key: try row.next(),
             receivedAt: try row.next(),
             time: try row.next(),
-            hasOwnTime: try row.next(),
             subject: try row.next(),
             source: try row.next(),
             id: try row.next(),

@@ -12,7 +12,7 @@ package struct PageRequest: Sendable {
 
     /// For a store that can't read its own position back out of a cursor.
     package static let invalidCursor = Problem.validationFailed([
-        Problem.Fault(pointer: "?cursor", code: "invalid_cursor", detail: invalidCursorDetail)
+        FieldFault(pointer: "?cursor", code: "invalid_cursor", detail: invalidCursorDetail)
     ])
     static let invalidCursorDetail = "This is no cursor of this list with these filters."
 

@@ -15,7 +15,7 @@ extension Problem {
             .conflict,
             code: "\(resource)_exists",
             detail: detail ?? "There is already a \(words(resource)) '\(key)'.",
-            errors: [Fault(pointer: "/key", code: "taken", detail: "'\(key)' is taken.")]
+            errors: [FieldFault(pointer: "/key", code: "taken", detail: "'\(key)' is taken.")]
         )
     }
 
@@ -24,7 +24,7 @@ extension Problem {
     }
 
     /// A request that was understood and refused because of its values.
-    package static func validationFailed(_ errors: [Fault]) -> Problem {
+    package static func validationFailed(_ errors: [FieldFault]) -> Problem {
         let detail =
             errors.count == 1 ? "The request has a fault." : "The request has \(errors.count) faults."
         return Problem(.badRequest, code: "validation_failed", detail: detail, errors: errors)
@@ -36,7 +36,7 @@ extension Problem {
             code: "malformed_json",
             title: "Malformed JSON",
             detail: detail,
-            errors: [Fault(pointer: pointer, code: "malformed_json", detail: detail)]
+            errors: [FieldFault(pointer: pointer, code: "malformed_json", detail: detail)]
         )
     }
 

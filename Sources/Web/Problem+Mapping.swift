@@ -13,9 +13,7 @@ extension Problem {
         case let problem as Problem:
             self = problem
         case let failure as ValidationFailure:
-            self = .validationFailed(
-                failure.faults.map { Fault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
-            )
+            self = .validationFailed(failure.faults)
         case let fault as JSONFault:
             self = .malformedJSON(
                 detail: "The body is not acceptable JSON: \(fault.description).",

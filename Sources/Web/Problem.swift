@@ -3,25 +3,12 @@ package import HTTPTypes
 /// An answer that is not a success, as RFC 9457 problem details. Rooms throw it; the pipeline renders it with
 /// the request's path and id, so that every error answer of the service has one shape.
 package struct Problem: Error, Sendable {
-    /// One fault of the request: a JSON pointer into the body (`/tiers/0/up_to`), or `?name` for a query parameter.
-    package struct Fault: Sendable, Equatable {
-        package let pointer: String
-        package let code: String
-        package let detail: String
-
-        package init(pointer: String, code: String, detail: String) {
-            self.pointer = pointer
-            self.code = code
-            self.detail = detail
-        }
-    }
-
     package let status: HTTPResponse.Status
     /// Stable, in snake case; clients branch on it. The problem's type is `/problems/<code>`.
     package let code: String
     package let title: String
     package var detail: String
-    package var errors: [Fault]
+    package var errors: [FieldFault]
     package var headers: HTTPFields
     /// What went wrong inside. It is logged and never sent.
     package var underlying: (any Error)?
@@ -32,7 +19,7 @@ package struct Problem: Error, Sendable {
         code: String,
         title: String? = nil,
         detail: String,
-        errors: [Fault] = [],
+        errors: [FieldFault] = [],
         headers: HTTPFields = [:],
         underlying: (any Error)? = nil
     ) {

@@ -6,7 +6,7 @@ package final class QueryReader {
     private let values: [String: String]
     private let repeated: [String]
     private var asked: Set<String> = []
-    private var faults: [Problem.Fault] = []
+    private var faults: [FieldFault] = []
     private let operationID: String
 
     init(_ text: String, operationID: String) {
@@ -70,7 +70,7 @@ package final class QueryReader {
     }
 
     package func fault(_ name: String, code: String, detail: String) {
-        faults.append(Problem.Fault(pointer: "?\(name)", code: code, detail: detail))
+        faults.append(FieldFault(pointer: "?\(name)", code: code, detail: detail))
     }
 
     /// `limit` and `cursor`. The cursor is bound to the operation and to the other parameters of the query.

@@ -115,7 +115,7 @@ private struct WaitingAdmission: Sendable {
         )
         self.clock = server.clock
         self.service = service
-        routes = AdmissionRoutes(admission: service, catalog: catalog, pool: pool)
+        routes = AdmissionRoutes(admission: service)
     }
 
     var services: ServiceGroup { ServiceGroup(configuration: .init(services: [service], logger: .silent)) }

@@ -32,8 +32,7 @@ package struct BillingPeriods: Sendable, Hashable {
     /// The index of the period that contains an instant; nil before the anchor.
     package func index(containing instant: Instant) -> Int? {
         guard instant >= anchor else { return nil }
-        let local = zone.localMicroseconds(at: instant)
-        let date = CivilDate(daysSince1970: local.flooredQuotient(dividingBy: Self.dayMicroseconds))
+        let date = zone.localDate(at: instant)
         let elapsedMonths = (date.year - anchorDate.year) * 12 + date.month - anchorDate.month
         var index = max(0, Int(elapsedMonths) / months)
         // The estimate ignores day and time of day, so it may be one too high; and clocks set back across midnight may

@@ -57,6 +57,11 @@ extension Zone {
         instant.microseconds + offsetMicroseconds(at: instant)
     }
 
+    /// The date on the local calendar at an instant.
+    package func localDate(at instant: Instant) -> CivilDate {
+        CivilDate(daysSince1970: localMicroseconds(at: instant).flooredQuotient(dividingBy: 86_400_000_000))
+    }
+
     /// The earliest instant at which the local clock shows the given wall time or a later one.
     ///
     /// For a wall time that occurs twice this is the earlier instant; for one that is skipped, the first instant after

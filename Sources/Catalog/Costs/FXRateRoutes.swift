@@ -118,7 +118,7 @@ extension Problem {
         code: "fx_rate_exists",
         detail: "There is already a rate between these currencies from that very time.",
         errors: [
-            Fault(pointer: "/effective_from", code: "taken", detail: "A successor needs a later start.")
+            FieldFault(pointer: "/effective_from", code: "taken", detail: "A successor needs a later start.")
         ]
     )
 

@@ -126,7 +126,7 @@ extension Problem {
         code: "price_exists",
         detail: "There is already a price of the same provider, model, unit and threshold from that very time.",
         errors: [
-            Fault(pointer: "/effective_from", code: "taken", detail: "A successor needs a later start.")
+            FieldFault(pointer: "/effective_from", code: "taken", detail: "A successor needs a later start.")
         ]
     )
 

@@ -63,7 +63,7 @@ struct OAuthClientPatch: Sendable {
     func applied(to client: OAuthClient) throws(Problem) -> OAuthClient {
         if keys != nil, client.method.usesSecret {
             throw .validationFailed([
-                Problem.Fault(pointer: "/jwks", code: "not_allowed", detail: "This client has a secret and no keys.")
+                FieldFault(pointer: "/jwks", code: "not_allowed", detail: "This client has a secret and no keys.")
             ])
         }
         var changed = client

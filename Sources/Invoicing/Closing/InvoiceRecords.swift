@@ -4,7 +4,7 @@ import Postgres
 import Usage
 import Web
 
-/// What invoices are computed from, read in bulk for drafts of any number of tenants, in four round trips.
+/// What invoices are computed from, read in bulk for drafts of any number of tenants, in three to five round trips.
 struct InvoiceRecords: Sendable {
     var ledgers: [TenantID: Int64] = [:]
     var tenants: [TenantID: BilledTenant] = [:]

@@ -212,10 +212,7 @@ extension Interval {
     }
 
     private static func day(of instant: Instant, in zone: Zone) -> String {
-        let microsecondsPerDay: Int64 = 86_400_000_000
-        let local = zone.localMicroseconds(at: instant)
-        let days = local / microsecondsPerDay - (local % microsecondsPerDay < 0 ? 1 : 0)
-        let date = CivilDate(daysSince1970: days)
+        let date = zone.localDate(at: instant)
         return "\(date.day) \(months[Int(date.month) - 1])"
     }
 }

@@ -96,7 +96,7 @@ extension CreditNoteRefusal {
             .unprocessableContent,
             code: code,
             detail: detail,
-            errors: [Problem.Fault(pointer: pointer, code: code, detail: detail)]
+            errors: [FieldFault(pointer: pointer, code: code, detail: detail)]
         )
     }
 }

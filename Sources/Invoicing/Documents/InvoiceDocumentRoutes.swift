@@ -82,7 +82,7 @@ package struct InvoiceDocumentRoutes: Sendable {
         guard let head, bound == nil || head.invoice.tenantID == bound, let sequence = head.document?.sequence
         else {
             let detail = "There is no invoice '\(id)' with a number."
-            throw Problem.validationFailed([Problem.Fault(pointer: "?after", code: "unknown", detail: detail)])
+            throw Problem.validationFailed([FieldFault(pointer: "?after", code: "unknown", detail: detail)])
         }
         return sequence
     }

@@ -42,14 +42,14 @@ package enum InvoiceText {
 
     /// The local calendar date of an instant: `1 December 2026`.
     package static func date(_ instant: Instant, in zone: Zone) -> String {
-        let date = civilDate(instant, in: zone)
+        let date = zone.localDate(at: instant)
         return "\(date.day) \(months[Int(date.month) - 1]) \(date.year)"
     }
 
     /// From and to, `1 Nov 2026 - 1 Dec 2026`; the last day is not part of it.
     package static func dates(_ interval: Interval, in zone: Zone) -> String {
         [interval.start, interval.end].map { instant in
-            let date = civilDate(instant, in: zone)
+            let date = zone.localDate(at: instant)
             return "\(date.day) \(months[Int(date.month) - 1].prefix(3)) \(date.year)"
         }.joined(separator: " - ")
     }
@@ -57,12 +57,5 @@ package enum InvoiceText {
     /// ISO 8601 to the second, as the metadata of a file has it.
     package static func wholeSeconds(_ instant: Instant) -> String {
         String(instant.description.prefix(19)) + "Z"
-    }
-
-    private static func civilDate(_ instant: Instant, in zone: Zone) -> CivilDate {
-        let microsecondsPerDay: Int64 = 86_400_000_000
-        let local = zone.localMicroseconds(at: instant)
-        let days = local / microsecondsPerDay - (local % microsecondsPerDay < 0 ? 1 : 0)
-        return CivilDate(daysSince1970: days)
     }
 }

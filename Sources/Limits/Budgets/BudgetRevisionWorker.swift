@@ -49,7 +49,7 @@ package struct BudgetRevisionWorker: Service {
         for (tenant, budget) in due where !Task.isCancelled && !pausedUntil.contains(budget) {
             do {
                 try await follow(budget, of: tenant)
-            } catch let error as PostgresError where error.isLockTimeout {
+            } catch  where error.isLockTimeout {
                 pausedUntil.insert(budget, for: Self.pause)
             } catch {
                 failure = failure ?? error

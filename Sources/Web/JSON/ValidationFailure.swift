@@ -1,6 +1,6 @@
-/// One thing that is wrong with a request body.
+/// One thing that is wrong with a request.
 package struct FieldFault: Hashable, Sendable {
-    /// RFC 6901 pointer into the body.
+    /// RFC 6901 pointer into the body (`/tiers/0/up_to`), `?name` for a query parameter, or a header field's name.
     package let pointer: String
     /// Stable, for programs.
     package let code: String

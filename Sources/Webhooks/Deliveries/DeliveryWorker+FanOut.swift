@@ -24,8 +24,7 @@ extension DeliveryWorker {
                     failures += try await fanOut(first) ? 0 : 1
                     batch.grow(endingWith: first.event.tenant)
                 } else {
-                    let round = try await fanOut(.next(size, after: batch.lastTenant))
-                    guard let last = round.lastTenant else { return false }
+                    guard let last = try await fanOut(.next(size, after: batch.lastTenant)) else { return false }
                     batch.grow(endingWith: last)
                 }
             } catch let error as PostgresError where error.isOfRows && size > 1 {
@@ -57,7 +56,7 @@ extension DeliveryWorker {
         }
     }
 
-    private func fanOut(_ selection: OutboxFanOut.Selection) async throws -> OutboxFanOut.Round {
+    private func fanOut(_ selection: OutboxFanOut.Selection) async throws -> TenantID? {
         let now = clock.now()
         return try await pool.transaction(.worker, retries: .idempotent(attempts: 3)) { transaction in
             try OutboxFanOut.round(selection, at: now, ids: ids, in: transaction)

@@ -12,13 +12,6 @@ enum OutboxFanOut {
         case one(DeliveredEventID)
     }
 
-    /// What was taken.
-    struct Round: Sendable {
-        let events: Int
-        /// The last tenant whose turn it was; nil when there was nothing to take.
-        let lastTenant: TenantID?
-    }
-
     /// A round takes no further event once it has made so many deliveries.
     static let deliveries = 2_000
     /// How many tenants have their turn in a round.
@@ -34,12 +27,13 @@ enum OutboxFanOut {
     }
 
     /// Takes events that nobody has taken, and queues their deliveries.
+    /// - Returns: the last tenant whose turn it was; nil when there was nothing to take.
     static func round(
         _ selection: Selection,
         at now: Instant,
         ids: IDSource,
         in transaction: borrowing Transaction
-    ) throws -> Round {
+    ) throws -> TenantID? {
         // Where much has been written since the table was analysed, sorting all of it at each step seems cheap.
         transaction.enqueue("SET LOCAL enable_sort = off")
         transaction.enqueue("SELECT pg_advisory_xact_lock_shared(\(lockID))")
@@ -56,7 +50,7 @@ enum OutboxFanOut {
             rows.compactMap { $0.delivery(id: WebhookDeliveryID(rawValue: ids.next()), at: now) },
             in: transaction
         )
-        return Round(events: Set(rows.map(\.event)).count, lastTenant: rows.last?.eventTenant)
+        return rows.last?.eventTenant
     }
 
     /// Takes events. Its rows are these with the endpoints that are told of them, in the order of the turns.

@@ -6,7 +6,6 @@ import Identity
 /// What signs the deliveries of one endpoint, in the forms of Standard Webhooks.
 struct WebhookSigningKey: Sendable, CustomStringConvertible {
     private static let purpose = "webhook secrets v1"
-    private static let byteCount = 32
 
     let signing: WebhookSigning
     private let bytes: [UInt8]

@@ -73,7 +73,7 @@ final class PDFCanvas {
     /// The lines that a text takes in a column, broken between words, or inside a word that is wider than the column.
     func lines(of text: String, style: PDFTextStyle, width: Double) -> [String] {
         guard !text.isEmpty else { return [] }
-        set(text, style: style, width: width, alignment: .left)
+        set(text, style: style, width: width)
         let utf8 = Array(text.utf8)
         return (0..<pango_layout_get_line_count(layout)).compactMap { index in
             guard let line = pango_layout_get_line_readonly(layout, index) else { return nil }
@@ -85,7 +85,7 @@ final class PDFCanvas {
 
     /// Draws one line of text, its baseline at `y`. It is not broken again.
     func draw(_ text: String, style: PDFTextStyle, x: Double, y: Double, width: Double, alignment: PDFAlignment) {
-        set(text, style: style, width: nil, alignment: alignment)
+        set(text, style: style, width: nil)
         var extents = PangoRectangle()
         pango_layout_get_extents(layout, nil, &extents)
         let free = width - Double(extents.width) / Double(PANGO_SCALE)
@@ -125,7 +125,7 @@ final class PDFCanvas {
         return true
     }
 
-    private func set(_ text: String, style: PDFTextStyle, width: Double?, alignment: PDFAlignment) {
+    private func set(_ text: String, style: PDFTextStyle, width: Double?) {
         if let description = pango_font_description_from_string(PDFTextStyle.family) {
             pango_font_description_set_absolute_size(description, style.size * Double(PANGO_SCALE))
             pango_font_description_set_weight(description, style.isBold ? PANGO_WEIGHT_BOLD : PANGO_WEIGHT_NORMAL)
