@@ -69,7 +69,7 @@ struct FeatureRoutes: Sendable {
             }
             let body = FeatureBody(feature)
             try CatalogDesk.audit("created", .feature, feature.key, by: context, after: body, in: transaction)
-            return try .created(body, location: "/api/v1/features/\(feature.key)", revision: feature.revision)
+            return try .created(body, location: "/features/\(feature.key)", revision: feature.revision)
         }
     }
 }

@@ -61,7 +61,7 @@ struct MeterRoutes: Sendable {
             }
             let body = MeterBody(meter)
             try CatalogDesk.audit("created", .meter, meter.key, by: context, after: body, in: transaction)
-            return try .created(body, location: "/api/v1/meters/\(meter.key)", revision: meter.revision)
+            return try .created(body, location: "/meters/\(meter.key)", revision: meter.revision)
         }
     }
 }

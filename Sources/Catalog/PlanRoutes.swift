@@ -47,7 +47,7 @@ struct PlanRoutes: Sendable {
             guard try PlanStore.insert(plan, in: transaction) else { throw CatalogFault.keyTaken(.plan, input.key) }
             let body = PlanBody(ListedPlan(plan: plan, publishedVersion: nil))
             try CatalogDesk.audit("created", .plan, plan.key, by: context, after: body, in: transaction)
-            return try .created(body, location: "/api/v1/plans/\(plan.key)", revision: plan.revision)
+            return try .created(body, location: "/plans/\(plan.key)", revision: plan.revision)
         }
     }
 

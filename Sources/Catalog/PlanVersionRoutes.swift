@@ -61,7 +61,7 @@ struct PlanVersionRoutes: Sendable {
             )
             try PlanVersionStore.insert(record, in: transaction)
             try Self.audit("created", record, by: context, before: nil, after: record, in: transaction)
-            let location = "/api/v1/plans/\(plan.key)/versions/\(record.version)"
+            let location = "/plans/\(plan.key)/versions/\(record.version)"
             return try .created(PlanVersionBody(record), location: location, revision: record.revision)
         }
     }

@@ -72,7 +72,7 @@ struct SubscriptionRoutes: Sendable {
         let answer = try await desk.write(request, context) { transaction in
             let change = try service.create(input, id: id, boundTo: bound, now: now, in: transaction)
             let body = try Self.recorded(change, .created, by: context, now: now, in: transaction)
-            let location = "/api/v1/subscriptions/\(id)"
+            let location = "/subscriptions/\(id)"
             return try .created(body, location: location, revision: change.after.revision)
         }
         desk.catalog.invalidate(tenantKey: input.tenant)

@@ -64,7 +64,7 @@ struct TenantRoutes: Sendable {
                 tenant: tenant.id,
                 in: transaction
             )
-            return try .created(body, location: "/api/v1/tenants/\(tenant.key)", revision: tenant.revision)
+            return try .created(body, location: "/tenants/\(tenant.key)", revision: tenant.revision)
         }
     }
 

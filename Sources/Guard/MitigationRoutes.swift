@@ -80,7 +80,7 @@ package struct MitigationRoutes: Sendable {
             let body = MitigationBody(mitigation, at: now)
             let id = mitigation.id.description
             try CatalogDesk.audit("created", .mitigation, id, by: context, after: body, in: transaction)
-            return try .created(body, location: "/api/v1/mitigations/\(id)")
+            return try .created(body, location: "/mitigations/\(id)")
         }
     }
 

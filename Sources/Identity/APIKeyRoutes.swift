@@ -42,7 +42,7 @@ struct APIKeyRoutes: Sendable {
             try Self.audit("created", key, by: context, after: body, in: transaction)
             var answer = try Answer.created(
                 APIKeyWithSecretBody(body: body, key: text.text),
-                location: "\(Operations.basePath)/api-keys/\(key.id)",
+                location: "/api-keys/\(key.id)",
                 revision: key.revision
             )
             answer.bearsSecret = true

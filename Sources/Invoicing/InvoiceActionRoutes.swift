@@ -109,7 +109,7 @@ package struct InvoiceActionRoutes: Sendable {
         )
         return try .created(
             InvoiceBody(whole, now: actions.now),
-            location: "/api/v1/invoices/\(draft.id)",
+            location: "/invoices/\(draft.id)",
             revision: draft.revision
         )
     }

@@ -52,10 +52,10 @@ package struct Answer: Sendable {
         return Answer(status: .ok, headers: [.contentType: "application/json"], body: writer.buffer)
     }
 
-    /// 201 with the new resource and where it is.
+    /// 201 with the new resource and where it is, below `Operations.basePath`.
     package static func created(_ value: some Encodable, location: String, revision: Int64? = nil) throws -> Answer {
         var answer = try json(value, status: .created, revision: revision)
-        answer.headers[.location] = location
+        answer.headers[.location] = Operations.basePath + location
         return answer
     }
 

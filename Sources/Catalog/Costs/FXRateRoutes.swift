@@ -45,7 +45,7 @@ struct FXRateRoutes: Sendable {
             guard try FXRateStore.insert(record, in: transaction) else { throw Problem.rateExists }
             let body = FXRateBody(record)
             try CatalogDesk.audit("created", .fxRate, rate.id.description, by: context, after: body, in: transaction)
-            return try .created(body, location: "/api/v1/fx-rates/\(rate.id)")
+            return try .created(body, location: "/fx-rates/\(rate.id)")
         }
     }
 

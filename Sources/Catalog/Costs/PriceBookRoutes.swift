@@ -62,7 +62,7 @@ struct PriceBookRoutes: Sendable {
             guard try !PriceBookStore.insert([record], in: transaction).isEmpty else { throw Problem.priceExists }
             let body = PriceBody(record)
             try CatalogDesk.audit("created", .price, id.description, by: context, after: body, in: transaction)
-            return try .created(body, location: "/api/v1/price-book/\(id)")
+            return try .created(body, location: "/price-book/\(id)")
         }
     }
 

@@ -48,7 +48,7 @@ struct OAuthClientRoutes: Sendable {
             try Self.record("created", client, after: body, context, in: transaction)
             var answer = try Answer.created(
                 try body.showing(secret),
-                location: "\(Operations.basePath)/clients/\(client.id)",
+                location: "/clients/\(client.id)",
                 revision: client.revision
             )
             answer.bearsSecret = secret != nil

@@ -39,7 +39,7 @@ struct IdentityProviderRoutes: Sendable {
             try Self.record("created", provider.key, after: body, context, in: transaction)
             return try .created(
                 body,
-                location: "\(Operations.basePath)/identity-providers/\(provider.key)",
+                location: "/identity-providers/\(provider.key)",
                 revision: provider.revision
             )
         }

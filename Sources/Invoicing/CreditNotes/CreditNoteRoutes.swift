@@ -119,7 +119,7 @@ package struct CreditNoteRoutes: Sendable {
                     after: outcome.after.auditState
                 )
             }
-            return try .created(body, location: "/api/v1/credit-notes/\(outcome.note.id)")
+            return try .created(body, location: "/credit-notes/\(outcome.note.id)")
         }
     }
 }

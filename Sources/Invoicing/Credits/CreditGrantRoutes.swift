@@ -115,7 +115,7 @@ package struct CreditGrantRoutes: Sendable {
                 tenant: tenant.id,
                 after: body
             )
-            let location = "/api/v1/tenants/\(tenant.key)/credit-grants/\(id)"
+            let location = "/tenants/\(tenant.key)/credit-grants/\(id)"
             return try .created(body, location: location, revision: grant.revision)
         }
     }

@@ -82,7 +82,7 @@ package struct DiscountRoutes: Sendable {
                 tenant: tenant.id,
                 after: body
             )
-            let location = "/api/v1/tenants/\(tenant.key)/discounts/\(id)"
+            let location = "/tenants/\(tenant.key)/discounts/\(id)"
             return try .created(body, location: location, revision: discount.revision)
         }
     }

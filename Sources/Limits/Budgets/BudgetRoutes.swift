@@ -135,7 +135,7 @@ package struct BudgetRoutes: Sendable {
                 in: transaction
             )
             let owned = tenant.map { "?tenant=\($0.key)" } ?? ""
-            return try .created(body, location: "/api/v1/budgets/\(budget.key)\(owned)", revision: budget.revision)
+            return try .created(body, location: "/budgets/\(budget.key)\(owned)", revision: budget.revision)
         }
     }
 

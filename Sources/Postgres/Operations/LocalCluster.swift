@@ -104,6 +104,19 @@ package final class LocalCluster: Sendable {
         for child in Self.children(of: process) + [process] { Foundation.kill(child, SIGCONT) }
     }
 
+    /// Lets no process of the server make a file longer than that, as a disk that is full does; nil lets them again.
+    package func boundFiles(toBytes bytes: UInt?) throws {
+        guard let process = postmaster else { throw Failure(description: "no server runs here") }
+        func bound(_ member: Int32) throws {
+            try run("prlimit", ["--pid", "\(member)", "--fsize=\(bytes.map(String.init) ?? "unlimited"):"], in: nil)
+        }
+        // First the one that makes the others, so that those which come now have its bound.
+        try bound(process)
+        for child in Self.children(of: process) {
+            do { try bound(child) } catch  where !Self.isAlive(child) {}
+        }
+    }
+
     /// The process id of the running server.
     package var postmaster: Int32? {
         guard let process = lockHolder, Self.isAlive(process), Self.isServer(process) else { return nil }
@@ -179,10 +192,13 @@ extension LocalCluster {
         }
     }
 
-    /// Runs one of PostgreSQL's programs, as `postgres` when we are root. Its output goes to a file: a server started
-    /// by it would keep a pipe open.
-    private func run(_ program: String, _ arguments: [String]) throws {
-        var command = [binaries + "/" + program] + arguments
+    private func run(_ program: String, _ arguments: [String]) throws { try run(program, arguments, in: binaries) }
+
+    /// Runs a program, as `postgres` when we are root. Its output goes to a file: a server started by it would keep a
+    /// pipe open.
+    /// - Parameter folder: nil looks for it in PATH.
+    private func run(_ program: String, _ arguments: [String], in folder: String?) throws {
+        var command = [folder.map { "\($0)/\(program)" } ?? program] + arguments
         if geteuid() == 0 {
             command =
                 ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--reset-env", "--"] + command

@@ -1,3 +1,4 @@
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -35,6 +36,47 @@ struct AdmissionOutageTests {
             let callers = try await Self.arrange(turnpike)
             try await turnpike.whileDatabaseHangs { try await Self.expectPolicies(turnpike, callers) }
             try await Self.expectRecovery(turnpike)
+        }
+    }
+
+    @Test("while the disk is full hard limits are closed and soft ones open; nothing is held of what was refused")
+    func fullDisk() async throws {
+        try await ServedTurnpike.run(settings: { _ in Self.settings }) { turnpike in
+            _ = try await Self.arrange(turnpike)
+            try await turnpike.fill(
+                """
+                reservation (tenant_id, reservation_id, admission_key, content_hash, source, admission_id,
+                    event_type, subject, status, created_at, expires_at, suspense_ends_at, closed_at)
+                """,
+                with: """
+                    -9, gen_random_uuid(), gen_random_uuid(), 0, 's', n::text, 't', 'u', 'released', now(), now(),
+                    now(), now()
+                    """
+            )
+            try await turnpike.whileDiskIsFull(for: "reservation") {
+                // Pages may have some room left.
+                var asked = 0
+                let isFull = try await eventually {
+                    asked += 1
+                    return try await Self.admit(turnpike.client, "closed", "full-\(asked)").status == 503
+                }
+                #expect(isFull)
+                let closed = try await Self.admit(turnpike.client, "closed", "full")
+                #expect(closed.status == 503 && closed.code == "limits_unavailable", "\(closed)")
+                let open = try await Self.admit(turnpike.client, "open", "full").expecting(200)
+                #expect(open.json["allowed"] == .bool(true) && open.json["reservation"] == .null, "\(open)")
+                #expect(open.json["warnings"]?.text == #"["limits_unavailable"]"#)
+            }
+            try await Self.expectRecovery(turnpike)
+            let held = try await PostgresDatabase.pairs(
+                "SELECT key, trim_scale(held)::text FROM limit_state JOIN budget USING (limit_id)",
+                at: turnpike.databaseURL
+            )
+            let made = try await PostgresDatabase.pairs(
+                "SELECT subject, count(*)::text FROM reservation WHERE status = 'held' GROUP BY subject",
+                at: turnpike.databaseURL
+            )
+            #expect(Dictionary(held) { $1 }.filter { $0.value != "0" } == Dictionary(made) { $1 })
         }
     }
 

@@ -1,3 +1,4 @@
+import Postgres
 import TestSupport
 import Testing
 import Web
@@ -19,6 +20,24 @@ struct CrashTests {
                 try await turnpike.startDatabase()
             }
             #expect(senders.journal.entries.slowestRefusal < Self.refusalBound)
+        }
+    }
+
+    @Test("the disk is full three times under load: nothing acknowledged is lost, nothing counts twice")
+    func survivesAFullDisk() async throws {
+        try await ServedTurnpike.run { turnpike in
+            try await turnpike.fill("event_dedup", with: "-9, gen_random_uuid(), 0, now()")
+            let senders = try await Self.underFire(turnpike, faults: 3) { journal in
+                let refusedBefore = journal.entries.refusals
+                try await turnpike.whileDiskIsFull(for: "event_dedup") {
+                    let isTold = try await eventually { journal.entries.refusals >= refusedBefore + 8 }
+                    #expect(isTold, "\(journal.summary)")
+                    #expect(try await turnpike.client.get("/api/v1/tenants/alpha/quotas").status == 200)
+                    #expect(try await turnpike.client.get("/healthz").status == 200)
+                }
+            }
+            #expect(senders.journal.entries.slowestRefusal < Self.refusalBound)
+            #expect(senders.journal.entries.lostConnections == 0)
         }
     }
 

@@ -195,6 +195,54 @@ actor ServedTurnpike {
         try await offTheThreadPool { [cluster] in cluster.thaw() }
     }
 
+    /// Fills a table with rows of nobody's, so that it is longer than a segment of PostgreSQL's log.
+    /// - Parameters:
+    ///   - table: with the columns that are filled.
+    ///   - row: what to insert, of a number `n`.
+    nonisolated func fill(_ table: SQL, with row: SQL) async throws {
+        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
+        try await pool.execute(.worker, "INSERT INTO \(table) SELECT \(row) FROM generate_series(1, 280000) AS n")
+        await pool.close()
+    }
+
+    /// Runs the body while a filled table can't grow any more, nor any file beyond its length: PostgreSQL finds the
+    /// disk full, and goes on writing its log.
+    nonisolated func whileDiskIsFull(for table: SQL, _ body: () async throws -> Void) async throws {
+        try await bound(table) { length in
+            guard length > Self.logSegmentBytes else {
+                throw ChildProcess.Failure(description: "the table is only \(length) bytes long")
+            }
+            // In the middle of the next page: what is written of it falls short, as on a full disk. It may be there
+            // from the last time.
+            return UInt(length) / Self.pageBytes * Self.pageBytes + Self.pageBytes / 2
+        }
+        do {
+            try await body()
+        } catch {
+            try await bound(table) { _ in nil }
+            throw error
+        }
+        try await bound(table) { _ in nil }
+    }
+
+    /// Bounds PostgreSQL's files while nobody makes a table longer: its processes come by their bound one after the
+    /// other.
+    /// - Parameter bytes: the bound, of the table's length.
+    private nonisolated func bound(_ table: SQL, to bytes: @Sendable (Int64) throws -> UInt?) async throws {
+        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
+        try await pool.transaction(.worker) { [cluster] transaction in
+            try transaction.execute("LOCK TABLE \(table) IN EXCLUSIVE MODE")
+            let length = try transaction.first("SELECT pg_relation_size('\(table)')") { row throws(PostgresError) in
+                try row.next(Int64.self)
+            }
+            try cluster.boundFiles(toBytes: try bytes(length ?? 0))
+        }
+        await pool.close()
+    }
+
+    private static let logSegmentBytes: Int64 = 16 << 20
+    private static let pageBytes: UInt = 8_192
+
     /// Ends the sessions of the lane that stores events, as a failover or an administrator does. Returns how many.
     func cutIngestConnections() async throws -> Int {
         let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
