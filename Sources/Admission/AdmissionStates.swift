@@ -235,7 +235,9 @@ struct AdmissionStates {
         case .arrival(_, let remaining):
             return TouchedLimit(limit: hold.limit, state: LimitState(unused: hold), rateRemaining: remaining)
         case .nothing:
-            return TouchedLimit(limit: hold.limit, state: entries[position].state)
+            let state = entries[position].state
+            let isExceeded = state.balance.allowing(hold.limit.measure).isExceeded
+            return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
         }
     }
 

@@ -32,7 +32,7 @@ struct SubscriptionRoutes: Sendable {
         try query.finish()
         let now = context.clock.now()
         let filter = SubscriptionStore.Filter(
-            tenant: try context.tenantFilter(tenant),
+            tenant: try await desk.catalog.tenantFilter(tenant, for: context)?.key,
             plan: plan,
             activeAt: activeAt,
             planAt: activeAt ?? now

@@ -45,7 +45,7 @@ package struct CivilMonth: Sendable, Hashable, Comparable {
     private let month: Int64
 
     package init(of time: Instant) {
-        let date = Zone.utc.localDate(at: time)
+        let date = CivilDate(at: time)
         year = date.year
         month = date.month
     }

@@ -398,6 +398,28 @@ import Web
             let outside = fixed.replacing("http://127.0.0.1:1/", with: "https://sso.example/")
             #expect(try await limited.post("/api/v1/identity-providers", outside).code == "scope_not_held")
             try await client.post("/api/v1/identity-providers", outside).expecting(201)
+            let one = "/api/v1/identity-providers/sso"
+            let moved = try await client.put(one, fixed.replacing(#""key": "sso", "#, with: ""))
+            #expect(moved.status == 400 && moved.pointers == ["/jwks_uri"], "\(moved)")
+        }
+    }
+
+    /// What may be reached is a setting, which may have been another one.
+    @Test func aProviderWhoseKeysMayNotBeFetchedAnyMoreCanBeDisabled() async throws {
+        try await TestServer.run { server in
+            let body = provider(1, #""tenant": "acme""#)
+            let outside = body.replacing("http://127.0.0.1:1/", with: "https://sso.example/")
+            try await server.operatorClient.post("/api/v1/identity-providers", outside).expecting(201)
+            try await server.database.run(
+                """
+                UPDATE identity_provider
+                SET definition = replace(definition::text, 'https://sso.example/', 'http://127.0.0.1:1/')::jsonb
+                """
+            )
+            let disabled = provider(1, #""tenant": "acme", "enabled": false"#)
+                .replacing(#""key": "sso", "#, with: "")
+            let answer = try await server.operatorClient.put("/api/v1/identity-providers/sso", disabled).expecting(200)
+            #expect(answer.json["enabled"] == .bool(false))
         }
     }
 

@@ -62,6 +62,13 @@ package struct CivilDate: Sendable, Hashable {
     }
 }
 
+extension CivilDate {
+    /// The date at an instant, in UTC.
+    package init(at instant: Instant) {
+        self.init(daysSince1970: instant.microseconds.flooredQuotient(dividingBy: 86_400_000_000))
+    }
+}
+
 extension Int64 {
     /// The quotient rounded toward negative infinity. The divisor must be positive.
     @inlinable

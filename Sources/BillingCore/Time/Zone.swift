@@ -59,7 +59,7 @@ extension Zone {
 
     /// The date on the local calendar at an instant.
     package func localDate(at instant: Instant) -> CivilDate {
-        CivilDate(daysSince1970: localMicroseconds(at: instant).flooredQuotient(dividingBy: 86_400_000_000))
+        CivilDate(at: Instant(microseconds: localMicroseconds(at: instant)))
     }
 
     /// The earliest instant at which the local clock shows the given wall time or a later one.

@@ -8,18 +8,11 @@ struct IdentityProviderInput: Sendable {
 
     let provider: IdentityProvider
 
-    /// - Parameters:
-    ///   - key: the one in the path; without it the body names one.
-    ///   - outbound: which addresses keys may be fetched from; nil for what is stored, which was judged before.
-    init(_ fields: JSONObjectReader, key: String?, by outbound: OutboundGuard? = nil, now: Instant) throws {
+    /// - Parameter key: the one in the path; without it the body names one.
+    init(_ fields: JSONObjectReader, key: String?, now: Instant) throws {
         let own = key ?? fields.key("key")
-        let issuer = Self.issuer(fields)
-        let jwksURI = fields.string("jwks_uri", maximumLength: 2_000)
-        if !jwksURI.isEmpty, let outbound,
-            let fault = OutboundURL.fault(in: jwksURI, named: "jwks_uri", by: outbound)
-        {
-            fields.fault(at: "jwks_uri", code: "invalid_url", detail: fault)
-        }
+        let issuer = Self.url("issuer", fields)
+        let jwksURI = Self.url("jwks_uri", fields)
         let audiences = fields.strings("audiences", minimumCount: 1, maximumCount: 20)
         let algorithms = Self.algorithms(fields)
         let tenant = Self.tenant(fields)
@@ -61,13 +54,12 @@ struct IdentityProviderInput: Sendable {
         )
     }
 
-    /// A name, which nobody connects to.
-    private static func issuer(_ fields: JSONObjectReader) -> String {
-        let text = fields.string("issuer", maximumLength: 2_000)
+    private static func url(_ name: String, _ fields: JSONObjectReader) -> String {
+        let text = fields.string(name, maximumLength: 2_000)
         do throws(OutboundFault) {
             if !text.isEmpty { _ = try OutboundURL(text) }
         } catch {
-            fields.fault(at: "issuer", code: "invalid_url", detail: "\"issuer\": \(error)")
+            fields.fault(at: name, code: "invalid_url", detail: "\"\(name)\": \(error)")
         }
         return text
     }

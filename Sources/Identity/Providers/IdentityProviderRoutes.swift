@@ -23,8 +23,9 @@ struct IdentityProviderRoutes: Sendable {
 
     private func create(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try Self.requireOperator(context)
-        let provider = try input(request, key: nil, context)
+        let provider = try IdentityProviderInput(try request.fields(), key: nil, now: context.clock.now()).provider
         try requireMayTrust(provider, context)
+        try requireReachable(provider.jwksURI)
         let answer = try await writes.perform(request, context) { transaction in
             switch try IdentityProviderStore.insert(provider, in: transaction) {
             case .inserted: break
@@ -69,10 +70,13 @@ struct IdentityProviderRoutes: Sendable {
     private func replace(_ request: APIRequest, _ context: RequestContext) async throws -> Answer {
         try Self.requireOperator(context)
         let key = try request.parameter("key")
-        let input = try input(request, key: key, context)
+        let now = context.clock.now()
+        let input = try IdentityProviderInput(try request.fields(), key: key, now: now).provider
         try requireMayTrust(input, context)
         let answer = try await writes.perform(request, context) { transaction in
             let before = try Self.locked(key, request, in: transaction)
+            // One whose keys may not be fetched any more can be changed all the same, and disabled.
+            if input.jwksURI != before.jwksURI { try requireReachable(input.jwksURI) }
             guard try !IdentityProviderStore.isTaken(issuer: input.issuer, otherThan: key, in: transaction) else {
                 throw Self.issuerTaken(input.issuer)
             }
@@ -108,8 +112,9 @@ struct IdentityProviderRoutes: Sendable {
         return answer
     }
 
-    private func input(_ request: APIRequest, key: String?, _ context: RequestContext) throws -> IdentityProvider {
-        try IdentityProviderInput(try request.fields(), key: key, by: outbound, now: context.clock.now()).provider
+    private func requireReachable(_ jwksURI: String) throws(Problem) {
+        guard let fault = OutboundURL.fault(in: jwksURI, named: "jwks_uri", by: outbound) else { return }
+        throw .validationFailed([FieldFault(pointer: "/jwks_uri", code: "invalid_url", detail: fault)])
     }
 
     private func requireMayTrust(_ provider: IdentityProvider, _ context: RequestContext) throws(Problem) {
