@@ -242,16 +242,12 @@ import Web
             let user = #"{"user":"ann"}"#
             var first: Task<Void, any Error>?
             defer { first?.cancel() }
-            try await server.whileLocked("alert") {
+            // However long the change takes: for locks usage waits briefly, and is counted anew.
+            try await server.letCommitsWait(afterInsertsInto: "alert")
+            try await server.whileLocked("slow_commit") {
                 first = Task { _ = try await server.ingest(SentEvent("1", data: user)) }
                 // It has made its row, and has an alert to tell.
-                let isWaiting = try await eventually {
-                    try await server.withPool { pool in
-                        let rows = try await pool.locks("RowExclusiveLock", on: "limit_state")
-                        let waiting = try await pool.locks("RowExclusiveLock", on: "alert", granted: false)
-                        return rows > 0 && waiting > 0
-                    }
-                }
+                let isWaiting = try await server.comesToWait(on: "slow_commit")
                 #expect(isWaiting)
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"10"}"#)
             }
