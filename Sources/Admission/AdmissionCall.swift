@@ -102,7 +102,7 @@ struct AdmissionInput: Sendable {
             let detail = "the body must be one call, or an array of 1 to \(Self.maximumCalls) calls"
             throw ValidationFailure([FieldFault(pointer: "", code: "invalid_length", detail: detail)])
         }
-        var faults = batch.faults.map { FieldFault(pointer: $0.pointer, code: $0.code, detail: $0.detail) }
+        var faults = batch.faults.map(\.told)
         var own: [Int: OwnFields] = [:]
         for (index, members) in batch.foreign.sorted(by: { $0.key < $1.key }) {
             let fields = JSONObjectReader(try JSONValue(parsing: members, maximumBytes: .max))

@@ -107,9 +107,8 @@ struct AdmissionFlush: Sendable {
     var shared: CatalogSnapshot { requests.first?.prepared.shared ?? .empty }
 
     /// Decides one call after the other in two round trips, and more where limits on charges are touched or an alert is
-    /// raised: the first locks the rows, the last writes and commits. A
-    /// key that another transaction admits at the same moment fails it as a whole by
-    /// `reservation_identity`; the caller tries it again, and it finds that admission.
+    /// raised: the first locks the rows, the last writes and commits. A key that another transaction admits at the same
+    /// moment fails it as a whole by `reservation_identity`; the caller tries it again, and it finds that admission.
     /// - Throws: `StaleCatalog`, `NothingAdmitted`, `ReservationAppeared` (which the caller tries again, too),
     ///   `PostgresError`, and `DecimalError` when a sum leaves its range.
     func run(

@@ -144,8 +144,7 @@ struct AdmissionStates {
                 let left = try? rate.decide(.zero, arrival: entry.arrival, at: now, share: share).remaining
                 return TouchedLimit(limit: hold.limit, state: entry.state, rateRemaining: left)
             }
-            let isExceeded = !hold.limit.denies && entry.state.balance.allowing(hold.limit.measure).isExceeded
-            return TouchedLimit(limit: hold.limit, state: entry.state, isExceeded: isExceeded)
+            return TouchedLimit(limit: hold.limit, state: entry.state)
         }
     }
 
@@ -230,14 +229,11 @@ struct AdmissionStates {
         case .hold(let amount):
             var state = entries[position].state
             state.balance.held = try state.row.sum(state.balance.held, amount)
-            let isExceeded = state.balance.allowing(hold.limit.measure).isExceeded
-            return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
+            return TouchedLimit(limit: hold.limit, state: state)
         case .arrival(_, let remaining):
             return TouchedLimit(limit: hold.limit, state: LimitState(unused: hold), rateRemaining: remaining)
         case .nothing:
-            let state = entries[position].state
-            let isExceeded = state.balance.allowing(hold.limit.measure).isExceeded
-            return TouchedLimit(limit: hold.limit, state: state, isExceeded: isExceeded)
+            return TouchedLimit(limit: hold.limit, state: entries[position].state)
         }
     }
 

@@ -34,6 +34,7 @@ struct TouchedLimit: Sendable {
     let state: LimitState
     /// How many units are left of a rate.
     var rateRemaining: Int64?
+
     /// Whether a limit that denies nothing is exceeded.
-    var isExceeded = false
+    var isExceeded: Bool { !limit.denies && state.balance.allowing(limit.measure).isExceeded }
 }

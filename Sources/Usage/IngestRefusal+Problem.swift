@@ -1,6 +1,6 @@
 import HTTPTypes
 import Postgres
-import Web
+package import Web
 
 extension Problem {
     /// What the sender is told when events could not be stored; errors of other rooms pass as they are.
@@ -94,7 +94,8 @@ extension IngestRefusal {
 }
 
 extension EventFault {
-    fileprivate var told: FieldFault {
+    /// As answers tell it.
+    package var told: FieldFault {
         FieldFault(pointer: pointer, code: code, detail: detail)
     }
 }

@@ -240,18 +240,11 @@ import Web
                 expecting: 201
             )
             let user = #"{"user":"ann"}"#
-            var first: Task<Void, any Error>?
-            defer { first?.cancel() }
-            // However long the change takes: for locks usage waits briefly, and is counted anew.
-            try await server.letCommitsWait(afterInsertsInto: "alert")
-            try await server.whileLocked("slow_commit") {
-                first = Task { _ = try await server.ingest(SentEvent("1", data: user)) }
-                // It has made its row, and has an alert to tell.
-                let isWaiting = try await server.comesToWait(on: "slow_commit")
-                #expect(isWaiting)
+            let first: @Sendable () async throws -> Void = { try await server.ingest(SentEvent("1", data: user)) }
+            // It has made its row, and has an alert to tell.
+            try await server.whileCommitWaits(afterInsertsInto: "alert", of: first, check: { #expect($0) }) {
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"10"}"#)
             }
-            try await first?.value
             #expect(try await Self.alerts(server) == ["users 50"])
             for id in 2...5 { try await server.ingest(SentEvent("\(id)", data: user)) }
             #expect(try await Self.alerts(server) == ["users 50", "users 50"])

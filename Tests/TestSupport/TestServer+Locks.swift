@@ -80,6 +80,26 @@ extension TestServer {
         try await withPool { pool in try await pool.whileHeld(statement, body) }
     }
 
+    /// Work that inserts into a table waits to be committed until the body has its answers, however long that takes:
+    /// for locks usage waits briefly, and is counted anew.
+    /// - Parameter check: is told whether the work has come to wait, before the body runs.
+    package func whileCommitWaits(
+        afterInsertsInto table: String,
+        of work: @escaping @Sendable () async throws -> Void,
+        check: (Bool) -> Void,
+        _ body: () async throws -> Void
+    ) async throws {
+        try await letCommitsWait(afterInsertsInto: table)
+        var working: Task<Void, any Error>?
+        defer { working?.cancel() }
+        try await whileLocked("slow_commit") {
+            working = Task { try await work() }
+            check(try await comesToWait(on: "slow_commit"))
+            try await body()
+        }
+        try await working?.value
+    }
+
     /// From now on a transaction that has inserted into a table is not committed while `slow_commit` is locked, however
     /// long it waits for locks otherwise.
     package func letCommitsWait(afterInsertsInto table: String) async throws {

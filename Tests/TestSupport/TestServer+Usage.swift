@@ -199,15 +199,7 @@ extension TestServer {
     package func withPool<Result>(_ body: (PostgresPool) async throws -> Result) async throws -> Result {
         var configuration = PostgresConfiguration(url: database.url)
         configuration.statementTimeoutMilliseconds = 120_000
-        let pool = PostgresPool(configuration, logger: .silent)
-        do {
-            let result = try await body(pool)
-            await pool.close()
-            return result
-        } catch {
-            await pool.close()
-            throw error
-        }
+        return try await PostgresPool.using(configuration, body)
     }
 
     /// The first column of every row as text.

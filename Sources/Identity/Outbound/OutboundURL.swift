@@ -48,14 +48,16 @@ package struct OutboundURL: Sendable, Equatable {
 
     /// What is wrong with a URL that is to be configured under a name; nil where nothing is, as far as can be told.
     package static func fault(in text: String, named name: String, by addresses: OutboundGuard) -> String? {
+        let refusal: OutboundFault?
         do throws(OutboundFault) {
-            switch try OutboundURL(text).refusal(by: addresses) {
-            case nil: return nil
-            case .malformed(let requirement)?: throw .malformed(requirement)
-            default: return "\"\(name)\" must be https at a public address, or one that \(addresses.setting) allows"
-            }
+            refusal = try OutboundURL(text).refusal(by: addresses)
         } catch {
-            return "\"\(name)\": \(error)"
+            refusal = error
+        }
+        return switch refusal {
+        case nil: nil
+        case .malformed(let requirement)?: "\"\(name)\": \(OutboundFault.malformed(requirement))"
+        default: "\"\(name)\" must be https at a public address, or one that \(addresses.setting) allows"
         }
     }
 

@@ -108,7 +108,8 @@ package final class LocalCluster: Sendable {
     package func boundFiles(toBytes bytes: UInt?) throws {
         guard let process = postmaster else { throw Failure(description: "no server runs here") }
         func bound(_ member: Int32) throws {
-            try run("prlimit", ["--pid", "\(member)", "--fsize=\(bytes.map(String.init) ?? "unlimited"):"], in: nil)
+            let bound = bytes.map(String.init) ?? "unlimited"
+            try run("prlimit", ["--pid", "\(member)", "--fsize=\(bound):"], isOfPostgres: false)
         }
         // First the one that makes the others, so that those which come now have its bound.
         try bound(process)
@@ -192,13 +193,11 @@ extension LocalCluster {
         }
     }
 
-    private func run(_ program: String, _ arguments: [String]) throws { try run(program, arguments, in: binaries) }
-
     /// Runs a program, as `postgres` when we are root. Its output goes to a file: a server started by it would keep a
     /// pipe open.
-    /// - Parameter folder: nil looks for it in PATH.
-    private func run(_ program: String, _ arguments: [String], in folder: String?) throws {
-        var command = [folder.map { "\($0)/\(program)" } ?? program] + arguments
+    /// - Parameter isOfPostgres: whether it is one of this cluster's; others are looked for in PATH.
+    private func run(_ program: String, _ arguments: [String], isOfPostgres: Bool = true) throws {
+        var command = [isOfPostgres ? "\(binaries)/\(program)" : program] + arguments
         if geteuid() == 0 {
             command =
                 ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--reset-env", "--"] + command

@@ -84,19 +84,15 @@ import Web
     func madeMeanwhile() async throws {
         try await TestServer.run { server in
             try await Self.make(server, #""measure":"requests","amount":"100","window":"day","thresholds":[1,50]"#)
-            var first: Task<Void, any Error>?
-            defer { first?.cancel() }
-            // However long the change takes: for locks usage waits briefly, and is counted anew.
-            try await server.letCommitsWait(afterInsertsInto: "alert")
-            try await server.whileLocked("slow_commit") {
-                first = Task { _ = try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#)) }
-                // It has made its row, and has an alert to tell.
-                #expect(try await server.comesToWait(on: "slow_commit"))
+            let first: @Sendable () async throws -> Void = {
+                try await server.ingest(SentEvent("1", data: #"{"user":"ann"}"#))
+            }
+            // It has made its row, and has an alert to tell.
+            try await server.whileCommitWaits(afterInsertsInto: "alert", of: first, check: { #expect($0) }) {
                 try await server.ask("PATCH", "/budgets/users", #"{"amount":"2"}"#)
                 try await Self.followAll(server)
                 #expect(try await Self.changes(server) == 1, "a row is still being made")
             }
-            try await first?.value
             try await server.rowsFollowBudgets()
             let told = try await server.column(
                 "SELECT trim_scale(threshold)::text FROM alert ORDER BY threshold"

@@ -37,10 +37,7 @@ struct AdmissionCrashTests {
             let journal = Journal()
             let total = Self.callers * Self.calls
             async let calling: Void = Self.callAll(turnpike.client, journal)
-            var random = SeededGenerator(seed: CrashTests.seed)
-            for fault in 0..<Self.faults {
-                let span = total / (Self.faults + 1)
-                let point = span * fault + Int(random.next() % UInt64(span)) + 1
+            for point in CrashTests.faultPoints(Self.faults, of: total) {
                 let isReached = try await eventually { journal.answered.withLock { $0.count } >= point }
                 #expect(isReached)
                 try await turnpike.killDatabase()

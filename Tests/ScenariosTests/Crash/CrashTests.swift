@@ -61,6 +61,13 @@ struct CrashTests {
         }
     }
 
+    /// After how many of all answers each fault strikes: seeded, and each in a part of its own.
+    static func faultPoints(_ faults: Int, of total: Int) -> [Int] {
+        var random = SeededGenerator(seed: seed)
+        let span = total / (faults + 1)
+        return (0..<faults).map { span * $0 + Int(random.next() % UInt64(span)) + 1 }
+    }
+
     /// Eight senders report while the fault strikes at seeded points; then everything is accounted for.
     private static func underFire(
         _ turnpike: ServedTurnpike,
@@ -70,11 +77,9 @@ struct CrashTests {
         try await CrashCatalogue.make(turnpike.client)
         let senders = IngestSenders(seed: seed, client: turnpike.client)
         let total = senders.senders * senders.batches
-        var random = SeededGenerator(seed: seed)
         async let reporting: Void = senders.run()
-        for fault in 0..<faults {
-            let span = total / (faults + 1)
-            try await senders.journal.reaches(acknowledgements: span * fault + Int(random.next() % UInt64(span)) + 1)
+        for point in faultPoints(faults, of: total) {
+            try await senders.journal.reaches(acknowledgements: point)
             try await strike(senders.journal)
         }
         await reporting

@@ -167,13 +167,13 @@ actor ServedTurnpike {
     /// Writes out what is committed and then stops PostgreSQL's log writer where it is, so that commits nobody waits
     /// for stay in memory. It ends with `killDatabase`.
     nonisolated func stopLogWriter() async throws {
-        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
-        try await pool.execute(.worker, "CHECKPOINT")
-        let writers = try await pool.query(
-            .worker,
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
-        ) { row throws(PostgresError) in try row.next(Int32.self) }
-        await pool.close()
+        let writers = try await PostgresDatabase.asOwner(at: databaseURL) { pool in
+            try await pool.execute(.worker, "CHECKPOINT")
+            return try await pool.query(
+                .worker,
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+            ) { row throws(PostgresError) in try row.next(Int32.self) }
+        }
         guard writers.count == 1, Glibc.kill(writers[0], SIGSTOP) == 0 else {
             throw ChildProcess.Failure(description: "PostgreSQL's log writer can't be stopped: \(writers)")
         }
@@ -186,23 +186,29 @@ actor ServedTurnpike {
     /// Runs the body while PostgreSQL accepts connections and never answers.
     nonisolated func whileDatabaseHangs(_ body: () async throws -> Void) async throws {
         try await offTheThreadPool { [cluster] in try cluster.freeze() }
+        try await Self.run(body) {
+            try await offTheThreadPool { [cluster] in cluster.thaw() }
+        }
+    }
+
+    /// Runs the body and then, whatever came of it, what sets things right again.
+    private static func run(_ body: () async throws -> Void, then restore: () async throws -> Void) async throws {
         do {
             try await body()
         } catch {
-            try await offTheThreadPool { [cluster] in cluster.thaw() }
+            try await restore()
             throw error
         }
-        try await offTheThreadPool { [cluster] in cluster.thaw() }
+        try await restore()
     }
 
     /// Fills a table with rows of nobody's, so that it is longer than a segment of PostgreSQL's log.
     /// - Parameters:
     ///   - table: with the columns that are filled.
     ///   - row: what to insert, of a number `n`.
-    nonisolated func fill(_ table: SQL, with row: SQL) async throws {
-        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
-        try await pool.execute(.worker, "INSERT INTO \(table) SELECT \(row) FROM generate_series(1, 280000) AS n")
-        await pool.close()
+    nonisolated func fill(_ table: String, with row: String) async throws {
+        let statement = "INSERT INTO \(table) SELECT \(row) FROM generate_series(1, 280000) AS n"
+        try await PostgresDatabase.run(statement, at: databaseURL)
     }
 
     /// Runs the body while a filled table can't grow any more, nor any file beyond its length: PostgreSQL finds the
@@ -216,28 +222,22 @@ actor ServedTurnpike {
             // from the last time.
             return UInt(length) / Self.pageBytes * Self.pageBytes + Self.pageBytes / 2
         }
-        do {
-            try await body()
-        } catch {
-            try await bound(table) { _ in nil }
-            throw error
-        }
-        try await bound(table) { _ in nil }
+        try await Self.run(body) { try await bound(table) { _ in nil } }
     }
 
     /// Bounds PostgreSQL's files while nobody makes a table longer: its processes come by their bound one after the
     /// other.
     /// - Parameter bytes: the bound, of the table's length.
     private nonisolated func bound(_ table: SQL, to bytes: @Sendable (Int64) throws -> UInt?) async throws {
-        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
-        try await pool.transaction(.worker) { [cluster] transaction in
-            try transaction.execute("LOCK TABLE \(table) IN EXCLUSIVE MODE")
-            let length = try transaction.first("SELECT pg_relation_size('\(table)')") { row throws(PostgresError) in
-                try row.next(Int64.self)
+        try await PostgresDatabase.asOwner(at: databaseURL) { pool in
+            try await pool.transaction(.worker) { [cluster] transaction in
+                try transaction.execute("LOCK TABLE \(table) IN EXCLUSIVE MODE")
+                let length = try transaction.first("SELECT pg_relation_size('\(table)')") {
+                    row throws(PostgresError) in try row.next(Int64.self)
+                }
+                try cluster.boundFiles(toBytes: try bytes(length ?? 0))
             }
-            try cluster.boundFiles(toBytes: try bytes(length ?? 0))
         }
-        await pool.close()
     }
 
     private static let logSegmentBytes: Int64 = 16 << 20
@@ -245,12 +245,12 @@ actor ServedTurnpike {
 
     /// Ends the sessions of the lane that stores events, as a failover or an administrator does. Returns how many.
     func cutIngestConnections() async throws -> Int {
-        let pool = PostgresPool(PostgresConfiguration(url: databaseURL).asOwner(), logger: .silent)
-        let cut = try await pool.query(
-            .worker,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turnpike ingest'"
-        ) { row throws(PostgresError) in try row.next(Bool.self) }
-        await pool.close()
+        let cut = try await PostgresDatabase.asOwner(at: databaseURL) { pool in
+            try await pool.query(
+                .worker,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turnpike ingest'"
+            ) { row throws(PostgresError) in try row.next(Bool.self) }
+        }
         return cut.filter { $0 }.count
     }
 }
