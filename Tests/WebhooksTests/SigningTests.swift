@@ -53,7 +53,7 @@ struct SigningTests {
         let headers = JSONValue.object(delivery.headers.map { JSONMember(name: $0.key, value: .string($0.value)) })
         return try await TestTools.run(
             python.path,
-            ["-c", program, headers.text, delivery.body] + keys,
+            ["-I", "-c", program, headers.text, delivery.body] + keys,
             in: FileManager.default.temporaryDirectory
         ).split(separator: "\n").map(String.init)
     }
