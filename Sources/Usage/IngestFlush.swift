@@ -121,7 +121,7 @@ struct IngestFlush: Sendable {
         }
         return settlements.notices
             + claims.notices(groups) { pending, remark, tenant in
-                alerts.add(pending, remark, of: tenant, surroundings.shared.features)
+                alerts.add(pending, remark, of: tenant, surroundings.shared)
             }
     }
 

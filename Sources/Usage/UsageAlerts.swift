@@ -10,6 +10,8 @@ package struct UsageAlerts {
     private enum Noted: Hashable {
         /// By the bytes of the source, as the alert's key is.
         case unmatched(source: [UInt8])
+        /// By the bytes of the type, likewise.
+        case unmetered(type: [UInt8])
         case unsubscribed(TenantID)
         case unsold(TenantID, FeatureID, SubscriptionID, periodIndex: Int)
         case refused(TenantID, lacking: String)
@@ -30,30 +32,61 @@ package struct UsageAlerts {
     /// Those of limits.
     mutating func add(_ more: [AlertDraft]) { drafts += more }
 
-    /// So many sources of a day are told of one by one.
-    private static let mostSources = 20
+    /// So many names of a day, which senders can make up, are told of one by one.
+    private static let mostNames = 20
 
     /// Usage of a source that names no tenant, once a day. Of very many sources it is told once a day that there are
-    /// more: senders can make up their names.
+    /// more.
     mutating func addUnmatched(_ event: UsageEvent) {
         guard noted.insert(.unmatched(source: Array(event.source.utf8))).inserted else { return }
+        add(.unmatchedUsage, named: event.source, by: event, ("subject", .string(event.subject)))
+    }
+
+    /// Usage of a type that no meter reads, once a day, whoever's it is. Of very many types it is told once a day that
+    /// there are more.
+    private mutating func addUnmetered(_ event: UsageEvent, of tenant: TenantSnapshot) {
+        guard noted.insert(.unmetered(type: Array(event.type.utf8))).inserted else { return }
+        add(
+            .unmeteredUsage,
+            named: event.type,
+            by: event,
+            ("type", .string(event.type)),
+            ("tenant", .string(tenant.key))
+        )
+    }
+
+    /// What concerns no single tenant, once a day for each of the first names.
+    private mutating func add(
+        _ kind: AlertKind,
+        named name: String,
+        by event: UsageEvent,
+        _ told: (String, JSONValue)...
+    ) {
         var draft = AlertDraft(
-            .unmatchedUsage,
+            kind,
             of: .operatorWide,
             key: nil,
-            identity: [event.source, day],
-            detail: detail(of: event, [("day", .string(day)), ("subject", .string(event.subject))])
+            identity: [name, day],
+            detail: detail(of: event, [("day", .string(day))] + told)
         )
-        draft.bound = AlertDraft.Bound(Self.mostSources, since: dayStart)
+        draft.bound = AlertDraft.Bound(Self.mostNames, since: dayStart)
         drafts.append(draft)
     }
 
     /// What an accepted event was remarked on for.
-    mutating func add(_ pending: PendingEvent, _ remark: EventStatus, of tenant: TenantSnapshot, _ features: Features) {
+    /// - Parameter shared: the catalogue that it was measured with.
+    mutating func add(
+        _ pending: PendingEvent,
+        _ remark: EventStatus,
+        of tenant: TenantSnapshot,
+        _ shared: CatalogSnapshot
+    ) {
         switch (remark, pending.place) {
+        case (.unmetered, _):
+            if !shared.meteredTypes.contains(pending.event.type) { addUnmetered(pending.event, of: tenant) }
         case (.unsubscribed, _): addUnsubscribed(pending.event, of: tenant)
         case (.unpriced, let place?):
-            addUnsold(pending.event, pending.measurements, at: place, of: tenant, features)
+            addUnsold(pending.event, pending.measurements, at: place, of: tenant, shared.features)
         default: break
         }
     }

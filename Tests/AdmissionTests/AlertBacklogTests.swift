@@ -7,6 +7,12 @@ import Web
 
 /// A transaction that raises very many alerts for a tenant holds up nobody for them.
 @Suite struct AlertBacklogTests {
+    /// A tenant, and a meter that reads its usage, so that nothing is told of that.
+    private static func arrange(_ server: TestServer) async throws {
+        try await server.addTenant("acme")
+        try await server.addMeter("jobs")
+    }
+
     private static func addBudget(_ key: String, _ mode: String, _ server: TestServer) async throws {
         let scope = #"{"tenant":"acme","user":"*"}"#
         let bound = #""measure":"requests","amount":"1","window":"month","mode":"\#(mode)""#
@@ -33,7 +39,7 @@ import Web
     @Test("usage of very many new users is stored while alerts can't be, which are raised once afterwards")
     func manyThresholds() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
+            try await Self.arrange(server)
             try await Self.addBudget("users", "soft", server)
             let events = (1...60).map { SentEvent("\($0)", data: #"{"user":"u\#($0)"}"#) }
             try await server.whileLocked("alert") {
@@ -49,7 +55,7 @@ import Web
     @Test("calls of very many new users that are refused together are told of once for each limit")
     func manyRefusals() async throws {
         try await TestServer.run(configure: { $0.admission.deadlineMilliseconds = 60_000 }) { server in
-            try await server.addTenant("acme")
+            try await Self.arrange(server)
             for key in ["a", "b"] { try await Self.addBudget(key, "hard", server) }
             let events = (1...60).map { SentEvent("\($0)", data: #"{"user":"u\#($0)"}"#) }
             try await server.post(events).expecting(200)
@@ -69,7 +75,7 @@ import Web
     @Test("an alert that can't be raised keeps none of those behind it from being raised")
     func oneThatFails() async throws {
         try await TestServer.run { server in
-            try await server.addTenant("acme")
+            try await Self.arrange(server)
             try await Self.addBudget("users", "soft", server)
             try await server.database.run(
                 """

@@ -230,6 +230,7 @@ import Web
     func raisedMeanwhile() async throws {
         try await TestServer.run { server in
             try await server.addTenant("acme")
+            try await server.addMeter("jobs")
             try await server.ask(
                 "POST",
                 "/budgets",

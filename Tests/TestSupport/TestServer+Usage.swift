@@ -97,10 +97,20 @@ extension TestServer {
         of property: String? = "seconds",
         type: String = "job.done"
     ) async throws {
+        try await addMeter(key, aggregation, of: property, type: type)
+        try await ask("POST", "/features", #"{"key":"\#(key)","meter":"\#(key)","unit":"unit"}"#, expecting: 201)
+    }
+
+    /// A meter that no feature has, unless one is made of it: its usage counts nowhere, and nothing is told of that.
+    package func addMeter(
+        _ key: String,
+        _ aggregation: String = "count",
+        of property: String? = nil,
+        type: String = "job.done"
+    ) async throws {
         let value = property.map { #","value":"\#($0)""# } ?? ""
         let meter = #"{"key":"\#(key)","event_type":"\#(type)","aggregation":"\#(aggregation)"\#(value)}"#
         try await ask("POST", "/meters", meter, expecting: 201)
-        try await ask("POST", "/features", #"{"key":"\#(key)","meter":"\#(key)","unit":"unit"}"#, expecting: 201)
     }
 
     /// Enters what the provider openai charges for a token of a class.

@@ -242,4 +242,53 @@ import Web
             )
         }
     }
+
+    @Test("usage of a type that no meter reads is told once a day, whoever's it is, and until a meter reads it")
+    func unmeteredUsage() async throws {
+        try await TestServer.run { server in
+            for key in ["acme", "globex"] { try await server.addTenant(key) }
+            let filters = #"[{"property":"long","in":["yes"]}]"#
+            try await server.ask(
+                "POST",
+                "/meters",
+                #"{"key":"long","event_type":"job.done","aggregation":"count","filters":\#(filters)}"#,
+                expecting: 201
+            )
+            try await server.ask("POST", "/features", #"{"key":"long","meter":"long","unit":"job"}"#, expecting: 201)
+            #expect(try await server.ingest(SentEvent("filtered")) == "accepted 1, unmetered 1")
+            #expect(try await Self.alerts(server) == [], "a meter reads the type, though it does not count the event")
+            for id in ["a", "b"] {
+                try await server.ingest(SentEvent(id, type: "job.dome"), SentEvent(id, type: "job", subject: "globex"))
+            }
+            let today = ["unmetered_usage - a", "unmetered_usage - a"]
+            #expect(try await Self.alerts(server) == today)
+            let told = try await server.column(
+                "SELECT concat_ws(' ', detail ->> 'type', detail ->> 'tenant', detail ->> 'day') FROM alert ORDER BY 1"
+            )
+            #expect(told == ["job globex 2026-11-23", "job.dome acme 2026-11-23"])
+            let own = try await server.client([.budgetsRead], tenant: "acme")
+            #expect(try await Self.alerts(server, as: own) == [])
+
+            server.clock.advance(seconds: 86_400)
+            try await server.addMeter("dome", type: "job.dome")
+            try await server.ingest(SentEvent("a", type: "job", subject: "globex"), SentEvent("c", type: "job.dome"))
+            #expect(try await Self.alerts(server) == today, "a duplicate is nothing new, and a meter reads the other")
+            try await server.ingest(SentEvent("d", type: "job", subject: "globex"))
+            #expect(try await Self.alerts(server) == today + ["unmetered_usage - d"])
+        }
+    }
+
+    @Test("types beyond the first that no meter reads are told together, once a day")
+    func manyTypes() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for numbers in [1...15, 16...30, 10...40] {
+                let events = numbers.map { SentEvent("e\($0)", type: "job.\($0)") }
+                try await server.post(events).expecting(200)
+            }
+            let told = try await server.column("SELECT detail ->> 'type' FROM alert")
+            #expect(Set(told) == Set((1...21).map { "job.\($0)" }) && told.count == 21, "\(told)")
+            #expect(try await server.column("SELECT detail ->> 'type' FROM alert WHERE detail ? 'more'") == ["job.21"])
+        }
+    }
 }

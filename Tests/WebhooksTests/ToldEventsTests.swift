@@ -10,7 +10,8 @@ struct ToldEventsTests {
         "threshold_crossed": "budget.threshold_crossed", "forecast": "budget.forecast_exceeded",
         "limit_reached": "limit.reached", "reservation_expired": "reservation.expired",
         "unpriced_usage": "usage.unpriced", "unmatched_usage": "usage.unmatched",
-        "unsubscribed_usage": "usage.unsubscribed", "webhook_endpoint_disabled": "webhook_endpoint.disabled",
+        "unmetered_usage": "usage.unmetered", "unsubscribed_usage": "usage.unsubscribed",
+        "webhook_endpoint_disabled": "webhook_endpoint.disabled",
     ]
     private static let otherTypes: Set<String> = [
         "subscription.created", "subscription.changed", "subscription.canceled", "subscription.resumed", "webhook.test",

@@ -12,6 +12,8 @@ package enum AlertKind: String, Sendable, CaseIterable {
     case unpricedUsage = "unpriced_usage"
     /// Usage whose subject names no tenant.
     case unmatchedUsage = "unmatched_usage"
+    /// Usage of a type that no meter reads.
+    case unmeteredUsage = "unmetered_usage"
     /// Usage at a time that no subscription covers.
     case unsubscribedUsage = "unsubscribed_usage"
     case webhookEndpointDisabled = "webhook_endpoint_disabled"
@@ -25,6 +27,7 @@ package enum AlertKind: String, Sendable, CaseIterable {
         case .reservationExpired: .reservationExpired
         case .unpricedUsage: .usageUnpriced
         case .unmatchedUsage: .usageUnmatched
+        case .unmeteredUsage: .usageUnmetered
         case .unsubscribedUsage: .usageUnsubscribed
         case .webhookEndpointDisabled: .webhookEndpointDisabled
         }

@@ -6,6 +6,7 @@ package enum WebhookEventType: String, CaseIterable, Sendable {
     case reservationExpired = "reservation.expired"
     case usageUnpriced = "usage.unpriced"
     case usageUnmatched = "usage.unmatched"
+    case usageUnmetered = "usage.unmetered"
     case usageUnsubscribed = "usage.unsubscribed"
     case invoiceFinalized = "invoice.finalized"
     case invoiceOverdue = "invoice.overdue"
