@@ -43,9 +43,13 @@ package struct TenantLimit: Sendable, Hashable {
     let tenant: TenantID
     let limit: LimitID
 
+    package init(tenant: TenantID, limit: LimitID) {
+        self.tenant = tenant
+        self.limit = limit
+    }
+
     package init(of row: LimitRow) {
-        tenant = row.tenant
-        limit = row.limit
+        self.init(tenant: row.tenant, limit: row.limit)
     }
 }
 

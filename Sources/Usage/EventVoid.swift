@@ -176,11 +176,7 @@ struct EventVoiding {
             .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
         let known = try CountedUses(in: uses.map(\.limit), of: tenant.id, transaction)
         for use in uses {
-            guard known.counted(original, in: use.limit, at: place) else {
-                // What it holds is worked out anew all the same.
-                if use.limit.followsTiers { try tally.withdraw(use, .zero, by: tenant) }
-                continue
-            }
+            guard known.counted(original, in: use.limit, at: place) else { continue }
             switch use.amount {
             case .known(let amount): try tally.withdraw(use, amount, by: tenant)
             case .charge(let feature):
@@ -189,7 +185,7 @@ struct EventVoiding {
             case .unpriced: continue
             }
         }
-        let drafts = try tally.write(surroundings, in: transaction)
+        let drafts = try tally.write(surroundings, chargesMovedOf: [tenant], in: transaction)
         try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
     }
 

@@ -105,7 +105,7 @@ extension UsageChanges {
         in uses: [LimitUse],
         by tenant: TenantSnapshot
     ) throws -> EventCharges {
-        guard chargedTenants.contains(tenant.id), let place = pending.place, let period = place.billingPeriodID else {
+        guard chargedTenants[tenant.id] != nil, let place = pending.place, let period = place.billingPeriodID else {
             return EventCharges()
         }
         var found = EventCharges()

@@ -28,7 +28,7 @@ struct UsageChanges {
     var limits = LimitTally()
     var distinctCharges: [TenantID: DistinctCharges] = [:]
     /// Those whose charges have to be told of each event, because some limit counts those of some.
-    let chargedTenants: Set<TenantID>
+    let chargedTenants: [TenantID: TenantSnapshot]
     /// Values that are new to counters, as long as no event has brought them.
     private var unseen: Set<DistinctKey> = []
     private var moves = DistinctMoves()
@@ -36,7 +36,7 @@ struct UsageChanges {
     /// - Parameters:
     ///   - stored: the counters as they stand, read under the ledger lock.
     ///   - chargedTenants: those with limits on charges.
-    init(stored: [CounterRow], chargedTenants: Set<TenantID>) {
+    init(stored: [CounterRow], chargedTenants: [TenantID: TenantSnapshot]) {
         self.chargedTenants = chargedTenants
         let counters = stored.map { row in
             let running = row.runningQuantity ?? row.state.quantity
@@ -131,7 +131,7 @@ struct UsageChanges {
         CounterStore.enqueue(rows, in: transaction)
         do {
             try limitRest(of: rows)
-            return try limits.write(surroundings, in: transaction)
+            return try limits.write(surroundings, chargesMovedOf: Array(chargedTenants.values), in: transaction)
         } catch is DecimalError {
             throw CounterOverflow(tenant: rows.first?.key.tenant ?? .operatorWide, feature: nil)
         }

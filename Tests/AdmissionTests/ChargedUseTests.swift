@@ -321,6 +321,28 @@ import Web
         }
     }
 
+    @Test("usage of before a budget counts nothing in it, and moves what it holds, because that follows the tiers")
+    func tiersMovedFromBefore() async throws {
+        try await TestServer.run { server in
+            try await Self.arrangeFreeHundred(server)
+            try await server.ingest(SentEvent("before", data: #"{"seconds":97}"#))
+            server.clock.advance(seconds: 60)
+            try await Self.addBudget(
+                server,
+                #"{"tenant":"acme"}"#,
+                #""measure":"charge","amount":"50","currency":"USD","window":"day""#
+            )
+            try await server.admit("call", seconds: "5")
+            try await server.expectRows(["0 2 0"])
+            _ = try await server.void("before")
+            try await server.expectRows(["0 0 0"])
+            try await server.ingest(
+                SentEvent("late", time: "2026-11-23T08:00:00Z", data: #"{"seconds":98}"#)
+            )
+            try await server.expectRows(["0 3 3"])
+        }
+    }
+
     @Test("what distinct values are charged counts in every budget on all charges")
     func distinctValues() async throws {
         for scope in ["{}", #"{"tenant":"*","plan":"*"}"#, #"{"tenant":"acme"}"#] {

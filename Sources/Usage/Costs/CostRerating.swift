@@ -201,11 +201,10 @@ struct CostRerating: Sendable {
         for (index, (stored, event)) in all.enumerated() {
             let isConverted = index < counted.count
             if isConverted { try changes.addCost(of: event, sequence: sequence, tenant: tenant.id) }
-            let costed = uses[index].filter { isConverted || $0.limit.measure == .cost }
-            let counting = costed.filter { known.counted(stored, in: $0.limit, at: event.place) }
+            let counting = uses[index].filter { use in
+                (isConverted || use.limit.measure == .cost) && known.counted(stored, in: use.limit, at: event.place)
+            }
             try changes.limitCost(of: event, counting, by: tenant)
-            // What limits hold that it has not counted in is worked out anew all the same.
-            for use in costed where use.limit.followsTiers { try changes.limits.use(use, .zero, by: tenant) }
         }
     }
 

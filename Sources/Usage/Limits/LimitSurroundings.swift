@@ -30,9 +30,14 @@ package struct LimitSurroundings: Sendable {
     }
 
     /// Those of the tenants whose charges some limit counts, of whatever usage.
-    func tenantsWithChargeLimits(_ tenants: some Sequence<TenantSnapshot>) -> Set<TenantID> {
-        let isShared = shared.sharedLimits.contains { $0.measure == .charge }
-        return Set(tenants.filter { isShared || $0.ownLimits.contains { $0.measure == .charge } }.map(\.id))
+    func tenantsWithChargeLimits(_ tenants: some Sequence<TenantSnapshot>) -> [TenantID: TenantSnapshot] {
+        let charged = tenants.lazy.filter { tenant in limits(of: tenant).contains { $0.measure == .charge } }
+        return Dictionary(charged.map { ($0.id, $0) }) { first, _ in first }
+    }
+
+    /// The tenant's own, and those over several tenants.
+    func limits(of tenant: TenantSnapshot) -> some Sequence<Limit> {
+        [tenant.ownLimits, shared.sharedLimits].lazy.joined()
     }
 
     package var matching: LimitMatching { LimitMatching(shared: shared, operatorZone: operatorZone) }

@@ -107,14 +107,17 @@ package struct LimitTally {
     }
 
     /// Writes the changes, and works out anew what limits on charges hold.
+    /// - Parameter charged: tenants whose charges the usage moves. What their limits on charges hold follows that, also
+    ///   of those that it does not count in.
     /// - Returns: the alerts of thresholds that were crossed, for the caller to raise.
     /// - Throws: `StaleCatalog` where a budget was changed meanwhile.
     package func write(
         _ surroundings: LimitSurroundings,
+        chargesMovedOf charged: [TenantSnapshot] = [],
         in transaction: borrowing Transaction
     ) throws -> [AlertDraft] {
+        let entries = try withHeldWindows(of: charged, surroundings, in: transaction)
         guard !entries.isEmpty else { return [] }
-        let entries = try withHeldWindows(at: surroundings.now, in: transaction)
         // What is used of limits on charges is written with what they hold then. An amount that comes into force in
         // their rows here leaves above it what was used and held before; what more there is, `recompute` tells.
         let changes = entries.values.map { $0.followsTiers ? $0.change.withoutUse : $0.change }
@@ -201,22 +204,32 @@ extension LimitTally {
     /// to cost more or less when what is used changes, whatever window it counts in. What is held of a window that is
     /// over admits nothing any more, and is worked out anew when it is freed.
     private func withHeldWindows(
-        at now: Instant,
+        of charged: [TenantSnapshot],
+        _ surroundings: LimitSurroundings,
         in transaction: borrowing Transaction
     ) throws -> [LimitRow: Entry] {
-        var entries = entries
-        let changed = entries.filter { $0.value.followsTiers }
-        guard !changed.isEmpty else { return entries }
+        var tenants: [TenantLimit: TenantSnapshot] = [:]
         var earliest: [TenantLimit: Instant] = [:]
-        for (row, entry) in changed {
-            let start = (entry.limit?.windowKind ?? .month).earliestStart(ofWindowAt: now)
-            earliest[TenantLimit(of: row)] = min(earliest[TenantLimit(of: row)] ?? .maximum, start)
+        func look(at limit: TenantLimit, _ kind: WindowKind?, of tenant: TenantSnapshot?) {
+            let start = (kind ?? .month).earliestStart(ofWindowAt: surroundings.now)
+            earliest[limit] = min(earliest[limit] ?? .maximum, start)
+            tenants[limit] = tenant
         }
+        for tenant in charged {
+            for limit in surroundings.limits(of: tenant) where limit.followsTiers {
+                look(at: TenantLimit(tenant: tenant.id, limit: limit.id), limit.windowKind, of: tenant)
+            }
+        }
+        for (row, entry) in entries where entry.followsTiers {
+            look(at: TenantLimit(of: row), entry.limit?.windowKind, of: entry.tenant)
+        }
+        guard !earliest.isEmpty else { return entries }
+        var entries = entries
         let parts = try transaction.query(LimitStateStore.parts(since: earliest), LimitStateStore.decode)
         for part in parts {
             guard let main = ChargeHolds.mainRow(beside: part.row), entries[main] == nil else { continue }
-            let like = changed.first { $0.key.tenant == main.tenant && $0.key.limit == main.limit }?.value
-            entries[main] = Entry(change: LimitChange(keeping: main), tenant: like?.tenant, followsTiers: true)
+            let tenant = tenants[TenantLimit(of: main)]
+            entries[main] = Entry(change: LimitChange(keeping: main), tenant: tenant, followsTiers: true)
         }
         return entries
     }

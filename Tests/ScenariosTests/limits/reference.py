@@ -5,7 +5,8 @@ service, whose fixed clock starts at 2026-11-23T08:00:00Z and whose zone is UTC:
 
     {"method": "POST", "path": "/admissions", "body": {...}, "status": 200, "save": {"r1": "/reservation/id"},
      "expect": {"/allowed": true}}       an answer's parts by JSON pointer; `${r1}` stands for what was saved, also here
-    {"advance": 90}                      the clock goes on by seconds, and the background work of the service ends
+    {"advance": 90}                      the clock goes on by seconds, and the background work of the service ends:
+                                         reservations are given up, and plans begin whose time has come
 
 Expected values are equal to the answer's, but for
 
@@ -18,201 +19,27 @@ Expected values are equal to the answer's, but for
 """
 
 import json
-import random
 import sys
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import timedelta
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
-from world import BIG_MODEL, FEATURES, LONGEST_LIFE, MICROSECOND, START, SUSPENSE
-from world import Call, Limit, Reservation, Tenant, World, calendar_window, number, text
-
-ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"]
-RISING_PRICES = [
-    {"model": "per_unit", "unit_amount": "1.5"},
-    {"model": "graduated", "tiers": [{"up_to": "10", "unit_amount": "0"}, {"up_to": None, "unit_amount": "2"}]},
-    {"model": "graduated", "tiers": [{"up_to": "5", "unit_amount": "0"}, {"up_to": "20", "unit_amount": "0.5"},
-                                     {"up_to": None, "unit_amount": "1.25"}]},
-]
-OTHER_PRICES = [
-    {"model": "graduated", "tiers": [{"up_to": "12", "unit_amount": "2"}, {"up_to": None, "unit_amount": "0.5"}]},
-    {"model": "graduated", "tiers": [{"up_to": "10", "unit_amount": "1"},
-                                     {"up_to": None, "unit_amount": "0.75", "flat_amount": "3"}]},
-    {"model": "package", "amount": "4", "package_size": "10", "free_units": "5"},
-]
-UNIT_PRICES = ["0", "0.1", "0.25"]
-WINDOWS = ["minute", "hour", "day", "day", "week", "month", "lifetime"]
-SCOPES = [{}, {"tenant": "acme"}, {"tenant": "*"}, {"tenant": "acme", "user": "*"}, {"tenant": "*", "user": "*"},
-          {"user": "ann"}, {"tenant": "beta", "user": "ben"}, {"tenant": "*", "model": "m-*"}, {"model": "*"},
-          {"tenant": "acme", "cost_center": "*"}, {"tenant": "*", "user": "*", "cost_center": "*"},
-          {"tenant": "*", "plan": "pro", "user": "*"}, {"tenant": "*", "model": "m-small"}]
-NARROW_SCOPES = [{}, {"tenant": "*", "user": "*"}, {"tenant": "acme", "user": "*"}, {"tenant": "*", "model": "m-*"},
-                 {"tenant": "*", "feature": "jobs"}, {"tenant": "acme", "cost_center": "cc-1"}]
-ROOM = {"minute": 1, "hour": 1.5, "day": 2, "week": 3, "month": 4, "billing_period": 4, "lifetime": 6}
-REASONS = {"quota": "quota_exceeded", "budget": "budget_exceeded", "spend_cap": "spend_cap_exceeded"}
+from answers import Answers
+from costs import Tokens
+from plans import Segment
+from world import BIG_MODEL, LONGEST_LIFE, START, SUSPENSE, Call, Limit, Reservation, calendar_window, number, text
 
 
-class Story:
+OUTPUTS = [0, 20, 50, 100, 200, 350, 700]
+
+
+class Story(Answers):
     """Draws what happens, tells the world of it, and prints it with what must be answered.
 
     Not drawn, beside what the world holds for an open question: times of usage before the newest budget was made,
-    parts of calls that hold in a later window too, an array whose calls would be answered otherwise in another order,
-    and the end of an override while calls are open."""
-
-    def __init__(self, seed):
-        self.random, self.world, self.serial, self.budgets = random.Random(seed), World(), 0, 0
-        self.calls = []
-        self.is_rising = self.random.random() < 0.6
-
-    def step(self, method, path, body=None, status=200, expect=None, save=None):
-        line = {"method": method, "path": path, "body": body, "status": status, "save": save, "expect": expect}
-        print(json.dumps({name: value for name, value in line.items() if value is not None}))
-
-    # Set-up
-
-    def arrange(self):
-        dimensions = {"dimensions": {"model": "model"}}
-        for meter in ({"key": "seconds", "aggregation": "sum", "value": "seconds", **dimensions},
-                      {"key": "jobs", "aggregation": "count"}):
-            self.step("POST", "/meters", {"event_type": "job.done", **meter}, 201)
-        for feature, meter in FEATURES.items():
-            filters = [{"dimension": "model", "in": [BIG_MODEL]}] if feature == "big" else []
-            self.step("POST", "/features", {"key": feature, "meter": meter, "filters": filters}, 201)
-        prices = {plan: self.arrange_plan(plan) for plan in ("pro", "max")}
-        for key in ("acme", "beta", "gamma"):
-            self.arrange_tenant(key, self.random.choice(["pro", "max"]), prices)
-        for _ in range(self.random.randint(5, 8)):
-            self.make_budget()
-
-    def arrange_plan(self, plan):
-        pool = RISING_PRICES if self.is_rising else RISING_PRICES + OTHER_PRICES
-        prices = {"seconds": self.random.choice(pool)}
-        for feature in ("jobs", "big"):
-            prices[feature] = {"model": "per_unit", "unit_amount": self.random.choice(UNIT_PRICES)}
-        windows = self.random.sample(["hour", "day", "month", "billing_period"], 2)
-        quotas = [{"feature": "seconds", "limit": self.amount("units", windows[0], 2), "window": windows[0],
-                   "mode": "hard"},
-                  {"feature": self.random.choice(list(FEATURES)), "limit": self.amount("units", windows[1], 2),
-                   "window": windows[1], "mode": self.random.choice(["hard", "soft"])}]
-        version = {"charges": [{"feature": name, "price": price} for name, price in prices.items()], "quotas": quotas}
-        if plan == "pro" or self.random.random() < 0.5:
-            version["spend_cap"] = {"amount": self.amount("charge", "month", 2), "mode": "hard"}
-        self.step("POST", "/plans", {"key": plan, "name": plan, "currency": "USD"}, 201)
-        self.step("POST", f"/plans/{plan}/versions", version, 201, save={f"version-{plan}": "/version"})
-        self.step("POST", f"/plans/{plan}/versions/${{version-{plan}}}/publish")
-        return prices, quotas, version.get("spend_cap")
-
-    def arrange_tenant(self, key, plan, plans):
-        prices, quotas, cap = plans[plan]
-        zone = self.random.choice(ZONES)
-        local_midnight = datetime(2026, 11, 1, tzinfo=ZoneInfo(zone)).astimezone(timezone.utc)
-        anchor = self.random.choice([local_midnight, datetime(2026, 11, 1, tzinfo=timezone.utc)])
-        self.step("POST", "/tenants", {"key": key, "name": key, "currency": "USD", "timezone": zone}, 201)
-        self.step("POST", "/subscriptions", {"tenant": key, "plan": plan, "starts_at": text(anchor)}, 201)
-        tenant = self.world.tenants[key] = Tenant(key, ZoneInfo(zone), anchor, plan, prices)
-        for quota in quotas:
-            scope = {"tenant": key, "feature": quota["feature"]}
-            self.world.limits.append(Limit(quota["feature"], "quota", "units", scope, Fraction(quota["limit"]),
-                                           quota["mode"], quota["window"], START, tenant))
-        if cap:
-            self.world.limits.append(Limit("spend_cap", "spend_cap", "charge", {"tenant": key}, Fraction(cap["amount"]),
-                                           cap["mode"], "month", START, tenant))
-
-    def amount(self, measure, kind, wide=1):
-        unit = {"requests": 1.5, "units": 4, "charge": 6}[measure]
-        return str(max(1, round(unit * ROOM[kind] * wide * self.random.uniform(0.6, 1.4))))
-
-    def make_budget(self):
-        self.budgets += 1
-        measure = self.random.choice(["requests", "requests", "units", "charge"])
-        kind = self.random.choice(WINDOWS)
-        if measure == "charge":
-            is_narrow = self.is_rising and self.random.random() < 0.5
-            scope = dict(self.random.choice(NARROW_SCOPES if is_narrow else SCOPES[1:3]))
-        else:
-            scope = dict(self.random.choice(SCOPES))
-        if measure == "units":
-            scope["feature"] = self.random.choice(list(FEATURES))
-        elif measure == "requests" and self.random.random() < 0.1:
-            scope["feature"] = "big"
-        if "tenant" in scope and self.random.random() < 0.1:
-            kind = "billing_period"
-        mode = "soft" if self.random.random() < 0.2 else "hard"
-        amount = Fraction(self.amount(measure, kind, 1 if set(scope) - {"tenant", "feature"} else 3))
-        self.add_budget(Limit(f"b{self.budgets}", "budget", measure, scope, amount, mode, kind, self.world.now))
-
-    def add_budget(self, limit):
-        body = {"key": limit.key, "scope": limit.scope, "measure": limit.measure, "amount": str(limit.amount),
-                "window": limit.kind, "mode": limit.mode}
-        body |= {"currency": "USD"} if limit.measure == "charge" else {}
-        body |= {"overrides": limit.overrides} if limit.overrides else {}
-        self.step("POST", "/budgets", body, 201)
-        self.world.limits.append(limit)
-
-    # What is shown
-
-    def visible(self, limit):
-        """The rows of the present windows."""
-        if "*" not in limit.scope.values():
-            tenant = self.world.tenants[limit.scope.get("tenant", "acme")]
-            return [self.world.peek(limit, limit.scope, self.world.window(limit, tenant, self.world.now))]
-        tenants = self.world.tenants
-        return [row for row in limit.rows.values()
-                if row.window == self.world.window(limit, tenants[row.scope.get("tenant", "acme")], self.world.now)]
-
-    def is_told(self, row, limit):
-        is_zero = not (row.used or row.overshoot or self.world.held(limit, row))
-        return "*" not in limit.scope.values() or (row.used > 0 if row.overshoot is None else not is_zero)
-
-    def state(self, limit, row, is_replaced=False):
-        expect = {"/used": number(row.used)}
-        if not is_replaced:
-            held = self.world.held(limit, row)
-            expect |= {"/held": number(held), "/remaining": number(max(Fraction(0), limit.amount - row.used - held))}
-        if row.overshoot is not None and not is_replaced:
-            expect["/overshoot"] = number(row.overshoot)
-        return expect
-
-    def progress(self, limit, row):
-        percent = number(row.used * 100 / limit.amount) if limit.amount else None
-        if limit.kind == "lifetime":
-            return {"/percent": percent, "/projected": None}
-        since = max(row.window[0], limit.created)
-        passed, whole = self.world.now - since, row.window[1] - since
-        if passed * 100 < whole:
-            return {"/percent": percent, "/projected": None}
-        return {"/percent": percent, "/projected": number(row.used * (whole // MICROSECOND) / (passed // MICROSECOND))}
-
-    def standing_apart(self, limit, row):
-        """Whether another budget stands in place of this one for a row."""
-        return any(other.overrides == limit.key and not other.archived
-                   and all(value in ("*", row.scope.get(name)) for name, value in other.scope.items())
-                   for other in self.world.limits)
-
-    def show(self, limit):
-        if limit.origin == "budget" and limit.archived:
-            return self.step("GET", f"/budgets/{limit.key}/status", expect={"/data": []})
-        if limit.origin == "quota":
-            match = {"/feature": limit.key, "/window/kind": limit.kind}
-            expect = {"/limit": number(limit.amount), **self.state(limit, self.visible(limit)[0])}
-            rows = {"rows": [{"match": match, "expect": expect}]}
-            return self.step("GET", f"/tenants/{limit.tenant.key}/quotas", expect={"/data": rows})
-        if limit.origin == "spend_cap":
-            expect = self.state(limit, self.visible(limit)[0])
-            return self.step("GET", f"/tenants/{limit.tenant.key}/spend-cap", expect=expect)
-        rows = [{"match": {"/scope": row.scope},
-                 "expect": self.state(limit, row, self.standing_apart(limit, row)) | self.progress(limit, row)}
-                for row in self.visible(limit) if self.is_told(row, limit)]
-        is_certain = all(row.overshoot is not None for row in self.visible(limit))
-        self.step("GET", f"/budgets/{limit.key}", expect={
-            "/amount": number(limit.amount), "/mode": limit.mode,
-            "/status/windows": {"rows": rows} | ({"extra": "zero"} if is_certain else {})})
-
-    def fingerprint(self, limit):
-        return [(str(row.scope), limit.amount, row.used, row.overshoot, self.world.held(limit, row))
-                for row in self.visible(limit)]
-
-    # Steps
+    an array whose calls would be answered otherwise in another order, the end of an override while calls are open, a
+    change of plan that calls of the tenant outlast, usage and voids of before such a change in its period, and calls
+    of models without a price."""
 
     def new_call(self, tenant=None):
         self.serial += 1
@@ -223,7 +50,21 @@ class Story:
         data = {name: value for name, value in drawn.items() if value}
         seconds = Fraction(self.random.choice(["1", "1", "2", "3", "4", "2.5", "0.25", "6", "9", "0"]))
         ttl = self.random.choice([None, None, None, 61, 600, 3601, 7201, 43201])
-        return Call(f"a{self.serial}", tenant, seconds, data, ttl)
+        criticality = self.random.choice([None, "sheddable", "default", "critical"]) if "rates" in self.kinds else None
+        return self.of_model(Call(f"a{self.serial}", tenant, seconds, data, ttl=ttl, criticality=criticality))
+
+    def of_model(self, call):
+        """The call with what it costs by, in a story of models."""
+        if self.has_models:
+            call.data.setdefault("model", "m-other")
+            provider = self.random.choice([None, "other"]) if call.data["model"] == "x-1" else "openai"
+            call.data |= {"provider": provider} if provider else {}
+            tokens = self.random.choice([100, 200, 300, 301, 400])
+            call.tokens = Tokens(tokens, self.random.choice([0, 0, 50, tokens]), self.random.choice(OUTPUTS))
+            call.asked = call.tokens
+            if "fewer tokens" in self.kinds and call.max_output and self.random.random() < 0.8:
+                call.min_output = self.random.choice([1, 1, 20, call.max_output // 2, call.max_output])
+        return call
 
     def end(self, call, now=None):
         return (now or self.world.now) + timedelta(seconds=call.ttl or 900)
@@ -237,65 +78,53 @@ class Story:
                   and self.world.growth(claim) > self.world.room(claim)]
         return claims, refusing, softly
 
-    def named(self, limit):
-        return {"/key": limit.key, "/origin": limit.origin, "/measure": limit.measure, "/window/kind": limit.kind}
+    def decision(self, call):
+        """What the call claims with as many output tokens as fit, and whether it is refused."""
+        self.fit(call)
+        return self.judged(call)[0], self.is_refused(call)
 
-    def refusal(self, call, refusing):
-        origins = {claim.limit.origin for claim in refusing}
-        rows = [{"match": self.named(claim.limit), "expect": {"/mode": "hard"}} for claim in refusing]
-        expect = {"/allowed": False, "/reservation": None, "/limits": {"rows": rows, "extra": "none"}}
-        if len(origins) == 1:
-            expect["/reason"] = REASONS[origins.pop()]
-        return expect | self.when_again(refusing)
+    def is_refused(self, call):
+        return bool(self.judged(call)[1] or self.world.rates.refusing(call, self.world.now))
 
-    def when_again(self, refusing):
-        """When the last window ends; never for a call that alone is too large. Only where no later window refuses."""
-        now = self.world.now
-        if any(claim.limit.is_wide or claim.limit.kind == "lifetime" for claim in refusing):
-            return {}
-        if any(claim.window[0] > now for claim in refusing):
-            return {}
-        if any(claim.amount > claim.limit.amount for claim in refusing):
-            return {"/retry_after": None}
-        return {"/retry_after": int(max(claim.window[1] - now for claim in refusing).total_seconds())}
+    def fit(self, call):
+        """Where it is refused as a whole, leaves it as many output tokens as fit, but not fewer than it takes."""
+        call.tokens = call.asked
+        if not call.min_output or not self.is_refused(call):
+            return
+        few, many = call.min_output, call.max_output
+        call.tokens = call.asked.with_output(few)
+        if self.is_refused(call):
+            call.tokens = call.asked
+            return
+        while many - few > 1:
+            call.tokens = call.asked.with_output((few + many) // 2)
+            few, many = (few, call.max_output) if self.is_refused(call) else (call.max_output, many)
+        call.tokens = call.asked.with_output(few)
 
-    def consent(self, call, claims, softly):
-        """Limits are compared with their numbers where the call holds in one window of each."""
-        rows = []
-        for limit in dict.fromkeys(claim.limit for claim in claims):
-            if self.world.is_replaced(limit, call):
-                continue
-            own = [claim for claim in claims if claim.limit is limit]
-            expect = {"/mode": limit.mode}
-            if len(own) == 1:
-                row = self.world.peek(limit, own[0].place, own[0].window)
-                is_held = any(reservation.call is call for reservation in row.holds)
-                held = self.world.held(limit, row, None if is_held else own[0].amount)
-                expect |= {"/used": number(row.used), "/held": number(held),
-                           "/remaining": number(max(Fraction(0), limit.amount - row.used - held))}
-            rows.append({"match": self.named(limit), "expect": expect})
-        expect = {"/allowed": True, "/reason": None, "/retry_after": None, "/limits": {"rows": rows, "extra": "none"}}
-        if not softly:
-            expect["/warnings"] = {"set": []}
-        elif any((claim.window[0] or START) <= self.world.now for claim in softly):
-            expect["/warnings"] = {"set": ["soft_limit_exceeded"]}
-        return expect
+    def is_open_question(self, call):
+        """As a whole, or with as many output tokens as fit."""
+        call.tokens = call.asked
+        is_open = self.world.is_open_question(call, self.world.now, self.end(call))
+        self.fit(call)
+        return is_open or self.world.is_open_question(call, self.world.now, self.end(call))
 
     def reserve(self, call, claims):
         reservation = Reservation(f"r{len(self.world.reservations) + 1}", call, self.world.now, self.end(call))
         self.world.take(reservation, claims)
+        self.world.rates.take(call, self.world.now)
         self.world.reservations.append(reservation)
         return reservation
 
     def admit(self, call=None, is_trial=False):
         call = call or self.new_call()
-        if self.world.is_open_question(call, self.world.now, self.end(call)):
+        if self.is_open_question(call):
             return
         claims, refusing, softly = self.judged(call)
+        limiting = self.world.rates.refusing(call, self.world.now)
         body = call.body() | ({"dry_run": True} if is_trial else {})
-        if refusing:
+        if refusing or limiting:
             self.calls.append(call)
-            return self.step("POST", "/admissions", body, expect=self.refusal(call, refusing))
+            return self.step("POST", "/admissions", body, expect=self.refusal(call, refusing, limiting))
         if is_trial:
             expect = self.consent(call, claims, softly) | {"/reservation": None}
             return self.step("POST", "/admissions", body, expect=expect)
@@ -315,26 +144,29 @@ class Story:
 
     def admit_pair(self):
         calls = [self.new_call(), self.new_call()]
-        if any(self.world.is_open_question(call, self.world.now, self.end(call)) for call in calls):
+        if any(self.is_open_question(call) for call in calls):
             return
         if self.outcomes(calls) != self.outcomes(calls[::-1])[::-1]:
             return
         expect, save = {}, {}
         for index, call in enumerate(calls):
-            claims, refusing, _ = self.judged(call)
-            expect[f"/data/{index}/allowed"] = not refusing
-            if not refusing:
+            claims, is_refused = self.decision(call)
+            expect[f"/data/{index}/allowed"] = not is_refused
+            if not is_refused:
+                expect[f"/data/{index}/max_output_tokens"] = call.max_output
                 save[self.reserve(call, claims).name] = f"/data/{index}/reservation/id"
         self.step("POST", "/admissions", [call.body() for call in calls], save=save, expect=expect)
 
     def outcomes(self, calls):
-        """Whether each is admitted, one after the other; nothing of it stays."""
-        found, made = [], []
+        """How many output tokens each is left, one after the other, or that it is refused; nothing of it stays."""
+        found, made, full_at = [], [], [dict(rate.full_at) for rate in self.world.rates]
         for call in calls:
-            claims, refusing, _ = self.judged(call)
-            found.append(not refusing)
-            if not refusing:
+            claims, is_refused = self.decision(call)
+            found.append(call.max_output if not is_refused else "none")
+            if not is_refused:
                 made.append(self.reserve(call, claims))
+        for rate, rows in zip(self.world.rates, full_at):
+            rate.full_at = rows
         for reservation in made:
             self.world.close(reservation, "released")
             self.world.reservations.remove(reservation)
@@ -348,10 +180,13 @@ class Story:
         reservation = self.random.choice(made)
         call = reservation.call
         if self.random.random() < 0.3:
-            other = Call(call.id, call.tenant, call.seconds + 1, call.data, call.ttl)
+            other = replace(call, seconds=call.seconds + 1)
             return self.step("POST", "/admissions", other.body(), 409, expect={"/code": "admission_conflict"})
+        if self.random.random() < 0.3:
+            call = replace(call, min_output=None)
         expect = {"/reservation/status": reservation.status, "/allowed": reservation.status == "held",
                   "/reservation/id": f"${{{reservation.name}}}"}
+        expect |= {"/max_output_tokens": call.max_output} if reservation.status == "held" else {}
         if reservation.status != "held":
             expect["/reason"] = "admission_closed"
         elif not any(limit.mode == "soft" for limit, _ in self.world.concerning(call)):
@@ -365,7 +200,16 @@ class Story:
 
     def event(self, call, seconds, **more):
         self.serial += 1
-        return Call(f"e{self.serial}", call.tenant, max(Fraction(0), seconds), call.data, **more)
+        tokens = call.tokens and self.tokens_of(call.tokens, more.get("is_partial"))
+        return Call(f"e{self.serial}", call.tenant, max(Fraction(0), seconds), call.data, tokens, **more)
+
+    def tokens_of(self, estimate, is_partial):
+        """What a call of a model comes to: often what was expected."""
+        if is_partial:
+            return Tokens(estimate.input // 2, 0, self.random.choice(OUTPUTS[:4]))
+        if self.random.random() < 0.4:
+            return estimate
+        return Tokens(estimate.input, 0, self.random.choice(OUTPUTS))
 
     def report(self, events):
         unsettled = self.world.store(events)
@@ -400,18 +244,12 @@ class Story:
             self.report(events + [self.event(call, self.used_of(call), reservation=more)])
 
     def settle_part(self):
+        """Frees in the windows of its time alone: what is held of others stays whole."""
         reservation = self.open_reservation()
-        if not reservation or self.holds_later(reservation):
-            return
-        seconds = Fraction(self.random.choice(["1", "2", "0.5", "4"]))
-        self.report([self.event(reservation.call, seconds, reservation=reservation, is_partial=True)])
-
-    def holds_later(self, reservation):
-        """Whether it holds in a window to come, or its billing period is over."""
-        period = reservation.call.tenant.period
-        return period(reservation.created) != period(self.world.now) or any(
-            reservation in row.holds and row.window[0] and row.window[0] > self.world.now
-            for limit in self.world.limits for row in limit.rows.values())
+        if reservation:
+            seconds = Fraction(self.random.choice(["1", "2", "0.5", "4"]))
+            self.report([self.event(reservation.call, seconds, reservation=reservation, is_partial=True,
+                                    time=self.some_time(0.2))])
 
     def settle_late(self):
         """Names a reservation that is closed, or another tenant's."""
@@ -424,10 +262,14 @@ class Story:
             self.report([self.event(call, call.seconds, reservation=reservation)])
 
     def some_time(self, likely):
-        """A time of usage that all budgets count, up to five minutes ahead; mostly none is said."""
-        first = max(limit.created for limit in self.world.limits)
+        """A time of usage that all budgets count, up to five minutes ahead, under the plans of now; mostly none is
+        said."""
+        tenants = self.world.tenants.values()
+        first = max([limit.created for limit in self.world.limits] + [tenant.segments[-1].start for tenant in tenants])
+        last = min([tenant.pending[0].start for tenant in tenants if tenant.pending], default=None)
         time = self.world.now + timedelta(seconds=self.random.randint(-40_000, 200))
-        return time if self.random.random() < likely and time >= first else None
+        is_fine = time >= first and not (last and time >= last)
+        return time if self.random.random() < likely and is_fine else None
 
     def use(self):
         call = self.new_call()
@@ -445,6 +287,8 @@ class Story:
     def void(self):
         if self.world.events:
             event = self.random.choice(self.world.events[-12:])
+            if event.tenant.segment(event.time) != event.tenant.last_segment(event.tenant.period(event.time)[0]):
+                return
             status = "already_voided" if event.is_void else "voided"
             if not event.is_void:
                 self.world.void(event)
@@ -474,6 +318,8 @@ class Story:
         call, created = reservation.call, reservation.created
         if end > created + LONGEST_LIFE or world.is_open_question(call, created, end, since=created):
             return
+        if reservation.has_parts and world.is_repriced(call, created, end):
+            return
         claims = world.claims(call, created, end, held_until=reservation.expires)
         claims = [claim for claim in claims if claim.limit.created <= created]
         if any(claim.limit.mode == "hard" for claim in world.exceeded(call, claims)):
@@ -488,7 +334,8 @@ class Story:
             return
         reservation = self.random.choice(self.world.reservations[-10:])
         expect = {"/status": reservation.status, "/expires_at": text(reservation.expires),
-                  "/suspense_ends_at": text(reservation.expires + SUSPENSE)}
+                  "/suspense_ends_at": text(reservation.expires + SUSPENSE),
+                  "/max_output_tokens": reservation.call.max_output}
         if reservation.status != "expired":
             expect["/closed_at"] = reservation.closed and text(reservation.closed)
         self.step("GET", f"/admissions/${{{reservation.name}}}", expect=expect)
@@ -510,8 +357,42 @@ class Story:
         limit = self.random.choice([limit for limit in self.world.limits if limit.origin == "quota"])
         amount = Fraction(round(limit.amount * Fraction(self.random.choice(["0.6", "1.4", "2"])) + 1))
         self.world.change(limit, amount, limit.mode)
+        limit.is_own = True
         self.step("PUT", f"/tenants/{limit.tenant.key}/quotas/{limit.key}?window={limit.kind}", {"limit": str(amount)},
                   expect={"/limit": number(amount)})
+
+    def change_plan(self):
+        """Once no call of the tenant is open, and no usage is later."""
+        tenant = self.random.choice([*self.world.tenants.values()])
+        if tenant.pending:
+            return
+        self.advance_by(1)
+        if any(event.tenant is tenant and event.time >= self.world.now for event in self.world.events):
+            return
+        for reservation in self.world.reservations:
+            if reservation.status == "held" and reservation.call.tenant is tenant:
+                self.world.close(reservation, "released")
+                self.step("POST", f"/admissions/${{{reservation.name}}}/release", expect={"/status": "released"})
+        self.change_subscription(tenant, self.world.now)
+
+    def schedule_plan(self):
+        """Of a tenant none of whose calls lasts until then."""
+        tenant = self.random.choice([*self.world.tenants.values()])
+        at = tenant.period(self.world.now)[1]
+        is_clear = all(one.status != "held" or one.expires < at for one in self.world.reservations
+                       if one.call.tenant is tenant)
+        latest = max([event.time for event in self.world.events if event.tenant is tenant], default=START)
+        if is_clear and latest < at and not tenant.pending:
+            self.change_subscription(tenant, at)
+
+    def change_subscription(self, tenant, at):
+        plan = next(plan for plan in self.plans if plan != tenant.plan)
+        prices, quotas, cap = self.plans[plan]
+        tenant.pending = Segment(at, plan, prices), quotas, cap
+        self.world.begin_pending()
+        when = "period_end" if tenant.pending else "now"
+        self.step("POST", f"/subscriptions/${{subscription-{tenant.key}}}/change", {"plan": plan, "at": when},
+                  expect={"/plan": tenant.plan})
 
     def archive(self):
         """Not what another budget overrides, and no override while calls are open."""
@@ -535,7 +416,8 @@ class Story:
             return
         self.advance_by(1)
         limit, self.budgets = self.random.choice(found), self.budgets + 1
-        values = {"tenant": ["acme", "beta"], "user": ["ann", "ben"], "model": ["m-small"], "cost_center": ["cc-1"]}
+        values = {"tenant": ["acme", "beta"], "provider": ["openai"], "user": ["ann", "ben"], "model": ["m-small"],
+                  "cost_center": ["cc-1"]}
         star = self.random.choice([name for name, value in limit.scope.items() if value == "*"])
         scope = {**limit.scope, star: self.random.choice(values[star])}
         if any(other.overrides == limit.key and not other.archived for other in self.world.limits):
@@ -546,6 +428,37 @@ class Story:
         for row in limit.rows.values():
             if self.standing_apart(limit, row):
                 row.overshoot = None
+
+    def change_rate(self):
+        rates = self.world.rates.in_force()
+        if not rates:
+            return
+        rate, act = self.random.choice(rates), self.random.random()
+        if act < 0.7:
+            return self.change_rate_limit(rate)
+        overridden = {other.overrides for other in rates}
+        if act < 0.85:
+            if rate.key not in overridden and "user" in rate.scope and rate.scope["user"] == "*":
+                self.override_rate(rate)
+        elif rate.key not in overridden and len(rates) > 1:
+            rate.archived = True
+            self.step("DELETE", f"/budgets/{rate.key}", status=204)
+            self.show_rate(rate)
+
+    def change_rate_limit(self, rate):
+        """Only where what is used is in whole microseconds then."""
+        limit = self.random.choice([rate.limit * 2, max(1, rate.limit // 2)])
+        scale = Fraction(rate.limit, limit)
+        used = [rate.used(scope, self.world.now) * rate.part for scope, _, _ in rate.rows(self.world.now)]
+        if all((time * scale).denominator == 1 for time in used):
+            rate.change(limit, self.world.now)
+            self.step("PATCH", f"/budgets/{rate.key}", {"rate": {"limit": limit}}, expect={"/rate/limit": limit})
+
+    def override_rate(self, rate):
+        self.budgets += 1
+        burst = self.random.choice([5, 20]) if rate.measure == "requests" else 1000
+        scope = {**rate.scope, "user": self.random.choice(["ann", "ben"])}
+        self.add_rate(rate.measure, scope, rate.limit * 2, rate.period, burst, overrides=rate.key)
 
     def advance_by(self, seconds):
         """Not to the instant at which a reservation ends."""
@@ -578,9 +491,13 @@ class Story:
             self.settle_part: 4, self.settle_pair: 2, self.settle_late: 2, self.send_again: 2, self.repeat: 4,
             self.ask_anew: 3, self.admit_pair: 3, self.try_out: 3, self.void: 4, self.look: 3, self.change_budget: 4,
             self.change_quota: 1, self.archive: 1, self.create: 2, self.override: 1,
+            self.change_rate: 3 if "rates" in self.kinds else 0,
+            self.change_plan: 2 if "changes" in self.kinds else 0,
+            self.schedule_plan: 3 if "scheduled changes" in self.kinds else 0,
         }
         for index in range(steps):
             before = {limit: self.fingerprint(limit) for limit in self.world.limits}
+            rates_before = {rate: dict(rate.full_at) for rate in self.world.rates}
             act = self.random.choices([*weights], [*weights.values()])[0]
             (self.come_to_month_end if index == steps * 3 // 5 else act)()
             self.world.check()
@@ -588,8 +505,13 @@ class Story:
             changed = [limit for limit in in_force if before.get(limit) != self.fingerprint(limit)]
             for limit in dict.fromkeys([*changed, self.random.choice(in_force)]):
                 self.show(limit)
+            for rate in self.world.rates.in_force():
+                if rates_before.get(rate) != rate.full_at or self.random.random() < 0.1:
+                    self.show_rate(rate)
         for limit in self.world.limits:
             self.show(limit)
+        for rate in self.world.rates:
+            self.show_rate(rate)
         self.world.check_sums()
 
 

@@ -8,9 +8,12 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
-from functools import cached_property
-from math import ceil
 from zoneinfo import ZoneInfo
+
+import scopes
+from costs import PriceBook, Tokens
+from plans import Tenant, highest
+from rates import Rates
 
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 SUSPENSE = timedelta(minutes=60)
@@ -30,26 +33,11 @@ def number(value):
     return {"number": f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")}
 
 
-def charge(price, quantity):
-    """What a total of a feature costs in a period."""
-    if price["model"] == "per_unit":
-        return quantity * Fraction(price["unit_amount"])
-    if price["model"] == "package":
-        packages = ceil((quantity - Fraction(price["free_units"])) / Fraction(price["package_size"]))
-        return max(0, packages) * Fraction(price["amount"])
-    total, start = Fraction(0), Fraction(0)
-    for tier in price["tiers"]:
-        if quantity > start:
-            end = quantity if tier["up_to"] is None else min(quantity, Fraction(tier["up_to"]))
-            total += (end - start) * Fraction(tier["unit_amount"]) + Fraction(tier.get("flat_amount", "0"))
-        start = Fraction(tier["up_to"] or 0)
-    return total
-
-
-def highest(price, quantity):
-    """The most that a call can cost, however much was used before. Tiers must get dearer and have no flat amounts."""
-    last = price if price["model"] == "per_unit" else price["tiers"][-1]
-    return quantity * Fraction(last["unit_amount"])
+def plus(hold, more, times=1):
+    """Two amounts, or quantities of the same things, together."""
+    if isinstance(hold, dict):
+        return {key: quantity + times * more[key] for key, quantity in hold.items()}
+    return hold + times * more
 
 
 def calendar_window(kind, zone, instant):
@@ -68,30 +56,6 @@ def calendar_window(kind, zone, instant):
         last = first + {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1),
                         "week": timedelta(days=7)}[kind]
     return tuple(local.replace(tzinfo=zone).astimezone(timezone.utc) for local in (first, last))
-
-
-@dataclass
-class Tenant:
-    key: str
-    zone: ZoneInfo
-    anchor: datetime
-    plan: str
-    prices: dict
-    totals: dict = field(default_factory=dict)
-
-    @cached_property
-    def periods(self):
-        """Months after the anchor, at its local day and time."""
-        local, bounds = self.anchor.astimezone(self.zone).replace(tzinfo=None), []
-        for months in range(6):
-            year, month = divmod(local.year * 12 + local.month - 1 + months, 12)
-            last_day = (datetime(year + month // 11, (month + 1) % 12 + 1, 1) - timedelta(days=1)).day
-            at = local.replace(year=year, month=month + 1, day=min(local.day, last_day))
-            bounds.append(at.replace(tzinfo=self.zone).astimezone(timezone.utc))
-        return [*zip(bounds, bounds[1:])]
-
-    def period(self, instant):
-        return next(period for period in self.periods if period[0] <= instant < period[1])
 
 
 @dataclass(eq=False)
@@ -126,6 +90,7 @@ class Limit:
     tenant: Tenant = None
     overrides: str = None
     archived: bool = False
+    is_own: bool = False
     was_soft: bool = False
     rows: dict = field(default_factory=dict)
 
@@ -134,28 +99,20 @@ class Limit:
         """On all that a tenant is charged: it follows the tenant's tiers."""
         return self.measure == "charge" and set(self.scope) == {"tenant"}
 
-    def place(self, call):
-        """The scope with the call's values in place of `*`; None where the call is not within it."""
-        found = {}
-        for name, pattern in self.scope.items():
-            value = call.values.get(name)
-            if name == "feature":
-                value = pattern if pattern in call.features else None
-            is_prefix = name == "model" and pattern.endswith("*") and (value or "").startswith(pattern[:-1])
-            if value is None or not (pattern in ("*", value) or is_prefix):
-                return None
-            found[name] = value if pattern == "*" else pattern
-        return found
-
 
 @dataclass(eq=False)
 class Call:
-    """A call that asks, or an event."""
+    """A call that asks, or an event. One with tokens is of a model, which has a price. Where it asked for more than
+    fits, `tokens` are those that it was left."""
     id: str
     tenant: Tenant
     seconds: Fraction
     data: dict
+    tokens: Tokens = None
     ttl: int = None
+    criticality: str = None
+    asked: Tokens = None
+    min_output: int = None
     time: datetime = None
     stored: datetime = None
     reservation: "Reservation" = None
@@ -169,14 +126,28 @@ class Call:
 
     @property
     def features(self):
+        """What each feature counts of it."""
         found = {"seconds": self.seconds, "jobs": Fraction(1)}
+        if self.tokens:
+            found |= {"tokens": self.tokens.total, "llm": Fraction(1)}
         return {**found, "big": self.seconds} if self.data.get("model") == BIG_MODEL else found
+
+    @property
+    def max_output(self):
+        return self.tokens and self.tokens.output
+
+    def charged(self, cost):
+        """What the price of each feature is of: `llm` follows the provider cost."""
+        return {**self.features, "llm": cost} if self.tokens else self.features
 
     def body(self):
         seconds = int(self.seconds) if self.seconds.denominator == 1 else float(self.seconds)
-        body = {"subject": self.tenant.key, "type": "job.done", "source": "gw", "id": self.id,
-                "data": {"seconds": seconds, **self.data}}
+        tokens = (self.asked or self.tokens).data() if self.tokens else {}
+        body = {"subject": self.tenant.key, "type": "llm.call" if self.tokens else "job.done", "source": "gw",
+                "id": self.id, "data": {"seconds": seconds, **self.data, **tokens}}
         body |= {"ttl_seconds": self.ttl} if self.ttl else {}
+        body |= {"min_output_tokens": self.min_output} if self.min_output else {}
+        body |= {"criticality": self.criticality} if self.criticality else {}
         body |= {"time": text(self.time)} if self.time and self.time != self.stored else {}
         body |= {"reservationid": f"${{{self.reservation.name}}}"} if self.reservation else {}
         return body | ({"reservationpartial": True} if self.is_partial else {})
@@ -206,7 +177,7 @@ class World:
     """What the service must come to, without its clock's and its network's accidents."""
 
     def __init__(self):
-        self.now = START
+        self.now, self.price_book, self.rates = START, PriceBook(), Rates()
         self.tenants, self.limits, self.reservations, self.events = {}, [], [], []
 
     def window(self, limit, tenant, instant):
@@ -222,7 +193,7 @@ class World:
         return found
 
     def concerning(self, call):
-        places = [(limit, limit.place(call)) for limit in self.limits if not limit.archived]
+        places = [(limit, scopes.place(limit.scope, call)) for limit in self.limits if not limit.archived]
         return [(limit, place) for limit, place in places if place is not None]
 
     def is_replaced(self, limit, call):
@@ -248,19 +219,31 @@ class World:
     def costs(self, tenant, period, feature, quantity):
         """What so much more of a feature would be charged now. All prices here rise with the quantity."""
         tenant = self.tenants[tenant]
-        total = tenant.totals.get((period, feature), Fraction(0))
-        return charge(tenant.prices[feature], total + quantity) - charge(tenant.prices[feature], total)
+        return tenant.charge(period, feature, quantity) - tenant.charge(period, feature)
 
-    def taken(self, limit, call, window, start):
+    def cost(self, call):
+        """What an event costs, which has a time."""
+        return self.price_book.cost(call.data, call.tokens, call.time) if call.tokens else Fraction(0)
+
+    def costs_within(self, call, window, start, end):
+        """All that a call may cost in the part of a window in which it is held."""
+        start, end = max(start, window[0] or start), min(end, window[1] or end)
+        return self.price_book.costs(call.data, call.tokens, start, end) if call.tokens else {Fraction(0)}
+
+    def taken(self, limit, call, window, start, end):
         if limit.measure == "requests":
             return Fraction(1)
         if limit.measure == "units":
             return call.features[limit.scope["feature"]]
+        cost = max(self.costs_within(call, window, start, end))
+        if limit.measure == "cost":
+            return cost
+        quantities = call.charged(cost)
         if limit.is_wide:
             period = call.tenant.period(max(start, window[0] or start))[0]
-            return {(call.tenant.key, period, feature): quantity for feature, quantity in call.features.items()}
-        charged = [limit.scope["feature"]] if "feature" in limit.scope else call.features
-        return sum((highest(call.tenant.prices[feature], call.features[feature]) for feature in charged), Fraction(0))
+            return {(call.tenant.key, period, feature): quantity for feature, quantity in quantities.items()}
+        charged = [limit.scope["feature"]] if "feature" in limit.scope else quantities
+        return sum((highest(call.tenant.prices[feature], quantities[feature]) for feature in charged), Fraction(0))
 
     def claims(self, call, start, end, held_until=None):
         """What is to be held until `end`, beside what is held already."""
@@ -268,8 +251,11 @@ class World:
         for limit, place in self.concerning(call):
             had = self.windows(limit, call.tenant, start, held_until) if held_until else []
             for window in self.windows(limit, call.tenant, start, end):
+                amount = self.taken(limit, call, window, start, end)
                 if window not in had:
-                    found.append(Claim(limit, place, window, self.taken(limit, call, window, start)))
+                    found.append(Claim(limit, place, window, amount))
+                elif amount != (before := self.taken(limit, call, window, start, held_until)):
+                    found.append(Claim(limit, place, window, plus(amount, before, -1)))
         return found
 
     def exceeded(self, call, claims):
@@ -292,14 +278,18 @@ class World:
     def take(self, reservation, claims):
         for claim in claims:
             row = self.row(claim.limit, claim.place, claim.window)
-            row.holds[reservation] = claim.amount
+            had = row.holds.get(reservation)
+            row.holds[reservation] = claim.amount if had is None else plus(had, claim.amount)
             if self.is_replaced(claim.limit, reservation.call):
                 row.overshoot = None
 
     def is_open_question(self, call, start, end, since=None):
         """Whether the rules don't say what is held: where a reservation ends just as a window does, a window has parts
-        of two billing periods in which it can be settled, it is extended into windows of a limit that is newer, or
-        takes nothing of a later window in which nothing is left."""
+        of two billing periods in which it can be settled, it is extended into windows of a limit that is newer, takes
+        nothing of a later window in which nothing is left, or a plan begins meanwhile, or a price of providers that not
+        all windows of a limit on charges reach."""
+        if call.tenant.pending and end >= call.tenant.pending[0].start:
+            return True
         for limit, _ in self.concerning(call):
             windows = self.windows(limit, call.tenant, start, end)
             if windows[-1][1] == end or (since and limit.created > since and len(windows) > 1):
@@ -310,8 +300,15 @@ class World:
                 for window in windows
             ):
                 return True
+            is_in_one = windows == [self.window(limit, call.tenant, end)]
+            if limit.measure == "charge" and not is_in_one and self.is_repriced(call, start, end):
+                return True
         later = [claim for claim in self.claims(call, start, end) if claim.window[0] and claim.window[0] > self.now]
         return any(self.room(claim) <= 0 and self.growth(claim) == 0 for claim in later)
+
+    def is_repriced(self, call, start, end):
+        """Whether what it would cost changes while it can be settled."""
+        return len(self.costs_within(call, (None, None), start, end)) > 1
 
     def close(self, reservation, status):
         reservation.status, reservation.closed = status, self.now
@@ -342,12 +339,8 @@ class World:
         return unsettled
 
     def count(self, event, reservation):
-        period, added = event.tenant.period(event.time)[0], {}
-        for feature, quantity in event.features.items():
-            added[feature] = self.costs(event.tenant.key, period, feature, quantity)
-        for feature, quantity in event.features.items():
-            key = (period, feature)
-            event.tenant.totals[key] = event.tenant.totals.get(key, Fraction(0)) + quantity
+        quantities = event.charged(self.cost(event))
+        added = {feature: event.tenant.add(event.time, feature, quantity) for feature, quantity in quantities.items()}
         for limit, place in self.concerning(event):
             row = self.row(limit, place, self.window(limit, event.tenant, event.time))
             amount = self.counted(limit, event, added)
@@ -356,9 +349,9 @@ class World:
             if not limit.is_wide:
                 self.settle_row(row, reservation, amount, event.is_partial)
             elif event.is_partial and reservation in row.holds:
-                hold = row.holds[reservation]
-                row.holds[reservation] = {key: max(Fraction(0), quantity - event.features[key[2]])
-                                          for key, quantity in hold.items()}
+                period = event.tenant.period(event.time)[0]
+                row.holds[reservation] = {key: max(Fraction(0), held - quantities[key[2]]) if key[1] == period else held
+                                          for key, held in row.holds[reservation].items()}
             if self.is_replaced(limit, event):
                 row.overshoot = None
         if reservation:
@@ -369,6 +362,8 @@ class World:
     def counted(self, limit, event, charges):
         if limit.measure == "charge":
             return charges[limit.scope["feature"]] if "feature" in limit.scope else sum(charges.values(), Fraction(0))
+        if limit.measure == "cost":
+            return self.cost(event)
         return event.features[limit.scope["feature"]] if limit.measure == "units" else Fraction(1)
 
     def settle_row(self, row, reservation, amount, is_partial):
@@ -379,10 +374,8 @@ class World:
 
     def void(self, event):
         event.is_void = True
-        period, before, off = event.tenant.period(event.time)[0], self.wide_sums(), {}
-        for feature, quantity in event.features.items():
-            event.tenant.totals[period, feature] -= quantity
-            off[feature] = self.costs(event.tenant.key, period, feature, quantity)
+        before, quantities = self.wide_sums(), event.charged(self.cost(event))
+        off = {feature: -event.tenant.add(event.time, feature, -quantity) for feature, quantity in quantities.items()}
         for limit, row, _ in event.counts:
             if limit.archived:
                 continue
@@ -406,8 +399,48 @@ class World:
             if excess > 0:
                 row.overshoot = None if limit.was_soft else row.overshoot + excess
 
+    def change_plan(self, tenant, segment, quotas, cap):
+        """Quotas keep what was used and take the new amounts, but for those of the tenant's own."""
+        tenant.segments.append(segment)
+        amounts = {(quota["feature"], quota["window"]): quota for quota in quotas}
+        for limit in [limit for limit in self.limits if limit.origin == "quota" and limit.tenant is tenant]:
+            quota = amounts.pop((limit.key, limit.kind), None)
+            if limit.is_own:
+                self.change(limit, limit.amount, quota["mode"] if quota else "hard")
+            elif quota:
+                self.change(limit, Fraction(quota["limit"]), quota["mode"])
+            else:
+                limit.archived = True
+                self.limits.remove(limit)
+        for quota in amounts.values():
+            self.add_quota(tenant, quota)
+        for limit in self.limits:
+            if limit.origin == "spend_cap" and limit.tenant is tenant:
+                self.change(limit, Fraction(cap["amount"]), cap["mode"])
+
+    def add_quota(self, tenant, quota):
+        """Counts also what was used before; how much of that is overshoot is not told."""
+        scope = {"tenant": tenant.key, "feature": quota["feature"]}
+        limit = Limit(quota["feature"], "quota", "units", scope, Fraction(quota["limit"]), quota["mode"],
+                      quota["window"], self.now, tenant)
+        self.limits.append(limit)
+        for event in self.events:
+            if event.tenant is tenant and quota["feature"] in event.features and not event.is_void:
+                row = self.row(limit, scope, self.window(limit, tenant, event.time))
+                amount = event.features[quota["feature"]]
+                row.used, row.overshoot = row.used + amount, None
+                event.counts.append((limit, row, amount))
+
+    def begin_pending(self):
+        """Puts the plans in force that were to begin until now."""
+        for tenant in self.tenants.values():
+            if tenant.pending and tenant.pending[0].start <= self.now:
+                pending, tenant.pending = tenant.pending, None
+                self.change_plan(tenant, *pending)
+
     def advance(self, seconds):
         self.now += timedelta(seconds=seconds)
+        self.begin_pending()
         for reservation in self.reservations:
             if reservation.status == "held" and reservation.expires + SUSPENSE <= self.now:
                 self.close(reservation, "expired")
@@ -417,6 +450,8 @@ class World:
 
     def check(self):
         """What must be so at every commit."""
+        for rate in self.rates:
+            assert all(0 <= left < rate.burst for _, left, _ in rate.rows(self.now)), rate
         for limit in self.limits:
             for row in limit.rows.values():
                 if limit.mode == "hard" and not limit.archived and row.overshoot is not None and not self.is_past(row):
@@ -433,6 +468,5 @@ class World:
                 if limit.measure != "charge" and not limit.archived:
                     assert row.used == sums.get(row, 0), (limit, row)
                 if limit.origin == "spend_cap" and row.window in limit.tenant.periods:
-                    totals, prices = limit.tenant.totals, limit.tenant.prices
-                    charges = [charge(prices[name], totals.get((row.window[0], name), 0)) for name in prices]
+                    charges = [limit.tenant.charge(row.window[0], feature) for feature in limit.tenant.prices]
                     assert row.used == sum(charges), (limit, row)
