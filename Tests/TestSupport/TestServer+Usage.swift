@@ -70,6 +70,16 @@ extension TestServer {
         guard follow else { throw RowsStayBehind() }
     }
 
+    /// Waits until the limits of plans whose time has come are in force.
+    package func plansComeIntoForce() async throws {
+        struct PlansStayOutOfForce: Error {}
+        let now = clock.now
+        let areInForce = try await eventually {
+            try await column("SELECT subscription_id::text FROM subscription WHERE limits_due_at <= \(now)").isEmpty
+        }
+        guard areInForce else { throw PlansStayOutOfForce() }
+    }
+
     /// What a counter says, of everything in this process: suites run beside each other.
     package func counterValue(_ series: String) async throws -> Int {
         let text = try await anonymous.get("/metrics").text

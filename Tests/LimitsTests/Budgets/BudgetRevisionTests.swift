@@ -11,6 +11,7 @@ import Web
 @Suite struct BudgetRevisionTests {
     private static func make(_ server: TestServer, _ bound: String) async throws {
         try await server.addTenant("acme")
+        try await server.addMeter("jobs")
         let scope = #"{"tenant":"*","user":"*"}"#
         try await server.ask("POST", "/budgets", #"{"key":"users","scope":\#(scope),\#(bound)}"#, expecting: 201)
     }
