@@ -173,7 +173,7 @@ let package = Package(
             .testTarget(
                 name: "ScenariosTests",
                 dependencies: ["TestSupport"],
-                exclude: ["limits", "litellm", "oauth", "quarter"],
+                exclude: ["invoices", "limits", "litellm", "oauth", "quarter"],
                 swiftSettings: settings
             ),
             .testTarget(

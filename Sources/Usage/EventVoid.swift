@@ -185,7 +185,7 @@ struct EventVoiding {
             case .unpriced: continue
             }
         }
-        let drafts = try tally.write(surroundings, chargesMovedOf: [tenant], in: transaction)
+        let drafts = try tally.write(surroundings, chargesMovedOf: [tenant], isVoid: true, in: transaction)
         try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
     }
 

@@ -20,6 +20,8 @@ package struct UsageAlerts {
 
     package private(set) var drafts: [AlertDraft] = []
     private var noted: Set<Noted> = []
+    /// How many drafts of a kind are of a name.
+    private var named: [AlertKind: Int] = [:]
     /// The day (UTC) by which is told once what may go on for long.
     private let day: String
     private let dayStart: Instant
@@ -55,13 +57,15 @@ package struct UsageAlerts {
         )
     }
 
-    /// What concerns no single tenant, once a day for each of the first names.
+    /// What concerns no single tenant, once a day for each of the first names. One more says that there are more.
     private mutating func add(
         _ kind: AlertKind,
         named name: String,
         by event: UsageEvent,
         _ told: (String, JSONValue)...
     ) {
+        guard named[kind, default: 0] <= Self.mostNames else { return }
+        named[kind, default: 0] += 1
         var draft = AlertDraft(
             kind,
             of: .operatorWide,

@@ -131,7 +131,8 @@ struct UsageChanges {
         CounterStore.enqueue(rows, in: transaction)
         do {
             try limitRest(of: rows)
-            return try limits.write(surroundings, chargesMovedOf: Array(chargedTenants.values), in: transaction)
+            let moved = Set(rows.map(\.key.tenant)).compactMap { chargedTenants[$0] }
+            return try limits.write(surroundings, chargesMovedOf: moved, in: transaction)
         } catch is DecimalError {
             throw CounterOverflow(tenant: rows.first?.key.tenant ?? .operatorWide, feature: nil)
         }

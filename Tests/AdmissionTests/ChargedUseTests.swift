@@ -340,6 +340,8 @@ import Web
                 SentEvent("late", time: "2026-11-23T08:00:00Z", data: #"{"seconds":98}"#)
             )
             try await server.expectRows(["0 3 3"])
+            _ = try await server.void("late")
+            try await server.expectRows(["0 0 0"])
         }
     }
 

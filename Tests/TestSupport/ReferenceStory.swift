@@ -39,7 +39,7 @@ package struct ReferenceStory {
                     try await Self.ask(server, step, &saved)
                 }
             } catch {
-                throw Differs(description: "seed \(seed), step \(index): \(step.text)\n\(error)")
+                throw Differs(description: "\(error)\nseed \(seed), step \(index): \(step.text)")
             }
         }
     }
@@ -81,14 +81,15 @@ package struct ReferenceStory {
     }
 }
 
-/// What the reference expects of an answer: a value as it stands, null where there is none, `{"number": …}` by value,
-/// `{"set": […]}` in any order, or `{"rows": […]}`, of which each `match` is there, and is as it says wherever it is.
+/// What the reference expects of an answer: a value as it stands, `{"number": …}` by value, `{"set": […]}` in any
+/// order, or `{"rows": […]}`, of which each `match` is there, and is as it says wherever it is.
 private enum Expectation {
     /// What is other than expected, if anything.
     static func difference(_ found: JSONValue?, _ expected: JSONValue, at pointer: String) -> String? {
-        let found = found ?? .null
+        guard let found else { return "\(pointer) is not there, and not \(expected.text)" }
         if let rows = expected["rows"]?.elements {
-            return difference(found.elements ?? [], rows, others: expected["extra"]?.string, at: pointer)
+            guard let elements = found.elements else { return "\(pointer) is \(found.text), and no array" }
+            return difference(elements, rows, others: expected["extra"]?.string, at: pointer)
         }
         let isSame: Bool
         if let number = expected["number"]?.string {

@@ -31,7 +31,8 @@ package struct LimitSurroundings: Sendable {
 
     /// Those of the tenants whose charges some limit counts, of whatever usage.
     func tenantsWithChargeLimits(_ tenants: some Sequence<TenantSnapshot>) -> [TenantID: TenantSnapshot] {
-        let charged = tenants.lazy.filter { tenant in limits(of: tenant).contains { $0.measure == .charge } }
+        let isShared = shared.sharedLimits.contains { $0.measure == .charge }
+        let charged = tenants.lazy.filter { isShared || $0.ownLimits.contains { $0.measure == .charge } }
         return Dictionary(charged.map { ($0.id, $0) }) { first, _ in first }
     }
 

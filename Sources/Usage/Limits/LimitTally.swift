@@ -107,16 +107,19 @@ package struct LimitTally {
     }
 
     /// Writes the changes, and works out anew what limits on charges hold.
-    /// - Parameter charged: tenants whose charges the usage moves. What their limits on charges hold follows that, also
-    ///   of those that it does not count in.
+    /// - Parameters:
+    ///   - charged: tenants whose charges the usage moves. What their limits on charges hold follows that, also of
+    ///     those that it does not count in.
+    ///   - isVoid: whether the usage is taken out again.
     /// - Returns: the alerts of thresholds that were crossed, for the caller to raise.
     /// - Throws: `StaleCatalog` where a budget was changed meanwhile.
     package func write(
         _ surroundings: LimitSurroundings,
         chargesMovedOf charged: [TenantSnapshot] = [],
+        isVoid: Bool = false,
         in transaction: borrowing Transaction
     ) throws -> [AlertDraft] {
-        let entries = try withHeldWindows(of: charged, surroundings, in: transaction)
+        let entries = try withHeldWindows(of: charged, isVoid, surroundings, in: transaction)
         guard !entries.isEmpty else { return [] }
         // What is used of limits on charges is written with what they hold then. An amount that comes into force in
         // their rows here leaves above it what was used and held before; what more there is, `recompute` tells.
@@ -202,9 +205,11 @@ extension LimitTally {
 
     /// The entries, and those of other present and coming windows of limits on charges that hold quantities: these come
     /// to cost more or less when what is used changes, whatever window it counts in. What is held of a window that is
-    /// over admits nothing any more, and is worked out anew when it is freed.
+    /// over admits nothing any more, and is worked out anew when it is freed. A call that is admitted meanwhile, where
+    /// nothing was held, is held at the charges of before until the next usage.
     private func withHeldWindows(
         of charged: [TenantSnapshot],
+        _ isVoid: Bool,
         _ surroundings: LimitSurroundings,
         in transaction: borrowing Transaction
     ) throws -> [LimitRow: Entry] {
@@ -229,7 +234,8 @@ extension LimitTally {
         for part in parts {
             guard let main = ChargeHolds.mainRow(beside: part.row), entries[main] == nil else { continue }
             let tenant = tenants[TenantLimit(of: main)]
-            entries[main] = Entry(change: LimitChange(keeping: main), tenant: tenant, followsTiers: true)
+            let change = LimitChange(keeping: main)
+            entries[main] = Entry(change: change, tenant: tenant, followsTiers: true, isVoid: isVoid)
         }
         return entries
     }

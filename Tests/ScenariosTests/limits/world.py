@@ -386,8 +386,8 @@ class World:
             before.pop(row, None)
         counted = {row for _, row, _ in event.counts}
         for row, total in self.wide_sums().items():
-            if row not in counted:
-                row.goes_beyond(total - before[row])
+            if row not in counted and row.overshoot is not None:
+                row.overshoot = max(Fraction(0), row.overshoot + total - before[row])
 
     def change(self, limit, amount, mode):
         limit.was_soft |= "soft" in (mode, limit.mode)

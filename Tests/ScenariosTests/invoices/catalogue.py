@@ -1,0 +1,129 @@
+"""Meters, features and random plans."""
+
+from fractions import Fraction
+
+from ledger import DIGITS
+from expectations import decimal, request
+
+METERS = {
+    "units": {"event_type": "usage", "aggregation": "sum", "value": "units"},
+    "payments": {"event_type": "payment", "aggregation": "sum", "value": "amount"},
+    "calls": {"event_type": "call", "aggregation": "count"},
+    "seats": {"event_type": "seat", "aggregation": "unique_count", "value": "seat"},
+    "peak": {"event_type": "peak", "aggregation": "max", "value": "height"},
+    "level": {"event_type": "level", "aggregation": "latest", "value": "height"},
+    "desks": {"event_type": "desk", "aggregation": "sum", "value": "desks"},
+}
+USED = [feature for feature in METERS if feature != "desks"]
+
+
+class Catalogue:
+    """Three plans of each currency. All price every feature, so that no usage is unpriced."""
+
+    def __init__(self, rng, extras):
+        self.rng, self.extras, self.plans = rng, extras, {}
+        for currency in DIGITS:
+            for letter in "abc":
+                self.plans[f"{currency.lower()}-{letter}"] = self.version(currency)
+
+    def of(self, currency):
+        return [key for key in self.plans if key.startswith(currency.lower())]
+
+    def money(self, currency, low, high):
+        """A random amount of whole minor units. A yen is taken for a cent."""
+        unit = 1 if currency == "JPY" else Fraction(1, 100) if currency == "USD" else Fraction(5, 1000)
+        return decimal(self.rng.randint(low, high) * unit)
+
+    def price(self, currency, low, high):
+        """Of one unit: with digits beyond the minor unit."""
+        return decimal(Fraction(self.money(currency, low, high)) / self.rng.choice([1, 4, 8]))
+
+    def version(self, currency):
+        fees = [
+            {"key": f"{name}{index}", "amount": self.money(currency, 300, 6000), "charged": charged}
+            for name, charged in (("base", "in_advance"), ("support", "in_arrears"))
+            for index in range(self.rng.choice([0, 1, 1, 2]))
+        ]
+        charges = [{"feature": feature, "price": self.feature_price(feature, currency)} for feature in USED]
+        if not {"commitment", "included"} & set(self.extras) and self.rng.random() < 0.4:
+            charges.append({"feature": "desks", "price": {"model": "flat", "amount": self.money(currency, 100, 2000)}})
+        version = {"fees": fees, "charges": charges}
+        if "commitment" in self.extras and self.rng.random() < 0.6:
+            version["minimum_commitment"] = self.money(currency, 3000, 30000)
+        if "included" in self.extras and self.rng.random() < 0.6:
+            version["included_credit"] = self.money(currency, 200, 3000)
+        return version
+
+    def feature_price(self, feature, currency):
+        if feature == "payments":
+            return self.percentage(currency)
+        if feature in ("seats", "peak", "level"):
+            models = [self.stairstep, self.per_unit, self.graduated]
+        else:
+            models = [self.per_unit, self.graduated, self.volume, self.package, self.stairstep]
+        return self.rng.choice(models)(currency)
+
+    def per_unit(self, currency):
+        return {"model": "per_unit", "unit_amount": self.price(currency, 1, 60)}
+
+    def tiers(self, currency, flat):
+        bounds = sorted(self.rng.sample(range(5, 300), 2))
+        tiers = [{"up_to": str(bound), "unit_amount": self.price(currency, 1, 60)} for bound in bounds]
+        tiers.append({"up_to": None, "unit_amount": self.price(currency, 1, 40)})
+        for tier in tiers:
+            if self.rng.random() < flat:
+                tier["flat_amount"] = self.money(currency, 1, 900)
+        return tiers
+
+    def graduated(self, currency):
+        return {"model": "graduated", "tiers": self.tiers(currency, 0.4)}
+
+    def volume(self, currency):
+        return {"model": "volume", "tiers": self.tiers(currency, 0.4)}
+
+    def stairstep(self, currency):
+        bounds = [str(bound) for bound in sorted(self.rng.sample(range(2, 40), 2))] + [None]
+        amounts = [self.money(currency, low, low + 700) for low in (100, 900, 1700)]
+        return {"model": "stairstep",
+                "tiers": [{"up_to": up_to, "flat_amount": amount} for up_to, amount in zip(bounds, amounts)]}
+
+    def package(self, currency):
+        price = {"model": "package", "amount": self.money(currency, 50, 700),
+                 "package_size": str(self.rng.choice([10, 25, 50]))}
+        return price | ({"free_units": str(self.rng.choice([5, 30]))} if self.rng.random() < 0.5 else {})
+
+    def percentage(self, currency):
+        price = {"model": "percentage", "percent": self.rng.choice(["2.5", "1.75", "0.333"])}
+        if self.rng.random() < 0.6:
+            price["fixed_amount"] = self.money(currency, 5, 40)
+        if self.rng.random() < 0.4:
+            price["minimum"] = self.money(currency, 100, 400)
+        if self.rng.random() < 0.3:
+            price["maximum"] = self.money(currency, 500, 1500)
+        return price
+
+    def overrides(self, plan, rng):
+        """Another amount of a fee and another price of a feature, for one tenant."""
+        version, currency = self.plans[plan], plan[:3].upper()
+        other = self.plans[rng.choice(self.of(currency))]
+        found = {"charges": [rng.choice(other["charges"][:len(USED)])]}
+        if version["fees"]:
+            fee = rng.choice(version["fees"])
+            found["fees"] = [fee | {"amount": decimal(Fraction(fee["amount"]) * 3)}]
+        return found
+
+    def steps(self):
+        for key, meter in METERS.items():
+            yield request("POST", "/meters", {"key": key, **meter}, 201)
+            yield request("POST", "/features", {"key": key, "meter": key, "unit": "unit"}, 201)
+        for key, version in self.plans.items():
+            yield request("POST", "/plans", {"key": key, "name": key, "currency": key[:3].upper()}, 201)
+            yield request("POST", f"/plans/{key}/versions", version, 201)
+            yield request("POST", f"/plans/{key}/versions/1/publish")
+
+
+def overridden(version, overrides):
+    """The entries of the overrides in place of those of the version."""
+    fees = {fee["key"]: fee for fee in version["fees"] + overrides.get("fees", [])}
+    charges = {charge["feature"]: charge for charge in version["charges"] + overrides.get("charges", [])}
+    return version | {"fees": [*fees.values()], "charges": [*charges.values()]}

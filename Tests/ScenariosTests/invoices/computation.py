@@ -1,0 +1,257 @@
+"""How an invoice is put together, written from docs/rules.md alone."""
+
+from ledger import Invoice, Line
+from prices import ZERO, OpenQuestion, spread
+
+
+def compute(account, kind, n, now):
+    """The invoice of a period as if it were the next to be finalised."""
+    return Computation(account, kind, n, now).invoice()
+
+
+class Computation:
+    """One invoice, put together in the order that the rules give."""
+
+    def __init__(self, account, kind, n, now):
+        self.account, self.kind, self.n, self.now = account, kind, n, now
+        self.digits, self.pools = account.digits, account.pools()
+        self.available = {grant: grant.remaining for grant in account.grants}
+        self.lines, self.discounts, self.returned = [], {}, {}
+        self.promotional, self.prepaid = {}, {}
+
+    def invoice(self):
+        self.add_items()
+        for line in self.lines:
+            if line.takes_back:
+                self.take_back(line)
+        self.discount()
+        if self.kind != "opening":
+            for n in range(self.n + 1):
+                self.commit(n)
+                self.include(n)
+        self.check_mutual()
+        self.promote()
+        self.check_made_good()
+        self.tax()
+        found = Invoice(
+            self.kind, self.n, self.lines, self.account.inclusive, self.discounts, self.promotional, self.returned
+        )
+        found.prepaid = self.pay(found.total)
+        return found
+
+    # 1. Fees and usage
+
+    def add_items(self):
+        account, n = self.account, self.n
+        if self.kind == "opening":
+            return self.add(account.fees(0, ["in_advance"]))
+        for period in range(n + 1):
+            self.add(account.fees(period, ["in_advance", "in_arrears"]))
+            self.add(account.usage(period))
+        if self.kind == "regular" and account.end > account.period(n)[1]:
+            self.add(account.fees(n + 1, ["in_advance"]))
+
+    def add(self, lines):
+        invoiced = self.account.invoiced()
+        for line in lines:
+            line.previously = invoiced.get(line.key, ZERO)
+            line.amount -= line.previously
+            if line.amount:
+                self.check_void(line)
+                line.takes_back = line.amount < 0 and line.pool in self.pools
+                self.lines.append(line)
+
+    def check_void(self, line):
+        void = [invoice for invoice in self.account.standing if invoice.status == "void" and invoice.kind != "opening"]
+        if line.is_of_usage and any(invoice.period == line.period for invoice in void):
+            raise OpenQuestion("late usage of a period whose invoice is void and waits to be reissued")
+
+    def take_back(self, line):
+        """What is taken back takes with it, in proportion, what its item was charged with."""
+        pool, part = self.pools[line.pool], -line.amount
+        same = [other for other in self.lines if other.pool == line.pool]
+        has_more = pool.discount or pool.promotional or pool.noted or any(pool.taxes.values()) or pool.included
+        if len(same) > 1 and has_more:
+            raise OpenQuestion("parts of one item are taken back together")
+        if pool.included and (pool.promotional or any(pool.taxes.values()) or pool.noted):
+            raise OpenQuestion("what was paid by included credit is taken back with its tax")
+        if pool.noted and pool.lines > 1:
+            raise OpenQuestion("an item of several lines was credited")
+        if part > pool.amount:
+            raise OpenQuestion("more is taken back than was charged")
+        share = part / pool.amount
+        line.discount = -self.account.rounded(pool.discount * share)
+        line.promotional = -self.account.rounded(pool.promotional * share)
+        line.credited_before = -self.account.rounded(pool.noted * share)
+        if pool.net and not pool.included:
+            for rate, tax in pool.taxes.items():
+                line.taxes[rate] = self.account.rounded(tax * line.net / pool.net)
+        self.give_back(line, pool)
+
+    def give_back(self, line, pool):
+        """Promotional credit goes back to the credits it came from, and may be used at once."""
+        if not line.promotional:
+            return
+        sources = [grant for grant, used in pool.sources.items() if used]
+        if len(sources) > 1:
+            raise OpenQuestion("which of several credits comes back")
+        grant = sources[0]
+        line.sources[grant] = line.promotional
+        self.returned[grant] = self.returned.get(grant, ZERO) - line.promotional
+        self.available[grant] -= line.promotional
+
+    # 2. Discounts
+
+    def discount(self):
+        for discount in self.account.discounts:
+            if discount.is_active:
+                lines = [line for line in self.lines if line.can_be_discounted]
+                shares = self.percent_off(discount, lines) if discount.percent else self.amount_off(discount, lines)
+                for line, share in zip(lines, shares):
+                    line.discount += share
+                if sum(shares, ZERO):
+                    self.discounts[discount] = sum(shares, ZERO)
+
+    def percent_off(self, discount, lines):
+        shares = [self.account.rounded((line.amount - line.discount) * discount.percent / 100) for line in lines]
+        for pool in {line.pool for line in self.lines if not line.takes_back}:
+            self.check_item_discount(pool, discount, dict(zip(lines, shares)))
+        return shares
+
+    def check_item_discount(self, pool, discount, shares):
+        """Usage of a feature counts over all segments: with several lines the rules don't say where the share is."""
+        same = [line for line in self.lines if line.pool == pool]
+        if len(same) == 1:
+            return
+        if any(line.amount < 0 for line in same):
+            raise OpenQuestion("a line below zero lowers the discount of the others")
+        left = [line.amount - line.discount for line in same]
+        together = self.account.rounded(sum(left, ZERO) * discount.percent / 100)
+        if spread(together, left, self.digits) != [shares[line] for line in same]:
+            raise OpenQuestion("the percentage of an item of several lines is rounded")
+
+    def amount_off(self, discount, lines):
+        if any(line.amount < 0 for line in self.lines):
+            raise OpenQuestion("an amount is taken off an invoice that takes back")
+        if len({line.pool for line in lines}) < len(lines):
+            raise OpenQuestion("an amount is taken off an item of several lines")
+        weights = [line.amount - line.discount for line in lines]
+        return spread(min(discount.amount, sum(weights, ZERO)), weights, self.digits)
+
+    # 3. Commitment
+
+    def commit(self, n):
+        spent = sum((pool.amount - pool.discount for key, pool in self.pools.items() if key[:2] == ("usage", n)), ZERO)
+        spent += sum((line.amount - line.discount for line in self.lines if line.pool[:2] == ("usage", n)), ZERO)
+        missing = max(ZERO, self.account.prorated(n, "minimum_commitment") - spent)
+        pool = ("commitment", n)
+        line = Line("commitment", None, n, pool, pool, self.account.rounded(missing))
+        before = len(self.lines)
+        self.add([line])
+        if len(self.lines) > before and line.takes_back:
+            self.take_back(line)
+
+    # 4. Included and promotional credit
+
+    def include(self, n):
+        """Over a period's usage, fees in arrears and commitment."""
+        included = self.account.rounded(self.account.prorated(n, "included_credit"))
+        lines = [line for line in self.lines if line.period == n and line.is_of_usage]
+        arrears = self.arrears_pools(n)
+        if not included or not (lines or arrears):
+            return
+        if n < self.n or arrears:
+            charged = sum((pool.amount - pool.discount for pool in arrears), ZERO)
+            charged += sum((line.amount - line.discount for line in lines), ZERO)
+            if min(included, charged) != sum((pool.included for pool in arrears), ZERO):
+                raise OpenQuestion("included credit of a period that is invoiced changes")
+            return
+        if any(line.amount < 0 for line in lines):
+            raise OpenQuestion("included credit over a line below zero")
+        weights = [line.net for line in lines]
+        for line, share in zip(lines, spread(min(included, sum(weights, ZERO)), weights, self.digits)):
+            line.included = share
+
+    def arrears_pools(self, n):
+        arrears = {line.pool for line in self.account.fees(n, ["in_arrears"])}
+        return [
+            pool for key, pool in self.pools.items()
+            if key in arrears or key[:2] in (("usage", n), ("commitment", n))
+        ]
+
+    def check_mutual(self):
+        """Credit that came back pays first for what else the period has come to be charged, we don't know for which."""
+        for n in range(self.n + 1):
+            lines = [line for line in self.lines if line.period == n and line.is_of_usage]
+            has_credit = any(line.promotional or line.credited_before for line in lines if line.takes_back)
+            if has_credit and any(line.amount > 0 for line in lines):
+                raise OpenQuestion("credit comes back where the same period is charged")
+
+    def promote(self):
+        lines = [line for line in self.lines if line.net > 0]
+        room, net = sum((line.net for line in lines), ZERO), sum((line.net for line in self.lines), ZERO)
+        usable = self.usable("promotional")
+        if usable and room not in (ZERO, net):
+            raise OpenQuestion("how promotional credit is spread on an invoice that takes back")
+        weights, sequential = [line.net for line in lines], [ZERO for _ in lines]
+        for grant in usable:
+            left = [weight - taken for weight, taken in zip(weights, sequential)]
+            used = min(self.available[grant], sum(left, ZERO))
+            shares = spread(used, left, self.digits)
+            for index, share in enumerate(shares):
+                sequential[index] += share
+                if share:
+                    lines[index].sources[grant] = share
+            if used:
+                self.promotional[grant] = used
+                self.available[grant] -= used
+        together = spread(sum(sequential, ZERO), weights, self.digits)
+        if sequential != together:
+            raise OpenQuestion("several credits are spread one by one or together")
+        for line, share in zip(lines, sequential):
+            line.promotional = share
+
+    def check_made_good(self):
+        """What makes good again for something that was taken back takes that one's share, but of how much?"""
+        for line in self.lines:
+            if line.amount > 0 and line.pool in self.pools and self.pools[line.pool].was_taken_back:
+                if line.discount or line.promotional or not self.account.is_plain:
+                    raise OpenQuestion("what was taken back is charged again")
+
+    def usable(self, kind):
+        found = [grant for grant in self.account.grants if grant.kind == kind and not grant.is_void]
+        found = [grant for grant in found if grant.expires > self.now and self.available[grant] > 0]
+        return sorted(found, key=lambda grant: grant.order)
+
+    # 5. Tax
+
+    def tax(self):
+        contained = sum(self.account.taxes.values(), ZERO) if self.account.inclusive else ZERO
+        for line in self.lines:
+            if not line.takes_back:
+                for rate, percent in self.account.taxes.items():
+                    line.taxes[rate] = self.account.rounded(line.net * percent / (100 + contained))
+        for n in {line.period for line in self.lines if line.takes_back and line.is_of_usage}:
+            self.check_tax_left(n)
+
+    def check_tax_left(self, n):
+        pools = self.arrears_pools(n)
+        lines = [line for line in self.lines if line.period == n and line.is_of_usage]
+        net = sum((pool.net for pool in pools), ZERO) + sum((line.net for line in lines), ZERO)
+        tax = sum((sum(pool.taxes.values(), ZERO) for pool in pools), ZERO) + sum((line.tax for line in lines), ZERO)
+        if net <= 0 and (net < 0 or tax):
+            raise OpenQuestion("a period that comes to nothing has tax left")
+
+    # 6. Prepaid credit
+
+    def pay(self, total):
+        usable, paid, found = self.usable("prepaid"), ZERO, {}
+        held = sum((self.available[grant] for grant in usable), ZERO)
+        if len(usable) > 1 and any(grant.priority is None for grant in usable) and ZERO < total < held:
+            raise OpenQuestion("the priority of a credit that the service made")
+        for grant in usable:
+            used = min(self.available[grant], total - paid)
+            if used:
+                found[grant] = used
+                paid += used
+        return found

@@ -1,0 +1,113 @@
+"""Requests, and what is expected of their answers."""
+
+import json
+from collections import Counter
+
+ADDED_UP = {"units", "payments", "calls"}
+
+
+def text(instant):
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def decimal(value):
+    """With as many digits as it has."""
+    digits = str(abs(int(value * 10**12))).rjust(13, "0")
+    found = f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")
+    return f"-{found}" if value < 0 else found
+
+
+def number(value):
+    return {"number": decimal(value)}
+
+
+def request(method, path, body=None, status=200, save=None, expect=None):
+    step = {"method": method, "path": path, "status": status}
+    return step | {name: value for name, value in (("body", body), ("save", save), ("expect", expect)) if value}
+
+
+def line_rows(account, invoice):
+    """Zero lines may be there or not. Lines that look the same are expected without their parts."""
+    matches = [line_match(line) for line in invoice.lines]
+    seen = Counter(json.dumps(match) for match in matches)
+    rows = [
+        {"match": match, "expect": line_expectation(account, invoice, line) if seen[json.dumps(match)] == 1 else {}}
+        for line, match in zip(invoice.lines, matches)
+    ]
+    return {"rows": rows, "extra": "zero_amount"}
+
+
+def line_match(line):
+    match = {"/item": line.item, "/amount": number(line.amount)}
+    match |= {"/plan": line.plan} if line.plan else {}
+    return match | ({"/feature" if line.item == "usage" else "/fee": line.name} if line.name else {})
+
+
+def line_expectation(account, invoice, line):
+    expect = {
+        "/previously_invoiced": number(line.previously),
+        "/discount": number(line.discount),
+        "/included_credit": number(line.included),
+        "/promotional_credit": number(line.promotional),
+        "/credited_before": number(line.credited_before),
+        "/tax": number(line.tax),
+        "/taxes": {"rows": [{"match": {"/rate": rate}, "expect": {"/amount": number(tax)}}
+                            for rate, tax in line.taxes.items()]},
+    }
+    if line.previously:
+        return expect | ({"/kind": "adjustment"} if line.previously > 0 else {})
+    if line.period == invoice.period and line.item != "fee_in_advance":
+        kind = line.item if line.item in ("usage", "commitment") else "fee"
+        expect["/kind"] = "adjustment" if invoice.kind == "adjustment" else kind
+        if line.quantity and line.name in ADDED_UP:
+            expect |= {"/quantity": number(line.quantity[0]), "/quantity_before": number(line.quantity[1])}
+    if line.span == account.period(line.period):
+        expect["/period"] = {"start": text(line.span[0]), "end": text(line.span[1])}
+    return expect
+
+
+def invoice_expectation(account, invoice):
+    """The sums and lines. What credit notes gave back before is in no sum of which the rules tell the name."""
+    expect = {
+        "/invoice_kind": invoice.kind,
+        "/tenant": account.key,
+        "/currency": account.currency,
+        "/subtotal": number(invoice.sum("amount")),
+        "/discount": number(invoice.sum("discount")),
+        "/credits": number(invoice.sum("included") + invoice.sum("promotional")),
+        "/tax": number(invoice.sum("tax")),
+        "/total": number(invoice.total),
+        "/carried_forward": number(invoice.carried_forward),
+        "/paid_by_credit": number(invoice.paid_by_credit),
+        "/amount_due": number(invoice.total - invoice.paid_by_credit),
+        "/lines": line_rows(account, invoice),
+        "/discounts": {"rows": discount_rows(invoice)},
+        "/applied_credits": {"rows": applied_rows(invoice)},
+        "/returned_credits": {"rows": [{"match": {"/name": grant.name}, "expect": {"/amount": number(amount)}}
+                                       for grant, amount in invoice.returned.items()], "extra": "none"},
+        "/unpriced": [],
+    }
+    if invoice.sum("credited_before"):
+        del expect["/credits"]
+    if invoice.returned:
+        del expect["/applied_credits"]
+    return expect
+
+
+def discount_rows(invoice):
+    return [
+        {"match": {"/name": discount.name}, "expect": {} if invoice.takes_back else {"/taken": number(taken)}}
+        for discount, taken in invoice.discounts.items()
+    ]
+
+
+def applied_rows(invoice):
+    used = [*invoice.promotional.items(), *invoice.prepaid.items()]
+    return [{"match": {"/name": grant.name}, "expect": {"/kind": grant.kind, "/amount": number(amount)}}
+            for grant, amount in used if grant.priority is not None]
+
+
+def state_expectation(invoice):
+    """What is outstanding of a void invoice the rules don't say."""
+    expect = {"/status": invoice.status, "/credited": number(invoice.credited)}
+    return expect if invoice.status == "void" else expect | {"/amount_outstanding": number(invoice.outstanding)}

@@ -1,0 +1,513 @@
+"""The story of one tenant."""
+
+import random
+from collections import Counter
+from datetime import datetime, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from catalogue import METERS, USED, overridden
+from computation import compute
+from expectations import decimal, invoice_expectation, line_match, number, request, state_expectation, text
+from invariants import check
+from ledger import DIGITS, FAR, Account, Discount, Event, Grant, gross_left, write_note
+from prices import ZERO, OpenQuestion, spread, to_instant
+
+GRACE = timedelta(hours=24)
+OLDEST = timedelta(days=34)
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Asia/Kuwait", "America/Santiago"]
+ANCHORS = [(2026, 10, 31, 0), (2026, 11, 1, 0), (2026, 11, 15, 9), (2026, 11, 20, 17), (2026, 12, 1, 0),
+           (2026, 11, 30, 0), (2026, 11, 1, 1), (2026, 10, 29, 13), (2026, 10, 22, 6)]
+
+
+class Teller:
+    """The story of one tenant. It acts at the stops of the clock, which are the same for all tenants."""
+
+    def __init__(self, seed, key, extras, catalogue, stops):
+        self.rng, self.key, self.catalogue, self.stops = random.Random(seed), key, catalogue, stops
+        self.extras = {extra for extra in extras if self.rng.random() < 0.75}
+        self.steps, self.now, self.stop, self.quiet_until = [], stops[0], 0, 0
+        self.next_period, self.opening_due, self.counter = 0, False, Counter()
+        self.grant_ids, self.last_change = {}, stops[0] - timedelta(days=1)
+        self.is_closed, self.adjustment_since, self.stays_void = False, None, False
+
+    def tell(self):
+        """The steps at each stop."""
+        told = []
+        for self.stop, self.now in enumerate(self.stops):
+            self.steps = []
+            if self.stop == 0:
+                self.arrange()
+            self.close()
+            if self.stop >= self.quiet_until:
+                self.act()
+            told.append(self.steps)
+        self.steps = told[-1]
+        self.summarize()
+        return told
+
+    def ask(self, *arguments, **named):
+        self.steps.append(request(*arguments, **named))
+
+    def name(self, kind):
+        self.counter[kind] += 1
+        return f"{self.key}-{kind}{self.counter[kind]}"
+
+    def chance(self, extra, probability):
+        return extra in self.extras and self.rng.random() < probability
+
+    # Given
+
+    def arrange(self):
+        currency, zone = self.rng.choice([*DIGITS]), self.rng.choice(ZONES)
+        year, month, day, hour = self.rng.choice(ANCHORS)
+        anchor = to_instant(datetime(year, month, day, hour), ZoneInfo(zone))
+        plan, inclusive = self.rng.choice(self.catalogue.of(currency)), self.rng.random() < 0.4
+        taxes = self.rng.choice([{"vat": "19"}, {"sales": "8.25"}, {"state": "7", "city": "1.5"}])
+        taxes = {rate: Fraction(percent) for rate, percent in taxes.items()} if "taxes" in self.extras else {}
+        is_reverse = self.rng.random() < 0.1
+        inclusive = inclusive and bool(taxes) and not is_reverse
+        overrides, version = self.version_of(plan)
+        self.account = Account(self.key, currency, ZoneInfo(zone), anchor, plan, version, {} if is_reverse else taxes,
+                               inclusive)
+        self.opening_due = any(fee["charged"] == "in_advance" for fee in version["fees"])
+        body = {"key": self.key, "name": self.key, "currency": currency, "timezone": zone}
+        if taxes:
+            rates = [{"key": rate, "name": rate, "percent": decimal(percent)} for rate, percent in taxes.items()]
+            body["billing"] = {"tax": {"rates": rates, "inclusive": inclusive, "reverse_charge": is_reverse}}
+        self.ask("POST", "/tenants", body, 201)
+        self.subscribe({"tenant": self.key, "plan": plan, "version": 1, "starts_at": text(anchor), **overrides})
+
+    def version_of(self, plan):
+        """What a body says of it, and what it comes to."""
+        if not self.chance("overrides", 0.4):
+            return {}, self.catalogue.plans[plan]
+        overrides = self.catalogue.overrides(plan, self.rng)
+        return {"overrides": overrides}, overridden(self.catalogue.plans[plan], overrides)
+
+    def subscribe(self, body):
+        account, trial_ends = self.account, None
+        if self.chance("trials", 0.5):
+            body["trial_days"] = self.rng.randint(3, 20)
+            account.begin_with_trial(body["trial_days"])
+            trial_ends = text(account.anchor)
+        expect = {"/starts_at": body["starts_at"], "/anchor": text(account.anchor), "/trial_ends_at": trial_ends,
+                  "/timezone": account.zone.key}
+        self.ask("POST", "/subscriptions", body, 201, {f"{self.key}-sub": "/id"}, expect)
+
+    # Invoices that come of themselves
+
+    def close(self):
+        made = []
+        for drafted, kind, period in [*self.account.drafts]:
+            if drafted + GRACE < self.now:
+                self.account.drafts.remove((drafted, kind, period))
+                made.append(self.make_final(kind, period))
+        for invoice in made:
+            self.show(invoice)
+        if made:
+            self.show_balances()
+        self.draft()
+        if self.adjustment_since is not None and self.stop >= self.adjustment_since + 2:
+            self.adjust()
+
+    def make_final(self, kind, period):
+        invoice = compute(self.account, kind, period, self.now)
+        invoice.name = self.name("inv")
+        self.account.finalize(invoice, self.now)
+        check(self.account)
+        return invoice
+
+    def draft(self):
+        account = self.account
+        if self.opening_due and account.anchor <= self.now:
+            account.drafts.append((self.now, "opening", 0))
+            self.opening_due = False
+        while not self.is_closed and account.period_end(self.next_period) <= self.now:
+            account.drafts.append((self.now, "regular", self.next_period))
+            self.is_closed = account.end <= account.period(self.next_period)[1]
+            self.next_period += 1
+
+    def adjust(self):
+        since, self.adjustment_since = self.stops[self.adjustment_since], None
+        if any(since <= grant.expires <= self.now for grant in self.account.grants):
+            raise OpenQuestion("when an adjustment is drafted")
+        self.show(self.make_final("adjustment", self.next_period - 1), since)
+        self.show_balances()
+
+    def show(self, invoice, since=None):
+        """Finds the invoice by what was issued since the last stop, and looks at all of it."""
+        since = since or self.stops[self.stop - 1]
+        span = f"from={text(since + timedelta(seconds=1))}&to={text(self.now + timedelta(seconds=1))}"
+        rows = {"rows": [{"match": {"/invoice_kind": invoice.kind}, "expect": {
+            "/total": number(invoice.total), "/amount_outstanding": number(invoice.outstanding)}}], "extra": "none"}
+        self.ask("GET", f"/invoices?tenant={self.key}&kind={invoice.kind}&{span}",
+                 save={invoice.name: "/data/0/id"}, expect={"/data": rows})
+        self.ask("GET", f"/invoices/${{{invoice.name}}}",
+                 expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
+
+    def show_balances(self):
+        if self.account.grants:
+            rows = [{"match": self.grant_match(grant), "expect": self.grant_state(grant)}
+                    for grant in self.account.grants]
+            self.ask("GET", f"/tenants/{self.key}/credit-grants?limit=500",
+                     expect={"/data": {"rows": rows, "extra": "none"}})
+        if self.account.discounts:
+            rows = [{"match": {"/name": discount.name}, "expect": {
+                "/used": discount.used, "/status": "active" if discount.is_active else "ended"}}
+                for discount in self.account.discounts]
+            self.ask("GET", f"/tenants/{self.key}/discounts?limit=500",
+                     expect={"/data": {"rows": rows, "extra": "none"}})
+
+    def grant_match(self, grant):
+        if grant.priority is not None:
+            return {"/name": grant.name}
+        maker = next((invoice for invoice in self.account.standing if invoice.carried is grant), None)
+        return {"/origin/id": f"${{{maker.name}}}"} if maker else {"/id": f"${{{self.grant_ids[grant]}}}"}
+
+    def grant_state(self, grant):
+        is_over = grant.is_void or grant.expires <= self.now
+        expect = {"/kind": grant.kind, "/amount": number(grant.amount), "/used": number(grant.amount - grant.remaining),
+                  "/remaining": number(ZERO if is_over else grant.remaining)}
+        if not is_over:
+            expect["/status"] = "active" if grant.remaining else "used"
+        elif grant.is_void and grant.expires > self.now:
+            expect["/status"] = "void"
+        return expect
+
+    def summarize(self):
+        """All invoices at the end."""
+        check(self.account)
+        shown = [invoice for invoice in self.account.standing if invoice.name]
+        rows = [{"match": {"/id": f"${{{invoice.name}}}"},
+                 "expect": {"/total": number(invoice.total), **state_expectation(invoice)}} for invoice in shown]
+        self.ask("GET", f"/invoices?tenant={self.key}&limit=500", expect={"/data": {"rows": rows}})
+
+    # What the tenant and the operator do
+
+    def act(self):
+        if self.stop == len(self.stops) - 1:
+            return
+        self.use()
+        self.give()
+        if self.stays_void or self.stop == 0:
+            return
+        self.correct_usage()
+        if not self.account.drafts:
+            self.correct_invoices()
+            self.move()
+        self.look()
+
+    def span_of_usage(self):
+        low = self.account.starts if self.stop == 0 else self.stops[self.stop - 1]
+        return max(low, self.account.starts, self.now - OLDEST), min(self.now, self.account.end)
+
+    def use(self):
+        low, high = self.span_of_usage()
+        if high - low > timedelta(hours=1):
+            self.send([self.event(low, high) for _ in range(self.rng.randint(1, 6))])
+
+    def event(self, low, high):
+        feature = self.rng.choice(USED)
+        seconds = self.rng.randrange(1, int((high - low).total_seconds()) - 1)
+        units, money = Fraction(self.rng.randint(1, 90000), 1000), Fraction(self.rng.randint(1, 99999), 100)
+        value = {"payments": money, "calls": None, "seats": f"s{self.rng.randint(1, 25)}"}.get(feature, units)
+        return Event(self.name("e"), feature, low + timedelta(seconds=seconds), value)
+
+    def send(self, events):
+        body = [{"id": event.id, "source": "gw", "type": METERS[event.feature]["event_type"], "subject": self.key,
+                 "time": text(event.time), "data": event_data(event)} for event in events]
+        self.account.events += events
+        self.ask("POST", "/events", body, expect={"/accepted": len(events), "/unsubscribed": 0, "/unpriced": 0})
+
+    def give(self):
+        if self.chance("discounts", 0.1) and len(self.account.discounts) < 3:
+            self.give_discount()
+        if self.chance("credits", 0.15) and len(self.account.grants) < 6:
+            self.give_credit()
+        if self.chance("discounts", 0.04):
+            self.end_discount()
+        if self.chance("credits", 0.05):
+            self.void_credit()
+
+    def give_discount(self):
+        """At most one at a stop, so that the order of creation is told."""
+        body = {"name": self.name("discount"), "duration": self.rng.choice(["once", "repeating", "forever"])}
+        invoices = {"once": 1, "repeating": self.rng.randint(1, 3), "forever": None}[body["duration"]]
+        if body["duration"] == "repeating":
+            body["invoices"] = invoices
+        percent, amount = None, None
+        if self.rng.random() < 0.65:
+            body["percent"] = self.rng.choice(["10", "12.5", "33.3", "50"])
+            percent = Fraction(body["percent"])
+        else:
+            body["amount"] = self.catalogue_money(100, 2500)
+            amount = Fraction(body["amount"])
+        self.account.discounts.append(Discount(body["name"], percent, amount, invoices))
+        self.ask("POST", f"/tenants/{self.key}/discounts", body, 201, {body["name"]: "/id"},
+                 {"/used": 0, "/status": "active"})
+
+    def end_discount(self):
+        active = [discount for discount in self.account.discounts if discount.is_active]
+        if active:
+            discount = self.rng.choice(active)
+            discount.is_ended = True
+            self.ask("POST", f"/tenants/{self.key}/discounts/${{{discount.name}}}/end",
+                     expect={"/used": discount.used, "/status": "ended"})
+
+    def catalogue_money(self, low, high):
+        unit = Fraction(1, 10**self.account.digits)
+        return decimal(self.rng.randint(low, high) * unit * (10 if self.account.digits == 3 else 1))
+
+    def give_credit(self):
+        kind = self.rng.choice(["promotional", "prepaid"])
+        amount, priority = self.catalogue_money(200, 6000), self.rng.choice([0, 5, 10])
+        body = {"name": self.name("credit"), "kind": kind, "amount": amount, "priority": priority}
+        grant = Grant(body["name"], kind, Fraction(amount), priority, self.now, remaining=Fraction(amount))
+        if self.rng.random() < 0.5:
+            grant.expires = self.now + timedelta(days=self.rng.randint(5, 60), seconds=self.rng.randint(1, 60000))
+            body["expires_at"] = text(grant.expires)
+        self.account.grants.append(grant)
+        self.ask("POST", f"/tenants/{self.key}/credit-grants", body, 201, {body["name"]: "/id"},
+                 {"/remaining": number(grant.amount)})
+
+    def void_credit(self):
+        usable = [grant for grant in self.account.grants
+                  if grant.priority is not None and grant.remaining and not grant.is_void and grant.expires > self.now]
+        if usable:
+            grant = self.rng.choice(usable)
+            grant.is_void = True
+            self.ask("POST", f"/tenants/{self.key}/credit-grants/${{{grant.name}}}/void",
+                     expect=self.grant_state(grant))
+
+    # Corrections of usage
+
+    def correct_usage(self):
+        if self.chance("late", 0.35):
+            self.send_late()
+        if self.chance("late", 0.3):
+            self.void_event()
+        if self.is_closed and not self.account.drafts and self.adjustment_since is None:
+            if compute(self.account, "adjustment", self.next_period - 1, self.now).lines:
+                self.adjustment_since, self.quiet_until = self.stop, self.stop + 2
+
+    def send_late(self):
+        """Usage of a period that is over."""
+        if self.next_period == 0:
+            return
+        start, _ = self.account.period(self.next_period - 1)
+        low, high = max(start, self.now - OLDEST), self.account.period_end(self.next_period - 1)
+        if high - low > timedelta(hours=1):
+            self.send([self.event(low, high) for _ in range(self.rng.randint(1, 2))])
+
+    def void_event(self):
+        candidates = [event for event in self.account.events if not event.is_void]
+        if candidates:
+            event = self.rng.choice(candidates)
+            event.is_void = True
+            self.ask("POST", "/events/void", {"source": "gw", "id": event.id, "tenant": self.key, "reason": "test"},
+                     expect={"/status": "voided"})
+
+    # Plan changes and the end
+
+    def move(self):
+        account = self.account
+        if account.end < FAR or self.now < account.anchor or self.has_change_to_come():
+            return
+        period = account.period(account.period_of(self.now))
+        if self.chance("changes", 0.12):
+            self.change_plan(period)
+        elif self.chance("cancel", 0.06):
+            self.cancel(period)
+
+    def has_change_to_come(self):
+        return self.account.segments[-1].start > self.now
+
+    def change_plan(self, period):
+        """To a plan that this period, or the next, does not have yet, so that its lines can be told apart."""
+        used = {segment.plan for _, segment, _, _, _ in self.account.parts(self.account.period_of(self.now))}
+        plans = [plan for plan in self.catalogue.of(self.account.currency) if plan not in used]
+        if not plans:
+            return
+        plan, how = self.rng.choice(plans), self.rng.choice(["now", "later", "period_end"])
+        room = int((period[1] - self.now).total_seconds())
+        at = {"now": self.now, "period_end": period[1],
+              "later": self.now + timedelta(seconds=self.rng.randrange(1, room))}[how]
+        overrides, version = self.version_of(plan)
+        body = {"plan": plan, "version": 1, "at": text(at) if how == "later" else how, **overrides}
+        self.account.change(at, plan, version)
+        self.last_change = self.now
+        rows = [{"match": {"/plan": plan, "/starts_at": text(at)}, "expect": {}}]
+        self.ask("POST", f"/subscriptions/${{{self.key}-sub}}/change", body, expect={"/segments": {"rows": rows}})
+
+    def cancel(self, period):
+        how = self.rng.choice(["now", "period_end"])
+        self.account.end = self.now if how == "now" else period[1]
+        self.last_change = self.now
+        self.ask("POST", f"/subscriptions/${{{self.key}-sub}}/cancel", {"at": how},
+                 expect={"/ends_at": text(self.account.end)})
+        if how == "now":
+            self.steps.append({"advance": 0})
+            self.draft()
+
+    # Corrections of invoices
+
+    def last_invoice(self):
+        return self.account.standing[-1] if self.account.standing else None
+
+    def correct_invoices(self):
+        invoice = self.last_invoice()
+        if invoice is None or self.adjustment_since is not None:
+            return
+        if invoice.status == "finalized" and self.rng.random() < (0.04 if "voids" in self.extras else 0.15):
+            self.pay(invoice)
+        elif invoice.status == "finalized" and self.rng.random() < 0.02:
+            invoice.status = "uncollectible"
+            self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
+        if self.chance("notes", 0.25):
+            self.credit(self.rng.choice(self.account.standing))
+        if self.chance("voids", 0.25):
+            self.void_one()
+
+    def pay(self, invoice):
+        invoice.status, invoice.outstanding, invoice.is_paid_by_money = "paid", ZERO, True
+        self.ask("POST", f"/invoices/${{{invoice.name}}}/pay", expect=state_expectation(invoice))
+        if not invoice.credited and not invoice.takes_back and not self.account.others_say(invoice):
+            self.refuse_void(invoice, "invoice_paid")
+
+    def refuse_void(self, invoice, code):
+        self.ask("POST", f"/invoices/${{{invoice.name}}}/void", status=409, expect={"/code": code})
+
+    def credit(self, invoice):
+        lefts = {line: gross_left(invoice, line) for line in invoice.lines if gross_left(invoice, line) > 0}
+        if invoice.takes_back or not lefts or self.account.others_say(invoice):
+            return
+        name = self.name("note")
+        body = {"reason": "Goodwill"} | ({"refund": "external"} if self.rng.random() < 0.3 else {})
+        parts = (self.amount_of_note if self.rng.random() < 0.5 else self.line_of_note)(invoice, lefts, name, body)
+        if parts:
+            self.show_note(invoice, write_note(self.account, invoice, parts), name, body)
+
+    def part_of(self, left):
+        """A random part, or the whole."""
+        unit = Fraction(1, 10**self.account.digits)
+        return left if self.rng.random() < 0.25 else unit * self.rng.randint(1, int(left / unit))
+
+    def amount_of_note(self, invoice, lefts, name, body):
+        amount = self.part_of(sum(lefts.values(), ZERO))
+        body["amount"] = decimal(amount)
+        shares = spread(amount, [*lefts.values()], self.account.digits)
+        return {line: share for line, share in zip(lefts, shares) if share}
+
+    def line_of_note(self, invoice, lefts, name, body):
+        """Of a line that looks like no other. The rules don't say which number it has, so the player looks it up."""
+        line, left = self.rng.choice([*lefts.items()])
+        if sum(line_match(other) == line_match(line) for other in invoice.lines) > 1:
+            return None
+        amount = self.part_of(left)
+        save = {f"{name}-line": {"in": "/lines", "match": line_match(line), "get": "/line"}}
+        self.ask("GET", f"/invoices/${{{invoice.name}}}", save=save)
+        body["lines"] = [{"line": f"${{{name}-line:bare}}", "amount": decimal(amount)}]
+        return {line: amount}
+
+    def show_note(self, invoice, note, name, body):
+        tax = sum((tax for _, tax in note.parts.values()), ZERO)
+        is_credit = note.refunded > 0 and "refund" not in body
+        if is_credit:
+            grant = Grant("", "prepaid", note.refunded, None, self.now, remaining=note.refunded)
+            self.account.grants.append(grant)
+            self.grant_ids[grant] = f"{name}-grant"
+        amounts = Counter(part for part, _ in note.parts.values())
+        rows = [{"match": {"/amount": number(part)}, "expect": {
+            "/tax": number(tax), "/amount_excluding_tax": number(part - tax)} if amounts[part] == 1 else {}}
+            for part, tax in note.parts.values()]
+        expect = {"/total": number(note.total), "/tax": number(tax), "/total_excluding_tax": number(note.total - tax),
+                  "/applied_to_due": number(note.applied), "/refunded": number(note.refunded),
+                  "/lines": {"rows": rows, "extra": "zero_amount"}} | ({} if is_credit else {"/credit_grant": None})
+        path = f"/invoices/${{{invoice.name}}}/credit-notes"
+        self.ask("POST", path, body, 201, {f"{name}-grant": "/credit_grant"} if is_credit else None, expect)
+        left = sum((gross_left(invoice, line) for line in invoice.lines), ZERO) + Fraction(1, 10**self.account.digits)
+        self.ask("POST", path, {"reason": "Too much", "amount": decimal(left)}, 422,
+                 expect={"/code": "credit_exceeds_invoice"})
+        if invoice.status == "finalized":
+            self.refuse_void(invoice, "invoice_has_credit_notes")
+        self.ask("GET", f"/invoices/${{{invoice.name}}}",
+                 expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
+
+    def can_be_voided(self, invoice):
+        """It takes nothing back and was not paid by money, and what was changed before is in an invoice. Where others
+        say something of what it charges, only if that is all amounts."""
+        return (invoice.status in ("finalized", "paid") and not invoice.is_paid_by_money and invoice.total
+                and invoice.kind != "adjustment" and not invoice.credited and not invoice.takes_back
+                and self.last_change < self.last_invoice().finalized and not self.has_change_to_come()
+                and (self.account.is_plain or not self.account.others_say(invoice)))
+
+    def void_one(self):
+        """Rather one that others have given back from."""
+        candidates = [invoice for invoice in self.account.standing[-3:] if self.can_be_voided(invoice)]
+        adjusted = [invoice for invoice in candidates if min(self.account.others_say(invoice).values(), default=0) < 0]
+        if candidates:
+            self.void(self.rng.choice(adjusted or candidates))
+
+    def void(self, invoice):
+        how = self.rng.choice(["reissue at once"] * 3 + ["reissue later"] * 2 + ["stays void"])
+        others = self.account.others_say(invoice)
+        if any(amount < 0 for amount in others.values()):
+            self.refuse_void(invoice, "adjusted_by_later_invoice")
+            how = "reissue at once"
+        elif others or invoice is not self.last_invoice():
+            how = "reissue at once" if how == "stays void" else how
+        path, new = f"/invoices/${{{invoice.name}}}", self.name("inv")
+        self.account.void(invoice)
+        if how == "reissue at once":
+            self.ask("POST", f"{path}/void", {"reissue": True}, status=201, save={new: "/id"},
+                     expect={"/status": "draft", "/reissue_of": f"${{{invoice.name}}}"})
+        else:
+            self.ask("POST", f"{path}/void", expect={"/status": "void", "/total": number(invoice.total)})
+            self.show_balances()
+        if how == "stays void":
+            self.stays_void = True
+            return
+        if how == "reissue later":
+            self.ask("POST", f"{path}/reissue", status=201, save={new: "/id"}, expect={"/status": "draft"})
+        self.reissue(invoice, new)
+
+    def reissue(self, old, name):
+        self.account.standing.remove(old)
+        invoice = compute(self.account, old.kind, old.period, self.now)
+        invoice.name = name
+        self.account.finalize(invoice, self.now)
+        self.ask("POST", f"/invoices/${{{name}}}/finalize",
+                 expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
+        self.ask("GET", f"/invoices/${{{old.name}}}", expect={"/status": "void", "/total": number(old.total)})
+        self.show_balances()
+        check(self.account)
+
+    # Looking
+
+    def look(self):
+        drafts = self.account.drafts
+        if len(drafts) == 1 and self.rng.random() < 0.4:
+            self.look_at_draft(*drafts[0])
+        elif not drafts and self.account.end > self.now >= self.account.anchor and self.rng.random() < 0.15:
+            invoice = compute(self.account, "regular", self.next_period, self.now)
+            self.ask("GET", f"/tenants/{self.key}/upcoming-invoice",
+                     expect={"/status": "draft", "/number": None, **invoice_expectation(self.account, invoice)})
+
+    def look_at_draft(self, drafted, kind, period):
+        name = self.name("draft")
+        self.ask("GET", f"/invoices?tenant={self.key}&status=draft", save={name: "/data/0/id"})
+        expect = invoice_expectation(self.account, compute(self.account, kind, period, self.now))
+        self.ask("GET", f"/invoices/${{{name}}}", expect={"/status": "draft", **expect})
+        if self.rng.random() < 0.4:
+            self.account.drafts.clear()
+            invoice = self.make_final(kind, period)
+            invoice.name = name
+            self.ask("POST", f"/invoices/${{{name}}}/finalize", expect=expect | state_expectation(invoice))
+            self.show_balances()
+
+
+def event_data(event):
+    if event.feature == "calls":
+        return {}
+    return {METERS[event.feature]["value"]: event.value if event.feature == "seats" else decimal(event.value)}
