@@ -62,7 +62,7 @@ package struct ReferenceStory {
             let found = try #require(Self.value(name.value, of: answer.json), "nothing to save as \(name.name)")
             saved[name.name] = found.string ?? found.text
         }
-        if method != "GET" { try await server.rowsFollowBudgets() }
+        if method != "GET", path.hasPrefix("/budgets") { try await server.rowsFollowBudgets() }
     }
 
     /// What a pointer leads to, or `get` of the first element of the array `in` that fits the `match`.
