@@ -9,7 +9,7 @@ struct LimitReferenceTests {
     @Test(
         "calls that are admitted, settled and forgotten under limits of many kinds are answered as by the reference",
         .enabled(if: TestTools.isCI || TestTools.installed("python") != nil, "the virtual environment is not there"),
-        arguments: 1...8
+        arguments: ReferenceStory.seeds(orElse: 1...8)
     )
     func story(seed: Int) async throws {
         let story = try await ReferenceStory(of: "Tests/ScenariosTests/limits", seed: seed)

@@ -12,6 +12,14 @@ package struct ReferenceStory {
     private let seed: Int
     private let steps: [JSONValue]
 
+    /// Those that `TURNPIKE_TEST_STORIES` names, as `161-260`, or else the first few.
+    package static func seeds(orElse few: ClosedRange<Int>) -> ClosedRange<Int> {
+        guard let text = ProcessInfo.processInfo.environment["TURNPIKE_TEST_STORIES"] else { return few }
+        let bounds = text.split(separator: "-").compactMap { Int($0) }
+        precondition(bounds.count == 2 && bounds[0] <= bounds[1], "TURNPIKE_TEST_STORIES is to be as 161-260")
+        return bounds[0]...bounds[1]
+    }
+
     /// - Parameter folder: of `reference.py`, from the package's root.
     package init(of folder: String, seed: Int) async throws {
         let python = try #require(TestTools.installed("python"), "run scripts/test: it makes the environment")
