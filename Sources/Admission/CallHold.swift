@@ -210,7 +210,7 @@ extension CallHold {
     ) throws(DecimalError) -> CallHold? {
         switch take {
         case .tiers:
-            return try inCounters(beyond: held, costs: costs)
+            return try inCounters(beyond: held, costs: costs, isEntered: isEntered)
         case .amount(let amount) where !isEntered:
             guard let before, amount > before else { return nil }
             return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .amount(try amount.subtracting(before)))
@@ -222,14 +222,15 @@ extension CallHold {
     }
 
     /// What it takes in counters of which nothing is held, and in others what providers charge more; nil where that is
-    /// nothing.
+    /// nothing. In a window that it enters it is judged also where it takes nothing, as a call that is admitted is.
     private func inCounters(
         beyond held: Set<LimitRow>,
-        costs: [CounterKey: FixedDecimal]
+        costs: [CounterKey: FixedDecimal],
+        isEntered: Bool
     ) throws(DecimalError) -> CallHold? {
         guard case .tiers(let totals, let money) = take else { return nil }
         var more: [CounterKey: UsageTotal] = [:]
-        for (counter, total) in totals {
+        for (counter, total) in totals where isEntered || total != .zero {
             if held.isDisjoint(with: ChargeHolds.allRows(beside: row, of: [counter])) {
                 more[counter] = total
             } else if let cost = costs[counter], total.cost > cost {

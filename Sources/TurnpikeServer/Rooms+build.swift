@@ -302,6 +302,7 @@ private struct UsageRoom {
         ).register(in: operations)
         UnmatchedEventRoutes(ingest: ingest, pool: dependencies.pool, writes: dependencies.writes)
             .register(in: operations)
+        UnmeteredEventRoutes(ingest: ingest, catalog: catalog, writes: dependencies.writes).register(in: operations)
         UnpricedUsageRoutes(catalog: catalog, pool: dependencies.pool).register(in: operations)
     }
 

@@ -66,6 +66,24 @@ package final class UsageEvent: Sendable {
     /// The credential's, or the one that the sender named.
     package var costCenter: String? { attribution.costCenter ?? usage.costCenter }
 
+    /// The stored event as it is stored again to be measured: under a key of its own, and settling nothing, which it
+    /// did when it came.
+    var replayed: UsageEvent {
+        UsageEvent(
+            source: source,
+            id: id,
+            type: type,
+            subject: subject,
+            time: time,
+            usage: usage,
+            attribution: attribution,
+            data: data,
+            extensions: extensions,
+            key: EventKey(replayOf: key),
+            contentHash: contentHash
+        )
+    }
+
     /// The key while the subject names nobody; it covers the subject too.
     package var unmatchedKey: EventKey {
         EventKey(source: source, id: id, subject: subject)

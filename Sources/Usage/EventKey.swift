@@ -25,6 +25,11 @@ package struct EventKey: Sendable, Hashable, Comparable, CustomStringConvertible
         self.init(fields: ["turnpike", "reversal", original.description])
     }
 
+    /// The key under which an event that nothing had measured is stored again when it is replayed.
+    package init(replayOf original: EventKey) {
+        self.init(fields: ["turnpike", "replay", original.description])
+    }
+
     /// The key of a distinct value's canonical text.
     package init(distinctValue text: String) {
         self.init(fields: [text])

@@ -16,6 +16,23 @@ enum DedupStore {
         """
     }
 
+    /// Claims the keys of the reversals of events; of those that are voided already none is free.
+    static func claimReversals(of events: [StoredEvent], by tenant: TenantID) -> SQL {
+        claim(
+            tenants: events.map { _ in tenant },
+            keys: events.map { EventKey(reversalOf: $0.key) },
+            hashes: events.map { _ in 0 },
+            times: events.map(\.time)
+        )
+    }
+
+    /// Of the rows of `claim` the key alone.
+    @Sendable
+    static func decodeClaim(_ row: inout PostgresRow) throws(PostgresError) -> EventKey {
+        _ = try row.next(TenantID.self)
+        return try row.next()
+    }
+
     /// The content hashes and times under which keys were first claimed.
     static func existing(tenants: [TenantID], keys: [EventKey]) -> SQL {
         """

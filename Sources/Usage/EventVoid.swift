@@ -54,13 +54,13 @@ struct EventVoiding {
             throw StaleCatalog(tenants: [tenant.id], shared: version != catalog.version)
         }
         let key = EventKey(source: void.source, id: void.id)
-        let claim = try transaction.first(
+        let time = try transaction.first(
             DedupStore.existing(tenants: [tenant.id], keys: [key]),
             DedupStore.decodeTime
         )
-        guard let claim,
+        guard let time,
             let original = try transaction.first(
-                EventLogStore.event(tenant: tenant.id, key: key, time: claim),
+                EventLogStore.event(tenant: tenant.id, key: key, time: time),
                 EventLogStore.decode
             ), original.reversalOf == nil
         else {
@@ -91,13 +91,9 @@ struct EventVoiding {
 
     private func claimReversal(of original: StoredEvent, in transaction: borrowing Transaction) throws -> Bool {
         let claimed = try transaction.query(
-            DedupStore.claim(
-                tenants: [tenant.id],
-                keys: [EventKey(reversalOf: original.key)],
-                hashes: [0],
-                times: [original.time]
-            )
-        ) { row throws(PostgresError) in try row.next(Int64.self) }
+            DedupStore.claimReversals(of: [original], by: tenant.id),
+            DedupStore.decodeClaim
+        )
         return !claimed.isEmpty
     }
 
@@ -107,19 +103,7 @@ struct EventVoiding {
         in transaction: borrowing Transaction
     ) throws {
         var columns = EventColumns()
-        columns.append(
-            StoredEvent(
-                event: original.event,
-                key: EventKey(reversalOf: original.key),
-                reversalOf: original.key,
-                time: original.time,
-                receivedAt: now,
-                ledgerSequence: sequence,
-                catalogVersion: original.catalogVersion,
-                cost: original.cost
-            ),
-            tenant: tenant.id
-        )
+        columns.append(original.reversal(sequence: sequence, at: now), tenant: tenant.id)
         transaction.enqueue(columns.insert)
     }
 
@@ -155,53 +139,14 @@ struct EventVoiding {
             late.note(place, of: tenant.id, at: now)
             late.enqueue(in: transaction)
         }
-        try unlimit(original, measurements, in: place, charges: charges, transaction)
-    }
-
-    /// Takes the original out of the limits that it counted in.
-    /// - Parameter charges: by how much the tenant's charges moved, for each feature.
-    private func unlimit(
-        _ original: StoredEvent,
-        _ measurements: [Measurement],
-        in place: EventPlace?,
-        charges: [FeatureID: FixedDecimal],
-        _ transaction: borrowing Transaction
-    ) throws {
-        let surroundings = LimitSurroundings(limits, shared: catalog, now: now)
-        var matching = surroundings.matching
-        var windows = WindowCache(zone: tenant.zone)
-        var tally = LimitTally()
-        let used = LimitedUse(original, measurements: measurements, place: place)
-        let uses = matching.uses(of: used, by: tenant, windows: &windows)
-            .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
-        let known = try CountedUses(in: uses.map(\.limit), of: tenant.id, transaction)
-        for use in uses {
-            guard known.counted(original, in: use.limit, at: place) else { continue }
-            switch use.amount {
-            case .known(let amount): try tally.withdraw(use, amount, by: tenant)
-            case .charge(let feature):
-                let moved = try moved(charges, feature, measurements, isWhole: use.limit.boundsAllCharges)
-                try tally.withdraw(use, moved.negated, by: tenant)
-            case .unpriced: continue
-            }
-        }
-        let drafts = try tally.write(surroundings, chargesMovedOf: [tenant], isVoid: true, in: transaction)
-        try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
-    }
-
-    /// What counts of the charges in a limit. Those of distinct values count in limits on all that a tenant is charged
-    /// alone, because what is narrower was never told of them.
-    private func moved(
-        _ charges: [FeatureID: FixedDecimal],
-        _ feature: FeatureID?,
-        _ measurements: [Measurement],
-        isWhole: Bool
-    ) throws -> FixedDecimal {
-        try charges.reduce(FixedDecimal.zero) { sum, charge in
-            let isDistinct = measurements.contains { $0.feature == charge.key && $0.isDistinct }
-            guard feature == nil || feature == charge.key, isWhole || !isDistinct else { return sum }
-            return try sum.adding(charge.value)
-        }
+        let withdrawal = LimitWithdrawal(
+            tenant: tenant,
+            surroundings: LimitSurroundings(limits, shared: catalog, now: now)
+        )
+        try withdrawal.run(
+            [.init(original: original, measurements: measurements, place: place, charges: charges)],
+            in: transaction
+        )
     }
 
     /// Writes the counters without the original.

@@ -80,9 +80,13 @@ extension EventPosition {
     /// Where a page begins; nil for the first one.
     static func before(_ page: PageRequest) throws(Problem) -> EventPosition? {
         guard let cursor = page.after else { return nil }
+        return try EventPosition(cursor: cursor)
+    }
+
+    init(cursor: [String]) throws(Problem) {
         guard cursor.count == 2, let time = Int64(cursor[0]), let sequence = Int64(cursor[1]) else {
             throw PageRequest.invalidCursor
         }
-        return EventPosition(time: Instant(microseconds: time), ledgerSequence: sequence)
+        self.init(time: Instant(microseconds: time), ledgerSequence: sequence)
     }
 }

@@ -20,6 +20,20 @@ package struct StoredEvent: Sendable {
     package var cost: StoredCost?
     /// When it was rated after it was stored.
     package var laterRating: LaterRating?
+
+    /// What takes it back, stored under a key of its own at its time.
+    func reversal(sequence: Int64, at now: Instant) -> StoredEvent {
+        StoredEvent(
+            event: event,
+            key: EventKey(reversalOf: key),
+            reversalOf: key,
+            time: time,
+            receivedAt: now,
+            ledgerSequence: sequence,
+            catalogVersion: catalogVersion,
+            cost: cost
+        )
+    }
 }
 
 /// The query half of `usage_event`.
@@ -77,18 +91,25 @@ package enum EventLogStore {
         throughSequence: Int64,
         limit: Int
     ) -> SQL {
-        """
-        WITH page AS MATERIALIZED (
-            \(page(tenant: tenant, interval: interval, after: after, throughSequence: throughSequence, limit: limit))
+        let page = page(
+            tenant: tenant,
+            interval: interval,
+            after: after,
+            throughSequence: throughSequence,
+            limit: limit
         )
-        SELECT *
-        FROM page
-        WHERE event_type = \(type) OR octet_length(event_type) > char_length(event_type)
-            OR (event_time, ledger_seq) = (
-                SELECT event_time, ledger_seq FROM page ORDER BY event_time DESC, ledger_seq DESC LIMIT 1
-            )
-        ORDER BY event_time, ledger_seq
-        """
+        // The other way round no letters tell: a type of ASCII may be the same as one with others.
+        guard type.utf8.allSatisfy({ $0 < 0x80 }) else { return page }
+        return """
+            WITH page AS MATERIALIZED (\(page))
+            SELECT *
+            FROM page
+            WHERE event_type = \(type) OR octet_length(event_type) > char_length(event_type)
+                OR (event_time, ledger_seq) = (
+                    SELECT event_time, ledger_seq FROM page ORDER BY event_time DESC, ledger_seq DESC LIMIT 1
+                )
+            ORDER BY event_time, ledger_seq
+            """
     }
 
     /// One page of the events of a model, of an interval of its day, that have no cost, or no conversion of it, in the
@@ -115,14 +136,26 @@ package enum EventLogStore {
             """
     }
 
-    /// The event that claimed a key at a time.
+    /// The event that claimed a key at a time, as it counts: where it was replayed, as it was stored then.
     package static func event(tenant: TenantID, key: EventKey, time: Instant) -> SQL {
+        let keys = [key, EventKey(replayOf: key)]
+        return """
+            SELECT \(columns), \(costColumns)
+            FROM usage_event
+            WHERE tenant_id = \(tenant) AND event_time = \(time) AND event_key = ANY(\(keys)::uuid[])
+            ORDER BY ledger_seq DESC
+            LIMIT 1
+            """
+    }
+
+    /// The events of some keys, each at the time given for it.
+    static func events(tenant: TenantID, keys: [EventKey], times: [Instant]) -> SQL {
         """
         SELECT \(columns), \(costColumns)
-        FROM usage_event
-        WHERE tenant_id = \(tenant) AND event_time = \(time) AND event_key = \(key)
-        ORDER BY ledger_seq
-        LIMIT 1
+        FROM unnest(\(keys)::uuid[], \(times)::timestamptz[]) AS wanted (key, time)
+        JOIN usage_event
+            ON usage_event.tenant_id = \(tenant) AND usage_event.event_time = wanted.time
+            AND usage_event.event_key = wanted.key
         """
     }
 

@@ -99,8 +99,7 @@ package struct UsageRecount: Sendable {
     }
 
     private func page(of interval: Interval, type: String?, after: EventPosition?, throughSequence: Int64) -> SQL {
-        // A type with more letters than ASCII may be the same as one without, spelt with other code points.
-        guard let type, type.utf8.allSatisfy({ $0 < 0x80 }) else {
+        guard let type else {
             return EventLogStore.page(
                 tenant: tenant.id,
                 interval: interval,

@@ -35,10 +35,32 @@ package struct PageRequest: Sendable {
         return Page(data: Array(rows.prefix(limit)), nextCursor: Cursor.encoded(position(last), binding: binding))
     }
 
+    /// Where the work goes on; nil at its end.
+    package func cursor(continuingAt next: [String]?) -> String? {
+        next.map { Cursor.encoded($0, binding: binding) }
+    }
+
     /// A page of elements that were picked out of more rows. `next` is the position where the search goes on, nil at
     /// the end of the list; the page may hold fewer elements than were asked for.
     package func page<Element>(_ data: [Element], continuingAt next: [String]?) -> Page<Element> {
-        Page(data: data, nextCursor: next.map { Cursor.encoded($0, binding: binding) })
+        Page(data: data, nextCursor: cursor(continuingAt: next))
+    }
+}
+
+extension JSONObjectReader {
+    /// `limit` and `cursor` of work that is done in pieces.
+    /// - Parameters:
+    ///   - limits: of which the upper bound is the default.
+    ///   - filters: what the cursor is bound to beside the operation.
+    package func page(limits: ClosedRange<Int>, of operationID: String, filters: [String]) -> PageRequest {
+        let limit = optionalInteger("limit", in: limits) ?? limits.upperBound
+        let binding = CursorBinding(operationID: operationID, filters: filters)
+        let text = optionalString("cursor", maximumLength: Cursor.maximumLength)
+        let position = text.flatMap { Cursor.decoded($0, binding: binding) }
+        if text != nil, position == nil {
+            fault(at: "cursor", code: "invalid_cursor", detail: PageRequest.invalidCursorDetail)
+        }
+        return PageRequest(limit: limit, after: position, binding: binding)
     }
 }
 

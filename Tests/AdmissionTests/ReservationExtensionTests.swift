@@ -52,6 +52,28 @@ import Web
         }
     }
 
+    @Test("a call that takes nothing of one of its features is extended within a spend cap that others have used up")
+    func nothingMore() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            try await server.addFeature("seconds")
+            try await server.addFeature("jobs", "count", of: nil)
+            let charges = [("seconds", "1"), ("jobs", "0.25")].map { feature, amount in
+                #"{"feature":"\#(feature)","price":{"model":"per_unit","unit_amount":"\#(amount)"}}"#
+            }
+            try await server.publish(
+                #"{"charges":[\#(charges.joined(separator: ","))],"spend_cap":{"amount":"4","mode":"hard"}}"#
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            let open = try await server.admit("1", seconds: "0")
+            try await server.ingest(SentEvent("a", data: #"{"seconds":5}"#))
+            try await server.expectRows(["5.25 0.25 5.25"])
+            try await server.extend(open, seconds: 7_200)
+            try await server.expectRows(["5.25 0.25 5.25"])
+            #expect(try await server.unbalancedHolds() == [])
+        }
+    }
+
     @Test("a release frees what was taken by extending, in every window")
     func release() async throws {
         try await Self.run(quota: "10", window: "day", at: "2026-11-23T23:00:00Z") { server in

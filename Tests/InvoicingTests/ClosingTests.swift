@@ -181,6 +181,27 @@ struct ClosingTests {
         }
     }
 
+    @Test func `usage that no feature counted is an adjustment where it is replayed when its period is closed`()
+        async throws
+    {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            _ = try await server.post([SentEvent("1", data: #"{"seconds":9}"#)])
+            try await server.addFeature("seconds")
+            try await server.publish(ClosingStory.plan)
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            try server.set("2026-12-01T00:00:00Z")
+            try await server.close()
+            #expect(try await server.invoices().last?.contains("usage seconds 0.00") == true)
+            try server.set("2026-12-05T00:00:00Z")
+            try await server.ask("POST", "/unmetered-events/replay", #"{"type":"job.done"}"#)
+            try server.set("2027-01-01T00:00:00Z")
+            try await server.close()
+            let last = try await server.invoices().last
+            #expect(last?.hasPrefix("regular 1 finalized") == true && last?.contains("adjustment seconds 9.00") == true)
+        }
+    }
+
     @Test func `a subscription that ended gets its last regular invoice, then adjustments of their own`() async throws {
         try await ClosingStory.run { server in
             try await server.close()

@@ -299,6 +299,11 @@ private final class AuditTrail: Sendable {
         try await write("voidEvent", server, "POST", "/events/void", void, leaves: .made)
         try await server.ask("PATCH", "/tenants/acme", #"{"subjects": ["acme-eu"]}"#)
         try await write("replayUnmatchedEvents", server, "POST", "/unmatched-events/replay", "{}", leaves: .made)
+        let unmetered = #"{"id": "g", "source": "s", "type": "job", "subject": "acme", "data": {"n": 1}}"#
+        try await server.operatorClient.post("/api/v1/events", unmetered).expecting(200)
+        try await server.addFeature("jobs", "count", of: nil, type: "job")
+        let type = #"{"type": "job"}"#
+        try await write("replayUnmeteredEvents", server, "POST", "/unmetered-events/replay", type, leaves: .made)
         let alert = try await server.ask("GET", "/alerts?kind=unmatched_usage")["data"]?[0] ?? .null
         try await write("acknowledgeAlert", server, "POST", "/alerts/\(text(alert, "id"))/acknowledge")
         let key = #"{"name": "gateway", "scopes": ["events:write"]}"#

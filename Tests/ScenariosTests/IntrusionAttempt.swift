@@ -78,6 +78,8 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
             case "listUnmatchedEvents": [names.subject, names.tenant + "-lost"].map { plain.asking("subject=\($0)") }
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
+            case "replayUnmeteredEvents":
+                ["llm.completion", "job"].map { plain.saying(#"{"type": "\#($0)", "tenant": "\#(names.tenant)"}"#) }
             default: furtherForms(plain, names, own)
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
