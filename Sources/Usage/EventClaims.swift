@@ -2,19 +2,20 @@ import BillingCore
 import Catalog
 import Postgres
 
+/// Names an event of a tenant.
+struct TenantEventKey: Hashable, Sendable {
+    let tenant: TenantID
+    let key: EventKey
+
+    /// The key is already a hash.
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(key.low)
+    }
+}
+
 /// The claims of a flush on its events' keys: which are fresh, which were sent before, and which were sent before
 /// with other content.
 struct EventClaims {
-    private struct Identity: Hashable {
-        let tenant: TenantID
-        let key: EventKey
-
-        /// The key is already a hash.
-        func hash(into hasher: inout Hasher) {
-            hasher.combine(key.low)
-        }
-    }
-
     private enum Verdict {
         case fresh
         case duplicate
@@ -25,17 +26,17 @@ struct EventClaims {
     let ledgerCounts: [TenantID: Int64]
     private let starts: [Int]
     private var verdicts: [Verdict]
-    private let firstClaims: [(identity: Identity, hash: Int64, position: Int)]
-    private let repeats: [(identity: Identity, hash: Int64, position: Int)]
+    private let firstClaims: [(identity: TenantEventKey, hash: Int64, position: Int)]
+    private let repeats: [(identity: TenantEventKey, hash: Int64, position: Int)]
     private let times: [Instant]
 
     init(_ groups: [TenantGroup]) {
         var starts: [Int] = []
         var counts: [TenantID: Int64] = [:]
-        var firstClaims: [(identity: Identity, hash: Int64, position: Int)] = []
-        var repeats: [(identity: Identity, hash: Int64, position: Int)] = []
+        var firstClaims: [(identity: TenantEventKey, hash: Int64, position: Int)] = []
+        var repeats: [(identity: TenantEventKey, hash: Int64, position: Int)] = []
         var times: [Instant] = []
-        var seen: Set<Identity> = []
+        var seen: Set<TenantEventKey> = []
         let count = groups.reduce(0) { $0 + $1.events.count }
         firstClaims.reserveCapacity(count)
         times.reserveCapacity(count)
@@ -45,7 +46,7 @@ struct EventClaims {
             starts.append(position)
             counts[group.tenant.id, default: 0] += Int64(group.events.count)
             for pending in group.events {
-                let identity = Identity(tenant: group.tenant.id, key: pending.event.key)
+                let identity = TenantEventKey(tenant: group.tenant.id, key: pending.event.key)
                 if seen.insert(identity).inserted {
                     firstClaims.append((identity, pending.event.contentHash, position))
                     times.append(pending.time)
@@ -74,19 +75,15 @@ struct EventClaims {
 
     /// Judges every event from the keys that were free, reading the content hashes of the others.
     mutating func settle(claimed: PostgresResult, in transaction: borrowing Transaction) throws {
-        var taken: [(identity: Identity, hash: Int64, position: Int)] = []
+        var taken: [(identity: TenantEventKey, hash: Int64, position: Int)] = []
         if claimed.rowCount < firstClaims.count {
-            let free = Set(
-                try claimed.map { row throws(PostgresError) in
-                    Identity(tenant: try row.next(), key: try row.next())
-                }
-            )
+            let free = Set(try claimed.map(DedupStore.decodeClaim))
             taken = firstClaims.filter { !free.contains($0.identity) }
         }
         let sentBefore = taken + repeats
         guard !sentBefore.isEmpty else { return }
 
-        var firstHashes: [Identity: Int64] = [:]
+        var firstHashes: [TenantEventKey: Int64] = [:]
         for claim in firstClaims {
             firstHashes[claim.identity] = claim.hash
         }
@@ -97,7 +94,7 @@ struct EventClaims {
                     keys: taken.map(\.identity.key)
                 )
             ) { row throws(PostgresError) in
-                (Identity(tenant: try row.next(), key: try row.next()), try row.next(Int64.self))
+                (TenantEventKey(tenant: try row.next(), key: try row.next()), try row.next(Int64.self))
             }
             for (identity, hash) in existing {
                 firstHashes[identity] = hash

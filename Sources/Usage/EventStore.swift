@@ -16,21 +16,20 @@ enum DedupStore {
         """
     }
 
-    /// Claims the keys of the reversals of events; of those that are voided already none is free.
-    static func claimReversals(of events: [StoredEvent], by tenant: TenantID) -> SQL {
+    /// Claims the keys of the reversals of tenants' events; of those that are voided already none is free.
+    static func claimReversals(of events: [(tenant: TenantID, stored: StoredEvent)]) -> SQL {
         claim(
-            tenants: events.map { _ in tenant },
-            keys: events.map { EventKey(reversalOf: $0.key) },
+            tenants: events.map(\.tenant),
+            keys: events.map { EventKey(reversalOf: $0.stored.key) },
             hashes: events.map { _ in 0 },
-            times: events.map(\.time)
+            times: events.map(\.stored.time)
         )
     }
 
-    /// Of the rows of `claim` the key alone.
+    /// The rows of `claim`.
     @Sendable
-    static func decodeClaim(_ row: inout PostgresRow) throws(PostgresError) -> EventKey {
-        _ = try row.next(TenantID.self)
-        return try row.next()
+    static func decodeClaim(_ row: inout PostgresRow) throws(PostgresError) -> TenantEventKey {
+        TenantEventKey(tenant: try row.next(), key: try row.next())
     }
 
     /// The content hashes and times under which keys were first claimed.

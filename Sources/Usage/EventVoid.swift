@@ -91,7 +91,7 @@ struct EventVoiding {
 
     private func claimReversal(of original: StoredEvent, in transaction: borrowing Transaction) throws -> Bool {
         let claimed = try transaction.query(
-            DedupStore.claimReversals(of: [original], by: tenant.id),
+            DedupStore.claimReversals(of: [(tenant.id, original)]),
             DedupStore.decodeClaim
         )
         return !claimed.isEmpty
@@ -139,14 +139,53 @@ struct EventVoiding {
             late.note(place, of: tenant.id, at: now)
             late.enqueue(in: transaction)
         }
-        let withdrawal = LimitWithdrawal(
-            tenant: tenant,
-            surroundings: LimitSurroundings(limits, shared: catalog, now: now)
-        )
-        try withdrawal.run(
-            [.init(original: original, measurements: measurements, place: place, charges: charges)],
-            in: transaction
-        )
+        try unlimit(original, measurements, in: place, charges: charges, transaction)
+    }
+
+    /// Takes the original out of the limits that it counted in.
+    /// - Parameter charges: by how much the tenant's charges moved, for each feature.
+    private func unlimit(
+        _ original: StoredEvent,
+        _ measurements: [Measurement],
+        in place: EventPlace?,
+        charges: [FeatureID: FixedDecimal],
+        _ transaction: borrowing Transaction
+    ) throws {
+        let surroundings = LimitSurroundings(limits, shared: catalog, now: now)
+        var matching = surroundings.matching
+        var windows = WindowCache(zone: tenant.zone)
+        var tally = LimitTally()
+        let used = LimitedUse(original, measurements: measurements, place: place)
+        let uses = matching.uses(of: used, by: tenant, windows: &windows)
+            .filter { !LimitRetention.mayBeGone(windowUntil: $0.window.end, at: now) }
+        let known = try CountedUses(in: uses.map(\.limit), of: tenant.id, transaction)
+        for use in uses {
+            guard known.counted(original, in: use.limit, at: place) else { continue }
+            switch use.amount {
+            case .known(let amount): try tally.withdraw(use, amount, by: tenant)
+            case .charge(let feature):
+                let moved = try moved(charges, feature, measurements, isWhole: use.limit.boundsAllCharges)
+                try tally.withdraw(use, moved.negated, by: tenant)
+            case .unpriced: continue
+            }
+        }
+        let drafts = try tally.write(surroundings, chargesMovedOf: [tenant], isVoid: true, in: transaction)
+        try AlertStore.raise(drafts, at: now, ids: limits.ids, in: transaction)
+    }
+
+    /// What counts of the charges in a limit. Those of distinct values count in limits on all that a tenant is charged
+    /// alone, because what is narrower was never told of them.
+    private func moved(
+        _ charges: [FeatureID: FixedDecimal],
+        _ feature: FeatureID?,
+        _ measurements: [Measurement],
+        isWhole: Bool
+    ) throws -> FixedDecimal {
+        try charges.reduce(FixedDecimal.zero) { sum, charge in
+            let isDistinct = measurements.contains { $0.feature == charge.key && $0.isDistinct }
+            guard feature == nil || feature == charge.key, isWhole || !isDistinct else { return sum }
+            return try sum.adding(charge.value)
+        }
     }
 
     /// Writes the counters without the original.

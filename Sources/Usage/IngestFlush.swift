@@ -14,6 +14,8 @@ struct IngestFlush: Sendable {
     /// In the order of their tenants, so that ledgers are locked in one order everywhere.
     let groups: [TenantGroup]
     let unmatched: [UnmatchedEvent]
+    /// What those that are stored a second time have counted in limits before.
+    var replayed = ReplayedUses.none
 
     /// Merges what several requests submitted; a notice names its request by its position.
     /// - Throws: `StaleCatalog` when they were prepared with different versions of the shared catalogue.
@@ -105,7 +107,7 @@ struct IngestFlush: Sendable {
                 )
                 try unpriced.add(pending.event, at: pending.time, of: group.tenant.id, pending.cost.unpricedReason)
                 try changes.add(pending, sequence: sequence, tenant: group.tenant.id)
-                let uses = matching.uses(of: LimitedUse(pending), by: group.tenant, windows: &windows)
+                let uses = try uses(of: pending, by: group.tenant, &matching, &windows, in: &changes.limits)
                 try changes.limit(pending, uses, by: group.tenant, settling: &settlements)
                 settlements.note(pending, of: group)
                 late.note(pending.place, of: group.tenant.id, at: surroundings.now)
@@ -123,6 +125,18 @@ struct IngestFlush: Sendable {
             + claims.notices(groups) { pending, remark, tenant in
                 alerts.add(pending, remark, of: tenant, surroundings.shared)
             }
+    }
+
+    /// What an event adds to limits.
+    private func uses(
+        of pending: PendingEvent,
+        by tenant: TenantSnapshot,
+        _ matching: inout LimitMatching,
+        _ windows: inout WindowCache,
+        in tally: inout LimitTally
+    ) throws -> [LimitUse] {
+        let uses = matching.uses(of: LimitedUse(pending), by: tenant, windows: &windows)
+        return try replayed.rest(of: uses, by: pending, of: tenant, &matching, &windows, in: &tally)
     }
 
     /// - Parameter sequences: the last of each tenant.

@@ -12,7 +12,7 @@ struct IngestPreparation: Sendable {
     let catalog: Catalog
     let pool: PostgresPool
     let partitions: PartitionRegistry
-    let costs: CostPolicy
+    var costs: CostPolicy
     let limits: LimitPolicy
     let priceSets: PriceSets
     let clock: Clock

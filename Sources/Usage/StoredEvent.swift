@@ -148,15 +148,27 @@ package enum EventLogStore {
             """
     }
 
-    /// The events of some keys, each at the time given for it.
-    static func events(tenant: TenantID, keys: [EventKey], times: [Instant]) -> SQL {
-        """
-        SELECT \(columns), \(costColumns)
-        FROM unnest(\(keys)::uuid[], \(times)::timestamptz[]) AS wanted (key, time)
-        JOIN usage_event
-            ON usage_event.tenant_id = \(tenant) AND usage_event.event_time = wanted.time
-            AND usage_event.event_key = wanted.key
-        """
+    /// Events of several tenants as they stand now, each behind its tenant.
+    static func current(_ events: [(tenant: TenantID, stored: StoredEvent)]) -> SQL {
+        let times = events.map(\.stored.time)
+        return """
+            SELECT usage_event.tenant_id, \(columns), \(costColumns)
+            FROM unnest(
+                \(events.map(\.tenant))::bigint[], \(events.map(\.stored.key))::uuid[], \(times)::timestamptz[]
+            ) AS wanted (tenant, key, time)
+            JOIN usage_event
+                ON usage_event.tenant_id = wanted.tenant AND usage_event.event_time = wanted.time
+                AND usage_event.event_key = wanted.key
+            WHERE usage_event.event_time BETWEEN \(times.min() ?? .maximum) AND \(times.max() ?? .minimum)
+            ORDER BY usage_event.tenant_id
+            """
+    }
+
+    @Sendable
+    static func decodeCurrent(
+        _ row: inout PostgresRow
+    ) throws(PostgresError) -> (tenant: TenantID, stored: StoredEvent) {
+        (try row.next(), try decode(&row))
     }
 
     /// The times of the first and the last event of an interval; both null without any.

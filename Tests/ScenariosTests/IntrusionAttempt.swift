@@ -75,11 +75,9 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
             case "createDiscount": [plain.saying(#"{"name": "mine", "percent": "100", "duration": "forever"}"#)]
             case "createCreditNote": [plain.saying(#"{"amount": "1", "reason": "mine"}"#)]
             case "listAuditLog", "exportAuditLog": auditForms(plain, names)
-            case "listEvents", "ingestEvents", "voidEvent": eventForms(plain, names, own)
+            case "listEvents", "ingestEvents", "voidEvent", "replayUnmeteredEvents": eventForms(plain, names, own)
             case "listUnmatchedEvents": [names.subject, names.tenant + "-lost"].map { plain.asking("subject=\($0)") }
             case "replayUnmatchedEvents": [plain.saying(#"{"subject": "\#(names.subject)"}"#)]
-            case "replayUnmeteredEvents":
-                ["llm.completion", "job"].map { plain.saying(#"{"type": "\#($0)", "tenant": "\#(names.tenant)"}"#) }
             default: furtherForms(plain, names, own)
             }
         guard let forms, "\(operation.method)" != "GET" else { return forms }
@@ -232,6 +230,10 @@ struct IntrusionAttempt: Sendable, CustomStringConvertible {
                 "tenant=\(names.tenant)&source=\(names.source)", "user=\(names.tenant)-user-0",
                 "client=key:\(names.apiKey)",
             ].map(plain.asking)
+        case "replayUnmeteredEvents":
+            return ["llm.completion", "job"].map {
+                plain.saying(#"{"type": "\#($0)", "tenant": "\#(names.tenant)"}"#)
+            }
         case "voidEvent":
             return [(names, names), (own, names), (names, own)].map { tenant, event in
                 plain.saying(#"{"source": "\#(event.source)", "id": "\#(event.event)", "tenant": "\#(tenant.tenant)"}"#)

@@ -167,10 +167,50 @@ import Web
         }
     }
 
-    @Test("the cost that a replayed call has is that of a call, and a sender that isn't believed stays so")
-    func costs() async throws {
+    @Test("what a reservation covered is no overshoot, and a window that is over tells of nothing it had counted")
+    func coveredAndPast() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            let budget = """
+                {"key":"all","scope":{},"measure":"requests","amount":"100","window":"month","mode":"hard",
+                "thresholds":[100]}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let call = #"{"subject":"acme","type":"job.dome","source":"gw","id":"call","data":{"seconds":1}}"#
+            let id = try await server.ask("POST", "/admissions", call)["reservation"]?["id"]?.string ?? ""
+            let used = """
+                {"specversion":"1.0","id":"a","source":"gw","type":"job.dome","subject":"acme","reservationid":"\(id)",
+                "data":{"seconds":1}}
+                """
+            try await server.operatorClient.post("/api/v1/events", used).expecting(200)
+            try await server.ingest(Self.event("b"), Self.event("c"))
+            let rows: SQL = """
+                SELECT concat_ws(' ', trim_scale(used), trim_scale(held), trim_scale(overshoot)) FROM limit_state
+                WHERE tenant_id = 0 ORDER BY window_start
+                """
+            #expect(try await server.column(rows) == ["3 0 2"])
+            server.clock.advance(seconds: 10 * 86_400)
+            try await server.changeBudget("all", #"{"amount":"2"}"#)
+            try await Self.sell(server)
+            #expect(try await Self.replay(server) == "replayed 3, unmetered 0")
+            #expect(try await server.column(rows) == ["3 0 2"])
+            let told: SQL = "SELECT detail ->> 'limit' FROM alert WHERE kind = 'threshold_crossed'"
+            #expect(try await server.column(told).contains("all") == false)
+            #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test(
+        "a replayed call costs what the price book says by now, and a report is believed where it was",
+        arguments: [false, true]
+    )
+    func costs(isPriced: Bool) async throws {
         try await TestServer.run(configure: { $0.trustedCostSources = ["gw"] }) { server in
             try await server.addTenant("acme")
+            let budget = """
+                {"key":"cost","scope":{},"measure":"cost","currency":"USD","amount":"99","window":"month","mode":"soft"}
+                """
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
             func call(_ id: String, cost: String) -> SentEvent {
                 SentEvent(
                     id,
@@ -181,25 +221,43 @@ import Web
             let own = try await server.client([.eventsWrite], tenant: "acme")
             #expect(try await server.post([call("own", cost: "9")], as: own).status == 200)
             try await server.ingest(call("gateway", cost: "3"))
-            let listed = "/unpriced-usage"
-            #expect(try await server.ask("GET", listed)["data"]?[0]?["events"]?.number == "1")
+            func unpriced() async throws -> String? {
+                try await server.ask("GET", "/unpriced-usage")["data"]?[0]?["events"]?.number
+            }
+            func cost() async throws -> String? {
+                try await server.ask("GET", "/budgets/cost")["status"]?["windows"]?[0]?["used"]?.string
+            }
+            #expect(try await [unpriced(), cost()] == ["1", "3.00"])
             let kinds: SQL = "SELECT kind FROM alert WHERE kind <> 'threshold_crossed' ORDER BY 1"
             let told = try await server.column(kinds)
             try await Self.sell(server)
+            if isPriced {
+                try await server.price("input", "0.1")
+                #expect(try await eventually { try await unpriced() == nil })
+                #expect(try await cost() == "4.00", "what had no cost has one, and what had keeps it")
+            }
             #expect(try await Self.replay(server) == "replayed 2, unmetered 0")
-            #expect(try await server.ask("GET", listed)["data"]?[0]?["events"]?.number == "1")
+            #expect(try await [unpriced(), cost()] == (isPriced ? [nil, "2.00"] : ["1", "3.00"]))
             #expect(try await server.column(kinds) == told)
-            let costs = try await server.column(
-                """
-                SELECT event_id || ' ' || coalesce(provider_cost::float8::text, '-') FROM usage_event
-                WHERE reversal_of IS NULL ORDER BY ledger_seq
-                """
-            )
-            #expect(
-                costs.prefix(2) == ["own -", "gateway 3"]
-                    && costs.suffix(2).sorted { $0 ?? "" < $1 ?? "" } == ["gateway 3", "own -"]
-            )
             #expect(try await server.differences() == [])
+        }
+    }
+
+    @Test("a report is believed at the replay where it was when it came, though its source is trusted no more")
+    func believed() async throws {
+        try await TestDatabase.with { database in
+            try await TestServer.run(on: database, configure: { $0.trustedCostSources = ["gw"] }) { server in
+                try await server.addTenant("acme")
+                let data = #"{"seconds":1,"provider":"openai","model":"gpt-4o","input_tokens":10,"cost":"3"}"#
+                try await server.ingest(SentEvent("a", type: "job.dome", data: data))
+            }
+            try await TestServer.run(on: database) { server in
+                try await Self.sell(server)
+                #expect(try await Self.replay(server) == "replayed 1, unmetered 0")
+                let costs: SQL = "SELECT trim_scale(provider_cost)::text FROM usage_event ORDER BY ledger_seq"
+                #expect(try await server.column(costs) == ["3", "3", "3"])
+                #expect(try await server.differences() == [])
+            }
         }
     }
 

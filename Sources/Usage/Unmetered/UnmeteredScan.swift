@@ -26,9 +26,9 @@ struct UnmeteredScan: Sendable {
         let event: EventPosition?
     }
 
-    private static let pageRows = 5_000
-    /// How much one search looks at: pages, and tenants that have nothing of the type.
-    private static let mostPages = 20
+    private static let pageRows = 1_000
+    /// How much one search looks at: pages, and tenants that have nothing in the interval.
+    private static let mostPages = 100
     private static let mostTenants = 1_000
 
     let pool: PostgresPool
