@@ -39,11 +39,7 @@ class Catalogue:
         return decimal(Fraction(self.money(currency, low, high)) / self.rng.choice([1, 4, 8]))
 
     def version(self, currency):
-        fees = [
-            {"key": f"{name}{index}", "amount": self.money(currency, 300, 6000), "charged": charged}
-            for name, charged in (("base", "in_advance"), ("support", "in_arrears"))
-            for index in range(self.rng.choice([0, 1, 1, 2]))
-        ]
+        fees = [*self.fees("base", "in_advance", currency), *self.fees("support", "in_arrears", currency)]
         charges = [{"feature": feature, "price": self.feature_price(feature, currency)} for feature in USED]
         if not {"commitment", "included"} & set(self.extras) and self.rng.random() < 0.4:
             charges.append({"feature": "desks", "price": {"model": "flat", "amount": self.money(currency, 100, 2000)}})
@@ -53,6 +49,12 @@ class Catalogue:
         if "included" in self.extras and self.rng.random() < 0.6:
             version["included_credit"] = self.money(currency, 200, 3000)
         return version
+
+    def fees(self, name, charged, currency):
+        """At times of the same amount, so that remainders of what is spread over them are the same, too."""
+        amounts = [self.money(currency, 300, 6000) for _ in range(self.rng.choice([0, 1, 1, 2, 2, 3]))]
+        amounts = amounts[:1] * len(amounts) if self.rng.random() < 0.5 else amounts
+        return [{"key": f"{name}{index}", "amount": amount, "charged": charged} for index, amount in enumerate(amounts)]
 
     def feature_price(self, feature, currency):
         if feature == "payments":

@@ -1,6 +1,6 @@
 """How an invoice is put together, written from docs/rules.md alone."""
 
-from ledger import Invoice, Line
+from ledger import Invoice, Line, spread_over
 from prices import ZERO, OpenQuestion, spread
 
 
@@ -75,6 +75,8 @@ class Computation:
             raise OpenQuestion("parts of one item are taken back together")
         if pool.included and (pool.promotional or any(pool.taxes.values()) or pool.noted):
             raise OpenQuestion("what was paid by included credit is taken back with its tax")
+        if pool.is_tied:
+            raise OpenQuestion("which of equal remainders was larger")
         if pool.noted and pool.lines > 1:
             raise OpenQuestion("an item of several lines was credited")
         if part > pool.amount:
@@ -136,7 +138,7 @@ class Computation:
         if len({line.pool for line in lines}) < len(lines):
             raise OpenQuestion("an amount is taken off an item of several lines")
         weights = [line.amount - line.discount for line in lines]
-        return spread(min(discount.amount, sum(weights, ZERO)), weights, self.digits)
+        return spread_over(lines, weights, min(discount.amount, sum(weights, ZERO)), self.digits)
 
     # 3. Commitment
 
@@ -169,7 +171,7 @@ class Computation:
         if any(line.amount < 0 for line in lines):
             raise OpenQuestion("included credit over a line below zero")
         weights = [line.net for line in lines]
-        for line, share in zip(lines, spread(min(included, sum(weights, ZERO)), weights, self.digits)):
+        for line, share in zip(lines, spread_over(lines, weights, min(included, sum(weights, ZERO)), self.digits)):
             line.included = share
 
     def arrears_pools(self, n):
@@ -197,7 +199,7 @@ class Computation:
         for grant in usable:
             left = [weight - taken for weight, taken in zip(weights, sequential)]
             used = min(self.available[grant], sum(left, ZERO))
-            shares = spread(used, left, self.digits)
+            shares = spread_over(lines, left, used, self.digits)
             for index, share in enumerate(shares):
                 sequential[index] += share
                 if share:
@@ -205,7 +207,7 @@ class Computation:
             if used:
                 self.promotional[grant] = used
                 self.available[grant] -= used
-        together = spread(sum(sequential, ZERO), weights, self.digits)
+        together = spread_over(lines, weights, sum(sequential, ZERO), self.digits)
         if sequential != together:
             raise OpenQuestion("several credits are spread one by one or together")
         for line, share in zip(lines, sequential):

@@ -27,7 +27,7 @@ def request(method, path, body=None, status=200, save=None, expect=None):
 
 
 def line_rows(account, invoice):
-    """Zero lines may be there or not. Lines that look the same are expected without their parts."""
+    """Zero lines may be there or not. Lines that look the same are expected without their parts, or by these."""
     matches = [line_match(line) for line in invoice.lines]
     seen = Counter(json.dumps(match) for match in matches)
     rows = [
@@ -40,17 +40,24 @@ def line_rows(account, invoice):
 def line_match(line):
     match = {"/item": line.item, "/amount": number(line.amount)}
     match |= {"/plan": line.plan} if line.plan else {}
+    if line.is_tied:
+        return match | line_parts(line)
     return match | ({"/feature" if line.item == "usage" else "/fee": line.name} if line.name else {})
 
 
-def line_expectation(account, invoice, line):
-    expect = {
+def line_parts(line):
+    return {
         "/previously_invoiced": number(line.previously),
         "/discount": number(line.discount),
         "/included_credit": number(line.included),
         "/promotional_credit": number(line.promotional),
         "/credited_before": number(line.credited_before),
         "/tax": number(line.tax),
+    }
+
+
+def line_expectation(account, invoice, line):
+    expect = line_parts(line) | {
         "/taxes": {"rows": [{"match": {"/rate": rate}, "expect": {"/amount": number(tax)}}
                             for rate, tax in line.taxes.items()]},
     }

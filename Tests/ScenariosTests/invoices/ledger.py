@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 
-from prices import ZERO, OpenQuestion, charge, days_after, months_after, rounded
+from prices import ZERO, OpenQuestion, charge, days_after, months_after, refuse_tie, rounded, spread
 
 DIGITS = {"USD": 2, "JPY": 0, "KWD": 3}
 FAR = datetime.max.replace(tzinfo=timezone.utc)
@@ -85,10 +85,17 @@ class Line:
     noted: Fraction = ZERO
     noted_tax: Fraction = ZERO
     takes_back: bool = False
+    is_tied: bool = False
 
     @property
     def net(self):
         return self.amount - self.discount - self.included - self.promotional - self.credited_before
+
+    @property
+    def looks(self):
+        """All but the name. Of lines that look the same any may have the larger share: the rules don't say which."""
+        return (self.item, self.plan, self.span, self.amount, self.previously, self.discount, self.included,
+                self.promotional, self.credited_before, self.noted)
 
     @property
     def tax(self):
@@ -104,6 +111,17 @@ class Line:
         return self.item != "commitment" and self.amount > 0
 
 
+def spread_over(lines, weights, amount, digits):
+    """By largest remainder. The rules don't say which of equal ones is larger, so such lines are to look alike."""
+    def settle_tie(indices):
+        if len({lines[index].looks for index in indices}) > 1:
+            refuse_tie(indices)
+        for index in indices:
+            lines[index].is_tied = True
+
+    return spread(amount, weights, digits, settle_tie)
+
+
 @dataclass
 class Pool:
     """What the invoices that stand charge for an item."""
@@ -116,6 +134,7 @@ class Pool:
     sources: dict = field(default_factory=dict)
     lines: int = 0
     was_taken_back: bool = False
+    is_tied: bool = False
 
     @property
     def net(self):
@@ -124,6 +143,7 @@ class Pool:
     def add(self, line):
         self.lines += line.amount > 0
         self.was_taken_back |= line.takes_back
+        self.is_tied |= line.is_tied
         self.amount += line.amount
         self.discount += line.discount
         self.included += line.included

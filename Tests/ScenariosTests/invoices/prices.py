@@ -18,18 +18,22 @@ def rounded(value, digits):
     return Fraction(units if value >= 0 else -units, 10**digits)
 
 
-def spread(amount, weights, digits):
-    """An amount in proportion to weights, by largest remainder."""
+def refuse_tie(indices):
+    raise OpenQuestion("which of equal remainders is larger")
+
+
+def spread(amount, weights, digits, settle_tie=refuse_tie):
+    """An amount in proportion to weights, by largest remainder. Of equal ones the first, if `settle_tie` bears it."""
     total, unit = sum(weights, ZERO), 10**digits
     if amount == 0:
         return [ZERO for _ in weights]
     exact = [amount * weight / total * unit for weight in weights]
     shares = [math.floor(value) for value in exact]
     more = int(amount * unit) - sum(shares)
-    remainders = sorted((value - share for value, share in zip(exact, shares)), reverse=True)
-    if 0 < more < len(weights) and remainders[more - 1] == remainders[more]:
-        raise OpenQuestion("which of equal remainders is larger")
-    order = sorted(range(len(weights)), key=lambda index: shares[index] - exact[index])
+    remainders = [value - share for value, share in zip(exact, shares)]
+    order = sorted(range(len(weights)), key=lambda index: -remainders[index])
+    if 0 < more < len(weights) and remainders[order[more - 1]] == remainders[order[more]]:
+        settle_tie([index for index in order if remainders[index] == remainders[order[more]]])
     for index in order[:more]:
         shares[index] += 1
     return [Fraction(share, unit) for share in shares]

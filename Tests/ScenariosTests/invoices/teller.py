@@ -10,8 +10,8 @@ from catalogue import METERS, USED, overridden
 from computation import compute
 from expectations import decimal, invoice_expectation, line_match, number, request, state_expectation, text
 from invariants import check
-from ledger import DIGITS, FAR, Account, Discount, Event, Grant, gross_left, write_note
-from prices import ZERO, OpenQuestion, spread, to_instant
+from ledger import DIGITS, FAR, Account, Discount, Event, Grant, gross_left, spread_over, write_note
+from prices import ZERO, OpenQuestion, to_instant
 
 GRACE = timedelta(hours=24)
 OLDEST = timedelta(days=34)
@@ -396,13 +396,13 @@ class Teller:
     def amount_of_note(self, invoice, lefts, name, body):
         amount = self.part_of(sum(lefts.values(), ZERO))
         body["amount"] = decimal(amount)
-        shares = spread(amount, [*lefts.values()], self.account.digits)
+        shares = spread_over([*lefts], [*lefts.values()], amount, self.account.digits)
         return {line: share for line, share in zip(lefts, shares) if share}
 
     def line_of_note(self, invoice, lefts, name, body):
         """Of a line that looks like no other. The rules don't say which number it has, so the player looks it up."""
         line, left = self.rng.choice([*lefts.items()])
-        if sum(line_match(other) == line_match(line) for other in invoice.lines) > 1:
+        if line.is_tied or sum(line_match(other) == line_match(line) for other in invoice.lines) > 1:
             return None
         amount = self.part_of(left)
         save = {f"{name}-line": {"in": "/lines", "match": line_match(line), "get": "/line"}}
