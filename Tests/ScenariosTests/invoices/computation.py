@@ -56,15 +56,14 @@ class Computation:
         for line in lines:
             line.previously = invoiced.get(line.key, ZERO)
             line.amount -= line.previously
-            if line.amount:
+            if line.amount and not self.account.waits(line):
                 self.check_void(line)
                 line.takes_back = line.amount < 0 and line.pool in self.pools
                 self.lines.append(line)
 
     def check_void(self, line):
-        void = [invoice for invoice in self.account.standing if invoice.status == "void" and invoice.kind != "opening"]
-        if line.is_of_usage and any(invoice.period == line.period for invoice in void):
-            raise OpenQuestion("late usage of a period whose invoice is void and waits to be reissued")
+        if line.amount < 0 and any(line.pool == other.pool for invoice in self.account.void for other in invoice.lines):
+            raise OpenQuestion("what a void invoice charged is taken back")
 
     def take_back(self, line):
         """What is taken back takes with it, in proportion, what its item was charged with."""

@@ -214,7 +214,7 @@ class Account:
         self.taxes, self.inclusive, self.digits = taxes, inclusive, DIGITS[currency]
         self.segments, self.end = [Segment(anchor, plan, version)], FAR
         self.events, self.grants, self.discounts = [], [], []
-        self.standing, self.drafts = [], []
+        self.standing, self.replaced, self.drafts = [], [], []
 
     def rounded(self, value):
         return rounded(value, self.digits)
@@ -328,13 +328,26 @@ class Account:
         invoice.finalized = now
         self.standing.append(invoice)
 
-    def void(self, invoice):
+    def make_void(self, invoice):
         """Its credits and discounts come back."""
         for grant, amount in [*invoice.promotional.items(), *invoice.prepaid.items()]:
             grant.remaining += amount
         for discount in invoice.discounts:
             discount.used -= 1
         invoice.status, invoice.outstanding = "void", ZERO
+
+    def replace(self, old):
+        self.standing.remove(old)
+        self.replaced.append(old)
+
+    @property
+    def void(self):
+        """Invoices whose reissue is still to come."""
+        return [invoice for invoice in self.standing if invoice.status == "void"]
+
+    def waits(self, line):
+        """Late usage of a void invoice's period waits for the reissue."""
+        return line.item == "usage" and any((old.kind, old.period) == ("regular", line.period) for old in self.void)
 
     def others_say(self, invoice):
         """What other invoices charge for the items of this one, below zero where they give back."""

@@ -29,7 +29,7 @@ class Teller:
         self.steps, self.now, self.stop, self.quiet_until = [], stops[0], 0, 0
         self.next_period, self.opening_due, self.counter = 0, False, Counter()
         self.grant_ids, self.last_change = {}, stops[0] - timedelta(days=1)
-        self.is_closed, self.adjustment_since, self.stays_void = False, None, False
+        self.is_closed, self.adjustment_since = False, None
 
     def tell(self):
         """The steps at each stop."""
@@ -176,12 +176,16 @@ class Teller:
         return expect
 
     def summarize(self):
-        """All invoices at the end."""
+        """All invoices at the end, and no others, but for drafts that were void before they had a number, and
+        adjustments that are final by now or not."""
         check(self.account)
-        shown = [invoice for invoice in self.account.standing if invoice.name]
-        rows = [{"match": {"/id": f"${{{invoice.name}}}"},
-                 "expect": {"/total": number(invoice.total), **state_expectation(invoice)}} for invoice in shown]
-        self.ask("GET", f"/invoices?tenant={self.key}&limit=500", expect={"/data": {"rows": rows}})
+        is_open = self.adjustment_since is not None
+        for status in ("finalized", "paid", "uncollectible", "void"):
+            rows = [{"match": {"/id": f"${{{invoice.name}}}"},
+                     "expect": {"/total": number(invoice.total), **state_expectation(invoice)}}
+                    for invoice in [*self.account.standing, *self.account.replaced] if invoice.status == status]
+            self.ask("GET", f"/invoices?tenant={self.key}&limit=500&status={status}",
+                     expect={"/data": {"rows": rows} | ({} if is_open or status == "void" else {"extra": "none"})})
 
     # What the tenant and the operator do
 
@@ -190,11 +194,12 @@ class Teller:
             return
         self.use()
         self.give()
-        if self.stays_void or self.stop == 0:
+        if self.stop == 0:
             return
         self.correct_usage()
         if not self.account.drafts:
             self.correct_invoices()
+        if not self.account.drafts and not self.account.void:
             self.move()
         self.look()
 
@@ -283,7 +288,7 @@ class Teller:
     # Corrections of usage
 
     def correct_usage(self):
-        if self.chance("late", 0.35):
+        if self.chance("late", 0.35) or (self.account.void and self.rng.random() < 0.5):
             self.send_late()
         if self.chance("late", 0.3):
             self.void_event()
@@ -292,11 +297,11 @@ class Teller:
                 self.adjustment_since, self.quiet_until = self.stop, self.stop + 2
 
     def send_late(self):
-        """Usage of a period that is over."""
+        """Usage of a period that is over: the last, or that of a void invoice."""
         if self.next_period == 0:
             return
-        start, _ = self.account.period(self.next_period - 1)
-        low, high = max(start, self.now - OLDEST), self.account.period_end(self.next_period - 1)
+        late = self.rng.choice([self.next_period - 1, *(invoice.period for invoice in self.account.void)])
+        low, high = max(self.account.period(late)[0], self.now - OLDEST), self.account.period_end(late)
         if high - low > timedelta(hours=1):
             self.send([self.event(low, high) for _ in range(self.rng.randint(1, 2))])
 
@@ -366,7 +371,9 @@ class Teller:
             self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
         if self.chance("notes", 0.25):
             self.credit(self.rng.choice(self.account.standing))
-        if self.chance("voids", 0.25):
+        if self.account.void and self.rng.random() < 0.35:
+            self.ask_for_reissue(*self.account.void)
+        elif not self.account.void and self.chance("voids", 0.25):
             self.void_one()
 
     def pay(self, invoice):
@@ -380,7 +387,7 @@ class Teller:
 
     def credit(self, invoice):
         lefts = {line: gross_left(invoice, line) for line in invoice.lines if gross_left(invoice, line) > 0}
-        if invoice.takes_back or not lefts or self.account.others_say(invoice):
+        if invoice.status == "void" or invoice.takes_back or not lefts or self.account.others_say(invoice):
             return
         name = self.name("note")
         body = {"reason": "Goodwill"} | ({"refund": "external"} if self.rng.random() < 0.3 else {})
@@ -450,30 +457,31 @@ class Teller:
             self.void(self.rng.choice(adjusted or candidates))
 
     def void(self, invoice):
-        how = self.rng.choice(["reissue at once"] * 3 + ["reissue later"] * 2 + ["stays void"])
-        others = self.account.others_say(invoice)
-        if any(amount < 0 for amount in others.values()):
+        at_once = self.rng.random() < 0.4
+        if any(amount < 0 for amount in self.account.others_say(invoice).values()):
             self.refuse_void(invoice, "adjusted_by_later_invoice")
-            how = "reissue at once"
-        elif others or invoice is not self.last_invoice():
-            how = "reissue at once" if how == "stays void" else how
-        path, new = f"/invoices/${{{invoice.name}}}", self.name("inv")
-        self.account.void(invoice)
-        if how == "reissue at once":
-            self.ask("POST", f"{path}/void", {"reissue": True}, status=201, save={new: "/id"},
+            at_once = True
+        path = f"/invoices/${{{invoice.name}}}/void"
+        self.account.make_void(invoice)
+        if at_once:
+            new = self.name("inv")
+            self.ask("POST", path, {"reissue": True}, status=201, save={new: "/id"},
                      expect={"/status": "draft", "/reissue_of": f"${{{invoice.name}}}"})
+            self.reissue(invoice, new)
         else:
-            self.ask("POST", f"{path}/void", expect={"/status": "void", "/total": number(invoice.total)})
+            self.ask("POST", path, expect={"/status": "void", "/total": number(invoice.total)})
             self.show_balances()
-        if how == "stays void":
-            self.stays_void = True
-            return
-        if how == "reissue later":
-            self.ask("POST", f"{path}/reissue", status=201, save={new: "/id"}, expect={"/status": "draft"})
+            if self.rng.random() < 0.3:
+                self.ask_for_reissue(invoice)
+
+    def ask_for_reissue(self, invoice):
+        new = self.name("inv")
+        self.ask("POST", f"/invoices/${{{invoice.name}}}/reissue", status=201, save={new: "/id"},
+                 expect={"/status": "draft", "/reissue_of": f"${{{invoice.name}}}"})
         self.reissue(invoice, new)
 
     def reissue(self, old, name):
-        self.account.standing.remove(old)
+        self.account.replace(old)
         invoice = compute(self.account, old.kind, old.period, self.now)
         invoice.name = name
         self.account.finalize(invoice, self.now)
