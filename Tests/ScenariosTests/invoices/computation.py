@@ -29,7 +29,7 @@ class Computation:
             for n in range(self.n + 1):
                 self.commit(n)
                 self.include(n)
-        self.check_mutual()
+                self.settle(n)
         self.promote()
         self.check_made_good()
         self.tax()
@@ -114,29 +114,32 @@ class Computation:
                     self.discounts[discount] = sum(shares, ZERO)
 
     def percent_off(self, discount, lines):
-        shares = [self.account.rounded((line.amount - line.discount) * discount.percent / 100) for line in lines]
-        for pool in {line.pool for line in self.lines if not line.takes_back}:
-            self.check_item_discount(pool, discount, dict(zip(lines, shares)))
+        items, found = {}, {}
+        for line in self.lines:
+            items.setdefault(line.pool, []).append(line)
+        for item in items.values():
+            found |= self.item_off(item, discount.percent)
+        return [found.get(line, ZERO) for line in lines]
+
+    def item_off(self, item, percent):
+        """Usage of a feature counts over all segments: with several lines the rules don't say where the share is."""
+        left = {line: line.amount - line.discount for line in item if line.can_be_discounted}
+        if left and len(left) < len(item):
+            raise OpenQuestion("a line below zero lowers the discount of the others")
+        shares = {line: self.account.rounded(amount * percent / 100) for line, amount in left.items()}
+        together = self.account.rounded(sum(left.values(), ZERO) * percent / 100)
+        if len(left) > 1 and spread(together, [*left.values()], self.digits) != [*shares.values()]:
+            raise OpenQuestion("the percentage of an item of several lines is rounded")
         return shares
 
-    def check_item_discount(self, pool, discount, shares):
-        """Usage of a feature counts over all segments: with several lines the rules don't say where the share is."""
-        same = [line for line in self.lines if line.pool == pool]
-        if len(same) == 1:
-            return
-        if any(line.amount < 0 for line in same):
-            raise OpenQuestion("a line below zero lowers the discount of the others")
-        left = [line.amount - line.discount for line in same]
-        together = self.account.rounded(sum(left, ZERO) * discount.percent / 100)
-        if spread(together, left, self.digits) != [shares[line] for line in same]:
-            raise OpenQuestion("the percentage of an item of several lines is rounded")
-
     def amount_off(self, discount, lines):
-        if any(line.amount < 0 for line in self.lines):
-            raise OpenQuestion("an amount is taken off an invoice that takes back")
-        if len({line.pool for line in lines}) < len(lines):
+        charged = [line for line in self.lines if not line.takes_back and line.item != "commitment"]
+        if len({line.pool for line in charged}) < len(charged) or any(line.amount < 0 for line in charged):
             raise OpenQuestion("an amount is taken off an item of several lines")
         weights = [line.amount - line.discount for line in lines]
+        left = sum((line.amount - line.discount for line in self.lines), ZERO)
+        if left < min(discount.amount, sum(weights, ZERO)):
+            raise OpenQuestion("whether what is taken back lowers the most that a discount takes off")
         return spread_over(lines, weights, min(discount.amount, sum(weights, ZERO)), self.digits)
 
     # 3. Commitment
@@ -167,10 +170,9 @@ class Computation:
             if min(included, charged) != sum((pool.included for pool in arrears), ZERO):
                 raise OpenQuestion("included credit of a period that is invoiced changes")
             return
-        if any(line.amount < 0 for line in lines):
-            raise OpenQuestion("included credit over a line below zero")
-        weights = [line.net for line in lines]
-        for line, share in zip(lines, spread_over(lines, weights, min(included, sum(weights, ZERO)), self.digits)):
+        room, lines = max(ZERO, sum((line.net for line in lines), ZERO)), [line for line in lines if line.net > 0]
+        shares = spread_over(lines, [line.net for line in lines], min(included, room), self.digits)
+        for line, share in zip(lines, shares):
             line.included = share
 
     def arrears_pools(self, n):
@@ -180,37 +182,63 @@ class Computation:
             if key in arrears or key[:2] in (("usage", n), ("commitment", n))
         ]
 
-    def check_mutual(self):
-        """Credit that came back pays first for what else the period has come to be charged, we don't know for which."""
-        for n in range(self.n + 1):
-            lines = [line for line in self.lines if line.period == n and line.is_of_usage]
-            has_credit = any(line.promotional or line.credited_before for line in lines if line.takes_back)
-            if has_credit and any(line.amount > 0 for line in lines):
-                raise OpenQuestion("credit comes back where the same period is charged")
+    def settle(self, n):
+        """What came back of a period, from credits and credit notes, pays first for what else it has come to cost."""
+        back = [line for line in self.lines if line.period == n and line.is_of_usage and line.takes_back]
+        grants = {grant for line in back for grant in line.sources}
+        promotional, noted = (-sum((getattr(line, what) for line in back), ZERO)
+                              for what in ("promotional", "credited_before"))
+        lines = [line for line in self.lines if line.period == n and line.is_of_usage and line.net > 0]
+        if not lines or not (promotional or noted):
+            return
+        if promotional and noted or len(grants) > 1:
+            raise OpenQuestion("what of that which comes back pays first")
+        weights = [line.net for line in lines]
+        shares = spread_over(lines, weights, min(promotional + noted, sum(weights, ZERO)), self.digits)
+        for line, share in zip(lines, shares):
+            if noted:
+                line.credited_before = share
+            else:
+                self.use(*grants, line, share)
+
+    def use(self, grant, line, amount):
+        if not self.is_usable(grant):
+            raise OpenQuestion("a credit that is lost pays for what else the period is charged")
+        line.promotional += amount
+        line.sources[grant] = line.sources.get(grant, ZERO) + amount
+        self.promotional[grant] = self.promotional.get(grant, ZERO) + amount
+        self.available[grant] -= amount
+
+    def rooms(self):
+        """What promotional credit may pay of each line, in minor units and exactly: of those of a period together their
+        sum, over those above zero."""
+        groups, found = {}, {}
+        for line in self.lines:
+            groups.setdefault(line.period if line.is_of_usage else line.key, []).append(line)
+        for lines in groups.values():
+            net, above = max(ZERO, sum((line.net for line in lines), ZERO)), [line for line in lines if line.net > 0]
+            weights = [line.net for line in above]
+            rooms = spread_over(above, weights, net, self.digits)
+            found |= {line: (room, line.net * net / sum(weights)) for line, room in zip(above, rooms) if room}
+        return found
 
     def promote(self):
-        lines = [line for line in self.lines if line.net > 0]
-        room, net = sum((line.net for line in lines), ZERO), sum((line.net for line in self.lines), ZERO)
-        usable = self.usable("promotional")
-        if usable and room not in (ZERO, net):
-            raise OpenQuestion("how promotional credit is spread on an invoice that takes back")
-        weights, sequential = [line.net for line in lines], [ZERO for _ in lines]
-        for grant in usable:
-            left = [weight - taken for weight, taken in zip(weights, sequential)]
-            used = min(self.available[grant], sum(left, ZERO))
-            shares = spread_over(lines, left, used, self.digits)
-            for index, share in enumerate(shares):
-                sequential[index] += share
+        """No more than the invoice comes to: what it takes back elsewhere would be money that credit had become."""
+        rooms, most = self.rooms(), max(ZERO, sum((line.net for line in self.lines), ZERO))
+        lines, left, found = [*rooms], [room for room, _ in rooms.values()], {}
+        for grant in self.usable("promotional"):
+            used = min(self.available[grant], sum(left, ZERO), most)
+            found[grant] = spread_over(lines, left, used, self.digits)
+            left = [room - share for room, share in zip(left, found[grant])]
+            most -= used
+        taken = [room - rest for (room, _), rest in zip(rooms.values(), left)]
+        for weights in zip(*rooms.values()):
+            if taken != spread_over(lines, weights, sum(taken, ZERO), self.digits):
+                raise OpenQuestion("credits are spread one by one or together, over rounded rooms or exact ones")
+        for grant, shares in found.items():
+            for line, share in zip(lines, shares):
                 if share:
-                    lines[index].sources[grant] = share
-            if used:
-                self.promotional[grant] = used
-                self.available[grant] -= used
-        together = spread_over(lines, weights, sum(sequential, ZERO), self.digits)
-        if sequential != together:
-            raise OpenQuestion("several credits are spread one by one or together")
-        for line, share in zip(lines, sequential):
-            line.promotional = share
+                    self.use(grant, line, share)
 
     def check_made_good(self):
         """What makes good again for something that was taken back takes that one's share, but of how much?"""
@@ -220,9 +248,11 @@ class Computation:
                     raise OpenQuestion("what was taken back is charged again")
 
     def usable(self, kind):
-        found = [grant for grant in self.account.grants if grant.kind == kind and not grant.is_void]
-        found = [grant for grant in found if grant.expires > self.now and self.available[grant] > 0]
+        found = [grant for grant in self.account.grants if grant.kind == kind and self.is_usable(grant)]
         return sorted(found, key=lambda grant: grant.order)
+
+    def is_usable(self, grant):
+        return not grant.is_void and grant.expires > self.now and self.available[grant] > 0
 
     # 5. Tax
 
@@ -240,8 +270,18 @@ class Computation:
         lines = [line for line in self.lines if line.period == n and line.is_of_usage]
         net = sum((pool.net for pool in pools), ZERO) + sum((line.net for line in lines), ZERO)
         tax = sum((sum(pool.taxes.values(), ZERO) for pool in pools), ZERO) + sum((line.tax for line in lines), ZERO)
-        if net <= 0 and (net < 0 or tax):
-            raise OpenQuestion("a period that comes to nothing has tax left")
+        if net < 0:
+            raise OpenQuestion("a period comes to less than nothing")
+        if not net and tax:
+            self.clear_tax(pools, lines)
+
+    def clear_tax(self, pools, lines):
+        """What rounding leaves of the tax of a period that comes to nothing is on the line that takes back most."""
+        back = sorted((line.amount, line.net, index) for index, line in enumerate(lines) if line.takes_back)
+        if min(back, key=lambda item: item[1]) != back[0] or [item[0] for item in back[:2]] == [back[0][0]] * 2:
+            raise OpenQuestion("which line takes back most")
+        for rate in {rate for line in [*pools, *lines] for rate in line.taxes}:
+            lines[back[0][2]].taxes[rate] -= sum((line.taxes.get(rate, ZERO) for line in [*pools, *lines]), ZERO)
 
     # 6. Prepaid credit
 
