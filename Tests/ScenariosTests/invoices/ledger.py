@@ -4,6 +4,7 @@ Written from docs/rules.md and openapi/openapi.yaml alone. Where the rules leave
 `OpenQuestion` is raised, so that the story stays away from it.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
@@ -83,7 +84,7 @@ class Line:
     taxes: dict = field(default_factory=dict)
     sources: dict = field(default_factory=dict)
     noted: Fraction = ZERO
-    noted_tax: Fraction = ZERO
+    noted_taxes: Counter = field(default_factory=Counter)
     takes_back: bool = False
     is_tied: bool = False
 
@@ -100,6 +101,10 @@ class Line:
     @property
     def tax(self):
         return sum(self.taxes.values(), ZERO)
+
+    @property
+    def noted_tax(self):
+        return sum(self.noted_taxes.values(), ZERO)
 
     @property
     def is_of_usage(self):
@@ -150,10 +155,7 @@ class Pool:
         self.promotional += line.promotional
         self.noted += line.credited_before + line.noted
         for rate, tax in line.taxes.items():
-            self.taxes[rate] = self.taxes.get(rate, ZERO) + tax
-        if line.noted_tax:
-            rate = next(iter(line.taxes))
-            self.taxes[rate] -= line.noted_tax
+            self.taxes[rate] = self.taxes.get(rate, ZERO) + tax - line.noted_taxes[rate]
         for grant, used in line.sources.items():
             self.sources[grant] = self.sources.get(grant, ZERO) + used
 
@@ -372,6 +374,7 @@ class Note:
     parts: dict
     applied: Fraction
     refunded: Fraction
+    taxes: Counter
 
     @property
     def total(self):
@@ -384,20 +387,20 @@ def gross_left(invoice, line):
 
 
 def write_note(account, invoice, parts):
-    """`parts` are amounts with tax by line. Each takes its share of the tax that is left."""
-    total, found = sum(parts.values(), ZERO), {}
-    if len(account.taxes) > 1:
-        raise OpenQuestion("how the tax of a part is rounded where there are several rates")
+    """`parts` are amounts with tax by line. Each takes its share of the tax that is left, of all rates together."""
+    total, found, taxes = sum(parts.values(), ZERO), {}, Counter()
     for line, part in parts.items():
-        left = gross_left(invoice, line)
-        tax = account.rounded((line.tax - line.noted_tax) * part / left) if line.taxes else ZERO
+        tax = account.rounded((line.tax - line.noted_tax) * part / gross_left(invoice, line))
+        left = [amount - line.noted_taxes[rate] for rate, amount in line.taxes.items()]
+        shares = Counter(dict(zip(line.taxes, spread(tax, left, account.digits))))
         found[line] = (part, tax)
-    for line, (part, tax) in found.items():
         line.noted += part if invoice.inclusive else part - tax
-        line.noted_tax += tax
+        for rate, share in shares.items():
+            line.noted_taxes[rate] += share
+            taxes[rate] += share
     applied = min(total, invoice.outstanding)
     invoice.outstanding -= applied
     invoice.credited += total
     if invoice.status == "finalized" and not invoice.outstanding:
         invoice.status = "paid"
-    return Note(found, applied, total - applied)
+    return Note(found, applied, total - applied, taxes)

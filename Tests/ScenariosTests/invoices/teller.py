@@ -63,7 +63,8 @@ class Teller:
         year, month, day, hour = self.rng.choice(ANCHORS)
         anchor = to_instant(datetime(year, month, day, hour), ZoneInfo(zone))
         plan, inclusive = self.rng.choice(self.catalogue.of(currency)), self.rng.random() < 0.4
-        taxes = self.rng.choice([{"vat": "19"}, {"sales": "8.25"}, {"state": "7", "city": "1.5"}])
+        taxes = self.rng.choice([{"vat": "19"}, {"sales": "8.25"}, {"state": "7", "city": "1.5"},
+                                 {"gst": "5", "qst": "9.975", "levy": "0.5"}])
         taxes = {rate: Fraction(percent) for rate, percent in taxes.items()} if "taxes" in self.extras else {}
         is_reverse = self.rng.random() < 0.1
         inclusive = inclusive and bool(taxes) and not is_reverse
@@ -369,8 +370,9 @@ class Teller:
         elif invoice.status == "finalized" and self.rng.random() < 0.02:
             invoice.status = "uncollectible"
             self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
-        if self.chance("notes", 0.25):
-            self.credit(self.rng.choice(self.account.standing))
+        creditable = [invoice for invoice in self.account.standing if self.can_be_credited(invoice)]
+        if creditable and self.chance("notes", 0.4 if self.account.taxes else 0.2):
+            self.credit(self.rng.choice(creditable))
         if self.account.void and self.rng.random() < 0.35:
             self.ask_for_reissue(*self.account.void)
         elif not self.account.void and self.chance("voids", 0.25):
@@ -385,10 +387,12 @@ class Teller:
     def refuse_void(self, invoice, code):
         self.ask("POST", f"/invoices/${{{invoice.name}}}/void", status=409, expect={"/code": code})
 
+    def can_be_credited(self, invoice):
+        has_left = any(gross_left(invoice, line) > 0 for line in invoice.lines)
+        return has_left and invoice.status != "void" and not invoice.takes_back and not self.account.others_say(invoice)
+
     def credit(self, invoice):
         lefts = {line: gross_left(invoice, line) for line in invoice.lines if gross_left(invoice, line) > 0}
-        if invoice.status == "void" or invoice.takes_back or not lefts or self.account.others_say(invoice):
-            return
         name = self.name("note")
         body = {"reason": "Goodwill"} | ({"refund": "external"} if self.rng.random() < 0.3 else {})
         parts = (self.amount_of_note if self.rng.random() < 0.5 else self.line_of_note)(invoice, lefts, name, body)
@@ -429,13 +433,18 @@ class Teller:
             "/tax": number(tax), "/amount_excluding_tax": number(part - tax)} if amounts[part] == 1 else {}}
             for part, tax in note.parts.values()]
         expect = {"/total": number(note.total), "/tax": number(tax), "/total_excluding_tax": number(note.total - tax),
+                  "/taxes": {"rows": [{"match": {"/rate": rate}, "expect": {"/amount": number(amount)}}
+                                      for rate, amount in note.taxes.items() if amount], "extra": "zero_amount"},
                   "/applied_to_due": number(note.applied), "/refunded": number(note.refunded),
                   "/lines": {"rows": rows, "extra": "zero_amount"}} | ({} if is_credit else {"/credit_grant": None})
         path = f"/invoices/${{{invoice.name}}}/credit-notes"
         self.ask("POST", path, body, 201, {f"{name}-grant": "/credit_grant"} if is_credit else None, expect)
-        left = sum((gross_left(invoice, line) for line in invoice.lines), ZERO) + Fraction(1, 10**self.account.digits)
-        self.ask("POST", path, {"reason": "Too much", "amount": decimal(left)}, 422,
-                 expect={"/code": "credit_exceeds_invoice"})
+        unit = Fraction(1, 10**self.account.digits)
+        excess = {"amount": decimal(sum((gross_left(invoice, line) for line in invoice.lines), unit))}
+        if "lines" in body:
+            left = gross_left(invoice, *note.parts)
+            excess = {"lines": [{"line": body["lines"][0]["line"], "amount": decimal(left + unit)}]}
+        self.ask("POST", path, {"reason": "Too much", **excess}, 422, expect={"/code": "credit_exceeds_invoice"})
         if invoice.status == "finalized":
             self.refuse_void(invoice, "invoice_has_credit_notes")
         self.ask("GET", f"/invoices/${{{invoice.name}}}",
