@@ -289,7 +289,9 @@ class Computation:
         usable, paid, found = self.usable("prepaid"), ZERO, {}
         held = sum((self.available[grant] for grant in usable), ZERO)
         if len(usable) > 1 and any(grant.priority is None for grant in usable) and ZERO < total < held:
-            raise OpenQuestion("the priority of a credit that the service made")
+            raise OpenQuestion("the priority of a credit note's credit")
+        if len({grant.order for grant in usable}) < len(usable) and ZERO < total < held:
+            raise OpenQuestion("which of two credits of one instant has the lower id")
         for grant in usable:
             used = min(self.available[grant], total - paid)
             if used:

@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(eq=False)
 class Grant:
-    """A credit. One that the service made has no priority that the rules tell."""
+    """A credit. `name` is what its id is saved as. That of a credit note has no priority that the rules tell."""
     name: str
     kind: str
     amount: Fraction
@@ -324,7 +324,7 @@ class Account:
         invoice.status = "finalized" if invoice.due else "paid"
         if invoice.carried_forward:
             invoice.carried = Grant(
-                "", "prepaid", invoice.carried_forward, None, now, remaining=invoice.carried_forward
+                f"{invoice.name}-carried", "prepaid", invoice.carried_forward, 0, now, remaining=invoice.carried_forward
             )
             self.grants.append(invoice.carried)
         invoice.finalized = now

@@ -28,7 +28,7 @@ class Teller:
         self.extras = {extra for extra in extras if self.rng.random() < 0.75}
         self.steps, self.now, self.stop, self.quiet_until = [], stops[0], 0, 0
         self.next_period, self.opening_due, self.counter = 0, False, Counter()
-        self.grant_ids, self.last_change = {}, stops[0] - timedelta(days=1)
+        self.last_change = stops[0] - timedelta(days=1)
         self.is_closed, self.adjustment_since = False, None
 
     def tell(self):
@@ -146,10 +146,11 @@ class Teller:
                  save={invoice.name: "/data/0/id"}, expect={"/data": rows})
         self.ask("GET", f"/invoices/${{{invoice.name}}}",
                  expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
+        self.save_carried(invoice)
 
     def show_balances(self):
         if self.account.grants:
-            rows = [{"match": self.grant_match(grant), "expect": self.grant_state(grant)}
+            rows = [{"match": {"/id": f"${{{grant.name}}}"}, "expect": self.grant_state(grant)}
                     for grant in self.account.grants]
             self.ask("GET", f"/tenants/{self.key}/credit-grants?limit=500",
                      expect={"/data": {"rows": rows, "extra": "none"}})
@@ -160,11 +161,14 @@ class Teller:
             self.ask("GET", f"/tenants/{self.key}/discounts?limit=500",
                      expect={"/data": {"rows": rows, "extra": "none"}})
 
-    def grant_match(self, grant):
-        if grant.priority is not None:
-            return {"/name": grant.name}
-        maker = next((invoice for invoice in self.account.standing if invoice.carried is grant), None)
-        return {"/origin/id": f"${{{maker.name}}}"} if maker else {"/id": f"${{{self.grant_ids[grant]}}}"}
+    def save_carried(self, invoice):
+        """The id of the credit that it made. The player finds it by its amount."""
+        if invoice.carried:
+            if sum(grant.amount == invoice.carried.amount for grant in self.account.grants) > 1:
+                raise OpenQuestion("which of two credits is whose")
+            match = {"/origin/type": "invoice", "/amount": number(invoice.carried.amount)}
+            self.ask("GET", f"/tenants/{self.key}/credit-grants?limit=500",
+                     save={invoice.carried.name: {"in": "/data", "match": match, "get": "/id"}})
 
     def grant_state(self, grant):
         is_over = grant.is_void or grant.expires <= self.now
@@ -425,9 +429,8 @@ class Teller:
         tax = sum((tax for _, tax in note.parts.values()), ZERO)
         is_credit = note.refunded > 0 and "refund" not in body
         if is_credit:
-            grant = Grant("", "prepaid", note.refunded, None, self.now, remaining=note.refunded)
+            grant = Grant(f"{name}-grant", "prepaid", note.refunded, None, self.now, remaining=note.refunded)
             self.account.grants.append(grant)
-            self.grant_ids[grant] = f"{name}-grant"
         amounts = Counter(part for part, _ in note.parts.values())
         rows = [{"match": {"/amount": number(part)}, "expect": {
             "/tax": number(tax), "/amount_excluding_tax": number(part - tax)} if amounts[part] == 1 else {}}
@@ -496,6 +499,7 @@ class Teller:
         self.account.finalize(invoice, self.now)
         self.ask("POST", f"/invoices/${{{name}}}/finalize",
                  expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
+        self.save_carried(invoice)
         self.ask("GET", f"/invoices/${{{old.name}}}", expect={"/status": "void", "/total": number(old.total)})
         self.show_balances()
         check(self.account)
@@ -521,6 +525,7 @@ class Teller:
             invoice = self.make_final(kind, period)
             invoice.name = name
             self.ask("POST", f"/invoices/${{{name}}}/finalize", expect=expect | state_expectation(invoice))
+            self.save_carried(invoice)
             self.show_balances()
 
 
