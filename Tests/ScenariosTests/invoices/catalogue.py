@@ -18,13 +18,19 @@ USED = [feature for feature in METERS if feature != "desks"]
 
 
 class Catalogue:
-    """Three plans of each currency. All price every feature, so that no usage is unpriced."""
+    """Three plans of each currency, most with a second version that is published in the middle of the story. All price
+    every feature, so that no usage is unpriced."""
 
-    def __init__(self, rng, extras):
+    def __init__(self, rng, extras, stops):
         self.rng, self.extras, self.plans = rng, extras, {}
         for currency in DIGITS:
             for letter in "abc":
-                self.plans[f"{currency.lower()}-{letter}"] = self.version(currency)
+                published = [0] + [rng.randrange(3, stops - 3)] * (rng.random() < 0.7)
+                self.plans[f"{currency.lower()}-{letter}"] = [(stop, self.version(currency)) for stop in published]
+
+    def published(self, plan, stop):
+        """Its versions at a stop by number."""
+        return {number: version for number, (since, version) in enumerate(self.plans[plan], 1) if since <= stop}
 
     def of(self, currency):
         return [key for key in self.plans if key.startswith(currency.lower())]
@@ -104,10 +110,9 @@ class Catalogue:
             price["maximum"] = self.money(currency, 500, 1500)
         return price
 
-    def overrides(self, plan, rng):
+    def overrides(self, plan, version, rng):
         """Another amount of a fee and another price of a feature, for one tenant."""
-        version, currency = self.plans[plan], plan[:3].upper()
-        other = self.plans[rng.choice(self.of(currency))]
+        _, other = self.plans[rng.choice(self.of(plan[:3].upper()))][0]
         found = {"charges": [rng.choice(other["charges"][:len(USED)])]}
         if version["fees"]:
             fee = rng.choice(version["fees"])
@@ -118,10 +123,16 @@ class Catalogue:
         for key, meter in METERS.items():
             yield request("POST", "/meters", {"key": key, **meter}, 201)
             yield request("POST", "/features", {"key": key, "meter": key, "unit": "unit"}, 201)
-        for key, version in self.plans.items():
+        for key in self.plans:
             yield request("POST", "/plans", {"key": key, "name": key, "currency": key[:3].upper()}, 201)
-            yield request("POST", f"/plans/{key}/versions", version, 201)
-            yield request("POST", f"/plans/{key}/versions/1/publish")
+
+    def steps_at(self, stop):
+        """The versions that are published then."""
+        for key, versions in self.plans.items():
+            for number, (since, version) in enumerate(versions, 1):
+                if since == stop:
+                    yield request("POST", f"/plans/{key}/versions", version, 201, expect={"/version": number})
+                    yield request("POST", f"/plans/{key}/versions/{number}/publish", expect={"/status": "published"})
 
 
 def overridden(version, overrides):

@@ -39,7 +39,7 @@ def line_rows(account, invoice):
 
 def line_match(line):
     match = {"/item": line.item, "/amount": number(line.amount)}
-    match |= {"/plan": line.plan} if line.plan else {}
+    match |= {"/plan": line.plan[0], "/plan_version": line.plan[1]} if line.plan else {}
     if line.is_tied:
         return match | line_parts(line)
     return match | ({"/feature" if line.item == "usage" else "/fee": line.name} if line.name else {})

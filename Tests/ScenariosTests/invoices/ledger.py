@@ -19,8 +19,9 @@ AGGREGATIONS = {"units": "sum", "payments": "sum", "calls": "count", "seats": "u
 
 @dataclass
 class Segment:
+    """`plan` is its key and the number of its version."""
     start: datetime
-    plan: str
+    plan: tuple
     version: dict
 
 
@@ -73,7 +74,7 @@ class Line:
     pool: tuple
     key: tuple
     amount: Fraction
-    plan: str | None = None
+    plan: tuple | None = None
     previously: Fraction = ZERO
     quantity: tuple | None = None
     span: tuple | None = None
@@ -253,8 +254,12 @@ class Account:
         self.segments[0].start = self.anchor
 
     def change(self, at, plan, version):
-        self.segments = [segment for segment in self.segments if segment.start < at]
+        self.withdraw(at)
         self.segments.append(Segment(at, plan, version))
+
+    def withdraw(self, at):
+        """The changes that were to come from then on."""
+        self.segments = [segment for segment in self.segments if segment.start < at]
 
     # Usage
 

@@ -58,13 +58,15 @@ def tell_tenant(seed, *arguments):
 def story(seed):
     rng = random.Random(seed)
     extras = [extra for extra in EXTRAS if rng.random() < 0.5]
-    catalogue, stops = Catalogue(rng, extras), random_stops(rng)
+    stops = random_stops(rng)
+    catalogue = Catalogue(rng, extras, len(stops))
     tenants = [tell_tenant(f"{seed} {key}", key, extras, catalogue, stops)
                for key in ("acme", "beta", "gamma")[:rng.randint(2, 3)]]
     yield from catalogue.steps()
     for index, stop in enumerate(stops):
         if index:
             yield {"advance": int((stop - stops[index - 1]).total_seconds())}
+        yield from catalogue.steps_at(index)
         for steps in tenants:
             yield from steps[index]
         if index == 0:

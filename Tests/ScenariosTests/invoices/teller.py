@@ -68,23 +68,27 @@ class Teller:
         taxes = {rate: Fraction(percent) for rate, percent in taxes.items()} if "taxes" in self.extras else {}
         is_reverse = self.rng.random() < 0.1
         inclusive = inclusive and bool(taxes) and not is_reverse
-        overrides, version = self.version_of(plan)
-        self.account = Account(self.key, currency, ZoneInfo(zone), anchor, plan, version, {} if is_reverse else taxes,
-                               inclusive)
+        subscription, version = self.version_of(plan, 1)
+        self.account = Account(self.key, currency, ZoneInfo(zone), anchor, (plan, 1), version,
+                               {} if is_reverse else taxes, inclusive)
         self.opening_due = any(fee["charged"] == "in_advance" for fee in version["fees"])
         body = {"key": self.key, "name": self.key, "currency": currency, "timezone": zone}
         if taxes:
             rates = [{"key": rate, "name": rate, "percent": decimal(percent)} for rate, percent in taxes.items()]
             body["billing"] = {"tax": {"rates": rates, "inclusive": inclusive, "reverse_charge": is_reverse}}
         self.ask("POST", "/tenants", body, 201)
-        self.subscribe({"tenant": self.key, "plan": plan, "version": 1, "starts_at": text(anchor), **overrides})
+        self.subscribe({"tenant": self.key, "starts_at": text(anchor), **subscription})
 
-    def version_of(self, plan):
-        """What a body says of it, and what it comes to."""
+    def version_of(self, plan, number):
+        """What a body says of it, and what it comes to. The latest need not be named."""
+        published = self.catalogue.published(plan, self.stop)
+        version, body = published[number], {"plan": plan, "version": number}
+        if number == len(published) and self.rng.random() < 0.5:
+            del body["version"]
         if not self.chance("overrides", 0.4):
-            return {}, self.catalogue.plans[plan]
-        overrides = self.catalogue.overrides(plan, self.rng)
-        return {"overrides": overrides}, overridden(self.catalogue.plans[plan], overrides)
+            return body, version
+        overrides = self.catalogue.overrides(plan, version, self.rng)
+        return body | {"overrides": overrides}, overridden(version, overrides)
 
     def subscribe(self, body):
         account, trial_ends = self.account, None
@@ -322,43 +326,64 @@ class Teller:
 
     def move(self):
         account = self.account
-        if account.end < FAR or self.now < account.anchor or self.has_change_to_come():
+        if account.end <= self.now or self.now < account.anchor:
             return
         period = account.period(account.period_of(self.now))
-        if self.chance("changes", 0.12):
+        if account.end < FAR:
+            if self.chance("cancel", 0.25):
+                self.resume()
+        elif self.has_change_to_come() and self.chance("changes", 0.25):
+            self.withdraw()
+        elif self.chance("changes", 0.15):
             self.change_plan(period)
-        elif self.chance("cancel", 0.06):
+        elif not self.has_change_to_come() and self.chance("cancel", 0.08):
             self.cancel(period)
 
     def has_change_to_come(self):
         return self.account.segments[-1].start > self.now
 
+    def ask_subscription(self, operation, body=None, **expect):
+        self.last_change = self.now
+        self.ask("POST", f"/subscriptions/${{{self.key}-sub}}/{operation}", body, expect=expect)
+
     def change_plan(self, period):
-        """To a plan that this period, or the next, does not have yet, so that its lines can be told apart."""
-        used = {segment.plan for _, segment, _, _, _ in self.account.parts(self.account.period_of(self.now))}
-        plans = [plan for plan in self.catalogue.of(self.account.currency) if plan not in used]
+        """To a version that neither this period nor the next has, so that its lines can be told apart."""
+        account, n = self.account, self.account.period_of(self.now)
+        used = {segment.plan for period in (n, n + 1) for _, segment, *_ in account.parts(period)}
+        plans = [(plan, number) for plan in self.catalogue.of(account.currency)
+                 for number in self.catalogue.published(plan, self.stop) if (plan, number) not in used]
+        newer = [plan for plan in plans if plan[0] == account.segments[-1].plan[0]]
         if not plans:
             return
-        plan, how = self.rng.choice(plans), self.rng.choice(["now", "later", "period_end"])
-        room = int((period[1] - self.now).total_seconds())
-        at = {"now": self.now, "period_end": period[1],
-              "later": self.now + timedelta(seconds=self.rng.randrange(1, room))}[how]
-        overrides, version = self.version_of(plan)
-        body = {"plan": plan, "version": 1, "at": text(at) if how == "later" else how, **overrides}
-        self.account.change(at, plan, version)
-        self.last_change = self.now
-        rows = [{"match": {"/plan": plan, "/starts_at": text(at)}, "expect": {}}]
-        self.ask("POST", f"/subscriptions/${{{self.key}-sub}}/change", body, expect={"/segments": {"rows": rows}})
+        plan, how = self.rng.choice([*plans, *newer * 3]), self.rng.choice(["now", "later", "period_end"])
+        at = self.time_of(how, period)
+        body, version = self.version_of(*plan)
+        account.change(at, plan, version)
+        rows = [{"match": {"/plan": plan[0], "/version": plan[1], "/starts_at": text(at)}, "expect": {}}]
+        self.ask_subscription("change", body | {"at": text(at) if how == "later" else how},
+                              **{"/segments": {"rows": rows}})
+
+    def time_of(self, how, period):
+        later = self.now + timedelta(seconds=self.rng.randrange(1, int((period[1] - self.now).total_seconds())))
+        return {"now": self.now, "period_end": period[1], "later": later}[how]
+
+    def withdraw(self):
+        self.account.withdraw(self.now + timedelta(microseconds=1))
+        rows = [{"match": {"/plan": segment.plan[0], "/version": segment.plan[1]}, "expect": {}}
+                for segment in self.account.segments]
+        self.ask_subscription("withdraw-changes", **{"/segments": {"rows": rows, "extra": "none"}})
 
     def cancel(self, period):
-        how = self.rng.choice(["now", "period_end"])
-        self.account.end = self.now if how == "now" else period[1]
-        self.last_change = self.now
-        self.ask("POST", f"/subscriptions/${{{self.key}-sub}}/cancel", {"at": how},
-                 expect={"/ends_at": text(self.account.end)})
+        how = self.rng.choice(["now", "later", "period_end", "period_end"])
+        self.account.end = at = self.time_of(how, period)
+        self.ask_subscription("cancel", {"at": text(at) if how == "later" else how}, **{"/ends_at": text(at)})
         if how == "now":
             self.steps.append({"advance": 0})
             self.draft()
+
+    def resume(self):
+        self.account.end = FAR
+        self.ask_subscription("resume", **{"/ends_at": None})
 
     # Corrections of invoices
 
