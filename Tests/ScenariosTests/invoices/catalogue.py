@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import costs
 from ledger import DIGITS
 from expectations import decimal, request
 
@@ -12,6 +13,9 @@ METERS = {
     "seats": {"event_type": "seat", "aggregation": "unique_count", "value": "seat"},
     "peak": {"event_type": "peak", "aggregation": "max", "value": "height"},
     "level": {"event_type": "level", "aggregation": "latest", "value": "height"},
+    "cells": {"event_type": "cell", "aggregation": "sum", "value": "units",
+              "dimensions": {"zone": "zone", "size": "size"}},
+    "pages": {"event_type": "job", "aggregation": "sum", "value": "pages"},
     "desks": {"event_type": "desk", "aggregation": "sum", "value": "desks"},
 }
 USED = [feature for feature in METERS if feature != "desks"]
@@ -65,6 +69,10 @@ class Catalogue:
     def feature_price(self, feature, currency):
         if feature == "payments":
             return self.percentage(currency)
+        if feature == "cells":
+            return self.matrix(currency)
+        if feature == "pages" and self.rng.random() < 0.7:
+            return {"model": "cost_plus", "markup_percent": self.rng.choice(["0", "20", "12.75"])}
         if feature in ("seats", "peak", "level"):
             models = [self.stairstep, self.per_unit, self.graduated]
         else:
@@ -110,6 +118,16 @@ class Catalogue:
             price["maximum"] = self.money(currency, 500, 1500)
         return price
 
+    def matrix(self, currency):
+        """Of one dimension or two, with a price of its own for some combinations."""
+        dimensions = self.rng.choice([["zone"], ["zone"], ["zone", "size"]])
+        models = [self.per_unit, self.graduated, self.volume, self.stairstep, self.package, self.percentage]
+        match = [{"zone": zone, "size": size} for zone in ("eu", "us") for size in ("s", "")[:len(dimensions)]]
+        cells = [{"match": {name: cell[name] for name in dimensions}, "price": self.rng.choice(models)(currency)}
+                 for cell in match]
+        return {"model": "matrix", "dimensions": dimensions, "cells": cells,
+                "default": self.rng.choice(models)(currency)}
+
     def overrides(self, plan, version, rng):
         """Another amount of a fee and another price of a feature, for one tenant."""
         _, other = self.plans[rng.choice(self.of(plan[:3].upper()))][0]
@@ -120,6 +138,7 @@ class Catalogue:
         return found
 
     def steps(self):
+        yield from costs.steps()
         for key, meter in METERS.items():
             yield request("POST", "/meters", {"key": key, **meter}, 201)
             yield request("POST", "/features", {"key": key, "meter": key, "unit": "unit"}, 201)

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-ADDED_UP = {"units", "payments", "calls"}
+ADDED_UP = {"units", "payments", "calls", "cells", "pages"}
 
 
 def text(instant):
@@ -31,7 +31,8 @@ def line_rows(account, invoice):
     matches = [line_match(line) for line in invoice.lines]
     seen = Counter(json.dumps(match) for match in matches)
     rows = [
-        {"match": match, "expect": line_expectation(account, invoice, line) if seen[json.dumps(match)] == 1 else {}}
+        {"match": match, "expect": {} if line.is_tied or seen[json.dumps(match)] > 1
+         else line_expectation(account, invoice, line)}
         for line, match in zip(invoice.lines, matches)
     ]
     return {"rows": rows, "extra": "zero_amount"}
@@ -42,6 +43,7 @@ def line_match(line):
     match |= {"/plan": line.plan[0], "/plan_version": line.plan[1]} if line.plan else {}
     if line.is_tied:
         return match | line_parts(line)
+    match |= {"/cell": line.cell} if line.cell else {}
     return match | ({"/feature" if line.item == "usage" else "/fee": line.name} if line.name else {})
 
 

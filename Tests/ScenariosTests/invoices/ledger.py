@@ -14,7 +14,7 @@ from prices import ZERO, OpenQuestion, charge, days_after, months_after, refuse_
 DIGITS = {"USD": 2, "JPY": 0, "KWD": 3}
 FAR = datetime.max.replace(tzinfo=timezone.utc)
 AGGREGATIONS = {"units": "sum", "payments": "sum", "calls": "count", "seats": "unique_count", "peak": "max",
-                "level": "latest", "desks": "sum"}
+                "level": "latest", "cells": "sum", "pages": "sum", "desks": "sum"}
 
 
 @dataclass
@@ -31,6 +31,8 @@ class Event:
     feature: str
     time: datetime
     value: object
+    labels: dict = field(default_factory=dict)
+    cost: Fraction = ZERO
     is_void: bool = False
 
 
@@ -76,6 +78,7 @@ class Line:
     amount: Fraction
     plan: tuple | None = None
     previously: Fraction = ZERO
+    cell: dict | None = None
     quantity: tuple | None = None
     span: tuple | None = None
     discount: Fraction = ZERO
@@ -208,6 +211,11 @@ class Invoice:
         return self.promotional.get(grant, ZERO) + self.prepaid.get(grant, ZERO) - self.returned.get(grant, ZERO)
 
 
+def cell_of(event, dimensions):
+    """An event without a dimension has the empty value."""
+    return {name: event.labels.get(name, "") for name in dimensions}
+
+
 class Account:
     """A tenant, its subscription and its invoices."""
 
@@ -263,34 +271,68 @@ class Account:
 
     # Usage
 
-    def totals(self, feature, start, end):
-        """Quantity and number of events."""
+    def totals(self, feature, cell, start, end):
+        """Quantity, number of events and their provider cost."""
         events = [event for event in self.events if event.feature == feature and not event.is_void]
         events = sorted((event for event in events if start <= event.time < end), key=lambda event: event.time)
-        found = [event.value for event in events]
+        events = [event for event in events if cell is None or cell == cell_of(event, cell)]
+        return self.quantity(feature, [event.value for event in events]), len(events), sum(
+            (event.cost for event in events), ZERO
+        )
+
+    def quantity(self, feature, found):
         match AGGREGATIONS[feature]:
             case "sum":
-                return sum(found, ZERO), len(found)
+                return sum(found, ZERO)
             case "count":
-                return Fraction(len(found)), len(found)
+                return Fraction(len(found))
             case "max":
-                return max(found, default=ZERO), len(found)
+                return max(found, default=ZERO)
             case "latest":
-                return found[-1] if found else ZERO, len(found)
-        return Fraction(len(set(found))), len(found)
+                return found[-1] if found else ZERO
+        return Fraction(len(set(found)))
+
+    def cells(self, entry):
+        """Each cell that an event is in with its price, or the feature as a whole."""
+        price, found = entry["price"], []
+        if price["model"] != "matrix":
+            return [(None, price)]
+        for event in self.events:
+            cell = cell_of(event, price["dimensions"])
+            if event.feature == entry["feature"] and cell not in found:
+                found.append(cell)
+        return [(cell, next((own["price"] for own in price["cells"] if own["match"] == cell), price["default"]))
+                for cell in found]
+
+    def counted_since(self, n, ordinal, feature):
+        """Cells continue where both versions count them, else they start at zero."""
+        since, counted = self.period(n)[0], []
+        for other, segment, low, *_ in self.parts(n):
+            dimensions = next((entry["price"].get("dimensions") for entry in segment.version["charges"]
+                               if entry["feature"] == feature), None)
+            if counted and dimensions != counted[-1]:
+                if dimensions in counted:
+                    raise OpenQuestion("cells that a version before the last counted")
+                since = low
+            counted.append(dimensions)
+            if other == ordinal:
+                return since
+        raise ValueError(ordinal)
 
     def usage(self, n):
-        start = self.period(n)[0]
         for ordinal, segment, low, high, part in self.parts(n):
             for entry in segment.version["charges"]:
-                feature, price = entry["feature"], entry["price"]
-                before, through = self.totals(feature, start, low), self.totals(feature, start, high)
-                exact = (Fraction(price["amount"]) * part if price["model"] == "flat"
-                         else charge(price, *through) - charge(price, *before))
-                yield Line(
-                    "usage", feature, n, ("usage", n, feature), ("usage", n, ordinal, feature), self.rounded(exact),
-                    segment.plan, quantity=(through[0] - before[0], before[0]), span=(low, high),
-                )
+                feature = entry["feature"]
+                start = self.counted_since(n, ordinal, feature)
+                for cell, price in self.cells(entry):
+                    before, through = (self.totals(feature, cell, start, end) for end in (low, high))
+                    exact = (Fraction(price["amount"]) * part if price["model"] == "flat"
+                             else charge(price, *through) - charge(price, *before))
+                    item = (feature, *(cell or {}).items())
+                    yield Line(
+                        "usage", feature, n, ("usage", n, *item), ("usage", n, ordinal, *item), self.rounded(exact),
+                        segment.plan, cell=cell, quantity=(through[0] - before[0], before[0]), span=(low, high),
+                    )
 
     def fees(self, n, charged):
         for ordinal, segment, low, high, part in self.parts(n):

@@ -59,8 +59,10 @@ def percentage(price, quantity, events):
     return min(amount, Fraction(price["maximum"])) if "maximum" in price else amount
 
 
-def charge(price, quantity, events):
+def charge(price, quantity, events, cost):
     """What a period's total usage costs."""
+    if price["model"] == "cost_plus":
+        return cost * (100 + Fraction(price["markup_percent"])) / 100
     if price["model"] == "percentage":
         return percentage(price, quantity, events) if events else ZERO
     if quantity <= 0:

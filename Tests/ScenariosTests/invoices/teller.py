@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+import costs
 from catalogue import METERS, USED, overridden
 from computation import compute
 from expectations import decimal, invoice_expectation, line_match, number, request, state_expectation, text
@@ -226,7 +227,15 @@ class Teller:
         seconds = self.rng.randrange(1, int((high - low).total_seconds()) - 1)
         units, money = Fraction(self.rng.randint(1, 90000), 1000), Fraction(self.rng.randint(1, 99999), 100)
         value = {"payments": money, "calls": None, "seats": f"s{self.rng.randint(1, 25)}"}.get(feature, units)
-        return Event(self.name("e"), feature, low + timedelta(seconds=seconds), value)
+        event = Event(self.name("e"), feature, low + timedelta(seconds=seconds), value)
+        if feature == "cells":
+            labels = {"zone": self.rng.choice(["eu", "us", "jp", ""]), "size": self.rng.choice(["s", "l", ""])}
+            event.labels = {name: label for name, label in labels.items() if label}
+        elif feature == "pages":
+            provider, model, name = self.rng.choice(costs.CALLS)
+            event.labels, event.value = {"provider": provider, "model": model}, Fraction(self.rng.randint(1, 120))
+            event.cost = costs.cost(name, event.value, event.time, self.account.currency)
+        return event
 
     def send(self, events):
         body = [{"id": event.id, "source": "gw", "type": METERS[event.feature]["event_type"], "subject": self.key,
@@ -557,4 +566,5 @@ class Teller:
 def event_data(event):
     if event.feature == "calls":
         return {}
-    return {METERS[event.feature]["value"]: event.value if event.feature == "seats" else decimal(event.value)}
+    value = event.value if event.feature == "seats" else decimal(event.value)
+    return {METERS[event.feature]["value"]: value, **event.labels}
