@@ -15,7 +15,7 @@ METERS = {
     "level": {"event_type": "level", "aggregation": "latest", "value": "height"},
     "cells": {"event_type": "cell", "aggregation": "sum", "value": "units",
               "dimensions": {"zone": "zone", "size": "size"}},
-    "pages": {"event_type": "job", "aggregation": "sum", "value": "pages"},
+    "pages": {"event_type": "job", "aggregation": "sum", "value": "pages", "dimensions": {"model": "model"}},
     "desks": {"event_type": "desk", "aggregation": "sum", "value": "desks"},
 }
 USED = [feature for feature in METERS if feature != "desks"]
@@ -69,10 +69,9 @@ class Catalogue:
     def feature_price(self, feature, currency):
         if feature == "payments":
             return self.percentage(currency)
-        if feature == "cells":
-            return self.matrix(currency)
-        if feature == "pages" and self.rng.random() < 0.7:
-            return {"model": "cost_plus", "markup_percent": self.rng.choice(["0", "20", "12.75"])}
+        if feature in ("cells", "pages") and self.rng.random() < 0.8:
+            own = [self.matrix] if feature == "cells" else [self.cost_plus, self.cost_plus, self.matrix_of_models]
+            return self.rng.choice(own)(currency)
         if feature in ("seats", "peak", "level"):
             models = [self.stairstep, self.per_unit, self.graduated]
         else:
@@ -117,6 +116,14 @@ class Catalogue:
         if self.rng.random() < 0.3:
             price["maximum"] = self.money(currency, 500, 1500)
         return price
+
+    def cost_plus(self, currency):
+        return {"model": "cost_plus", "markup_percent": self.rng.choice(["0", "20", "12.75"])}
+
+    def matrix_of_models(self, currency):
+        cells = [{"match": {"model": "scan"}, "price": self.cost_plus(currency)}]
+        return {"model": "matrix", "dimensions": ["model"], "cells": cells,
+                "default": self.rng.choice([self.cost_plus, self.package, self.graduated])(currency)}
 
     def matrix(self, currency):
         """Of one dimension or two, with a price of its own for some combinations."""

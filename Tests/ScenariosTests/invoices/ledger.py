@@ -305,19 +305,20 @@ class Account:
                 for cell in found]
 
     def counted_since(self, n, ordinal, feature):
-        """Cells continue where both versions count them, else they start at zero."""
-        since, counted = self.period(n)[0], []
+        """Cells continue where both versions count them, else they start at zero. A feature as a whole continues."""
+        start, counted = self.period(n)[0], []
         for other, segment, low, *_ in self.parts(n):
             dimensions = next((entry["price"].get("dimensions") for entry in segment.version["charges"]
                                if entry["feature"] == feature), None)
-            if counted and dimensions != counted[-1]:
-                if dimensions in counted:
-                    raise OpenQuestion("cells that a version before the last counted")
-                since = low
-            counted.append(dimensions)
+            if not counted or dimensions != counted[-1][0]:
+                counted.append((dimensions, low if counted else start))
             if other == ordinal:
-                return since
-        raise ValueError(ordinal)
+                break
+        if not dimensions:
+            return start
+        if dimensions in [other for other, _ in counted[:-1]]:
+            raise OpenQuestion("cells that a version before the last counted")
+        return counted[-1][1]
 
     def usage(self, n):
         for ordinal, segment, low, high, part in self.parts(n):
