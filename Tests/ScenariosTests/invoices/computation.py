@@ -9,6 +9,13 @@ def compute(account, kind, n, now):
     return Computation(account, kind, n, now).invoice()
 
 
+def grouped(lines, key):
+    found = {}
+    for line in lines:
+        found.setdefault(key(line), []).append(line)
+    return [*found.values()]
+
+
 class Computation:
     """One invoice, put together in the order that the rules give."""
 
@@ -114,10 +121,8 @@ class Computation:
                     self.discounts[discount] = sum(shares, ZERO)
 
     def percent_off(self, discount, lines):
-        items, found = {}, {}
-        for line in self.lines:
-            items.setdefault(line.pool, []).append(line)
-        for item in items.values():
+        found = {}
+        for item in grouped(self.lines, lambda line: line.pool):
             found |= self.item_off(item, discount.percent)
         return [found.get(line, ZERO) for line in lines]
 
@@ -133,14 +138,22 @@ class Computation:
         return shares
 
     def amount_off(self, discount, lines):
-        charged = [line for line in self.lines if not line.takes_back and line.item != "commitment"]
-        if len({line.pool for line in charged}) < len(charged) or any(line.amount < 0 for line in charged):
-            raise OpenQuestion("an amount is taken off an item of several lines")
-        weights = [line.amount - line.discount for line in lines]
-        left = sum((line.amount - line.discount for line in self.lines), ZERO)
-        if left < min(discount.amount, sum(weights, ZERO)):
+        """Spread over items, and of each over its lines, or over all lines: where that differs the rules don't say."""
+        charged = {line.pool for line in lines}
+        if any(line.amount < 0 and (line.pool in charged or not line.takes_back) for line in self.lines):
+            raise OpenQuestion("an amount is taken off an item with a line below zero")
+        weights = {line: line.amount - line.discount for line in lines}
+        amount = min(discount.amount, sum(weights.values(), ZERO))
+        if sum((line.amount - line.discount for line in self.lines), ZERO) < amount:
             raise OpenQuestion("whether what is taken back lowers the most that a discount takes off")
-        return spread_over(lines, weights, min(discount.amount, sum(weights, ZERO)), self.digits)
+        shares = dict(zip(lines, spread_over(lines, [*weights.values()], amount, self.digits)))
+        items = grouped(lines, lambda line: line.pool)
+        if len(items) < len(lines):
+            rooms = spread(amount, [sum(weights[line] for line in item) for item in items], self.digits)
+            for item, room in zip(items, rooms):
+                if spread(room, [weights[line] for line in item], self.digits) != [shares[line] for line in item]:
+                    raise OpenQuestion("an amount is taken off an item of several lines")
+        return [*shares.values()]
 
     # 3. Commitment
 
@@ -212,10 +225,8 @@ class Computation:
     def rooms(self):
         """What promotional credit may pay of each line, in minor units and exactly: of those of a period together their
         sum, over those above zero."""
-        groups, found = {}, {}
-        for line in self.lines:
-            groups.setdefault(line.period if line.is_of_usage else line.key, []).append(line)
-        for lines in groups.values():
+        found = {}
+        for lines in grouped(self.lines, lambda line: line.period if line.is_of_usage else line.key):
             net, above = max(ZERO, sum((line.net for line in lines), ZERO)), [line for line in lines if line.net > 0]
             weights = [line.net for line in above]
             rooms = spread_over(above, weights, net, self.digits)
@@ -280,8 +291,9 @@ class Computation:
         back = sorted((line.amount, line.net, index) for index, line in enumerate(lines) if line.takes_back)
         if min(back, key=lambda item: item[1]) != back[0] or [item[0] for item in back[:2]] == [back[0][0]] * 2:
             raise OpenQuestion("which line takes back most")
-        for rate in {rate for line in [*pools, *lines] for rate in line.taxes}:
-            lines[back[0][2]].taxes[rate] -= sum((line.taxes.get(rate, ZERO) for line in [*pools, *lines]), ZERO)
+        taxes = lines[back[0][2]].taxes
+        for rate in self.account.taxes:
+            taxes[rate] = taxes.get(rate, ZERO) - sum((part.taxes.get(rate, ZERO) for part in [*pools, *lines]), ZERO)
 
     # 6. Prepaid credit
 
