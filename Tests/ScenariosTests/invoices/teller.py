@@ -535,6 +535,9 @@ class Teller:
                  expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
         self.save_carried(invoice)
         self.ask("GET", f"/invoices/${{{old.name}}}", expect={"/status": "void", "/total": number(old.total)})
+        self.ask("POST", f"/invoices/${{{old.name}}}/reissue", status=409, expect={"/code": "invoice_reissued"})
+        self.ask("POST", f"/invoices/${{{old.name}}}/credit-notes", {"reason": "Void", "amount": "1"}, 409,
+                 expect={"/code": "invoice_status"})
         self.show_balances()
         check(self.account)
 
