@@ -91,6 +91,9 @@ class Computation:
         line.discount = -self.account.rounded(pool.discount * share)
         line.promotional = -self.account.rounded(pool.promotional * share)
         line.credited_before = -self.account.rounded(pool.noted * share)
+        left = pool.amount - pool.discount - pool.promotional
+        if left and line.credited_before != self.account.rounded(pool.noted * line.net_before_notes / left):
+            raise OpenQuestion("whether a note's share is one of the amount or of what discount and credit left of it")
         if pool.net and not pool.included:
             for rate, tax in pool.taxes.items():
                 line.taxes[rate] = self.account.rounded(tax * line.net / pool.net)

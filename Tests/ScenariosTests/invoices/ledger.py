@@ -94,7 +94,11 @@ class Line:
 
     @property
     def net(self):
-        return self.amount - self.discount - self.included - self.promotional - self.credited_before
+        return self.net_before_notes - self.credited_before
+
+    @property
+    def net_before_notes(self):
+        return self.amount - self.discount - self.included - self.promotional
 
     @property
     def looks(self):
