@@ -94,12 +94,15 @@ extension CallHold {
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(totals, money: rest))
     }
 
-    /// When a call has to be looked at again that holds these from its time on until `expiry`: then, where it counts in
-    /// other counters meanwhile, and where a whole day lies in between, at the end of what it holds first.
+    /// When a call has to be looked at again that holds these from its time on until `expiry`: then, and where it counts
+    /// in other counters meanwhile; at the end of what it holds first, too, where such a change comes later, or a whole
+    /// day lies in between: of the next window nothing else tells what it takes until then.
     static func moments(of call: PreparedCall, holding holds: [CallHold], until expiry: Instant) -> [Instant] {
+        let changes = call.changes(until: expiry)
+        let last = changes.last ?? .minimum
         let ends = holds.lazy.filter { $0.limit.holdsOverTheEnd }.map(\.windowEnd)
-        let days = ends.filter { $0.adding(seconds: shortestDay) <= expiry }
-        return Set(days).union(call.changes(until: expiry)).union([expiry]).sorted()
+        let entered = ends.filter { $0 < last || $0.adding(seconds: shortestDay) <= expiry }
+        return Set(entered).union(changes).union([expiry]).sorted()
     }
 
     /// 22 hours: in some zones clocks are set forward by two.

@@ -128,11 +128,13 @@ extension Problem {
         quota: Int,
         retryAfterSeconds: Int
     ) -> Problem {
-        Problem(
-            .tooManyRequests,
+        .exhausted(
+            policy,
+            quota: quota,
+            windowSeconds: 60,
+            retryAfterSeconds: retryAfterSeconds,
             code: "too_many_authentication_failures",
-            detail: "Too many calls \(origin) failed to authenticate. Try again in \(retryAfterSeconds) seconds.",
-            headers: .exhausted(policy, quota: quota, windowSeconds: 60, retryAfterSeconds: retryAfterSeconds)
+            detail: "Too many calls \(origin) failed to authenticate. Try again in \(retryAfterSeconds) seconds."
         )
     }
 }

@@ -1,5 +1,4 @@
 import BillingCore
-import HTTPTypes
 import Synchronization
 
 /// How fast tenants may change what is kept of them, on each replica: what comes faster waits for its time. A change of
@@ -12,16 +11,13 @@ package final class ChangePace: Sendable {
     private static let longestWait = Duration.seconds(5)
     private static let crowd = 1_000
 
-    private static let refusal = Problem(
-        .tooManyRequests,
+    private static let refusal = Problem.exhausted(
+        "changes",
+        quota: burst,
+        windowSeconds: Int((interval * burst).components.seconds),
+        retryAfterSeconds: 1,
         code: "changes_too_fast",
-        detail: "This tenant makes changes faster than they can be followed. Nothing was changed: try later.",
-        headers: .exhausted(
-            "changes",
-            quota: burst,
-            windowSeconds: Int((interval * burst).components.seconds),
-            retryAfterSeconds: 1
-        )
+        detail: "This tenant makes changes faster than they can be followed. Nothing was changed: try later."
     )
 
     package init() {}

@@ -4,12 +4,14 @@ package import HTTPTypes
 /// the request's path and id, so that every error answer of the service has one shape.
 package struct Problem: Error, Sendable {
     package let status: HTTPResponse.Status
-    /// Stable, in snake case; clients branch on it. The problem's type is `/problems/<code>`.
+    /// Stable, in snake case; clients branch on it.
     package let code: String
     package let title: String
     package var detail: String
     package var errors: [FieldFault]
     package var headers: HTTPFields
+    /// The rate limits that refuse it, by their names in `RateLimit-Policy`.
+    var violatedPolicies: [String] = []
     /// What went wrong inside. It is logged and never sent.
     package var underlying: (any Error)?
 
@@ -39,7 +41,13 @@ package struct Problem: Error, Sendable {
 }
 
 extension Problem {
-    /// The document of RFC 9457 with the extension members `code`, `errors` and `request_id`.
+    /// `/problems/<code>`, or for rate limits that of draft-ietf-httpapi-ratelimit-headers.
+    private var type: String {
+        violatedPolicies.isEmpty
+            ? "/problems/\(code)" : "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    }
+
+    /// The document of RFC 9457 with the extension members `code`, `errors`, `request_id` and `violated-policies`.
     package func answer(instance: String, requestID: String) -> Answer {
         var members = [
             JSONMember(name: "code", value: .string(code)),
@@ -58,8 +66,12 @@ extension Problem {
             JSONMember(name: "request_id", value: .string(requestID)),
             JSONMember(name: "status", value: .number(String(status.code))),
             JSONMember(name: "title", value: .string(title)),
-            JSONMember(name: "type", value: .string("/problems/\(code)")),
+            JSONMember(name: "type", value: .string(type)),
         ]
+        if !violatedPolicies.isEmpty {
+            let policies = JSONValue.array(violatedPolicies.map(JSONValue.string))
+            members.append(JSONMember(name: "violated-policies", value: policies))
+        }
         var answer = Answer(
             status: status,
             contentType: "application/problem+json",

@@ -162,9 +162,12 @@ import Web
 
     @Test("what an extension takes of one row at several moments is looked at together")
     func severalMoments() async throws {
-        // Before noon it is charged 1, and 100 after it, as is the other call.
-        for (scope, tooLittle) in [(#"{"tenant":"acme"}"#, "200.5"), (#"{"tenant":"acme","user":"*"}"#, "199.5")] {
-            for (amount, isRoom) in [(tooLittle, false), ("201", true)] {
+        // Before noon it is charged 1, and 100 after it, as is the other call: both where all charges count.
+        let amounts = [
+            (#"{"tenant":"acme"}"#, "201.5", "202"), (#"{"tenant":"acme","user":"*"}"#, "199.5", "200"),
+        ]
+        for (scope, tooLittle, enough) in amounts {
+            for (amount, isRoom) in [(tooLittle, false), (enough, true)] {
                 try await TestServer.run(clock: TestClock("2026-11-22T23:30:00Z")) { server in
                     try await Self.arrange(server, amount: 1_000)
                     let budget = """
@@ -201,6 +204,48 @@ import Web
             #expect(call["limits"]?[0]?["held"]?.string == "995")
             try await server.settle(call, event: "e", seconds: "5", data: Self.user)
             try await server.expectRows(["993.02 0 0", "9.98 0 9.98"])
+        }
+    }
+
+    @Test(
+        "a window that begins while the dearer plan still lasts is held at that, admitted or extended",
+        arguments: [false, true]
+    )
+    func cheaperPlanWithinTheNextWindow(isExtended: Bool) async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T23:00:00Z")) { server in
+            try await Self.arrange(server, amount: 120, window: "day", change: "2026-11-23T23:30:00Z")
+            let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
+            server.clock.set(try Instant(parsing: "2026-11-23T23:40:00Z"))
+            try await server.plansComeIntoForce()
+            let change = #"{"plan":"pro","at":"2026-11-24T02:00:00Z"}"#
+            try await server.ask("POST", "/subscriptions/\(id)/change", change)
+            let life = isExtended ? 60 : 10_800
+            let call = try await server.admit("1", seconds: "10", more: #","ttl_seconds":\#(life)"#, data: Self.user)
+            if isExtended { try await server.extend(call, seconds: 10_800) }
+            try await server.expectRows(["0 100 0", "0 100 0"])
+            server.clock.set(try Instant(parsing: "2026-11-24T00:30:00Z"))
+            let refused = try await server.admit("2", seconds: "3", data: Self.user)
+            #expect(refused["reason"]?.string == "budget_exceeded")
+            try await server.settle(call, event: "e", seconds: "10", data: Self.user)
+            try await server.expectRows(["0 0 0", "100 0 0"])
+        }
+    }
+
+    @Test("a window of all charges that begins before the billing period ends is held in both periods")
+    func windowWithTwoPeriods() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-30T18:05:00Z")) { server in
+            try await server.addTenant("acme", zone: "Asia/Kathmandu")
+            try await server.addFeature("seconds")
+            try await server.publish(
+                """
+                {"charges":[{"feature":"seconds","price":{"model":"per_unit","unit_amount":"1.5"}}],
+                "spend_cap":{"amount":"53","mode":"hard"}}
+                """
+            )
+            try await server.subscribe(at: "2026-11-01T00:00:00Z")
+            // There December begins at 18:15, the second billing period at midnight, UTC.
+            try await server.admit("1", more: #","ttl_seconds":43201"#)
+            try await server.expectRows(["0 1.5 0", "0 3 0"])
         }
     }
 

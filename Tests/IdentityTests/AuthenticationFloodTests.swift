@@ -40,6 +40,8 @@ import Web
                 #expect(answer.code == "too_many_authentication_failures")
                 #expect(answer.header("Retry-After") == "6")
                 #expect(answer.header("RateLimit") == "\"authentication-failures-address\";r=0;t=6")
+                #expect(answer.json["type"]?.string?.hasSuffix("http-problem-types#quota-exceeded") == true)
+                #expect(answer.json["violated-policies"]?[0]?.string == "authentication-failures-address")
             }
             // The same address, at the same time: what is known to be valid passes, also when it must be read again.
             #expect(try await valid.get("/api/v1/tenants").status == 200)
