@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import scopes
 from arrange import Arrangement
-from world import MICROSECOND, START, number, text
+from world import MICROSECOND, number, text
 
 REASONS = {"quota": "quota_exceeded", "budget": "budget_exceeded", "spend_cap": "spend_cap_exceeded"}
 
@@ -44,12 +44,6 @@ class Answers(Arrangement):
             return {"/percent": percent, "/projected": None}
         return {"/percent": percent, "/projected": number(row.used * (whole // MICROSECOND) / (passed // MICROSECOND))}
 
-    def standing_apart(self, limit, row):
-        """Whether another budget stands in place of this one for a row."""
-        return any(other.overrides == limit.key and not other.archived
-                   and scopes.is_within(row.scope, other.scope)
-                   for other in self.world.limits)
-
     def show(self, limit):
         if limit.origin == "budget" and limit.archived:
             return self.step("GET", f"/budgets/{limit.key}/status", expect={"/data": []})
@@ -59,7 +53,7 @@ class Answers(Arrangement):
             expect = self.state(limit, self.visible(limit)[0])
             return self.step("GET", f"/tenants/{limit.tenant.key}/spend-cap", expect=expect)
         rows = [{"match": {"/scope": row.scope},
-                 "expect": self.state(limit, row, self.standing_apart(limit, row)) | self.progress(limit, row)}
+                 "expect": self.state(limit, row, self.world.stands_apart(limit, row)) | self.progress(limit, row)}
                 for row in self.visible(limit) if self.is_told(row, limit)]
         is_certain = all(row.overshoot is not None for row in self.visible(limit))
         self.step("GET", f"/budgets/{limit.key}", expect={
@@ -72,7 +66,8 @@ class Answers(Arrangement):
 
     def show_quota(self, limit):
         """All that are in force are there, and no other ones."""
-        expect = {"/limit": number(limit.amount), "/mode": limit.mode, **self.state(limit, self.visible(limit)[0])}
+        expect = {"/limit": number(limit.amount), "/mode": limit.mode,
+                  "/overage": "allowed" if limit.lets_pass else "denied", **self.state(limit, self.visible(limit)[0])}
         quotas = [one for one in self.world.limits if one.origin == "quota" and one.tenant is limit.tenant]
         rows = [{"match": {"/feature": quota.key, "/window/kind": quota.kind},
                  "expect": expect if quota is limit else {}} for quota in quotas]
@@ -149,8 +144,21 @@ class Answers(Arrangement):
         rows += [self.rate_named(rate) for rate, _ in self.world.rates.concerning(call)]
         expect = {"/allowed": True, "/reason": None, "/retry_after": None, "/limits": {"rows": rows, "extra": "none"},
                   "/max_output_tokens": call.max_output}
-        if not softly:
-            expect["/warnings"] = {"set": []}
-        elif any((claim.window[0] or START) <= self.world.now for claim in softly):
-            expect["/warnings"] = {"set": ["soft_limit_exceeded"]}
-        return expect
+        return expect | {"/warnings": {"set": ["soft_limit_exceeded"] if softly else []}}
+
+    def show_alerts(self):
+        """Of the present instant; others only where nothing is open."""
+        now = self.world.now
+        rows = [self.told(alert) for alert in self.world.alerts if alert.raised == now]
+        is_certain = all(row.alerted is not None or not limit.thresholds for limit in self.world.limits
+                         for row in limit.rows.values())
+        self.step("GET", f"/alerts?kind=threshold_crossed&limit=500&from={text(now)}", expect={
+            "/data": {"rows": rows} | ({"extra": "none"} if is_certain else {})})
+
+    def told(self, alert):
+        limit, row, window = alert.limit, alert.row, alert.row.window
+        match = {"/detail/limit": limit.key, "/detail/origin": limit.origin, "/threshold": str(alert.threshold),
+                 "/tenant": row.scope.get("tenant"), "/scope_value": scopes.value(limit.scope, row.scope),
+                 "/window": window[0] and {"start": text(window[0]), "end": text(window[1])},
+                 "/detail/amount": number(alert.amount), "/detail/mode": alert.mode}
+        return {"match": match, "expect": {"/raised_at": text(alert.raised), "/detail/measure": limit.measure}}

@@ -126,7 +126,8 @@ class Arrangement:
         quotas = [{"feature": "seconds", "limit": self.amount("units", windows[0], 2), "window": windows[0],
                    "mode": "hard"},
                   {"feature": self.random.choice(list(FEATURES)), "limit": self.amount("units", windows[1], 2),
-                   "window": windows[1], "mode": self.random.choice(["hard", "soft"])}]
+                   "window": windows[1], **self.random.choice([{"mode": "hard"}, {"mode": "soft"},
+                                                       {"mode": "hard", "overage": "allowed"}])}]
         if self.has_models:
             quotas.append({"feature": "tokens", "limit": self.amount("tokens", "day", 2), "window": "day",
                            "mode": "hard"})
@@ -173,10 +174,13 @@ class Arrangement:
             scope["feature"] = "big"
         if "tenant" in scope and self.random.random() < 0.1:
             kind = "billing_period"
-        mode = "soft" if self.random.random() < 0.2 else "hard"
+        mode = "soft" if self.random.random() < 0.3 else "hard"
         counted = "tokens" if scope.get("feature") == "tokens" else measure
         amount = Fraction(self.amount(counted, kind, 1 if set(scope) - {"tenant", "feature"} else 3))
-        self.add_budget(Limit(f"b{self.budgets}", "budget", measure, scope, amount, mode, kind, self.world.now))
+        amount = Fraction(max(1, round(amount / 3))) if mode == "soft" else amount
+        limit = Limit(f"b{self.budgets}", "budget", measure, scope, amount, mode, kind, self.world.now)
+        limit.thresholds = self.random.choice([[50, 80, 100], [50, 80, 100], [30, 100, 150, 300], []])
+        self.add_budget(limit)
 
     def make_token_budget(self):
         """Such that output tokens are what often does not fit."""
@@ -189,6 +193,7 @@ class Arrangement:
                 "window": limit.kind, "mode": limit.mode}
         body |= {"currency": "USD"} if limit.measure in ("charge", "cost") else {}
         body |= {"overrides": limit.overrides} if limit.overrides else {}
+        body |= {"thresholds": limit.thresholds} if limit.thresholds != [50, 80, 100] else {}
         self.step("POST", "/budgets", body, 201)
         self.world.limits.append(limit)
 

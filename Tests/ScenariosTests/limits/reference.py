@@ -73,8 +73,8 @@ class Story(Answers):
         """What the call claims, what refuses it, and the soft limits that it exceeds."""
         claims = self.world.claims(call, self.world.now, self.end(call))
         exceeded = self.world.exceeded(call, claims)
-        refusing = [claim for claim in exceeded if claim.limit.mode == "hard"]
-        softly = [claim for claim in exceeded if claim.limit.mode == "soft"
+        refusing = [claim for claim in exceeded if not claim.limit.lets_pass]
+        softly = [claim for claim in exceeded if claim.limit.lets_pass
                   and self.world.growth(claim) > self.world.room(claim)]
         return claims, refusing, softly
 
@@ -322,7 +322,7 @@ class Story(Answers):
             return
         claims = world.claims(call, created, end, held_until=reservation.expires)
         claims = [claim for claim in claims if claim.limit.created <= created]
-        if any(claim.limit.mode == "hard" for claim in world.exceeded(call, claims)):
+        if any(not claim.limit.lets_pass for claim in world.exceeded(call, claims)):
             return self.step("POST", path, body, 409, expect={"/code": "extends_beyond_window"})
         world.take(reservation, claims)
         reservation.expires = end
@@ -344,11 +344,16 @@ class Story(Answers):
         return [limit for limit in self.world.limits if limit.origin == "budget" and not limit.archived]
 
     def change_budget(self):
-        limit = self.random.choice(self.budgets_in_force())
-        factor = self.random.choice(["0.5", "0.8", "1.5", "2"])
-        amount, mode = Fraction(round(limit.amount * Fraction(factor) + 1)), limit.mode
+        """Often one that is exceeded, to about what is used and held."""
+        taken = {limit: max((row.used + self.world.held(limit, row) for row in self.visible(limit)), default=0)
+                 for limit in self.budgets_in_force()}
+        over = [limit for limit in taken if taken[limit] > limit.amount]
+        limit = self.random.choice(over if over and self.random.random() < 0.5 else [*taken])
+        base = self.random.choice([limit.amount, taken[limit]])
+        factor = self.random.choice(["0.5", "0.8", "1.25", "2"])
+        amount, mode = Fraction(max(1, round(base * Fraction(factor)))), limit.mode
         body = {"amount": str(amount)}
-        if self.random.random() < 0.2:
+        if self.random.random() < 0.3:
             mode = body["mode"] = self.random.choice(["soft", "hard"])
         self.world.change(limit, amount, mode)
         self.step("PATCH", f"/budgets/{limit.key}", body, expect={"/amount": number(amount), "/mode": mode})
@@ -356,7 +361,7 @@ class Story(Answers):
     def change_quota(self):
         limit = self.random.choice([limit for limit in self.world.limits if limit.origin == "quota"])
         amount = Fraction(round(limit.amount * Fraction(self.random.choice(["0.6", "1.4", "2"])) + 1))
-        self.world.change(limit, amount, limit.mode)
+        self.world.change(limit, amount, limit.mode, limit.overage)
         limit.is_own = True
         self.step("PUT", f"/tenants/{limit.tenant.key}/quotas/{limit.key}?window={limit.kind}", {"limit": str(amount)},
                   expect={"/limit": number(amount)})
@@ -426,7 +431,7 @@ class Story(Answers):
         self.add_budget(Limit(f"b{self.budgets}", "budget", limit.measure, scope, amount, "hard", limit.kind,
                               self.world.now, overrides=limit.key))
         for row in limit.rows.values():
-            if self.standing_apart(limit, row):
+            if self.world.stands_apart(limit, row):
                 row.overshoot = None
 
     def change_rate(self):
@@ -489,7 +494,7 @@ class Story(Answers):
         weights = {
             self.admit: 42, self.settle: 15, self.advance: 14, self.use: 4, self.release: 4, self.extend: 4,
             self.settle_part: 4, self.settle_pair: 2, self.settle_late: 2, self.send_again: 2, self.repeat: 4,
-            self.ask_anew: 3, self.admit_pair: 3, self.try_out: 3, self.void: 4, self.look: 3, self.change_budget: 4,
+            self.ask_anew: 3, self.admit_pair: 3, self.try_out: 3, self.void: 4, self.look: 3, self.change_budget: 6,
             self.change_quota: 1, self.archive: 1, self.create: 2, self.override: 1,
             self.change_rate: 3 if "rates" in self.kinds else 0,
             self.change_plan: 2 if "changes" in self.kinds else 0,
@@ -498,13 +503,17 @@ class Story(Answers):
         for index in range(steps):
             before = {limit: self.fingerprint(limit) for limit in self.world.limits}
             rates_before = {rate: dict(rate.full_at) for rate in self.world.rates}
+            alerts_before = len(self.world.alerts)
             act = self.random.choices([*weights], [*weights.values()])[0]
             (self.come_to_month_end if index == steps * 3 // 5 else act)()
+            self.world.alert()
             self.world.check()
             in_force = [limit for limit in self.world.limits if not limit.archived]
             changed = [limit for limit in in_force if before.get(limit) != self.fingerprint(limit)]
             for limit in dict.fromkeys([*changed, self.random.choice(in_force)]):
                 self.show(limit)
+            if len(self.world.alerts) > alerts_before or self.random.random() < 0.05:
+                self.show_alerts()
             for rate in self.world.rates.in_force():
                 if rates_before.get(rate) != rate.full_at or self.random.random() < 0.1:
                     self.show_rate(rate)

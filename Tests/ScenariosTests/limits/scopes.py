@@ -1,5 +1,9 @@
 """Which calls a budget's scope is of."""
 
+import json
+
+DIMENSIONS = ["provider", "user", "feature", "model", "cost_center", "client", "plan"]
+
 
 def place(scope, call):
     """The scope with the call's values in place of `*`; None where the call is not within it."""
@@ -13,6 +17,12 @@ def place(scope, call):
             return None
         found[name] = value if pattern == "*" else pattern
     return found
+
+
+def value(scope, place):
+    """Which of its values a row counts, as alerts name it: those in place of `*`, but for the tenant."""
+    found = [place[name] for name in DIMENSIONS if scope.get(name) == "*"]
+    return json.dumps(found, separators=(",", ":")) if len(found) > 1 else found[0] if found else None
 
 
 def is_within(narrow, scope):

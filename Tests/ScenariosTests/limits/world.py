@@ -65,6 +65,7 @@ class Row:
     used: Fraction = Fraction(0)
     overshoot: Fraction = Fraction(0)
     holds: dict = field(default_factory=dict)
+    alerted: set = field(default_factory=set)
 
     def goes_beyond(self, excess):
         """Notes what no admission allowed; None once it can't be told."""
@@ -91,8 +92,14 @@ class Limit:
     overrides: str = None
     archived: bool = False
     is_own: bool = False
-    was_soft: bool = False
+    overage: str = None
+    thresholds: list = field(default_factory=lambda: [50, 80, 100])
     rows: dict = field(default_factory=dict)
+
+    @property
+    def lets_pass(self):
+        """Whether it refuses nothing: a soft one, and a hard quota beyond which the plan's price is charged."""
+        return self.mode == "soft" or self.overage == "allowed"
 
     @property
     def is_wide(self):
@@ -173,12 +180,24 @@ class Claim:
     amount: object
 
 
+@dataclass
+class Alert:
+    """That a threshold was crossed, with what the limit was then."""
+    raised: datetime
+    limit: Limit
+    row: Row
+    threshold: int
+    amount: Fraction
+    mode: str
+
+
 class World:
     """What the service must come to, without its clock's and its network's accidents."""
 
     def __init__(self):
         self.now, self.price_book, self.rates = START, PriceBook(), Rates()
         self.tenants, self.limits, self.reservations, self.events = {}, [], [], []
+        self.ended_quotas, self.alerts = {}, []
 
     def window(self, limit, tenant, instant):
         if limit.kind == "billing_period":
@@ -389,15 +408,41 @@ class World:
             if row not in counted and row.overshoot is not None:
                 row.overshoot = max(Fraction(0), row.overshoot + total - before[row])
 
-    def change(self, limit, amount, mode):
-        limit.was_soft |= "soft" in (mode, limit.mode)
-        limit.amount, limit.mode = amount, mode
+    def change(self, limit, amount, mode, overage=None):
+        """What exceeds a lowered amount is overshoot, in a soft limit too, and what exceeds one that comes to refuse;
+        what exceeds a raised one is not told. Of rows that are past it is not told which amount they alert by."""
+        is_lowered = amount < limit.amount
+        limit.amount, limit.mode, limit.overage = amount, mode, overage
         for row in limit.rows.values():
-            if row.overshoot is None or self.is_past(row):
+            if self.is_past(row):
+                row.alerted = None
                 continue
-            excess = row.used + self.held(limit, row) - row.overshoot - amount
-            if excess > 0:
-                row.overshoot = None if limit.was_soft else row.overshoot + excess
+            if row.overshoot is not None and row.used + self.held(limit, row) - row.overshoot > amount:
+                is_noted = is_lowered or not limit.lets_pass
+                row.overshoot = row.used + self.held(limit, row) - amount if is_noted else None
+            if row.alerted is not None:
+                row.alerted &= self.met(limit, row)
+
+    def met(self, limit, row):
+        return {threshold for threshold in limit.thresholds if row.used * 100 >= limit.amount * threshold}
+
+    def alert(self):
+        """Tells of the thresholds that have come to be met. None of a limit in whose place another one stands, and of
+        one in whose place another one stood it is not told."""
+        for limit in self.limits:
+            for row in limit.rows.values() if not limit.archived else []:
+                if self.stands_apart(limit, row):
+                    row.alerted = None
+                elif row.alerted is not None:
+                    new = self.met(limit, row) - row.alerted
+                    row.alerted |= new
+                    self.alerts += [Alert(self.now, limit, row, threshold, limit.amount, limit.mode)
+                                    for threshold in new]
+
+    def stands_apart(self, limit, row):
+        """Whether another budget stands in place of this one for a row."""
+        return any(other.overrides == limit.key and not other.archived and scopes.is_within(row.scope, other.scope)
+                   for other in self.limits)
 
     def change_plan(self, tenant, segment, quotas, cap):
         """Quotas keep what was used and take the new amounts, but for those of the tenant's own."""
@@ -406,12 +451,13 @@ class World:
         for limit in [limit for limit in self.limits if limit.origin == "quota" and limit.tenant is tenant]:
             quota = amounts.pop((limit.key, limit.kind), None)
             if limit.is_own:
-                self.change(limit, limit.amount, quota["mode"] if quota else "hard")
+                self.change(limit, limit.amount, quota["mode"] if quota else "hard", quota and quota.get("overage"))
             elif quota:
-                self.change(limit, Fraction(quota["limit"]), quota["mode"])
+                self.change(limit, Fraction(quota["limit"]), quota["mode"], quota.get("overage"))
             else:
                 limit.archived = True
                 self.limits.remove(limit)
+                self.ended_quotas[tenant.key, limit.key, limit.kind] = limit
         for quota in amounts.values():
             self.add_quota(tenant, quota)
         for limit in self.limits:
@@ -419,10 +465,11 @@ class World:
                 self.change(limit, Fraction(cap["amount"]), cap["mode"])
 
     def add_quota(self, tenant, quota):
-        """Counts also what was used before; how much of that is overshoot is not told."""
+        """Counts also what was used before; how much of that is overshoot is not told, nor what past windows alert of.
+        One that was in force before has alerted in the window already."""
         scope = {"tenant": tenant.key, "feature": quota["feature"]}
         limit = Limit(quota["feature"], "quota", "units", scope, Fraction(quota["limit"]), quota["mode"],
-                      quota["window"], self.now, tenant)
+                      quota["window"], self.now, tenant, overage=quota.get("overage"))
         self.limits.append(limit)
         for event in self.events:
             if event.tenant is tenant and quota["feature"] in event.features and not event.is_void:
@@ -430,6 +477,10 @@ class World:
                 amount = event.features[quota["feature"]]
                 row.used, row.overshoot = row.used + amount, None
                 event.counts.append((limit, row, amount))
+        ended = self.ended_quotas.get((tenant.key, limit.key, limit.kind), limit)
+        for key, row in limit.rows.items():
+            alerted = ended.rows.get(key, row).alerted
+            row.alerted = None if alerted is None or self.is_past(row) else alerted & self.met(limit, row)
 
     def begin_pending(self):
         """Puts the plans in force that were to begin until now."""
@@ -454,7 +505,7 @@ class World:
             assert all(0 <= left < rate.burst for _, left, _ in rate.rows(self.now)), rate
         for limit in self.limits:
             for row in limit.rows.values():
-                if limit.mode == "hard" and not limit.archived and row.overshoot is not None and not self.is_past(row):
+                if not limit.lets_pass and not limit.archived and row.overshoot is not None and not self.is_past(row):
                     assert row.used + self.held(limit, row) - row.overshoot <= limit.amount, (limit, row)
 
     def check_sums(self):
