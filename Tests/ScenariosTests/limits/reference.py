@@ -306,22 +306,21 @@ class Story(Answers):
             self.world.close(reservation, "released")
         self.step("POST", path, expect={"/status": "released"})
 
-    def extend(self):
+    def extend(self, ttl=None):
         reservation, world = self.open_reservation(), self.world
         if not reservation:
             return
-        ttl = self.random.choice([300, 1800, 7201, 40_001, 86_399])
+        ttl = ttl or self.random.choice([300, 1800, 7201, 40_001, 86_399])
         end = max(reservation.expires, world.now + timedelta(seconds=ttl))
         path, body = f"/admissions/${{{reservation.name}}}/extend", {"ttl_seconds": ttl}
         if reservation.expires <= world.now:
             return self.step("POST", path, body, 409, expect={"/code": "admission_closed"})
         call, created = reservation.call, reservation.created
-        if end > created + LONGEST_LIFE or world.is_open_question(call, created, end, since=created):
+        if end > created + LONGEST_LIFE or world.is_open_question(call, created, end):
             return
         if reservation.has_parts and world.is_repriced(call, created, end):
             return
-        claims = world.claims(call, created, end, held_until=reservation.expires)
-        claims = [claim for claim in claims if claim.limit.created <= created]
+        claims = world.claims(call, created, end, reservation)
         if any(not claim.limit.lets_pass for claim in world.exceeded(call, claims)):
             return self.step("POST", path, body, 409, expect={"/code": "extends_beyond_window"})
         world.take(reservation, claims)
@@ -412,8 +411,11 @@ class Story(Answers):
             self.show(limit)
 
     def create(self):
+        """Often with a call that is extended into windows of it."""
         self.advance_by(1)
         self.make_budget()
+        if self.random.random() < 0.5:
+            self.extend(ttl=86_399)
 
     def override(self):
         found = [limit for limit in self.budgets_in_force() if "*" in limit.scope.values() and not limit.is_wide]
@@ -495,7 +497,7 @@ class Story(Answers):
             self.admit: 42, self.settle: 15, self.advance: 14, self.use: 4, self.release: 4, self.extend: 4,
             self.settle_part: 4, self.settle_pair: 2, self.settle_late: 2, self.send_again: 2, self.repeat: 4,
             self.ask_anew: 3, self.admit_pair: 3, self.try_out: 3, self.void: 4, self.look: 3, self.change_budget: 6,
-            self.change_quota: 1, self.archive: 1, self.create: 2, self.override: 1,
+            self.change_quota: 1, self.archive: 1, self.create: 3, self.override: 1,
             self.change_rate: 3 if "rates" in self.kinds else 0,
             self.change_plan: 2 if "changes" in self.kinds else 0,
             self.schedule_plan: 3 if "scheduled changes" in self.kinds else 0,

@@ -264,17 +264,20 @@ class World:
         charged = [limit.scope["feature"]] if "feature" in limit.scope else quantities
         return sum((highest(call.tenant.prices[feature], quantities[feature]) for feature in charged), Fraction(0))
 
-    def claims(self, call, start, end, held_until=None):
-        """What is to be held until `end`, beside what is held already."""
+    def claims(self, call, start, end, reservation=None):
+        """What is to be held until `end`, beside what is held already: of a budget that was made after the call in
+        windows that it enters only."""
         found = []
         for limit, place in self.concerning(call):
-            had = self.windows(limit, call.tenant, start, held_until) if held_until else []
+            had = self.windows(limit, call.tenant, start, reservation.expires) if reservation else []
             for window in self.windows(limit, call.tenant, start, end):
                 amount = self.taken(limit, call, window, start, end)
                 if window not in had:
                     found.append(Claim(limit, place, window, amount))
-                elif amount != (before := self.taken(limit, call, window, start, held_until)):
-                    found.append(Claim(limit, place, window, plus(amount, before, -1)))
+                elif reservation in self.peek(limit, place, window).holds:
+                    before = self.taken(limit, call, window, start, reservation.expires)
+                    if amount != before:
+                        found.append(Claim(limit, place, window, plus(amount, before, -1)))
         return found
 
     def exceeded(self, call, claims):
@@ -302,16 +305,15 @@ class World:
             if self.is_replaced(claim.limit, reservation.call):
                 row.overshoot = None
 
-    def is_open_question(self, call, start, end, since=None):
+    def is_open_question(self, call, start, end):
         """Whether the rules don't say what is held: where a reservation ends just as a window does, a window has parts
-        of two billing periods in which it can be settled, it is extended into windows of a limit that is newer, takes
-        nothing of a later window in which nothing is left, or a plan begins meanwhile, or a price of providers that not
-        all windows of a limit on charges reach."""
+        of two billing periods in which it can be settled, it takes nothing of a later window in which nothing is left,
+        or a plan begins meanwhile, or a price of providers that not all windows of a limit on charges reach."""
         if call.tenant.pending and end >= call.tenant.pending[0].start:
             return True
         for limit, _ in self.concerning(call):
             windows = self.windows(limit, call.tenant, start, end)
-            if windows[-1][1] == end or (since and limit.created > since and len(windows) > 1):
+            if windows[-1][1] == end:
                 return True
             if limit.is_wide and any(
                 call.tenant.period(max(start, window[0] or start))
