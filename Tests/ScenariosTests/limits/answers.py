@@ -35,14 +35,15 @@ class Answers(Arrangement):
         return expect
 
     def progress(self, limit, row):
-        percent = number(row.used * 100 / limit.amount) if limit.amount else None
+        since = max(row.window[0] or limit.created, limit.created)
+        expect = {"/percent": number(row.used * 100 / limit.amount) if limit.amount else None, "/projected": None,
+                  "/counted_since": text(since)}
         if limit.kind == "lifetime":
-            return {"/percent": percent, "/projected": None}
-        since = max(row.window[0], limit.created)
+            return expect
         passed, whole = self.world.now - since, row.window[1] - since
         if passed * 100 < whole:
-            return {"/percent": percent, "/projected": None}
-        return {"/percent": percent, "/projected": number(row.used * (whole // MICROSECOND) / (passed // MICROSECOND))}
+            return expect
+        return expect | {"/projected": number(row.used * (whole // MICROSECOND) / (passed // MICROSECOND))}
 
     def show(self, limit):
         if limit.origin == "budget" and limit.archived:

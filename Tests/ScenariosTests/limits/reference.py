@@ -36,10 +36,10 @@ OUTPUTS = [0, 20, 50, 100, 200, 350, 700]
 class Story(Answers):
     """Draws what happens, tells the world of it, and prints it with what must be answered.
 
-    Not drawn, beside what the world holds for an open question: times of usage before the newest budget was made,
-    an array whose calls would be answered otherwise in another order, the end of an override while calls are open, a
-    change of plan that calls of the tenant outlast, usage and voids of before such a change in its period, and calls
-    of models without a price."""
+    Not drawn, beside what the world holds for an open question: times of usage before the story began, an array whose
+    calls would be answered otherwise in another order, the end of an override while calls are open, a change of plan
+    that calls of the tenant outlast, usage and voids of before such a change in its period, and calls of models
+    without a price."""
 
     def new_call(self, tenant=None):
         self.serial += 1
@@ -262,18 +262,18 @@ class Story(Answers):
             self.report([self.event(call, call.seconds, reservation=reservation)])
 
     def some_time(self, likely):
-        """A time of usage that all budgets count, up to five minutes ahead, under the plans of now; mostly none is
-        said."""
+        """A time of usage since the story began, up to five minutes ahead, under the plans of now; mostly none is said.
+        It may be of before budgets were made."""
         tenants = self.world.tenants.values()
-        first = max([limit.created for limit in self.world.limits] + [tenant.segments[-1].start for tenant in tenants])
+        first = max(START, *[tenant.segments[-1].start for tenant in tenants])
         last = min([tenant.pending[0].start for tenant in tenants if tenant.pending], default=None)
-        time = self.world.now + timedelta(seconds=self.random.randint(-40_000, 200))
+        time = self.world.now + timedelta(seconds=self.random.randint(self.random.choice([-40_000, -4000]), 200))
         is_fine = time >= first and not (last and time >= last)
         return time if self.random.random() < likely and is_fine else None
 
     def use(self):
         call = self.new_call()
-        self.report([self.event(call, call.seconds, time=self.some_time(0.3))])
+        self.report([self.event(call, call.seconds, time=self.some_time(0.5))])
 
     def send_again(self):
         if self.world.events:
@@ -411,11 +411,10 @@ class Story(Answers):
             self.show(limit)
 
     def create(self):
-        """Often with a call that is extended into windows of it."""
+        """With a call that is extended into windows of it, or usage that may be of before it."""
         self.advance_by(1)
         self.make_budget()
-        if self.random.random() < 0.5:
-            self.extend(ttl=86_399)
+        self.random.choice([lambda: self.extend(ttl=86_399), self.use, self.settle, self.void])()
 
     def override(self):
         found = [limit for limit in self.budgets_in_force() if "*" in limit.scope.values() and not limit.is_wide]
@@ -485,9 +484,10 @@ class Story(Answers):
         self.advance_by(seconds)
 
     def come_to_month_end(self):
+        """Of a tenant's calendar, or of its billing period, which may end within a day, week or month of its zone."""
         tenant = self.random.choice([*self.world.tenants.values()])
-        month_end = calendar_window("month", tenant.zone, START)[1]
-        seconds = int((month_end - self.world.now).total_seconds()) - self.random.randint(200, 3000)
+        end = self.random.choice([calendar_window("month", tenant.zone, START), tenant.period(START)])[1]
+        seconds = int((end - self.world.now).total_seconds()) - self.random.randint(200, 3000)
         if seconds > 0:
             self.advance_by(seconds)
 

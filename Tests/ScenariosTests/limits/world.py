@@ -34,9 +34,9 @@ def number(value):
 
 
 def plus(hold, more, times=1):
-    """Two amounts, or quantities of the same things, together."""
+    """Two amounts, or quantities of things, together."""
     if isinstance(hold, dict):
-        return {key: quantity + times * more[key] for key, quantity in hold.items()}
+        return {key: hold.get(key, Fraction(0)) + times * more.get(key, Fraction(0)) for key in hold | more}
     return hold + times * more
 
 
@@ -95,6 +95,10 @@ class Limit:
     overage: str = None
     thresholds: list = field(default_factory=lambda: [50, 80, 100])
     rows: dict = field(default_factory=dict)
+
+    def counts(self, instant):
+        """Whether usage of then: a budget counts from its creation on."""
+        return self.origin != "budget" or instant >= self.created
 
     @property
     def lets_pass(self):
@@ -212,7 +216,9 @@ class World:
         return found
 
     def concerning(self, call):
-        places = [(limit, scopes.place(limit.scope, call)) for limit in self.limits if not limit.archived]
+        """Those that count an event, which has a time, or what a call asks for."""
+        places = [(limit, scopes.place(limit.scope, call)) for limit in self.limits
+                  if not limit.archived and limit.counts(call.time or self.now)]
         return [(limit, place) for limit, place in places if place is not None]
 
     def is_replaced(self, limit, call):
@@ -249,6 +255,11 @@ class World:
         start, end = max(start, window[0] or start), min(end, window[1] or end)
         return self.price_book.costs(call.data, call.tokens, start, end) if call.tokens else {Fraction(0)}
 
+    def periods_within(self, call, window, start, end):
+        """The billing periods of the part of a window in which a call is held, in each of which it may be charged."""
+        start, end = max(start, window[0] or start), min(end, window[1] or end)
+        return [period for period in call.tenant.periods if period[0] < end and period[1] > start]
+
     def taken(self, limit, call, window, start, end):
         if limit.measure == "requests":
             return Fraction(1)
@@ -259,8 +270,8 @@ class World:
             return cost
         quantities = call.charged(cost)
         if limit.is_wide:
-            period = call.tenant.period(max(start, window[0] or start))[0]
-            return {(call.tenant.key, period, feature): quantity for feature, quantity in quantities.items()}
+            return {(call.tenant.key, period[0], feature): quantity for feature, quantity in quantities.items()
+                    for period in self.periods_within(call, window, start, end)}
         charged = [limit.scope["feature"]] if "feature" in limit.scope else quantities
         return sum((highest(call.tenant.prices[feature], quantities[feature]) for feature in charged), Fraction(0))
 
@@ -306,22 +317,20 @@ class World:
                 row.overshoot = None
 
     def is_open_question(self, call, start, end):
-        """Whether the rules don't say what is held: where a reservation ends just as a window does, a window has parts
-        of two billing periods in which it can be settled, it takes nothing of a later window in which nothing is left,
-        or a plan begins meanwhile, or a price of providers that not all windows of a limit on charges reach."""
-        if call.tenant.pending and end >= call.tenant.pending[0].start:
+        """Whether the rules don't say what is held: where a reservation ends just as a window or billing period does,
+        it takes nothing of a later window in which nothing is left, or a plan begins meanwhile, or a price of providers
+        that not all windows and billing periods of a limit on charges reach. And where a later window of a limit on all
+        charges begins before the billing period ends, of which the service holds less than the rules say."""
+        if call.tenant.pending and end >= call.tenant.pending[0].start or end == call.tenant.period(end)[0]:
             return True
+        is_in_one_period = call.tenant.period(start) == call.tenant.period(end)
         for limit, _ in self.concerning(call):
             windows = self.windows(limit, call.tenant, start, end)
             if windows[-1][1] == end:
                 return True
-            if limit.is_wide and any(
-                call.tenant.period(max(start, window[0] or start))
-                != call.tenant.period(min(end, window[1] or end) - MICROSECOND)
-                for window in windows
-            ):
+            if limit.is_wide and any(len(self.periods_within(call, later, start, end)) > 1 for later in windows[1:]):
                 return True
-            is_in_one = windows == [self.window(limit, call.tenant, end)]
+            is_in_one = windows == [self.window(limit, call.tenant, end)] and (is_in_one_period or not limit.is_wide)
             if limit.measure == "charge" and not is_in_one and self.is_repriced(call, start, end):
                 return True
         later = [claim for claim in self.claims(call, start, end) if claim.window[0] and claim.window[0] > self.now]
