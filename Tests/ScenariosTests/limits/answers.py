@@ -147,13 +147,12 @@ class Answers(Arrangement):
                   "/max_output_tokens": call.max_output}
         return expect | {"/warnings": {"set": ["soft_limit_exceeded"] if softly else []}}
 
-    def show_alerts(self):
-        """Of the present instant; others only where nothing is open."""
-        now = self.world.now
-        rows = [self.told(alert) for alert in self.world.alerts if alert.raised == now]
+    def show_alerts(self, since):
+        """There are no others where of none it is open whether they are told."""
+        rows = [self.told(alert) for alert in self.world.alerts if alert.raised >= since]
         is_certain = all(row.alerted is not None or not limit.thresholds for limit in self.world.limits
                          for row in limit.rows.values())
-        self.step("GET", f"/alerts?kind=threshold_crossed&limit=500&from={text(now)}", expect={
+        self.step("GET", f"/alerts?kind=threshold_crossed&limit=500&from={text(since)}", expect={
             "/data": {"rows": rows} | ({"extra": "none"} if is_certain else {})})
 
     def told(self, alert):

@@ -24,7 +24,8 @@ OTHER_PRICES = [
                                      {"up_to": None, "unit_amount": "0.75", "flat_amount": "3"}]},
     {"model": "package", "amount": "4", "package_size": "10", "free_units": "5"},
 ]
-KINDS = {"models": 0.5, "fewer tokens": 0.6, "rates": 0.35, "changes": 0.35, "scheduled changes": 0.3}
+KINDS = {"models": 0.5, "fewer tokens": 0.6, "rates": 0.35, "changes": 0.35, "scheduled changes": 0.3,
+         "open calls": 0, "new prices": 0}
 UNIT_PRICES = ["0", "0.1", "0.25"]
 TOKEN_PRICES = {"input": ["0.002", "0.005", "0.01"], "cached_input": ["0.001", "0.0025"],
                 "output": ["0.004", "0.01", "0.02"]}
@@ -50,13 +51,17 @@ ROOM = {"minute": 1, "hour": 1.5, "day": 2, "week": 3, "month": 4, "billing_peri
 
 
 class Arrangement:
-    """The world of a story, and how it came about. `kinds` are those of limits and changes that the story has."""
+    """The world of a story, and how it came about. `kinds` are those of limits and changes that the story has: of
+    changes of plans with `open calls` under no limit that follows tiers or is on a plan. These and `new prices` are for
+    a player that waits until open calls hold by them."""
 
     def __init__(self, seed):
         self.random, self.world, self.serial, self.budgets = random.Random(seed), World(), 0, 0
         self.calls = []
         self.is_rising = self.random.random() < 0.6
         self.kinds = {kind for kind, likely in KINDS.items() if self.random.random() < likely}
+        if "open calls" in self.kinds:
+            self.is_rising, self.kinds = True, self.kinds - {"changes", "scheduled changes"}
 
     def step(self, method, path, body=None, status=200, expect=None, save=None):
         line = {"method": method, "path": path, "body": body, "status": status, "save": save, "expect": expect}
@@ -109,10 +114,13 @@ class Arrangement:
         for provider, model, above, start in prices:
             amounts = {name: self.random.choice(pool) for name, pool in TOKEN_PRICES.items()}
             self.world.price_book.prices.append(Price(provider, model, start, amounts, above))
-            for name, amount in amounts.items():
-                body = {"provider": provider, "model": model, "token_class": name, "unit_amount": amount,
-                        "effective_from": text(start)}
-                self.step("POST", "/price-book", body | ({"above_input_tokens": above} if above else {}), 201)
+            self.send_price(self.world.price_book.prices[-1])
+
+    def send_price(self, price):
+        for name, amount in price.amounts.items():
+            body = {"provider": price.provider, "model": price.model, "token_class": name, "unit_amount": amount,
+                    "effective_from": text(price.start)}
+            self.step("POST", "/price-book", body | ({"above_input_tokens": price.above} if price.above else {}), 201)
 
     def arrange_plan(self, plan):
         pool = RISING_PRICES if self.is_rising else RISING_PRICES + OTHER_PRICES
@@ -132,7 +140,9 @@ class Arrangement:
             quotas.append({"feature": "tokens", "limit": self.amount("tokens", "day", 2), "window": "day",
                            "mode": "hard"})
         version = {"charges": [{"feature": name, "price": price} for name, price in prices.items()], "quotas": quotas}
-        if plan == "pro" or self.kinds & {"changes", "scheduled changes"} or self.random.random() < 0.5:
+        if "open calls" in self.kinds:
+            pass
+        elif plan == "pro" or self.kinds & {"changes", "scheduled changes"} or self.random.random() < 0.5:
             version["spend_cap"] = {"amount": self.amount("charge", "month", 2), "mode": "hard"}
         self.step("POST", "/plans", {"key": plan, "name": plan, "currency": "USD"}, 201)
         self.step("POST", f"/plans/{plan}/versions", version, 201, save={f"version-{plan}": "/version"})
@@ -164,10 +174,12 @@ class Arrangement:
         measure = self.random.choice(["requests", "requests", "units", "charge", *costs])
         kind = self.random.choice(WINDOWS)
         if measure == "charge":
-            is_narrow = self.is_rising and self.random.random() < 0.5
+            is_narrow = self.is_rising and ("open calls" in self.kinds or self.random.random() < 0.5)
             scope = dict(self.random.choice(NARROW_SCOPES if is_narrow else SCOPES[1:3]))
         else:
             scope = dict(self.random.choice(COST_SCOPES if measure == "cost" else SCOPES))
+        if "open calls" in self.kinds:
+            scope.pop("plan", None)
         if measure == "units":
             scope["feature"] = self.random.choice(self.features)
         elif measure == "requests" and self.random.random() < 0.1:

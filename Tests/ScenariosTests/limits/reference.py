@@ -22,6 +22,7 @@ import json
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 
 from answers import Answers
@@ -38,8 +39,8 @@ class Story(Answers):
 
     Not drawn, beside what the world holds for an open question: times of usage before the story began, an array whose
     calls would be answered otherwise in another order, the end of an override while calls are open, a change of plan
-    that calls of the tenant outlast, usage and voids of before such a change in its period, and calls of models
-    without a price."""
+    that calls under a limit on all charges outlast, usage and voids of before such a change in its period, and calls of
+    models without a price."""
 
     def new_call(self, tenant=None):
         self.serial += 1
@@ -155,7 +156,14 @@ class Story(Answers):
             if not is_refused:
                 expect[f"/data/{index}/max_output_tokens"] = call.max_output
                 save[self.reserve(call, claims).name] = f"/data/{index}/reservation/id"
-        self.step("POST", "/admissions", [call.body() for call in calls], save=save, expect=expect)
+        bodies = [call.body() for call in calls]
+        repeated = self.open_reservation() if self.random.random() < 0.4 else None
+        if repeated and repeated.name not in save:
+            is_other = self.random.random() < 0.4
+            bodies.append(replace(repeated.call, seconds=repeated.call.seconds + is_other).body())
+            expect |= {"/data/2/allowed": not is_other, "/data/2/reason": "admission_conflict" if is_other else None}
+            expect |= {} if is_other else {"/data/2/reservation/id": f"${{{repeated.name}}}"}
+        self.step("POST", "/admissions", bodies, save=save, expect=expect)
 
     def outcomes(self, calls):
         """How many output tokens each is left, one after the other, or that it is refused; nothing of it stays."""
@@ -173,6 +181,7 @@ class Story(Answers):
         return found
 
     def repeat(self):
+        """Also as a trial, which is answered as the call."""
         recent = self.world.now - timedelta(hours=3)
         made = [one for one in self.world.reservations if not one.closed or one.closed > recent]
         if not made:
@@ -192,7 +201,8 @@ class Story(Answers):
         elif not any(limit.mode == "soft" for limit, _ in self.world.concerning(call)):
             is_over = reservation.expires <= self.world.now
             expect["/warnings"] = {"set": ["repeated", "expired"] if is_over else ["repeated"]}
-        self.step("POST", "/admissions", call.body(), expect=expect)
+        is_trial = self.random.random() < 0.3
+        self.step("POST", "/admissions", call.body() | ({"dry_run": True} if is_trial else {}), expect=expect)
 
     def open_reservation(self):
         found = [reservation for reservation in self.world.reservations if reservation.status == "held"]
@@ -366,18 +376,45 @@ class Story(Answers):
                   expect={"/limit": number(amount)})
 
     def change_plan(self):
-        """Once no call of the tenant is open, and no usage is later."""
+        """Once no usage is later, and no call of the tenant is open but in a story of such."""
         tenant = self.random.choice([*self.world.tenants.values()])
         if tenant.pending:
             return
         self.advance_by(1)
         if any(event.tenant is tenant and event.time >= self.world.now for event in self.world.events):
             return
+        is_open = "open calls" in self.kinds
         for reservation in self.world.reservations:
             if reservation.status == "held" and reservation.call.tenant is tenant:
-                self.world.close(reservation, "released")
-                self.step("POST", f"/admissions/${{{reservation.name}}}/release", expect={"/status": "released"})
+                if not is_open or reservation.has_parts or reservation not in self.calls_that_last():
+                    self.world.close(reservation, "released")
+                    self.step("POST", f"/admissions/${{{reservation.name}}}/release", expect={"/status": "released"})
         self.change_subscription(tenant, self.world.now)
+        if is_open:
+            self.hold_anew(tenant)
+
+    def calls_that_last(self):
+        """A little longer, so that they are open still when they are gone through."""
+        return [one for one in self.world.open_calls() if one.expires - self.world.now > timedelta(seconds=5)]
+
+    def hold_anew(self, tenant=None):
+        self.world.hold_anew(tenant)
+        self.world.alert()
+        self.advance_by(1)
+
+    def enter_price(self):
+        """Twice as much for all classes, soon: where it is not told that calls hold something else."""
+        world = self.world
+        price = self.random.choice([price for price in world.price_book.prices if price.start <= world.now])
+        start = world.now + timedelta(seconds=self.random.randint(2, 3000))
+        amounts = {name: str(Decimal(amount) * 2) for name, amount in price.amounts.items()}
+        world.price_book.prices.append(replace(price, start=start, amounts=amounts))
+        if world.open_calls() != self.calls_that_last() or any(
+            one.has_parts or world.is_open_question(one.call, one.created, one.expires) for one in world.open_calls()
+        ):
+            return world.price_book.prices.pop()
+        self.send_price(world.price_book.prices[-1])
+        self.hold_anew()
 
     def schedule_plan(self):
         """Of a tenant none of whose calls lasts until then."""
@@ -499,13 +536,14 @@ class Story(Answers):
             self.ask_anew: 3, self.admit_pair: 3, self.try_out: 3, self.void: 4, self.look: 3, self.change_budget: 6,
             self.change_quota: 1, self.archive: 1, self.create: 3, self.override: 1,
             self.change_rate: 3 if "rates" in self.kinds else 0,
-            self.change_plan: 2 if "changes" in self.kinds else 0,
+            self.change_plan: 2 if self.kinds & {"changes", "open calls"} else 0,
+            self.enter_price: 2 if self.kinds >= {"models", "new prices"} else 0,
             self.schedule_plan: 3 if "scheduled changes" in self.kinds else 0,
         }
         for index in range(steps):
             before = {limit: self.fingerprint(limit) for limit in self.world.limits}
             rates_before = {rate: dict(rate.full_at) for rate in self.world.rates}
-            alerts_before = len(self.world.alerts)
+            alerts_before, since = len(self.world.alerts), self.world.now
             act = self.random.choices([*weights], [*weights.values()])[0]
             (self.come_to_month_end if index == steps * 3 // 5 else act)()
             self.world.alert()
@@ -515,7 +553,7 @@ class Story(Answers):
             for limit in dict.fromkeys([*changed, self.random.choice(in_force)]):
                 self.show(limit)
             if len(self.world.alerts) > alerts_before or self.random.random() < 0.05:
-                self.show_alerts()
+                self.show_alerts(since)
             for rate in self.world.rates.in_force():
                 if rates_before.get(rate) != rate.full_at or self.random.random() < 0.1:
                     self.show_rate(rate)

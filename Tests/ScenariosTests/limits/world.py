@@ -336,6 +336,33 @@ class World:
         later = [claim for claim in self.claims(call, start, end) if claim.window[0] and claim.window[0] > self.now]
         return any(self.room(claim) <= 0 and self.growth(claim) == 0 for claim in later)
 
+    def open_calls(self, tenant=None):
+        """Those that have not expired."""
+        return [one for one in self.reservations if one.status == "held" and one.expires > self.now
+                and tenant in (None, one.call.tenant)]
+
+    def hold_anew(self, tenant=None):
+        """What open calls can cost by a plan or a price that was changed, where that is more; beyond a limit it is
+        overshoot. Quotas that have come into force hold them, and newer budgets don't."""
+        before = self.wide_sums()
+        for reservation in self.open_calls(tenant):
+            call, start, end = reservation.call, reservation.created, reservation.expires
+            for limit, place in self.concerning(call):
+                for window in self.windows(limit, call.tenant, start, end):
+                    if limit.counts(start) and not (window[1] and window[1] <= self.now):
+                        amount = self.taken(limit, call, window, self.now, end)
+                        self.hold_more(limit, self.row(limit, place, window), reservation, amount)
+        self.grow(before)
+
+    def hold_more(self, limit, row, reservation, amount):
+        if limit.is_wide:
+            had = row.holds.get(reservation, {})
+            row.holds[reservation] = had | {key: max(had.get(key, amount[key]), amount[key]) for key in amount}
+            return
+        row.holds[reservation] = max(row.holds.get(reservation, amount), amount)
+        if row.overshoot is not None and row.used + self.held(limit, row) - row.overshoot > limit.amount:
+            row.overshoot = None if limit.lets_pass else row.used + self.held(limit, row) - limit.amount
+
     def is_repriced(self, call, start, end):
         """Whether what it would cost changes while it can be settled."""
         return len(self.costs_within(call, (None, None), start, end)) > 1
