@@ -94,9 +94,9 @@ extension CallHold {
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(totals, money: rest))
     }
 
-    /// When a call has to be looked at again that holds these from its time on until `expiry`: then, and where it counts
-    /// in other counters meanwhile; at the end of what it holds first, too, where such a change comes later, or a whole
-    /// day lies in between: of the next window nothing else tells what it takes until then.
+    /// When a call has to be looked at again that holds these from its time on until `expiry`: then, and where it
+    /// counts in other counters meanwhile; at the end of what it holds first, too, where such a change comes later, or
+    /// a whole day lies in between: of the next window nothing else tells what it takes until then.
     static func moments(of call: PreparedCall, holding holds: [CallHold], until expiry: Instant) -> [Instant] {
         let changes = call.changes(until: expiry)
         let last = changes.last ?? .minimum

@@ -4,7 +4,7 @@ import Postgres
 
 extension LimitStateStore {
     /// Puts a tenant's changed limits in force in their rows of present and coming windows, and returns them. What
-    /// exceeds a lowered amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold. Of
+    /// exceeds a changed amount is overshoot, so that `used + held - overshoot <= limit_amount` goes on to hold. Of
     /// the thresholds that have fired those are kept that are still met. Rows are locked in the order of `count`.
     /// - Parameter periodStart: where the tenant's billing period begins: one of before, of a subscription that was
     ///   ended, is no present window, whenever it should have ended.

@@ -34,7 +34,7 @@ package enum LimitStateStore {
 
     /// - Parameters:
     ///   - held: what is held then.
-    ///   - exceeding: what of that may have come to exceed a lowered limit.
+    ///   - exceeding: what of that may have come to exceed a changed limit.
     private static func change(_ rows: SQL, held: SQL, exceeding: SQL) -> SQL {
         """
         \(rows)

@@ -31,21 +31,13 @@ import Web
     private static func change(_ id: String, to plan: String, _ server: TestServer) async throws {
         server.clock.advance(seconds: 1)
         try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"\#(plan)"}"#)
-        try await holdsFollow(server)
-    }
-
-    /// Whether all has been gone through once: nobody here admits by what was before a change.
-    private static func holdsFollow(_ server: TestServer) async throws {
-        let follow = try await eventually(within: .seconds(300)) {
-            try await server.column("SELECT tenant_id::text FROM hold_change WHERE NOT is_begun").isEmpty
-        }
-        #expect(follow)
+        try await server.holdsFollow()
     }
 
     /// Enters what the provider charges for an input token, and waits until open calls have followed.
     private static func enter(_ amount: String, from start: String, _ server: TestServer) async throws {
         try await server.price("input", amount, model: "m", from: start)
-        try await holdsFollow(server)
+        try await server.holdsFollow()
     }
 
     private static func expectSound(_ server: TestServer) async throws {
@@ -306,13 +298,13 @@ import Web
             server.clock.advance(seconds: 1)
             let quota = #"{"limit":"25","mode":"hard","overage":"denied"}"#
             try await server.ask("PUT", "/tenants/acme/quotas/seconds?window=day", quota)
-            try await Self.holdsFollow(server)
+            try await server.holdsFollow()
             try await server.expectRows(["0 20 0"])
             let overrides = #"{"spend_cap":{"amount":"30","mode":"hard"}}"#
             let change = #"{"plan":"free","overrides":\#(overrides)}"#
             server.clock.advance(seconds: 1)
             try await server.ask("POST", "/subscriptions/\(id)/change", change)
-            try await Self.holdsFollow(server)
+            try await server.holdsFollow()
             try await server.expectRows(["0 20 0", "0 20 0"])
             #expect(try await server.admit("2", seconds: "11")["allowed"] == .bool(false))
             try await Self.expectSound(server)
@@ -332,7 +324,7 @@ import Web
             try await server.expectRows([])
             server.clock.advance(seconds: 1)
             try await server.subscribe("beta", to: "low")
-            try await Self.holdsFollow(server)
+            try await server.holdsFollow()
             #expect(try await server.limitRows().contains("0 40 0"))
             let second = try await server.admit("2", seconds: "40", data: Self.user, subject: "beta")
             #expect(second["reason"]?.string == "budget_exceeded")
@@ -542,7 +534,7 @@ import Web
             for id in ids {
                 try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"high"}"#)
             }
-            try await Self.holdsFollow(server)
+            try await server.holdsFollow()
             try await server.expectRows(["0 90 0", "0 90 0"])
             try await Self.expectSound(server)
         }

@@ -21,6 +21,7 @@ struct LimitReferenceTests {
     /// Waits until reservations whose suspense is over hold nothing, and plans whose time has come are in force.
     private static func settle(_ server: TestServer) async throws {
         try await server.plansComeIntoForce()
+        try await server.holdsFollow()
         let now = server.clock.now
         let isDone = try await eventually {
             try await server.column(

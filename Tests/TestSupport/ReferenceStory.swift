@@ -70,7 +70,13 @@ package struct ReferenceStory {
             let found = try #require(Self.value(name.value, of: answer.json), "nothing to save as \(name.name)")
             saved[name.name] = found.string ?? found.text
         }
-        if method != "GET", path.hasPrefix("/budgets") { try await server.rowsFollowBudgets() }
+        if method != "GET" { try await follow(path, server) }
+    }
+
+    /// Waits until rows of limits and open calls follow what was changed.
+    private static func follow(_ path: String, _ server: TestServer) async throws {
+        if path.hasPrefix("/budgets") { try await server.rowsFollowBudgets() }
+        if path.hasPrefix("/subscriptions") || path.hasPrefix("/price-book") { try await server.holdsFollow() }
     }
 
     /// What a pointer leads to, or `get` of the first element of the array `in` that fits the `match`.

@@ -70,6 +70,15 @@ extension TestServer {
         guard follow else { throw RowsStayBehind() }
     }
 
+    /// Waits until open calls hold by the plans and prices that were changed: all have been gone through once.
+    package func holdsFollow() async throws {
+        struct HoldsStayBehind: Error {}
+        let follow = try await eventually(within: .seconds(300)) {
+            try await column("SELECT tenant_id::text FROM hold_change WHERE NOT is_begun").isEmpty
+        }
+        guard follow else { throw HoldsStayBehind() }
+    }
+
     /// Waits until the limits of plans whose time has come are in force.
     package func plansComeIntoForce() async throws {
         struct PlansStayOutOfForce: Error {}

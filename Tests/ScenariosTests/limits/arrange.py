@@ -25,7 +25,7 @@ OTHER_PRICES = [
     {"model": "package", "amount": "4", "package_size": "10", "free_units": "5"},
 ]
 KINDS = {"models": 0.5, "fewer tokens": 0.6, "rates": 0.35, "changes": 0.35, "scheduled changes": 0.3,
-         "open calls": 0, "new prices": 0}
+         "open calls": 0.2, "new prices": 0.6}
 UNIT_PRICES = ["0", "0.1", "0.25"]
 TOKEN_PRICES = {"input": ["0.002", "0.005", "0.01"], "cached_input": ["0.001", "0.0025"],
                 "output": ["0.004", "0.01", "0.02"]}
@@ -52,8 +52,8 @@ ROOM = {"minute": 1, "hour": 1.5, "day": 2, "week": 3, "month": 4, "billing_peri
 
 class Arrangement:
     """The world of a story, and how it came about. `kinds` are those of limits and changes that the story has: of
-    changes of plans with `open calls` under no limit that follows tiers or is on a plan. These and `new prices` are for
-    a player that waits until open calls hold by them."""
+    changes of plans with `open calls` under no limit that follows tiers or is on a plan. Before the next step of these
+    and of `new prices` open calls hold by them."""
 
     def __init__(self, seed):
         self.random, self.world, self.serial, self.budgets = random.Random(seed), World(), 0, 0

@@ -319,16 +319,13 @@ class World:
     def is_open_question(self, call, start, end):
         """Whether the rules don't say what is held: where a reservation ends just as a window or billing period does,
         it takes nothing of a later window in which nothing is left, or a plan begins meanwhile, or a price of providers
-        that not all windows and billing periods of a limit on charges reach. And where a later window of a limit on all
-        charges begins before the billing period ends, of which the service holds less than the rules say."""
+        that not all windows and billing periods of a limit on charges reach."""
         if call.tenant.pending and end >= call.tenant.pending[0].start or end == call.tenant.period(end)[0]:
             return True
         is_in_one_period = call.tenant.period(start) == call.tenant.period(end)
         for limit, _ in self.concerning(call):
             windows = self.windows(limit, call.tenant, start, end)
             if windows[-1][1] == end:
-                return True
-            if limit.is_wide and any(len(self.periods_within(call, later, start, end)) > 1 for later in windows[1:]):
                 return True
             is_in_one = windows == [self.window(limit, call.tenant, end)] and (is_in_one_period or not limit.is_wide)
             if limit.measure == "charge" and not is_in_one and self.is_repriced(call, start, end):
@@ -344,7 +341,6 @@ class World:
     def hold_anew(self, tenant=None):
         """What open calls can cost by a plan or a price that was changed, where that is more; beyond a limit it is
         overshoot. Quotas that have come into force hold them, and newer budgets don't."""
-        before = self.wide_sums()
         for reservation in self.open_calls(tenant):
             call, start, end = reservation.call, reservation.created, reservation.expires
             for limit, place in self.concerning(call):
@@ -352,14 +348,13 @@ class World:
                     if limit.counts(start) and not (window[1] and window[1] <= self.now):
                         amount = self.taken(limit, call, window, self.now, end)
                         self.hold_more(limit, self.row(limit, place, window), reservation, amount)
-        self.grow(before)
 
     def hold_more(self, limit, row, reservation, amount):
         if limit.is_wide:
             had = row.holds.get(reservation, {})
             row.holds[reservation] = had | {key: max(had.get(key, amount[key]), amount[key]) for key in amount}
-            return
-        row.holds[reservation] = max(row.holds.get(reservation, amount), amount)
+        else:
+            row.holds[reservation] = max(row.holds.get(reservation, amount), amount)
         if row.overshoot is not None and row.used + self.held(limit, row) - row.overshoot > limit.amount:
             row.overshoot = None if limit.lets_pass else row.used + self.held(limit, row) - limit.amount
 
@@ -447,17 +442,16 @@ class World:
                 row.overshoot = max(Fraction(0), row.overshoot + total - before[row])
 
     def change(self, limit, amount, mode, overage=None):
-        """What exceeds a lowered amount is overshoot, in a soft limit too, and what exceeds one that comes to refuse;
-        what exceeds a raised one is not told. Of rows that are past it is not told which amount they alert by."""
-        is_lowered = amount < limit.amount
+        """What exceeds a changed amount is overshoot, in a soft limit too, and what exceeds one that comes to refuse.
+        Of rows that are past it is not told which amount they alert by."""
+        is_changed = amount != limit.amount
         limit.amount, limit.mode, limit.overage = amount, mode, overage
         for row in limit.rows.values():
             if self.is_past(row):
                 row.alerted = None
                 continue
-            if row.overshoot is not None and row.used + self.held(limit, row) - row.overshoot > amount:
-                is_noted = is_lowered or not limit.lets_pass
-                row.overshoot = row.used + self.held(limit, row) - amount if is_noted else None
+            if row.overshoot is not None and (is_changed or not limit.lets_pass):
+                row.goes_beyond(row.used + self.held(limit, row) - row.overshoot - amount)
             if row.alerted is not None:
                 row.alerted &= self.met(limit, row)
 
