@@ -241,7 +241,7 @@ extension CallHold {
             }
         }
         let moreMoney = held.contains(ChargeHolds.moneyRow(beside: row)) ? .zero : money
-        guard !more.isEmpty || !moreMoney.isZero else { return nil }
+        guard isEntered || !more.isEmpty || !moreMoney.isZero else { return nil }
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(more, money: moreMoney))
     }
 

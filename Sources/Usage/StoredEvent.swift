@@ -154,11 +154,12 @@ package enum EventLogStore {
         return """
             SELECT usage_event.tenant_id, \(columns), \(costColumns)
             FROM unnest(
-                \(events.map(\.tenant))::bigint[], \(events.map(\.stored.key))::uuid[], \(times)::timestamptz[]
-            ) AS wanted (tenant, key, time)
+                \(events.map(\.tenant))::bigint[], \(times)::timestamptz[],
+                \(events.map(\.stored.ledgerSequence))::bigint[]
+            ) AS wanted (tenant, time, sequence)
             JOIN usage_event
                 ON usage_event.tenant_id = wanted.tenant AND usage_event.event_time = wanted.time
-                AND usage_event.event_key = wanted.key
+                AND usage_event.ledger_seq = wanted.sequence
             WHERE usage_event.event_time BETWEEN \(times.min() ?? .maximum) AND \(times.max() ?? .minimum)
             ORDER BY usage_event.tenant_id
             """

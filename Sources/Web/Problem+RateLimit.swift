@@ -23,6 +23,7 @@ extension Problem {
         var problem = Problem(
             .tooManyRequests,
             code: code,
+            title: "Quota exceeded",
             detail: detail,
             headers: [
                 .retryAfter: String(retryAfterSeconds),

@@ -3,17 +3,19 @@ import Catalog
 import Limits
 import Postgres
 
-/// What replayed events have counted in limits before they were stored again: without a feature, as a request or by
-/// their cost. There they count no second time.
+/// What replayed events have counted in limits before they were stored again: without a feature, as a request, by their
+/// tokens or their cost. There they count no second time.
 struct ReplayedUses {
     private let originals: [TenantEventKey: StoredEvent]
     private let counted: [TenantID: CountedUses]
+    private let now: Instant
 
-    static let none = ReplayedUses(originals: [:], counted: [:])
+    static let none = ReplayedUses(originals: [:], counted: [:], now: .minimum)
 
-    private init(originals: [TenantEventKey: StoredEvent], counted: [TenantID: CountedUses]) {
+    private init(originals: [TenantEventKey: StoredEvent], counted: [TenantID: CountedUses], now: Instant) {
         self.originals = originals
         self.counted = counted
+        self.now = now
     }
 
     /// - Parameters:
@@ -30,7 +32,7 @@ struct ReplayedUses {
             let limits = surroundings.limits(of: tenant).filter { !$0.isQuota }
             counted[tenant.id] = try CountedUses(in: Array(limits), of: tenant.id, transaction)
         }
-        self.init(originals: originals, counted: counted)
+        self.init(originals: originals, counted: counted, now: surroundings.now)
     }
 
     /// The uses of an event without those that it has counted in already. Where its cost is another by now, the one
@@ -56,7 +58,13 @@ struct ReplayedUses {
         return try uses.filter { use in
             guard let before = amounts[use.row] else { return true }
             if case .known(before) = use.amount { return false }
-            try tally.withdraw(use, before, by: tenant)
+            // Its row, with what was counted, may be gone.
+            if LimitRetention.mayBeGone(windowUntil: use.window.end, at: now) { return false }
+            do {
+                try tally.withdraw(use, before, by: tenant)
+            } catch {
+                throw CounterOverflow(tenant: tenant.id, feature: nil)
+            }
             return true
         }
     }

@@ -73,7 +73,13 @@ struct UnmeteredReplay: Sendable {
             limits: limits,
             at: now
         )
-        flush.replayed = try ReplayedUses(replayed, of: tenants, flush.surroundings, in: transaction)
+        let concerned = Set(flush.groups.map(\.tenant.id))
+        flush.replayed = try ReplayedUses(
+            replayed,
+            of: tenants.filter { concerned.contains($0.id) },
+            flush.surroundings,
+            in: transaction
+        )
         _ = try flush.run(in: transaction)
         try withdrawUnpriced(current, of: tenants, flush.surroundings, in: transaction)
         return Dictionary(grouping: current, by: \.tenant).mapValues(\.count)

@@ -57,7 +57,7 @@ struct UnmeteredScan: Sendable {
             var last = position?.tenant == tenant ? position?.event : nil
             while let page = try await page(of: tenant, after: last) {
                 for stored in page.events {
-                    if features.isEmpty || Metering.measureStored(stored.event, features: features).isEmpty {
+                    if Metering.measureStored(stored.event, features: features).isEmpty {
                         passedOver += 1
                         continue
                     }

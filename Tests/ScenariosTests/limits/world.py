@@ -444,6 +444,8 @@ class World:
     def change(self, limit, amount, mode, overage=None):
         """What exceeds a changed amount is overshoot, in a soft limit too, and what exceeds one that comes to refuse.
         Of rows that are past it is not told which amount they alert by."""
+        if (amount, mode, overage) == (limit.amount, limit.mode, limit.overage):
+            return
         is_changed = amount != limit.amount
         limit.amount, limit.mode, limit.overage = amount, mode, overage
         for row in limit.rows.values():
