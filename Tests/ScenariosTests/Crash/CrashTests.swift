@@ -102,6 +102,9 @@ struct CrashTests {
     ) async throws {
         let isTold = try await eventually(within: .seconds(30)) { journal.entries.refusals >= refusedBefore + 8 }
         #expect(isTold, "\(journal.summary)")
+        // That it was ready is said for a second.
+        let isNotReady = try await eventually { try await turnpike.client.get("/readyz").status == 503 }
+        #expect(isNotReady)
         for path in ["/api/v1/tenants/alpha/quotas", "/api/v1/tenants/alpha/upcoming-invoice", "/readyz"] {
             let answer = try await turnpike.client.get(path)
             #expect(answer.status == 503, "\(path): \(answer)")
