@@ -73,7 +73,7 @@ package final class PreparedCall: Sendable {
     /// said that parts of them are.
     /// - Throws: `MeasurementFault` when a property that a meter reads can't be measured.
     package func using(outputTokens: Int64) throws(MeasurementFault) -> PreparedCall {
-        let event = pending.event.using(outputTokens: outputTokens)
+        let event = pending.event.with(usage: pending.event.usage.shortened(toOutput: outputTokens))
         let whole = pending.event.usage.tokenClasses
         var rater = preparation.rater(shared, believesReports: pending.cost.priced?.set.set.isReported ?? false)
         let cost = rater.cost(
@@ -212,23 +212,5 @@ package struct CallPreparation: Sendable {
     /// Reads what a transaction found out of date.
     package func refresh(_ stale: StaleCatalog) async throws {
         try await preparation.refresh(stale)
-    }
-}
-
-extension UsageEvent {
-    fileprivate func using(outputTokens: Int64) -> UsageEvent {
-        UsageEvent(
-            source: source,
-            id: id,
-            type: type,
-            subject: subject,
-            time: time,
-            usage: usage.shortened(toOutput: outputTokens),
-            attribution: attribution,
-            data: data,
-            extensions: extensions,
-            key: key,
-            contentHash: contentHash
-        )
     }
 }

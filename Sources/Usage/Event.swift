@@ -66,20 +66,19 @@ package final class UsageEvent: Sendable {
     /// The credential's, or the one that the sender named.
     package var costCenter: String? { attribution.costCenter ?? usage.costCenter }
 
-    /// The stored event as it is stored again to be measured: under a key of its own, and settling nothing, which it
-    /// did when it came.
-    var replayed: UsageEvent {
+    /// The same with another usage, or under another key. It settles nothing.
+    func with(usage: LLMUsage? = nil, key: EventKey? = nil) -> UsageEvent {
         UsageEvent(
             source: source,
             id: id,
             type: type,
             subject: subject,
             time: time,
-            usage: usage,
+            usage: usage ?? self.usage,
             attribution: attribution,
             data: data,
             extensions: extensions,
-            key: EventKey(replayOf: key),
+            key: key ?? self.key,
             contentHash: contentHash
         )
     }

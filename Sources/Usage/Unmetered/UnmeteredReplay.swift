@@ -49,7 +49,7 @@ struct UnmeteredReplay: Sendable {
     /// - Throws: as `IngestFlush.run`; nothing is counted then.
     func run(in transaction: borrowing Transaction) throws -> [TenantID: Int] {
         guard !originals.isEmpty else { return [:] }
-        let (tenants, sequences) = try lock(in: transaction)
+        let sequences = try lockLedgers(in: transaction)
         let events = originals.map { (tenant: $0.tenant, stored: $0.stored) }
         let free = Set(try transaction.query(DedupStore.claimReversals(of: events), DedupStore.decodeClaim))
         // Read again under the ledger lock: their costs may have been found out since.
@@ -73,34 +73,20 @@ struct UnmeteredReplay: Sendable {
             limits: limits,
             at: now
         )
-        let concerned = Set(flush.groups.map(\.tenant.id))
-        flush.replayed = try ReplayedUses(
-            replayed,
-            of: tenants.filter { concerned.contains($0.id) },
-            flush.surroundings,
-            in: transaction
-        )
+        let tenants = Dictionary(flush.groups.map { ($0.tenant.id, $0.tenant) }) { first, _ in first }
+        flush.replayed = try ReplayedUses(replayed, of: Array(tenants.values), flush.surroundings, in: transaction)
         _ = try flush.run(in: transaction)
         try withdrawUnpriced(current, of: tenants, flush.surroundings, in: transaction)
         return Dictionary(grouping: current, by: \.tenant).mapValues(\.count)
     }
 
-    /// Locks the tenants' ledgers, with as many sequences of each as it has events.
-    /// - Returns: the tenants, and the ledger sequence before the first of each.
-    private func lock(
-        in transaction: borrowing Transaction
-    ) throws -> (tenants: [TenantSnapshot], sequences: [TenantID: Int64]) {
-        let groups = prepared.flatMap(\.groups)
+    /// Locks the tenants' ledgers, with as many sequences of each as it has events. The flush tells whether they were
+    /// measured by what is in force.
+    /// - Returns: the ledger sequence before the first of each.
+    private func lockLedgers(in transaction: borrowing Transaction) throws -> [TenantID: Int64] {
         let counts = Dictionary(grouping: originals, by: \.tenant).mapValues { Int64($0.count) }
-        let ledgers = try TenantLedger.allocate(counts, in: transaction)
-        let version = try CatalogVersion.read(in: transaction)
-        let stale = groups.filter { ledgers[$0.tenant.id]?.catalogVersion != $0.tenant.catalogVersion }
-        let isShared = prepared.contains { $0.shared.version != version }
-        guard stale.isEmpty, !isShared else {
-            throw StaleCatalog(tenants: Set(stale.map(\.tenant.id)), shared: isShared)
-        }
-        let tenants = Dictionary(groups.map { ($0.tenant.id, $0.tenant) }) { first, _ in first }
-        return (Array(tenants.values), ledgers.mapValues { $0.ledgerSequence - counts[$0.tenantID, default: 0] })
+        return try TenantLedger.allocate(counts, in: transaction)
+            .mapValues { $0.ledgerSequence - counts[$0.tenantID, default: 0] }
     }
 
     /// Stores what takes the events back, which have counted in no feature.
@@ -124,14 +110,13 @@ struct UnmeteredReplay: Sendable {
     /// next would be told of as the first.
     private func withdrawUnpriced(
         _ events: [(tenant: TenantID, stored: StoredEvent)],
-        of tenants: [TenantSnapshot],
+        of tenants: [TenantID: TenantSnapshot],
         _ surroundings: LimitSurroundings,
         in transaction: borrowing Transaction
     ) throws {
-        let currencies = Dictionary(tenants.map { ($0.id, $0.currency) }) { first, _ in first }
         var unpriced = UnpricedChanges()
         for (tenant, stored) in events {
-            guard let reason = currencies[tenant].flatMap(stored.unpricedReason) else { continue }
+            guard let reason = tenants[tenant].flatMap({ stored.unpricedReason(in: $0.currency) }) else { continue }
             try unpriced.remove(stored.event, at: stored.time, of: tenant, reason)
         }
         _ = try unpriced.write(triedWith: surroundings.shared.costs.version, in: transaction)
@@ -146,7 +131,7 @@ extension StoredEvent {
 extension IngestPreparation.Incoming {
     fileprivate init(replaying stored: StoredEvent, index: Int) {
         self.init(
-            event: stored.event.replayed,
+            event: stored.event.with(key: EventKey(replayOf: stored.event.key)),
             time: stored.time,
             receivedAt: stored.receivedAt,
             index: index
