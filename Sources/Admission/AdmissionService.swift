@@ -216,9 +216,9 @@ package final class AdmissionService: Service {
         var later: [PreparedCall] = []
         var holds = try CallHold.all(of: call, later: [], policy: policy)
         if holds.contains(where: { $0.windowEnd <= expiry && $0.isHeld }) || !call.countsAlike(until: expiry) {
-            for time in CallHold.moments(of: call, holding: holds, until: expiry) {
-                later += try await calls.prepare([(call.index, asked.event)], at: time, boundTo: tenant).calls
-            }
+            later = try await CallTimes(of: call, until: expiry, policy: policy) { time in
+                try await calls.prepare([(call.index, asked.event)], at: time, boundTo: tenant).calls.first
+            }.later
             holds = try CallHold.all(of: call, later: later, policy: policy)
         }
         var shrunk: (@Sendable (Int64) throws -> [CallHold])?

@@ -25,7 +25,7 @@ extension CallHold {
     /// Everything that a call takes, by the limits in force: in its windows, by the highest price that it can reach,
     /// and in those too that its reservation can come to be settled in (for minutes and hours in the first only).
     /// - Parameters:
-    ///   - later: the same call at later moments of its reservation's life, see `moments`.
+    ///   - later: the same call at later moments of its reservation's life, see `CallTimes`.
     ///   - withInactive: whether limits that have gone out of force count too.
     static func all(
         of call: PreparedCall,
@@ -93,20 +93,6 @@ extension CallHold {
         let rest = max(.zero, try money.subtracting(more))
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(totals, money: rest))
     }
-
-    /// When a call has to be looked at again that holds these from its time on until `expiry`: then, and where it
-    /// counts in other counters meanwhile; at the end of what it holds first, too, where such a change comes later, or
-    /// a whole day lies in between: of the next window nothing else tells what it takes until then.
-    static func moments(of call: PreparedCall, holding holds: [CallHold], until expiry: Instant) -> [Instant] {
-        let changes = call.changes(until: expiry)
-        let last = changes.last ?? .minimum
-        let ends = holds.lazy.filter { $0.limit.holdsOverTheEnd }.map(\.windowEnd)
-        let entered = ends.filter { $0 < last || $0.adding(seconds: shortestDay) <= expiry }
-        return Set(entered).union(changes).union([expiry]).sorted()
-    }
-
-    /// 22 hours: in some zones clocks are set forward by two.
-    private static let shortestDay: Int64 = 22 * 3_600
 
     /// What a call takes beyond what its reservation holds when that gets a later end: in the windows that it enters,
     /// and of a window that it is in, in the counters of a billing period that it enters, or what it is charged more

@@ -5,12 +5,48 @@ import Postgres
 import Usage
 import Web
 
-/// An open call as it would be at several times of its reservation's life, in their order.
+/// A call as it would be whenever what it takes may change until its reservation ends, in the order of time: where it
+/// counts in other counters or costs something else, at the end, and where a window begins of which none of these
+/// tells what the call takes from there on, because a change comes later or it may be over by the end.
 struct CallTimes: Sendable {
     let first: PreparedCall
     let later: [PreparedCall]
 
     var last: PreparedCall { later.last ?? first }
+
+    /// 22 hours: in some zones clocks are set forward by two.
+    private static let shortestDay: Int64 = 22 * 3_600
+
+    /// - Parameters:
+    ///   - end: of the reservation; not before the call.
+    ///   - prepare: the call at another time.
+    init(
+        of first: PreparedCall,
+        until end: Instant,
+        policy: LimitPolicy,
+        _ prepare: (Instant) async throws -> PreparedCall?
+    ) async throws {
+        let changes = first.changes(until: end)
+        let lastChange = changes.last ?? .minimum
+        var matching = LimitMatching(shared: first.shared, operatorZone: policy.operatorZone)
+        var windows = WindowCache(zone: first.tenant.zone)
+        var (call, time) = (first, first.pending.time)
+        var coming = Set(changes).union(time < end ? [end] : [])
+        var later: [PreparedCall] = []
+        while true {
+            let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows)
+            let ends = uses.lazy.filter { $0.limit.holdsOverTheEnd }.map(\.window.end)
+            coming.formUnion(ends.filter { $0 < lastChange || $0.adding(seconds: Self.shortestDay) <= end })
+            coming = coming.filter { $0 > time }
+            guard let next = coming.min() else { break }
+            time = next
+            guard let prepared = try await prepare(next) else { continue }
+            later.append(prepared)
+            call = prepared
+        }
+        self.first = first
+        self.later = later
+    }
 
     /// - Parameter earlier: the same call at another time.
     /// - Throws: `StaleCatalog` where the catalogue moved on between them.
@@ -73,14 +109,9 @@ extension CallPreparation {
         until end: Instant
     ) async throws -> CallTimes? {
         guard let first = try await prepare(call, of: reservation, at: start) else { return nil }
-        guard start < end else { return CallTimes(first: first, later: []) }
-        let holds = try CallHold.all(of: first, later: [], policy: limits)
-        var later: [PreparedCall] = []
-        for moment in CallHold.moments(of: first, holding: holds, until: end) {
-            guard let prepared = try await prepare(call, of: reservation, at: moment) else { return nil }
-            later.append(prepared)
+        return try await CallTimes(of: first, until: end, policy: limits) { time in
+            try await prepare(call, of: reservation, at: time)
         }
-        return CallTimes(first: first, later: later)
     }
 
     /// The call with the tokens that it was admitted with, as it would be at some time.

@@ -179,6 +179,9 @@ static const unsigned char migration_0058[] = {
 static const unsigned char migration_0059[] = {
 #embed "../../migrations/0059_overriding_budgets.sql"
 };
+static const unsigned char migration_0060[] = {
+#embed "../../migrations/0060_limit_windows.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -257,6 +260,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0057_turns_of_events.sql", migration_0057),
     FILE_ENTRY("0058_mitigations.sql", migration_0058),
     FILE_ENTRY("0059_overriding_budgets.sql", migration_0059),
+    FILE_ENTRY("0060_limit_windows.sql", migration_0060),
 };
 
 size_t embedded_migration_count(void) {

@@ -23,7 +23,7 @@ package struct LimitChange: Sendable {
         self.revision = revision
     }
 
-    /// Of a row that is there, whose amount in force is left as it is.
+    /// Of a row that is there, because something is held of it, whose amount in force is left as it is.
     package init(keeping row: LimitRow) {
         self.init(row: row, windowEnd: row.windowStart, amount: .zero, revision: 0)
     }

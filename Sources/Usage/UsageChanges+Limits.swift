@@ -191,7 +191,7 @@ extension UsageChanges {
                     try limits.use(use, rest, releasing: freed, by: known.tenant)
                 }
             }
-            for (row, rest) in held where !rest.isZero { try limits.release(rest, of: row, by: known.tenant) }
+            for (row, rest) in held { try limits.release(rest, of: row, by: known.tenant) }
         }
     }
 }

@@ -234,6 +234,22 @@ import Web
         }
     }
 
+    @Test("what a part has used up of a hold is freed without a trace where the row is gone meanwhile")
+    func usedUpHolds() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("10")
+            let call = try await server.admit("1", seconds: "4")
+            try await server.settle(call, event: "part", seconds: "4", partial: true)
+            _ = try await server.void("part")
+            try await server.expectRows(["0 0 0"])
+            // Asking once more takes nothing, and a row in which nothing is left goes.
+            try await server.admit("1", seconds: "4")
+            try await server.expectRows([])
+            try await server.ask("POST", "/admissions/\(server.id(of: call))/release")
+            try await server.expectRows([])
+        }
+    }
+
     @Test("an event that names a reservation which is not held counts in full, and its sender is told so")
     func unsettled() async throws {
         try await TestServer.run { server in

@@ -15,6 +15,16 @@ import Web
         change time: String = "2026-11-23T12:00:00Z"
     ) async throws {
         try await server.addTenant("acme")
+        try await subscribe(server, changes: [("max", time)])
+        try await addBudget(server, amount: amount, window: window)
+    }
+
+    /// Seconds cost 0.1 each, on another plan 10.
+    private static func subscribe(
+        _ server: TestServer,
+        from start: String = "2026-11-01T00:00:00Z",
+        changes: [(plan: String, time: String)]
+    ) async throws {
         try await server.addFeature("seconds")
         for (plan, price) in [("pro", "0.1"), ("max", "10")] {
             try await server.publish(
@@ -22,11 +32,15 @@ import Web
                 as: plan
             )
         }
-        try await server.subscribe(at: "2026-11-01T00:00:00Z")
+        try await server.subscribe(at: start)
+        try await change(server, changes)
+    }
+
+    private static func change(_ server: TestServer, _ changes: [(plan: String, time: String)]) async throws {
         let id = try await server.ask("GET", "/subscriptions")["data"]?[0]?["id"]?.string ?? ""
-        let change = #"{"plan":"max","at":"\#(time)"}"#
-        try await server.ask("POST", "/subscriptions/\(id)/change", change)
-        try await addBudget(server, amount: amount, window: window)
+        for (plan, time) in changes {
+            try await server.ask("POST", "/subscriptions/\(id)/change", #"{"plan":"\#(plan)","at":"\#(time)"}"#)
+        }
     }
 
     private static func addBudget(_ server: TestServer, amount: Int, window: String = "month") async throws {
@@ -228,6 +242,33 @@ import Web
             #expect(refused["reason"]?.string == "budget_exceeded")
             try await server.settle(call, event: "e", seconds: "10", data: Self.user)
             try await server.expectRows(["0 0 0", "100 0 0"])
+        }
+    }
+
+    @Test("the day after the next is held at the dearer plan that ends in it, beyond a day of 23 hours")
+    func cheaperPlanWithinTheThirdDay() async throws {
+        try await TestServer.run(clock: TestClock("2026-03-28T22:00:00Z")) { server in
+            try await server.addTenant("acme", zone: "Europe/Berlin")
+            try await Self.subscribe(server, from: "2026-03-01T00:00:00Z", changes: [("max", "2026-03-28T22:20:00Z")])
+            try await Self.addBudget(server, amount: 120, window: "day")
+            server.clock.set(try Instant(parsing: "2026-03-28T22:30:00Z"))
+            try await server.plansComeIntoForce()
+            try await Self.change(server, [("pro", "2026-03-29T22:15:00Z")])
+            try await server.admit("1", seconds: "10", more: #","ttl_seconds":86400"#, data: Self.user)
+            try await server.expectRows(["0 100 0", "0 100 0", "0 100 0"])
+        }
+    }
+
+    @Test("a limit in which a call counts only from a later moment on is held in the windows behind it, too")
+    func windowsBehindTheFirstCharge() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T22:00:00Z")) { server in
+            try await server.addTenant("acme")
+            // A tenant without a subscription is charged nothing until half past eleven.
+            let changes = [("max", "2026-11-23T23:40:00Z"), ("pro", "2026-11-24T02:00:00Z")]
+            try await Self.subscribe(server, from: "2026-11-23T23:30:00Z", changes: changes)
+            try await Self.addBudget(server, amount: 120, window: "day")
+            try await server.admit("1", seconds: "10", more: #","ttl_seconds":18000"#, data: Self.user)
+            try await server.expectRows(["0 100 0", "0 100 0"])
         }
     }
 

@@ -132,7 +132,7 @@ private enum Expectation {
         var rest = found
         for row in rows {
             let fitting = found.filter { fits($0, row["match"]) }
-            guard !fitting.isEmpty else { return "\(pointer) has none of \(row.text)" }
+            guard !fitting.isEmpty else { return "\(pointer) has none of \(row.text), but \(found.map(\.text))" }
             for element in fitting {
                 if let difference = difference(element, row["expect"]?.members ?? [], at: pointer) {
                     return "\(difference) where \(row["match"]?.text ?? "")"

@@ -71,12 +71,14 @@ package struct LimitTally {
         entries[use.row]?.isVoid = true
     }
 
-    /// Frees what a reservation of the tenant held of a row that its use does not count in.
+    /// Frees what a reservation of the tenant held of a row that its use does not count in. A row of which it held
+    /// nothing need not be there any more.
     package mutating func release(
         _ hold: FixedDecimal,
         of row: LimitRow,
         by tenant: TenantSnapshot
     ) throws(DecimalError) {
+        guard !hold.isZero else { return }
         try entries[row, default: Entry(change: LimitChange(keeping: row))].change.use(.zero, releasing: hold)
         guard let main = ChargeHolds.mainRow(beside: row) else { return }
         var entry = entries[main] ?? Entry(change: LimitChange(keeping: main))
