@@ -64,18 +64,6 @@ extension InvoicedAmount {
         for (id, amount) in creditNotes { credits[.note(id)] = amount }
         return credits
     }
-
-    /// The part of the taxes, by rate, that goes with a part of the net that is undone.
-    /// - Parameter part: of the net's magnitude, which is not zero.
-    func taxes(goingWith part: FixedDecimal, currency: Currency) throws(DecimalError) -> [String: FixedDecimal] {
-        let whole = try net.magnitude
-        var shares: [String: FixedDecimal] = [:]
-        for (rate, tax) in taxes {
-            let share = try part.scaled(by: tax.magnitude, over: whole, currency: currency)
-            if !share.isZero { shares[rate] = tax.isNegative ? share.negated : share }
-        }
-        return shares
-    }
 }
 
 extension InvoicedAmount {
@@ -116,6 +104,25 @@ extension [InvoiceItemKey: InvoicedAmount] {
         for tax in line.taxes { try sum.taxes.add([tax.rateKey: tax.amount]) }
         sum.item = line.item
         self[line.key] = sum
+    }
+}
+
+extension [String: FixedDecimal] {
+    /// Of taxes, by rate, those that go with a part of what was taxed, in proportion.
+    /// - Parameters:
+    ///   - part: of the whole, not below zero.
+    ///   - whole: what was taxed, above zero.
+    func taxes(
+        goingWith part: FixedDecimal,
+        of whole: FixedDecimal,
+        currency: Currency
+    ) throws(DecimalError) -> [String: FixedDecimal] {
+        var shares: [String: FixedDecimal] = [:]
+        for (rate, tax) in self {
+            let share = try part.scaled(by: tax.magnitude, over: whole, currency: currency)
+            if !share.isZero { shares[rate] = tax.isNegative ? share.negated : share }
+        }
+        return shares
     }
 }
 

@@ -239,6 +239,53 @@ import Testing
         #expect(nothing.totals.total == .zero)
     }
 
+    @Test func `what included credit had paid for of others goes back with the tax that those were charged`() throws {
+        func vat(_ percent: Int64) -> TaxTreatment {
+            TaxTreatment(rates: [TaxRate(key: "vat\(percent)", name: "VAT", percent: FixedDecimal(percent))])
+        }
+        let usage = [try usage("50", at: "1"), try usage("150", at: "1", feature: 2)]
+        let first = try regular(usage: usage, included: "100", tax: vat(19), fees: [])
+        #expect(taxes(of: first) == ["vat19 4.75", "vat19 14.25"])
+        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
+        for line in first.lines { try invoiced.add(line) }
+        let november = try interval("2026-11-01", "2026-12-01")
+        func again(_ quantities: [String], included: Int64) throws -> Invoice {
+            let segment = InvoicedSegment(
+                active: .allTime,
+                includedCredit: FixedDecimal(included),
+                usage: [
+                    try self.usage(quantities[0], at: "1"), try self.usage(quantities[1], at: "1", feature: 2),
+                ]
+            )
+            let period = InvoicedPeriod(
+                index: 0,
+                interval: november,
+                scope: .again,
+                segments: [segment],
+                invoiced: invoiced
+            )
+            return try Invoice(kind: .adjustment, period: november, periods: [period], tax: vat(20), currency: .usd)
+        }
+        // 25 of the 50 are its own, 25 the other's.
+        let without = try again(["0", "150"], included: 100)
+        #expect(taxes(of: without) == ["vat20 0, vat19 -9.5"])
+        #expect(without.totals.carriedForward.description == "59.5")
+        // More credit than was given goes back as all of it was taxed, and what is charged more has the rate of now.
+        let more = try again(["60", "150"], included: 110)
+        #expect(more.lines.map(\.amount.description) == ["10", "-10"])
+        #expect(taxes(of: more) == ["vat20 2", "vat20 0, vat19 -1.9"])
+        // Nothing is left of it, and no tax.
+        let nothing = try again(["0", "0"], included: 100)
+        #expect(nothing.totals.carriedForward.description == "119")
+    }
+
+    /// Those of each line.
+    private func taxes(of invoice: Invoice) -> [String] {
+        invoice.lines.map { line in
+            line.taxes.map { "\($0.rateKey) \($0.amount)" }.joined(separator: ", ")
+        }
+    }
+
     @Test func `credits are used by priority, expiry, age and id`() throws {
         let credits = try [
             credit(5, .prepaid, "1", created: "2026-10-02"), credit(4, .prepaid, "1", created: "2026-10-02"),
