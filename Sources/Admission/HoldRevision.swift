@@ -45,7 +45,7 @@ struct HoldRevision: Sendable {
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         let inForce = try await VersionsInForce(of: [name.tenant], pool: pool, lane: lane)
         let holds = try await pool.query(lane, ReservationStore.holds(of: [name]), ReservationStore.decodeHold)
-        try await revise(reservation, stored, holding: holds.compactMap(\.hold), by: inForce, at: now)
+        try await revise(reservation, stored, holding: HeldReservation(holds), by: inForce, at: now)
     }
 
     /// - Parameters:
@@ -55,7 +55,7 @@ struct HoldRevision: Sendable {
     func revise(
         _ reservation: Reservation,
         _ stored: ReservedCall,
-        holding: [ReservationHold],
+        holding: HeldReservation,
         by inForce: VersionsInForce,
         at now: Instant
     ) async throws {
@@ -130,9 +130,12 @@ private struct Revising: Sendable {
     let now: Instant
 
     /// What it is to hold beyond what it holds.
-    func revised(_ holding: [ReservationHold]) throws(DecimalError) -> [RevisedHold] {
-        let asked = try CallHold.all(of: admitted, later: [], policy: policy, withInactive: true)
-        let held = try HeldByCall(holding, asked: asked)
+    func revised(_ holding: HeldReservation) throws(DecimalError) -> [RevisedHold] {
+        var asked: [CallHold] = []
+        if holding.isPartlySettled {
+            asked = try CallHold.all(of: admitted, later: [], policy: policy, withInactive: true)
+        }
+        let held = try HeldByCall(holding.holds, asked: asked)
         guard held.hasRest else { return [] }
         var revised: [RevisedHold] = []
         for hold in try CallHold.all(of: coming.first, later: coming.later, policy: policy)
@@ -159,7 +162,7 @@ private struct Revising: Sendable {
         transaction.waitForLocks(atMost: patience)
         let name = TenantReservation(tenant: reservation.tenantID, id: reservation.id)
         let locked = try transaction.query(ReservationStore.close([name: .held], at: now), ReservationStore.decodeHold)
-        let holding = locked.compactMap(\.hold)
+        let holding = HeldReservation(locked)
         let revised = try revised(holding)
         // Settled, or looked at by somebody else meanwhile.
         guard !locked.isEmpty, !revised.isEmpty else { return }
@@ -186,8 +189,21 @@ private struct Revising: Sendable {
             }
             transaction.enqueue(LimitStateStore.count(freed))
         }
-        let held = try holding.with(taken.flatMap(\.hold.frees), without: replaced)
+        let held = try holding.holds.with(taken.flatMap(\.hold.frees), without: replaced)
         transaction.enqueue(ReservationStore.setHolds([name: held]))
+    }
+}
+
+/// What an open reservation holds.
+struct HeldReservation: Sendable {
+    let holds: [ReservationHold]
+    /// Whether an event has settled a part of it, so that what is left tells no more what the call can come to.
+    let isPartlySettled: Bool
+
+    /// - Parameter rows: what `ReservationStore` answers of it.
+    init(_ rows: [(reservation: TenantReservation, isPartlySettled: Bool, hold: ReservationHold?)]) {
+        holds = rows.compactMap(\.hold)
+        isPartlySettled = rows.first?.isPartlySettled ?? false
     }
 }
 
@@ -215,6 +231,7 @@ private struct HeldByCall {
     private var asksForMoney = false
 
     /// - Parameter holds: what it would have taken when it was admitted, of what has come into force since as well.
+    ///   Nothing of one of which nothing is settled: it is to hold whatever it can come to.
     init(_ holding: [ReservationHold], asked holds: [CallHold]) throws(DecimalError) {
         self.holding = holding
         for hold in holding { amounts[hold.row] = try amounts[hold.row, default: .zero].adding(hold.amount) }

@@ -108,7 +108,7 @@ package struct HoldRevisionWorker: Service {
         for (name, (reservation, call)) in zip(names, open)
         where !Task.isCancelled && !failures.lockedUp.contains(name.tenant) {
             do {
-                let held = holding[name, default: []].compactMap(\.hold)
+                let held = HeldReservation(holding[name, default: []])
                 try await revision.revise(reservation, call, holding: held, by: inForce, at: clock.now())
             } catch {
                 failures.note(error, of: name, logger)

@@ -182,6 +182,9 @@ static const unsigned char migration_0059[] = {
 static const unsigned char migration_0060[] = {
 #embed "../../migrations/0060_limit_windows.sql"
 };
+static const unsigned char migration_0061[] = {
+#embed "../../migrations/0061_partly_settled_reservations.sql"
+};
 static const unsigned char openapi[] = {
 #embed "../../openapi/openapi.yaml"
 };
@@ -261,6 +264,7 @@ static const struct embedded_file migrations[] = {
     FILE_ENTRY("0058_mitigations.sql", migration_0058),
     FILE_ENTRY("0059_overriding_budgets.sql", migration_0059),
     FILE_ENTRY("0060_limit_windows.sql", migration_0060),
+    FILE_ENTRY("0061_partly_settled_reservations.sql", migration_0061),
 };
 
 size_t embedded_migration_count(void) {

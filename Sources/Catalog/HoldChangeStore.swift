@@ -14,8 +14,9 @@ package enum HoldChangeStore {
         fileprivate let isLast: Bool
     }
 
-    /// Says that the transaction changes what calls of a tenant are charged, or cost.
-    static func note(_ tenant: TenantID, in transaction: borrowing Transaction) {
+    /// Says that the transaction changes what calls of a tenant are charged, or cost, or which of its limits are in
+    /// force.
+    package static func note(_ tenant: TenantID, in transaction: borrowing Transaction) {
         transaction.enqueue(
             """
             INSERT INTO hold_change (tenant_id, changed_at, due_at, is_begun)

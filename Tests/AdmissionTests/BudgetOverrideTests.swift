@@ -52,6 +52,21 @@ import Web
         }
     }
 
+    @Test("when an override is archived, calls that are open come to hold of the default")
+    func openCalls() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeQuota("1000")
+            try await server.ask("POST", "/budgets", Self.everyUser, expecting: 201)
+            try await server.override("users", #"{"tenant":"acme","user":"*"}"#, amount: "100", as: "more")
+            for id in 1...5 { try await server.admit("\(id)", data: #","user":"u1""#) }
+            try await server.expectRows(["0 5 0", "0 5 0"])
+            try await server.ask("DELETE", "/budgets/more?tenant=acme", expecting: 204)
+            try await server.holdsFollow()
+            let status = try await server.ask("GET", "/budgets/users")["status"]?["windows"]?[0]
+            #expect(status?["held"]?.string == "5" && status?["overshoot"]?.string == "3", "\(status?.text ?? "")")
+        }
+    }
+
     @Test(
         "a default alerts nobody of rows that are overridden: not when changed, nor by usage of before the override"
     )

@@ -353,6 +353,27 @@ import Web
         }
     }
 
+    @Test("what is entered later is held in each window by what that held, also where the call was dearer before it")
+    func laterWindows() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T23:00:00Z")) { server in
+            try await server.addTenant("acme")
+            try await Self.enter("1", from: "2026-01-01T00:00:00Z", server)
+            try await Self.enter("0.5", from: "2026-11-24T00:00:00Z", server)
+            let bound = #""measure":"cost","amount":"15","currency":"USD","window":"day","mode":"hard""#
+            let budget = #"{"key":"costs","scope":{"tenant":"acme"},\#(bound)}"#
+            try await server.ask("POST", "/budgets", budget, expecting: 201)
+            let data = #","provider":"openai","model":"m","input_tokens":10"#
+            try await server.admit("1", more: #","ttl_seconds":10800"#, data: data)
+            try await server.expectRows(["0 10 0", "0 5 0"])
+            try await Self.enter("0.8", from: "2026-11-24T01:00:00Z", server)
+            try await server.expectRows(["0 10 0", "0 8 0"])
+            // For before the admission, too.
+            try await Self.enter("1.2", from: "2026-11-23T22:00:00Z", server)
+            try await server.expectRows(["0 12 0", "0 8 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
     @Test("a call at a cost that a trusted source said is held at a dearer price of the book that is entered later")
     func reportedCost() async throws {
         try await TestServer.run(configure: { $0.trustedCostSources = ["gw"] }) { server in

@@ -196,6 +196,8 @@ package struct BudgetRoutes: Sendable {
             guard after != before else { return try answered(before) }
             try BudgetStore.update(after, in: transaction)
             try BudgetChangeStore.note(after, at: now, in: transaction)
+            // Open calls come to hold of the budget that it stood in place of.
+            if after.overridden != nil, !after.isActive { HoldChangeStore.note(after.tenantID, in: transaction) }
             try CatalogDesk.audit(
                 action,
                 .budget,

@@ -98,9 +98,10 @@ package enum ReservationStore {
                     AND reservation.reservation_id = closing.reservation_id AND reservation.status = 'held'
                     AND (closing.status <> 'expired' OR reservation.suspense_ends_at <= \(now))
                     AND NOT (\(sparesRepeated) AND reservation.is_repeated)
-                RETURNING reservation.tenant_id, reservation.reservation_id, reservation.holds
+                RETURNING reservation.tenant_id, reservation.reservation_id, reservation.is_partly_settled,
+                    reservation.holds
             )
-            SELECT closed.tenant_id, closed.reservation_id, \(holdColumns)
+            SELECT closed.tenant_id, closed.reservation_id, closed.is_partly_settled, \(holdColumns)
             FROM closed
             LEFT JOIN LATERAL jsonb_array_elements(closed.holds) AS hold ON true
             """
@@ -149,7 +150,7 @@ package enum ReservationStore {
     /// What reservations hold, in rows that decode with `decodeHold`.
     package static func holds(of reservations: [TenantReservation]) -> SQL {
         """
-        SELECT reservation.tenant_id, reservation.reservation_id, \(holdColumns)
+        SELECT reservation.tenant_id, reservation.reservation_id, reservation.is_partly_settled, \(holdColumns)
         FROM unnest(\(reservations.map(\.tenant))::bigint[], \(reservations.map(\.id))::uuid[])
             AS wanted (tenant_id, reservation_id)
         JOIN reservation USING (tenant_id, reservation_id)
@@ -198,12 +199,16 @@ package enum ReservationStore {
         """
     }
 
-    /// Says what is left of the holds of reservations that were settled in part.
-    package static func setHolds(_ holds: [TenantReservation: [ReservationHold]]) -> SQL {
+    /// Says what reservations hold.
+    /// - Parameter isPartlySettled: whether that is what an event has left of it that settled a part.
+    package static func setHolds(
+        _ holds: [TenantReservation: [ReservationHold]],
+        isPartlySettled: Bool = false
+    ) -> SQL {
         let names = Array(holds.keys)
         return """
             UPDATE reservation
-            SET holds = rest.holds::jsonb
+            SET holds = rest.holds::jsonb, is_partly_settled = is_partly_settled OR \(isPartlySettled)
             FROM unnest(
                 \(names.map(\.tenant))::bigint[], \(names.map(\.id))::uuid[], \(holds.values.map(\.json))::text[]
             ) AS rest (tenant_id, reservation_id, holds)
@@ -313,16 +318,17 @@ package enum ReservationStore {
     @Sendable
     package static func decodeHold(
         _ row: inout PostgresRow
-    ) throws(PostgresError) -> (reservation: TenantReservation, hold: ReservationHold?) {
+    ) throws(PostgresError) -> (reservation: TenantReservation, isPartlySettled: Bool, hold: ReservationHold?) {
         let reservation = TenantReservation(tenant: try row.next(), id: try row.next())
-        guard let tenant = try row.next(TenantID?.self) else { return (reservation, nil) }
+        let isPartlySettled = try row.next(Bool.self)
+        guard let tenant = try row.next(TenantID?.self) else { return (reservation, isPartlySettled, nil) }
         let held = LimitRow(
             tenant: tenant,
             limit: try row.next(),
             scopeValue: try row.next(),
             windowStart: try row.next()
         )
-        return (reservation, ReservationHold(row: held, amount: try row.next()))
+        return (reservation, isPartlySettled, ReservationHold(row: held, amount: try row.next()))
     }
 }
 

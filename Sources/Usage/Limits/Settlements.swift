@@ -30,7 +30,7 @@ struct Settlements {
             }
         }
         let held = try transaction.query(ReservationStore.close(closings, at: now), ReservationStore.decodeHold)
-        for (reservation, hold) in held {
+        for (reservation, _, hold) in held {
             var amounts = holds[reservation] ?? [:]
             if let hold { amounts[hold.row] = try (amounts[hold.row] ?? .zero).adding(hold.amount) }
             holds[reservation] = amounts
@@ -79,6 +79,6 @@ struct Settlements {
         for reservation in partly {
             rest[reservation] = (holds[reservation] ?? [:]).map { ReservationHold(row: $0.key, amount: $0.value) }
         }
-        transaction.enqueue(ReservationStore.setHolds(rest))
+        transaction.enqueue(ReservationStore.setHolds(rest, isPartlySettled: true))
     }
 }
