@@ -32,8 +32,9 @@ extension InvoicedPeriod {
         in lines: inout [InvoiceLine]
     ) throws(DecimalError) {
         var largest: (line: Int, net: FixedDecimal)?
-        for line in own where lines[line].kind == .adjustment {
+        for line in own {
             let net = try lines[line].net
+            guard lines[line].kind == .adjustment || net.isNegative else { continue }
             if largest.map({ net < $0.net }) ?? true { largest = (line, net) }
         }
         guard let largest else { return }
