@@ -126,7 +126,8 @@ extension CallHold {
             for use in uses
             where use.limit.isActive && (use.limit.holdsOverTheEnd || use.row.windowStart <= reservation.createdAt) {
                 let hold = try CallHold(use, later)
-                let before = amounts[use.row]
+                let isNewer = use.limit.isBudget(madeAfter: reservation.createdAt)
+                let before = amounts[use.row] ?? (isNewer || index == 0 ? nil : .zero)
                 if index == 0 { reached.insert(use.row) }
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
@@ -323,6 +324,12 @@ extension CallHold {
 }
 
 extension Limit {
+    /// Whether calls that were admitted at a time hold nothing of it in the windows that they were in when it was made.
+    func isBudget(madeAfter time: Instant) -> Bool {
+        guard case .budget = origin else { return false }
+        return countedFrom ?? .minimum > time
+    }
+
     /// Whether a hold counts in the next window too when it can expire there.
     var holdsOverTheEnd: Bool {
         guard case .window(_, let kind, _, _) = bound else { return false }

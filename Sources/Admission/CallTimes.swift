@@ -19,7 +19,7 @@ struct CallTimes: Sendable {
 
     /// - Parameters:
     ///   - end: of the reservation; not before the call.
-    ///   - prepare: the call at another time.
+    ///   - prepare: the call at another time; where that is nil, it is not looked at then.
     init(
         of first: PreparedCall,
         until end: Instant,
@@ -109,8 +109,14 @@ extension CallPreparation {
         until end: Instant
     ) async throws -> CallTimes? {
         guard let first = try await prepare(call, of: reservation, at: start) else { return nil }
-        return try await CallTimes(of: first, until: end, policy: limits) { time in
-            try await prepare(call, of: reservation, at: time)
+        struct Unmeasurable: Error {}
+        do {
+            return try await CallTimes(of: first, until: end, policy: limits) { time in
+                guard let later = try await prepare(call, of: reservation, at: time) else { throw Unmeasurable() }
+                return later
+            }
+        } catch is Unmeasurable {
+            return nil
         }
     }
 

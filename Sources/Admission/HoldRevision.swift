@@ -151,8 +151,7 @@ private struct Revising: Sendable {
     private func comesToHold(_ hold: CallHold, _ held: HeldByCall) -> Bool {
         if held.isHeld(hold.row) { return true }
         guard hold.limit.holdsOverTheEnd || hold.row.windowStart <= reservation.createdAt else { return false }
-        guard case .budget = hold.limit.origin else { return true }
-        return (hold.limit.countedFrom ?? .minimum) <= reservation.createdAt
+        return !hold.limit.isBudget(madeAfter: reservation.createdAt)
     }
 
     /// The reservation is locked before the limits.

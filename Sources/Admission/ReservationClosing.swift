@@ -23,6 +23,7 @@ struct ReservationClosing: Sendable {
     /// Closes those of a tenant's reservations that are still held, and frees what they hold: together, or, where
     /// what they hold leaves the range of an amount as a sum, in halves.
     /// - Parameters:
+    ///   - inHalves: whether those that can't be closed together are parted.
     ///   - forgets: whether no trace of them stays, and their ids name other calls again. Those that were asked for
     ///     again are left.
     ///   - alert: tells of those that were closed, if any were.
@@ -32,6 +33,7 @@ struct ReservationClosing: Sendable {
         of tenantID: TenantID,
         as status: ReservationStatus,
         at now: Instant,
+        inHalves: Bool = true,
         forgets: Bool = false,
         alert: @escaping Telling = { _, _, _ in nil }
     ) async throws -> Set<ReservationID> {
@@ -42,7 +44,7 @@ struct ReservationClosing: Sendable {
             } catch let stale as StaleCatalog where attempt < Self.attempts {
                 for tenant in stale.tenants { catalog.invalidate(tenant: tenant) }
                 attempt += 1
-            } catch  where reservations.count > 1 && error.isOfOneReservation {
+            } catch  where inHalves && reservations.count > 1 && error.isOfOneReservation {
                 break
             }
         }

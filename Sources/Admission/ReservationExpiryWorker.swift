@@ -62,12 +62,19 @@ package struct ReservationExpiryWorker: Service {
                 ReservationStore.decodeDue
             )
             var ended: [Int?] = []
+            var troubled: [(ids: [ReservationID], tenant: TenantID)] = []
             for (tenant, own) in Dictionary(grouping: due, by: \.name.tenant).sorted(by: { $0.key < $1.key }) {
                 for start in stride(from: 0, to: own.count, by: Self.endedTogether) {
                     let together = own[start...].prefix(Self.endedTogether).map(\.name.id)
-                    ended.append(await expire(together, of: tenant, at: now))
+                    do {
+                        ended.append(try await close(together, of: tenant, at: now, inHalves: false))
+                    } catch {
+                        troubled.append((together, tenant))
+                    }
                 }
             }
+            // Each of them may take its time: when nobody waits for them any more.
+            for (ids, tenant) in troubled { ended.append(await expire(ids, of: tenant, at: now)) }
             count += ended.reduce(0) { $0 + ($1 ?? 0) }
             // Where all went well and nothing was left to end, another replica is at it.
             if ended.allSatisfy({ $0 == 0 }) { break }
@@ -88,7 +95,7 @@ package struct ReservationExpiryWorker: Service {
     /// - Returns: how many were ended; nil where they could not be.
     private func expire(_ reservations: [ReservationID], of tenant: TenantID, at now: Instant) async -> Int? {
         do {
-            return try await close(reservations, of: tenant, at: now)
+            return try await close(reservations, of: tenant, at: now, inHalves: true)
         } catch {
             logger.error(
                 "reservations of a tenant could not be ended",
@@ -98,9 +105,17 @@ package struct ReservationExpiryWorker: Service {
         }
     }
 
-    private func close(_ ids: [ReservationID], of tenant: TenantID, at now: Instant) async throws -> Int {
+    private func close(
+        _ ids: [ReservationID],
+        of tenant: TenantID,
+        at now: Instant,
+        inHalves: Bool
+    ) async throws -> Int {
         let closing = ReservationClosing(catalog: catalog, pool: pool, policy: policy, lane: .worker)
-        let closed = try await closing.close(ids, of: tenant, as: .expired, at: now) { found, tenant, transaction in
+        let closed = try await closing.close(ids, of: tenant, as: .expired, at: now, inHalves: inHalves) {
+            found,
+            tenant,
+            transaction in
             let ended = ids.filter(found.contains)
             guard let first = ended.first else { return nil }
             let oldest = try transaction.first(

@@ -99,6 +99,32 @@ import Web
         }
     }
 
+    @Test("one that is extended into a plan holds in a budget on that plan, in the window of its admission too")
+    func extendedIntoThePlan() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in
+            try await Self.arrange(server, amount: 1_000)
+            try await server.ask(
+                "POST",
+                "/budgets",
+                """
+                {"key":"max","scope":{"tenant":"acme","user":"*","plan":"max"},"measure":"charge","amount":"150",\
+                "currency":"USD","window":"month","mode":"hard"}
+                """,
+                expecting: 201
+            )
+            var paths: [String] = []
+            for id in ["1", "2"] {
+                let call = try await server.admit(id, seconds: "10", more: #","ttl_seconds":1800"#, data: Self.user)
+                paths.append("/admissions/\(server.id(of: call))/extend")
+            }
+            try await server.expectRows(["0 2 0"])
+            try await server.ask("POST", paths[0], #"{"ttl_seconds":5400}"#)
+            try await server.expectRows(["0 101 0", "0 100 0"])
+            try await server.ask("POST", paths[1], #"{"ttl_seconds":5400}"#, expecting: 409)
+            try await server.expectRows(["0 101 0", "0 100 0"])
+        }
+    }
+
     @Test("over a price that falls and rises again an extended call holds what it held")
     func extendedOverTheFall() async throws {
         try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in

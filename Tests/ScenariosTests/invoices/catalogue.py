@@ -51,13 +51,13 @@ class Catalogue:
     def version(self, currency):
         fees = [*self.fees("base", "in_advance", currency), *self.fees("support", "in_arrears", currency)]
         charges = [{"feature": feature, "price": self.feature_price(feature, currency)} for feature in USED]
-        if not {"commitment", "included"} & set(self.extras) and self.rng.random() < 0.4:
+        if self.rng.random() < 0.3:
             charges.append({"feature": "desks", "price": {"model": "flat", "amount": self.money(currency, 100, 2000)}})
         version = {"fees": fees, "charges": charges}
         if "commitment" in self.extras and self.rng.random() < 0.6:
             version["minimum_commitment"] = self.money(currency, 3000, 30000)
         if "included" in self.extras and self.rng.random() < 0.6:
-            version["included_credit"] = self.money(currency, 200, 3000)
+            version["included_credit"] = self.money(currency, 200, self.rng.choice([3000, 20000]))
         return version
 
     def fees(self, name, charged, currency):

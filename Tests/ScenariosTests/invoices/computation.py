@@ -1,7 +1,8 @@
 """How an invoice is put together, written from docs/rules.md alone."""
 
-from ledger import Invoice, Line, spread_over
+from lines import Invoice, Line, Pool, total
 from prices import ZERO, OpenQuestion, spread
+from takeback import Item, PeriodBack, tax_of_items
 
 
 def compute(account, kind, n, now):
@@ -13,7 +14,7 @@ def grouped(lines, key):
     found = {}
     for line in lines:
         found.setdefault(key(line), []).append(line)
-    return [*found.values()]
+    return found
 
 
 class Computation:
@@ -22,23 +23,21 @@ class Computation:
     def __init__(self, account, kind, n, now):
         self.account, self.kind, self.n, self.now = account, kind, n, now
         self.digits, self.pools = account.digits, account.pools()
+        self.invoiced, self.lines = account.invoiced(), []
         self.available = {grant: grant.remaining for grant in account.grants}
-        self.lines, self.discounts, self.returned = [], {}, {}
-        self.promotional, self.prepaid = {}, {}
+        self.discounts, self.returned, self.promotional = {}, {}, {}
 
     def invoice(self):
         self.add_items()
-        for line in self.lines:
-            if line.takes_back:
-                self.take_back(line)
+        self.discount_back()
         self.discount()
         if self.kind != "opening":
-            for n in range(self.n + 1):
-                self.commit(n)
-                self.include(n)
-                self.settle(n)
+            for n in self.periods():
+                if not self.waits(n):
+                    self.commit(n)
+                    self.include(n)
+        self.give_back()
         self.promote()
-        self.check_made_good()
         self.tax()
         found = Invoice(
             self.kind, self.n, self.lines, self.account.inclusive, self.discounts, self.promotional, self.returned
@@ -46,220 +45,142 @@ class Computation:
         found.prepaid = self.pay(found.total)
         return found
 
+    def periods(self):
+        """The invoice's own, then each earlier one, oldest first."""
+        return [self.n, *range(self.n)]
+
+    def waits(self, n):
+        return any((old.kind, old.period) == ("regular", n) for old in self.account.void)
+
+    def items(self):
+        return [Item(lines, self.pools.get(key, Pool()), self.account)
+                for key, lines in grouped(self.lines, lambda line: line.pool).items()]
+
     # 1. Fees and usage
 
     def add_items(self):
-        account, n = self.account, self.n
+        account = self.account
         if self.kind == "opening":
-            return self.add(account.fees(0, ["in_advance"]))
-        for period in range(n + 1):
-            self.add(account.fees(period, ["in_advance", "in_arrears"]))
+            return self.add(account.fees(0, "in_advance"))
+        for period in self.periods():
+            self.add(account.fees(period, "in_arrears"))
+            self.add(account.fees(period, "in_advance"))
             self.add(account.usage(period))
-        if self.kind == "regular" and account.end > account.period(n)[1]:
-            self.add(account.fees(n + 1, ["in_advance"]))
+            if (self.kind, period) == ("regular", self.n) and account.end > account.period(period)[1]:
+                self.add(account.fees(period + 1, "in_advance"))
 
     def add(self, lines):
-        invoiced = self.account.invoiced()
         for line in lines:
-            line.previously = invoiced.get(line.key, ZERO)
+            line.previously += self.invoiced.get(line.key, ZERO)
             line.amount -= line.previously
             if line.amount and not self.account.waits(line):
-                self.check_void(line)
-                line.takes_back = line.amount < 0 and line.pool in self.pools
                 self.lines.append(line)
-
-    def check_void(self, line):
-        if line.amount < 0 and any(line.pool == other.pool for invoice in self.account.void for other in invoice.lines):
-            raise OpenQuestion("what a void invoice charged is taken back")
-
-    def take_back(self, line):
-        """What is taken back takes with it, in proportion, what its item was charged with."""
-        pool, part = self.pools[line.pool], -line.amount
-        same = [other for other in self.lines if other.pool == line.pool]
-        has_more = pool.discount or pool.promotional or pool.noted or any(pool.taxes.values()) or pool.included
-        if len(same) > 1 and has_more:
-            raise OpenQuestion("parts of one item are taken back together")
-        if pool.included and (pool.promotional or any(pool.taxes.values()) or pool.noted):
-            raise OpenQuestion("what was paid by included credit is taken back with its tax")
-        if pool.is_tied:
-            raise OpenQuestion("which of equal remainders was larger")
-        if pool.noted and pool.lines > 1:
-            raise OpenQuestion("an item of several lines was credited")
-        if part > pool.amount:
-            raise OpenQuestion("more is taken back than was charged")
-        share = part / pool.amount
-        line.discount = -self.account.rounded(pool.discount * share)
-        line.promotional = -self.account.rounded(pool.promotional * share)
-        line.credited_before = -self.account.rounded(pool.noted * share)
-        left = pool.amount - pool.discount - pool.promotional
-        if left and line.credited_before != self.account.rounded(pool.noted * line.net_before_notes / left):
-            raise OpenQuestion("whether a note's share is one of the amount or of what discount and credit left of it")
-        if pool.net and not pool.included:
-            for rate, tax in pool.taxes.items():
-                line.taxes[rate] = self.account.rounded(tax * line.net / pool.net)
-        self.give_back(line, pool)
-
-    def give_back(self, line, pool):
-        """Promotional credit goes back to the credits it came from, and may be used at once."""
-        if not line.promotional:
-            return
-        sources = [grant for grant, used in pool.sources.items() if used]
-        if len(sources) > 1:
-            raise OpenQuestion("which of several credits comes back")
-        grant = sources[0]
-        line.sources[grant] = line.promotional
-        self.returned[grant] = self.returned.get(grant, ZERO) - line.promotional
-        self.available[grant] -= line.promotional
 
     # 2. Discounts
 
+    def discount_back(self):
+        """What is taken back takes its own discount with it, as does what makes good what invoices have given back."""
+        for item in self.items():
+            item.mark()
+            charged = item.pool.amount
+            moved = item.moved(charged, item.amount)
+            share = self.account.rounded(item.pool.discount * moved / charged) if moved else ZERO
+            for line, part in zip(item.lines, item.spread(-share, [line.amount for line in item.lines])):
+                line.discount = line.discount_before = part
+
     def discount(self):
+        """Those of now, each of what those before it left of an item; all of them at once over its lines."""
+        items = [item for item in self.items() if item.lines[0].can_be_discounted and item.amount_of_now > 0]
+        taken = [ZERO for _ in items]
         for discount in self.account.discounts:
             if discount.is_active:
-                lines = [line for line in self.lines if line.can_be_discounted]
-                shares = self.percent_off(discount, lines) if discount.percent else self.amount_off(discount, lines)
-                for line, share in zip(lines, shares):
-                    line.discount += share
-                if sum(shares, ZERO):
-                    self.discounts[discount] = sum(shares, ZERO)
+                shares = self.shares_of(discount, [item.amount_of_now - off for item, off in zip(items, taken)])
+                taken = [off + share for off, share in zip(taken, shares)]
+                if total(shares):
+                    self.discounts[discount] = total(shares)
+        for item, off in zip(items, taken):
+            for line, part in zip(item.lines, item.spread(off, [line.amount for line in item.lines])):
+                line.discount += part
 
-    def percent_off(self, discount, lines):
-        found = {}
-        for item in grouped(self.lines, lambda line: line.pool):
-            found |= self.item_off(item, discount.percent)
-        return [found.get(line, ZERO) for line in lines]
-
-    def item_off(self, item, percent):
-        """Usage of a feature counts over all segments: with several lines the rules don't say where the share is."""
-        left = {line: line.amount - line.discount for line in item if line.can_be_discounted}
-        if left and len(left) < len(item):
-            raise OpenQuestion("a line below zero lowers the discount of the others")
-        shares = {line: self.account.rounded(amount * percent / 100) for line, amount in left.items()}
-        together = self.account.rounded(sum(left.values(), ZERO) * percent / 100)
-        if len(left) > 1 and spread(together, [*left.values()], self.digits) != [*shares.values()]:
-            raise OpenQuestion("the percentage of an item of several lines is rounded")
-        return shares
-
-    def amount_off(self, discount, lines):
-        """Spread over items, and of each over its lines, or over all lines: where that differs the rules don't say."""
-        charged = {line.pool for line in lines}
-        if any(line.amount < 0 and (line.pool in charged or not line.takes_back) for line in self.lines):
-            raise OpenQuestion("an amount is taken off an item with a line below zero")
-        weights = {line: line.amount - line.discount for line in lines}
-        amount = min(discount.amount, sum(weights.values(), ZERO))
-        if sum((line.amount - line.discount for line in self.lines), ZERO) < amount:
-            raise OpenQuestion("whether what is taken back lowers the most that a discount takes off")
-        shares = dict(zip(lines, spread_over(lines, [*weights.values()], amount, self.digits)))
-        items = grouped(lines, lambda line: line.pool)
-        if len(items) < len(lines):
-            rooms = spread(amount, [sum(weights[line] for line in item) for item in items], self.digits)
-            for item, room in zip(items, rooms):
-                if spread(room, [weights[line] for line in item], self.digits) != [shares[line] for line in item]:
-                    raise OpenQuestion("an amount is taken off an item of several lines")
-        return [*shares.values()]
+    def shares_of(self, discount, left):
+        if discount.percent:
+            return [self.account.rounded(amount * discount.percent / 100) for amount in left]
+        return spread(min(discount.amount, total(left)), left, self.digits)
 
     # 3. Commitment
 
     def commit(self, n):
-        spent = sum((pool.amount - pool.discount for key, pool in self.pools.items() if key[:2] == ("usage", n)), ZERO)
-        spent += sum((line.amount - line.discount for line in self.lines if line.pool[:2] == ("usage", n)), ZERO)
+        spent = total(pool.amount - pool.discount for key, pool in self.pools.items() if key[:2] == ("usage", n))
+        spent += total(line.amount - line.discount for line in self.lines if line.pool[:2] == ("usage", n))
         missing = max(ZERO, self.account.prorated(n, "minimum_commitment") - spent)
-        pool = ("commitment", n)
-        line = Line("commitment", None, n, pool, pool, self.account.rounded(missing))
-        before = len(self.lines)
-        self.add([line])
-        if len(self.lines) > before and line.takes_back:
-            self.take_back(line)
+        self.add_of_period("commitment", n, self.account.rounded(missing))
+
+    def add_of_period(self, item, n, amount, previously=ZERO):
+        self.add([Line(item, None, n, (item, n), (item, n), amount, previously=previously)])
 
     # 4. Included and promotional credit
 
     def include(self, n):
-        """Over a period's usage, fees in arrears and commitment."""
-        included = self.account.rounded(self.account.prorated(n, "included_credit"))
-        lines = [line for line in self.lines if line.period == n and line.is_of_usage]
-        arrears = self.arrears_pools(n)
-        if not included or not (lines or arrears):
-            return
-        if n < self.n or arrears:
-            charged = sum((pool.amount - pool.discount for pool in arrears), ZERO)
-            charged += sum((line.amount - line.discount for line in lines), ZERO)
-            if min(included, charged) != sum((pool.included for pool in arrears), ZERO):
-                raise OpenQuestion("included credit of a period that is invoiced changes")
-            return
-        room, lines = max(ZERO, sum((line.net for line in lines), ZERO)), [line for line in lines if line.net > 0]
-        shares = spread_over(lines, [line.net for line in lines], min(included, room), self.digits)
-        for line, share in zip(lines, shares):
+        """Over a period's usage, fees in arrears and commitment: a line of its own once some of these stand."""
+        lines, pools = self.of_period(n), self.pools_of_period(n)
+        stands = any((old.kind, old.period, old.status == "void") == ("regular", n, False)
+                     for old in self.account.standing)
+        charged = total(pool.amount - pool.discount for key, pool in pools.items() if key[0] != "included_credit")
+        charged += total(line.amount - line.discount for line in lines)
+        included = max(ZERO, min(self.account.rounded(self.account.prorated(n, "included_credit")), charged))
+        if stands or pools:
+            given = total(pool.included for pool in pools.values())
+            return self.add_of_period("included_credit", n, -included, -given)
+        above = [line for line in lines if line.net > 0]
+        for line, share in zip(above, spread(included, [line.net for line in above], self.digits)):
             line.included = share
 
-    def arrears_pools(self, n):
-        arrears = {line.pool for line in self.account.fees(n, ["in_arrears"])}
-        return [
-            pool for key, pool in self.pools.items()
-            if key in arrears or key[:2] in (("usage", n), ("commitment", n))
-        ]
+    def of_period(self, n):
+        return [line for line in self.lines if line.period == n and line.is_of_usage]
 
-    def settle(self, n):
-        """What came back of a period, from credits and credit notes, pays first for what else it has come to cost."""
-        back = [line for line in self.lines if line.period == n and line.is_of_usage and line.takes_back]
-        grants = {grant for line in back for grant in line.sources}
-        promotional, noted = (-sum((getattr(line, what) for line in back), ZERO)
-                              for what in ("promotional", "credited_before"))
-        lines = [line for line in self.lines if line.period == n and line.is_of_usage and line.net > 0]
-        if not lines or not (promotional or noted):
-            return
-        if promotional and noted or len(grants) > 1:
-            raise OpenQuestion("what of that which comes back pays first")
-        weights = [line.net for line in lines]
-        shares = spread_over(lines, weights, min(promotional + noted, sum(weights, ZERO)), self.digits)
-        for line, share in zip(lines, shares):
-            if noted:
-                line.credited_before = share
-            else:
-                self.use(*grants, line, share)
+    def pools_of_period(self, n):
+        return {key: pool for key, pool in self.pools.items() if key[0] != "fee_in_advance" and key[1] == n}
 
-    def use(self, grant, line, amount):
-        if not self.is_usable(grant):
-            raise OpenQuestion("a credit that is lost pays for what else the period is charged")
-        line.promotional += amount
-        line.sources[grant] = line.sources.get(grant, ZERO) + amount
-        self.promotional[grant] = self.promotional.get(grant, ZERO) + amount
-        self.available[grant] -= amount
+    def give_back(self):
+        """Promotional credit goes back to the credits it came from, and may be used at once."""
+        self.backs = {n: PeriodBack(self.account, self.items(), self.of_period(n), self.pools_of_period(n))
+                      for n in dict.fromkeys(line.period for line in self.lines if line.is_of_usage)}
+        for item in self.items():
+            if not item.is_of_usage:
+                item.take_back(Pool.together([item.pool]).sources)
+        for back in self.backs.values():
+            back.take_back()
+        for line in self.lines:
+            for source, amount in line.sources.items():
+                if not source.is_note:
+                    self.returned[source] = self.returned.get(source, ZERO) - amount
+                    self.available[source] -= amount
+        self.returned = {grant: amount for grant, amount in self.returned.items() if amount}
 
     def rooms(self):
-        """What promotional credit may pay of each line, in minor units and exactly: of those of a period together their
-        sum, over those above zero."""
+        """What promotional credit may pay of each line: of those of a period together their sum, over those above zero,
+        less what invoices that stand have given back beyond what they charged."""
         found = {}
-        for lines in grouped(self.lines, lambda line: line.period if line.is_of_usage else line.key):
-            net, above = max(ZERO, sum((line.net for line in lines), ZERO)), [line for line in lines if line.net > 0]
-            weights = [line.net for line in above]
-            rooms = spread_over(above, weights, net, self.digits)
-            found |= {line: (room, line.net * net / sum(weights)) for line, room in zip(above, rooms) if room}
-        return found
+        for key, lines in grouped(self.lines, lambda line: line.period if line.is_of_usage else line.pool).items():
+            pools = self.pools_of_period(key).values() if lines[0].is_of_usage else [self.pools.get(key, Pool())]
+            above = [line for line in lines if line.net > 0]
+            room = max(ZERO, total(line.net for line in lines) + min(ZERO, Pool.together(pools).net))
+            found |= dict(zip(above, spread(room, [line.net for line in above], self.digits)))
+        return {line: found[line] for line in self.lines if found.get(line)}
 
     def promote(self):
         """No more than the invoice comes to: what it takes back elsewhere would be money that credit had become."""
-        rooms, most = self.rooms(), max(ZERO, sum((line.net for line in self.lines), ZERO))
-        lines, left, found = [*rooms], [room for room, _ in rooms.values()], {}
-        for grant in self.usable("promotional"):
-            used = min(self.available[grant], sum(left, ZERO), most)
-            found[grant] = spread_over(lines, left, used, self.digits)
-            left = [room - share for room, share in zip(left, found[grant])]
-            most -= used
-        taken = [room - rest for (room, _), rest in zip(rooms.values(), left)]
-        for weights in zip(*rooms.values()):
-            if taken != spread_over(lines, weights, sum(taken, ZERO), self.digits):
-                raise OpenQuestion("credits are spread one by one or together, over rounded rooms or exact ones")
-        for grant, shares in found.items():
-            for line, share in zip(lines, shares):
-                if share:
-                    self.use(grant, line, share)
-
-    def check_made_good(self):
-        """What makes good again for something that was taken back takes that one's share, but of how much?"""
-        for line in self.lines:
-            if line.amount > 0 and line.pool in self.pools and self.pools[line.pool].was_taken_back:
-                if line.discount or line.promotional or not self.account.is_plain:
-                    raise OpenQuestion("what was taken back is charged again")
+        rooms, usable = self.rooms(), self.usable("promotional")
+        most = max(ZERO, total(line.net for line in self.lines))
+        most = min(most, total(rooms.values()), total(self.available[grant] for grant in usable))
+        for line, share in zip(rooms, spread(most, [*rooms.values()], self.digits)):
+            for grant in usable:
+                used = min(share, self.available[grant])
+                if used:
+                    line.sources[grant] += used
+                    self.promotional[grant] = self.promotional.get(grant, ZERO) + used
+                    self.available[grant] -= used
+                    share -= used
 
     def usable(self, kind):
         found = [grant for grant in self.account.grants if grant.kind == kind and self.is_usable(grant)]
@@ -271,45 +192,42 @@ class Computation:
     # 5. Tax
 
     def tax(self):
-        contained = sum(self.account.taxes.values(), ZERO) if self.account.inclusive else ZERO
-        for line in self.lines:
-            if not line.takes_back:
-                for rate, percent in self.account.taxes.items():
-                    line.taxes[rate] = self.account.rounded(line.net * percent / (100 + contained))
-        for n in {line.period for line in self.lines if line.takes_back and line.is_of_usage}:
-            self.check_tax_left(n)
+        tax_of_items(self.account, [item for item in self.items() if not item.is_of_usage])
+        for back in self.backs.values():
+            back.tax()
+        for n in dict.fromkeys(line.period for line in self.lines):
+            for is_of_usage in (False, True):
+                lines = [line for line in self.lines if (line.period, line.is_of_usage) == (n, is_of_usage)]
+                pools = [pool for key, pool in self.pools.items()
+                         if key[1] == n and (key[0] != "fee_in_advance") == is_of_usage]
+                self.clear_tax(Pool.together(pools), lines)
 
-    def check_tax_left(self, n):
-        pools = self.arrears_pools(n)
-        lines = [line for line in self.lines if line.period == n and line.is_of_usage]
-        net = sum((pool.net for pool in pools), ZERO) + sum((line.net for line in lines), ZERO)
-        tax = sum((sum(pool.taxes.values(), ZERO) for pool in pools), ZERO) + sum((line.tax for line in lines), ZERO)
-        if net < 0:
-            raise OpenQuestion("a period comes to less than nothing")
-        if not net and tax:
-            self.clear_tax(pools, lines)
+    def clear_tax(self, pool, lines):
+        """A period that comes to nothing has no tax left, and one that comes to more has none below zero."""
+        net = pool.net + total(line.net for line in lines)
+        taxes = {rate: pool.taxes[rate] + total(line.taxes.get(rate, ZERO) for line in lines)
+                 for rate in {**pool.taxes, **self.account.taxes}}
+        too_much = {rate: tax for rate, tax in taxes.items() if tax and (net == 0 or tax < 0)}
+        back = [line for line in lines if line.net < 0 or line.takes_back and self.is_adjustment(line)]
+        if net < 0 or not too_much or not back:
+            return
+        line = min(back, key=lambda line: line.net)
+        for rate, tax in too_much.items():
+            line.taxes[rate] = line.taxes.get(rate, ZERO) - tax
 
-    def clear_tax(self, pools, lines):
-        """What rounding leaves of the tax of a period that comes to nothing is on the line that takes back most."""
-        back = sorted((line.amount, line.net, index) for index, line in enumerate(lines) if line.takes_back)
-        if min(back, key=lambda item: item[1]) != back[0] or [item[0] for item in back[:2]] == [back[0][0]] * 2:
-            raise OpenQuestion("which line takes back most")
-        taxes = lines[back[0][2]].taxes
-        for rate in self.account.taxes:
-            taxes[rate] = taxes.get(rate, ZERO) - sum((part.taxes.get(rate, ZERO) for part in [*pools, *lines]), ZERO)
+    def is_adjustment(self, line):
+        return line.amount < 0 and (self.kind == "adjustment" or line.previously != 0 or line.period < self.n)
 
     # 6. Prepaid credit
 
-    def pay(self, total):
-        usable, paid, found = self.usable("prepaid"), ZERO, {}
-        held = sum((self.available[grant] for grant in usable), ZERO)
-        if len(usable) > 1 and any(grant.priority is None for grant in usable) and ZERO < total < held:
-            raise OpenQuestion("the priority of a credit note's credit")
-        if len({grant.order for grant in usable}) < len(usable) and ZERO < total < held:
+    def pay(self, due):
+        usable, found = self.usable("prepaid"), {}
+        held = total(self.available[grant] for grant in usable)
+        if len({grant.order for grant in usable}) < len(usable) and ZERO < due < held:
             raise OpenQuestion("which of two credits of one instant has the lower id")
         for grant in usable:
-            used = min(self.available[grant], total - paid)
+            used = min(self.available[grant], due)
             if used:
                 found[grant] = used
-                paid += used
+                due -= used
         return found

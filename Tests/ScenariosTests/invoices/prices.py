@@ -18,25 +18,30 @@ def rounded(value, digits):
     return Fraction(units if value >= 0 else -units, 10**digits)
 
 
-def refuse_tie(indices):
-    raise OpenQuestion("which of equal remainders is larger")
-
-
-def spread(amount, weights, digits, settle_tie=refuse_tie):
-    """An amount in proportion to weights, by largest remainder. Of equal ones the first, if `settle_tie` bears it."""
+def spread(amount, weights, digits):
+    """An amount in proportion to weights, by largest remainder. Of equal ones the first has the unit."""
     total, unit = sum(weights, ZERO), 10**digits
     if amount == 0:
         return [ZERO for _ in weights]
     exact = [amount * weight / total * unit for weight in weights]
     shares = [math.floor(value) for value in exact]
     more = int(amount * unit) - sum(shares)
-    remainders = [value - share for value, share in zip(exact, shares)]
-    order = sorted(range(len(weights)), key=lambda index: -remainders[index])
-    if 0 < more < len(weights) and remainders[order[more - 1]] == remainders[order[more]]:
-        settle_tie([index for index in order if remainders[index] == remainders[order[more]]])
+    order = sorted(range(len(weights)), key=lambda index: shares[index] - exact[index])
     for index in order[:more]:
         shares[index] += 1
     return [Fraction(share, unit) for share in shares]
+
+
+def spread_signed(amount, weights, digits):
+    """In proportion to weights of which some are of the other sign: those of the sum's sign have their share, rounded,
+    and the others take back what that is too much. `amount` may be of either sign."""
+    sign = 1 if amount > 0 else -1
+    together = sum(weights, ZERO)
+    ours = [max(ZERO, weight * (1 if together > 0 else -1)) for weight in weights]
+    others = [max(ZERO, weight * (-1 if together > 0 else 1)) for weight in weights]
+    share = rounded(abs(amount) * sum(ours, ZERO) / abs(together), digits) if amount else ZERO
+    parts = zip(spread(share, ours, digits), spread(share - abs(amount), others, digits))
+    return [sign * (own - other) for own, other in parts]
 
 
 def tier_of(tiers, quantity):

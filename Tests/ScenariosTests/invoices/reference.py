@@ -33,7 +33,11 @@ from teller import Teller
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 HORIZON = datetime(2027, 2, 6, tzinfo=timezone.utc)
 EXTRAS = ["discounts", "credits", "taxes", "commitment", "included", "changes", "cancel", "late", "notes", "voids",
-          "trials", "overrides"]
+          "trials", "overrides", "rates"]
+FOCUS = [("credits", "late", "notes"), ("credits", "late", "notes", "taxes", "included"),
+         ("discounts", "changes", "late", "taxes"), ("included", "late", "taxes", "rates"),
+         ("voids", "late", "discounts", "taxes"), ("credits", "commitment", "included", "late", "changes"),
+         ("credits", "discounts", "late", "taxes", "rates"), ("cancel", "late", "notes", "taxes", "credits")]
 ATTEMPTS = 400
 
 
@@ -57,10 +61,11 @@ def tell_tenant(seed, *arguments):
 
 def story(seed):
     rng = random.Random(seed)
-    extras = [extra for extra in EXTRAS if rng.random() < 0.5]
+    focus = rng.choice(FOCUS) if rng.random() < 0.6 else ()
+    extras = [extra for extra in EXTRAS if extra in focus or rng.random() < 0.45]
     stops = random_stops(rng)
     catalogue = Catalogue(rng, extras, len(stops))
-    tenants = [tell_tenant(f"{seed} {key}", key, extras, catalogue, stops)
+    tenants = [tell_tenant(f"{seed} {key}", key, extras, focus, catalogue, stops)
                for key in ("acme", "beta", "gamma")[:rng.randint(2, 3)]]
     yield from catalogue.steps()
     for index, stop in enumerate(stops):

@@ -6,27 +6,29 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-import costs
-from catalogue import METERS, USED, overridden
+from catalogue import overridden
 from computation import compute
-from expectations import decimal, invoice_expectation, line_match, number, request, state_expectation, text
+from corrections import Corrections
+from expectations import decimal, invoice_expectation, number, request, state_expectation, text
 from invariants import check
-from ledger import DIGITS, FAR, Account, Discount, Event, Grant, gross_left, spread_over, write_note
+from ledger import DIGITS, FAR, Account, Discount, Grant
 from prices import ZERO, OpenQuestion, to_instant
+from usage import Usage
 
 GRACE = timedelta(hours=24)
-OLDEST = timedelta(days=34)
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Asia/Kuwait", "America/Santiago"]
 ANCHORS = [(2026, 10, 31, 0), (2026, 11, 1, 0), (2026, 11, 15, 9), (2026, 11, 20, 17), (2026, 12, 1, 0),
            (2026, 11, 30, 0), (2026, 11, 1, 1), (2026, 10, 29, 13), (2026, 10, 22, 6)]
 
 
-class Teller:
+class Teller(Usage, Corrections):
     """The story of one tenant. It acts at the stops of the clock, which are the same for all tenants."""
 
-    def __init__(self, seed, key, extras, catalogue, stops):
+    def __init__(self, seed, key, extras, focus, catalogue, stops):
+        """What a story is to focus on happens more often."""
         self.rng, self.key, self.catalogue, self.stops = random.Random(seed), key, catalogue, stops
-        self.extras = {extra for extra in extras if self.rng.random() < 0.75}
+        self.extras = {extra for extra in extras if self.rng.random() < 0.75} | set(focus)
+        self.focus = focus
         self.steps, self.now, self.stop, self.quiet_until = [], stops[0], 0, 0
         self.next_period, self.opening_due, self.counter = 0, False, Counter()
         self.last_change = stops[0] - timedelta(days=1)
@@ -55,7 +57,7 @@ class Teller:
         return f"{self.key}-{kind}{self.counter[kind]}"
 
     def chance(self, extra, probability):
-        return extra in self.extras and self.rng.random() < probability
+        return extra in self.extras and self.rng.random() < probability * (2 if extra in self.focus else 1)
 
     # Given
 
@@ -64,9 +66,7 @@ class Teller:
         year, month, day, hour = self.rng.choice(ANCHORS)
         anchor = to_instant(datetime(year, month, day, hour), ZoneInfo(zone))
         plan, inclusive = self.rng.choice(self.catalogue.of(currency)), self.rng.random() < 0.4
-        taxes = self.rng.choice([{"vat": "19"}, {"sales": "8.25"}, {"state": "7", "city": "1.5"},
-                                 {"gst": "5", "qst": "9.975", "levy": "0.5"}])
-        taxes = {rate: Fraction(percent) for rate, percent in taxes.items()} if "taxes" in self.extras else {}
+        taxes = self.random_taxes() if "taxes" in self.extras else {}
         is_reverse = self.rng.random() < 0.1
         inclusive = inclusive and bool(taxes) and not is_reverse
         subscription, version = self.version_of(plan, 1)
@@ -75,10 +75,20 @@ class Teller:
         self.opening_due = any(fee["charged"] == "in_advance" for fee in version["fees"])
         body = {"key": self.key, "name": self.key, "currency": currency, "timezone": zone}
         if taxes:
-            rates = [{"key": rate, "name": rate, "percent": decimal(percent)} for rate, percent in taxes.items()]
-            body["billing"] = {"tax": {"rates": rates, "inclusive": inclusive, "reverse_charge": is_reverse}}
+            body["billing"] = {"tax": rates_of(taxes) | {"inclusive": inclusive, "reverse_charge": is_reverse}}
         self.ask("POST", "/tenants", body, 201)
         self.subscribe({"tenant": self.key, "starts_at": text(anchor), **subscription})
+
+    def random_taxes(self):
+        taxes = self.rng.choice([{"vat": "19"}, {"sales": "8.25"}, {"state": "7", "city": "1.5"},
+                                 {"gst": "5", "qst": "9.975", "levy": "0.5"}])
+        return {rate: Fraction(percent) for rate, percent in taxes.items()}
+
+    def change_taxes(self):
+        """A new percentage is a rate with a key of its own. How a tenant is billed is replaced whole."""
+        self.account.taxes = taxes = self.random_taxes()
+        tax = rates_of(taxes) | {"inclusive": self.account.inclusive}
+        self.ask("PATCH", f"/tenants/{self.key}", {"billing": {"tax": tax}})
 
     def version_of(self, plan, number):
         """What a body says of it, and what it comes to. The latest need not be named."""
@@ -136,7 +146,8 @@ class Teller:
 
     def adjust(self):
         since, self.adjustment_since = self.stops[self.adjustment_since], None
-        if any(since <= grant.expires <= self.now for grant in self.account.grants):
+        if any(since <= grant.expires <= self.now and grant.remaining and not grant.is_void
+               for grant in self.account.grants):
             raise OpenQuestion("when an adjustment is drafted")
         self.show(self.make_final("adjustment", self.next_period - 1), since)
         self.show_balances()
@@ -213,45 +224,17 @@ class Teller:
             self.move()
         self.look()
 
-    def span_of_usage(self):
-        low = self.account.starts if self.stop == 0 else self.stops[self.stop - 1]
-        return max(low, self.account.starts, self.now - OLDEST), min(self.now, self.account.end)
-
-    def use(self):
-        low, high = self.span_of_usage()
-        if high - low > timedelta(hours=1):
-            self.send([self.event(low, high) for _ in range(self.rng.randint(1, 6))])
-
-    def event(self, low, high):
-        feature = self.rng.choice(USED)
-        seconds = self.rng.randrange(1, int((high - low).total_seconds()) - 1)
-        units, money = Fraction(self.rng.randint(1, 90000), 1000), Fraction(self.rng.randint(1, 99999), 100)
-        value = {"payments": money, "calls": None, "seats": f"s{self.rng.randint(1, 25)}"}.get(feature, units)
-        event = Event(self.name("e"), feature, low + timedelta(seconds=seconds), value)
-        if feature == "cells":
-            labels = {"zone": self.rng.choice(["eu", "us", "jp", ""]), "size": self.rng.choice(["s", "l", ""])}
-            event.labels = {name: label for name, label in labels.items() if label}
-        elif feature == "pages":
-            provider, model, name = self.rng.choice(costs.CALLS)
-            event.labels, event.value = {"provider": provider, "model": model}, Fraction(self.rng.randint(1, 120))
-            event.cost = costs.cost(name, event.value, event.time, self.account.currency)
-        return event
-
-    def send(self, events):
-        body = [{"id": event.id, "source": "gw", "type": METERS[event.feature]["event_type"], "subject": self.key,
-                 "time": text(event.time), "data": event_data(event)} for event in events]
-        self.account.events += events
-        self.ask("POST", "/events", body, expect={"/accepted": len(events), "/unsubscribed": 0, "/unpriced": 0})
-
     def give(self):
         if self.chance("discounts", 0.1) and len(self.account.discounts) < 3:
             self.give_discount()
-        if self.chance("credits", 0.15) and len(self.account.grants) < 6:
+        if self.chance("credits", 0.15) and len(self.account.grants) < (12 if "credits" in self.focus else 6):
             self.give_credit()
         if self.chance("discounts", 0.04):
             self.end_discount()
         if self.chance("credits", 0.05):
             self.void_credit()
+        if self.account.taxes and self.chance("rates", 0.1):
+            self.change_taxes()
 
     def give_discount(self):
         """At most one at a stop, so that the order of creation is told."""
@@ -283,8 +266,10 @@ class Teller:
         return decimal(self.rng.randint(low, high) * unit * (10 if self.account.digits == 3 else 1))
 
     def give_credit(self):
-        kind = self.rng.choice(["promotional", "prepaid"])
-        amount, priority = self.catalogue_money(200, 6000), self.rng.choice([0, 5, 10])
+        """Where credits are looked at, small ones, so that several pay at once, which expire soon."""
+        is_small = "credits" in self.focus
+        kind = self.rng.choice(["promotional", "prepaid"] + ["promotional"] * 4 * is_small)
+        amount, priority = self.catalogue_money(200, 2500 if is_small else 6000), self.rng.choice([0, 5, 10])
         body = {"name": self.name("credit"), "kind": kind, "amount": amount, "priority": priority}
         grant = Grant(body["name"], kind, Fraction(amount), priority, self.now, remaining=Fraction(amount))
         if self.rng.random() < 0.5:
@@ -296,40 +281,12 @@ class Teller:
 
     def void_credit(self):
         usable = [grant for grant in self.account.grants
-                  if grant.priority is not None and grant.remaining and not grant.is_void and grant.expires > self.now]
+                  if grant.was_given and grant.remaining and not grant.is_void and grant.expires > self.now]
         if usable:
             grant = self.rng.choice(usable)
             grant.is_void = True
             self.ask("POST", f"/tenants/{self.key}/credit-grants/${{{grant.name}}}/void",
                      expect=self.grant_state(grant))
-
-    # Corrections of usage
-
-    def correct_usage(self):
-        if self.chance("late", 0.35) or (self.account.void and self.rng.random() < 0.5):
-            self.send_late()
-        if self.chance("late", 0.3):
-            self.void_event()
-        if self.is_closed and not self.account.drafts and self.adjustment_since is None:
-            if compute(self.account, "adjustment", self.next_period - 1, self.now).lines:
-                self.adjustment_since, self.quiet_until = self.stop, self.stop + 2
-
-    def send_late(self):
-        """Usage of a period that is over: the last, or that of a void invoice."""
-        if self.next_period == 0:
-            return
-        late = self.rng.choice([self.next_period - 1, *(invoice.period for invoice in self.account.void)])
-        low, high = max(self.account.period(late)[0], self.now - OLDEST), self.account.period_end(late)
-        if high - low > timedelta(hours=1):
-            self.send([self.event(low, high) for _ in range(self.rng.randint(1, 2))])
-
-    def void_event(self):
-        candidates = [event for event in self.account.events if not event.is_void]
-        if candidates:
-            event = self.rng.choice(candidates)
-            event.is_void = True
-            self.ask("POST", "/events/void", {"source": "gw", "id": event.id, "tenant": self.key, "reason": "test"},
-                     expect={"/status": "voided"})
 
     # Plan changes and the end
 
@@ -394,153 +351,6 @@ class Teller:
         self.account.end = FAR
         self.ask_subscription("resume", **{"/ends_at": None})
 
-    # Corrections of invoices
-
-    def last_invoice(self):
-        return self.account.standing[-1] if self.account.standing else None
-
-    def correct_invoices(self):
-        invoice = self.last_invoice()
-        if invoice is None or self.adjustment_since is not None:
-            return
-        if invoice.status == "finalized" and self.rng.random() < (0.04 if "voids" in self.extras else 0.15):
-            self.pay(invoice)
-        elif invoice.status == "finalized" and self.rng.random() < 0.02:
-            invoice.status = "uncollectible"
-            self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
-        creditable = [invoice for invoice in self.account.standing if self.can_be_credited(invoice)]
-        if creditable and self.chance("notes", 0.4 if self.account.taxes else 0.2):
-            self.credit(self.rng.choice(creditable))
-        if self.account.void and self.rng.random() < 0.35:
-            self.ask_for_reissue(*self.account.void)
-        elif not self.account.void and self.chance("voids", 0.25):
-            self.void_one()
-
-    def pay(self, invoice):
-        invoice.status, invoice.outstanding, invoice.is_paid_by_money = "paid", ZERO, True
-        self.ask("POST", f"/invoices/${{{invoice.name}}}/pay", expect=state_expectation(invoice))
-        if not invoice.credited and not invoice.takes_back and not self.account.others_say(invoice):
-            self.refuse_void(invoice, "invoice_paid")
-
-    def refuse_void(self, invoice, code):
-        self.ask("POST", f"/invoices/${{{invoice.name}}}/void", status=409, expect={"/code": code})
-
-    def can_be_credited(self, invoice):
-        has_left = any(gross_left(invoice, line) > 0 for line in invoice.lines)
-        return has_left and invoice.status != "void" and not invoice.takes_back and not self.account.others_say(invoice)
-
-    def credit(self, invoice):
-        lefts = {line: gross_left(invoice, line) for line in invoice.lines if gross_left(invoice, line) > 0}
-        name = self.name("note")
-        body = {"reason": "Goodwill"} | ({"refund": "external"} if self.rng.random() < 0.3 else {})
-        parts = (self.amount_of_note if self.rng.random() < 0.5 else self.line_of_note)(invoice, lefts, name, body)
-        if parts:
-            self.show_note(invoice, write_note(self.account, invoice, parts), name, body)
-
-    def part_of(self, left):
-        """A random part, or the whole."""
-        unit = Fraction(1, 10**self.account.digits)
-        return left if self.rng.random() < 0.25 else unit * self.rng.randint(1, int(left / unit))
-
-    def amount_of_note(self, invoice, lefts, name, body):
-        amount = self.part_of(sum(lefts.values(), ZERO))
-        body["amount"] = decimal(amount)
-        shares = spread_over([*lefts], [*lefts.values()], amount, self.account.digits)
-        return {line: share for line, share in zip(lefts, shares) if share}
-
-    def line_of_note(self, invoice, lefts, name, body):
-        """Of a line that looks like no other. The rules don't say which number it has, so the player looks it up."""
-        line, left = self.rng.choice([*lefts.items()])
-        if line.is_tied or sum(line_match(other) == line_match(line) for other in invoice.lines) > 1:
-            return None
-        amount = self.part_of(left)
-        save = {f"{name}-line": {"in": "/lines", "match": line_match(line), "get": "/line"}}
-        self.ask("GET", f"/invoices/${{{invoice.name}}}", save=save)
-        body["lines"] = [{"line": f"${{{name}-line:bare}}", "amount": decimal(amount)}]
-        return {line: amount}
-
-    def show_note(self, invoice, note, name, body):
-        tax = sum((tax for _, tax in note.parts.values()), ZERO)
-        is_credit = note.refunded > 0 and "refund" not in body
-        if is_credit:
-            grant = Grant(f"{name}-grant", "prepaid", note.refunded, None, self.now, remaining=note.refunded)
-            self.account.grants.append(grant)
-        amounts = Counter(part for part, _ in note.parts.values())
-        rows = [{"match": {"/amount": number(part)}, "expect": {
-            "/tax": number(tax), "/amount_excluding_tax": number(part - tax)} if amounts[part] == 1 else {}}
-            for part, tax in note.parts.values()]
-        expect = {"/total": number(note.total), "/tax": number(tax), "/total_excluding_tax": number(note.total - tax),
-                  "/taxes": {"rows": [{"match": {"/rate": rate}, "expect": {"/amount": number(amount)}}
-                                      for rate, amount in note.taxes.items() if amount], "extra": "zero_amount"},
-                  "/applied_to_due": number(note.applied), "/refunded": number(note.refunded),
-                  "/lines": {"rows": rows, "extra": "zero_amount"}} | ({} if is_credit else {"/credit_grant": None})
-        path = f"/invoices/${{{invoice.name}}}/credit-notes"
-        self.ask("POST", path, body, 201, {f"{name}-grant": "/credit_grant"} if is_credit else None, expect)
-        unit = Fraction(1, 10**self.account.digits)
-        excess = {"amount": decimal(sum((gross_left(invoice, line) for line in invoice.lines), unit))}
-        if "lines" in body:
-            left = gross_left(invoice, *note.parts)
-            excess = {"lines": [{"line": body["lines"][0]["line"], "amount": decimal(left + unit)}]}
-        self.ask("POST", path, {"reason": "Too much", **excess}, 422, expect={"/code": "credit_exceeds_invoice"})
-        if invoice.status == "finalized":
-            self.refuse_void(invoice, "invoice_has_credit_notes")
-        self.ask("GET", f"/invoices/${{{invoice.name}}}",
-                 expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
-
-    def can_be_voided(self, invoice):
-        """It takes nothing back and was not paid by money, and what was changed before is in an invoice. Where others
-        say something of what it charges, only if that is all amounts."""
-        return (invoice.status in ("finalized", "paid") and not invoice.is_paid_by_money and invoice.total
-                and invoice.kind != "adjustment" and not invoice.credited and not invoice.takes_back
-                and self.last_change < self.last_invoice().finalized and not self.has_change_to_come()
-                and (self.account.is_plain or not self.account.others_say(invoice)))
-
-    def void_one(self):
-        """Rather one that others have given back from."""
-        candidates = [invoice for invoice in self.account.standing[-3:] if self.can_be_voided(invoice)]
-        adjusted = [invoice for invoice in candidates if min(self.account.others_say(invoice).values(), default=0) < 0]
-        if candidates:
-            self.void(self.rng.choice(adjusted or candidates))
-
-    def void(self, invoice):
-        at_once = self.rng.random() < 0.4
-        if any(amount < 0 for amount in self.account.others_say(invoice).values()):
-            self.refuse_void(invoice, "adjusted_by_later_invoice")
-            at_once = True
-        path = f"/invoices/${{{invoice.name}}}/void"
-        self.account.make_void(invoice)
-        if at_once:
-            new = self.name("inv")
-            self.ask("POST", path, {"reissue": True}, status=201, save={new: "/id"},
-                     expect={"/status": "draft", "/reissue_of": f"${{{invoice.name}}}"})
-            self.reissue(invoice, new)
-        else:
-            self.ask("POST", path, expect={"/status": "void", "/total": number(invoice.total)})
-            self.show_balances()
-            if self.rng.random() < 0.3:
-                self.ask_for_reissue(invoice)
-
-    def ask_for_reissue(self, invoice):
-        new = self.name("inv")
-        self.ask("POST", f"/invoices/${{{invoice.name}}}/reissue", status=201, save={new: "/id"},
-                 expect={"/status": "draft", "/reissue_of": f"${{{invoice.name}}}"})
-        self.reissue(invoice, new)
-
-    def reissue(self, old, name):
-        self.account.replace(old)
-        invoice = compute(self.account, old.kind, old.period, self.now)
-        invoice.name = name
-        self.account.finalize(invoice, self.now)
-        self.ask("POST", f"/invoices/${{{name}}}/finalize",
-                 expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
-        self.save_carried(invoice)
-        self.ask("GET", f"/invoices/${{{old.name}}}", expect={"/status": "void", "/total": number(old.total)})
-        self.ask("POST", f"/invoices/${{{old.name}}}/reissue", status=409, expect={"/code": "invoice_reissued"})
-        self.ask("POST", f"/invoices/${{{old.name}}}/credit-notes", {"reason": "Void", "amount": "1"}, 409,
-                 expect={"/code": "invoice_status"})
-        self.show_balances()
-        check(self.account)
-
     # Looking
 
     def look(self):
@@ -566,8 +376,5 @@ class Teller:
             self.show_balances()
 
 
-def event_data(event):
-    if event.feature == "calls":
-        return {}
-    value = event.value if event.feature == "seats" else decimal(event.value)
-    return {METERS[event.feature]["value"]: value, **event.labels}
+def rates_of(taxes):
+    return {"rates": [{"key": rate, "name": rate, "percent": decimal(percent)} for rate, percent in taxes.items()]}

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import scopes
 from arrange import Arrangement
-from world import MICROSECOND, number, text
+from records import MICROSECOND, number, text
 
 REASONS = {"quota": "quota_exceeded", "budget": "budget_exceeded", "spend_cap": "spend_cap_exceeded"}
 
@@ -23,16 +23,12 @@ class Answers(Arrangement):
 
     def is_told(self, row, limit):
         is_zero = not (row.used or row.overshoot or self.world.held(limit, row))
-        return "*" not in limit.scope.values() or (row.used > 0 if row.overshoot is None else not is_zero)
+        return "*" not in limit.scope.values() or not is_zero
 
-    def state(self, limit, row, is_replaced=False):
-        expect = {"/used": number(row.used)}
-        if not is_replaced:
-            held = self.world.held(limit, row)
-            expect |= {"/held": number(held), "/remaining": number(max(Fraction(0), limit.amount - row.used - held))}
-        if row.overshoot is not None and not is_replaced:
-            expect["/overshoot"] = number(row.overshoot)
-        return expect
+    def state(self, limit, row):
+        held = self.world.held(limit, row)
+        return {"/used": number(row.used), "/held": number(held), "/overshoot": number(row.overshoot),
+                "/remaining": number(max(Fraction(0), limit.amount - row.used - held))}
 
     def progress(self, limit, row):
         since = max(row.window[0] or limit.created, limit.created)
@@ -54,22 +50,24 @@ class Answers(Arrangement):
             expect = self.state(limit, self.visible(limit)[0])
             return self.step("GET", f"/tenants/{limit.tenant.key}/spend-cap", expect=expect)
         rows = [{"match": {"/scope": row.scope},
-                 "expect": self.state(limit, row, self.world.stands_apart(limit, row)) | self.progress(limit, row)}
+                 "expect": self.state(limit, row) | self.progress(limit, row)}
                 for row in self.visible(limit) if self.is_told(row, limit)]
-        is_certain = all(row.overshoot is not None for row in self.visible(limit))
         self.step("GET", f"/budgets/{limit.key}", expect={
             "/amount": number(limit.amount), "/mode": limit.mode,
-            "/status/windows": {"rows": rows} | ({"extra": "zero"} if is_certain else {})})
+            "/status/windows": {"rows": rows, "extra": "zero"}})
 
     def fingerprint(self, limit):
         return [(str(row.scope), limit.amount, row.used, row.overshoot, self.world.held(limit, row))
                 for row in self.visible(limit)]
 
+    def quotas_in_force(self):
+        return [one for one in self.world.limits if one.origin == "quota" and not one.is_out]
+
     def show_quota(self, limit):
         """All that are in force are there, and no other ones."""
         expect = {"/limit": number(limit.amount), "/mode": limit.mode,
                   "/overage": "allowed" if limit.lets_pass else "denied", **self.state(limit, self.visible(limit)[0])}
-        quotas = [one for one in self.world.limits if one.origin == "quota" and one.tenant is limit.tenant]
+        quotas = [one for one in self.quotas_in_force() if one.tenant is limit.tenant]
         rows = [{"match": {"/feature": quota.key, "/window/kind": quota.kind},
                  "expect": expect if quota is limit else {}} for quota in quotas]
         self.step("GET", f"/tenants/{limit.tenant.key}/quotas", expect={"/data": {"rows": rows, "extra": "none"}})
@@ -131,8 +129,6 @@ class Answers(Arrangement):
         """Limits are compared with their numbers where the call holds in one window of each."""
         rows = []
         for limit in dict.fromkeys(claim.limit for claim in claims):
-            if self.world.is_replaced(limit, call):
-                continue
             own = [claim for claim in claims if claim.limit is limit]
             expect = {"/mode": limit.mode}
             if len(own) == 1:
@@ -146,6 +142,16 @@ class Answers(Arrangement):
         expect = {"/allowed": True, "/reason": None, "/retry_after": None, "/limits": {"rows": rows, "extra": "none"},
                   "/max_output_tokens": call.max_output}
         return expect | {"/warnings": {"set": ["soft_limit_exceeded"] if softly else []}}
+
+    def warned(self, call):
+        """What the same call again is warned by: the limits that it would touch now, as they stand."""
+        now, found = self.world.now, []
+        for limit, place in self.world.concerning(call):
+            if limit.lets_pass and not self.world.is_replaced(limit, call):
+                rows = [self.world.peek(limit, place, window)
+                        for window in self.world.windows(limit, call.tenant, now, self.end(call))]
+                found += [row for row in rows if row.used + self.world.held(limit, row) > limit.amount]
+        return ["soft_limit_exceeded"] if found else []
 
     def show_alerts(self, since):
         """There are no others where of none it is open whether they are told."""

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from costs import Price
 from plans import Segment, Tenant
 from rates import Rate
-from world import BIG_MODEL, FEATURES, START, Limit, World, text
+from records import BIG_MODEL, FEATURES, START, Limit, text
+from world import World
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"]
 RISING_PRICES = [
@@ -25,7 +26,7 @@ OTHER_PRICES = [
     {"model": "package", "amount": "4", "package_size": "10", "free_units": "5"},
 ]
 KINDS = {"models": 0.5, "fewer tokens": 0.6, "rates": 0.35, "changes": 0.35, "scheduled changes": 0.3,
-         "open calls": 0.2, "new prices": 0.6}
+         "open calls": 0.3, "narrow": 0.5, "new prices": 0.6}
 UNIT_PRICES = ["0", "0.1", "0.25"]
 TOKEN_PRICES = {"input": ["0.002", "0.005", "0.01"], "cached_input": ["0.001", "0.0025"],
                 "output": ["0.004", "0.01", "0.02"]}
@@ -52,16 +53,17 @@ ROOM = {"minute": 1, "hour": 1.5, "day": 2, "week": 3, "month": 4, "billing_peri
 
 class Arrangement:
     """The world of a story, and how it came about. `kinds` are those of limits and changes that the story has: of
-    changes of plans with `open calls` under no limit that follows tiers or is on a plan. Before the next step of these
-    and of `new prices` open calls hold by them."""
+    changes of plans with `open calls` under no limit that is on a plan, and none that follows tiers where it is
+    `narrow`. Before the next step of these and of `new prices` open calls hold by them."""
 
     def __init__(self, seed):
         self.random, self.world, self.serial, self.budgets = random.Random(seed), World(), 0, 0
         self.calls = []
         self.is_rising = self.random.random() < 0.6
         self.kinds = {kind for kind, likely in KINDS.items() if self.random.random() < likely}
+        self.world.is_rising = self.is_rising or "open calls" in self.kinds
         if "open calls" in self.kinds:
-            self.is_rising, self.kinds = True, self.kinds - {"changes", "scheduled changes"}
+            self.is_rising, self.kinds = True, self.kinds - {"changes"}
 
     def step(self, method, path, body=None, status=200, expect=None, save=None):
         line = {"method": method, "path": path, "body": body, "status": status, "save": save, "expect": expect}
@@ -140,9 +142,9 @@ class Arrangement:
             quotas.append({"feature": "tokens", "limit": self.amount("tokens", "day", 2), "window": "day",
                            "mode": "hard"})
         version = {"charges": [{"feature": name, "price": price} for name, price in prices.items()], "quotas": quotas}
-        if "open calls" in self.kinds:
+        if self.kinds >= {"open calls", "narrow"}:
             pass
-        elif plan == "pro" or self.kinds & {"changes", "scheduled changes"} or self.random.random() < 0.5:
+        elif plan == "pro" or self.kinds & {"changes", "scheduled changes", "open calls"} or self.random.random() < 0.5:
             version["spend_cap"] = {"amount": self.amount("charge", "month", 2), "mode": "hard"}
         self.step("POST", "/plans", {"key": plan, "name": plan, "currency": "USD"}, 201)
         self.step("POST", f"/plans/{plan}/versions", version, 201, save={f"version-{plan}": "/version"})
@@ -159,7 +161,7 @@ class Arrangement:
                   save={f"subscription-{key}": "/id"})
         tenant = self.world.tenants[key] = Tenant(key, ZoneInfo(zone), anchor, [Segment(anchor, plan, prices)])
         for quota in quotas:
-            self.world.add_quota(tenant, quota)
+            self.world.add_quota(tenant, quota, anchor)
         if cap:
             self.world.limits.append(Limit("spend_cap", "spend_cap", "charge", {"tenant": key}, Fraction(cap["amount"]),
                                            cap["mode"], "month", START, tenant))
@@ -174,7 +176,7 @@ class Arrangement:
         measure = self.random.choice(["requests", "requests", "units", "charge", *costs])
         kind = self.random.choice(WINDOWS)
         if measure == "charge":
-            is_narrow = self.is_rising and ("open calls" in self.kinds or self.random.random() < 0.5)
+            is_narrow = self.is_rising and (self.kinds >= {"open calls", "narrow"} or self.random.random() < 0.5)
             scope = dict(self.random.choice(NARROW_SCOPES if is_narrow else SCOPES[1:3]))
         else:
             scope = dict(self.random.choice(COST_SCOPES if measure == "cost" else SCOPES))

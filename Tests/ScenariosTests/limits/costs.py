@@ -56,6 +56,6 @@ class PriceBook:
                                              price.start)).cost(tokens)
 
     def costs(self, data, tokens, start, end):
-        """All that it may come to in a span of time."""
-        starts = {price.start for price in self.prices if start < price.start < end}
+        """All that it may come to at the moments from the start to the end, both included."""
+        starts = {price.start for price in self.prices if start < price.start <= end}
         return {self.cost(data, tokens, instant) for instant in {start, *starts}}

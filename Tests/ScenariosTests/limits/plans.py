@@ -60,6 +60,14 @@ class Tenant:
     def prices(self):
         return self.segments[-1].prices
 
+    @property
+    def known_segments(self):
+        return self.segments + ([self.pending[0]] if self.pending else [])
+
+    def prices_at(self, instant):
+        """By the plans that are known to be in force then."""
+        return max((one for one in self.known_segments if one.start <= instant), key=lambda one: one.start).prices
+
     @cached_property
     def periods(self):
         """Months after the anchor, at its local day and time."""
@@ -92,6 +100,26 @@ class Tenant:
             total += charge(price, through) - charge(price, before)
             before = through
         return total
+
+    def held(self, period, feature, holds):
+        """The most that quantities held under each segment can cost in a period. Its charges rise with the quantity."""
+        used, total = self.usage.get((period, feature), {}), Fraction(0)
+        before, held_before = Fraction(0), Fraction(0)
+        for index in sorted({*used, *holds}):
+            price = self.known_segments[index].prices[feature]
+            quantity, held = used.get(index, Fraction(0)), holds.get(index, Fraction(0))
+            charged = charge(price, before + quantity) - charge(price, before)
+            most = charge(price, before + quantity + held_before + held) - charge(price, before) - charged
+            if held_before:
+                most = max(Fraction(0), min(most, highest(price, quantity + held) - charged))
+            total, before, held_before = total + most, before + quantity, held_before + held
+        return total
+
+    def segments_within(self, start, end):
+        """Indices of those that are known to be in force at moments from the start to the end, both included."""
+        ends = [one.start for one in self.known_segments[1:]] + [None]
+        return [index for index, (one, last) in enumerate(zip(self.known_segments, ends))
+                if one.start <= end and (last is None or last > start)]
 
     def add(self, instant, feature, quantity):
         """Says by how much the charge grows."""

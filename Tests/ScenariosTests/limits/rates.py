@@ -72,7 +72,7 @@ class Rate:
         """Scope, what is left, and when it is full, of those that are not."""
         found = []
         for key, full_at in self.full_at.items():
-            place, instant = json.loads(key), self.epoch + timedelta(microseconds=floor(full_at))
+            place, instant = json.loads(key), self.epoch + timedelta(microseconds=ceil(full_at))
             if self.used(place, now):
                 found.append((place, floor(self.burst - self.used(place, now)), instant))
         return found

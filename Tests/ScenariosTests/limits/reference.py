@@ -21,14 +21,14 @@ Expected values are equal to the answer's, but for
 import json
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 
 from answers import Answers
 from costs import Tokens
 from plans import Segment
-from world import BIG_MODEL, LONGEST_LIFE, START, SUSPENSE, Call, Limit, Reservation, calendar_window, number, text
+from records import BIG_MODEL, LONGEST_LIFE, START, SUSPENSE, Call, Limit, Reservation, calendar_window, number, text
 
 
 OUTPUTS = [0, 20, 50, 100, 200, 350, 700]
@@ -38,9 +38,9 @@ class Story(Answers):
     """Draws what happens, tells the world of it, and prints it with what must be answered.
 
     Not drawn, beside what the world holds for an open question: times of usage before the story began, an array whose
-    calls would be answered otherwise in another order, the end of an override while calls are open, a change of plan
-    that calls under a limit on all charges outlast, usage and voids of before such a change in its period, and calls of
-    models without a price."""
+    calls would be answered otherwise in another order, a change of plan to come that is made while calls are open that
+    outlast it under a limit on all charges, usage of before a change of plan where prices fall with the quantity, a
+    change that calls are held by anew of which something is settled, and calls of models without a price."""
 
     def new_call(self, tenant=None):
         self.serial += 1
@@ -50,9 +50,18 @@ class Story(Answers):
                  "cost_center": self.random.choice(["cc-1", "cc-2", None, None])}
         data = {name: value for name, value in drawn.items() if value}
         seconds = Fraction(self.random.choice(["1", "1", "2", "3", "4", "2.5", "0.25", "6", "9", "0"]))
-        ttl = self.random.choice([None, None, None, 61, 600, 3601, 7201, 43201])
+        often = [7201] if "open calls" in self.kinds else [None, None, None]
+        ttl = self.random.choice([*often, 61, 600, 3601, 7201, 43201])
+        ttl = self.until_an_end(tenant) if self.random.random() < 0.12 else ttl
         criticality = self.random.choice([None, "sheddable", "default", "critical"]) if "rates" in self.kinds else None
         return self.of_model(Call(f"a{self.serial}", tenant, seconds, data, ttl=ttl, criticality=criticality))
+
+    def until_an_end(self, tenant):
+        """How long until a window or billing period does."""
+        zone, kind = self.random.choice([tenant.zone, timezone.utc]), self.random.choice(["hour", "day", "month"])
+        ends = [calendar_window(kind, zone, self.world.now)[1], tenant.period(self.world.now)[1]]
+        seconds = int((self.random.choice(ends) - self.world.now).total_seconds())
+        return seconds if seconds <= 86_400 else None
 
     def of_model(self, call):
         """The call with what it costs by, in a story of models."""
@@ -198,9 +207,9 @@ class Story(Answers):
         expect |= {"/max_output_tokens": call.max_output} if reservation.status == "held" else {}
         if reservation.status != "held":
             expect["/reason"] = "admission_closed"
-        elif not any(limit.mode == "soft" for limit, _ in self.world.concerning(call)):
+        else:
             is_over = reservation.expires <= self.world.now
-            expect["/warnings"] = {"set": ["repeated", "expired"] if is_over else ["repeated"]}
+            expect["/warnings"] = {"set": ["repeated", *(["expired"] if is_over else []), *self.warned(call)]}
         is_trial = self.random.random() < 0.3
         self.step("POST", "/admissions", call.body() | ({"dry_run": True} if is_trial else {}), expect=expect)
 
@@ -254,9 +263,10 @@ class Story(Answers):
             self.report(events + [self.event(call, self.used_of(call), reservation=more)])
 
     def settle_part(self):
-        """Frees in the windows of its time alone: what is held of others stays whole."""
+        """Frees in the windows of its time alone: what is held of others stays whole. Not before a plan begins that it
+        may see: what it holds then is not told here."""
         reservation = self.open_reservation()
-        if reservation:
+        if reservation and not reservation.call.tenant.pending:
             seconds = Fraction(self.random.choice(["1", "2", "0.5", "4"]))
             self.report([self.event(reservation.call, seconds, reservation=reservation, is_partial=True,
                                     time=self.some_time(0.2))])
@@ -272,10 +282,10 @@ class Story(Answers):
             self.report([self.event(call, call.seconds, reservation=reservation)])
 
     def some_time(self, likely):
-        """A time of usage since the story began, up to five minutes ahead, under the plans of now; mostly none is said.
-        It may be of before budgets were made."""
+        """A time of usage since the story began, up to five minutes ahead; mostly none is said. It may be of before
+        budgets were made, or a plan began. Where prices fall, that might charge less than nothing."""
         tenants = self.world.tenants.values()
-        first = max(START, *[tenant.segments[-1].start for tenant in tenants])
+        first = START if self.is_rising else max(START, *[tenant.segments[-1].start for tenant in tenants])
         last = min([tenant.pending[0].start for tenant in tenants if tenant.pending], default=None)
         time = self.world.now + timedelta(seconds=self.random.randint(self.random.choice([-40_000, -4000]), 200))
         is_fine = time >= first and not (last and time >= last)
@@ -297,7 +307,8 @@ class Story(Answers):
     def void(self):
         if self.world.events:
             event = self.random.choice(self.world.events[-12:])
-            if event.tenant.segment(event.time) != event.tenant.last_segment(event.tenant.period(event.time)[0]):
+            is_last = event.tenant.segment(event.time) == event.tenant.last_segment(event.tenant.period(event.time)[0])
+            if not (is_last or self.is_rising):
                 return
             status = "already_voided" if event.is_void else "voided"
             if not event.is_void:
@@ -320,15 +331,15 @@ class Story(Answers):
         reservation, world = self.open_reservation(), self.world
         if not reservation:
             return
-        ttl = ttl or self.random.choice([300, 1800, 7201, 40_001, 86_399])
-        end = max(reservation.expires, world.now + timedelta(seconds=ttl))
-        path, body = f"/admissions/${{{reservation.name}}}/extend", {"ttl_seconds": ttl}
+        ttl = ttl or self.random.choice([300, 1800, 7201, 40_001, 86_399, self.until_an_end(reservation.call.tenant)])
+        end = max(reservation.expires, world.now + timedelta(seconds=ttl or 900))
+        path, body = f"/admissions/${{{reservation.name}}}/extend", {"ttl_seconds": ttl or 900}
         if reservation.expires <= world.now:
             return self.step("POST", path, body, 409, expect={"/code": "admission_closed"})
         call, created = reservation.call, reservation.created
         if end > created + LONGEST_LIFE or world.is_open_question(call, created, end):
             return
-        if reservation.has_parts and world.is_repriced(call, created, end):
+        if reservation.has_parts and call.tenant.pending:
             return
         claims = world.claims(call, created, end, reservation)
         if any(not claim.limit.lets_pass for claim in world.exceeded(call, claims)):
@@ -359,16 +370,19 @@ class Story(Answers):
         over = [limit for limit in taken if taken[limit] > limit.amount]
         limit = self.random.choice(over if over and self.random.random() < 0.5 else [*taken])
         base = self.random.choice([limit.amount, taken[limit]])
-        factor = self.random.choice(["0.5", "0.8", "1.25", "2"])
+        factor = self.random.choice(["0.5", "0.8", "1", "1.25", "2"])
         amount, mode = Fraction(max(1, round(base * Fraction(factor)))), limit.mode
         body = {"amount": str(amount)}
         if self.random.random() < 0.3:
             mode = body["mode"] = self.random.choice(["soft", "hard"])
-        self.world.change(limit, amount, mode)
+        thresholds = None
+        if self.random.random() < 0.2:
+            thresholds = body["thresholds"] = self.random.choice([[50, 80, 100], [30, 100, 150, 300], [60, 90], []])
+        self.world.change(limit, amount, mode, thresholds=thresholds)
         self.step("PATCH", f"/budgets/{limit.key}", body, expect={"/amount": number(amount), "/mode": mode})
 
     def change_quota(self):
-        limit = self.random.choice([limit for limit in self.world.limits if limit.origin == "quota"])
+        limit = self.random.choice(self.quotas_in_force())
         amount = Fraction(round(limit.amount * Fraction(self.random.choice(["0.6", "1.4", "2"])) + 1))
         self.world.change(limit, amount, limit.mode, limit.overage)
         limit.is_own = True
@@ -391,40 +405,47 @@ class Story(Answers):
                     self.step("POST", f"/admissions/${{{reservation.name}}}/release", expect={"/status": "released"})
         self.change_subscription(tenant, self.world.now)
         if is_open:
-            self.hold_anew(tenant)
+            self.hold_anew(tenant, has_begun=True)
 
     def calls_that_last(self):
         """A little longer, so that they are open still when they are gone through."""
         return [one for one in self.world.open_calls() if one.expires - self.world.now > timedelta(seconds=5)]
 
-    def hold_anew(self, tenant=None):
-        self.world.hold_anew(tenant)
+    def can_hold_anew(self):
+        """Not where it is open what calls hold, and where some of what they held is settled."""
+        world = self.world
+        return world.open_calls() == self.calls_that_last() and not any(
+            one.has_parts or world.is_open_question(one.call, one.created, one.expires) for one in world.open_calls())
+
+    def hold_anew(self, tenant=None, has_begun=False):
+        self.world.hold_anew(tenant, has_begun=has_begun)
         self.world.alert()
         self.advance_by(1)
 
     def enter_price(self):
-        """Twice as much for all classes, soon: where it is not told that calls hold something else."""
+        """Twice as much for all classes, soon or since a while ago."""
         world = self.world
         price = self.random.choice([price for price in world.price_book.prices if price.start <= world.now])
-        start = world.now + timedelta(seconds=self.random.randint(2, 3000))
+        start = world.now + timedelta(seconds=self.random.choice([1, 1, -6]) * self.random.randint(2, 3000))
         amounts = {name: str(Decimal(amount) * 2) for name, amount in price.amounts.items()}
         world.price_book.prices.append(replace(price, start=start, amounts=amounts))
-        if world.open_calls() != self.calls_that_last() or any(
-            one.has_parts or world.is_open_question(one.call, one.created, one.expires) for one in world.open_calls()
-        ):
+        if not self.can_hold_anew():
             return world.price_book.prices.pop()
         self.send_price(world.price_book.prices[-1])
         self.hold_anew()
 
     def schedule_plan(self):
-        """Of a tenant none of whose calls lasts until then."""
+        """Of a tenant none of whose calls lasts until then, but in a story of such without limits on all charges."""
         tenant = self.random.choice([*self.world.tenants.values()])
         at = tenant.period(self.world.now)[1]
         is_clear = all(one.status != "held" or one.expires < at for one in self.world.reservations
                        if one.call.tenant is tenant)
         latest = max([event.time for event in self.world.events if event.tenant is tenant], default=START)
-        if is_clear and latest < at and not tenant.pending:
+        is_open = self.kinds >= {"open calls", "narrow"} and self.can_hold_anew()
+        if (is_clear or is_open) and latest < at and not tenant.pending:
             self.change_subscription(tenant, at)
+            if is_open:
+                self.hold_anew(tenant)
 
     def change_subscription(self, tenant, at):
         plan = next(plan for plan in self.plans if plan != tenant.plan)
@@ -436,16 +457,20 @@ class Story(Answers):
                   expect={"/plan": tenant.plan})
 
     def archive(self):
-        """Not what another budget overrides, and no override while calls are open."""
-        is_open = self.open_reservation() is not None
+        """Not what another budget overrides. In place of an override calls hold again of what it stood for."""
         overridden = {limit.overrides for limit in self.budgets_in_force()}
-        found = [limit for limit in self.budgets_in_force()
-                 if limit.key not in overridden and not (limit.overrides and is_open)]
+        found = [limit for limit in self.budgets_in_force() if limit.key not in overridden]
+        overrides = [limit for limit in found if limit.overrides]
         if len(found) > 3:
-            limit = self.random.choice(found)
+            limit = self.random.choice(overrides if overrides and self.random.random() < 0.5 else found)
+            if limit.overrides and not self.can_hold_anew():
+                return
             limit.archived = True
             self.step("DELETE", f"/budgets/{limit.key}", status=204)
             self.show(limit)
+            if limit.overrides:
+                self.world.end_override(limit)
+                self.advance_by(1)
 
     def create(self):
         """With a call that is extended into windows of it, or usage that may be of before it."""
@@ -468,9 +493,6 @@ class Story(Answers):
         amount = Fraction(round(limit.amount * Fraction(self.random.choice(["0.5", "2"])) + 1))
         self.add_budget(Limit(f"b{self.budgets}", "budget", limit.measure, scope, amount, "hard", limit.kind,
                               self.world.now, overrides=limit.key))
-        for row in limit.rows.values():
-            if self.world.stands_apart(limit, row):
-                row.overshoot = None
 
     def change_rate(self):
         rates = self.world.rates.in_force()
@@ -504,7 +526,12 @@ class Story(Answers):
         self.add_rate(rate.measure, scope, rate.limit * 2, rate.period, burst, overrides=rate.key)
 
     def advance_by(self, seconds):
-        """Not to the instant at which a reservation ends."""
+        """Not to the instant at which a reservation ends, and step by step past one at which a plan begins."""
+        for tenant in self.world.tenants.values():
+            until = int((tenant.pending[0].start - self.world.now).total_seconds()) if tenant.pending else 0
+            if 1 < until <= seconds:
+                self.advance_by(until - 1)
+                seconds = max(2, seconds - until + 1)
         ends = {end for one in self.world.reservations for end in (one.expires, one.expires + SUSPENSE)}
         while self.world.now + timedelta(seconds=seconds) in ends:
             seconds += 1
@@ -534,9 +561,9 @@ class Story(Answers):
             self.admit: 42, self.settle: 15, self.advance: 14, self.use: 4, self.release: 4, self.extend: 4,
             self.settle_part: 4, self.settle_pair: 2, self.settle_late: 2, self.send_again: 2, self.repeat: 4,
             self.ask_anew: 3, self.admit_pair: 3, self.try_out: 3, self.void: 4, self.look: 3, self.change_budget: 6,
-            self.change_quota: 1, self.archive: 1, self.create: 3, self.override: 1,
+            self.change_quota: 1, self.archive: 2, self.create: 3, self.override: 2,
             self.change_rate: 3 if "rates" in self.kinds else 0,
-            self.change_plan: 2 if self.kinds & {"changes", "open calls"} else 0,
+            self.change_plan: 4 if "open calls" in self.kinds else 2 if "changes" in self.kinds else 0,
             self.enter_price: 2 if self.kinds >= {"models", "new prices"} else 0,
             self.schedule_plan: 3 if "scheduled changes" in self.kinds else 0,
         }
@@ -548,7 +575,7 @@ class Story(Answers):
             (self.come_to_month_end if index == steps * 3 // 5 else act)()
             self.world.alert()
             self.world.check()
-            in_force = [limit for limit in self.world.limits if not limit.archived]
+            in_force = [limit for limit in self.world.limits if not (limit.archived or limit.is_out)]
             changed = [limit for limit in in_force if before.get(limit) != self.fingerprint(limit)]
             for limit in dict.fromkeys([*changed, self.random.choice(in_force)]):
                 self.show(limit)
@@ -558,7 +585,8 @@ class Story(Answers):
                 if rates_before.get(rate) != rate.full_at or self.random.random() < 0.1:
                     self.show_rate(rate)
         for limit in self.world.limits:
-            self.show(limit)
+            if not limit.is_out:
+                self.show(limit)
         for rate in self.world.rates:
             self.show_rate(rate)
         self.world.check_sums()

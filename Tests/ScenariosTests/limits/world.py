@@ -1,198 +1,18 @@
 """What limits and admissions of the service must come to, written from docs/rules.md and openapi/openapi.yaml alone.
 
-All prices here rise with the quantity. Where the rules leave open what an overshoot is, it is None, and what else they
-leave open `World.is_open_question` says.
+What the rules leave open, or is not told here, `World.is_open_question` says, and `None` of what a row has alerted.
 """
 
 import json
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import scopes
-from costs import PriceBook, Tokens
-from plans import Tenant, highest
+from costs import PriceBook
+from plans import highest
 from rates import Rates
-
-START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
-SUSPENSE = timedelta(minutes=60)
-LONGEST_LIFE = timedelta(days=7)
-MICROSECOND = timedelta(microseconds=1)
-FEATURES = {"seconds": "seconds", "jobs": "jobs", "big": "seconds"}
-BIG_MODEL = "m-large"
-
-
-def text(instant):
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def number(value):
-    """Compared by number. Digits beyond the twelfth are cut off."""
-    digits = str(int(value * 10**12)).rjust(13, "0")
-    return {"number": f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")}
-
-
-def plus(hold, more, times=1):
-    """Two amounts, or quantities of things, together."""
-    if isinstance(hold, dict):
-        return {key: hold.get(key, Fraction(0)) + times * more.get(key, Fraction(0)) for key in hold | more}
-    return hold + times * more
-
-
-def calendar_window(kind, zone, instant):
-    """None for what has no bound. Not for the hours around a change of clocks."""
-    if kind == "lifetime":
-        return None, None
-    first = instant.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
-    first = first if kind == "minute" else first.replace(minute=0)
-    first = first if kind in ("minute", "hour") else first.replace(hour=0)
-    if kind == "week":
-        first -= timedelta(days=first.weekday())
-    if kind == "month":
-        first = first.replace(day=1)
-        last = (first + timedelta(days=31)).replace(day=1)
-    else:
-        last = first + {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1),
-                        "week": timedelta(days=7)}[kind]
-    return tuple(local.replace(tzinfo=zone).astimezone(timezone.utc) for local in (first, last))
-
-
-@dataclass(eq=False)
-class Row:
-    scope: dict
-    window: tuple
-    used: Fraction = Fraction(0)
-    overshoot: Fraction = Fraction(0)
-    holds: dict = field(default_factory=dict)
-    alerted: set = field(default_factory=set)
-
-    def goes_beyond(self, excess):
-        """Notes what no admission allowed; None once it can't be told."""
-        if self.overshoot is not None:
-            self.overshoot += max(Fraction(0), excess)
-
-    def takes_out(self, voided):
-        self.used = max(Fraction(0), self.used - voided)
-        if self.overshoot is not None:
-            self.overshoot = max(Fraction(0), self.overshoot - voided)
-
-
-@dataclass(eq=False)
-class Limit:
-    key: str
-    origin: str
-    measure: str
-    scope: dict
-    amount: Fraction
-    mode: str
-    kind: str
-    created: datetime
-    tenant: Tenant = None
-    overrides: str = None
-    archived: bool = False
-    is_own: bool = False
-    overage: str = None
-    thresholds: list = field(default_factory=lambda: [50, 80, 100])
-    rows: dict = field(default_factory=dict)
-
-    def counts(self, instant):
-        """Whether usage of then: a budget counts from its creation on."""
-        return self.origin != "budget" or instant >= self.created
-
-    @property
-    def lets_pass(self):
-        """Whether it refuses nothing: a soft one, and a hard quota beyond which the plan's price is charged."""
-        return self.mode == "soft" or self.overage == "allowed"
-
-    @property
-    def is_wide(self):
-        """On all that a tenant is charged: it follows the tenant's tiers."""
-        return self.measure == "charge" and set(self.scope) == {"tenant"}
-
-
-@dataclass(eq=False)
-class Call:
-    """A call that asks, or an event. One with tokens is of a model, which has a price. Where it asked for more than
-    fits, `tokens` are those that it was left."""
-    id: str
-    tenant: Tenant
-    seconds: Fraction
-    data: dict
-    tokens: Tokens = None
-    ttl: int = None
-    criticality: str = None
-    asked: Tokens = None
-    min_output: int = None
-    time: datetime = None
-    stored: datetime = None
-    reservation: "Reservation" = None
-    is_partial: bool = False
-    counts: list = field(default_factory=list)
-    is_void: bool = False
-
-    @property
-    def values(self):
-        return {**self.data, "tenant": self.tenant.key, "plan": self.tenant.plan}
-
-    @property
-    def features(self):
-        """What each feature counts of it."""
-        found = {"seconds": self.seconds, "jobs": Fraction(1)}
-        if self.tokens:
-            found |= {"tokens": self.tokens.total, "llm": Fraction(1)}
-        return {**found, "big": self.seconds} if self.data.get("model") == BIG_MODEL else found
-
-    @property
-    def max_output(self):
-        return self.tokens and self.tokens.output
-
-    def charged(self, cost):
-        """What the price of each feature is of: `llm` follows the provider cost."""
-        return {**self.features, "llm": cost} if self.tokens else self.features
-
-    def body(self):
-        seconds = int(self.seconds) if self.seconds.denominator == 1 else float(self.seconds)
-        tokens = (self.asked or self.tokens).data() if self.tokens else {}
-        body = {"subject": self.tenant.key, "type": "llm.call" if self.tokens else "job.done", "source": "gw",
-                "id": self.id, "data": {"seconds": seconds, **self.data, **tokens}}
-        body |= {"ttl_seconds": self.ttl} if self.ttl else {}
-        body |= {"min_output_tokens": self.min_output} if self.min_output else {}
-        body |= {"criticality": self.criticality} if self.criticality else {}
-        body |= {"time": text(self.time)} if self.time and self.time != self.stored else {}
-        body |= {"reservationid": f"${{{self.reservation.name}}}"} if self.reservation else {}
-        return body | ({"reservationpartial": True} if self.is_partial else {})
-
-
-@dataclass(eq=False)
-class Reservation:
-    name: str
-    call: Call
-    created: datetime
-    expires: datetime
-    status: str = "held"
-    closed: datetime = None
-    has_parts: bool = False
-
-
-@dataclass
-class Claim:
-    """What a call would hold of a limit in one window: an amount, or of a wide limit quantities."""
-    limit: Limit
-    place: dict
-    window: tuple
-    amount: object
-
-
-@dataclass
-class Alert:
-    """That a threshold was crossed, with what the limit was then."""
-    raised: datetime
-    limit: Limit
-    row: Row
-    threshold: int
-    amount: Fraction
-    mode: str
+from records import MICROSECOND, START, SUSPENSE, Alert, Claim, Limit, Row, calendar_window, plus
 
 
 class World:
@@ -201,7 +21,7 @@ class World:
     def __init__(self):
         self.now, self.price_book, self.rates = START, PriceBook(), Rates()
         self.tenants, self.limits, self.reservations, self.events = {}, [], [], []
-        self.ended_quotas, self.alerts = {}, []
+        self.alerts, self.is_rising = [], True
 
     def window(self, limit, tenant, instant):
         if limit.kind == "billing_period":
@@ -209,16 +29,16 @@ class World:
         return calendar_window(limit.kind, tenant.zone if "tenant" in limit.scope else ZoneInfo("UTC"), instant)
 
     def windows(self, limit, tenant, start, end):
-        """Those in which a reservation can be settled until it expires; of minutes and hours the first only."""
+        """Those that begin until a reservation expires, at that instant too; of minutes and hours the first only."""
         found = [self.window(limit, tenant, start)]
-        while found[-1][1] and found[-1][1] < end and limit.kind not in ("minute", "hour"):
+        while found[-1][1] and found[-1][1] <= end and limit.kind not in ("minute", "hour"):
             found.append(self.window(limit, tenant, found[-1][1]))
         return found
 
     def concerning(self, call):
         """Those that count an event, which has a time, or what a call asks for."""
         places = [(limit, scopes.place(limit.scope, call)) for limit in self.limits
-                  if not limit.archived and limit.counts(call.time or self.now)]
+                  if not limit.archived and limit.counts(call.time or self.now) and (call.time or not limit.is_out)]
         return [(limit, place) for limit, place in places if place is not None]
 
     def is_replaced(self, limit, call):
@@ -237,28 +57,40 @@ class World:
             return sum(holds, Fraction(0))
         together = {}
         for hold in holds:
-            for key, quantity in hold.items():
-                together[key] = together.get(key, Fraction(0)) + quantity
-        return sum((self.costs(*key, quantity) for key, quantity in together.items()), Fraction(0))
+            for (tenant, period, index, feature), quantity in hold.items():
+                of_segments = together.setdefault((tenant, period, feature), {})
+                of_segments[index] = of_segments.get(index, Fraction(0)) + quantity
+        return sum((self.tenants[tenant].held(period, feature, of_segments)
+                    for (tenant, period, feature), of_segments in together.items()), Fraction(0))
 
-    def costs(self, tenant, period, feature, quantity):
-        """What so much more of a feature would be charged now. All prices here rise with the quantity."""
-        tenant = self.tenants[tenant]
-        return tenant.charge(period, feature, quantity) - tenant.charge(period, feature)
-
-    def cost(self, call):
-        """What an event costs, which has a time."""
-        return self.price_book.cost(call.data, call.tokens, call.time) if call.tokens else Fraction(0)
+    def moments(self, window, start, end):
+        """The first and the last one of a window at which a call is held, from `start` to `end`, both included."""
+        last = window[1] - MICROSECOND if window[1] and window[1] <= end else end
+        return max(start, window[0] or start), last
 
     def costs_within(self, call, window, start, end):
         """All that a call may cost in the part of a window in which it is held."""
-        start, end = max(start, window[0] or start), min(end, window[1] or end)
+        start, end = self.moments(window, start, end)
         return self.price_book.costs(call.data, call.tokens, start, end) if call.tokens else {Fraction(0)}
 
-    def periods_within(self, call, window, start, end):
-        """The billing periods of the part of a window in which a call is held, in each of which it may be charged."""
-        start, end = max(start, window[0] or start), min(end, window[1] or end)
-        return [period for period in call.tenant.periods if period[0] < end and period[1] > start]
+    def highest_charge(self, features, call, window, start, end):
+        """The most that these features of a call can cost at one moment, wherever in the tenant's tiers it falls."""
+        start, end = self.moments(window, start, end)
+        starts = {price.start for price in self.price_book.prices} | {one.start for one in call.tenant.known_segments}
+        found = []
+        for instant in {start, *[instant for instant in starts if start < instant <= end]}:
+            cost = self.price_book.cost(call.data, call.tokens, instant) if call.tokens else Fraction(0)
+            quantities, prices = call.charged(cost), call.tenant.prices_at(instant)
+            found.append(sum((highest(prices[feature], quantities[feature]) for feature in features or quantities),
+                             Fraction(0)))
+        return max(found)
+
+    def places_within(self, call, window, start, end):
+        """The billing periods, and plans by their place, of the part of a window in which a call is held, in and under
+        each of which it may be charged."""
+        start, end = self.moments(window, start, end)
+        return [(first, index) for first, last in call.tenant.periods if first <= end and last > start
+                for index in call.tenant.segments_within(max(first, start), min(last - MICROSECOND, end))]
 
     def taken(self, limit, call, window, start, end):
         if limit.measure == "requests":
@@ -268,18 +100,20 @@ class World:
         cost = max(self.costs_within(call, window, start, end))
         if limit.measure == "cost":
             return cost
-        quantities = call.charged(cost)
         if limit.is_wide:
-            return {(call.tenant.key, period[0], feature): quantity for feature, quantity in quantities.items()
-                    for period in self.periods_within(call, window, start, end)}
-        charged = [limit.scope["feature"]] if "feature" in limit.scope else quantities
-        return sum((highest(call.tenant.prices[feature], quantities[feature]) for feature in charged), Fraction(0))
+            quantities = call.charged(cost)
+            return {(call.tenant.key, *place, feature): quantity for feature, quantity in quantities.items()
+                    for place in self.places_within(call, window, start, end)}
+        features = [limit.scope["feature"]] if "feature" in limit.scope else None
+        return self.highest_charge(features, call, window, start, end)
 
     def claims(self, call, start, end, reservation=None):
         """What is to be held until `end`, beside what is held already: of a budget that was made after the call in
         windows that it enters only."""
         found = []
         for limit, place in self.concerning(call):
+            if self.is_replaced(limit, call):
+                continue
             had = self.windows(limit, call.tenant, start, reservation.expires) if reservation else []
             for window in self.windows(limit, call.tenant, start, end):
                 amount = self.taken(limit, call, window, start, end)
@@ -296,7 +130,7 @@ class World:
         found = []
         for claim in claims:
             room = self.room(claim)
-            if (room <= 0 or self.growth(claim) > room) and not self.is_replaced(claim.limit, call):
+            if room <= 0 or self.growth(claim) > room:
                 found.append(claim)
         return found
 
@@ -313,41 +147,55 @@ class World:
             row = self.row(claim.limit, claim.place, claim.window)
             had = row.holds.get(reservation)
             row.holds[reservation] = claim.amount if had is None else plus(had, claim.amount)
-            if self.is_replaced(claim.limit, reservation.call):
-                row.overshoot = None
 
     def is_open_question(self, call, start, end):
-        """Whether the rules don't say what is held: where a reservation ends just as a window or billing period does,
-        it takes nothing of a later window in which nothing is left, or a plan begins meanwhile, or a price of providers
-        that not all windows and billing periods of a limit on charges reach."""
-        if call.tenant.pending and end >= call.tenant.pending[0].start or end == call.tenant.period(end)[0]:
-            return True
-        is_in_one_period = call.tenant.period(start) == call.tenant.period(end)
-        for limit, _ in self.concerning(call):
-            windows = self.windows(limit, call.tenant, start, end)
-            if windows[-1][1] == end:
-                return True
-            is_in_one = windows == [self.window(limit, call.tenant, end)] and (is_in_one_period or not limit.is_wide)
-            if limit.measure == "charge" and not is_in_one and self.is_repriced(call, start, end):
-                return True
-        later = [claim for claim in self.claims(call, start, end) if claim.window[0] and claim.window[0] > self.now]
-        return any(self.room(claim) <= 0 and self.growth(claim) == 0 for claim in later)
+        """Whether it is not told here what is held: where a plan begins meanwhile that budgets name, or charges do not
+        rise with the quantity."""
+        has_plan = any("plan" in limit.scope for limit in self.limits)
+        is_hard = has_plan or not self.is_rising
+        return bool(call.tenant.pending and end >= call.tenant.pending[0].start and is_hard)
 
     def open_calls(self, tenant=None):
         """Those that have not expired."""
         return [one for one in self.reservations if one.status == "held" and one.expires > self.now
                 and tenant in (None, one.call.tenant)]
 
-    def hold_anew(self, tenant=None):
-        """What open calls can cost by a plan or a price that was changed, where that is more; beyond a limit it is
-        overshoot. Quotas that have come into force hold them, and newer budgets don't."""
-        for reservation in self.open_calls(tenant):
+    def end_override(self, override):
+        """What stood in its place denies again, and open calls hold of it."""
+        override.archived = True
+        default = next(limit for limit in self.limits if limit.key == override.overrides)
+        for row in default.rows.values():
+            row.is_waiting |= scopes.is_within(row.scope, override.scope)
+        self.hold_anew(limits=[default])
+
+    def hold_anew(self, tenant=None, limits=None, has_begun=False):
+        """What open calls can cost by a plan or a price that was changed, where that is more; beyond a limit that
+        refuses it is overshoot. Quotas that have come into force hold them, and newer budgets don't."""
+        for reservation in sorted(self.open_calls(tenant), key=lambda one: one.expires):
             call, start, end = reservation.call, reservation.created, reservation.expires
             for limit, place in self.concerning(call):
+                if self.is_replaced(limit, call) or limit not in (limits or [limit]):
+                    continue
                 for window in self.windows(limit, call.tenant, start, end):
-                    if limit.counts(start) and not (window[1] and window[1] <= self.now):
+                    if limit.is_older(reservation) and not (window[1] and window[1] <= self.now):
                         amount = self.taken(limit, call, window, self.now, end)
-                        self.hold_more(limit, self.row(limit, place, window), reservation, amount)
+                        row = self.row(limit, place, window)
+                        if has_begun and limit.is_wide:
+                            self.move(limit, row, reservation, amount)
+                        else:
+                            self.hold_more(limit, row, reservation, amount)
+
+    def move(self, limit, row, reservation, amount):
+        """What is held under the plan of before is held under the one that begins, where more is held in all then."""
+        had, tenant = row.holds.get(reservation, {}), reservation.call.tenant
+        held, last = self.held(limit, row), len(tenant.segments) - 1
+        row.holds[reservation] = dict(amount)
+        for (key, period, _, feature), quantity in had.items():
+            place = key, period, last, feature
+            row.holds[reservation][place] = max(quantity, row.holds[reservation].get(place, quantity))
+        if self.held(limit, row) <= held:
+            row.holds[reservation] = had
+        self.hold_more(limit, row, reservation, {})
 
     def hold_more(self, limit, row, reservation, amount):
         if limit.is_wide:
@@ -355,12 +203,8 @@ class World:
             row.holds[reservation] = had | {key: max(had.get(key, amount[key]), amount[key]) for key in amount}
         else:
             row.holds[reservation] = max(row.holds.get(reservation, amount), amount)
-        if row.overshoot is not None and row.used + self.held(limit, row) - row.overshoot > limit.amount:
-            row.overshoot = None if limit.lets_pass else row.used + self.held(limit, row) - limit.amount
-
-    def is_repriced(self, call, start, end):
-        """Whether what it would cost changes while it can be settled."""
-        return len(self.costs_within(call, (None, None), start, end)) > 1
+        if not limit.lets_pass:
+            row.goes_beyond(row.used + self.held(limit, row) - row.overshoot - limit.amount)
 
     def close(self, reservation, status):
         reservation.status, reservation.closed = status, self.now
@@ -382,6 +226,7 @@ class World:
         before, unsettled = self.wide_sums(), 0
         for event in events:
             event.stored, event.time = self.now, event.time or self.now
+            event.cost = self.price_book.cost(event.data, event.tokens, event.time) if event.tokens else Fraction(0)
             reservation = event.reservation
             settles = reservation and reservation.status == "held" and reservation.call.tenant is event.tenant
             unsettled += bool(reservation and not settles)
@@ -391,21 +236,21 @@ class World:
         return unsettled
 
     def count(self, event, reservation):
-        quantities = event.charged(self.cost(event))
+        quantities = event.charged(event.cost)
         added = {feature: event.tenant.add(event.time, feature, quantity) for feature, quantity in quantities.items()}
         for limit, place in self.concerning(event):
             row = self.row(limit, place, self.window(limit, event.tenant, event.time))
             amount = self.counted(limit, event, added)
-            row.used += amount
+            self.catch_up(limit, row)
+            row.used, row.is_waiting = row.used + amount, False
             event.counts.append((limit, row, amount))
             if not limit.is_wide:
                 self.settle_row(row, reservation, amount, event.is_partial)
             elif event.is_partial and reservation in row.holds:
-                period = event.tenant.period(event.time)[0]
-                row.holds[reservation] = {key: max(Fraction(0), held - quantities[key[2]]) if key[1] == period else held
-                                          for key, held in row.holds[reservation].items()}
-            if self.is_replaced(limit, event):
-                row.overshoot = None
+                place = event.tenant.period(event.time)[0], event.tenant.segment(event.time)
+                row.holds[reservation] = {
+                    key: max(Fraction(0), held - quantities[key[3]]) if key[1:3] == place else held
+                    for key, held in row.holds[reservation].items()}
         if reservation:
             reservation.has_parts = True
             if not event.is_partial:
@@ -415,7 +260,7 @@ class World:
         if limit.measure == "charge":
             return charges[limit.scope["feature"]] if "feature" in limit.scope else sum(charges.values(), Fraction(0))
         if limit.measure == "cost":
-            return self.cost(event)
+            return event.cost
         return event.features[limit.scope["feature"]] if limit.measure == "units" else Fraction(1)
 
     def settle_row(self, row, reservation, amount, is_partial):
@@ -426,52 +271,60 @@ class World:
 
     def void(self, event):
         event.is_void = True
-        before, quantities = self.wide_sums(), event.charged(self.cost(event))
+        before, quantities = self.wide_sums(), event.charged(event.cost)
         off = {feature: -event.tenant.add(event.time, feature, -quantity) for feature, quantity in quantities.items()}
         for limit, row, _ in event.counts:
             if limit.archived:
                 continue
-            amount = self.counted(limit, event, off)
-            if amount > row.used or (limit.is_wide and row.holds):
-                row.overshoot = None
-            row.takes_out(amount)
-            before.pop(row, None)
-        counted = {row for _, row, _ in event.counts}
+            self.catch_up(limit, row)
+            if row.is_waiting and self.met(limit, row) - (row.alerted or set()):
+                row.alerted = None
+            if limit.is_wide:
+                row.used = max(Fraction(0), row.used - self.counted(limit, event, off))
+            else:
+                row.takes_out(self.counted(limit, event, off))
         for row, total in self.wide_sums().items():
-            if row not in counted and row.overshoot is not None:
-                row.overshoot = max(Fraction(0), row.overshoot + total - before[row])
+            row.overshoot = max(Fraction(0), row.overshoot + total - before[row])
 
-    def change(self, limit, amount, mode, overage=None):
-        """What exceeds a changed amount is overshoot, in a soft limit too, and what exceeds one that comes to refuse.
-        Of rows that are past it is not told which amount they alert by."""
-        if (amount, mode, overage) == (limit.amount, limit.mode, limit.overage):
+    def change(self, limit, amount, mode, overage=None, thresholds=None):
+        """What exceeds it then is overshoot, in a soft limit too. Windows that are over take it later."""
+        thresholds = limit.thresholds if thresholds is None else thresholds
+        if (amount, mode, overage, thresholds) == (limit.amount, limit.mode, limit.overage, limit.thresholds):
             return
-        is_changed = amount != limit.amount
-        limit.amount, limit.mode, limit.overage = amount, mode, overage
+        for row in limit.rows.values():
+            if row.is_waiting and self.met(limit, row) - (row.alerted or set()):
+                row.alerted = None
+        limit.amount, limit.mode, limit.overage, limit.thresholds = amount, mode, overage, thresholds
         for row in limit.rows.values():
             if self.is_past(row):
-                row.alerted = None
+                row.is_behind = True
                 continue
-            if row.overshoot is not None and (is_changed or not limit.lets_pass):
-                row.goes_beyond(row.used + self.held(limit, row) - row.overshoot - amount)
+            row.goes_beyond(row.used + self.held(limit, row) - row.overshoot - amount)
             if row.alerted is not None:
-                row.alerted &= self.met(limit, row)
+                row.alerted = self.met(limit, row, row.alerted)
 
-    def met(self, limit, row):
-        return {threshold for threshold in limit.thresholds if row.used * 100 >= limit.amount * threshold}
+    def catch_up(self, limit, row):
+        """In a window that is over usage and voids take what was changed. What that alone had met doesn't alert."""
+        if row.is_behind and row.alerted is not None:
+            row.alerted = self.met(limit, row, row.alerted)
+            row.quiet = self.met(limit, row) - row.alerted
+        row.is_behind = False
+
+    def met(self, limit, row, thresholds=None):
+        thresholds = limit.thresholds if thresholds is None else thresholds
+        return {threshold for threshold in thresholds if row.used * 100 >= limit.amount * threshold}
 
     def alert(self):
-        """Tells of the thresholds that have come to be met. None of a limit in whose place another one stands, and of
-        one in whose place another one stood it is not told."""
+        """Tells of the thresholds that have come to be met. None of a limit in whose place another one stands."""
         for limit in self.limits:
-            for row in limit.rows.values() if not limit.archived else []:
-                if self.stands_apart(limit, row):
-                    row.alerted = None
-                elif row.alerted is not None:
-                    new = self.met(limit, row) - row.alerted
-                    row.alerted |= new
-                    self.alerts += [Alert(self.now, limit, row, threshold, limit.amount, limit.mode)
-                                    for threshold in new]
+            for row in limit.rows.values() if not (limit.archived or limit.is_out) else []:
+                if row.alerted is None or row.is_waiting or row.is_behind or self.stands_apart(limit, row):
+                    continue
+                met = self.met(limit, row)
+                row.quiet &= met
+                new = met - row.alerted - row.quiet
+                row.alerted |= new
+                self.alerts += [Alert(self.now, limit, row, threshold, limit.amount, limit.mode) for threshold in new]
 
     def stands_apart(self, limit, row):
         """Whether another budget stands in place of this one for a row."""
@@ -479,7 +332,8 @@ class World:
                    for other in self.limits)
 
     def change_plan(self, tenant, segment, quotas, cap):
-        """Quotas keep what was used and take the new amounts, but for those of the tenant's own."""
+        """Quotas keep what was used and take the new amounts, but for those of the tenant's own. One that the plan does
+        not have goes out of force, and on from there when a plan has it again."""
         tenant.segments.append(segment)
         amounts = {(quota["feature"], quota["window"]): quota for quota in quotas}
         for limit in [limit for limit in self.limits if limit.origin == "quota" and limit.tenant is tenant]:
@@ -488,44 +342,45 @@ class World:
                 self.change(limit, limit.amount, quota["mode"] if quota else "hard", quota and quota.get("overage"))
             elif quota:
                 self.change(limit, Fraction(quota["limit"]), quota["mode"], quota.get("overage"))
-            else:
-                limit.archived = True
-                self.limits.remove(limit)
-                self.ended_quotas[tenant.key, limit.key, limit.kind] = limit
+            for row in limit.rows.values() if limit.is_out else []:
+                if self.is_past(row) and row.alerted is not None and self.met(limit, row) - row.alerted:
+                    row.alerted = None
+            limit.is_out = not (quota or limit.is_own)
         for quota in amounts.values():
-            self.add_quota(tenant, quota)
+            self.add_quota(tenant, quota, segment.start)
         for limit in self.limits:
             if limit.origin == "spend_cap" and limit.tenant is tenant:
                 self.change(limit, Fraction(cap["amount"]), cap["mode"])
 
-    def add_quota(self, tenant, quota):
-        """Counts also what was used before; how much of that is overshoot is not told, nor what past windows alert of.
-        One that was in force before has alerted in the window already."""
+    def add_quota(self, tenant, quota, begins):
+        """Counts what was used before in the window in which its plan begins, as overshoot, and in later ones."""
         scope = {"tenant": tenant.key, "feature": quota["feature"]}
         limit = Limit(quota["feature"], "quota", "units", scope, Fraction(quota["limit"]), quota["mode"],
                       quota["window"], self.now, tenant, overage=quota.get("overage"))
+        limit.since = self.window(limit, tenant, begins)[0]
         self.limits.append(limit)
         for event in self.events:
             if event.tenant is tenant and quota["feature"] in event.features and not event.is_void:
-                row = self.row(limit, scope, self.window(limit, tenant, event.time))
-                amount = event.features[quota["feature"]]
-                row.used, row.overshoot = row.used + amount, None
-                event.counts.append((limit, row, amount))
-        ended = self.ended_quotas.get((tenant.key, limit.key, limit.kind), limit)
-        for key, row in limit.rows.items():
-            alerted = ended.rows.get(key, row).alerted
-            row.alerted = None if alerted is None or self.is_past(row) else alerted & self.met(limit, row)
+                if limit.counts(event.time):
+                    row = self.row(limit, scope, self.window(limit, tenant, event.time))
+                    amount = event.features[quota["feature"]]
+                    row.used, row.overshoot = row.used + amount, row.overshoot + amount
+                    event.counts.append((limit, row, amount))
 
     def begin_pending(self):
-        """Puts the plans in force that were to begin until now."""
+        """Puts the plans in force that were to begin until now, and says whose."""
+        begun = []
         for tenant in self.tenants.values():
             if tenant.pending and tenant.pending[0].start <= self.now:
                 pending, tenant.pending = tenant.pending, None
                 self.change_plan(tenant, *pending)
+                begun.append(tenant)
+        return begun
 
     def advance(self, seconds):
         self.now += timedelta(seconds=seconds)
-        self.begin_pending()
+        for tenant in self.begin_pending():
+            self.hold_anew(tenant)
         for reservation in self.reservations:
             if reservation.status == "held" and reservation.expires + SUSPENSE <= self.now:
                 self.close(reservation, "expired")
@@ -539,7 +394,7 @@ class World:
             assert all(0 <= left < rate.burst for _, left, _ in rate.rows(self.now)), rate
         for limit in self.limits:
             for row in limit.rows.values():
-                if not limit.lets_pass and not limit.archived and row.overshoot is not None and not self.is_past(row):
+                if not (limit.lets_pass or limit.archived or limit.is_out or self.is_past(row)):
                     assert row.used + self.held(limit, row) - row.overshoot <= limit.amount, (limit, row)
 
     def check_sums(self):
