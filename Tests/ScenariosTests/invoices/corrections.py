@@ -163,13 +163,18 @@ class Corrections:
     def void_one(self):
         """Rather one that others have given back from."""
         candidates = [invoice for invoice in self.account.standing[-3:] if self.can_be_voided(invoice)]
-        adjusted = [invoice for invoice in candidates if min(self.account.others_say(invoice).values(), default=0) < 0]
+        adjusted = [invoice for invoice in candidates if self.others_gave_back(invoice)]
         if candidates:
             self.void(self.rng.choice(adjusted or candidates))
 
+    def others_gave_back(self, invoice):
+        """More of something that it charges for its own period, or in advance, than the remaining ones charged."""
+        own = {line.pool for line in invoice.lines if invoice.kind != "adjustment" and line.period >= invoice.period}
+        return any(amount < 0 for pool, amount in self.account.others_say(invoice).items() if pool in own)
+
     def void(self, invoice):
         at_once = self.rng.random() < 0.4
-        if any(amount < 0 for amount in self.account.others_say(invoice).values()):
+        if self.others_gave_back(invoice):
             self.refuse_void(invoice, "adjusted_by_later_invoice")
             at_once = True
         path = f"/invoices/${{{invoice.name}}}/void"
