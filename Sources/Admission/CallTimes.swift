@@ -31,14 +31,13 @@ struct CallTimes: Sendable {
         var matching = LimitMatching(shared: first.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: first.tenant.zone)
         var (call, time) = (first, first.pending.time)
-        var coming = Set(changes).union(time < end ? [end] : [])
+        var coming = Set(changes).union([end])
         var later: [PreparedCall] = []
         while true {
             let uses = matching.uses(of: LimitedUse(call.pending), by: call.tenant, windows: &windows)
             let ends = uses.lazy.filter { $0.limit.holdsOverTheEnd }.map(\.window.end)
             coming.formUnion(ends.filter { $0 < lastChange || $0.adding(seconds: Self.shortestDay) <= end })
-            coming = coming.filter { $0 > time }
-            guard let next = coming.min() else { break }
+            guard let next = coming.filter({ $0 > time }).min() else { break }
             time = next
             guard let prepared = try await prepare(next) else { continue }
             later.append(prepared)

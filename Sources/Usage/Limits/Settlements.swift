@@ -67,9 +67,9 @@ struct Settlements {
 
     /// What is left of a reservation's hold when an event has settled it whole; nothing of it is held any more.
     mutating func takeRest(of reservation: TenantReservation) -> [LimitRow: FixedDecimal] {
-        let rest = holds[reservation] ?? [:]
-        if holds[reservation] != nil { holds[reservation] = [:] }
-        return rest.filter { !$0.value.isZero }
+        guard let rest = holds[reservation] else { return [:] }
+        holds[reservation] = [:]
+        return rest
     }
 
     /// Writes how much is left of reservations that were settled in part.

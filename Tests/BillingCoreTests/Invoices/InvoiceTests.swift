@@ -210,31 +210,18 @@ import Testing
     @Test func `late usage becomes the difference to what was invoiced, commitment and included credit too`() throws {
         let first = try regular(usage: [usage("40", at: "1")], commitment: "50", included: "45", fees: [])
         #expect(first.totals.total.description == "5")
-        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
-        for line in first.lines { try invoiced.add(line) }
         let segment = InvoicedSegment(
             active: .allTime,
             minimumCommitment: FixedDecimal(50),
             includedCredit: FixedDecimal(45),
             usage: [try usage("47.5", at: "1")]
         )
-        func again(_ segment: InvoicedSegment) throws -> Invoice {
-            let november = try interval("2026-11-01", "2026-12-01")
-            return try Invoice(
-                kind: .adjustment,
-                period: november,
-                periods: [
-                    InvoicedPeriod(index: 0, interval: november, scope: .again, segments: [segment], invoiced: invoiced)
-                ],
-                currency: .usd
-            )
-        }
-        let more = try again(segment)
+        let more = try again(segment, after: first)
         #expect(more.lines.map(\.amount.description) == ["7.5", "-7.5"])
         #expect(more.lines.allSatisfy { $0.kind == .adjustment })
         #expect(more.totals.total == .zero)
         // Without its usage the period owes the commitment less the credit; with neither, what was paid is owed back.
-        let nothing = try again(InvoicedSegment(active: .allTime, usage: [try usage("0", at: "1")]))
+        let nothing = try again(InvoicedSegment(active: .allTime, usage: [try usage("0", at: "1")]), after: first)
         #expect(nothing.totals.carriedForward.description == "5")
         #expect(nothing.totals.total == .zero)
     }
@@ -246,25 +233,10 @@ import Testing
         let usage = [try usage("50", at: "1"), try usage("150", at: "1", feature: 2)]
         let first = try regular(usage: usage, included: "100", tax: vat(19), fees: [])
         #expect(taxes(of: first) == ["vat19 4.75", "vat19 14.25"])
-        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
-        for line in first.lines { try invoiced.add(line) }
-        let november = try interval("2026-11-01", "2026-12-01")
         func again(_ quantities: [String], included: Int64) throws -> Invoice {
-            let segment = InvoicedSegment(
-                active: .allTime,
-                includedCredit: FixedDecimal(included),
-                usage: [
-                    try self.usage(quantities[0], at: "1"), try self.usage(quantities[1], at: "1", feature: 2),
-                ]
-            )
-            let period = InvoicedPeriod(
-                index: 0,
-                interval: november,
-                scope: .again,
-                segments: [segment],
-                invoiced: invoiced
-            )
-            return try Invoice(kind: .adjustment, period: november, periods: [period], tax: vat(20), currency: .usd)
+            let usage = [try self.usage(quantities[0], at: "1"), try self.usage(quantities[1], at: "1", feature: 2)]
+            let segment = InvoicedSegment(active: .allTime, includedCredit: FixedDecimal(included), usage: usage)
+            return try self.again(segment, after: first, tax: vat(20))
         }
         // 25 of the 50 are its own, 25 the other's.
         let without = try again(["0", "150"], included: 100)
@@ -277,6 +249,26 @@ import Testing
         // Nothing is left of it, and no tax.
         let nothing = try again(["0", "0"], included: 100)
         #expect(nothing.totals.carriedForward.description == "119")
+    }
+
+    /// What November, which an invoice has charged, comes to now beyond that.
+    private func again(
+        _ segment: InvoicedSegment,
+        after invoice: Invoice,
+        tax: TaxTreatment = .none
+    ) throws -> Invoice {
+        var invoiced: [InvoiceItemKey: InvoicedAmount] = [:]
+        for line in invoice.lines { try invoiced.add(line) }
+        let november = try interval("2026-11-01", "2026-12-01")
+        return try Invoice(
+            kind: .adjustment,
+            period: november,
+            periods: [
+                InvoicedPeriod(index: 0, interval: november, scope: .again, segments: [segment], invoiced: invoiced)
+            ],
+            tax: tax,
+            currency: .usd
+        )
     }
 
     /// Those of each line.

@@ -12,8 +12,21 @@ def total(amounts):
     return sum(amounts, ZERO)
 
 
+class Charged:
+    """What an amount comes to after what lowers it."""
+
+    @property
+    def left(self):
+        """After discounts and included credit."""
+        return self.amount - self.discount - self.included
+
+    @property
+    def net(self):
+        return self.left - total(self.sources.values())
+
+
 @dataclass(eq=False)
-class Line:
+class Line(Charged):
     """`pool` names the item that it belongs to, `key` the part of it that is rounded by itself. `sources` are the
     credits and credit notes that paid of it, below zero where they come back, `notes` what credit notes took of it."""
     item: str
@@ -49,15 +62,6 @@ class Line:
         return total(self.notes.values())
 
     @property
-    def left(self):
-        """After discounts and included credit."""
-        return self.amount - self.discount - self.included
-
-    @property
-    def net(self):
-        return self.left - total(self.sources.values())
-
-    @property
     def tax(self):
         return total(self.taxes.values())
 
@@ -76,21 +80,13 @@ class Line:
 
 
 @dataclass
-class Pool:
+class Pool(Charged):
     """What the invoices that stand charge for an item, or for several items together."""
     amount: Fraction = ZERO
     discount: Fraction = ZERO
     included: Fraction = ZERO
     sources: Counter = field(default_factory=Counter)
     taxes: Counter = field(default_factory=Counter)
-
-    @property
-    def left(self):
-        return self.amount - self.discount - self.included
-
-    @property
-    def net(self):
-        return self.left - total(self.sources.values())
 
     def add(self, line):
         self.amount += line.amount
