@@ -132,12 +132,9 @@ extension CallHold {
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
                 let costsBefore = try costs.note(hold)
-                // Of a limit that came after its admission it need not hold what it counts in already.
-                if case .tiers = hold.take, index == 0,
-                    !held.contains(where: { ChargeHolds.mainRow(beside: $0) == use.row })
-                {
-                    held.formUnion(hold.frees.map(\.row))
-                }
+                // Of what it counts in until then it holds what it should: nothing of a limit that came after its
+                // admission, and where a plan changed at once of the one before, or of the new one.
+                if case .tiers = hold.take, index == 0 { held.formUnion(hold.frees.map(\.row)) }
                 guard index > 0,
                     let more = try hold.beyond(
                         held,

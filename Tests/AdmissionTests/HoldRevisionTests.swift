@@ -77,12 +77,13 @@ import Web
         }
     }
 
-    @Test("after a change to a cheaper plan it holds what it held")
-    func cheaperPlan() async throws {
+    @Test("after a change to a cheaper plan it holds what it held, extended or not", arguments: [false, true])
+    func cheaperPlan(isExtended: Bool) async throws {
         try await TestServer.run { server in
             let id = try await Self.arrange(server, first: "high")
             let open = try await server.admit("1", seconds: "20", data: Self.user)
             try await Self.change(id, to: "low", server)
+            if isExtended { try await server.extend(open, seconds: 3_000) }
             try await server.expectRows(["0 60 0", "0 60 0"])
             try await server.settle(open, event: "e", seconds: "20", data: Self.user)
             try await server.expectRows(["20 0 0", "20 0 0"])

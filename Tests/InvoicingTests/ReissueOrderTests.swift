@@ -131,4 +131,52 @@ struct ReissueOrderTests {
             #expect(try await server.invoiceDifferences() == [])
         }
     }
+
+    @Test func `a draft waits for the invoice of an earlier period, and not for an adjustment`() async throws {
+        try await ClosingStory.run { server in
+            try await server.endInSecondPeriod()
+            try await server.ingest(SentEvent("late", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#))
+            try await server.close(graceHours: 24)
+            var drafts: [String] = []
+            for index in [0, 1] {
+                let id = try await Self.regular(server, index)
+                let draft = try await server.ask("POST", "/invoices/\(id)/void", #"{"reissue":true}"#, expecting: 201)
+                drafts.append(draft["id"]?.string ?? "")
+            }
+            let early = try await server.operatorClient.post("/api/v1/invoices/\(drafts[1])/finalize")
+            #expect(early.code == "earlier_invoice_open")
+            for draft in drafts { try await server.ask("POST", "/invoices/\(draft)/finalize") }
+            server.clock.advance(seconds: 86_400)
+            try await server.close()
+            let last = [
+                "regular 0 finalized 14.00: fee care 3.00, usage seconds 11.00",
+                "regular 1 finalized 11.29: fee care 1.45, fee base 4.84, usage seconds 5.00",
+                "adjustment 0 void",
+            ]
+            let found = Array(try await server.invoices().suffix(3))
+            #expect(found == last)
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
+
+    @Test func `of a draft and an adjustment the first to be final has the late usage`() async throws {
+        try await ClosingStory.run { server in
+            try await server.endInSecondPeriod()
+            try await server.ingest(SentEvent("late", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#))
+            try await server.close(graceHours: 24)
+            let id = try await Self.regular(server, 1)
+            let draft = try await server.ask("POST", "/invoices/\(id)/void", #"{"reissue":true}"#, expecting: 201)
+            try await server.ask("POST", "/invoices/\(draft["id"]?.string ?? "")/finalize")
+            server.clock.advance(seconds: 86_400)
+            try await server.close()
+            let last = [
+                "regular 1 finalized 5.29: fee care 1.45, usage seconds 5.00, adjustment base -5.16, "
+                    + "adjustment seconds 4.00",
+                "adjustment 0 void",
+            ]
+            let found = Array(try await server.invoices().suffix(2))
+            #expect(found == last)
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
 }

@@ -90,7 +90,8 @@ extension InvoiceStore {
         ) { row throws(PostgresError) in try row.next() }
     }
 
-    /// A draft of the same subscription that comes before another.
+    /// A draft of the same subscription that comes before another: not an adjustment, as the other has what that is
+    /// about, or leaves it to that.
     static func earlierDraft(
         than draft: StoredInvoice,
         in transaction: borrowing Transaction
@@ -101,7 +102,7 @@ extension InvoiceStore {
             FROM invoice
             WHERE tenant_id = \(draft.tenantID) AND subscription_id = \(draft.subscriptionID) AND status = 'draft'
                 AND invoice_id <> \(draft.id)
-                AND (kind = 'opening' OR period_index < \(Int32(clamping: draft.periodIndex)))
+                AND (kind = 'opening' OR kind = 'regular' AND period_index < \(Int32(clamping: draft.periodIndex)))
             ORDER BY period_index
             LIMIT 1
             """

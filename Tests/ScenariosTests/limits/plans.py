@@ -116,10 +116,12 @@ class Tenant:
         return total
 
     def segments_within(self, start, end):
-        """Indices of those that are known to be in force at moments from the start to the end, both included."""
-        ends = [one.start for one in self.known_segments[1:]] + [None]
-        return [index for index, (one, last) in enumerate(zip(self.known_segments, ends))
-                if one.start <= end and (last is None or last > start)]
+        """Indices of those that are known to be in force at moments from the start to the end, both included, and the
+        first and the last of these moments."""
+        ends = [one.start - timedelta(microseconds=1) for one in self.known_segments[1:]] + [end]
+        return [(index, (max(start, one.start), min(end, last)))
+                for index, (one, last) in enumerate(zip(self.known_segments, ends))
+                if one.start <= end and last >= start]
 
     def add(self, instant, feature, quantity):
         """Says by how much the charge grows."""

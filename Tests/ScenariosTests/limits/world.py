@@ -85,25 +85,30 @@ class World:
                              Fraction(0)))
         return max(found)
 
-    def places_within(self, call, window, start, end):
-        """The billing periods, and plans by their place, of the part of a window in which a call is held, in and under
-        each of which it may be charged."""
+    def charged_within(self, call, window, start, end):
+        """What a call takes of each billing period, and plan by its place, of the part of a window in which it is held:
+        of each by the highest cost of the moments in it."""
         start, end = self.moments(window, start, end)
-        return [(first, index) for first, last in call.tenant.periods if first <= end and last > start
-                for index in call.tenant.segments_within(max(first, start), min(last - MICROSECOND, end))]
+        taken = {}
+        for first, last in call.tenant.periods:
+            begin, until = max(first, start), min(last - MICROSECOND, end)
+            if begin <= until:
+                for index, moments in call.tenant.segments_within(begin, until):
+                    costs = self.price_book.costs(call.data, call.tokens, *moments) if call.tokens else [Fraction(0)]
+                    taken[first, index] = call.charged(max(costs))
+        return taken
 
     def taken(self, limit, call, window, start, end):
         if limit.measure == "requests":
             return Fraction(1)
         if limit.measure == "units":
             return call.features[limit.scope["feature"]]
-        cost = max(self.costs_within(call, window, start, end))
         if limit.measure == "cost":
-            return cost
+            return max(self.costs_within(call, window, start, end))
         if limit.is_wide:
-            quantities = call.charged(cost)
-            return {(call.tenant.key, *place, feature): quantity for feature, quantity in quantities.items()
-                    for place in self.places_within(call, window, start, end)}
+            return {(call.tenant.key, *place, feature): quantity
+                    for place, quantities in self.charged_within(call, window, start, end).items()
+                    for feature, quantity in quantities.items()}
         features = [limit.scope["feature"]] if "feature" in limit.scope else None
         return self.highest_charge(features, call, window, start, end)
 
