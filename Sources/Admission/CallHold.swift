@@ -112,6 +112,7 @@ extension CallHold {
         var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
         var windows = WindowCache(zone: call.tenant.zone)
         var held = Set(holding.keys)
+        let holdingMain = Set(holding.keys.map { ChargeHolds.mainRow(beside: $0) ?? $0 })
         // The most that it held or takes of each row up to then.
         var amounts = holding
         var costs = HighestCosts(holding)
@@ -125,15 +126,18 @@ extension CallHold {
             let uses = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
             for use in uses
             where use.limit.isActive && (use.limit.holdsOverTheEnd || use.row.windowStart <= reservation.createdAt) {
-                let hold = try CallHold(use, later)
-                let isNewer = use.limit.isBudget(madeAfter: reservation.createdAt)
-                let before = amounts[use.row] ?? (isNewer || index == 0 ? nil : .zero)
                 if index == 0 { reached.insert(use.row) }
+                let isWithin = use.row.windowStart <= reservation.createdAt || reached.contains(use.row)
+                if isWithin, use.limit.isBudget(madeAfter: reservation.createdAt), !holdingMain.contains(use.row) {
+                    continue
+                }
+                let hold = try CallHold(use, later)
+                let before = amounts[use.row] ?? (index == 0 ? nil : .zero)
                 if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
                 if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
                 let costsBefore = try costs.note(hold)
-                // Of what it counts in until then it holds what it should: nothing of a limit that came after its
-                // admission, and where a plan changed at once of the one before, or of the new one.
+                // Of what it counts in until then it holds what it should: where a plan changed at once, under the one
+                // before or the new one.
                 if case .tiers = hold.take, index == 0 { held.formUnion(hold.frees.map(\.row)) }
                 guard index > 0,
                     let more = try hold.beyond(
@@ -141,8 +145,7 @@ extension CallHold {
                         amount: before,
                         costs: costsBefore,
                         wasUnpriced: unpriced.contains(use.row),
-                        isEntered: use.row.windowStart > reservation.createdAt && !reached.contains(use.row)
-                            && !held.contains(use.row)
+                        isEntered: !isWithin && !held.contains(use.row)
                     )
                 else { continue }
                 held.formUnion(more.frees.map(\.row))

@@ -11,6 +11,13 @@ struct MeterInput: Sendable {
         let key = fields.key("key")
         let name = fields.string("name", default: key, minimumLength: 1)
         let definition = MeterDefinition.read(fields)
+        // Here: a meter of before may have one.
+        if let type = definition?.eventType,
+            type.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+        {
+            let detail = "no event is of such a type: it holds no control characters"
+            fields.fault(at: "event_type", code: "control_character", detail: detail)
+        }
         // Of a filter with a fault nothing is left in the definition, and the places would be off.
         if let definition, fields.faults.isEmpty { refuseJSONPaths(in: definition, fields) }
         try fields.finish()

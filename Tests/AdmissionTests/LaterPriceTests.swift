@@ -99,6 +99,28 @@ import Web
         }
     }
 
+    @Test("one that is extended over the change holds nothing of a budget that is newer, in a window that it is in")
+    func newerBudgets() async throws {
+        try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in
+            try await Self.arrange(server, amount: 120)
+            let call = try await server.admit("1", seconds: "10", more: #","ttl_seconds":900"#, data: Self.user)
+            server.clock.advance(seconds: 1)
+            for (key, scope) in [("narrow", #"{"tenant":"acme","user":"*"}"#), ("wide", #"{"tenant":"acme"}"#)] {
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    """
+                    {"key":"\(key)","scope":\(scope),"measure":"charge","amount":"50","currency":"USD",\
+                    "window":"month","mode":"hard"}
+                    """,
+                    expecting: 201
+                )
+            }
+            try await server.extend(call, seconds: 7_200)
+            try await server.expectRows(["0 100 0"])
+        }
+    }
+
     @Test("one that is extended into a plan holds in a budget on that plan, in the window of its admission too")
     func extendedIntoThePlan() async throws {
         try await TestServer.run(clock: TestClock("2026-11-23T11:00:00Z")) { server in

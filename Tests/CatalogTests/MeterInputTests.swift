@@ -46,6 +46,8 @@ import Web
         (#"{"key":"m","event_type":"e","aggregation":"count","value":"n"}"#, ["/value not_applicable"]),
         (#"{"key":"m","event_type":"e","aggregation":"sum","value":7}"#, ["/value invalid_type"]),
         (#"{"key":"m","event_type":"e","aggregation":"sum","value":"a..b"}"#, ["/value invalid_path"]),
+        (#"{"key":"m","event_type":"a\nb","aggregation":"count"}"#, ["/event_type control_character"]),
+        (#"{"key":"m","event_type":"a\u0085b","aggregation":"count"}"#, ["/event_type control_character"]),
         (
             #"""
             {"key":"m","event_type":"e","aggregation":"sum","value":"$.data.n","dimensions":{"d":"$[0]"},

@@ -1,5 +1,5 @@
-"""Validates an OpenAPI document and every example in it, and asks for an example of each JSON body that is taken or
-answered. Prints the faults; exits 1 if any."""
+"""Validates an OpenAPI document and every example in it, asks for an example of each JSON body that is taken or
+answered, and looks for what generators of clients stumble over. Prints the faults; exits 1 if any."""
 
 import sys
 
@@ -91,6 +91,35 @@ def bodies_without_example(document):
                         yield f"{method} {path}: {name}, {media_type}"
 
 
+def subschemas(node, place=""):
+    """Each object of the document and where it is: schemas are among them, however deep."""
+    if isinstance(node, dict):
+        yield place, node
+        for name, value in node.items():
+            if name not in ("example", "examples"):
+                yield from subschemas(value, f"{place}/{name}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from subschemas(value, f"{place}/{index}")
+
+
+def what_generators_stumble_over(document):
+    """Correct, and yet generators of clients make types of it that can't be used, or none."""
+    for place, schema in subschemas(document):
+        if "const" in schema and "type" not in schema:
+            yield f"{place}: a const without its type"
+        for name in ("anyOf", "oneOf"):
+            if "properties" in schema and any(part.keys() == {"required"} for part in schema.get(name, [])):
+                yield f"{place}: {name} of required members beside the properties"
+        if "patternProperties" in schema:
+            yield f"{place}: patternProperties, of which generators make nothing"
+    operations = [item[method] for item in document["paths"].values() for method in METHODS if method in item]
+    tags = {tag for operation in operations for tag in operation.get("tags", [])}
+    for name, item in document["webhooks"].items():
+        if "operationId" not in item["post"] or tags.intersection(item["post"]["tags"]):
+            yield f"/webhooks/{name}: without a name and a tag of its own"
+
+
 def main() -> int:
     with open(sys.argv[1], encoding="utf-8") as file:
         document = yaml.safe_load(file)
@@ -106,6 +135,7 @@ def main() -> int:
     if count == 0:
         faults.append("the document has no examples")
     faults += [f"{place} has no example" for place in bodies_without_example(document)]
+    faults += what_generators_stumble_over(document)
     print("\n".join(faults) if faults else f"valid, with {count} examples")
     return 1 if faults else 0
 

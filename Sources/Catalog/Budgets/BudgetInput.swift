@@ -16,9 +16,7 @@ package struct BudgetInput: Sendable {
     package let overrides: String?
 
     /// What belongs to an amount in windows, and has no place beside a rate.
-    private static let windowFields = [
-        "amount", "currency", "window", "mode", "thresholds", "forecast", "fallback_unit_amount",
-    ]
+    private static let windowFields = ["amount", "currency", "window", "mode", "fallback_unit_amount"]
 
     /// - Parameters:
     ///   - tenant: the key of the tenant that the caller is bound to, which is whose a scope without one is.
@@ -33,19 +31,23 @@ package struct BudgetInput: Sendable {
         if scope.tenant == nil { scope.tenant = tenant.map(ScopeMatch.exact) }
         let measure = fields.choice("measure", of: LimitMeasure.self)
         let bound: BudgetBound
-        var thresholds: [Percent] = []
+        var thresholds = fields.thresholds()
+        let forecast = fields.bool("forecast", default: false)
         if fields.contains("rate") {
-            for field in windowFields where fields.contains(field) {
+            var foreign = windowFields.filter(fields.contains)
+            // That it raises no alerts may be said.
+            if thresholds?.isEmpty == false { foreign.append("thresholds") }
+            if forecast { foreign.append("forecast") }
+            for field in foreign {
                 fields.fault(at: field, code: "not_applicable", detail: "\"\(field)\" has no place beside \"rate\"")
             }
             bound = .rate(fields.object("rate", RateLimit.read) ?? .placeholder)
+            thresholds = []
             rejectForRate(measure, fields)
         } else {
             bound = .window(readWindow(of: measure, scope, costCurrency, fields))
-            thresholds = fields.thresholds() ?? Limit.defaultThresholds
         }
         let mode = if case .window(let window) = bound { window.mode } else { LimitMode.hard }
-        let forecast = fields.bool("forecast", default: false)
         if forecast, fields.contains("window"), case .window(let window) = bound, window.kind == .lifetime {
             fields.fault(at: "forecast", code: "not_applicable", detail: Self.noForecast)
         }
@@ -59,7 +61,7 @@ package struct BudgetInput: Sendable {
             scope: scope,
             measure: measure,
             bound: bound,
-            thresholds: thresholds,
+            thresholds: thresholds ?? Limit.defaultThresholds,
             alertsOnForecast: forecast,
             failurePolicy: failurePolicy,
             fallbackUnitAmount: fallback,

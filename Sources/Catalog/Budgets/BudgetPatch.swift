@@ -96,8 +96,9 @@ package struct BudgetPatch: Sendable {
         case .rate(let limit):
             if amount != nil { given.append("amount") }
             if mode != nil { given.append("mode") }
-            if thresholds != nil { given.append("thresholds") }
-            if alertsOnForecast != nil { given.append("forecast") }
+            // That it raises no alerts may be said.
+            if thresholds?.isEmpty == false { given.append("thresholds") }
+            if alertsOnForecast == true { given.append("forecast") }
             if case .set(.some) = fallbackUnitAmount { given.append("fallback_unit_amount") }
             let changed = applied(to: limit)
             if changed.sheddablePercent > changed.defaultPercent {

@@ -118,7 +118,7 @@ import Web
         ),
         (
             """
-            \(cost),"rate":{"limit":1,"period":"day"},"amount":"1","mode":"hard","thresholds":[],"forecast":true,\
+            \(cost),"rate":{"limit":1,"period":"day"},"amount":"1","mode":"hard","thresholds":[50],"forecast":true,\
             "fallback_unit_amount":"1"
             """,
             [
@@ -127,6 +127,7 @@ import Web
                 "/measure not_applicable",
             ]
         ),
+        (#"\#(requests),"rate":{"limit":1,"period":"day"},"thresholds":[],"forecast":false"#, []),
         (#""key":"b","scope":{},"measure":"tokens","amount":"1","window":"day""#, ["/measure not_applicable"]),
     ]
 
@@ -289,7 +290,7 @@ import Web
         (true, #"{"rate":{"sheddable_percent":96}}"#, ["/rate/sheddable_percent out_of_range"]),
         (
             true,
-            #"{"amount":"1","mode":"soft","thresholds":[],"forecast":true,"fallback_unit_amount":"1"}"#,
+            #"{"amount":"1","mode":"soft","thresholds":[50],"forecast":true,"fallback_unit_amount":"1"}"#,
             [
                 "/amount not_applicable", "/mode not_applicable", "/thresholds not_applicable",
                 "/forecast not_applicable", "/fallback_unit_amount not_applicable",
@@ -303,6 +304,11 @@ import Web
             try Self.changed(isRate ? Self.requests : Self.window, by: patch)
         }
         #expect(failure.map { Set($0.faults.map { "\($0.pointer) \($0.code)" }) } == Set(expected))
+    }
+
+    @Test func ofARateItMayBeSaidThatItRaisesNoAlerts() throws {
+        let changed = try Self.changed(Self.requests, by: #"{"thresholds":[],"forecast":false}"#)
+        #expect(changed.thresholds.isEmpty && !changed.alertsOnForecast)
     }
 
     @Test func whatIsLeftOutStays() throws {
