@@ -1,4 +1,5 @@
 import BillingCore
+import Foundation
 import Limits
 import Postgres
 import TestSupport
@@ -70,6 +71,36 @@ import Web
             try await Self.sweep(server)
             // The quota's row and that of the quantity; the cap's own holds nothing in the free tier.
             #expect(try await Self.rows(server) == ["1", "1", "0"])
+        }
+    }
+
+    @Test("a migration gives windows without a length an end, or takes what never counted anything away")
+    func emptyWindows() async throws {
+        try await TestServer.run { server in
+            try await server.arrangeTiers()
+            for (key, window) in [("ever", "lifetime"), ("month", "month"), ("unused", "day")] {
+                let bound = #""measure":"requests","amount":"9","window":"\#(window)""#
+                try await server.ask(
+                    "POST",
+                    "/budgets",
+                    #"{"key":"\#(key)","scope":{"tenant":"acme"},\#(bound)}"#,
+                    expecting: 201
+                )
+            }
+            try await server.settle(try await server.admit("1", seconds: "3"), event: "a", seconds: "3")
+            try await server.database.run(
+                """
+                DELETE FROM limit_state WHERE limit_id NOT IN (SELECT limit_id FROM budget);
+                UPDATE limit_state SET window_end = window_start;
+                UPDATE limit_state SET used = 0 WHERE limit_id IN (SELECT limit_id FROM budget WHERE key = 'unused')
+                """
+            )
+            let file = TestTools.packageRoot.appendingPathComponent("migrations/0060_limit_windows.sql")
+            try await server.database.run(try String(contentsOf: file, encoding: .utf8))
+            let ends = try await server.column(
+                "SELECT (window_end AT TIME ZONE 'UTC')::text FROM limit_state ORDER BY window_end"
+            )
+            #expect(ends == ["2027-11-02 00:00:00", "9999-12-31 23:59:59.999999"])
         }
     }
 }
