@@ -94,144 +94,6 @@ extension CallHold {
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(totals, money: rest))
     }
 
-    /// What a call takes beyond what its reservation holds when that gets a later end: in the windows that it enters,
-    /// and of a window that it is in, in the counters of a billing period that it enters, or what it is charged more
-    /// there.
-    /// - Parameters:
-    ///   - reservation: as it was until now.
-    ///   - call: at the end that it has until now.
-    ///   - later: at the moments from then until the new end.
-    ///   - holding: what the reservation holds of each row.
-    static func beyond(
-        _ reservation: Reservation,
-        of call: PreparedCall,
-        later: [PreparedCall],
-        holding: [LimitRow: FixedDecimal],
-        policy: LimitPolicy
-    ) throws(DecimalError) -> [CallHold] {
-        var matching = LimitMatching(shared: call.shared, operatorZone: policy.operatorZone)
-        var windows = WindowCache(zone: call.tenant.zone)
-        var held = Set(holding.keys)
-        let holdingMain = Set(holding.keys.map { ChargeHolds.mainRow(beside: $0) ?? $0 })
-        // The most that it held or takes of each row up to then.
-        var amounts = holding
-        var costs = HighestCosts(holding)
-        var unpriced: Set<LimitRow> = []
-        // What it is in until then, whether it holds of it or not: of a limit that came after its admission, and of one
-        // that it takes nothing of, it holds nothing.
-        var reached: Set<LimitRow> = []
-        var holds: [CallHold] = []
-        var positions: [LimitRow: Int] = [:]
-        for (index, later) in ([call] + later).enumerated() {
-            let uses = matching.uses(of: LimitedUse(later.pending), by: call.tenant, windows: &windows)
-            for use in uses
-            where use.limit.isActive && (use.limit.holdsOverTheEnd || use.row.windowStart <= reservation.createdAt) {
-                if index == 0 { reached.insert(use.row) }
-                let isWithin = use.row.windowStart <= reservation.createdAt || reached.contains(use.row)
-                if isWithin, use.limit.isBudget(madeAfter: reservation.createdAt), !holdingMain.contains(use.row) {
-                    continue
-                }
-                let hold = try CallHold(use, later)
-                let before = amounts[use.row] ?? (index == 0 ? nil : .zero)
-                if case .unpriced = hold.take, index == 0 { unpriced.insert(use.row) }
-                if case .amount(let amount) = hold.take { amounts[use.row] = max(amount, before ?? .zero) }
-                let costsBefore = try costs.note(hold)
-                // Of what it counts in until then it holds what it should: where a plan changed at once, under the one
-                // before or the new one.
-                if case .tiers = hold.take, index == 0 { held.formUnion(hold.frees.map(\.row)) }
-                guard index > 0,
-                    let more = try hold.beyond(
-                        held,
-                        amount: before,
-                        costs: costsBefore,
-                        wasUnpriced: unpriced.contains(use.row),
-                        isEntered: !isWithin && !held.contains(use.row)
-                    )
-                else { continue }
-                held.formUnion(more.frees.map(\.row))
-                if let position = positions[use.row] {
-                    holds[position] = try holds[position].adding(more)
-                } else {
-                    positions[use.row] = holds.count
-                    holds.append(more)
-                }
-            }
-        }
-        return holds
-    }
-
-    /// What providers charge at most for what a call counts in each counter, as far as it was looked at.
-    private struct HighestCosts {
-        private let holding: [ReservationHold]
-        private var costs: [LimitRow: [CounterKey: FixedDecimal]] = [:]
-
-        init(_ holding: [LimitRow: FixedDecimal]) {
-            self.holding = holding.map { ReservationHold(row: $0.key, amount: $0.value) }
-        }
-
-        /// Looks at another moment.
-        /// - Returns: of the counters of its row the most up to then, or what is held, if that is more.
-        mutating func note(_ hold: CallHold) throws(DecimalError) -> [CounterKey: FixedDecimal] {
-            guard case .tiers(let totals, _) = hold.take else { return [:] }
-            let before: [CounterKey: FixedDecimal]
-            if let known = costs[hold.row] {
-                before = known
-            } else {
-                before = try ChargeHolds.totals(of: holding, beside: hold.row).mapValues(\.cost)
-            }
-            costs[hold.row] = before.merging(totals.mapValues(\.cost)) { max($0, $1) }
-            return before
-        }
-    }
-
-    /// What it takes beyond what is held; nil where that is nothing.
-    /// - Parameters:
-    ///   - held: the rows that something is held of.
-    ///   - before: what is held of the row, or what the same call took of it at an earlier time.
-    ///   - costs: the same of what its providers charge, for each of the counters.
-    ///   - wasUnpriced: whether something of it had no known price already, as it has in no trial.
-    ///   - isEntered: whether the call comes into the window only now.
-    private func beyond(
-        _ held: Set<LimitRow>,
-        amount before: FixedDecimal?,
-        costs: [CounterKey: FixedDecimal],
-        wasUnpriced: Bool,
-        isEntered: Bool
-    ) throws(DecimalError) -> CallHold? {
-        switch take {
-        case .tiers:
-            return try inCounters(beyond: held, costs: costs, isEntered: isEntered)
-        case .amount(let amount) where !isEntered:
-            guard let before, amount > before else { return nil }
-            return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .amount(try amount.subtracting(before)))
-        case .unpriced:
-            return isEntered || !wasUnpriced ? self : nil
-        case .amount, .rate:
-            return isEntered ? self : nil
-        }
-    }
-
-    /// What it takes in counters of which nothing is held, and in others what providers charge more; nil where that is
-    /// nothing. In a window that it enters it is judged also where it takes nothing, as a call that is admitted is.
-    private func inCounters(
-        beyond held: Set<LimitRow>,
-        costs: [CounterKey: FixedDecimal],
-        isEntered: Bool
-    ) throws(DecimalError) -> CallHold? {
-        guard case .tiers(let totals, let money) = take else { return nil }
-        var more: [CounterKey: UsageTotal] = [:]
-        for (counter, total) in totals where isEntered || total != .zero {
-            if held.isDisjoint(with: ChargeHolds.allRows(beside: row, of: [counter])) {
-                more[counter] = total
-            } else if let cost = costs[counter], total.cost > cost {
-                more[counter] = UsageTotal(quantity: .zero, eventCount: 0, cost: try total.cost.subtracting(cost))
-            }
-        }
-        let moreMoney = held.contains(ChargeHolds.moneyRow(beside: row)) ? .zero : money
-        guard isEntered || !more.isEmpty || !moreMoney.isZero else { return nil }
-        return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: .tiers(more, money: moreMoney))
-    }
-
     /// The same row at two moments of a reservation's life: a billing period, a trial or a plan may end in between, so
     /// that the call counts in other counters then, at other prices. It holds in both counters, or the higher amount.
     /// One of which some price is not known at either is refused for that, unless the limit refuses nothing.
@@ -245,7 +107,7 @@ extension CallHold {
     }
 
     /// Both of one row, where one is taken beside the other.
-    private func adding(_ more: CallHold) throws(DecimalError) -> CallHold {
+    func adding(_ more: CallHold) throws(DecimalError) -> CallHold {
         if case .unpriced = more.take { return more }
         return try merged(with: more) { own, other throws(DecimalError) in
             try own.adding(other)
@@ -277,7 +139,7 @@ extension CallHold {
         return CallHold(limit: limit, row: row, windowEnd: windowEnd, take: merged)
     }
 
-    private init(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) {
+    init(_ use: LimitUse, _ call: PreparedCall) throws(DecimalError) {
         limit = use.limit
         row = use.row
         windowEnd = use.window.end

@@ -118,13 +118,8 @@ private struct Moving: Sendable {
             guard let hold = held.hold else { continue }
             holding[hold.row] = try holding[hold.row, default: .zero].adding(hold.amount)
         }
-        let holds = try CallHold.beyond(
-            reservation,
-            of: times.first,
-            later: times.later,
-            holding: holding,
-            policy: policy
-        )
+        var beside = ExtendedHolds(of: reservation, holding: holding)
+        let holds = try beside.beyond(times.first, later: times.later, policy: policy)
         let flush = AdmissionFlush(
             call,
             of: extended,
