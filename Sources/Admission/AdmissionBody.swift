@@ -182,7 +182,8 @@ struct LimitBody: Sendable {
     /// Whose, where the limit counts several values apart.
     let scopeValue: String?
     var limit: FixedDecimal?
-    var currency: String?
+    /// Of amounts of money.
+    var currency: Currency?
     var used: FixedDecimal?
     var held: FixedDecimal?
     var remaining: FixedDecimal?
@@ -229,7 +230,7 @@ struct LimitBody: Sendable {
         switch limit.bound {
         case .window(_, let kind, _, _):
             self.limit = state.balance.amount
-            currency = limit.currency?.code
+            currency = limit.currency
             used = state.balance.used
             held = state.balance.held
             remaining = state.balance.allowing(limit.measure).remaining
@@ -325,24 +326,25 @@ extension AdmissionBody {
 
 extension LimitBody {
     fileprivate func write(to writer: inout JSONWriter) {
+        let digits = currency?.minorUnits ?? 0
         writer.object { writer in
-            writer.member("currency", currency)
-            writer.member("held", held)
+            writer.member("currency", currency?.code)
+            writer.member("held", held, minimumFractionalDigits: digits)
             writer.member("key", key)
-            writer.member("limit", limit)
+            writer.member("limit", limit, minimumFractionalDigits: digits)
             writer.member("measure", measure)
             writer.member("mode", mode)
             writer.member("operator_only", isOperatorOnly)
             writer.member("origin", origin)
             if let rate { writer.object("rate") { rate.write(to: &$0) } } else { writer.null("rate") }
-            writer.member("remaining", remaining)
+            writer.member("remaining", remaining, minimumFractionalDigits: digits)
             writer.member("scope_value", scopeValue)
             if let unpriced {
                 writer.object("unpriced") { unpriced.write(to: &$0) }
             } else {
                 writer.null("unpriced")
             }
-            writer.member("used", used)
+            writer.member("used", used, minimumFractionalDigits: digits)
             if let window { writer.object("window") { window.write(to: &$0) } } else { writer.null("window") }
         }
     }

@@ -117,7 +117,7 @@ struct AdmittedAtOnceTests {
             try await server.expectRows(["0 7 0", "0 0 0"])
             // 11, 15 and 19 seconds, of which ten are free.
             let together = try await ask([("1", 4), ("2", 4), ("3", 4)])
-            #expect(Set(together.compactMap(held)) == ["2", "10", "18"])
+            #expect(Set(together.compactMap(held)) == ["2.00", "10.00", "18.00"])
             try await server.expectRows(["0 19 0", "0 18 0"])
             let mixed = try await ask([("4", 1), ("5", 5)])
             #expect(mixed[0]["allowed"] == .bool(true))

@@ -263,7 +263,7 @@ import Web
             try await Self.addBudget(server, amount: 1_000)
             try await server.ingest(SentEvent("others", data: #"{"seconds":998,"user":"u2"}"#))
             let call = try await server.admit("1", seconds: "5", data: Self.user)
-            #expect(call["limits"]?[0]?["held"]?.string == "995")
+            #expect(call["limits"]?[0]?["held"]?.string == "995.00")
             try await server.settle(call, event: "e", seconds: "5", data: Self.user)
             try await server.expectRows(["993.02 0 0", "9.98 0 9.98"])
         }

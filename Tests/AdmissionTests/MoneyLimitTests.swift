@@ -57,7 +57,7 @@ import Web
             for index in 1...4 {
                 let answer = try await server.admit("\(index)", seconds: "7")
                 if answer["allowed"] == .bool(true) { admitted.append(answer) }
-                if index == 2 { #expect(answer["limits"]?[0]?["held"]?.string == "8") }
+                if index == 2 { #expect(answer["limits"]?[0]?["held"]?.string == "8.00") }
                 if index == 3 { #expect(answer["reason"]?.string == "spend_cap_exceeded") }
             }
             #expect(admitted.count == 2)
@@ -182,7 +182,7 @@ import Web
                 )
             }
             let first = try await ask("1", model: "gpt-4o")
-            #expect(first["limits"]?[0]?["held"]?.string == "5")
+            #expect(first["limits"]?[0]?["held"]?.string == "5.00")
             #expect(try await ask("2", model: "gpt-9")["reason"]?.string == "unpriced_model")
             #expect(try await ask("3", model: "gpt-4o")["allowed"] == .bool(true))
             #expect(try await ask("4", model: "gpt-4o")["reason"]?.string == "budget_exceeded")
@@ -212,8 +212,8 @@ import Web
                 return try await server.admit(id, data: data)
             }
             let first = try await ask("1", tokens: 500)
-            #expect(first["limits"]?[0]?["held"]?.string == "5")
-            #expect(try await ask("2", tokens: 300)["limits"]?[0]?["held"]?.string == "8")
+            #expect(first["limits"]?[0]?["held"]?.string == "5.00")
+            #expect(try await ask("2", tokens: 300)["limits"]?[0]?["held"]?.string == "8.00")
             #expect(try await ask("3", tokens: 300)["reason"]?.string == "budget_exceeded")
             try await server.ask("POST", "/admissions/\(server.id(of: first))/release")
             try await server.expectRows(["0 3 0"])
@@ -235,7 +235,7 @@ import Web
             }
             let data = #","user":"ann","output_tokens":300"#
             let first = try await server.admit("1", seconds: "20", data: data)
-            #expect(first["limits"]?.elements?.compactMap { $0["held"]?.string } == ["43", "43"])
+            #expect(first["limits"]?.elements?.compactMap { $0["held"]?.string } == ["43.00", "43.00"])
             #expect(try await server.admit("2", seconds: "20", data: data)["reason"]?.string == "budget_exceeded")
             try await server.ask("POST", "/admissions/\(server.id(of: first))/release")
             try await server.expectRows(["0 0 0", "0 0 0"])
@@ -313,7 +313,7 @@ import Web
             for (id, seat, used) in [("1", "ann", 6), ("2", "ann", 6), ("3", "ben", 9)] {
                 let data = #","seat":"\#(seat)""#
                 let admission = try await server.admit(id, data: data)
-                #expect(admission["limits"]?[0]?["held"]?.string == "3")
+                #expect(admission["limits"]?[0]?["held"]?.string == "3.00")
                 try await server.settle(admission, event: id, seconds: "1", data: data)
                 try await server.expectRows(["\(used) 0 3"])
             }
@@ -336,7 +336,7 @@ import Web
             let data = #","user":"ann""#
             let refused = try await server.admit("1", seconds: "8", data: data)
             #expect(refused["reason"]?.string == "budget_exceeded")
-            #expect(refused["limits"]?[0]?["remaining"]?.string == "15")
+            #expect(refused["limits"]?[0]?["remaining"]?.string == "15.00")
             #expect(try await server.admit("2", seconds: "7", data: data)["allowed"] == .bool(true))
         }
     }
@@ -487,7 +487,7 @@ import Web
             try await server.publish(Self.graduated.replacing("\"20\"", with: "\"40\""), as: "max")
             try await Self.changePlan(server)
             let admission = try await server.admit("1", seconds: "6")
-            #expect(admission["limits"]?[0]?["held"]?.string == "12")
+            #expect(admission["limits"]?[0]?["held"]?.string == "12.00")
             try await server.settle(admission, event: "b", seconds: "6")
             try await server.expectRows(["22 0 10"])
             #expect(try await server.brokenLimits() == [])

@@ -312,7 +312,7 @@ import Web
             #expect(try await server.ask("GET", "/budgets")["data"]?.elements?.count == 1)
             server.clock.advance(seconds: 86_400)
             let nextDay = try await ask("9", "acme", "ann", 5)
-            #expect(nextDay["limits"]?[0]?["used"]?.string == "0" && nextDay["allowed"] == .bool(true))
+            #expect(nextDay["limits"]?[0]?["used"]?.string == "0.00" && nextDay["allowed"] == .bool(true))
         }
     }
 }

@@ -122,8 +122,8 @@ import Web
             try await server.settle(admission, event: "a", seconds: "18")
             let alerts = try await server.ask("GET", "/alerts?kind=threshold_crossed")["data"]?.elements ?? []
             let caps = alerts.filter { $0["detail"]?["origin"]?.string == "spend_cap" }
-            #expect(caps.map { $0["detail"]?["used"]?.string } == ["16", "16"])
-            #expect(caps.map { $0["detail"]?["held"]?.string } == ["0", "0"])
+            #expect(caps.map { $0["detail"]?["used"]?.string } == ["16.00", "16.00"])
+            #expect(caps.map { $0["detail"]?["held"]?.string } == ["0.00", "0.00"])
         }
     }
 

@@ -95,7 +95,7 @@ import Web
         "what has a price is held beside the fallback for what has none",
         arguments: [
             ("cost", #","cached_input_tokens":1"#, "16.99"), ("charge", #","cached_input_tokens":1"#, "18.489"),
-            ("cost", "", "15"), ("charge", "", "16.5"), ("cost", #","cached_input_tokens":1000"#, "7"),
+            ("cost", "", "15.00"), ("charge", "", "16.50"), ("cost", #","cached_input_tokens":1000"#, "7.00"),
         ]
     )
     func partlyPriced(_ measure: String, _ more: String, _ held: String) async throws {

@@ -13,10 +13,10 @@ extension FixedDecimal: CustomStringConvertible {
     /// How much room `write(to:)` needs.
     package static let textBytes = DecimalWriter.textBytes
 
-    /// Puts the bytes of `description` at the start of a buffer of at least `textBytes` bytes.
+    /// Puts the bytes of such a text at the start of a buffer of at least `textBytes` bytes.
     /// - Returns: how many they are.
-    package func write(to buffer: UnsafeMutableRawBufferPointer) -> Int {
-        DecimalWriter.write(to: buffer) { write(to: &$0, 0) }
+    package func write(to buffer: UnsafeMutableRawBufferPointer, minimumFractionalDigits: Int = 0) -> Int {
+        DecimalWriter.write(to: buffer) { write(to: &$0, minimumFractionalDigits) }
     }
 
     private func write(to writer: inout DecimalWriter, _ minimumFractionalDigits: Int) {

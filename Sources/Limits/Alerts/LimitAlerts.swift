@@ -122,17 +122,20 @@ extension CountedLimit {
         _ catalog: CatalogSnapshot
     ) -> AlertDraft {
         let row = state.row
+        let amount = { (amount: FixedDecimal) in
+            JSONValue.string(amount.text(minimumFractionalDigits: limit.currency?.minorUnits ?? 0))
+        }
         var members = [
             JSONMember(name: "limit", value: .string(limit.name(in: catalog))),
             JSONMember(name: "origin", value: .string(limit.originName)),
             JSONMember(name: "managed_by", value: .string(limit.managedBy.rawValue)),
             JSONMember(name: "measure", value: .string(limit.measure.rawValue)),
             JSONMember(name: "mode", value: .string(limit.mode.rawValue)),
-            JSONMember(name: "amount", value: .string(state.balance.amount.description)),
-            JSONMember(name: "used", value: .string(state.balance.used.description)),
-            JSONMember(name: "held", value: .string(state.balance.held.description)),
+            JSONMember(name: "amount", value: amount(state.balance.amount)),
+            JSONMember(name: "used", value: amount(state.balance.used)),
+            JSONMember(name: "held", value: amount(state.balance.held)),
         ]
-        if let projected { members.append(JSONMember(name: "projected", value: .string(projected.description))) }
+        if let projected { members.append(JSONMember(name: "projected", value: amount(projected))) }
         if let currency = limit.currency { members.append(JSONMember(name: "currency", value: .string(currency.code))) }
         var draft = AlertDraft(
             kind,

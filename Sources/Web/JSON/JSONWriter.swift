@@ -66,10 +66,14 @@ package struct JSONWriter: ~Copyable {
         self.number(number)
     }
 
-    package mutating func member(_ name: StaticString, _ amount: FixedDecimal?) {
+    package mutating func member(
+        _ name: StaticString,
+        _ amount: FixedDecimal?,
+        minimumFractionalDigits: Int = 0
+    ) {
         self.name(name)
         guard let amount else { return raw("null") }
-        decimal(amount)
+        decimal(amount, minimumFractionalDigits)
     }
 
     package mutating func member(_ name: StaticString, _ time: Instant?) {
@@ -114,11 +118,14 @@ package struct JSONWriter: ~Copyable {
         text.withUTF8 { put(UnsafeRawBufferPointer($0)) }
     }
 
-    private mutating func decimal(_ amount: FixedDecimal) {
+    private mutating func decimal(_ amount: FixedDecimal, _ minimumFractionalDigits: Int = 0) {
         reserve(FixedDecimal.textBytes + 2)
         store(UInt8(ascii: "\""))
         let room = storage[count..<(count + FixedDecimal.textBytes)]
-        count += amount.write(to: UnsafeMutableRawBufferPointer(rebasing: room))
+        count += amount.write(
+            to: UnsafeMutableRawBufferPointer(rebasing: room),
+            minimumFractionalDigits: minimumFractionalDigits
+        )
         store(UInt8(ascii: "\""))
     }
 
