@@ -318,7 +318,7 @@ private struct HeldByCall {
         beside held: [CounterKey: UsageTotal]
     ) throws(DecimalError) -> [CounterKey: UsageTotal] {
         var missing: [CounterKey: UsageTotal] = [:]
-        for (counter, total) in totals {
+        for (counter, total) in totals where total != .zero {
             let cost = try left(of: total.cost)
             if let own = held[counter] {
                 guard total.cost > askedCosts[counter] ?? .zero, cost > own.cost else { continue }

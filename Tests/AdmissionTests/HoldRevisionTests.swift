@@ -354,6 +354,28 @@ import Web
         }
     }
 
+    @Test("a call that has nothing to follow is left as it is, also where it takes nothing of one of its features")
+    func nothingToFollow() async throws {
+        try await TestServer.run { server in
+            try await server.addTenant("acme")
+            for feature in ["seconds", "pages"] { try await server.addFeature(feature, of: feature) }
+            let charges = ["seconds", "pages"].map { feature in
+                #"{"feature":"\#(feature)","price":{"model":"per_unit","unit_amount":"1"}}"#
+            }
+            let cap = #""spend_cap":{"amount":"100","mode":"hard"}"#
+            try await server.publish(#"{"charges":[\#(charges.joined(separator: ","))],\#(cap)}"#, as: "low")
+            try await server.subscribe(to: "low", at: "2026-11-01T00:00:00Z")
+            try await server.admit("1", seconds: "40", data: #","pages":0"#)
+            try await server.expectRows(["0 40 0"])
+            let written: SQL = "SELECT xmin::text FROM reservation"
+            let before = try await server.column(written)
+            try await Self.enter("3", from: "2026-11-23T08:10:00Z", server)
+            #expect(try await server.column(written) == before)
+            try await server.expectRows(["0 40 0"])
+            try await Self.expectSound(server)
+        }
+    }
+
     @Test("what is entered later is held in each window by what that held, also where the call was dearer before it")
     func laterWindows() async throws {
         try await TestServer.run(clock: TestClock("2026-11-23T23:00:00Z")) { server in

@@ -102,7 +102,7 @@ actor ServedTurnpike {
     /// Kills the service with signal 9, starts it again and waits until it is ready.
     func crashService(_ replica: Int = 0) async throws {
         await children[replica].crash()
-        _ = try await children[replica].exitCode(within: .seconds(10))
+        _ = try await children[replica].exitCode(within: .seconds(60))
         children[replica] = try launch(replica)
         try await waitUntilReady(replica)
     }
