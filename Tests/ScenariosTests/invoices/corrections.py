@@ -20,7 +20,7 @@ class Corrections:
 
     def correct_invoices(self):
         invoice = self.last_invoice()
-        if invoice is None or self.adjustment_since is not None:
+        if invoice is None:
             return
         if invoice.status == "finalized" and self.rng.random() < (0.04 if "voids" in self.extras else 0.15):
             self.pay(invoice)
@@ -28,7 +28,7 @@ class Corrections:
             invoice.status = "uncollectible"
             self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
         creditable = [invoice for invoice in self.account.standing if self.can_be_credited(invoice)]
-        if creditable and self.chance("notes", 0.4 if self.account.taxes else 0.2):
+        if creditable and self.chance("notes", 0.4 if self.tenant.taxes else 0.2):
             self.credit(self.rng.choice(creditable))
         if self.account.void and self.rng.random() < 0.35:
             self.ask_for_reissue(*self.account.void)
@@ -76,13 +76,13 @@ class Corrections:
 
     def part_of(self, left):
         """A random part, or the whole."""
-        unit = Fraction(1, 10**self.account.digits)
+        unit = Fraction(1, 10**self.tenant.digits)
         return left if self.rng.random() < 0.25 else unit * self.rng.randint(1, int(left / unit))
 
     def amount_of_note(self, invoice, lefts, name, body):
         amount = self.part_of(sum(lefts.values(), ZERO))
         body["amount"] = decimal(amount)
-        shares = spread(amount, [*lefts.values()], self.account.digits)
+        shares = spread(amount, [*lefts.values()], self.tenant.digits)
         return {line: share for line, share in zip(lefts, shares) if share}
 
     def line_of_note(self, invoice, lefts, name, body):
@@ -102,7 +102,7 @@ class Corrections:
         if is_credit:
             grant = Grant(f"{name}-grant", "prepaid", note.refunded, 0, self.now, remaining=note.refunded,
                           was_given=False)
-            self.account.grants.append(grant)
+            self.tenant.grants.append(grant)
         amounts = Counter(part for part, _ in note.parts.values())
         rows = [{"match": {"/amount": number(part)}, "expect": {
             "/tax": number(tax), "/amount_excluding_tax": number(part - tax)} if amounts[part] == 1 else {}}
@@ -114,7 +114,7 @@ class Corrections:
                   "/lines": {"rows": rows, "extra": "zero_amount"}} | ({} if is_credit else {"/credit_grant": None})
         path = f"/invoices/${{{invoice.name}}}/credit-notes"
         self.ask("POST", path, body, 201, {f"{name}-grant": "/credit_grant"} if is_credit else None, expect)
-        unit = Fraction(1, 10**self.account.digits)
+        unit = Fraction(1, 10**self.tenant.digits)
         excess = {"amount": decimal(unit + total(self.lefts(invoice).values()))}
         if "lines" in body:
             left = gross_left(self.account, invoice, *note.parts)
@@ -129,7 +129,7 @@ class Corrections:
         """It was not paid by money, has no credit notes, and what was changed before is in an invoice."""
         return (invoice.status in ("finalized", "paid") and not invoice.is_paid_by_money and invoice.total
                 and invoice.kind != "adjustment" and not invoice.credited
-                and self.last_change < self.last_invoice().finalized and not self.has_change_to_come()
+                and self.account.last_change < self.last_invoice().finalized and not self.has_change_to_come()
                 and self.is_back(invoice) and self.gave_nothing_back(invoice))
 
     def is_back(self, invoice):
@@ -153,7 +153,7 @@ class Corrections:
     def refuse_what_came_back(self):
         """An invoice whose credit, that paid nothing else, a later one gave back."""
         for invoice in self.account.standing:
-            users = [other for other in self.account.standing for grant in invoice.promotional
+            users = [other for other in self.tenant.standing for grant in invoice.promotional
                      if other.promotional.get(grant)]
             is_open = invoice.status == "finalized" and not invoice.credited and not invoice.takes_back
             if is_open and set(users) == {invoice} and not self.gave_nothing_back(invoice):

@@ -1,4 +1,4 @@
-"""What must be so of every account: sums add up, no credit is lost or made."""
+"""What must be so of every subscription: sums add up, no credit is lost or made."""
 
 from lines import Pool
 from prices import ZERO
@@ -34,7 +34,7 @@ def check_period(pool):
 
 def check_credit(account, grant):
     """What was granted is what remains and what invoices that stand used of it, less what they gave back."""
-    used = sum((invoice.used_of(grant) for invoice in account.standing if invoice.status != "void"), ZERO)
+    used = sum((invoice.used_of(grant) for invoice in account.tenant.standing if invoice.status != "void"), ZERO)
     assert ZERO <= grant.remaining <= grant.amount and grant.amount - grant.remaining == used, grant
 
 

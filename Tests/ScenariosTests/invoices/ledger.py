@@ -1,4 +1,4 @@
-"""A tenant's account: its subscription, usage, credits, discounts, invoices and credit notes, on exact fractions.
+"""A tenant with its usage, credits and discounts, and its subscriptions with their invoices, on exact fractions.
 
 Written from docs/rules.md and openapi/openapi.yaml alone.
 """
@@ -82,16 +82,51 @@ def cell_of(event, dimensions):
     return {name: event.labels.get(name, "") for name in dimensions}
 
 
-class Account:
-    """A tenant, its subscription and its invoices."""
+class Tenant:
+    """What the subscriptions of a tenant have together."""
 
-    def __init__(self, key, currency, zone, anchor, plan, version, taxes, inclusive):
-        self.key, self.currency, self.zone = key, currency, zone
-        self.starts, self.anchor = anchor, anchor
-        self.taxes, self.inclusive, self.digits = taxes, inclusive, DIGITS[currency]
-        self.segments, self.end = [Segment(anchor, plan, version)], FAR
-        self.events, self.grants, self.discounts = [], [], []
+    def __init__(self, key, currency, zone, taxes, inclusive):
+        self.key, self.currency, self.zone, self.digits = key, currency, zone, DIGITS[currency]
+        self.taxes, self.inclusive = taxes, inclusive
+        self.events, self.grants, self.discounts, self.accounts = [], [], [], []
+
+    @property
+    def drafts(self):
+        return [draft for account in self.accounts for draft in account.drafts]
+
+    @property
+    def standing(self):
+        return [invoice for account in self.accounts for invoice in account.standing]
+
+    @property
+    def replaced(self):
+        return [invoice for account in self.accounts for invoice in account.replaced]
+
+    def covers(self, instant):
+        return any(account.starts <= instant < account.end for account in self.accounts)
+
+
+class Account:
+    """A subscription of a tenant and its invoices."""
+
+    def __init__(self, tenant, starts, plan, version):
+        tenant.accounts.append(self)
+        self.tenant, self.name = tenant, f"{tenant.key}-sub{len(tenant.accounts)}"
+        self.key, self.currency, self.zone, self.digits = tenant.key, tenant.currency, tenant.zone, tenant.digits
+        self.events, self.grants, self.discounts = tenant.events, tenant.grants, tenant.discounts
+        self.starts, self.anchor, self.segments, self.end = starts, starts, [Segment(starts, plan, version)], FAR
         self.standing, self.replaced, self.drafts = [], [], []
+        self.next_period, self.is_closed, self.is_touched, self.has_empty_draft = 0, False, False, False
+        self.opening_due = any(fee["charged"] == "in_advance" for fee in version["fees"])
+        self.last_change = starts - timedelta(days=1)
+
+    @property
+    def taxes(self):
+        return self.tenant.taxes
+
+    @property
+    def inclusive(self):
+        return self.tenant.inclusive
 
     def rounded(self, value):
         return rounded(value, self.digits)
@@ -222,7 +257,26 @@ class Account:
                 found[line.key] = found.get(line.key, ZERO) + line.amount
         return found
 
+    def touch(self, instant):
+        """Usage of then has changed. Where it is invoiced already, that is adjusted."""
+        if self.next_period and self.anchor <= instant < self.period_end(self.next_period - 1):
+            self.is_touched = True
+
+    def draft(self, now):
+        """What periods that are over by now, or that begin, make due. One that ends within its trial costs nothing."""
+        if self.end <= self.anchor:
+            self.is_closed = self.is_closed or self.end <= now
+            return
+        if self.opening_due and self.anchor <= now:
+            self.drafts.append((now, "opening", 0))
+            self.opening_due = False
+        while not self.is_closed and self.period_end(self.next_period) <= now:
+            self.drafts.append((now, "regular", self.next_period))
+            self.is_closed = self.end <= self.period(self.next_period)[1]
+            self.next_period += 1
+
     def finalize(self, invoice, now):
+        self.is_touched = self.is_touched and invoice.kind == "opening"
         for discount in invoice.discounts:
             discount.used += 1
         for grant, amount in invoice.returned.items():

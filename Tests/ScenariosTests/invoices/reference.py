@@ -33,11 +33,12 @@ from teller import Teller
 START = datetime(2026, 11, 23, 8, tzinfo=timezone.utc)
 HORIZON = datetime(2027, 2, 6, tzinfo=timezone.utc)
 EXTRAS = ["discounts", "credits", "taxes", "commitment", "included", "changes", "cancel", "late", "notes", "voids",
-          "trials", "overrides", "rates"]
+          "trials", "overrides", "rates", "again"]
 FOCUS = [("credits", "late", "notes"), ("credits", "late", "notes", "taxes", "included"),
          ("discounts", "changes", "late", "taxes"), ("included", "late", "taxes", "rates"),
          ("voids", "late", "discounts", "taxes"), ("credits", "commitment", "included", "late", "changes"),
-         ("credits", "discounts", "late", "taxes", "rates"), ("cancel", "late", "notes", "taxes", "credits")]
+         ("credits", "discounts", "late", "taxes", "rates"), ("cancel", "late", "notes", "taxes", "credits"),
+         ("again", "late", "credits", "discounts"), ("again", "late", "notes", "taxes", "commitment", "included")]
 ATTEMPTS = 400
 
 
