@@ -7,7 +7,7 @@ from computation import compute
 from expectations import decimal, invoice_expectation, line_match, number, state_expectation
 from invariants import check
 from ledger import Grant
-from lines import total
+from lines import Invoice, total
 from notes import gross_left, write_note
 from prices import ZERO, spread
 
@@ -16,26 +16,39 @@ class Corrections:
     """What the operator does about invoices that are final."""
 
     def last_invoice(self):
-        return self.account.standing[-1] if self.account.standing else None
+        return next((invoice for invoice in reversed(self.account.standing) if invoice.finalized), None)
 
     def correct_invoices(self):
         invoice = self.last_invoice()
         if invoice is None:
             return
-        if invoice.status == "finalized" and self.rng.random() < (0.04 if "voids" in self.extras else 0.15):
-            self.pay(invoice)
-        elif invoice.status == "finalized" and self.rng.random() < 0.02:
-            invoice.status = "uncollectible"
-            self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
+        self.collect(self.rng.choice([invoice, *self.account.standing]))
         creditable = [invoice for invoice in self.account.standing if self.can_be_credited(invoice)]
         if creditable and self.chance("notes", 0.4 if self.tenant.taxes else 0.2):
             self.credit(self.rng.choice(creditable))
         if self.account.void and self.rng.random() < 0.35:
-            self.ask_for_reissue(*self.account.void)
+            self.ask_for_reissue(self.rng.choice(self.account.void))
         elif not self.account.void and self.chance("voids", 0.25):
             self.void_one()
         if not self.account.void:
             self.refuse_what_came_back()
+        if self.made_again and self.rng.random() < 0.3:
+            self.reissue_in_vain()
+
+    def collect(self, invoice):
+        """It is paid, given up, or paid after all."""
+        if invoice.status == "finalized" and self.rng.random() < (0.04 if "voids" in self.extras else 0.15):
+            self.pay(invoice)
+        elif invoice.status == "finalized" and self.rng.random() < 0.05:
+            invoice.status = "uncollectible"
+            self.ask("POST", f"/invoices/${{{invoice.name}}}/mark-uncollectible", expect=state_expectation(invoice))
+        elif invoice.status == "uncollectible" and self.rng.random() < 0.1:
+            self.pay(invoice)
+        elif invoice.status in ("paid", "uncollectible") and self.rng.random() < 0.05:
+            actions = ["pay", "mark-uncollectible"] if invoice.status == "paid" else ["mark-uncollectible"]
+            for action in ["finalize", "reissue", *actions]:
+                self.ask("POST", f"/invoices/${{{invoice.name}}}/{action}", None, 409,
+                         expect={"/code": "invoice_status"})
 
     def pay(self, invoice):
         invoice.status, invoice.outstanding, invoice.is_paid_by_money = "paid", ZERO, True
@@ -127,16 +140,18 @@ class Corrections:
 
     def can_be_voided(self, invoice):
         """It was not paid by money, has no credit notes, and what was changed before is in an invoice."""
-        return (invoice.status in ("finalized", "paid") and not invoice.is_paid_by_money and invoice.total
-                and invoice.kind != "adjustment" and not invoice.credited
+        return (invoice.status in ("finalized", "paid", "uncollectible") and not invoice.is_paid_by_money
+                and (invoice.kind != "adjustment" or self.account.is_closed) and not invoice.credited
                 and self.account.last_change < self.last_invoice().finalized and not self.has_change_to_come()
                 and self.is_back(invoice) and self.gave_nothing_back(invoice))
 
     def is_back(self, invoice):
-        """Credit that it gave back is there still, and no credit note was written since it took something back."""
+        """Credit that it gave back or made is there still, and no credit note was written since it took something
+        back."""
         has_notes = any(note.created >= invoice.finalized for other in self.account.standing for line in other.lines
                         for note in line.notes)
-        return not invoice.takes_back or not has_notes and all(
+        is_there = not invoice.carried or invoice.carried.remaining == invoice.carried.amount
+        return is_there and (not invoice.takes_back or not has_notes) and all(
             grant.remaining >= amount and not grant.is_void and grant.expires > self.now
             for grant, amount in invoice.returned.items())
 
@@ -183,12 +198,57 @@ class Corrections:
             new = self.name("inv")
             self.ask("POST", path, {"reissue": True}, status=201, save={new: "/id"},
                      expect={"/status": "draft", "/reissue_of": f"${{{invoice.name}}}"})
-            self.reissue(invoice, new)
+            return self.reissue(invoice, new)
+        self.ask("POST", path, expect={"/status": "void", "/total": number(invoice.total)})
+        self.show_balances()
+        if self.rng.random() < 0.3:
+            self.ask_for_reissue(invoice)
+        elif self.is_adjusted_again(invoice):
+            self.account.replace(invoice)
+            self.find_made_again(invoice)
+
+    @staticmethod
+    def is_adjusted_again(invoice):
+        """By itself, and not only by its reissue: what was of usage."""
+        return invoice.kind == "adjustment" and all(line.is_of_usage for line in invoice.lines)
+
+    def find_made_again(self, old):
+        """A voided adjustment has a draft in its place, which is not its reissue."""
+        old.is_made_again = True
+        self.settle()
+        if self.account.drafts and self.rng.random() < 0.6:
+            self.ask("POST", f"/invoices/${{{old.name}}}/reissue", None, 409, expect={"/code": "adjustment_drafted"})
+            self.look_at_drafts()
+
+    @property
+    def made_again(self):
+        """Void adjustments that were made again by themselves."""
+        return [old for old in self.account.replaced if old.is_made_again]
+
+    def reissue_in_vain(self):
+        """It has nothing to say."""
+        name, old, self.has_void_drafts = self.name("draft"), self.rng.choice(self.made_again), True
+        if self.account.is_touched or compute(self.account, old.kind, old.period, self.now).lines:
+            return
+        self.ask("POST", f"/invoices/${{{old.name}}}/reissue", status=201, save={name: "/id"},
+                 expect={"/status": "draft", "/reissue_of": f"${{{old.name}}}", "/lines": []})
+        self.ask("POST", f"/invoices/${{{name}}}/finalize", None, 409, expect={"/code": "nothing_to_invoice"})
+        self.ask("POST", f"/invoices/${{{name}}}/void", expect={"/status": "void"})
+
+    def void_draft(self, account, draft, name):
+        """It has charged nothing yet. What usage of its period costs comes by the reissue, fees in advance that no
+        other invoice has charged by the next invoice as well. An adjustment of usage is drafted again."""
+        self.account, self.has_void_drafts = account, True
+        account.drafts.remove(draft)
+        self.ask("POST", f"/invoices/${{{name}}}/void", expect={"/status": "void", "/number": None})
+        old = Invoice(*draft[1:], [], self.tenant.inclusive, name=name, status="void", was_draft=True)
+        if draft[1] == "adjustment" and self.is_adjusted_again(compute(account, *draft[1:], self.now)):
+            account.replaced.append(old)
+            account.is_touched = True
+            self.find_made_again(old)
         else:
-            self.ask("POST", path, expect={"/status": "void", "/total": number(invoice.total)})
-            self.show_balances()
-            if self.rng.random() < 0.3:
-                self.ask_for_reissue(invoice)
+            account.standing.append(old)
+        self.account = self.tenant.accounts[-1]
 
     def ask_for_reissue(self, invoice):
         new = self.name("inv")
@@ -200,12 +260,18 @@ class Corrections:
         self.account.replace(old)
         invoice = compute(self.account, old.kind, old.period, self.now)
         invoice.name = name
+        if old.kind == "adjustment" and not invoice.lines:
+            self.has_void_drafts = True
+            self.ask("POST", f"/invoices/${{{name}}}/finalize", None, 409, expect={"/code": "nothing_to_invoice"})
+            return self.ask("POST", f"/invoices/${{{name}}}/void", expect={"/status": "void"})
         self.account.finalize(invoice, self.now)
         self.ask("POST", f"/invoices/${{{name}}}/finalize",
                  expect=invoice_expectation(self.account, invoice) | state_expectation(invoice))
         self.save_carried(invoice)
-        self.ask("GET", f"/invoices/${{{old.name}}}", expect={"/status": "void", "/total": number(old.total)})
-        self.ask("POST", f"/invoices/${{{old.name}}}/reissue", status=409, expect={"/code": "invoice_reissued"})
+        self.ask("GET", f"/invoices/${{{old.name}}}", expect={"/status": "void"} | (
+            {} if old.was_draft else {"/total": number(old.total)}))
+        if old.kind != "adjustment":
+            self.ask("POST", f"/invoices/${{{old.name}}}/reissue", status=409, expect={"/code": "invoice_reissued"})
         self.ask("POST", f"/invoices/${{{old.name}}}/credit-notes", {"reason": "Void", "amount": "1"}, 409,
                  expect={"/code": "invoice_status"})
         self.show_balances()

@@ -264,19 +264,21 @@ class Account:
 
     def draft(self, now):
         """What periods that are over by now, or that begin, make due. One that ends within its trial costs nothing."""
-        if self.end <= self.anchor:
-            self.is_closed = self.is_closed or self.end <= now
-            return
-        if self.opening_due and self.anchor <= now:
+        if self.opening_due and self.anchor <= now and self.anchor < self.end:
             self.drafts.append((now, "opening", 0))
             self.opening_due = False
         while not self.is_closed and self.period_end(self.next_period) <= now:
-            self.drafts.append((now, "regular", self.next_period))
-            self.is_closed = self.end <= self.period(self.next_period)[1]
-            self.next_period += 1
+            n = self.next_period
+            self.is_closed = self.end <= self.period(n)[1]
+            if self.period(n)[0] < self.end:
+                self.drafts.append((now, "regular", n))
+                self.next_period += 1
+            elif any(key[:2] == ("fee_in_advance", n) and pool.amount for key, pool in self.pools().items()):
+                self.drafts.append((now, "adjustment", n))
 
     def finalize(self, invoice, now):
-        self.is_touched = self.is_touched and invoice.kind == "opening"
+        if invoice.kind != "opening" and invoice.period >= self.next_period - 1:
+            self.is_touched = False
         for discount in invoice.discounts:
             discount.used += 1
         for grant, amount in invoice.returned.items():
@@ -295,11 +297,16 @@ class Account:
         self.standing.append(invoice)
 
     def make_void(self, invoice):
-        """Its credits and discounts come back."""
+        """Its credits and discounts come back, and the credit that it made is gone."""
         for grant, amount in [*invoice.promotional.items(), *invoice.prepaid.items()]:
             grant.remaining += amount
+        for grant, amount in invoice.returned.items():
+            grant.remaining -= amount
+        if invoice.carried:
+            invoice.carried.is_void = True
         for discount in invoice.discounts:
             discount.used -= 1
+        self.is_touched = self.is_touched or invoice.kind != "opening"
         invoice.status, invoice.outstanding = "void", ZERO
 
     def replace(self, old):
@@ -312,8 +319,9 @@ class Account:
         return [invoice for invoice in self.standing if invoice.status == "void"]
 
     def waits(self, line):
-        """What a void invoice charged, and late usage of its period, waits for the reissue."""
-        return any(line.is_of_usage and (old.kind, old.period) == ("regular", line.period)
+        """What a void invoice charged, and late usage of its period, waits for the reissue. So does all of the period
+        of one that was void as a draft."""
+        return any((line.is_of_usage or old.was_draft) and (old.kind, old.period) == ("regular", line.period)
                    or any(line.pool == other.pool for other in old.lines if not line.is_of_usage) for old in self.void)
 
     def others_say(self, invoice):

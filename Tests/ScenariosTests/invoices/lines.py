@@ -125,6 +125,8 @@ class Invoice:
     name: str | None = None
     finalized: datetime | None = None
     is_paid_by_money: bool = False
+    was_draft: bool = False
+    is_made_again: bool = False
     status: str = "draft"
     due: Fraction = ZERO
     outstanding: Fraction = ZERO

@@ -5,16 +5,17 @@ from datetime import timedelta
 from catalogue import overridden
 from expectations import text
 from ledger import FAR, Account
+from prices import months_after
 
 
 class Subscriptions:
     """What the tenant is subscribed to, one subscription after the other. `account` is the last one here."""
 
-    def subscribe(self, starts, plan, number):
+    def subscribe(self, starts, plan, number, may_try=True):
         body, version = self.version_of(plan, number)
         self.account, trial_ends = Account(self.tenant, starts, (plan, number), version), None
         body |= {"tenant": self.key, "starts_at": text(starts)}
-        if self.chance("trials", 0.5):
+        if may_try and self.chance("trials", 0.5):
             body["trial_days"] = self.rng.randint(3, 20)
             self.account.begin_with_trial(body["trial_days"])
             trial_ends = text(self.account.anchor)
@@ -36,16 +37,41 @@ class Subscriptions:
     def start_again(self):
         """Right after the end, or later; also while that is still to come, or at a time that is over."""
         ended = self.account
-        if ended.end == FAR or len(self.tenant.accounts) > 2 or not self.chance("again", 0.3):
+        if ended.end == FAR or len(self.tenant.accounts) > 2 or not self.chance("again", 0.5):
             return
         choices = [ended.end, max(self.now, ended.end), ended.end + timedelta(seconds=self.rng.randrange(1, 900000))]
         plan = self.rng.choice([ended.segments[-1].plan[0], *self.catalogue.of(ended.currency)])
         numbers = [*self.catalogue.published(plan, self.stop)]
-        self.subscribe(self.rng.choice(choices), plan, self.rng.choice([*numbers, numbers[-1]]))
+        exact = [*self.starts_of_whole_months(ended), *[self.now] * (ended.end <= self.now)]
+        is_exact = bool(exact) and self.rng.random() < 0.4
+        self.subscribe(self.rng.choice(exact if is_exact else choices), plan,
+                       self.rng.choice([*numbers, numbers[-1]]), not is_exact)
         if self.rng.random() < 0.3:
             code = "subscription_ended" if ended.end <= self.now else "subscription_overlaps"
             self.ask("POST", f"/subscriptions/${{{ended.name}}}/resume", None, 409, expect={"/code": code})
         self.settle()
+
+    def starts_of_whole_months(self, ended):
+        """After the end, and a month before a stop."""
+        found = [(months_after(stop, -1, ended.zone), stop) for stop in self.stops[self.stop + 1:]]
+        return [start for start, stop in found
+                if ended.end <= start < self.now + timedelta(days=9) and months_after(start, 1, ended.zone) == stop]
+
+    def end_between(self):
+        """At the very moment at which the first period begins, or the next one, when its fees in advance are charged
+        already: an adjustment gives them back."""
+        for account in self.tenant.accounts[-1:]:
+            if len(account.drafts) != 1 or account.end < FAR or self.tenant.drafts != account.drafts:
+                return
+            drafted, kind, n = draft = account.drafts[0]
+            starts = account.anchor if kind == "opening" else account.period(n)[1]
+            if starts != self.now or self.has_change_to_come() or self.rng.random() < 0.3:
+                return
+            if self.rng.random() < 0.8:
+                self.finalize(account, draft, self.name_draft(account, draft))
+            account.end = self.now
+            self.ask_subscription("cancel", {"at": "now"}, **{"/ends_at": text(self.now)})
+            self.settle()
 
     def move(self):
         account = self.account

@@ -30,6 +30,7 @@ class Teller(Usage, Corrections, Subscriptions):
         self.extras = {extra for extra in extras if self.rng.random() < 0.75} | set(focus)
         self.focus = focus
         self.steps, self.now, self.stop, self.counter = [], stops[0], 0, Counter()
+        self.has_void_drafts = False
 
     def tell(self):
         """The steps at each stop."""
@@ -119,7 +120,7 @@ class Teller(Usage, Corrections, Subscriptions):
                 if compute(account, "adjustment", n, self.now).lines:
                     account.drafts.append((self.now, "adjustment", n))
                 else:
-                    account.has_empty_draft = True
+                    account.has_empty_draft = self.has_void_drafts = True
                 account.is_touched = False
 
     def settle(self):
@@ -132,10 +133,12 @@ class Teller(Usage, Corrections, Subscriptions):
         looks = [self.look_of(other) for other in made if other.kind == invoice.kind]
         if looks.count(self.look_of(invoice)) > 1:
             raise OpenQuestion("which of two invoices of one moment is whose")
-        span = f"from={text(self.stops[self.stop - 1] + timedelta(seconds=1))}&to={text(self.now + timedelta(seconds=1))}"
-        rows = {"rows": [{"match": look, "expect": {}} for look in looks], "extra": "none"}
+        since, until = (text(stop + timedelta(seconds=1)) for stop in (self.stops[self.stop - 1], self.now))
+        rows = {"rows": [{"match": look, "expect": {}} for look in looks]}
+        if not self.has_void_drafts:
+            rows["extra"] = "none"
         save = {"in": "/data", "match": self.look_of(invoice), "get": "/id"}
-        self.ask("GET", f"/invoices?tenant={self.key}&kind={invoice.kind}&{span}",
+        self.ask("GET", f"/invoices?tenant={self.key}&kind={invoice.kind}&from={since}&to={until}",
                  save={invoice.name: save}, expect={"/data": rows})
         self.ask("GET", f"/invoices/${{{invoice.name}}}",
                  expect=invoice_expectation(account, invoice) | state_expectation(invoice))
@@ -160,11 +163,14 @@ class Teller(Usage, Corrections, Subscriptions):
                      expect={"/data": {"rows": rows, "extra": "none"}})
 
     def save_carried(self, invoice):
-        """The id of the credit that it made. The player finds it by its amount."""
+        """The id of the credit that it made. The player finds it by its amount, and by whether it is void."""
         if invoice.carried:
-            if sum(grant.amount == invoice.carried.amount for grant in self.tenant.grants) > 1:
+            alike = [grant for grant in self.tenant.grants if grant.amount == invoice.carried.amount]
+            if sum(not grant.is_void for grant in alike) > 1:
                 raise OpenQuestion("which of two credits is whose")
             match = {"/origin/type": "invoice", "/amount": number(invoice.carried.amount)}
+            if len(alike) > 1:
+                match["/status"] = "active" if invoice.carried.remaining else "used"
             self.ask("GET", f"/tenants/{self.key}/credit-grants?limit=500",
                      save={invoice.carried.name: {"in": "/data", "match": match, "get": "/id"}})
 
@@ -185,7 +191,8 @@ class Teller(Usage, Corrections, Subscriptions):
         for status in ("finalized", "paid", "uncollectible", "void"):
             rows = [{"match": {"/id": f"${{{invoice.name}}}"},
                      "expect": {"/total": number(invoice.total), **state_expectation(invoice)}}
-                    for invoice in [*self.tenant.standing, *self.tenant.replaced] if invoice.status == status]
+                    for invoice in [*self.tenant.standing, *self.tenant.replaced]
+                    if invoice.status == status and not invoice.was_draft]
             self.ask("GET", f"/invoices?tenant={self.key}&limit=500&status={status}",
                      expect={"/data": {"rows": rows} | ({} if status == "void" else {"extra": "none"})})
 
@@ -203,9 +210,11 @@ class Teller(Usage, Corrections, Subscriptions):
         if not self.tenant.drafts:
             self.correct_invoices()
         self.account = self.tenant.accounts[-1]
-        if not self.tenant.drafts and not self.account.void:
+        if not self.account.void and (not self.tenant.drafts or self.chance("again", 0.3)):
             self.move()
             self.start_again()
+        if self.chance("again", 0.8):
+            self.end_between()
         if any(account.is_closed and account.is_touched and not account.drafts for account in self.tenant.accounts):
             self.settle()
         self.look()
@@ -317,6 +326,8 @@ class Teller(Usage, Corrections, Subscriptions):
             return
         if self.rng.random() < 0.4:
             self.finalize(account, draft, name)
+        elif self.chance("voids", 0.2) and all(other is account for other in self.tenant.accounts if other.drafts):
+            self.void_draft(account, draft, name)
 
     def finalize_all(self, accounts):
         """Of several subscriptions, so that it is told whose comes first."""
