@@ -38,7 +38,9 @@ FOCUS = [("credits", "late", "notes"), ("credits", "late", "notes", "taxes", "in
          ("discounts", "changes", "late", "taxes"), ("included", "late", "taxes", "rates"),
          ("voids", "late", "discounts", "taxes"), ("credits", "commitment", "included", "late", "changes"),
          ("credits", "discounts", "late", "taxes", "rates"), ("cancel", "late", "notes", "taxes", "credits"),
-         ("again", "late", "credits", "discounts"), ("again", "late", "notes", "taxes", "commitment", "included")]
+         ("again", "late", "credits", "discounts"), ("again", "late", "notes", "taxes", "commitment", "included"),
+         ("rates", "late", "notes", "taxes"), ("again", "late", "voids", "credits", "discounts", "taxes"),
+         ("rates", "late", "voids", "taxes", "credits", "included")]
 ATTEMPTS = 400
 
 

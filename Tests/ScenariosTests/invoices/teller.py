@@ -65,7 +65,8 @@ class Teller(Usage, Corrections, Subscriptions):
         plan, inclusive = self.rng.choice(self.catalogue.of(currency)), self.rng.random() < 0.4
         taxes = self.random_taxes() if "taxes" in self.extras else {}
         is_reverse = self.rng.random() < 0.1
-        inclusive = inclusive and bool(taxes) and not is_reverse
+        inclusive, self.is_taxed = inclusive and bool(taxes) and not is_reverse, bool(taxes)
+        self.percents = {**taxes}
         self.tenant = Tenant(self.key, currency, ZoneInfo(zone), {} if is_reverse else taxes, inclusive)
         body = {"key": self.key, "name": self.key, "currency": currency, "timezone": zone}
         if taxes:
@@ -79,10 +80,33 @@ class Teller(Usage, Corrections, Subscriptions):
         return {rate: Fraction(percent) for rate, percent in taxes.items()}
 
     def change_taxes(self):
-        """A new percentage is a rate with a key of its own. How a tenant is billed is replaced whole."""
-        self.tenant.taxes = taxes = self.random_taxes()
-        tax = rates_of(taxes) | {"inclusive": self.tenant.inclusive}
+        """A new percentage is a rate with a key of its own, but where no invoice that stands has the key. Some rates
+        may stay, or there may be none. How a tenant is billed is replaced whole."""
+        old, new = [*self.tenant.taxes.items()], [*self.random_taxes().items()]
+        choices = [new, new, new, old[:1] + new, new[-1:] + old, old[1:], old[::-1], []]
+        taxes, used = dict(self.rng.choice(choices)), self.rates_in_use()
+        taxes = {rate: used.get(rate, percent + self.rng.choice([0, 0, 1])) for rate, percent in taxes.items()}
+        self.percents |= taxes
+        is_reverse = not self.tenant.inclusive and self.rng.random() < 0.1
+        self.tenant.taxes = {} if is_reverse else taxes
+        tax = rates_of(taxes) | {"inclusive": self.tenant.inclusive, "reverse_charge": is_reverse}
         self.ask("PATCH", f"/tenants/{self.key}", {"billing": {"tax": tax}})
+
+    def rates_in_use(self):
+        """Of which invoices that stand have tax, with their percentages."""
+        return {rate: self.percents[rate] for invoice in self.tenant.standing if invoice.status != "void"
+                for line in invoice.lines for rate, tax in line.taxes.items() if tax}
+
+    def refuse_taxes(self):
+        """What invoices that stand were taxed by holds."""
+        used, inclusive = self.rates_in_use(), self.tenant.inclusive
+        if not used:
+            return
+        rate = self.rng.choice([*used])
+        tax, code = rates_of({rate: used[rate] + 1}) | {"inclusive": inclusive}, "tax_rate_in_use"
+        if self.rng.random() < 0.5:
+            tax, code = rates_of(self.tenant.taxes) | {"inclusive": not inclusive}, "tax_inclusion_in_use"
+        self.ask("PATCH", f"/tenants/{self.key}", {"billing": {"tax": tax}}, 409, expect={"/code": code})
 
     # Invoices that come of themselves
 
@@ -228,8 +252,10 @@ class Teller(Usage, Corrections, Subscriptions):
             self.end_discount()
         if self.chance("credits", 0.05):
             self.void_credit()
-        if self.tenant.taxes and self.chance("rates", 0.1):
+        if self.is_taxed and self.chance("rates", 0.1):
             self.change_taxes()
+        if self.is_taxed and self.chance("rates", 0.05):
+            self.refuse_taxes()
 
     def give_discount(self):
         """At most one at a stop, so that the order of creation is told."""
