@@ -1,11 +1,14 @@
 """Subscriptions in the story of a tenant: how they begin, change and end, and those that follow them."""
 
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from catalogue import overridden
 from expectations import text
 from ledger import FAR, Account
 from prices import months_after
+
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Asia/Kuwait", "America/Santiago"]
 
 
 class Subscriptions:
@@ -42,20 +45,38 @@ class Subscriptions:
         choices = [ended.end, max(self.now, ended.end), ended.end + timedelta(seconds=self.rng.randrange(1, 900000))]
         plan = self.rng.choice([ended.segments[-1].plan[0], *self.catalogue.of(ended.currency)])
         numbers = [*self.catalogue.published(plan, self.stop)]
+        if self.rng.random() < 0.2:
+            self.move_house()
         exact = [*self.starts_of_whole_months(ended), *[self.now] * (ended.end <= self.now)]
         is_exact = bool(exact) and self.rng.random() < 0.4
         self.subscribe(self.rng.choice(exact if is_exact else choices), plan,
                        self.rng.choice([*numbers, numbers[-1]]), not is_exact)
-        if self.rng.random() < 0.3:
-            code = "subscription_ended" if ended.end <= self.now else "subscription_overlaps"
-            self.ask("POST", f"/subscriptions/${{{ended.name}}}/resume", None, 409, expect={"/code": code})
+        if self.rng.random() < 0.5:
+            self.refuse_overlap(ended)
         self.settle()
+
+    def move_house(self):
+        """To another time zone, in which the periods of later subscriptions begin."""
+        zone = self.rng.choice(ZONES)
+        self.tenant.zone = ZoneInfo(zone)
+        self.ask("PATCH", f"/tenants/{self.key}", {"timezone": zone}, expect={"/timezone": zone})
+
+    def refuse_overlap(self, ended):
+        """The one before neither goes on nor ends later, and no other covers part of the same time."""
+        code = "subscription_ended" if ended.end <= self.now else "subscription_overlaps"
+        path, later = f"/subscriptions/${{{ended.name}}}", max(self.now, self.account.starts) + timedelta(days=1)
+        self.ask("POST", f"{path}/resume", None, 409, expect={"/code": code})
+        self.ask("POST", f"{path}/cancel", {"at": text(later)}, 409, expect={"/code": code})
+        if ended.starts < ended.end:
+            body = {"tenant": self.key, "plan": self.account.segments[0].plan[0], "starts_at": text(ended.starts)}
+            self.ask("POST", "/subscriptions", body, 409, expect={"/code": "subscription_overlaps"})
 
     def starts_of_whole_months(self, ended):
         """After the end, and a month before a stop."""
-        found = [(months_after(stop, -1, ended.zone), stop) for stop in self.stops[self.stop + 1:]]
+        zone, latest = self.tenant.zone, self.now + timedelta(days=9)
+        found = [(months_after(stop, -1, zone), stop) for stop in self.stops[self.stop + 1:]]
         return [start for start, stop in found
-                if ended.end <= start < self.now + timedelta(days=9) and months_after(start, 1, ended.zone) == stop]
+                if ended.end <= start < latest and months_after(start, 1, zone) == stop]
 
     def end_between(self):
         """At the very moment at which the first period begins, or the next one, when its fees in advance are charged
