@@ -71,6 +71,7 @@ class Computation:
 
     def add(self, lines):
         for line in lines:
+            line.comes_to_nothing_before = line.key in self.invoiced and not self.invoiced[line.key]
             line.previously += self.invoiced.get(line.key, ZERO)
             line.amount -= line.previously
             if line.amount and not self.account.waits(line):

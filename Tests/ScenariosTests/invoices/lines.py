@@ -48,6 +48,7 @@ class Line(Charged):
     notes: Counter = field(default_factory=Counter)
     noted_taxes: Counter = field(default_factory=Counter)
     takes_back: bool = False
+    comes_to_nothing_before: bool = False
 
     @property
     def promotional(self):
