@@ -118,6 +118,7 @@ struct InvoiceActions: Sendable {
         guard invoice.status == .void else {
             throw InvoiceFault.wrongStatus(invoice.status, action: "reissued")
         }
+        guard try !InvoiceStore.isReissued(invoice, in: transaction) else { throw InvoiceFault.alreadyReissued }
         let draft = StoredInvoice(
             id: InvoiceID(rawValue: ids.next()),
             tenantID: invoice.tenantID,

@@ -179,4 +179,42 @@ struct ReissueOrderTests {
             #expect(try await server.invoiceDifferences() == [])
         }
     }
+
+    @Test func `of two subscriptions that follow each other the earlier period's invoice is final first`() async throws
+    {
+        try await ClosingStory.run { server in
+            try await server.close()
+            try await server.ingest(SentEvent("november", data: #"{"seconds":7}"#))
+            try await server.endSubscription(at: "2026-12-01T00:00:00Z")
+            try await server.subscribe(at: "2026-12-01T00:00:00Z")
+            try await server.close()
+            let last = [
+                "regular 0 finalized 10.00: fee care 3.00, usage seconds 7.00",
+                "opening 0 finalized 10.00: fee base 10.00",
+            ]
+            #expect(try await server.invoices().suffix(2) == last[...])
+        }
+    }
+
+    @Test func `a voided adjustment is issued again once, and once more where that is void too`() async throws {
+        try await ClosingStory.run { server in
+            try await server.endInSecondPeriod()
+            try await server.ingest(SentEvent("late", time: "2026-11-20T00:00:00Z", data: #"{"seconds":4}"#))
+            try await server.close()
+            var standing = try #require(
+                try await server.column("SELECT invoice_id::text FROM invoice WHERE kind = 'adjustment'").first ?? nil
+            )
+            let first = standing
+            for _ in 0..<2 {
+                let path = "/invoices/\(standing)/void"
+                let draft = try await server.ask("POST", path, #"{"reissue":true}"#, expecting: 201)
+                standing = try #require(draft["id"]?.string)
+                try await server.ask("POST", "/invoices/\(standing)/finalize")
+                let again = try await server.operatorClient.post("/api/v1/invoices/\(first)/reissue")
+                #expect(again.code == "invoice_reissued")
+            }
+            #expect(try await server.invoices().last == "adjustment 0 finalized 4.00: adjustment seconds 4.00")
+            #expect(try await server.invoiceDifferences() == [])
+        }
+    }
 }

@@ -17,13 +17,13 @@ extension InvoiceStore {
             """
             SELECT tenant_id, invoice_id
             FROM (
-                SELECT tenant_id, invoice_id, kind, period_index
+                SELECT tenant_id, invoice_id, kind, period_start
                 FROM invoice
                 WHERE status = 'draft' AND issued_at <= \(now) AND tenant_id % \(Int64(parts)) = \(Int64(part))
-                ORDER BY issued_at, tenant_id, kind <> 'opening', period_index, invoice_id
+                ORDER BY issued_at, tenant_id, period_start, kind <> 'opening', invoice_id
                 LIMIT \(limit)
             ) AS due
-            ORDER BY tenant_id, kind <> 'opening', period_index, invoice_id
+            ORDER BY tenant_id, period_start, kind <> 'opening', invoice_id
             """
         ) { row throws(PostgresError) in (try row.next(), try row.next()) }
     }
@@ -88,6 +88,32 @@ extension InvoiceStore {
                 AND status = 'draft' AND kind = 'adjustment'
             """
         ) { row throws(PostgresError) in try row.next() }
+    }
+
+    /// Whether a final invoice stands in the place of a voided adjustment: its reissue, or the reissue of that. For
+    /// other kinds a unique index sees to it.
+    static func isReissued(
+        _ invoice: StoredInvoice,
+        in transaction: borrowing Transaction
+    ) throws(PostgresError) -> Bool {
+        guard invoice.kind == .adjustment else { return false }
+        let found = try transaction.first(
+            """
+            WITH RECURSIVE later AS (
+                SELECT invoice_id, status
+                FROM invoice
+                WHERE tenant_id = \(invoice.tenantID) AND subscription_id = \(invoice.subscriptionID)
+                    AND reissue_of = \(invoice.id)
+                UNION ALL
+                SELECT invoice.invoice_id, invoice.status
+                FROM later
+                JOIN invoice ON invoice.reissue_of = later.invoice_id
+                WHERE invoice.tenant_id = \(invoice.tenantID) AND invoice.subscription_id = \(invoice.subscriptionID)
+            )
+            SELECT invoice_id FROM later WHERE status NOT IN ('draft', 'void') LIMIT 1
+            """
+        ) { row throws(PostgresError) in try row.next(InvoiceID.self) }
+        return found != nil
     }
 
     /// A draft of the same subscription that comes before another: not an adjustment, as the other has what that is
