@@ -1,4 +1,4 @@
-# A PostgreSQL of the script's own: a temporary directory, a free loopback port, gone when the script ends.
+# A PostgreSQL of the script's own: a folder of its own, a free loopback port, gone when the script ends.
 # shellcheck shell=bash
 
 clusterFolder=""
@@ -25,13 +25,27 @@ with socket.socket() as probe:
 PYTHON
 }
 
+# cluster_base: prints where a cluster's folder goes: in memory where there is plenty, because each test creates and
+# removes a database of a thousand files, and else among the temporary files.
+cluster_base() {
+    local needed=$((8 * 1024 * 1024)) # KiB
+    local shared available
+    shared=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)
+    available=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo 2>/dev/null)
+    if [ "${shared:-0}" -ge "$needed" ] && [ "${available:-0}" -ge "$needed" ] && [ -w /dev/shm ]; then
+        printf '/dev/shm\n'
+    else
+        printf '%s\n' "${TMPDIR:-/tmp}"
+    fi
+}
+
 # cluster_start: initialises and starts the server, and sets clusterURL (a superuser's). Its data is thrown
 # away afterwards, so fsync is off; tests that need durability start a cluster of their own. Its password is checked by
 # MD5: 4,096 rounds of SCRAM for each of the thousands of connections were a tenth of the processor time of all tests.
 cluster_start() {
     local port password attempt
     clusterBin=$(postgres_bin)
-    clusterFolder=$(mktemp -d "${TMPDIR:-/tmp}/turnpike-test.XXXXXX")
+    clusterFolder=$(mktemp -d "$(cluster_base)/turnpike-test.XXXXXX")
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     printf '%s\n' "$password" >"$clusterFolder/password"
     if [ "$(id -u)" -eq 0 ]; then
@@ -49,7 +63,7 @@ cluster_start() {
             cluster_run "$clusterBin/pg_ctl" start --wait --timeout=60 --silent --pgdata="$clusterFolder/data" \
                 --log="$clusterFolder/server.log" --options="-p $port -c listen_addresses=127.0.0.1 \
                 -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c max_connections=400 \
-                -c shared_buffers=256MB -c max_wal_size=2GB -c timezone=UTC"
+                -c shared_buffers=256MB -c max_wal_size=1GB -c timezone=UTC"
         ) >>"$clusterFolder.log" 2>&1 </dev/null; then
             clusterURL="postgres://postgres:$password@127.0.0.1:$port/postgres"
             say "PostgreSQL $(cluster_run cat "$clusterFolder/data/PG_VERSION") is up on 127.0.0.1:$port"
