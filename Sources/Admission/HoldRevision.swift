@@ -321,7 +321,7 @@ private struct HeldByCall {
         for (counter, total) in totals where total != .zero {
             let cost = try left(of: total.cost)
             if let own = held[counter] {
-                guard total.cost > askedCosts[counter] ?? .zero, cost > own.cost else { continue }
+                guard total.cost > askedCost(of: counter), cost > own.cost else { continue }
                 missing[counter] = UsageTotal(quantity: .zero, eventCount: 0, cost: try cost.subtracting(own.cost))
             } else {
                 let quantity = try left(of: total.quantity)
@@ -329,6 +329,11 @@ private struct HeldByCall {
             }
         }
         return missing
+    }
+
+    /// What the providers would have charged at the admission, in whichever billing period and segment that was.
+    private func askedCost(of counter: CounterKey) -> FixedDecimal {
+        askedCosts.first { $0.key.isSame(as: counter) }?.value ?? .zero
     }
 
     /// So much of an amount as of the call is left; all of it where only money is held.
